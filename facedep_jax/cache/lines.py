@@ -1,0 +1,68 @@
+"""Ledgers of JSON lines, each ending in a checksum of itself. Knows nothing of what the lines say."""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+_TAIL = ',"check":"'
+_TAIL_BYTES = len(_TAIL) + 16 + 2  # …,"check":"<16 hexadecimal digits>"}
+
+
+class BadLine(NamedTuple):
+    """A line that is not what was written: its number, counted from 1, and why."""
+
+    number: int
+    reason: str
+
+
+def encode_line(entry: dict[str, Any]) -> bytes:
+    """`entry` as one ASCII line whose last member `check` is 16 digits of the SHA-256 of the rest."""
+    text = json.dumps(entry, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return f'{text[:-1]}{_TAIL}{_digest(text)}"}}\n'.encode()
+
+
+def decode_line(line: str) -> dict[str, Any]:
+    """The entry of one line. Raises ValueError when the line and its checksum disagree."""
+    if len(line) <= _TAIL_BYTES or line[-_TAIL_BYTES:-18] != _TAIL or not line.endswith('"}'):
+        raise ValueError("no checksum at its end")
+    text = line[:-_TAIL_BYTES] + "}"
+    if _digest(text) != line[-18:-2]:
+        raise ValueError("its checksum does not match")
+    return json.loads(text)
+
+
+def read_lines(path: Path) -> tuple[list[dict[str, Any]], list[BadLine]]:
+    """Entries of a ledger in order, and its bad lines; a missing ledger is empty."""
+    if not path.exists():
+        return [], []
+    entries, bad = [], []
+    lines = path.read_bytes().split(b"\n")
+    if lines[-1] == b"":
+        lines.pop()
+    for number, raw in enumerate(lines, start=1):
+        try:
+            entries.append(decode_line(raw.decode("ascii")))
+        except ValueError as error:
+            bad.append(BadLine(number, str(error)))
+    return entries, bad
+
+
+def append_lines(path: Path, entries: list[dict[str, Any]]) -> None:
+    """Append and fsync. A torn last line, left by a crash, is closed first so that it cannot swallow a new one."""
+    torn = path.exists() and path.stat().st_size > 0 and not _ends_in_newline(path)
+    with open(path, "ab") as stream:
+        stream.write((b"\n" if torn else b"") + b"".join(map(encode_line, entries)))
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _ends_in_newline(path: Path) -> bool:
+    with open(path, "rb") as stream:
+        stream.seek(-1, os.SEEK_END)
+        return stream.read(1) == b"\n"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

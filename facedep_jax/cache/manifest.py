@@ -1,0 +1,60 @@
+"""The manifest: which shards are committed and what each holds. It can always be rebuilt from the shards."""
+
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from facedep_jax.cache.lines import encode_line, read_lines
+from facedep_jax.cache.shard import ShardData, open_shard
+from facedep_jax.cache.spec import fingerprint, read_header
+from facedep_jax.errors import CacheError
+from facedep_jax.files import write_atomically
+
+T = TypeVar("T")
+
+
+def load_manifest(folder: Path, repair: bool = False) -> list[dict[str, Any]]:
+    """Manifest entries for exactly the shards that exist; rebuilt from the shards where they disagree.
+
+    With `repair` (which needs the lock) the rebuilt manifest replaces the file. Raises CacheError if the
+    manifest names a shard that is gone.
+    """
+    entries, bad = read_lines(folder / "manifest.jsonl")
+    named = {entry["file"]: entry for entry in entries}
+    present = sorted(path.name for path in (folder / "shards").glob("*.h5"))
+    gone = sorted(set(named) - set(present))
+    if gone:
+        raise CacheError(f"{folder}: {len(gone)} of {len(named)} shards named in its manifest are gone, the first is "
+                         f"{gone[0]}; put them back, or delete manifest.jsonl to accept the loss and extract again")
+    missing = [name for name in present if name not in named]
+    if not bad and not missing:
+        return list(named.values())
+    rebuilt = [named.get(name) or _entry_from_shard(folder, name) for name in [*named, *missing]]
+    if repair:
+        write_atomically(folder / "manifest.jsonl", b"".join(map(encode_line, rebuilt)))
+    return rebuilt
+
+
+def _entry_from_shard(folder: Path, name: str) -> dict[str, Any]:
+    shard = open_shard(folder / "shards" / name)
+    held = fingerprint(read_header(folder))
+    if shard.attributes["fingerprint"] != held:
+        raise CacheError(f"{folder}: shard {name} belongs to another cache; move it away")
+    return manifest_entry(name, ShardData(shard.items, shard.rows, {}))
+
+
+def manifest_entry(name: str, data: ShardData) -> dict[str, Any]:
+    """The line for one shard: its file, its rows, and [id, part, last?, rows] of each item in it."""
+    columns = (np.char.decode(np.asarray(data.items["id"], "S64")), data.items["part"], data.items["last"],
+               data.items["rows"])
+    items = [[str(i), int(p), int(last), int(n)] for i, p, last, n in zip(*columns, strict=True)]
+    return {"file": name, "rows": len(data.rows["time"]), "items": items}
+
+
+def leading_parts(parts: dict[int, T]) -> list[T]:
+    """The values of parts 0, 1, … up to the first that is missing."""
+    found = []
+    while len(found) in parts:
+        found.append(parts[len(found)])
+    return found

@@ -1,0 +1,152 @@
+"""Is every byte of a cache what was written, and are two caches equal? Changes nothing."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from facedep_jax.cache.lines import read_lines
+from facedep_jax.cache.shard import Shard, open_shard, sha256_of
+from facedep_jax.cache.spec import fingerprint, read_header
+from facedep_jax.errors import DamagedCache
+from facedep_jax.events import Progress, Report, silent
+
+LEDGERS = ("manifest.jsonl", "listings.jsonl", "failures.jsonl")
+ROWS_AT_ONCE = 4096
+
+
+class Problem(NamedTuple):
+    """One thing that is not as it was written."""
+
+    file: str
+    kind: str
+    detail: str
+
+
+def verify_cache(folder: str | Path, report: Report = silent) -> dict[str, Any]:
+    """Check header, ledgers and shards: hashes against names, structure, finite values, parts, references.
+
+    Returns INTERFACE.md's summary. Raises CacheError only for what is no cache at all.
+    """
+    folder = Path(folder)
+    spec = read_header(folder)
+    problems = [problem for name in LEDGERS for problem in _check_ledger(folder / name)]
+    paths = sorted((folder / "shards").glob("*"))
+    parts: dict[str, dict[int, bool]] = {}
+    rows = 0
+    for number, path in enumerate(paths):
+        report(Progress("verify", number, len(paths), "shards", len(problems)))
+        shard, found = _check_shard(path, spec)
+        problems += found
+        if shard:
+            rows += len(shard.rows["item"])
+            _collect_parts(shard, parts)
+    report(Progress("verify", len(paths), len(paths), "shards", len(problems)))
+    problems += _check_manifest(folder, {path.name for path in paths})
+    problems += _check_listings(folder, parts)
+    return {"cache": str(folder), "shards": len(paths), "items": sum(_complete(p) for p in parts.values()), "rows": rows,
+            "ok": not problems, "problems": [problem._asdict() for problem in problems]}
+
+
+def _check_ledger(path: Path) -> list[Problem]:
+    return [Problem(path.name, "line", f"line {line.number}: {line.reason}") for line in read_lines(path)[1]]
+
+
+def _check_shard(path: Path, spec: dict[str, Any]) -> tuple[Shard | None, list[Problem]]:
+    if path.suffix != ".h5":
+        return None, [Problem(path.name, "stray", "not a shard; left by a writer that was killed, or put there")]
+    digest = sha256_of(path)
+    if digest != path.stem:
+        return None, [Problem(path.name, "hash", f"its SHA-256 is {digest}")]
+    try:
+        shard = open_shard(path)
+    except DamagedCache as error:
+        return None, [Problem(path.name, "structure", str(error))]
+    problems = []
+    if shard.attributes["fingerprint"] != fingerprint(spec):
+        problems.append(Problem(path.name, "foreign", "its fingerprint is another cache's"))
+    if set(shard.layout) != set(spec["features"]["taps"]):
+        problems.append(Problem(path.name, "taps", f"holds {sorted(shard.layout)}"))
+    return shard, problems + [Problem(path.name, "values", f"{tap} holds values that are not finite")
+                              for tap in shard.layout if not _finite(shard.features(tap))]
+
+
+def _finite(values: np.ndarray) -> bool:
+    return all(np.isfinite(values[i:i + ROWS_AT_ONCE]).all() for i in range(0, len(values), ROWS_AT_ONCE))
+
+
+def _collect_parts(shard: Shard, parts: dict[str, dict[int, bool]]) -> None:
+    columns = (np.char.decode(shard.items["id"]), shard.items["part"], shard.items["last"])
+    for item, part, last in zip(*columns, strict=True):
+        parts.setdefault(str(item), {})[int(part)] = bool(last)
+
+
+def _complete(parts: dict[int, bool]) -> bool:
+    ends = [part for part, last in parts.items() if last]
+    return bool(ends) and set(range(min(ends) + 1)) <= set(parts)
+
+
+def _check_manifest(folder: Path, present: set[str]) -> list[Problem]:
+    named = {entry["file"] for entry in read_lines(folder / "manifest.jsonl")[0]}
+    gone = [Problem(name, "missing", "named in the manifest, not there") for name in sorted(named - present)]
+    extra = [Problem(name, "unlisted", "there, not named in the manifest; the next extraction lists it")
+             for name in sorted(present - named) if name.endswith(".h5")]
+    return gone + extra
+
+
+def _check_listings(folder: Path, parts: dict[str, dict[int, bool]]) -> list[Problem]:
+    entries = {(e["source"], e["path"]): e for e in read_lines(folder / "listings.jsonl")[0]}.values()
+    failed = {e["id"] for e in read_lines(folder / "failures.jsonl")[0]}
+    lost = [e for e in entries if e["item"] and e["item"] not in failed and not _complete(parts.get(e["item"], {}))]
+    listed = {e["item"] for e in entries}
+    unlisted = sum(item not in listed for item in parts)
+    problems = [Problem("listings.jsonl", "item", f"{e['path']}: its item is not in any shard") for e in lost]
+    if unlisted:
+        problems.append(Problem("listings.jsonl", "listing", f"{unlisted} items in shards are named by no listing"))
+    return problems
+
+
+def diff_caches(first: str | Path, second: str | Path) -> dict[str, Any]:
+    """Compare ids, listings and values of two caches, whatever the boundaries and order of their shards."""
+    from facedep_jax.cache.reader import open_cache
+
+    a, b = open_cache(first), open_cache(second)
+    differences = []
+    if a.fingerprint != b.fingerprint:
+        differences.append(f"fingerprints {a.fingerprint[:12]} and {b.fingerprint[:12]}")
+    for name, one, other in (("first", set(a.items.id), set(b.items.id)), ("second", set(b.items.id), set(a.items.id))):
+        only = sorted(one - other)
+        differences += [f"{len(only)} items only in the {name}, such as {only[0][:12]}"] if only else []
+    differences += _listing_differences(a.listings, b.listings)
+    if not differences:
+        differences += _value_differences(a, b)
+    return {"equal": not differences, "differences": differences}
+
+
+def _listing_differences(a: list[dict[str, Any]], b: list[dict[str, Any]]) -> list[str]:
+    keyed = [{(e["source"], e["path"]): e for e in side} for side in (a, b)]
+    keys = sorted(keyed[0].keys() | keyed[1].keys())
+    differing = [key for key in keys if keyed[0].get(key) != keyed[1].get(key)]
+    return [f"{len(differing)} listings differ, such as {differing[0][1]}"] if differing else []
+
+
+def _value_differences(a: Any, b: Any) -> list[str]:
+    where = {item: position for position, item in enumerate(b.items.id)}
+    found = []
+    for position, item in enumerate(a.items.id):
+        mine = slice(a.items.first_row[position], a.items.first_row[position] + a.items.rows[position])
+        other = where[item]
+        theirs = slice(b.items.first_row[other], b.items.first_row[other] + b.items.rows[other])
+        if not _same_rows(a, mine, b, theirs):
+            found.append(item)
+    return [f"the values of {len(found)} items differ, such as {found[0][:12]}"] if found else []
+
+
+def _same_rows(a: Any, mine: slice, b: Any, theirs: slice) -> bool:
+    for column in ("time", "face", "box", "score"):
+        if not np.array_equal(getattr(a.rows, column)[mine], getattr(b.rows, column)[theirs], equal_nan=True):
+            return False
+    ours, others = a.rows.feature[mine], b.rows.feature[theirs]
+    if not np.array_equal(ours >= 0, others >= 0):
+        return False
+    return all(np.array_equal(a.features(t, ours[ours >= 0]), b.features(t, others[others >= 0])) for t in a.taps)

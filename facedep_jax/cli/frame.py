@@ -1,0 +1,81 @@
+"""What every command shares: options, exit codes, JSON on standard output, errors without tracebacks."""
+
+import functools
+import json
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+from facedep_jax.errors import FacedepError
+
+INTERRUPTED = 130
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command hands back: the summary, how to show it, and whether something failed (exit status 3, or 1)."""
+
+    summary: dict[str, Any]
+    show: Callable[[Any], None]  # gets a rich Console on standard output
+    problems: bool = False
+    nothing_done: bool = False
+
+    @property
+    def exit_code(self) -> int:
+        return 1 if self.nothing_done else 3 if self.problems else 0
+
+
+def command(group: click.Group, name: str, **attributes: Any) -> Callable[[Callable[..., Outcome]], click.Command]:
+    """Register a function `f(report, **options) -> Outcome` as a command with the options that all share."""
+
+    def register(function: Callable[..., Outcome]) -> click.Command:
+        @functools.wraps(function)
+        def run(as_json: bool, progress: str, shared: bool, **options: Any) -> None:
+            if not shared:
+                os.umask(0o077)
+            sys.exit(_run(function, as_json, progress, options))
+
+        own = run.__dict__.pop("__click_params__", [])
+        wrapped: Any = run
+        for option in _common_options():  # applied first, listed last
+            wrapped = option(wrapped)
+        wrapped.__click_params__ += own
+        return group.command(name, **attributes)(wrapped)
+
+    return register
+
+
+def _common_options() -> list[Callable]:
+    return [
+        click.option("--shared", is_flag=True, help="Let the umask decide who may read the output, not only you."),
+        click.option("--progress", type=click.Choice(["auto", "plain", "json"]), default="auto", show_default=True,
+                     help="How progress is shown on standard error."),
+        click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object."),
+    ]
+
+
+def _run(function: Callable[..., Outcome], as_json: bool, progress: str, options: dict[str, Any]) -> int:
+    from facedep_jax.cli.render import make_display
+
+    display = make_display(progress)
+    try:
+        with display:
+            outcome = function(display.report, **options)
+    except FacedepError as error:
+        display.console.print(f"error: {error}", style="bold red", markup=False, soft_wrap=True)
+        return error.exit_code
+    except KeyboardInterrupt as interruption:
+        left = f"{interruption}. " if str(interruption) else ""
+        display.console.print(f"interrupted. {left}The same command continues.", markup=False, soft_wrap=True)
+        return INTERRUPTED
+    if as_json:
+        click.echo(json.dumps(outcome.summary, allow_nan=False))
+    else:
+        from rich.console import Console
+
+        outcome.show(Console(highlight=False))
+    return outcome.exit_code

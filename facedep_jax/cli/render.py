@@ -1,0 +1,122 @@
+"""Progress and messages on standard error: rich bars on a terminal, plain lines or JSON lines elsewhere."""
+
+import json
+import sys
+import time
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (BarColumn, MofNCompleteColumn, Progress as Bars, ProgressColumn, TextColumn,
+                           TimeRemainingColumn)
+from rich.text import Text
+
+from facedep_jax.events import Event, Note, Progress
+
+SECONDS_BETWEEN_LINES = 5.0
+
+
+class RateColumn(ProgressColumn):
+    """Units a second, averaged over the last half minute."""
+
+    def render(self, task: Any) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text(f"{speed:.1f}/s" if speed else "–/s", style="cyan")
+
+
+class FailedColumn(ProgressColumn):
+    """How many failed so far; silent while none did."""
+
+    def render(self, task: Any) -> Text:
+        failed = task.fields.get("failed", 0)
+        return Text(f"{failed} failed" if failed else "", style="red")
+
+
+class TerminalDisplay:
+    """Bars that stay, one per stage, and notes above them."""
+
+    def __init__(self, console: Console):
+        self.console = console
+        self.bars = Bars(TextColumn("{task.description}"), BarColumn(bar_width=None), MofNCompleteColumn(),
+                         TextColumn("{task.fields[unit]}"), RateColumn(), TimeRemainingColumn(compact=True),
+                         FailedColumn(), console=console, expand=True)
+        self._tasks: dict[str, Any] = {}
+
+    def __enter__(self) -> "TerminalDisplay":
+        self.bars.start()
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.bars.stop()
+
+    def report(self, event: Event) -> None:
+        if isinstance(event, Note):
+            self.bars.console.print(_styled(event), soft_wrap=False)
+            return
+        if event.stage not in self._tasks:
+            self._tasks[event.stage] = self.bars.add_task(event.stage, total=event.total, unit=event.unit)
+        self.bars.update(self._tasks[event.stage], completed=event.done, total=event.total, failed=event.failed)
+
+
+class PlainDisplay:
+    """One line every few seconds, for pipes and log files."""
+
+    def __init__(self, console: Console):
+        self.console = console
+        self._last: dict[str, float] = {}
+        self._begun: dict[str, float] = {}
+
+    def __enter__(self) -> "PlainDisplay":
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        pass
+
+    def report(self, event: Event) -> None:
+        if isinstance(event, Note):
+            print(f"{event.level}: {event.text}", file=sys.stderr)
+            return
+        now = time.monotonic()
+        begun = self._begun.setdefault(event.stage, now)
+        if event.done < event.total and now - self._last.get(event.stage, begun) < SECONDS_BETWEEN_LINES:
+            return
+        self._last[event.stage] = now
+        print(self._line(event, now - begun), file=sys.stderr, flush=True)
+
+    @staticmethod
+    def _line(event: Progress, seconds: float) -> str:
+        rate = event.done / seconds if seconds > 0 else 0.0
+        left = f", {(event.total - event.done) / rate:.0f} s left" if rate and event.done < event.total else ""
+        failed = f", {event.failed} failed" if event.failed else ""
+        return f"{event.stage}: {event.done}/{event.total} {event.unit}, {rate:.1f}/s{left}{failed}"
+
+
+class JsonDisplay(PlainDisplay):
+    """Every event as one JSON line."""
+
+    def report(self, event: Event) -> None:
+        kind = "note" if isinstance(event, Note) else "progress"
+        print(json.dumps({"event": kind, **vars(event)}), file=sys.stderr, flush=True)
+
+
+Display = TerminalDisplay | PlainDisplay | JsonDisplay
+
+
+def make_display(progress: str) -> Display:
+    """The display for `--progress auto|plain|json`; `auto` looks whether standard error is a terminal."""
+    console = Console(stderr=True, highlight=False)
+    if progress == "json":
+        return JsonDisplay(console)
+    return TerminalDisplay(console) if progress == "auto" and console.is_terminal else PlainDisplay(console)
+
+
+def _styled(note: Note) -> str:
+    text = escape(note.text)
+    return f"[bold yellow]warning:[/] {text}" if note.level == "warning" else f"[dim]{text}[/]"
+
+
+def show_number(value: Any) -> str:
+    """A figure for a table: three decimals, a dash for what could not be computed."""
+    if value is None:
+        return "–"
+    return f"{value:.3f}" if isinstance(value, float) else str(value)

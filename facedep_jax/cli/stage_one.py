@@ -1,0 +1,92 @@
+"""`extract-features`."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from facedep_jax.cli.frame import Outcome, command
+from facedep_jax.events import Report
+
+
+def add_to(group: click.Group) -> None:
+    """Add the commands of this module to `group`."""
+    wrapped: Any = extract_features
+    for option in reversed(SOURCE_OPTIONS + EXTRACT_OPTIONS):
+        wrapped = option(wrapped)
+    command(group, "extract-features", short_help="Run frozen backbones once over images and clips.")(wrapped)
+
+
+INPUT_OPTIONS = [
+    click.option("--weights", metavar="DIR|random:SEED", help="Folder with one weights file per backbone, found by "
+                 "content. Without it the official Keras files are downloaded once. random:SEED tries the machinery."),
+    click.option("--engine", metavar="NAME", help="auto or xla.  [default: auto]"),
+    click.option("--faces", type=click.Choice(["none", "auto", "yunet", "haar"]),
+                 help="Find and crop faces first.  [default: none for images, auto for clips]"),
+    click.option("--detector-model", type=click.Path(dir_okay=False), help="YuNet's ONNX file."),
+]
+SOURCE_OPTIONS = [
+    click.argument("sources", nargs=-1, required=True, metavar="SOURCE..."),
+    click.option("--out", type=click.Path(path_type=Path), metavar="CACHE",
+                 help="Where the cache goes.  [default: cache/<name of the source>]"),
+    click.option("--config", type=click.Path(path_type=Path, dir_okay=False), help="TOML with a table [extract]."),
+    click.option("--subjects", type=click.Path(path_type=Path, dir_okay=False),
+                 help="CSV with columns path (relative to the source) and subject."),
+    click.option("--subject-regex", metavar="RE", help="The first group found in a path is its subject."),
+]
+EXTRACT_OPTIONS = [
+    *INPUT_OPTIONS,
+    click.option("--taps", help="What to keep, such as mobilenet_v2:mid@3,resnet50:top@1."),
+    click.option("--size", help="Input size, 224 or mobilenet_v2=224,resnet50=96; multiples of 32."),
+    click.option("--precision", type=click.Choice(["float32", "bfloat16"])),
+    click.option("--color", type=click.Choice(["rgb", "grey"])),
+    click.option("--margin", type=float, help="Room around a found face, as a part of its size."),
+    click.option("--fps", type=float, help="Frames sampled a second of a clip.  [default: 4]"),
+    click.option("--shard-rows", type=int, help="Rows after which a shard is closed.  [default: 2048]"),
+    click.option("--batch-size", type=int, help="Images a batch.  [default: 32]"),
+    click.option("--retry-failed", is_flag=True, default=None, help="Try again what failed before."),
+    click.option("--limit", type=int, metavar="N", help="Stop after the first N listings."),
+]
+
+
+def extract_features(report: Report, sources: tuple[str, ...], out: Path | None, config: Path | None,
+                     subjects: Path | None, subject_regex: str | None, **given: Any) -> Outcome:
+    """Run frozen MobileNetV2 and ResNet50 once over every image and sampled frame; keep the features in a cache.
+
+    SOURCE is a folder (split/emotion/file, emotion/file or plain files), a glob, or a CSV or JSONL manifest with a
+    column path. Running the same command again continues; nothing that is in the cache is computed twice.
+    """
+    from facedep_jax.config import ExtractSettings, resolve
+    from facedep_jax.events import Note
+    from facedep_jax.extract import extract
+    from facedep_jax.sources import read_source
+
+    settings = resolve(ExtractSettings, "extract", config, given)
+    found = [read_source(s, subjects=subjects, subject_regex=subject_regex) for s in sources]
+    for source in found:
+        report(Note(f"{source.where}: {len(source.listings)} files, {source.layout}, {source.ignored} ignored"))
+    summary = extract(found, out or Path("cache") / found[0].name, settings, report)
+    usable = summary["items_new"] + summary["items_reused"]
+    return Outcome(summary, lambda console: show_extraction(console, summary), summary["items_failed"] > 0, not usable)
+
+
+def show_extraction(console: Any, summary: dict[str, Any]) -> None:
+    """The summary of an extraction as a table, failures below it."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title=f"cache {summary['cache']}", title_justify="left", show_header=False)
+    for label, key in (("items", "items_total"), ("new", "items_new"), ("reused", "items_reused"),
+                       ("failed", "items_failed"), ("files ignored", "items_ignored"), ("rows written", "rows"),
+                       ("images/s", "images_per_second"), ("seconds", "seconds"), ("engine", "engine"),
+                       ("precision", "precision")):
+        table.add_row(label, str(summary[key]))
+    for tap, shape in summary["features"].items():
+        table.add_row(tap, "×".join(map(str, shape)))
+    console.print(table)
+    for failure in summary["failures"][:20]:
+        console.print(f"[red]failed[/] {escape(failure['path'])}: {escape(failure['reason'])}", soft_wrap=True)
+    if len(summary["failures"]) > 20:
+        console.print(f"… and {len(summary['failures']) - 20} more, all in {summary['cache']}/failures.jsonl")
+    if summary["untrained"]:
+        console.print("[bold yellow]UNTRAINED WEIGHTS: every feature and score made with them means nothing[/]")

@@ -1,0 +1,143 @@
+"""Typed settings and their TOML form. Knows nothing of what a setting does.
+
+A configuration file holds one table per command (`[extract]`, `[train]`, `[score]`). The
+resolved file that a command writes beside its output adds tables that only record
+(`[versions]`, `[weights]`, `[cache]`), so it can be given back as `--config`.
+"""
+
+import dataclasses
+import difflib
+import tomllib
+import types
+import typing
+from pathlib import Path
+from typing import Any, TypeVar
+
+from facedep_jax.errors import SettingsError
+
+COMMANDS = ("extract", "train", "score")
+RECORDS = ("versions", "weights", "cache", "run")
+
+T = TypeVar("T")
+
+
+@dataclasses.dataclass(frozen=True)
+class ExtractSettings:
+    """What decides the numbers of a cache, and how they are made (stage one)."""
+
+    weights: str | None = None
+    taps: str = "mobilenet_v2:mid@3,resnet50:mid@3,mobilenet_v2:top@1,resnet50:top@1"
+    size: str = "224"
+    precision: str = "float32"
+    engine: str = "auto"
+    color: str = "rgb"
+    faces: str | None = None  # none for images, auto for clips
+    detector_model: str | None = None
+    margin: float = 0.2
+    fps: float = 4.0
+    shard_rows: int = 2048
+    batch_size: int = 32
+    retry_failed: bool = False
+    limit: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class ScoreSettings:
+    """How frames of a clip become one score."""
+
+    window: float = 2.0
+    min_coverage: float = 0.5
+
+
+def resolve(cls: type[T], command: str, file: Path | None, given: dict[str, Any]) -> T:
+    """Defaults of `cls`, overlaid by `[command]` of the TOML `file`, overlaid by what was `given` (not None)."""
+    table = read_table(file, command) if file else {}
+    return build(cls, table | {k: v for k, v in given.items() if v is not None}, where=str(file or "options"))
+
+
+def read_table(file: Path, command: str) -> dict[str, Any]:
+    """The table `[command]` of a configuration file. Raises SettingsError for anything not understood."""
+    try:
+        document = tomllib.loads(Path(file).read_text())
+    except OSError as error:
+        raise SettingsError(f"{file} cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{file} is not TOML: {error}") from error
+    for name in document:
+        if name not in COMMANDS + RECORDS:
+            raise _unknown(f"table [{name}]" if isinstance(document[name], dict) else f"key {name!r} outside a table",
+                           name, COMMANDS, str(file))
+    if command not in document:
+        raise SettingsError(f"{file} has no table [{command}]; it has {', '.join(map(repr, document)) or 'nothing'}")
+    return document[command]
+
+
+def build(cls: type[T], table: dict[str, Any], where: str) -> T:
+    """An instance of the settings dataclass `cls`; unknown keys and wrong types are errors."""
+    known = typing.get_type_hints(cls)
+    for key, value in table.items():
+        if key not in known:
+            raise _unknown(f"key {key!r}", key, tuple(known), where)
+        if not _fits(value, known[key]):
+            raise SettingsError(f"{where}: {key} is {value!r}, expected {_type_name(known[key])}")
+    values = {k: _convert(v, known[k]) for k, v in table.items()}
+    return cls(**values)
+
+
+def to_table(settings: Any) -> dict[str, Any]:
+    """A settings dataclass as a TOML table; unset values are left out, since TOML has no null."""
+    return {k: list(v) if isinstance(v, tuple) else v
+            for k, v in dataclasses.asdict(settings).items() if v is not None}
+
+
+def differences(before: dict[str, Any], after: dict[str, Any], prefix: str = "") -> list[str]:
+    """Every leaf in which two nested tables differ, as `key: before → after`."""
+    found = []
+    for key in sorted(before.keys() | after.keys(), key=str):
+        a, b = before.get(key), after.get(key)
+        if isinstance(a, dict) and isinstance(b, dict):
+            found += differences(a, b, f"{prefix}{key}.")
+        elif a != b:
+            found.append(f"{prefix}{key}: {_show(a)} → {_show(b)}")
+    return found
+
+
+def _show(value: Any) -> str:
+    return "nothing" if value is None else str(value)
+
+
+def _unknown(what: str, name: str, known: tuple[str, ...], where: str) -> SettingsError:
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+    return SettingsError(f"{where}: unknown {what}; {hint}")
+
+
+def _options(hint: Any) -> tuple[Any, ...]:
+    union = typing.get_origin(hint) in (typing.Union, types.UnionType)
+    return typing.get_args(hint) if union else (hint,)
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    return any(_fits_one(value, option) for option in _options(hint))
+
+
+def _fits_one(value: Any, option: Any) -> bool:
+    if option is type(None):
+        return value is None
+    if typing.get_origin(option) is tuple:
+        return isinstance(value, list | tuple)
+    if isinstance(value, bool):
+        return option is bool
+    return isinstance(value, int | float) if option is float else isinstance(value, option)
+
+
+def _convert(value: Any, hint: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(value)
+    floats = float in _options(hint) and isinstance(value, int) and not isinstance(value, bool)
+    return float(value) if floats else value
+
+
+def _type_name(hint: Any) -> str:
+    names = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
+    return " or ".join(names.get(o, "a list") for o in _options(hint) if o is not type(None))

@@ -1,0 +1,80 @@
+"""Everything that can go wrong in a way the user can mend.
+
+    FacedepError
+    ├── SettingsError        an option, setting or configuration key that cannot be meant
+    ├── SourceError          a source with nothing to read, or a manifest nobody can understand
+    ├── LabelError           labels, subjects or splits that cannot make a training set
+    ├── MediaError           one image or clip that cannot be used; recorded, the batch goes on
+    ├── WeightsError         weights that are missing, damaged or of another network
+    ├── EngineError          an engine or device that was asked for and is not there
+    ├── OutputError          a place that cannot be written: full, read-only, or holding something else
+    ├── CacheError           a cache that cannot be used as asked
+    │   ├── SpecMismatch     … because it was extracted with other settings
+    │   ├── CacheLocked      … because another process is writing it
+    │   └── DamagedCache     … because bytes in it are not what was written
+    └── RunError             a run or scores directory that cannot be used as asked
+
+The command line catches `FacedepError` and nothing else. A message names the rule, what was
+expected, what was found, and what to do.
+"""
+
+
+class FacedepError(Exception):
+    """Root of the tree: the message is one that a user can act on."""
+
+    exit_code = 1
+
+
+class SettingsError(FacedepError):
+    """An option, setting or configuration key that cannot be meant."""
+
+    exit_code = 2
+
+
+class SourceError(FacedepError):
+    """A source with nothing to read, or a manifest nobody can understand."""
+
+
+class LabelError(FacedepError):
+    """Labels, subjects or splits that cannot make a training set."""
+
+
+class MediaError(FacedepError):
+    """One image or clip that cannot be used. `stage` is where it was noticed: read, decode or faces."""
+
+    def __init__(self, reason: str, *, stage: str = "decode"):
+        super().__init__(reason)
+        self.reason = reason
+        self.stage = stage
+
+
+class WeightsError(FacedepError):
+    """Weights that are missing, damaged or of another network."""
+
+
+class EngineError(FacedepError):
+    """An engine or device that was asked for and is not there."""
+
+
+class OutputError(FacedepError):
+    """A place that cannot be written: full, read-only, or holding something else."""
+
+
+class CacheError(FacedepError):
+    """A cache that cannot be used as asked."""
+
+
+class SpecMismatch(CacheError):
+    """A cache that was extracted with other settings."""
+
+
+class CacheLocked(CacheError):
+    """A cache that another process is writing."""
+
+
+class DamagedCache(CacheError):
+    """A cache in which bytes are not what was written."""
+
+
+class RunError(FacedepError):
+    """A run or scores directory that cannot be used as asked."""

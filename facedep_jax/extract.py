@@ -1,0 +1,365 @@
+"""Stage one: sources → media → backbones → cache. Knows nothing of labels.
+
+Decoding runs in threads (clips: in worker processes), the engine in a thread of its own, and rows are written in
+the order of the listings, so a cache's content does not depend on timing.
+"""
+
+import hashlib
+import time
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from facedep_jax.backbones.taps import check_cells, parse_sizes, parse_taps
+from facedep_jax.backbones.weights import find_weights, user_cache
+from facedep_jax.cache.writer import CacheWriter
+from facedep_jax.config import ExtractSettings, to_table
+from facedep_jax.errors import MediaError, SettingsError
+from facedep_jax.events import Note, Progress, Report, silent
+from facedep_jax.media import FACE_STATES, FaceChoice, Frame, InputSettings, open_clip, read_image, resolve_faces
+from facedep_jax.sources import Listing, Source
+from facedep_jax.versions import write_config
+
+UNTRAINED = "UNTRAINED WEIGHTS: every feature and score made with them means nothing"
+INTERPOLATION = "opencv area down, linear up"
+LISTINGS_AT_ONCE = 2000
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything decided before the first file is opened."""
+
+    settings: ExtractSettings
+    taps: tuple[Any, ...]
+    sizes: dict[str, int]
+    weights: dict[str, Any]
+    faces: dict[str, FaceChoice]  # by kind of item
+    spec: dict[str, Any]
+
+    def input_settings(self, kind: str) -> InputSettings:
+        choice = self.faces[kind]
+        return InputSettings(sizes=tuple(sorted(set(self.sizes.values()))), color=self.settings.color,
+                             faces=choice.faces, detector=choice.detector, margin=self.settings.margin,
+                             fps=self.settings.fps)
+
+
+def plan_extraction(kinds: tuple[str, ...], settings: ExtractSettings, report: Report = silent) -> Plan:
+    """Check the settings, find weights and detectors, and state the spec. Raises before anything is written."""
+    taps = parse_taps(settings.taps)
+    sizes = parse_sizes(settings.size, tuple(dict.fromkeys(tap.backbone for tap in taps)))
+    check_cells(taps, sizes)
+    _check_choices(settings)
+    weights = find_weights(settings.weights, list(sizes), report)
+    folder = settings.weights if settings.weights and not settings.weights.startswith("random:") else None
+    faces = {}
+    for kind in kinds:
+        choice = settings.faces or {"image": "none", "clip": "auto"}[kind]
+        faces[kind] = resolve_faces(choice, settings.detector_model, folder, user_cache())
+        report(Note(f"faces of {kind}s: {faces[kind].reason}"))
+    if any(w.untrained for w in weights.values()):
+        report(Note(UNTRAINED, "warning"))
+    return Plan(settings, taps, sizes, weights, faces, _spec(settings, taps, sizes, weights, faces))
+
+
+def _check_choices(settings: ExtractSettings) -> None:
+    if settings.color not in ("rgb", "grey"):
+        raise SettingsError(f"--color is {settings.color!r}, expected rgb or grey")
+    for name, value, low in (("fps", settings.fps, 0.0), ("margin", settings.margin, -0.25)):
+        if not low < value < 1000:
+            raise SettingsError(f"--{name} is {value}, expected a number above {low:g}")
+    for name, count in (("shard-rows", settings.shard_rows), ("batch-size", settings.batch_size)):
+        if count < 1:
+            raise SettingsError(f"--{name} is {count}, expected at least 1")
+
+
+def _spec(settings: ExtractSettings, taps: tuple, sizes: dict[str, int], weights: dict, faces: dict) -> dict[str, Any]:
+    features = {
+        "weights": {name: {"sha256": w.sha256, "family": w.family} for name, w in weights.items()},
+        "taps": [str(tap) for tap in taps],
+        "channels": {str(tap): tap.channels for tap in taps},
+        "size": sizes,
+        "interpolation": INTERPOLATION,
+        "color": settings.color,
+        "precision": settings.precision,
+    }
+    inputs: dict[str, Any] = {}
+    for kind, choice in faces.items():
+        inputs[kind] = {"faces": choice.faces}
+        if choice.faces != "none":
+            inputs[kind] |= {"detector_sha256": choice.sha256, "margin": settings.margin}
+        if kind == "clip":
+            inputs[kind]["fps"] = settings.fps
+    return {"features": features, "input": inputs}
+
+
+def extract(sources: list[Source], out: Path, settings: ExtractSettings, report: Report = silent) -> dict[str, Any]:
+    """Extract everything that `sources` list into the cache at `out`; returns INTERFACE.md's summary.
+
+    What the cache holds already is not computed again. Raises FacedepError for settings, weights, engines and
+    outputs that cannot be used; a file that cannot be used is recorded and counted.
+    """
+    from facedep_jax.backbones.engine import load_engine
+
+    begun = time.monotonic()
+    kinds = tuple(k for k in ("image", "clip") if any(k in source.kinds() for source in sources))
+    plan = plan_extraction(kinds, settings, report)
+    named = load_engine(settings.engine, plan.weights, plan.taps, plan.sizes, settings.precision,
+                        settings.batch_size)
+    report(Note(f"engine: {named.name} {named.version} on {named.device}, {named.precision} ({named.reason})"))
+    identity = {"engine": named.name, "engine_version": named.version, "device": named.device}
+    with CacheWriter(out, plan.spec, identity, settings.shard_rows) as writer:
+        write_config(out / "config.toml", "extract", to_table(settings),
+                     {"cache": {"fingerprint": _fingerprint(plan.spec)}})
+        tally = _Extraction(writer, named, plan, report).run(sources)
+        writer.commit()
+    seconds = time.monotonic() - begun
+    return {"cache": str(out), "fingerprint": _fingerprint(plan.spec), **tally.counts(),
+            "rows": writer.rows_committed, "items_ignored": sum(source.ignored for source in sources), "seconds": round(seconds, 3),
+            "images_per_second": round(writer.features_committed / seconds, 3), "engine": named.name,
+            "precision": named.precision, "untrained": any(w.untrained for w in plan.weights.values()),
+            "features": {str(t): [t.cells, t.cells, t.channels] for t in plan.taps}, "failures": tally.failures}
+
+
+def _fingerprint(spec: dict[str, Any]) -> str:
+    from facedep_jax.cache.spec import fingerprint
+
+    return fingerprint(spec)
+
+
+@dataclass
+class _Tally:
+    """What became of the listings. An item that several listings name counts once."""
+
+    new: set[str] = field(default_factory=set)
+    reused: set[str] = field(default_factory=set)
+    failures: list[dict[str, Any]] = field(default_factory=list)
+    failed_ids: set[str] = field(default_factory=set)
+
+    def counts(self) -> dict[str, int]:
+        failed = len(self.failures)
+        return {"items_total": len(self.new) + len(self.reused) + failed, "items_new": len(self.new),
+                "items_reused": len(self.reused), "items_failed": failed}
+
+
+class _Batcher:
+    """Collects crops until a batch is full, runs it beside the decoding, then writes rows in order."""
+
+    def __init__(self, writer: CacheWriter, engine: Any, sizes: dict[str, int]):
+        self.writer, self.engine, self.sizes = writer, engine, sizes
+        self._actions: list[tuple[Any, ...]] = []  # what to tell the writer, in order
+        self._crops: list[dict[int, np.ndarray]] = []
+        self._running: tuple[Future, list[tuple[Any, ...]]] | None = None
+        self._thread = ThreadPoolExecutor(1, "engine")
+
+    def tell(self, method: str, *arguments: Any) -> None:
+        """Call `writer.method(*arguments)` once everything before it has been written."""
+        self._actions.append((getattr(self.writer, method), arguments, None))
+
+    def row(self, frame: Frame) -> None:
+        arguments = (frame.time, FACE_STATES.index(frame.face.state), frame.face.box, frame.face.score)
+        self._actions.append((self.writer.add_row, arguments, len(self._crops) if frame.crops else -1))
+        if frame.crops:
+            self._crops.append(frame.crops)
+            if len(self._crops) == self.engine.batch_size:
+                self._dispatch()
+
+    def finish(self) -> None:
+        self._dispatch()
+        self._write_running()
+
+    def close(self) -> None:
+        self._thread.shutdown(wait=True, cancel_futures=True)
+
+    def _dispatch(self) -> None:
+        batch = {b: np.stack([c[size] for c in self._crops]) for b, size in self.sizes.items() if self._crops}
+        future = self._thread.submit(self.engine, batch) if batch else self._thread.submit(dict)
+        actions, self._actions, self._crops = self._actions, [], []
+        self._write_running()
+        self._running = (future, actions)
+
+    def _write_running(self) -> None:
+        if self._running is None:
+            return
+        future, actions = self._running
+        features, self._running = future.result(), None
+        for method, arguments, index in actions:
+            if index is None:
+                method(*arguments)
+            else:
+                method(*arguments, {t: v[index] for t, v in features.items()} if index >= 0 else None)
+
+
+class _Extraction:
+    """One pass over the listings of some sources into one cache."""
+
+    def __init__(self, writer: CacheWriter, engine: Any, plan: Plan, report: Report):
+        self.writer, self.plan, self.report = writer, plan, report
+        self.batcher = _Batcher(writer, engine, plan.sizes)
+        self.tally = _Tally()
+        self._entries: list[dict[str, Any]] = []
+        self._total = self._done = 0
+        self._retry = plan.settings.retry_failed
+        self._failed_before = {} if self._retry else dict(writer.failed)
+
+    def run(self, sources: list[Source]) -> _Tally:
+        pairs = [(source, listing) for source in sources for listing in source.listings][:self.plan.settings.limit]
+        self._total = len(pairs)
+        try:
+            self._images([pair for pair in pairs if pair[1].kind == "image"])
+            for source, listing in (pair for pair in pairs if pair[1].kind == "clip"):
+                self._clip(source, listing)
+            self.batcher.finish()
+        finally:
+            self.batcher.close()
+            self.writer.add_listings(self._entries)
+        return self.tally
+
+    # Images
+
+    def _images(self, pairs: list[tuple[Source, Listing]]) -> None:
+        for source, listing, read in self._decoded(pairs):
+            try:
+                item, picture = read.result()
+            except MediaError as error:
+                self._fail(source, listing, getattr(error, "item", None), error)
+                continue
+            self._list(source, listing, item)
+            if picture is None or item in self.tally.new:
+                self._reuse(listing, item)
+                continue
+            self.tally.new.add(item)
+            self.batcher.tell("begin_item", item, "image")
+            self.batcher.row(picture.frame)
+            self.batcher.tell("end_item", picture.width, picture.height, 0.0, picture.phash)
+            self._progress(listing)
+
+    def _decoded(self, pairs: list[tuple[Source, Listing]]) -> Iterator[tuple[Source, Listing, Future]]:
+        """Decode ahead in threads, a bounded number of images at a time."""
+        settings = self.plan.input_settings("image") if pairs else None
+        ahead: deque[tuple[Source, Listing, Future]] = deque()
+        with ThreadPoolExecutor(4, "decode") as pool:
+            try:
+                for source, listing in pairs:
+                    ahead.append((source, listing, pool.submit(self._read_image, listing, settings)))
+                    if len(ahead) > 3 * self.batcher.engine.batch_size:
+                        yield ahead.popleft()
+                while ahead:
+                    yield ahead.popleft()
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
+
+    def _read_image(self, listing: Listing, settings: InputSettings) -> tuple[str, Any]:
+        """The item's id, and its picture unless the cache holds the item or knows that it fails."""
+        data = _read_bytes(listing.file)
+        item = hashlib.sha256(data).hexdigest()
+        if item in self.writer.complete:
+            return item, None
+        try:
+            self._refuse_known_failure(item)
+            return item, read_image(listing.file, data, settings)
+        except MediaError as error:
+            error.item = item
+            raise
+
+    # Clips
+
+    def _clip(self, source: Source, listing: Listing) -> None:
+        item = None
+        try:
+            item = _hash_file(listing.file)
+            if item in self.writer.complete or item in self.tally.new:
+                self._list(source, listing, item)
+                self._reuse(listing, item)
+                return
+            self._refuse_known_failure(item)
+            self._clip_rows(listing, item)
+        except MediaError as error:
+            self._fail(source, listing, item, error)
+            return
+        self._list(source, listing, item)
+        self.tally.new.add(item)
+        self._progress(listing)
+
+    def _clip_rows(self, listing: Listing, item: str) -> None:
+        """Decode a clip and pass its rows on, leaving out those that an earlier, interrupted run committed."""
+        _, committed = self.writer.partial.get(item, (0, 0))
+        with open_clip(listing.file, self.plan.input_settings("clip")) as clip:
+            self.batcher.tell("begin_item", item, "clip")
+            try:
+                for number, frame in enumerate(clip):
+                    if number >= committed:
+                        self.batcher.row(frame)
+                    if number % 20 == 0:
+                        self._progress(listing, done=0, detail=f"{number} frames")
+            except MediaError:
+                self.batcher.tell("abandon_item")
+                raise
+            self.batcher.tell("end_item", clip.info.width, clip.info.height, clip.info.duration)
+            for text in clip.info.notes:
+                self.report(Note(f"{listing.path}: {text}", "warning"))
+
+    # Accounts
+
+    def _refuse_known_failure(self, item: str) -> None:
+        if item in self._failed_before:
+            known = self._failed_before[item]
+            raise MediaError(f"{known['reason']} (recorded before; --retry-failed tries again)", stage=known["stage"])
+
+    def _reuse(self, listing: Listing, item: str) -> None:
+        if item not in self.tally.new:
+            self.tally.reused.add(item)
+        self._progress(listing)
+
+    def _fail(self, source: Source, listing: Listing, item: str | None, error: MediaError) -> None:
+        self._list(source, listing, item)
+        if item is None or item not in self.tally.failed_ids:
+            self.tally.failures.append({"path": str(listing.file), "stage": error.stage, "reason": error.reason})
+        if item:
+            self.tally.failed_ids.add(item)
+        if item not in self._failed_before:
+            self.writer.record_failure(str(listing.file), item, error.stage, error.reason)
+        self._progress(listing)
+
+    def _list(self, source: Source, listing: Listing, item: str | None) -> None:
+        self._entries.append({"item": item, "source": source.where, "path": listing.path, "emotion": listing.emotion,
+                              "subject": listing.subject, "split": listing.split, **listing.extra})
+        if len(self._entries) >= LISTINGS_AT_ONCE:
+            self.writer.add_listings(self._entries)
+            self._entries = []
+
+    def _progress(self, listing: Listing, done: int = 1, detail: str = "") -> None:
+        self._done += done
+        unit = "clips" if listing.kind == "clip" else "images"
+        self.report(Progress("extract", self._done, self._total, unit, len(self.tally.failures),
+                             f"{listing.path} {detail}".strip()))
+
+
+def _read_bytes(file: Path) -> bytes:
+    """The whole file, which must be a regular one. Raises MediaError."""
+    try:
+        if not file.is_file():
+            raise MediaError(_irregular(file), stage="read")
+        return file.read_bytes()
+    except OSError as error:
+        raise MediaError(f"cannot be read: {error.strerror}", stage="read") from error
+
+
+def _hash_file(file: Path) -> str:
+    try:
+        if not file.is_file():
+            raise MediaError(_irregular(file), stage="read")
+        with open(file, "rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise MediaError(f"cannot be read: {error.strerror}", stage="read") from error
+
+
+def _irregular(file: Path) -> str:
+    if file.is_dir():
+        return "is a directory"
+    return "is not a regular file" if file.exists() else "no such file, or a link that leads nowhere"

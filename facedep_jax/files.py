@@ -1,0 +1,52 @@
+"""Writing that survives a crash. Knows nothing of what is written.
+
+Modes are left to the umask: the command line sets it to 0077 unless `--shared` is given.
+"""
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from facedep_jax.errors import OutputError
+
+
+def fsync_directory(folder: Path) -> None:
+    """Make names that were created, renamed or removed in `folder` durable."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_atomically(path: Path, content: bytes | str) -> None:
+    """Replace `path` by `content`: after a crash there is the old file or the new one, never half of one."""
+    data = content.encode() if isinstance(content, str) else content
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with writing(path):
+        with open(temporary, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+        fsync_directory(path.parent)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn the operating system's refusals while writing `path` into one sentence each."""
+    try:
+        yield
+    except OSError as error:
+        raise refusal(path, error) from error
+
+
+def refusal(path: Path, error: OSError) -> OutputError:
+    """What an `OSError` met while writing `path` means to the user."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error):
+        return OutputError(f"the disk is full at {path}; what was committed before is safe: free space and rerun")
+    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return OutputError(f"{path} cannot be written ({os.strerror(error.errno)}); choose another --out")
+    return OutputError(f"{path} cannot be written: {error}")

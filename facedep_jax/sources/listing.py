@@ -1,0 +1,33 @@
+"""One mention of a file in a source, kept as found. Knows nothing of what labels mean."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Listing:
+    """`path` as the source names it, `file` where its bytes are; emotion, subject and split where said."""
+
+    path: str
+    file: Path
+    kind: str  # "image" or "clip"
+    emotion: str | None = None
+    subject: str | None = None
+    split: str | None = None
+    extra: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Everything that one SOURCE argument named. `ignored` counts files that are neither image nor clip."""
+
+    name: str  # a short name for default output directories
+    where: str  # absolute path, or the argument as given
+    listings: tuple[Listing, ...]
+    ignored: int
+    layout: str  # how the listing's columns were found, for the user to check
+
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of item present, images first."""
+        present = {listing.kind for listing in self.listings}
+        return tuple(kind for kind in ("image", "clip") if kind in present)

@@ -1,0 +1,24 @@
+"""What a result was made with, and the resolved `config.toml` that says so."""
+
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from facedep_jax import __version__
+from facedep_jax.files import write_atomically
+
+PACKAGES = ("jax", "flax", "optax", "numpy", "h5py", "opencv-python-headless")
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of every package that can change a number."""
+    return {"facedep-jax": __version__, "python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
+
+
+def write_config(path: Path, command: str, settings: dict[str, Any], records: dict[str, dict[str, Any]]) -> None:
+    """Write the resolved settings of `command`, which `--config` reads back, and tables that only record."""
+    document = {command: settings, "versions": versions(), **records}
+    write_atomically(path, tomli_w.dumps(document))

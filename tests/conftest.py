@@ -1,0 +1,55 @@
+"""Fixtures that every test may use. JAX runs strict here: no silent promotion of dtypes or ranks."""
+
+import os
+import tarfile
+from pathlib import Path
+
+os.environ.setdefault("KERAS_BACKEND", "jax")
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+import jax
+import pytest
+
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(autouse=True)
+def private_user_cache(tmp_path_factory, monkeypatch):
+    """No test reads or writes the user's own cache directory."""
+    monkeypatch.setenv("FACEDEP_CACHE", str(tmp_path_factory.getbasetemp() / "user-cache"))
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real material beside the checkout."""
+    if not SHARED.is_dir():
+        pytest.skip("no ../shared beside the checkout: real data and weights are absent")
+    return SHARED
+
+
+def _unpacked(shared: Path, name: str, tmp_path_factory) -> Path:
+    archive = shared / "data" / f"{name}.tar"
+    if not archive.is_file():
+        pytest.skip(f"{archive.name} is absent")
+    folder = tmp_path_factory.mktemp(name)
+    with tarfile.open(archive, encoding="utf-8", errors="surrogateescape") as tar:
+        tar.extractall(folder, filter="fully_trusted")  # holds a FIFO and link loops on purpose
+    return folder
+
+
+@pytest.fixture(scope="session")
+def faces_dev(shared, tmp_path_factory) -> Path:
+    return _unpacked(shared, "faces-dev", tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def clips_dev(shared, tmp_path_factory) -> Path:
+    return _unpacked(shared, "clips-dev", tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def awkward_dev(shared, tmp_path_factory) -> Path:
+    return _unpacked(shared, "awkward-dev", tmp_path_factory)
