@@ -72,6 +72,15 @@ def read_table(file: Path, command: str) -> dict[str, Any]:
     return document[command]
 
 
+def read_records(file: Path, tables: tuple[str, ...]) -> dict[str, Any]:
+    """The named tables of a resolved configuration that a command wrote. Raises SettingsError if it is damaged."""
+    try:
+        document = tomllib.loads(Path(file).read_text())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{file} is damaged: {error}") from error
+    return {name: document.get(name, {}) for name in tables}
+
+
 def build(cls: type[T], table: dict[str, Any], where: str) -> T:
     """An instance of the settings dataclass `cls`; unknown keys and wrong types are errors."""
     known = typing.get_type_hints(cls)

@@ -79,7 +79,7 @@ def _check_choices(settings: ExtractSettings) -> None:
 
 def _spec(settings: ExtractSettings, taps: tuple, sizes: dict[str, int], weights: dict, faces: dict) -> dict[str, Any]:
     features = {
-        "weights": {name: {"sha256": w.sha256, "family": w.family} for name, w in weights.items()},
+        "weights": {name: _weights_entry(w, settings.weights) for name, w in weights.items()},
         "taps": [str(tap) for tap in taps],
         "channels": {str(tap): tap.channels for tap in taps},
         "size": sizes,
@@ -95,6 +95,11 @@ def _spec(settings: ExtractSettings, taps: tuple, sizes: dict[str, int], weights
         if kind == "clip":
             inputs[kind]["fps"] = settings.fps
     return {"features": features, "input": inputs}
+
+
+def _weights_entry(weights: Any, where: str | None) -> dict[str, Any]:
+    seed = {"seed": int((where or "").removeprefix("random:"))} if weights.untrained else {}
+    return {"sha256": weights.sha256, "family": weights.family, **seed}
 
 
 def extract(sources: list[Source], out: Path, settings: ExtractSettings, report: Report = silent) -> dict[str, Any]:
@@ -255,7 +260,7 @@ class _Extraction:
 
     def _read_image(self, listing: Listing, settings: InputSettings) -> tuple[str, Any]:
         """The item's id, and its picture unless the cache holds the item or knows that it fails."""
-        data = _read_bytes(listing.file)
+        data = read_bytes(listing.file)
         item = hashlib.sha256(data).hexdigest()
         if item in self.writer.complete:
             return item, None
@@ -339,7 +344,7 @@ class _Extraction:
                              f"{listing.path} {detail}".strip()))
 
 
-def _read_bytes(file: Path) -> bytes:
+def read_bytes(file: Path) -> bytes:
     """The whole file, which must be a regular one. Raises MediaError."""
     try:
         if not file.is_file():

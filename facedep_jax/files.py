@@ -5,6 +5,7 @@ Modes are left to the umask: the command line sets it to 0077 unless `--shared` 
 
 import errno
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -50,3 +51,18 @@ def refusal(path: Path, error: OSError) -> OutputError:
     if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
         return OutputError(f"{path} cannot be written ({os.strerror(error.errno)}); choose another --out")
     return OutputError(f"{path} cannot be written: {error}")
+
+
+@contextmanager
+def finished_folder(folder: Path) -> Iterator[Path]:
+    """A sibling to write into, renamed to `folder` only when the block ends without an exception."""
+    unfinished = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    with writing(folder):
+        unfinished.mkdir(parents=True)
+        try:
+            yield unfinished
+            os.rename(unfinished, folder)
+        except BaseException:
+            shutil.rmtree(unfinished)
+            raise
+        fsync_directory(folder.parent)

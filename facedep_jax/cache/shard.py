@@ -50,14 +50,17 @@ class Shard:
 def write_shard(folder: Path, data: ShardData, attributes: dict[str, Any]) -> str:
     """Write, fsync, rename to the file's own SHA-256, fsync the folder. Returns the name.
 
-    Raises OutputError (full disk, read-only) with nothing left behind but a temporary file, removed if it can be.
+    The HDF5 image is made in memory, so that a disk that refuses a write meets a plain file and not the HDF5
+    library, which does not recover from it. Raises OutputError with no temporary file left behind.
     """
+    image = _hdf5_image(data, attributes)
+    name = f"{hashlib.sha256(image).hexdigest()}.h5"
     temporary = folder / f"{os.getpid()}{TEMPORARY}"
     with writing(folder):
         try:
-            _write_hdf5(temporary, data, attributes)
-            with open(temporary, "rb") as stream:
-                name = f"{hashlib.file_digest(stream, 'sha256').hexdigest()}.h5"
+            with open(temporary, "wb") as stream:
+                stream.write(image)
+                stream.flush()
                 os.fsync(stream.fileno())
             os.rename(temporary, folder / name)
         except BaseException:
@@ -67,8 +70,8 @@ def write_shard(folder: Path, data: ShardData, attributes: dict[str, Any]) -> st
     return name
 
 
-def _write_hdf5(path: Path, data: ShardData, attributes: dict[str, Any]) -> None:
-    with h5py.File(path, "w") as file:
+def _hdf5_image(data: ShardData, attributes: dict[str, Any]) -> bytes:
+    with h5py.File("shard", "w", driver="core", backing_store=False, block_size=2**22) as file:
         for key in ATTRIBUTES:
             file.attrs[key] = attributes[key]
         for group, columns, table in (("items", ITEM_COLUMNS, data.items), ("rows", ROW_COLUMNS, data.rows)):
@@ -76,6 +79,8 @@ def _write_hdf5(path: Path, data: ShardData, attributes: dict[str, Any]) -> None
                 file.create_dataset(f"{group}/{name}", data=np.asarray(table[name], dtype))
         for tap, values in data.features.items():
             file.create_dataset(f"features/{tap.replace(':', '/')}", data=np.asarray(values, "<f2"))
+        file.flush()
+        return file.id.get_file_image()
 
 
 def sha256_of(path: Path) -> str:

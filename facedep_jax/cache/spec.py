@@ -31,7 +31,8 @@ def read_header(folder: Path) -> dict[str, Any]:
         header = json.loads(file.read_text())
         version, spec, stated = header["format"], header["spec"], header["fingerprint"]
     except FileNotFoundError as error:
-        raise CacheError(f"{folder} is not a cache: it has no cache.json") from error
+        why = "is not a cache: it has no cache.json" if folder.is_dir() else "does not exist"
+        raise CacheError(f"{folder} {why}") from error
     except NotADirectoryError as error:
         raise CacheError(f"{folder} is a file; a cache is a directory") from error
     except OSError as error:

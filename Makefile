@@ -1,0 +1,33 @@
+# Two commands on a fresh machine with Python 3.11: `make demo` and `make test`.
+PYTHON ?= python3
+EXTRAS ?= cpu,test
+BIN := .venv/bin
+
+.PHONY: demo test lint constraints clean
+
+demo: .venv
+	$(BIN)/cli demo
+
+test: .venv lint
+	$(BIN)/pytest
+
+lint: .venv
+	$(BIN)/ruff check .
+
+.venv: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; try make PYTHON=python3.11")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install -qq --upgrade pip
+	$(BIN)/pip install -qq --constraint constraints.txt --editable '.[$(EXTRAS)]'
+	touch .venv
+
+# Resolve anew what `.venv` installs; run it to move to newer releases, then commit the result.
+constraints:
+	rm -rf .venv
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install -qq --upgrade pip
+	$(BIN)/pip install -qq --editable '.[cpu,test,cluster,kaggle]'
+	$(BIN)/pip freeze --exclude-editable > constraints.txt
+
+clean:
+	rm -rf .venv build demo *.egg-info

@@ -1,0 +1,85 @@
+"""`score-videos`."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from facedep_jax.cli.frame import Outcome, command
+from facedep_jax.cli.render import show_number
+from facedep_jax.cli.stage_one import INPUT_OPTIONS
+from facedep_jax.errors import RunError
+from facedep_jax.events import Note, Report
+
+PATH = click.Path(path_type=Path)
+OPTIONS = [
+    click.argument("folder", metavar="FOLDER"),
+    click.option("--head", "run", type=PATH, metavar="RUN", help="The run to score with.  [default: newest in runs/]"),
+    click.option("--out", type=PATH, metavar="SCORES", help="[default: scores/<name of the folder>]"),
+    click.option("--cache", type=PATH, help="Keep features here.  [default: SCORES/cache]"),
+    *INPUT_OPTIONS,
+    click.option("--margin", type=float, help="Room around a found face, as a part of its size."),
+    click.option("--fps", type=float, help="Frames sampled a second.  [default: 4]"),
+    click.option("--window", type=float, help="Seconds a window, for the interval within a clip.  [default: 2]"),
+    click.option("--min-coverage", type=float, help="Abstain if fewer frames have a face.  [default: 0.5]"),
+    click.option("--recursive/--no-recursive", default=True, show_default=True, help="Look into subfolders."),
+]
+
+
+def add_to(group: click.Group) -> None:
+    """Add the commands of this module to `group`."""
+    wrapped: Any = score_videos
+    for option in reversed(OPTIONS):
+        wrapped = option(wrapped)
+    command(group, "score-videos", short_help="Score a folder of clips.")(wrapped)
+
+
+def score_videos(report: Report, folder: str, run: Path | None, out: Path | None, cache: Path | None,
+                 window: float | None, min_coverage: float | None, recursive: bool, **given: Any) -> Outcome:
+    """Score every clip of a folder: one row a clip, one row a frame, and a timeline for each.
+
+    A clip that cannot be read is listed with its reason, and the others are scored.
+    """
+    from facedep_jax.config import ExtractSettings, ScoreSettings, resolve
+    from facedep_jax.head.run import load_head
+    from facedep_jax.score import score_videos as score
+    from facedep_jax.sources import read_source
+
+    source = read_source(folder, recursive=recursive)
+    chosen = run or newest_run(Path("runs"), report)
+    settings = resolve(ScoreSettings, "score", None, {"window": window, "min_coverage": min_coverage})
+    summary = score(source, load_head(chosen), out or Path("scores") / source.name,
+                    resolve(ExtractSettings, "extract", None, given), settings, cache, report)
+    failed = summary["clips_failed"]
+    return Outcome(summary, lambda console: show_scores(console, summary), failed > 0, failed == summary["clips_total"])
+
+
+def newest_run(runs: Path, report: Report) -> Path:
+    """The run in `runs` that was written last. Raises RunError where there is none."""
+    found = sorted(runs.glob("*/head.safetensors"), key=lambda path: path.stat().st_mtime)
+    if not found:
+        raise RunError(f"no run in {runs}/; train one with train-head, or name one with --head")
+    report(Note(f"head: {found[-1].parent}, the newest run in {runs}/"))
+    return found[-1].parent
+
+
+def show_scores(console: Any, summary: dict[str, Any]) -> None:
+    """One row a clip, then where the results are."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table("clip", "score", "within clip", "decision", "face", title=f"scores by {summary['run']}",
+                  title_justify="left")
+    for clip in summary["clips"]:
+        interval = "" if clip["low"] is None else f"{clip['low']:.2f}–{clip['high']:.2f}"
+        coverage = "" if clip["coverage"] is None else f"{clip['coverage']:.0%}"
+        decision = clip["decision"] or f"{clip['status']}: {clip['reason']}"
+        score = "" if clip["score"] is None else show_number(round(clip["score"], 3))
+        table.add_row(escape(clip["clip"]), score, interval, escape(decision), coverage)
+    console.print(table)
+    console.print(f"{summary['clips_scored']} scored, {summary['clips_abstained']} abstained, "
+                  f"{summary['clips_failed']} failed; {summary['frames']} frames in {summary['seconds']:.1f} s")
+    console.print(f"tables and timelines: {Path(summary['scores']).parent}", markup=False, soft_wrap=True)
+    console.print("A score is that of a sad-or-neutral-expression proxy, not a diagnosis.")
+    if summary["untrained"]:
+        console.print("[bold yellow]UNTRAINED WEIGHTS: every feature and score made with them means nothing[/]")

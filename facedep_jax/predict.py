@@ -1,0 +1,86 @@
+"""Single pictures → scores, without a cache. Knows nothing of training or clips."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from facedep_jax.config import ExtractSettings
+from facedep_jax.errors import MediaError
+from facedep_jax.events import Progress, Report, silent
+from facedep_jax.extract import plan_extraction
+from facedep_jax.media import Frame, read_image
+from facedep_jax.score import extract_settings
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One picture: the calibrated probability of the proxy, None without a face or a readable picture.
+
+    `crop` and `attention` (weights of each tap's cells, adding up to 1 over all taps) are for drawing.
+    """
+
+    path: str
+    status: str  # scored, no face, or failed: …
+    face: dict[str, Any] | None = None
+    probability: float | None = None
+    decision: str = ""
+    crop: UInt8[np.ndarray, "s s 3"] | None = None
+    attention: dict[str, Float[np.ndarray, "S S"]] | None = None
+
+    def record(self) -> dict[str, Any]:
+        """The fields of INTERFACE.md."""
+        return {name: getattr(self, name) for name in ("path", "probability", "decision", "face", "status")}
+
+
+def predict(paths: list[Path], head: Any, given: ExtractSettings, report: Report = silent) -> list[Prediction]:
+    """Score pictures one by one with `head`. Raises WeightsError where the run's weights are not to be found.
+
+    A file that cannot be used gets a prediction with the status `failed: <reason>`.
+    """
+    from facedep_jax.backbones.engine import load_engine
+
+    plan = plan_extraction(("image",), extract_settings(head.features, given), report)
+    head.require_features(plan.spec, report)
+    engine = load_engine(given.engine, plan.weights, plan.taps, plan.sizes, plan.settings.precision, 1)
+    results = []
+    for number, path in enumerate(paths):
+        report(Progress("predict", number, len(paths), "images"))
+        try:
+            frame = _read(path, plan).frame
+        except MediaError as error:
+            results.append(Prediction(str(path), f"failed: {error.reason}"))
+        else:
+            results.append(_predict_frame(str(path), frame, head, engine, plan.sizes))
+    report(Progress("predict", len(paths), len(paths), "images"))
+    return results
+
+
+def _read(path: Path, plan: Any) -> Any:
+    from facedep_jax.extract import read_bytes
+
+    return read_image(path, read_bytes(path), plan.input_settings("image"))
+
+
+def _predict_frame(path: str, frame: Frame, head: Any, engine: Any, sizes: dict[str, int]) -> Prediction:
+    box = [round(float(v), 1) for v in frame.face.box]
+    face = {"state": frame.face.state, "box": None if np.isnan(frame.face.box).any() else box}
+    if not frame.crops:
+        return Prediction(path, "no face", face)
+    tokens = engine({backbone: frame.crops[size][None] for backbone, size in sizes.items()})
+    tokens = {tap: tokens[tap] for tap in head.taps}
+    probability = float(head.probability(head.frame_logits(tokens))[0])
+    return Prediction(path, "scored", face, probability, "positive" if probability >= head.threshold else "negative",
+                      crop=frame.crops[max(sizes.values())], attention=_by_tap(head.attention(tokens)[0], tokens))
+
+
+def _by_tap(attention: np.ndarray, tokens: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Attention over all cells of a frame, cut into the grids of its taps."""
+    grids, start = {}, 0
+    for tap, values in tokens.items():
+        cells = values.shape[1]
+        grids[tap] = attention[start:start + cells * cells].reshape(cells, cells)
+        start += cells * cells
+    return grids

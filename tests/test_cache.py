@@ -1,0 +1,357 @@
+"""The cache: what is written is what is read; what is damaged is noticed; what is committed stays."""
+
+import json
+import os
+import shutil
+
+import h5py
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import facedep_jax
+from facedep_jax.cache import CacheWriter, open_cache
+from facedep_jax.cache.inspect import inspect_cache
+from facedep_jax.cache.lines import append_lines, decode_line, encode_line, read_lines
+from facedep_jax.cache.verify import diff_caches, verify_cache
+from facedep_jax.errors import CacheError, CacheLocked, DamagedCache, OutputError, SpecMismatch
+
+TAPS = {"mobilenet_v2:mid@2": (2, 2, 3), "resnet50:top@1": (1, 1, 5)}
+SPEC = {"features": {"weights": {"mobilenet_v2": {"sha256": "0" * 64, "family": "keras"}}, "taps": list(TAPS),
+                     "channels": {tap: shape[-1] for tap, shape in TAPS.items()}, "size": {"mobilenet_v2": 32},
+                     "color": "rgb", "precision": "float32", "interpolation": "area"},
+        "input": {"image": {"faces": "none"}}}
+ENGINE = {"engine": "xla", "engine_version": "1", "device": "cpu"}
+NO_BOX = (np.nan,) * 4
+
+
+def identity(number):
+    return f"{number:064x}"
+
+
+def values(number, row=0):
+    rng = np.random.default_rng([number, row])
+    return {tap: rng.normal(size=shape).astype(np.float16) for tap, shape in TAPS.items()}
+
+
+def add_image(writer, number):
+    writer.begin_item(identity(number), "image")
+    writer.add_row(0.0, 0, NO_BOX, np.nan, values(number))
+    writer.end_item(10, 20, 0.0, number)
+
+
+def add_clip(writer, number, faces):
+    """A clip of len(faces) frames; frames without a face have no feature."""
+    item = identity(number)
+    _, committed = writer.partial.get(item, (0, 0))
+    writer.begin_item(item, "clip")
+    for row, face in enumerate(faces):
+        if row >= committed:
+            writer.add_row(row / 4, 1 if face else 3, NO_BOX, 0.5, values(number, row) if face else None)
+    writer.end_item(30, 40, len(faces) / 4)
+
+
+def listing(number, **columns):
+    return {"item": identity(number), "source": "/s", "path": f"{number}.jpg", "emotion": "sad", "subject": None,
+            "split": None, **columns}
+
+
+@pytest.fixture
+def cache(tmp_path):
+    """Twelve images and a clip in shards of five rows."""
+    with CacheWriter(tmp_path / "c", SPEC, ENGINE, shard_rows=5) as writer:
+        for number in range(12):
+            add_image(writer, number)
+        add_clip(writer, 100, [1, 0, 1, 1, 0, 0, 1])
+        writer.add_listings([*(listing(n) for n in range(12)), listing(100)])
+    return tmp_path / "c"
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.lists(st.booleans(), min_size=1, max_size=9), max_size=6), st.integers(1, 7))
+def test_what_is_written_is_what_is_read(tmp_path_factory, clips, shard_rows):
+    folder = tmp_path_factory.mktemp("cache")
+    with CacheWriter(folder, SPEC, ENGINE, shard_rows) as writer:
+        for number, faces in enumerate(clips):
+            add_clip(writer, number, faces)
+    cache = open_cache(folder)
+    assert cache.items.id.tolist() == [identity(n) for n in range(len(clips))]
+    assert cache.items.duration.tolist() == [len(faces) / 4 for faces in clips]
+    for number, faces in enumerate(clips):
+        rows = slice(cache.items.first_row[number], cache.items.first_row[number] + len(faces))
+        assert (cache.rows.feature[rows] >= 0).tolist() == faces
+        assert cache.rows.time[rows].tolist() == [k / 4 for k in range(len(faces))]
+        for row, feature in enumerate(cache.rows.feature[rows]):
+            for tap in TAPS if feature >= 0 else ():
+                read = cache.features(tap, np.array([feature]))[0]
+                np.testing.assert_array_equal(read, values(number, row)[tap])
+    assert verify_cache(folder)["problems"] == [
+        p for p in verify_cache(folder)["problems"] if p["kind"] == "listing"]
+
+
+def test_features_come_in_the_order_asked_for(cache):
+    opened = facedep_jax.open_cache(cache)
+    everything = opened.features("resnet50:top@1")
+    index = np.array([7, 0, 7, 15, 3])
+    np.testing.assert_array_equal(opened.features("resnet50:top@1", index), everything[index])
+    assert len(everything) == (opened.rows.feature >= 0).sum() == 16
+    with pytest.raises(IndexError):
+        opened.features("resnet50:top@1", np.array([16]))
+    with pytest.raises(CacheError, match="holds mobilenet_v2:mid@2, resnet50:top@1, not resnet50:mid@3"):
+        opened.features("resnet50:mid@3")
+
+
+def test_shards_are_plain_hdf5_named_by_their_hash(cache):
+    assert verify_cache(cache)["ok"]
+    name = json.loads((cache / "manifest.jsonl").read_text().splitlines()[0])["file"]
+    with h5py.File(cache / "shards" / name) as file:
+        assert file["items/id"][0] == identity(0).encode()
+        assert file["features/mobilenet_v2/mid@2"].dtype == np.float16
+        assert file["features/mobilenet_v2/mid@2"].chunks is None
+
+
+def test_a_clip_cut_off_by_a_crash_continues_with_its_next_part(tmp_path):
+    faces = [1, 1, 0, 1, 1, 1, 1, 0, 1]
+    with CacheWriter(tmp_path / "whole", SPEC, ENGINE, 4) as writer:
+        add_clip(writer, 5, faces)
+    crashed = CacheWriter(tmp_path / "cut", SPEC, ENGINE, 4)
+    crashed.begin_item(identity(5), "clip")
+    for row, face in enumerate(faces[:6]):
+        crashed.add_row(row / 4, 1 if face else 3, NO_BOX, 0.5, values(5, row) if face else None)
+    crashed._lock.close()  # as the kernel does for a killed process
+    assert len(open_cache(tmp_path / "cut").items) == 0
+    with CacheWriter(tmp_path / "cut", SPEC, ENGINE, 4) as writer:
+        assert writer.partial == {identity(5): (1, 4)}
+        add_clip(writer, 5, faces)
+    assert diff_caches(tmp_path / "whole", tmp_path / "cut")["equal"]
+
+
+def test_resume_skips_what_is_complete_and_equals_an_undisturbed_cache(cache, tmp_path):
+    with CacheWriter(tmp_path / "d", SPEC, ENGINE, 3) as writer:
+        for number in range(4):
+            add_image(writer, number)
+    with CacheWriter(tmp_path / "d", SPEC, ENGINE, 7) as writer:
+        assert writer.complete == {identity(n) for n in range(4)}
+        for number in range(4, 12):
+            add_image(writer, number)
+        add_clip(writer, 100, [1, 0, 1, 1, 0, 0, 1])
+        writer.add_listings([*(listing(n) for n in range(12)), listing(100)])
+    assert diff_caches(cache, tmp_path / "d") == {"equal": True, "differences": []}
+
+
+def test_diff_sees_a_listing_and_a_value(cache, tmp_path):
+    shutil.copytree(cache, tmp_path / "other")
+    append_lines(tmp_path / "other" / "listings.jsonl", [listing(3, emotion="happy")])
+    assert diff_caches(cache, tmp_path / "other")["differences"] == ["1 listings differ, such as 3.jpg"]
+    with CacheWriter(tmp_path / "v", SPEC, ENGINE) as writer:
+        for number in range(12):
+            writer.begin_item(identity(number), "image")
+            writer.add_row(0.0, 0, NO_BOX, np.nan, values(number + (number == 7)))
+            writer.end_item(10, 20)
+        add_clip(writer, 100, [1, 0, 1, 1, 0, 0, 1])
+        writer.add_listings([*(listing(n) for n in range(12)), listing(100)])
+    assert diff_caches(cache, tmp_path / "v")["differences"] == [f"the values of 1 items differ, such as {identity(7)[:12]}"]
+
+
+def test_abandoned_item_leaves_no_trace(tmp_path):
+    with CacheWriter(tmp_path / "c", SPEC, ENGINE) as writer:
+        add_image(writer, 1)
+        writer.begin_item(identity(2), "clip")
+        writer.add_row(0.0, 1, NO_BOX, 0.9, values(2))
+        writer.abandon_item()
+        writer.record_failure("/s/2.mp4", identity(2), "decode", "broke off")
+        add_image(writer, 3)
+    cache = open_cache(tmp_path / "c")
+    assert cache.items.id.tolist() == [identity(1), identity(3)]
+    np.testing.assert_array_equal(cache.features("resnet50:top@1", cache.rows.feature)[1], values(3)["resnet50:top@1"])
+    assert [f["reason"] for f in cache.failures] == ["broke off"]
+    with CacheWriter(tmp_path / "c", SPEC, ENGINE) as writer:
+        assert set(writer.failed) == {identity(2)}
+
+
+def test_another_fingerprint_is_refused_naming_the_fields(cache):
+    other = json.loads(json.dumps(SPEC))
+    other["features"]["size"]["mobilenet_v2"] = 64
+    before = sorted(p.name for p in cache.rglob("*"))
+    with pytest.raises(SpecMismatch, match=r"features\.size\.mobilenet_v2: 32 → 64"):
+        CacheWriter(cache, other, ENGINE)
+    assert sorted(p.name for p in cache.rglob("*")) == before
+
+
+def test_two_writers_cannot_share_a_cache(cache):
+    with CacheWriter(cache, SPEC, ENGINE), pytest.raises(CacheLocked, match=f"process {os.getpid()}"):
+        CacheWriter(cache, SPEC, ENGINE)
+
+
+@pytest.mark.parametrize("damage", ["lost", "torn", "garbage"])
+def test_the_manifest_is_rebuilt_from_the_shards(cache, damage):
+    manifest = cache / "manifest.jsonl"
+    before = open_cache(cache)
+    if damage == "lost":
+        manifest.unlink()
+    else:
+        data = manifest.read_bytes()
+        manifest.write_bytes(data[:-9] if damage == "torn" else data.replace(b"rows", b"rowz", 1))
+    after = open_cache(cache)
+    assert sorted(after.items.id) == sorted(before.items.id)
+    with CacheWriter(cache, SPEC, ENGINE) as writer:
+        assert writer.complete == set(before.items.id)
+    assert verify_cache(cache)["ok"]
+
+
+def test_a_missing_shard_is_never_read_as_zeros(cache):
+    next((cache / "shards").glob("*.h5")).unlink()
+    with pytest.raises(CacheError, match="1 of 4 shards named in its manifest are gone"):
+        open_cache(cache)
+    assert {p["kind"] for p in verify_cache(cache)["problems"]} == {"missing", "item"}
+
+
+def test_a_shard_of_another_cache_is_refused(cache, tmp_path):
+    other = json.loads(json.dumps(SPEC))
+    other["features"]["color"] = "grey"
+    with CacheWriter(tmp_path / "grey", other, ENGINE) as writer:
+        add_image(writer, 50)
+    stray = next((tmp_path / "grey" / "shards").glob("*.h5"))
+    shutil.copy(stray, cache / "shards")
+    with pytest.raises(CacheError, match="belongs to another cache"):
+        open_cache(cache)
+    assert {p["kind"] for p in verify_cache(cache)["problems"]} >= {"foreign", "unlisted"}
+
+
+def test_every_flipped_bit_is_found(cache):
+    rng = np.random.default_rng(0)
+    files = [path for path in sorted(cache.rglob("*")) if path.is_file() and path.name != "lock"]
+    for _ in range(60):
+        path = files[rng.integers(len(files))]
+        data = bytearray(path.read_bytes())
+        at = rng.integers(len(data))
+        data[at] ^= 1 << rng.integers(8)
+        original = path.read_bytes()
+        path.write_bytes(data)
+        try:
+            noticed = not verify_cache(cache)["ok"]
+        except CacheError:
+            noticed = True
+        assert noticed, f"byte {at} of {path.name}"
+        path.write_bytes(original)
+    assert verify_cache(cache)["ok"]
+
+
+def hostile(kind, file):
+    if kind == "external storage":
+        del file["rows/time"]
+        file.create_dataset("rows/time", (5,), "<f8", external=[("/etc/hostname", 0, 40)])
+    elif kind == "external link":
+        del file["rows/time"]
+        file["rows/time"] = h5py.ExternalLink("/etc/hostname", "/x")
+    elif kind == "soft link":
+        del file["rows/time"]
+        file["rows/time"] = h5py.SoftLink("/rows/box")
+    elif kind == "filter":
+        data = file["rows/time"][()]
+        del file["rows/time"]
+        file.create_dataset("rows/time", data=data, compression="gzip")
+    elif kind == "virtual":
+        layout = h5py.VirtualLayout((5,), "<f8")
+        layout[:] = h5py.VirtualSource("/etc/hostname", "x", (5,))
+        del file["rows/time"]
+        file.create_virtual_dataset("rows/time", layout)
+    elif kind == "shape bomb":
+        del file["features/resnet50/top@1"]
+        space = h5py.h5s.create_simple((1 << 40, 1, 1, 5))
+        h5py.h5d.create(file.id, b"features/resnet50/top@1", h5py.h5t.IEEE_F16LE, space)
+    elif kind == "dtype":
+        data = file["rows/item"][()]
+        del file["rows/item"]
+        file["rows/item"] = data.astype("<u8")
+    elif kind == "cycle":
+        file["features/resnet50/loop"] = file["features"]
+    elif kind == "rows":
+        file["items/rows"][0] = 9
+
+
+@pytest.mark.parametrize("kind", ["external storage", "external link", "soft link", "filter", "virtual", "shape bomb",
+                                  "dtype", "cycle", "rows"])
+def test_hostile_shards_are_refused_before_anything_is_read(cache, kind):
+    path = sorted((cache / "shards").glob("*.h5"))[0]
+    with h5py.File(path, "r+") as file:
+        hostile(kind, file)
+    with pytest.raises(DamagedCache, match=path.name):
+        open_cache(cache)
+
+
+@pytest.mark.parametrize(("damage", "message"), [
+    (lambda header: header | {"format": 2}, "format version 2, this program reads 1"),
+    (lambda header: header | {"fingerprint": "0" * 64}, "does not have the fingerprint"),
+    (lambda header: {"format": 1}, "is damaged"),
+])
+def test_headers_that_cannot_be_used(cache, damage, message):
+    header = json.loads((cache / "cache.json").read_text())
+    (cache / "cache.json").write_text(json.dumps(damage(header)))
+    with pytest.raises(CacheError, match=message):
+        open_cache(cache)
+
+
+def test_places_that_are_no_cache(tmp_path):
+    with pytest.raises(CacheError, match="does not exist"):
+        open_cache(tmp_path / "absent")
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(CacheError, match="is a file"):
+        open_cache(tmp_path / "file")
+    with pytest.raises(OutputError, match="is a file"):
+        CacheWriter(tmp_path / "file", SPEC, ENGINE)
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.txt").write_text("x")
+    with pytest.raises(OutputError, match=r"holds something else \(chapter.txt\)"):
+        CacheWriter(tmp_path / "thesis", SPEC, ENGINE)
+    assert os.listdir(tmp_path / "thesis") == ["chapter.txt"]
+
+
+def test_a_full_disk_is_one_sentence_and_loses_nothing(cache):
+    """A file size limit makes the operating system refuse the write, as a full disk does."""
+    import resource
+    import signal
+
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with CacheWriter(cache, SPEC, ENGINE, 5) as writer:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (3000, limits[1]))
+        try:
+            with pytest.raises(OutputError, match="cannot be written"):
+                for number in range(20, 30):
+                    add_image(writer, number)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+            signal.signal(signal.SIGXFSZ, before)
+        writer._pending.clear()
+    assert verify_cache(cache)["ok"]
+    assert len(open_cache(cache).items) == 13
+
+
+@given(st.dictionaries(st.text(), st.one_of(st.none(), st.integers(), st.text(), st.lists(st.text()))))
+def test_lines_read_back_and_notice_every_change(entry):
+    line = encode_line(entry).decode().rstrip("\n")
+    assert decode_line(line) == entry
+    middle = len(line) // 3
+    changed = line[:middle] + chr(ord(line[middle]) ^ 1) + line[middle + 1:]
+    with pytest.raises(ValueError):
+        decode_line(changed)
+
+
+def test_a_torn_line_cannot_swallow_the_next(tmp_path):
+    ledger = tmp_path / "l.jsonl"
+    append_lines(ledger, [{"a": 1}, {"a": 2}])
+    ledger.write_bytes(ledger.read_bytes()[:-8])
+    append_lines(ledger, [{"a": 3}])
+    entries, bad = read_lines(ledger)
+    assert entries == [{"a": 1}, {"a": 3}]
+    assert [line.number for line in bad] == [2]
+
+
+def test_inspect_counts_what_is_there(cache):
+    summary = inspect_cache(cache)
+    assert (summary["items"], summary["rows"], summary["kinds"]) == (13, 19, {"image": 12, "clip": 1})
+    assert summary["face_states"] == {"whole": 12, "found": 4, "none": 3}
+    assert summary["emotions"] == {"no split": {"sad": 13}}
+    json.dumps(summary, allow_nan=False)
