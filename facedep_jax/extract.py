@@ -27,7 +27,6 @@ from facedep_jax.versions import write_config
 
 UNTRAINED = "UNTRAINED WEIGHTS: every feature and score made with them means nothing"
 INTERPOLATION = "opencv area down, linear up"
-LISTINGS_AT_ONCE = 2000
 
 
 @dataclass(frozen=True)
@@ -206,7 +205,6 @@ class _Extraction:
         self.writer, self.plan, self.report = writer, plan, report
         self.batcher = _Batcher(writer, engine, plan.sizes)
         self.tally = _Tally()
-        self._entries: list[dict[str, Any]] = []
         self._total = self._done = 0
         self._retry = plan.settings.retry_failed
         self._failed_before = {} if self._retry else dict(writer.failed)
@@ -221,7 +219,6 @@ class _Extraction:
             self.batcher.finish()
         finally:
             self.batcher.close()
-            self.writer.add_listings(self._entries)
         return self.tally
 
     # Images
@@ -331,11 +328,9 @@ class _Extraction:
         self._progress(listing)
 
     def _list(self, source: Source, listing: Listing, item: str | None) -> None:
-        self._entries.append({"item": item, "source": source.where, "path": listing.path, "emotion": listing.emotion,
-                              "subject": listing.subject, "split": listing.split, **listing.extra})
-        if len(self._entries) >= LISTINGS_AT_ONCE:
-            self.writer.add_listings(self._entries)
-            self._entries = []
+        self.writer.add_listing({"item": item, "source": source.where, "path": listing.path,
+                                 "emotion": listing.emotion, "subject": listing.subject, "split": listing.split,
+                                 **listing.extra})
 
     def _progress(self, listing: Listing, done: int = 1, detail: str = "") -> None:
         self._done += done

@@ -53,6 +53,7 @@ class CacheWriter:
         self._buffered_bytes = self._buffered_rows = self._buffered_features = 0
         self._first_buffered = 0.0
         self.rows_committed = self.features_committed = 0
+        self._unwritten: dict[tuple[str, str], dict[str, Any]] = {}
         self._prepare_folder()
         self._lock = self._take_lock()
         try:
@@ -146,8 +147,8 @@ class CacheWriter:
                 self._buffered_bytes += values.nbytes
         self._pending[-1].rows.append({"time": time_s, "face": face, "box": box, "score": score, "feature": index})
         self._buffered_rows += 1
-        if self._buffered_rows >= self.shard_rows or self._buffered_bytes >= MAX_BYTES or self._old():
-            self.commit()
+        if self._pending[-1].columns["kind"] == "clip":  # an image is never cut into parts
+            self._commit_if_due()
 
     def end_item(self, width: int, height: int, duration: float = 0.0, phash: int = 0) -> None:
         """Close the item begun last; it becomes visible with the shard that holds its end.
@@ -158,6 +159,7 @@ class CacheWriter:
         item.columns |= {"width": width, "height": height, "duration": duration, "phash": phash}
         item.last = True
         self._first_buffered = self._first_buffered or time.monotonic()
+        self._commit_if_due()
 
     def abandon_item(self) -> None:
         """Give up the item begun last: its buffered rows go.
@@ -179,24 +181,35 @@ class CacheWriter:
         if item:
             self.failed[item] = entry
 
-    def add_listings(self, entries: list[dict[str, Any]]) -> None:
-        """Append the listings that are new or changed; the last line for a source and path wins."""
-        changed = {key: e for e in entries if self._listings.get(key := (e["source"], e["path"])) != e}
+    def add_listing(self, entry: dict[str, Any]) -> None:
+        """Note a listing; it is written, if new or changed, once its item is committed or known to fail."""
+        self._unwritten[entry["source"], entry["path"]] = entry
+
+    def _write_listings(self) -> None:
+        ready = {key: entry for key, entry in self._unwritten.items()
+                 if not entry["item"] or entry["item"] in self.complete or entry["item"] in self.failed}
+        changed = {key: entry for key, entry in ready.items() if self._listings.get(key) != entry}
         if changed:
             with writing(self.folder):
                 append_lines(self.folder / "listings.jsonl", list(changed.values()))
-            self._listings |= changed
+        self._listings |= changed
+        self._unwritten = {key: entry for key, entry in self._unwritten.items() if key not in ready}
 
     # Committing
 
-    def _old(self) -> bool:
-        return time.monotonic() - self._first_buffered >= MAX_SECONDS
+    def _commit_if_due(self) -> None:
+        full = self._buffered_rows >= self.shard_rows or self._buffered_bytes >= MAX_BYTES
+        if full or time.monotonic() - self._first_buffered >= MAX_SECONDS:
+            self.commit()
 
     def commit(self) -> None:
-        """Write everything buffered as one shard and name it in the manifest."""
+        """Write everything buffered as one shard, name it in the manifest, then write the listings of its items."""
         ready = [item for item in self._pending if item.rows or item.last]
-        if not ready:
-            return
+        if ready:
+            self._commit(ready)
+        self._write_listings()
+
+    def _commit(self, ready: list[_OpenItem]) -> None:
         data = self._shard_data(ready)
         name = write_shard(self.shards, data, {"format": FORMAT_VERSION, "fingerprint": fingerprint(self.spec),
                                                **self.engine})

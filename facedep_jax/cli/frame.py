@@ -3,6 +3,7 @@
 import functools
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Any
 import click
 
 from facedep_jax.errors import FacedepError
+from facedep_jax.events import Event, Progress, Report
 
 INTERRUPTED = 130
 
@@ -58,20 +60,50 @@ def _common_options() -> list[Callable]:
     ]
 
 
+class _Interruptible:
+    """Passes events on, and makes sure that Ctrl-C is not lost.
+
+    Python raises KeyboardInterrupt wherever the main thread happens to be, which may be inside a callback that
+    swallows it; then the next event raises it again.
+    """
+
+    def __init__(self, report: Report):
+        self._report, self._interrupted, self.last = report, False, None
+
+    def __call__(self, event: Event) -> None:
+        if self._interrupted:
+            raise KeyboardInterrupt
+        if isinstance(event, Progress):
+            self.last = event
+        self._report(event)
+
+    def on_signal(self, number: int, frame: Any) -> None:
+        self._interrupted = True
+        raise KeyboardInterrupt
+
+    def state(self) -> str:
+        """What was done when the interruption came."""
+        return f" after {self.last.stage} {self.last.done} of {self.last.total} {self.last.unit}" if self.last else ""
+
+
 def _run(function: Callable[..., Outcome], as_json: bool, progress: str, options: dict[str, Any]) -> int:
     from facedep_jax.cli.render import make_display
 
     display = make_display(progress)
+    report = _Interruptible(display.report)
+    before = signal.signal(signal.SIGINT, report.on_signal)
     try:
         with display:
-            outcome = function(display.report, **options)
+            outcome = function(report, **options)
     except FacedepError as error:
         display.console.print(f"error: {error}", style="bold red", markup=False, soft_wrap=True)
         return error.exit_code
-    except KeyboardInterrupt as interruption:
-        left = f"{interruption}. " if str(interruption) else ""
-        display.console.print(f"interrupted. {left}The same command continues.", markup=False, soft_wrap=True)
+    except KeyboardInterrupt:
+        display.console.print(f"interrupted{report.state()}; what was committed is safe, the same command continues",
+                              markup=False, soft_wrap=True)
         return INTERRUPTED
+    finally:
+        signal.signal(signal.SIGINT, before)
     if as_json:
         click.echo(json.dumps(outcome.summary, allow_nan=False))
     else:

@@ -1,0 +1,167 @@
+"""Stage one end to end, with real decoding and a real (small, untrained) backbone."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from facedep_jax.cache import open_cache
+from facedep_jax.cache.verify import diff_caches, verify_cache
+from facedep_jax.config import ExtractSettings
+from facedep_jax.drawn import draw_clips, draw_faces
+from facedep_jax.errors import SettingsError, SpecMismatch
+from facedep_jax.events import Note, Progress
+from facedep_jax.extract import extract
+from facedep_jax.sources import read_source
+
+QUICK = ExtractSettings(weights="random:1", taps="mobilenet_v2:mid@2", size="32", batch_size=4, faces="none")
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory):
+    """Forty-five drawn faces, one of them twice, one cut short, and a note."""
+    folder = tmp_path_factory.mktemp("drawn") / "faces"
+    draw_faces(folder, persons=3)
+    first = folder / "train" / "happy" / "p00_0.png"
+    (folder / "train" / "happy" / "copy.png").write_bytes(first.read_bytes())
+    (folder / "train" / "sad" / "cut.png").write_bytes(first.read_bytes()[:900])
+    (folder / "notes.txt").write_text("not an image")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("drawn") / "clips"
+    draw_clips(folder)
+    return folder
+
+
+def run(source, out, settings=QUICK, report=lambda event: None):
+    return extract([read_source(str(source))], out, settings, report)
+
+
+def test_every_file_is_accounted_for(faces, tmp_path):
+    events = []
+    summary = run(faces, tmp_path / "c", report=events.append)
+    counts = {k: summary[k] for k in ("items_total", "items_new", "items_reused", "items_failed", "items_ignored", "rows")}
+    assert counts == {"items_total": 46, "items_new": 45, "items_reused": 0, "items_failed": 1, "items_ignored": 1,
+                      "rows": 45}
+    assert summary["features"] == {"mobilenet_v2:mid@2": [2, 2, 576]}
+    assert summary["failures"][0]["path"].endswith("cut.png")
+    cache = open_cache(tmp_path / "c")
+    assert len(cache.items) == 45
+    assert len(cache.listings) == 47
+    copies = [e for e in cache.listings if e["path"] in ("train/happy/copy.png", "train/happy/p00_0.png")]
+    assert copies[0]["item"] == copies[1]["item"]
+    assert verify_cache(tmp_path / "c")["ok"]
+    assert any(isinstance(e, Note) and e.level == "warning" and "UNTRAINED" in e.text for e in events)
+    progress = [e for e in events if isinstance(e, Progress) and e.stage == "extract"]
+    assert (progress[-1].done, progress[-1].total, progress[-1].failed) == (47, 47, 1)
+
+
+def test_a_rerun_computes_nothing_and_remembers_failures(faces, tmp_path):
+    run(faces, tmp_path / "c")
+    again = run(faces, tmp_path / "c")
+    assert (again["items_new"], again["items_reused"], again["items_failed"], again["rows"]) == (0, 45, 1, 0)
+    assert "recorded before" in again["failures"][0]["reason"]
+    retried = run(faces, tmp_path / "c", ExtractSettings(**{**vars(QUICK), "retry_failed": True}))
+    assert "recorded before" not in retried["failures"][0]["reason"]
+
+
+def test_values_do_not_depend_on_neighbours_or_interruptions(faces, tmp_path):
+    run(faces, tmp_path / "whole")
+    run(faces, tmp_path / "pieces", ExtractSettings(**{**vars(QUICK), "limit": 13, "shard_rows": 3}))
+    run(faces, tmp_path / "pieces", ExtractSettings(**{**vars(QUICK), "shard_rows": 5}))
+    assert diff_caches(tmp_path / "whole", tmp_path / "pieces") == {"equal": True, "differences": []}
+
+
+def test_a_corrected_label_touches_no_feature(faces, tmp_path):
+    run(faces, tmp_path / "c")
+    shards = sorted(os.listdir(tmp_path / "c" / "shards"))
+    table = tmp_path / "labels.csv"
+    table.write_text(f"path,emotion\n{faces}/train/sad/p00_0.png,neutral\n")
+    again = run(table, tmp_path / "c")
+    assert again["items_reused"] == 1
+    assert sorted(os.listdir(tmp_path / "c" / "shards")) == shards
+    assert {e["emotion"] for e in open_cache(tmp_path / "c").listings if e["path"].endswith("p00_0.png")} >= {"neutral"}
+
+
+def test_other_settings_are_refused_and_nothing_changes(faces, tmp_path):
+    run(faces, tmp_path / "c", ExtractSettings(**{**vars(QUICK), "limit": 5}))
+    with pytest.raises(SpecMismatch, match=r"features\.color: rgb → grey"):
+        run(faces, tmp_path / "c", ExtractSettings(**{**vars(QUICK), "color": "grey"}))
+    assert verify_cache(tmp_path / "c")["ok"]
+
+
+def test_clips_become_rows_with_times_and_a_broken_one_is_listed(clips, tmp_path):
+    summary = run(clips, tmp_path / "c", ExtractSettings(**{**vars(QUICK), "shard_rows": 20}))
+    assert (summary["items_new"], summary["items_failed"]) == (4, 1)
+    cache = open_cache(tmp_path / "c")
+    assert set(cache.items.kind) == {"clip"}
+    assert cache.items.rows.tolist() == [32] * 4  # 8 s at 4 frames a second
+    first = cache.rows.time[:32]
+    np.testing.assert_allclose(first, np.arange(32) / 4, atol=1 / 12)
+    assert (np.diff(first) > 0).all()
+    assert len(cache.shards) > 4  # clips span shards, in parts
+    assert verify_cache(tmp_path / "c")["ok"]
+    again = run(clips, tmp_path / "c", ExtractSettings(**{**vars(QUICK), "shard_rows": 20}))
+    assert (again["items_reused"], again["rows"]) == (4, 0)
+
+
+@pytest.mark.parametrize(("field", "value", "message"), [
+    ("taps", "mobilenet_v2:mid@9", "mid@9"), ("taps", "vgg16:top@1", "mobilenet_v2"), ("size", "100", "multiple of 32"),
+    ("fps", 0.0, "fps"), ("color", "sepia", "rgb or grey"), ("shard_rows", 0, "shard-rows"),
+])
+def test_settings_that_cannot_be_meant_are_refused_before_anything_is_written(faces, tmp_path, field, value, message):
+    with pytest.raises(SettingsError, match=message):
+        run(faces, tmp_path / "c", ExtractSettings(**{**vars(QUICK), field: value}))
+    assert not (tmp_path / "c").exists()
+
+
+def command(source, out):
+    return [sys.executable, "-m", "facedep_jax", "extract-features", str(source), "--weights", "random:1", "--taps",
+            "mobilenet_v2:mid@2", "--size", "32", "--batch-size", "4", "--shard-rows", "4", "--out", str(out),
+            "--progress", "plain"]
+
+
+def wait_for_shards(process, out, count):
+    deadline = time.monotonic() + 60
+    while len(list((out / "shards").glob("*.h5"))) < count and process.poll() is None:
+        assert time.monotonic() < deadline, "no shard within a minute"
+        time.sleep(0.005)
+
+
+def test_killed_and_resumed_equals_never_killed(faces, tmp_path):
+    run(faces, tmp_path / "whole")
+    rng = random.Random(0)
+    for attempt in range(3):
+        process = subprocess.Popen(command(faces, tmp_path / "killed"), stderr=subprocess.DEVNULL)
+        wait_for_shards(process, tmp_path / "killed", 2 * attempt + 1)
+        time.sleep(rng.uniform(0, 0.05))
+        process.kill()
+        process.wait()
+        committed = {p.name for p in (tmp_path / "killed" / "shards").glob("*.h5")}
+        assert committed
+        open_cache(tmp_path / "killed")
+    subprocess.run(command(faces, tmp_path / "killed"), stderr=subprocess.DEVNULL, check=False)
+    assert committed <= {p.name for p in (tmp_path / "killed" / "shards").glob("*.h5")}
+    assert verify_cache(tmp_path / "killed")["ok"]
+    assert diff_caches(tmp_path / "whole", tmp_path / "killed") == {"equal": True, "differences": []}
+
+
+def test_ctrl_c_finishes_the_write_in_hand_and_exits_130(tmp_path):
+    draw_faces(tmp_path / "many", persons=10)
+    process = subprocess.Popen(command(tmp_path / "many", tmp_path / "c"), stderr=subprocess.PIPE, text=True)
+    wait_for_shards(process, tmp_path / "c", 2)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert "Traceback" not in said
+    assert "the same command continues" in said
+    assert verify_cache(tmp_path / "c")["ok"]
+    assert 0 < len(open_cache(tmp_path / "c").items) < 150
