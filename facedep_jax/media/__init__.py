@@ -1,0 +1,32 @@
+"""Bytes and clips → upright RGB frames with times and faces. Knows nothing of backbones, caches or labels.
+
+cv2 is imported only in worker processes (worker.py and what it imports), never here.
+"""
+
+from facedep_jax.media.clips import Clip, open_clip
+from facedep_jax.media.faces import FaceChoice, resolve_faces
+from facedep_jax.media.frames import (
+    DEFAULT_MARGINS,
+    FACE_STATES,
+    ClipInfo,
+    Face,
+    Frame,
+    InputSettings,
+    Picture,
+)
+from facedep_jax.media.images import read_image
+
+__all__ = [
+    "DEFAULT_MARGINS",
+    "FACE_STATES",
+    "Clip",
+    "ClipInfo",
+    "Face",
+    "FaceChoice",
+    "Frame",
+    "InputSettings",
+    "Picture",
+    "open_clip",
+    "read_image",
+    "resolve_faces",
+]

@@ -1,0 +1,119 @@
+"""Bytes of an image → upright RGB. Knows nothing of faces or crops.
+
+EXIF turns are applied (JPEG, PNG and WebP alike); grey, CMYK and palette become RGB; alpha is dropped and the
+colours under it are kept as stored; of animations and of several pages the first is taken.
+"""
+
+import re
+
+import numpy as np
+from jaxtyping import Float, UInt8, UInt16
+
+from facedep_jax.errors import MediaError
+from facedep_jax.media import complaints
+from facedep_jax.media.opencv import MAX_PIXELS, cv2
+
+# How many bits 16-bit files really use; sensors of 10, 12 and 14 bits are stored unscaled.
+_DEPTHS = (8, 10, 12, 14, 16)
+
+# libjpeg's words (jerror.h, jdhuff.c) when the picture holds pixels that it made up.
+_JPEG_DAMAGE = re.compile(
+    r"premature end|bad Huffman|bad arithmetic|found marker|Inconsistent progression", re.IGNORECASE
+)
+_JPEG_SURPLUS = re.compile(r"(\d+) extraneous bytes before marker")
+# Cameras pad their scans with a byte or two; a scan that lost its step leaves far more behind.
+_PADDING = 16
+
+_SIGNATURES = {
+    b"\xff\xd8\xff": "JPEG", b"\x89PNG\r\n\x1a\n": "PNG", b"GIF8": "GIF", b"BM": "BMP", b"II*\0": "TIFF",
+    b"MM\0*": "TIFF", b"RIFF": "WebP", b"\0\0\0\x0cjP  ": "JPEG 2000", b"\xff\x4f\xff\x51": "JPEG 2000",
+}  # fmt: skip
+
+
+def decode(data: bytes) -> UInt8[np.ndarray, "h w 3"]:
+    """Upright RGB pixels of an image file's bytes.
+
+    Raises MediaError for what is not an image, is cut short or damaged, or is larger than MAX_PIXELS.
+    """
+    if not data:
+        raise MediaError("empty file (0 bytes)", stage="read")
+    complaints.clear()
+    try:
+        pixels = _imdecode(data)
+    except cv2.error as error:
+        raise MediaError(_refusal(error)) from error
+    said = complaints.text()
+    if pixels is None:
+        raise MediaError(_unreadable(data, said))
+    if data.startswith(b"\xff\xd8"):
+        _check_jpeg(said)
+    return to_8_bits(pixels)
+
+
+def _imdecode(data: bytes) -> np.ndarray | None:
+    raw = np.frombuffer(data, np.uint8)
+    pixels = cv2.imdecode(raw, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_ANYDEPTH)
+    if pixels is None and data.startswith((b"II*\0", b"MM\0*")):
+        # OpenCV converts no float TIFF to colour, but hands it over as it is stored.
+        stored = cv2.imdecode(raw, cv2.IMREAD_UNCHANGED)
+        if stored is not None and stored.dtype.kind == "f":
+            pixels = np.repeat(stored[..., None], 3, 2) if stored.ndim == 2 else stored[..., 2::-1]
+    return pixels
+
+
+def _refusal(error: Exception) -> str:
+    if "CV_IO_MAX_IMAGE" in str(error):
+        return f"declares more than {MAX_PIXELS / 1e6:.0f} megapixels, the limit for one image"
+    return f"OpenCV refuses it: {complaints.first_line(str(error))}"
+
+
+def _unreadable(data: bytes, said: str) -> str:
+    for signature, name in _SIGNATURES.items():
+        if data.startswith(signature):
+            why = complaints.first_line(said)
+            return f"a {name} file that is cut short or damaged" + (f" ({why})" if why else "")
+    return f"not an image OpenCV can read (starts with {bytes(data[:16])!r})"
+
+
+def _check_jpeg(said: str) -> None:
+    # imdecode refuses what is cut short but not what is overwritten: libjpeg fills in and says so.
+    surplus = _JPEG_SURPLUS.search(said)
+    if _JPEG_DAMAGE.search(said) or (surplus and int(surplus[1]) > _PADDING):
+        raise MediaError(f"a damaged JPEG: part of the picture is made up ({complaints.first_line(said)})")
+
+
+def to_8_bits(pixels: np.ndarray) -> UInt8[np.ndarray, "h w 3"]:
+    """8-bit pixels of 8-bit, 16-bit or float (0 to 1) ones. Raises MediaError for other values."""
+    if pixels.dtype == np.uint8:
+        return pixels
+    if pixels.dtype == np.uint16:
+        return _from_16_bits(pixels)
+    if pixels.dtype in (np.float32, np.float64):
+        return _from_floats(pixels)
+    raise MediaError(f"pixels of type {pixels.dtype}; 8 and 16 bits and floats are understood")
+
+
+def _from_16_bits(pixels: UInt16[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w 3"]:
+    """Scaled by the smallest usual depth that holds the largest value: 12-bit data in a 16-bit file keeps its
+    brightness; a 16-bit picture darker than 1/4 of full scale is brightened by it."""
+    bits = next(depth for depth in _DEPTHS if int(pixels.max()) < 1 << depth)
+    return np.rint(pixels.astype(np.float32) * (255 / ((1 << bits) - 1))).astype(np.uint8)
+
+
+def _from_floats(pixels: Float[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w 3"]:
+    if not np.isfinite(pixels).all():
+        raise MediaError("float pixels that are not numbers (NaN or infinity)")
+    if pixels.min() < 0 or pixels.max() > 1:
+        raise MediaError(f"float pixels from {pixels.min():.3g} to {pixels.max():.3g}; 0 to 1 is understood")
+    return np.rint(np.ascontiguousarray(pixels) * 255).astype(np.uint8)
+
+
+def difference_hash(pixels: UInt8[np.ndarray, "h w 3"]) -> int:
+    """64-bit dHash (N. Krawetz, "Kind of Like That", 2013).
+
+    Luma shrunk to 9×8, one bit for each pixel that is brighter than its right neighbour; the first row and
+    the left end have the highest bits.
+    """
+    small = cv2.resize(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), (9, 8), interpolation=cv2.INTER_AREA)
+    bits = small[:, :-1] > small[:, 1:]
+    return int.from_bytes(np.packbits(bits).tobytes(), "big")

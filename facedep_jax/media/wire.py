@@ -1,0 +1,37 @@
+"""Messages between the library and its decoding worker: JSON and raw bytes. Knows the meaning of neither.
+
+No pickle: a decoder that a hostile file has taken over can send wrong numbers, but not code.
+"""
+
+import json
+import struct
+from collections.abc import Callable
+
+_HEAD = struct.Struct("<4sII")  # magic, bytes of JSON, bytes of body
+_MAGIC = b"FDM1"
+MAX_HEADER = 1 << 20
+MAX_BODY = 1 << 31
+
+Header = dict
+Message = tuple[Header, bytearray]
+
+
+class BrokenWire(Exception):
+    """The other side ended, or sent what is not a message. Stays inside media."""
+
+
+def pack(header: Header, body_bytes: int) -> bytes:
+    """The bytes that go before a body of `body_bytes` bytes."""
+    text = json.dumps(header, allow_nan=False).encode()
+    if body_bytes > MAX_BODY:
+        raise ValueError(f"a message body holds at most {MAX_BODY} bytes, got {body_bytes}")
+    return _HEAD.pack(_MAGIC, len(text), body_bytes) + text
+
+
+def unpack(read_exactly: Callable[[int], bytearray]) -> Message:
+    """The next message; `read_exactly(n)` gives n bytes or raises. Raises BrokenWire."""
+    magic, header_bytes, body_bytes = _HEAD.unpack(read_exactly(_HEAD.size))
+    if magic != _MAGIC or header_bytes > MAX_HEADER or body_bytes > MAX_BODY:
+        raise BrokenWire("not a message")
+    header = json.loads(bytes(read_exactly(header_bytes)))
+    return header, read_exactly(body_bytes)

@@ -1,0 +1,134 @@
+"""The decoding worker, `python -m facedep_jax.media.worker`. Knows nothing of the batch.
+
+It reads requests on standard input and answers on standard output (wire.py), one after the other. Files and
+bytes may be hostile or simply broken: whatever they do to cv2, they do here. Standard error is a file that
+complaints.py reads back.
+"""
+
+import os
+import signal
+import sys
+import threading
+import time
+from dataclasses import asdict
+
+from facedep_jax.errors import EngineError, MediaError
+from facedep_jax.media import pixels as images
+from facedep_jax.media.capture import Capture
+from facedep_jax.media.crops import cut
+from facedep_jax.media.finders import FaceFinder
+from facedep_jax.media.frames import Frame, InputSettings
+from facedep_jax.media.messages import frame_bodies, frame_header
+from facedep_jax.media.wire import Header, pack, unpack
+
+# A sign of life at least this often while frames are read that nobody wants.
+_SIGN_OF_LIFE = 1.0
+
+
+class Channel:
+    """Requests in, answers out. Takes standard output for itself: a library that prints breaks no message."""
+
+    def __init__(self) -> None:
+        self._in, self._out = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+        null = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(null, 0)
+        os.dup2(2, 1)
+        self._last = time.monotonic()
+
+    def request(self) -> tuple[Header, bytearray]:
+        """The next request. Raises EOFError when the library has closed its end."""
+        return unpack(self._exactly)
+
+    def say(self, header: Header, *bodies: bytes) -> None:
+        """Sends one message."""
+        self._out.write(pack(header, sum(map(len, bodies))))
+        for body in bodies:
+            self._out.write(body)
+        self._out.flush()
+        self._last = time.monotonic()
+
+    def alive(self) -> None:
+        """Sends a sign of life when the last message is old."""
+        if time.monotonic() - self._last > _SIGN_OF_LIFE:
+            self.say({"say": "alive"})
+
+    def _exactly(self, count: int) -> bytearray:
+        data = bytearray(self._in.read(count))
+        if len(data) != count:
+            raise EOFError
+        return data
+
+
+class Finders:
+    """The face finder of the last settings; loading one takes longer than using it."""
+
+    def __init__(self) -> None:
+        self._key: tuple | None = None
+        self._finder: FaceFinder | None = None
+
+    def of(self, settings: InputSettings) -> FaceFinder:
+        """A finder for `settings`."""
+        key = (settings.faces, settings.detector)
+        if self._finder is None or key != self._key:
+            self._finder, self._key = FaceFinder(settings), key
+        return self._finder
+
+
+def serve(channel: Channel) -> None:
+    """Answers requests until the library closes its end."""
+    finders = Finders()
+    answers = {"image": _image, "clip": _clip, "detector": _detector}
+    while True:
+        try:
+            header, body = channel.request()
+        except EOFError:
+            return
+        settings = InputSettings(**{**header["settings"], "sizes": tuple(header["settings"]["sizes"])})
+        try:
+            answers[header["do"]](channel, finders, settings, bytes(body))
+        except MediaError as error:
+            channel.say({"say": "failed", "reason": error.reason, "stage": error.stage})
+        except EngineError as error:
+            channel.say({"say": "no engine", "reason": str(error)})
+        except MemoryError:
+            channel.say({"say": "failed", "reason": "needs more memory than there is", "stage": "decode"})
+
+
+def _image(channel: Channel, finders: Finders, settings: InputSettings, data: bytes) -> None:
+    pixels = images.decode(data)
+    face = finders.of(settings).find(pixels)
+    height, width = pixels.shape[:2]
+    known = {"width": width, "height": height, "phash": f"{images.difference_hash(pixels):016x}"}
+    _say_frame(channel, {"say": "picture", **known}, Frame(0.0, face, cut(pixels, face, settings)))
+
+
+def _clip(channel: Channel, finders: Finders, settings: InputSettings, path: bytes) -> None:
+    finder = finders.of(settings)
+    capture = Capture(path, settings.fps, channel.alive)
+    for moment, pixels in capture.samples():
+        face = finder.find(pixels)
+        _say_frame(channel, {"say": "frame"}, Frame(moment, face, cut(pixels, face, settings)))
+    channel.say({"say": "end", "info": asdict(capture.info())})
+
+
+def _detector(channel: Channel, finders: Finders, settings: InputSettings, _: bytes) -> None:
+    finders.of(settings)
+    channel.say({"say": "detector"})
+
+
+def _say_frame(channel: Channel, header: Header, frame: Frame) -> None:
+    channel.say(header | frame_header(frame), *frame_bodies(frame))
+
+
+def _end_with_parent() -> None:
+    parent = os.getppid()
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    # Ctrl-C is the library's to answer; a hung decoder must not outlive it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    sys.exit(serve(Channel()))
