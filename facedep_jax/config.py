@@ -33,7 +33,7 @@ class ExtractSettings:
     color: str = "rgb"
     faces: str | None = None  # none for images, auto for clips
     detector_model: str | None = None
-    margin: float = 0.2
+    margin: float | None = None  # the detector's own default, see media/frames.py
     fps: float = 4.0
     shard_rows: int = 2048
     batch_size: int = 32

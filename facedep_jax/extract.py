@@ -9,9 +9,10 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -21,7 +22,17 @@ from facedep_jax.cache.writer import CacheWriter
 from facedep_jax.config import ExtractSettings, to_table
 from facedep_jax.errors import MediaError, SettingsError
 from facedep_jax.events import Note, Progress, Report, silent
-from facedep_jax.media import FACE_STATES, FaceChoice, Frame, InputSettings, open_clip, read_image, resolve_faces
+from facedep_jax.media import (
+    DEFAULT_MARGINS,
+    FACE_STATES,
+    FaceChoice,
+    Frame,
+    InputSettings,
+    open_clip,
+    read_image,
+    resolve_faces,
+)
+from facedep_jax.media.clips import regular_file
 from facedep_jax.sources import Listing, Source
 from facedep_jax.versions import write_config
 
@@ -43,7 +54,8 @@ class Plan:
     def input_settings(self, kind: str) -> InputSettings:
         choice = self.faces[kind]
         return InputSettings(sizes=tuple(sorted(set(self.sizes.values()))), color=self.settings.color,
-                             faces=choice.faces, detector=choice.detector, margin=self.settings.margin,
+                             faces=choice.faces, detector=choice.detector,
+                             margin=_margin(choice, self.settings.margin),
                              fps=self.settings.fps)
 
 
@@ -68,9 +80,10 @@ def plan_extraction(kinds: tuple[str, ...], settings: ExtractSettings, report: R
 def _check_choices(settings: ExtractSettings) -> None:
     if settings.color not in ("rgb", "grey"):
         raise SettingsError(f"--color is {settings.color!r}, expected rgb or grey")
-    for name, value, low in (("fps", settings.fps, 0.0), ("margin", settings.margin, -0.25)):
-        if not low < value < 1000:
-            raise SettingsError(f"--{name} is {value}, expected a number above {low:g}")
+    if not 0 < settings.fps <= 1000:
+        raise SettingsError(f"--fps is {settings.fps:g}, expected a number of frames a second above 0")
+    if settings.margin is not None and not -0.25 <= settings.margin <= 2:
+        raise SettingsError(f"--margin is {settings.margin:g}, expected −0.25 to 2 of the face's size")
     for name, count in (("shard-rows", settings.shard_rows), ("batch-size", settings.batch_size)):
         if count < 1:
             raise SettingsError(f"--{name} is {count}, expected at least 1")
@@ -90,10 +103,14 @@ def _spec(settings: ExtractSettings, taps: tuple, sizes: dict[str, int], weights
     for kind, choice in faces.items():
         inputs[kind] = {"faces": choice.faces}
         if choice.faces != "none":
-            inputs[kind] |= {"detector_sha256": choice.sha256, "margin": settings.margin}
+            inputs[kind] |= {"detector_sha256": choice.sha256, "margin": _margin(choice, settings.margin)}
         if kind == "clip":
             inputs[kind]["fps"] = settings.fps
     return {"features": features, "input": inputs}
+
+
+def _margin(choice: FaceChoice, given: float | None) -> float:
+    return DEFAULT_MARGINS[choice.faces] if given is None else given
 
 
 def _weights_entry(weights: Any, where: str | None) -> dict[str, Any]:
@@ -340,26 +357,21 @@ class _Extraction:
 
 
 def read_bytes(file: Path) -> bytes:
-    """The whole file, which must be a regular one. Raises MediaError."""
-    try:
-        if not file.is_file():
-            raise MediaError(_irregular(file), stage="read")
-        return file.read_bytes()
-    except OSError as error:
-        raise MediaError(f"cannot be read: {error.strerror}", stage="read") from error
+    """The whole file. Raises MediaError unless it is a regular file that can be read."""
+    with _opened(file) as stream:
+        return stream.read()
 
 
 def _hash_file(file: Path) -> str:
+    with _opened(file) as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[BinaryIO]:
+    path = regular_file(file)
     try:
-        if not file.is_file():
-            raise MediaError(_irregular(file), stage="read")
-        with open(file, "rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+        with open(path, "rb") as stream:
+            yield stream
     except OSError as error:
         raise MediaError(f"cannot be read: {error.strerror}", stage="read") from error
-
-
-def _irregular(file: Path) -> str:
-    if file.is_dir():
-        return "is a directory"
-    return "is not a regular file" if file.exists() else "no such file, or a link that leads nowhere"

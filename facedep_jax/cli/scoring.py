@@ -18,7 +18,8 @@ OPTIONS = [
     click.option("--out", type=PATH, metavar="SCORES", help="[default: scores/<name of the folder>]"),
     click.option("--cache", type=PATH, help="Keep features here.  [default: SCORES/cache]"),
     *INPUT_OPTIONS,
-    click.option("--margin", type=float, help="Room around a found face, as a part of its size."),
+    click.option("--margin", type=float, help="Room around a found face, as a part of its "
+                 "size.  [default: 0 for YuNet, 0.05 for Haar]"),
     click.option("--fps", type=float, help="Frames sampled a second.  [default: 4]"),
     click.option("--window", type=float, help="Seconds a window, for the interval within a clip.  [default: 2]"),
     click.option("--min-coverage", type=float, help="Abstain if fewer frames have a face.  [default: 0.5]"),

@@ -1,0 +1,77 @@
+"""Operations against constants worked out by hand, and against their plain forms in XLA and PyTorch's definition."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+from facedep_jax.backbones.layers import PRECISIONS, Conv, Depthwise, cell_bounds, max_pool, pool_grid
+
+FLOAT32 = PRECISIONS["float32"]
+
+
+def test_cells_share_pixels_where_they_do_not_divide():
+    assert cell_bounds(7, 3) == ((0, 3), (2, 5), (4, 7))  # floor(7/3)=2, ceil(7/3)=3, …
+    assert cell_bounds(14, 3) == ((0, 5), (4, 10), (9, 14))
+    assert cell_bounds(6, 3) == ((0, 2), (2, 4), (4, 6))
+    assert cell_bounds(7, 1) == ((0, 7),)
+    assert cell_bounds(7, 7) == tuple((i, i + 1) for i in range(7))
+
+
+def test_pooling_by_hand():
+    x = jnp.arange(7 * 7, dtype=jnp.float32).reshape(1, 7, 7, 1)  # x[r, c] = 7r + c
+    # Cells average rows (0,1,2), (2,3,4), (4,5,6), and columns alike: means 1, 3, 5 of each.
+    expected = np.array([[7 * r + c for c in (1, 3, 5)] for r in (1, 3, 5)], np.float32)
+    np.testing.assert_array_equal(pool_grid(x, 3)[0, :, :, 0], expected)
+    assert float(pool_grid(x, 1)[0, 0, 0, 0]) == pytest.approx(24.0, rel=1e-6)
+    np.testing.assert_array_equal(pool_grid(x, 7), x)
+
+
+def test_pooling_sums_in_float32():
+    x = jnp.full((1, 14, 14, 1), 1.001, jnp.bfloat16)
+    assert pool_grid(x, 1).dtype == jnp.float32
+    assert float(pool_grid(x, 1)[0, 0, 0, 0]) == float(x[0, 0, 0, 0])
+
+
+def _plain(x, kernel, bias, stride, padding, groups=1):
+    y = lax.conv_general_dilated(
+        x, kernel, (stride, stride), (padding, padding), dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=groups, precision=lax.Precision.HIGHEST,
+    )  # fmt: skip
+    return y + bias[None, None, None]
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_matrix_product_equals_the_convolution(stride):
+    x, kernel, bias = _drawn((2, 8, 8, 5), (1, 1, 5, 7), (7,))
+    got = Conv(kernel, bias, precision=FLOAT32, stride=stride)(x)
+    np.testing.assert_allclose(got, _plain(x, kernel, bias, stride, (0, 0)), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("stride", "padding"), [(1, (1, 1)), (2, (1, 1)), (2, (0, 1))])
+@pytest.mark.parametrize("size", [2, 8])
+def test_nine_shifted_products_equal_the_depthwise_convolution(stride, padding, size):
+    x, kernel, bias = _drawn((2, size, size, 5), (3, 3, 1, 5), (5,))
+    got = Depthwise(kernel, bias, stride=stride, padding=padding)(x)
+    expected = _plain(x, kernel, bias, stride, padding, groups=5)
+    assert got.shape == expected.shape == (2, size // stride, size // stride, 5)
+    np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_max_pool_by_hand():
+    x = jnp.arange(16, dtype=jnp.float32).reshape(1, 4, 4, 1)
+    np.testing.assert_array_equal(max_pool(x)[0, :, :, 0], [[5, 7], [13, 15]])
+
+
+def test_bfloat16_products_are_summed_in_float32():
+    x = jnp.ones((1, 1, 1, 512), jnp.float32)
+    kernel = jnp.full((1, 1, 512, 1), 1.0).at[0, 0, 0, 0].set(256.0)
+    got = Conv(kernel, jnp.zeros(1), precision=PRECISIONS["bfloat16"])(x)
+    assert got.dtype == jnp.float32
+    assert float(got[0, 0, 0, 0]) == 767.0  # summed in bfloat16, 256 + 1 would stay 256
+
+
+def _drawn(*shapes):
+    keys = jax.random.split(jax.random.key(0), len(shapes))
+    return [jax.random.normal(key, shape, jnp.float32) for key, shape in zip(keys, shapes, strict=True)]
