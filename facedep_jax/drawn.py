@@ -40,17 +40,17 @@ class Person:
 def draw_person(seed: int) -> Person:
     """The person with the number `seed`."""
     rng = np.random.default_rng([7, seed])
-    tone = rng.uniform(0.35, 1.0)
+    tone = rng.uniform(0.55, 1.0)
     return Person(skin=tone * np.array([0.98, 0.80, 0.68]), hair=rng.uniform(0.03, 0.5) * np.array([1.0, 0.8, 0.6]),
-                  backdrop=rng.uniform(0.15, 0.9, 3), width=rng.uniform(0.5, 0.62), height=rng.uniform(0.68, 0.8),
-                  eye_gap=rng.uniform(0.2, 0.27), eye_size=rng.uniform(0.07, 0.1), hairline=rng.uniform(-0.52, -0.38))
+                  backdrop=rng.uniform(0.3, 0.7, 3), width=rng.uniform(0.5, 0.62), height=rng.uniform(0.68, 0.8),
+                  eye_gap=rng.uniform(0.2, 0.27), eye_size=rng.uniform(0.09, 0.12), hairline=rng.uniform(-0.52, -0.38))
 
 
 def draw_face(person: Person, expression: Float[np.ndarray, "5"], rng: np.random.Generator) -> UInt8[np.ndarray, "h w 3"]:
     """One picture of `person`, RGB: the expression as in EXPRESSIONS; pose, light and noise from `rng`."""
-    curve, opened, slant, raised, eyes = expression + rng.normal(0, 0.06, 5)
+    curve, opened, slant, raised, eyes = expression + rng.normal(0, 0.05, 5)
     y, x = np.mgrid[-1:1:SIDE * 1j, -1:1:SIDE * 1j]
-    dx, dy, turn = rng.normal(0, 0.04, 3)
+    dx, dy, turn = rng.normal(0, 0.02, 3)
     x, y = (x - dx) * np.cos(turn) + (y - dy) * np.sin(turn), (y - dy) * np.cos(turn) - (x - dx) * np.sin(turn)
     picture = person.backdrop * (1 + 0.25 * np.tensordot(y, np.ones(3), 0))
     picture = _paint(picture, _ellipse(x, y, 0, -0.08, person.width * 1.1, person.height * 1.08), person.hair)
@@ -58,15 +58,15 @@ def draw_face(person: Person, expression: Float[np.ndarray, "5"], rng: np.random
     picture = _paint(picture, face, person.skin)
     for side in (-1, 1):
         cx = side * person.eye_gap
-        picture = _paint(picture, _ellipse(x, y, cx, -0.12, person.eye_size * 1.3, person.eye_size * 0.8 * eyes), 0.95)
-        picture = _paint(picture, _ellipse(x, y, cx, -0.12, person.eye_size * 0.5, person.eye_size * 0.55 * eyes), 0.08)
-        brow = -0.29 - 0.08 * raised + 0.35 * slant * (side * x - person.eye_gap)
-        picture = _paint(picture, _band(y - brow, 0.022) * _soft(0.12 - np.abs(x - cx)), person.hair * 0.6)
+        picture = _paint(picture, _ellipse(x, y, cx, -0.12, person.eye_size * 1.3, person.eye_size * eyes), 0.95)
+        picture = _paint(picture, _ellipse(x, y, cx, -0.12, person.eye_size * 0.55, person.eye_size * 0.6 * eyes), 0.08)
+        brow = -0.29 - 0.08 * raised + 0.5 * slant * (side * x - person.eye_gap)
+        picture = _paint(picture, _band(y - brow, 0.032) * _soft(0.15 - np.abs(x - cx)), person.hair * 0.5)
     picture = _paint(picture, _band(x - 0.02, 0.012) * _soft(0.1 - np.abs(y - 0.08)), person.skin * 0.75)
-    lip = 0.38 - curve * 0.9 * (x**2 - 0.025)
-    lips = _band(y - lip, 0.022 + 0.1 * max(opened, 0) * np.clip(1 - (x / 0.16) ** 2, 0, 1)) * _soft(0.22 - np.abs(x))
-    picture = _paint(picture, lips, np.array([0.55, 0.16, 0.18]))
-    light = 1 + rng.normal(0, 0.08) + rng.normal(0, 0.12) * x
+    lip = 0.38 - curve * 1.6 * (x**2 - 0.035)
+    lips = _band(y - lip, 0.03 + 0.13 * max(opened, 0) * np.clip(1 - (x / 0.2) ** 2, 0, 1)) * _soft(0.3 - np.abs(x))
+    picture = _paint(picture, lips * face, np.array([0.5, 0.08, 0.12]))
+    light = 1 + rng.normal(0, 0.04) + rng.normal(0, 0.05) * x
     noisy = picture * light[..., None] + rng.normal(0, 0.02, picture.shape)
     return (np.clip(noisy, 0, 1) * 255).astype(np.uint8)
 
