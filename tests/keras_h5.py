@@ -1,4 +1,4 @@
-"""Keras models with every number drawn, and the legacy .h5 layout of Keras Applications, written for the tests."""
+"""Keras models with every number drawn, and the legacy .h5 layout of Keras Applications, for the tests."""
 
 from pathlib import Path
 
@@ -35,16 +35,12 @@ def _draw(rng: np.random.Generator, path: str, shape: tuple[int, ...]) -> np.nda
 def layers_of(model) -> dict[str, dict[str, np.ndarray]]:
     """Every layer in the model's order (those without weights too), each with its arrays by legacy name."""
     return {
-        layer.name: {
-            f"{layer.name}/{v.path.rpartition('/')[2]}:0": np.asarray(v) for v in legacy_order(layer)
-        }
+        layer.name: {f"{layer.name}/{v.path.rpartition('/')[2]}:0": np.asarray(v) for v in legacy_order(layer)}
         for layer in model.layers
     }
 
 
-def write(
-    path: Path, layers: dict[str, dict[str, np.ndarray]], *, inside: str = "/", limit: int = CHUNK
-) -> Path:
+def write(path: Path, layers: dict[str, dict[str, np.ndarray]], *, inside: str = "/", limit: int = CHUNK) -> Path:
     """Write `layers` as Keras does; lists of names longer than `limit` bytes are cut into NAME0, NAME1, …"""
     with h5py.File(path, "w") as file:
         root = file.require_group(inside)

@@ -1,4 +1,4 @@
-"""Downloads from a real server on this machine: whole, cut and continued, refused, absent, and of the wrong bytes."""
+"""Downloads from a real server on this machine: whole, cut and continued, refused, absent, wrong."""
 
 import hashlib
 import socket
@@ -17,7 +17,7 @@ FILE = OfficialFile("resnet", "weights.h5", len(CONTENT), f"md5:{hashlib.md5(CON
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Serves `server.content`; drops the connection after `server.cuts` bytes, once; honours ranges if told to."""
+    """Serves `server.content`; drops connections after `server.cuts` bytes; honours ranges if told to."""
 
     def do_GET(self):
         server = self.server
@@ -30,9 +30,7 @@ class Handler(BaseHTTPRequestHandler):
         if asked and server.ranges:
             start = int(asked.removeprefix("bytes=").rstrip("-"))
             self.send_response(206)
-            self.send_header(
-                "Content-Range", f"bytes {start}-{len(server.content) - 1}/{len(server.content)}"
-            )
+            self.send_header("Content-Range", f"bytes {start}-{len(server.content) - 1}/{len(server.content)}")
         else:
             self.send_response(200)
         self.send_header("Content-Length", str(len(server.content) - start))
@@ -50,7 +48,7 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server(monkeypatch, tmp_path):
-    """A mirror with one small "official" file, and an empty user cache; `cuts` are lengths to drop answers at."""
+    """A mirror with one small "official" file, and an empty user cache; `cuts` are where answers end."""
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         server.content, server.cuts, server.ranges, server.requests = CONTENT, [], True, []
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
@@ -70,9 +68,7 @@ def test_whole_file_with_progress_and_only_once(server):
     assert path.read_bytes() == CONTENT
     done = [event.done for event in events]
     assert done == sorted(set(done)) and done[-1] == len(CONTENT) and len(done) >= 4
-    assert {(e.stage, e.unit, e.total, e.detail) for e in events} == {
-        ("download", "bytes", len(CONTENT), "weights.h5")
-    }
+    assert {(e.stage, e.unit, e.total, e.detail) for e in events} == {("download", "bytes", len(CONTENT), "weights.h5")}
     assert official_files(["resnet50"]) == {"resnet50": path}
     assert len(server.requests) == 1
     assert sorted(p.name for p in path.parent.iterdir()) == [".lock", "weights.h5"]
@@ -107,7 +103,7 @@ def test_a_server_without_ranges_starts_over(server):
 
 def test_wrong_bytes_are_not_kept(server):
     server.content = CONTENT[::-1]
-    with pytest.raises(WeightsError, match="cannot download.*hash"):
+    with pytest.raises(WeightsError, match=r"cannot download.*hash"):
         official_files(["resnet50"])
     assert [p.name for p in (user_cache() / "weights").iterdir()] == [".lock"]
 
@@ -150,9 +146,7 @@ def test_without_a_network_it_says_what_to_put_where(monkeypatch, tmp_path):
 
 
 def test_a_downloaded_file_that_is_no_network_is_named(server):
-    with pytest.raises(
-        WeightsError, match=r"not a readable Keras \.h5 file.*Remove .*weights\.h5 to have it"
-    ):
+    with pytest.raises(WeightsError, match=r"not a readable Keras \.h5 file.*Remove .*weights\.h5 to have it"):
         find_weights(None, ["resnet50"])
 
 

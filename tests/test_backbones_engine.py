@@ -1,8 +1,9 @@
-"""Engines: fixed batches whose results do not depend on the batch, on one device and on several; and what is refused."""
+"""Engines: results that do not depend on the batch, on one device and on several; and what is refused."""
 
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -79,7 +80,8 @@ def test_engine_gives_the_network_s_taps(engine, weights):
     features = engine(crops)
     for backbone in SIZES:
         own = [tap for tap in TAPS if tap.backbone == backbone]
-        for tap, expected in pooled_taps(build_network(weights[backbone], own), own, crops[backbone]).items():
+        network = build_network(weights[backbone], own)
+        for tap, expected in jax.jit(partial(pooled_taps, network, own))(crops[backbone]).items():
             np.testing.assert_allclose(features[tap], expected, rtol=2e-3, atol=1e-3)  # float16 has 11 bits
 
 
@@ -88,14 +90,10 @@ def test_no_crops_no_rows(engine):
 
 
 def test_only_what_the_taps_need_is_built(weights):
-    shallow, deep = (
-        build_network(weights["resnet50"], parse_taps(f"resnet50:{layer}@1")) for layer in ("mid", "top")
-    )
+    shallow, deep = (build_network(weights["resnet50"], parse_taps(f"resnet50:{layer}@1")) for layer in ("mid", "top"))
     assert (len(shallow.blocks), len(deep.blocks)) == (13, 16)
     assert (len(build_network(weights["mobilenet_v2"], parse_taps("mobilenet_v2:mid@1")).blocks)) == 14
-    alone = load_engine(
-        "xla", {"resnet50": weights["resnet50"]}, parse_taps("resnet50:mid@1"), {"resnet50": 64}
-    )
+    alone = load_engine("xla", {"resnet50": weights["resnet50"]}, parse_taps("resnet50:mid@1"), {"resnet50": 64})
     assert list(alone({"resnet50": crops_of(1)["resnet50"]})) == ["resnet50:mid@1"]
 
 
@@ -184,7 +182,8 @@ from facedep_jax.backbones.engine import load_engine
 from facedep_jax.backbones.taps import parse_taps
 from facedep_jax.backbones.weights import find_weights
 taps = parse_taps("mobilenet_v2:mid@2")
-engine = load_engine("xla", find_weights("random:1", ["mobilenet_v2"]), taps, {"mobilenet_v2": 64}, batch_size=4)
+weights = find_weights("random:1", ["mobilenet_v2"])
+engine = load_engine("xla", weights, taps, {"mobilenet_v2": 64}, batch_size=4)
 crops = np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3), dtype=np.uint8)
 np.save(sys.argv[1], engine({"mobilenet_v2": crops})["mobilenet_v2:mid@2"])
 print(engine.device)
@@ -220,16 +219,12 @@ def test_bfloat16_rows_agree_with_float32_on_real_faces(shared, faces_dev):
     sizes = parse_sizes("mobilenet_v2=224,resnet50=96", BACKBONES)
     trained = find_weights(str(shared / "weights"), BACKBONES)
     crops = real_crops(faces_dev, sizes, 16)
-    full, half = (
-        load_engine("xla", trained, taps, sizes, precision)(crops) for precision in ("float32", "bfloat16")
-    )
+    full, half = (load_engine("xla", trained, taps, sizes, precision)(crops) for precision in ("float32", "bfloat16"))
     for tap, mean, worst in (
         ("mobilenet_v2:mid@3", 0.999, 0.998),
         ("resnet50:mid@3", 0.999, 0.998),
         ("mobilenet_v2:top@3", 0.99, 0.97),
     ):
         agreement = cosines(full[tap], half[tap])
-        assert agreement.mean() >= mean and agreement.min() >= worst, (
-            f"{tap}: {agreement.mean()}, {agreement.min()}"
-        )
+        assert agreement.mean() >= mean and agreement.min() >= worst, f"{tap}: {agreement.mean()}, {agreement.min()}"
         assert not np.array_equal(full[tap], half[tap])  # the precision did change something

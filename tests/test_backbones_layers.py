@@ -1,4 +1,4 @@
-"""Operations against constants worked out by hand, and against their plain forms in XLA and PyTorch's definition."""
+"""Operations against constants worked out by hand, and against their plain forms in XLA."""
 
 import jax
 import jax.numpy as jnp

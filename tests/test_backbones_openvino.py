@@ -1,12 +1,14 @@
-"""OpenVINO against XLA: the graph's float32 numbers, the engine's rows, bfloat16 on real faces, and who is chosen."""
+"""OpenVINO against XLA: the graph's float32 numbers, the engine's rows, bfloat16, and who is chosen."""
 
 import builtins
 import importlib.util
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import cv2
+import jax
 import numpy as np
 import pytest
 
@@ -45,7 +47,7 @@ def test_parity_of_the_graph_with_the_network(weights, backbone, family, size=16
     taps = parse_taps(f"{backbone}:mid@3,{backbone}:top@2,{backbone}:mid@1")
     drawn = Weights(backbone, family, "0" * 64, None, params)
     crops = crops_of(2, {backbone: size})[backbone]
-    expected = pooled_taps(build_network(drawn, taps), taps, crops)
+    expected = jax.jit(partial(pooled_taps, build_network(drawn, taps), taps))(crops)
     hints = {"INFERENCE_PRECISION_HINT": openvino.Type.f32}
     compiled = openvino.Core().compile_model(write_graph(drawn, taps, size, 2), "CPU", hints)
     for tap, got in zip(taps, compiled([crops]).values(), strict=True):
@@ -59,9 +61,7 @@ def test_rows_are_those_of_xla_whatever_the_batch(weights):
     crops = crops_of(4)
     one, other = (load_engine(name, weights, TAPS, SIZES, batch_size=4) for name in ("openvino", "xla"))
     got, expected = one(crops), other(crops)
-    assert {t: (f.shape, f.dtype) for t, f in got.items()} == {
-        t: (f.shape, f.dtype) for t, f in expected.items()
-    }
+    assert {t: (f.shape, f.dtype) for t, f in got.items()} == {t: (f.shape, f.dtype) for t, f in expected.items()}
     assert list(got) == list(expected)
     for tap in expected:
         np.testing.assert_allclose(got[tap], expected[tap], rtol=2e-3, atol=1e-3)
@@ -133,16 +133,12 @@ def test_without_openvino(weights, monkeypatch):
             raise ImportError("No module named 'openvino'")
         return imported(name, *rest)
 
-    monkeypatch.setattr(
-        engines.importlib.util, "find_spec", lambda name: None if name == "openvino" else found(name)
-    )
+    monkeypatch.setattr(engines.importlib.util, "find_spec", lambda name: None if name == "openvino" else found(name))
     monkeypatch.setattr(builtins, "__import__", absent)
     monkeypatch.delitem(sys.modules, "facedep_jax.backbones.openvino")
     engine = load_engine("auto", weights, TAPS[:1], SIZES)
     assert engine.name == "xla" and "is not installed (pip install 'facedep-jax[cpu]')" in engine.reason
-    with pytest.raises(
-        EngineError, match=r"engine openvino is not there: No module named 'openvino'; pip install"
-    ):
+    with pytest.raises(EngineError, match=r"engine openvino is not there: No module named 'openvino'; pip install"):
         load_engine("openvino", weights, TAPS[:1], SIZES)
 
 
@@ -163,7 +159,17 @@ def test_the_engine_needs_no_jax():
         "print(*{'jax', 'flax'} & set(sys.modules))"
     )
     root = Path(__file__).parents[1]
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, cwd=root
-    )
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, cwd=root)
     assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "", "")
+
+
+def test_loading_the_engine_tells_nobody():
+    """openvino's own package would send an event to an analytics server at import."""
+    code = (
+        "import sys, facedep_jax.backbones.openvino\n"
+        "assert sys.modules['openvino_telemetry'] is None\n"
+        "from openvino.tools.ovc import telemetry\n"
+        "assert type(telemetry).__module__ == 'openvino.tools.ovc.telemetry_stub', type(telemetry)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

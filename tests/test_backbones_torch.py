@@ -1,4 +1,4 @@
-"""Parity of the torchvision and timm maps with PyTorch: transformers' networks, drawn, under the other two's names."""
+"""Parity of the torchvision and timm maps with PyTorch: transformers' networks under the others' names."""
 
 import jax
 import numpy as np
@@ -64,9 +64,7 @@ def timm_mobilenet_names() -> dict[str, tuple[str, str]]:
 def torchvision_resnet_names() -> dict[str, tuple[str, str]]:
     names = {"embedder.embedder": ("conv1", "bn1")}
     for stage, repeats in enumerate(RESNET_REPEATS):
-        names[f"encoder.stages.{stage}.layers.0.shortcut"] = tuple(
-            f"layer{stage + 1}.0.downsample.{i}" for i in (0, 1)
-        )
+        names[f"encoder.stages.{stage}.layers.0.shortcut"] = tuple(f"layer{stage + 1}.0.downsample.{i}" for i in (0, 1))
         for block in range(repeats):
             for i in range(3):
                 at = f"layer{stage + 1}.{block}"

@@ -59,9 +59,7 @@ def test_epsilons_and_biases_of_the_families(keras_layers, torch_entries, tmp_pa
     timm = load_weights(tmp_path / "t.safetensors", "mobilenet_v2")
     scale = torch_entries["bn1.weight"] / np.sqrt(torch_entries["bn1.running_var"] + np.float32(1e-5))
     kernel, bias = timm.params["stem"]
-    np.testing.assert_allclose(
-        kernel, torch_entries["conv_stem.weight"].transpose(2, 3, 1, 0) * scale, rtol=1e-6
-    )
+    np.testing.assert_allclose(kernel, torch_entries["conv_stem.weight"].transpose(2, 3, 1, 0) * scale, rtol=1e-6)
     np.testing.assert_allclose(
         bias, torch_entries["bn1.bias"] - torch_entries["bn1.running_mean"] * scale, rtol=1e-5, atol=1e-6
     )
@@ -241,14 +239,12 @@ def test_seeds():
             True,
             None,
         )
-        assert {name: kernel.shape for name, (kernel, _) in first[backbone].params.items()} == KERNELS[
-            backbone
-        ]
+        assert {name: kernel.shape for name, (kernel, _) in first[backbone].params.items()} == KERNELS[backbone]
     assert first["mobilenet_v2"].sha256 != first["resnet50"].sha256
 
 
 def test_seeded_numbers_are_the_same_everywhere():
-    """Golden values: a change here asks for another RECIPE, or caches would hold other numbers under one hash."""
+    """Golden values: a change asks for another RECIPE, or caches would hold other numbers under one hash."""
     weights = find_weights("random:0", BACKBONES)
     stems = [weights[backbone].params["stem"][0][0, 0, 0, :3] for backbone in BACKBONES]
     np.testing.assert_allclose(stems, GOLDEN_STEMS, rtol=1e-6)

@@ -1,0 +1,94 @@
+"""The convolutions of both networks: their names here, their shapes, and the blocks they form.
+
+Tables only: no jax, no weights, and nothing of how other libraries name or order the same layers.
+"""
+
+from typing import NamedTuple
+
+Shape = tuple[int, int, int, int]  # of a kernel: height, width, in, out; a depthwise one has in = 1
+
+
+class Inverted(NamedTuple):
+    """One inverted residual block of MobileNetV2."""
+
+    inputs: int
+    expansion: int
+    outputs: int
+    stride: int
+
+
+class Bottleneck(NamedTuple):
+    """One bottleneck block of ResNet50; `shortcut` is whether its shortcut is a convolution."""
+
+    name: str
+    inputs: int
+    width: int
+    stride: int
+    shortcut: bool
+
+    @property
+    def outputs(self) -> int:
+        return 4 * self.width
+
+
+# expansion, outputs, repeats, stride of the first: Sandler et al. 2018 (arXiv 1801.04381), table 2, width 1.0
+_INVERTED = (
+    (1, 16, 1, 1),
+    (6, 24, 2, 2),
+    (6, 32, 3, 2),
+    (6, 64, 4, 2),
+    (6, 96, 3, 1),
+    (6, 160, 3, 2),
+    (6, 320, 1, 1),
+)
+# width, repeats, stride of the first: He et al. 2015 (arXiv 1512.03385), table 1, 50 layers
+_BOTTLENECK = ((64, 3, 1), (128, 4, 2), (256, 6, 2), (512, 3, 2))
+MOBILENET_V2_STEM, MOBILENET_V2_HEAD, RESNET50_STEM = 32, 1280, 64
+
+
+def _inverted_blocks() -> tuple[Inverted, ...]:
+    blocks, inputs = [], MOBILENET_V2_STEM
+    for expansion, outputs, repeats, first in _INVERTED:
+        for i in range(repeats):
+            blocks.append(Inverted(inputs, expansion, outputs, first if i == 0 else 1))
+            inputs = outputs
+    return tuple(blocks)
+
+
+def _bottleneck_blocks() -> tuple[Bottleneck, ...]:
+    blocks, inputs = [], RESNET50_STEM
+    for stage, (width, repeats, first) in enumerate(_BOTTLENECK, start=2):
+        for i in range(repeats):
+            block = Bottleneck(f"conv{stage}.block{i + 1}", inputs, width, first if i == 0 else 1, i == 0)
+            blocks.append(block)
+            inputs = block.outputs
+    return tuple(blocks)
+
+
+def _mobilenet_v2_kernels() -> dict[str, Shape]:
+    kernels = {"stem": (3, 3, 3, MOBILENET_V2_STEM)}
+    for i, block in enumerate(MOBILENET_V2_BLOCKS):
+        hidden = block.inputs * block.expansion
+        if block.expansion > 1:
+            kernels[f"blocks.{i}.expand"] = (1, 1, block.inputs, hidden)
+        kernels[f"blocks.{i}.depthwise"] = (3, 3, 1, hidden)
+        kernels[f"blocks.{i}.project"] = (1, 1, hidden, block.outputs)
+    return kernels | {"head": (1, 1, MOBILENET_V2_BLOCKS[-1].outputs, MOBILENET_V2_HEAD)}
+
+
+def _resnet50_kernels() -> dict[str, Shape]:
+    kernels = {"stem": (7, 7, 3, RESNET50_STEM)}
+    for block in RESNET50_BLOCKS:
+        if block.shortcut:
+            kernels[f"{block.name}.shortcut"] = (1, 1, block.inputs, block.outputs)
+        kernels[f"{block.name}.reduce"] = (1, 1, block.inputs, block.width)
+        kernels[f"{block.name}.spatial"] = (3, 3, block.width, block.width)
+        kernels[f"{block.name}.restore"] = (1, 1, block.width, block.outputs)
+    return kernels
+
+
+MOBILENET_V2_BLOCKS = _inverted_blocks()  # 17, numbered as Keras numbers them: block 0 does not expand
+RESNET50_BLOCKS = _bottleneck_blocks()  # 16, conv2.block1 … conv5.block3, named as in the paper and in Keras
+MOBILENET_V2_MID = 13  # the block whose expansion, at stride 16, is the mid tap: Keras block_13_expand_relu
+RESNET50_MID = 12  # the block whose output, at stride 16, is the mid tap: conv4.block6, Keras conv4_block6_out
+KERNELS = {"mobilenet_v2": _mobilenet_v2_kernels(), "resnet50": _resnet50_kernels()}

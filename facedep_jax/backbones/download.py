@@ -1,0 +1,136 @@
+"""The official Keras files, fetched once into the user's cache directory, and that directory itself.
+
+It knows addresses, sizes and hashes; whether a file holds the right network is found out when it is loaded.
+"""
+
+import fcntl
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import platformdirs
+
+from facedep_jax.errors import WeightsError
+from facedep_jax.events import Progress, Report, silent
+
+BASE_URL = "https://storage.googleapis.com/tensorflow/keras-applications/"
+CACHE_VARIABLE, MIRROR_VARIABLE = "FACEDEP_CACHE", "FACEDEP_WEIGHTS_MIRROR"
+_CHUNK = 256 * 1024  # bytes between two reports of progress
+_TIMEOUT = (10, 60)  # seconds to connect, and without a byte
+
+
+class OfficialFile(NamedTuple):
+    """A file below the base URL: its size in bytes, and its hash ("md5:…") where a publisher states one."""
+
+    folder: str
+    name: str
+    size: int
+    known_hash: str | None
+
+
+# ResNet50's MD5 is that of keras/src/applications/resnet.py (WEIGHTS_HASHES). Keras states no hash for
+# MobileNetV2, and none is made up here: its size is checked, then its structure on loading, and its SHA-256
+# goes into every spec.
+OFFICIAL = {
+    "mobilenet_v2": OfficialFile(
+        "mobilenet_v2", "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5", 9_406_464, None
+    ),
+    "resnet50": OfficialFile(
+        "resnet",
+        "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        94_653_016,
+        "md5:4d473c1dd8becc155b73f8504c6f6626",
+    ),
+}
+
+
+def user_cache() -> Path:
+    """The one directory outside the outputs that is written to: weights, compiled graphs, detectors."""
+    return Path(os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_dir("facedep-jax")).expanduser()
+
+
+def official_files(backbones: Sequence[str], report: Report = silent) -> dict[str, Path]:
+    """Paths of the official files, downloading those that are not in the cache directory yet.
+
+    A download that was cut short is continued. FACEDEP_WEIGHTS_MIRROR replaces the base URL; below it the
+    paths are Google's. Raises WeightsError that says what to put where, when a file cannot be had.
+    """
+    folder = user_cache() / "weights"
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with _alone(folder):
+            return {backbone: _fetch(OFFICIAL[backbone], folder, report) for backbone in backbones}
+    except (
+        OSError,
+        ValueError,
+    ) as error:  # those of requests are OSErrors, pooch's hash mismatch is a ValueError
+        wanted = [OFFICIAL[backbone] for backbone in backbones]
+        files = " and ".join(f"{file.name} ({file.size:,} bytes, {_url(file)})" for file in wanted)
+        raise WeightsError(
+            f"cannot download the official weights: {' '.join(str(error).split())}. "
+            f"Put {files} into {folder}, or give a directory of weights with --weights DIR"
+        ) from error
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Two processes must not write the same partial file; the second finds the first one's result."""
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _url(file: OfficialFile) -> str:
+    base = os.environ.get(MIRROR_VARIABLE) or BASE_URL
+    return f"{base.rstrip('/')}/{file.folder}/{file.name}"
+
+
+def _fetch(file: OfficialFile, folder: Path, report: Report) -> Path:
+    import pooch  # here, or every command would pay for its import
+
+    pooch.get_logger().setLevel("WARNING")  # it would print each download to standard error; events say it here
+    there = folder / file.name
+    if there.exists() and there.stat().st_size != file.size:
+        raise ValueError(f"{there} has {there.stat().st_size:,} bytes instead of {file.size:,}: remove it")
+    registry = pooch.create(
+        folder, "", registry={file.name: file.known_hash}, urls={file.name: _url(file)}, retry_if_failed=1
+    )
+    downloader = _Resuming(folder / f"{file.name}.part", file.size, report)
+    return Path(registry.fetch(file.name, downloader=downloader))
+
+
+class _Resuming:
+    """A pooch downloader that keeps what has arrived in `part` and asks for the rest of `size` bytes."""
+
+    def __init__(self, part: Path, size: int, report: Report):
+        self.part, self.size, self.report = part, size, report
+
+    def __call__(self, url: str, output_file: str, pooch: object) -> None:
+        have = self.part.stat().st_size if self.part.exists() else 0
+        if have > self.size:
+            self.part.unlink()
+            have = 0
+        if have < self.size:
+            self._download(url, have)
+        os.replace(self.part, output_file)  # pooch compares the hash next, and removes what does not match
+
+    def _download(self, url: str, have: int) -> None:
+        import requests
+
+        headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
+        with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT) as response:
+            response.raise_for_status()
+            if not response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
+                have = 0  # the server ignored the range and sends everything
+            offered = have + int(response.headers.get("Content-Length", self.size - have))
+            if offered != self.size:
+                raise ValueError(f"{url} offers {offered:,} bytes, the official file has {self.size:,}")
+            with self.part.open("ab" if have else "wb") as part:
+                for chunk in response.iter_content(_CHUNK):
+                    part.write(chunk)
+                    have += len(chunk)
+                    self.report(Progress("download", have, self.size, "bytes", detail=self.part.stem))
+        if have != self.size:
+            raise ConnectionError(f"{url} ended after {have:,} of {self.size:,} bytes")

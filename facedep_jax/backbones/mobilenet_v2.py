@@ -1,0 +1,57 @@
+"""MobileNetV2 (Sandler et al. 2018, width 1.0), inference only, batch-norm folded into the convolutions.
+
+The network knows which details its weights were trained with; it knows nothing of files or of pooling.
+"""
+
+from collections.abc import Mapping
+
+from flax import nnx
+from jaxtyping import Array, Float, UInt8
+
+from facedep_jax.backbones.architecture import MOBILENET_V2_BLOCKS, MOBILENET_V2_MID, Inverted
+from facedep_jax.backbones.families import MOBILENET_V2, SAME3, MobileNetV2Details
+from facedep_jax.backbones.layers import Conv, Depthwise, Precision, relu6, scale
+
+
+class Block(nnx.Module):
+    """Inverted residual: 1×1 expansion, depthwise 3×3, linear 1×1 projection; added to its input if it fits."""
+
+    def __init__(self, params: Mapping, name: str, block: Inverted, details: MobileNetV2Details, precision: Precision):
+        padding = details.stride2_padding if block.stride == 2 else SAME3
+        expand = Conv(*params[f"{name}.expand"], precision=precision) if block.expansion > 1 else None
+        self.expand = nnx.data(expand)
+        self.depthwise = Depthwise(*params[f"{name}.depthwise"], stride=block.stride, padding=padding)
+        self.project = Conv(*params[f"{name}.project"], precision=precision)
+        self.residual = block.stride == 1 and block.inputs == block.outputs
+
+    def expanded(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h w e"]:
+        return x if self.expand is None else relu6(self.expand(x))
+
+    def projected(self, x: Float[Array, "n h w c"], e: Float[Array, "n h w e"]) -> Float[Array, "n h2 w2 d"]:
+        y = self.project(relu6(self.depthwise(e)))
+        return x + y if self.residual else y
+
+
+class MobileNetV2(nnx.Module):
+    """Folded convolutions by name → activations; blocks deeper than the deepest of `layers` are not built."""
+
+    def __init__(self, params: Mapping, family: str, layers: tuple[str, ...], precision: Precision):
+        details = MOBILENET_V2[family]
+        blocks = MOBILENET_V2_BLOCKS if "top" in layers else MOBILENET_V2_BLOCKS[: MOBILENET_V2_MID + 1]
+        self.scaling, self.layers = details.scaling, layers
+        self.stem = Conv(*params["stem"], precision=precision, stride=2, padding=details.stride2_padding)
+        self.blocks = nnx.List([Block(params, f"blocks.{i}", b, details, precision) for i, b in enumerate(blocks)])
+        self.head = nnx.data(Conv(*params["head"], precision=precision) if "top" in layers else None)
+
+    def __call__(self, pixels: UInt8[Array, "n s s 3"]) -> dict[str, Float[Array, "n h w c"]]:
+        """RGB pixels → {"mid": (n, s/16, s/16, 576), "top": (n, s/32, s/32, 1280)}, those asked for."""
+        x = relu6(self.stem(scale(pixels, self.scaling)))
+        for block in self.blocks[:MOBILENET_V2_MID]:
+            x = block.projected(x, block.expanded(x))
+        taps = {"mid": self.blocks[MOBILENET_V2_MID].expanded(x)}
+        if self.head is not None:
+            x = self.blocks[MOBILENET_V2_MID].projected(x, taps["mid"])
+            for block in self.blocks[MOBILENET_V2_MID + 1 :]:
+                x = block.projected(x, block.expanded(x))
+            taps["top"] = relu6(self.head(x))
+        return {layer: taps[layer] for layer in self.layers}

@@ -1,0 +1,120 @@
+"""Which activations are kept, by name: `mobilenet_v2:mid@3` is a backbone, a layer and a grid.
+
+A tap knows nothing of weights, engines or caches, and reading one loads no jax.
+"""
+
+import difflib
+import itertools
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from facedep_jax.errors import SettingsError
+
+BACKBONES = ("mobilenet_v2", "resnet50")
+LAYERS = {"mid": 16, "top": 32}  # layer → its stride: input pixels to one pixel of the layer
+CHANNELS = {
+    ("mobilenet_v2", "mid"): 576,  # Keras block_13_expand_relu
+    ("mobilenet_v2", "top"): 1280,  # Keras out_relu
+    ("resnet50", "mid"): 1024,  # Keras conv4_block6_out
+    ("resnet50", "top"): 2048,  # Keras conv5_block3_out
+}
+MAX_CELLS = 7  # the top tap has 7×7 pixels at 224, the networks' own input size
+SIZE_STEP, MAX_SIZE = 32, 1024  # the deepest stride; above 1024 a batch no longer fits common memories
+DEFAULT_TAPS = "mobilenet_v2:mid@3,resnet50:mid@3,mobilenet_v2:top@1,resnet50:top@1"
+DEFAULT_SIZE = "224"
+
+
+@dataclass(frozen=True)
+class Tap:
+    """A layer of a backbone, average-pooled to a cells × cells grid; `str(tap)` is its name everywhere."""
+
+    backbone: str
+    layer: str
+    cells: int
+
+    def __str__(self) -> str:
+        return f"{self.backbone}:{self.layer}@{self.cells}"
+
+    @property
+    def channels(self) -> int:
+        return CHANNELS[self.backbone, self.layer]
+
+    def pixels(self, size: int) -> int:
+        """Pixels along one side of the layer for a square input of `size` pixels."""
+        return size // LAYERS[self.layer]
+
+
+def parse_taps(text: str) -> tuple[Tap, ...]:
+    """Read `backbone:layer@cells,…` in the order given.
+
+    Raises SettingsError for an unknown name (naming the known ones), a grid outside 1..7, a tap given twice.
+    """
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names:
+        raise SettingsError(f"no taps given; name at least one, for example {DEFAULT_TAPS.split(',')[0]}")
+    taps = tuple(_parse_tap(name) for name in names)
+    twice = sorted({str(tap) for tap in taps if taps.count(tap) > 1})
+    if twice:
+        raise SettingsError(f"taps given twice: {', '.join(twice)}; name each once")
+    return taps
+
+
+def parse_sizes(text: str, backbones: Iterable[str]) -> dict[str, int]:
+    """Read `224`, or `mobilenet_v2=224,resnet50=96`, as input pixels of each of `backbones`.
+
+    Raises SettingsError for an unknown or missing backbone and for a size not a multiple of 32 in 32..1024.
+    """
+    wanted = tuple(dict.fromkeys(backbones))
+    if "=" not in text:
+        return dict.fromkeys(wanted, _parse_size(text))
+    sizes: dict[str, int] = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        name, _, value = (word.strip() for word in part.partition("="))
+        if name not in BACKBONES:
+            raise SettingsError(f"size for unknown backbone {name!r} in {text!r}; known: {', '.join(BACKBONES)}")
+        if name in sizes:
+            raise SettingsError(f"size of {name} given twice in {text!r}; give it once")
+        sizes[name] = _parse_size(value)
+    missing = [name for name in wanted if name not in sizes]
+    if missing:
+        raise SettingsError(f"no size for {', '.join(missing)} in {text!r}; add {missing[0]}=224, or one size for all")
+    return {name: sizes[name] for name in wanted}
+
+
+def check_cells(taps: Sequence[Tap], sizes: dict[str, int]) -> None:
+    """Raise one SettingsError naming every tap whose grid has more cells than its layer has pixels."""
+    pixels = {tap: tap.pixels(sizes[tap.backbone]) for tap in taps}
+    finer = [
+        f"{tap} ({pixels[tap]}×{pixels[tap]} pixels at {sizes[tap.backbone]})"
+        for tap in taps
+        if tap.cells > pixels[tap]
+    ]
+    if finer:
+        raise SettingsError(f"grids finer than their layer: {', '.join(finer)}; ask for fewer cells or a larger size")
+
+
+def backbones_of(taps: Iterable[Tap]) -> tuple[str, ...]:
+    """The backbones that `taps` need, in the order of BACKBONES."""
+    needed = {tap.backbone for tap in taps}
+    return tuple(name for name in BACKBONES if name in needed)
+
+
+def _parse_tap(name: str) -> Tap:
+    match = re.fullmatch(r"([^:@]+):([^:@]+)@(\d+)", name)
+    if not match or match[1] not in BACKBONES or match[2] not in LAYERS:
+        known = [f"{b}:{layer}" for b, layer in itertools.product(BACKBONES, LAYERS)]
+        near = difflib.get_close_matches(name.partition("@")[0], known, n=1)
+        hint = f"did you mean {near[0]}@3? " if near else ""
+        raise SettingsError(f"unknown tap {name!r}; {hint}known: {', '.join(known)}, each with @1 to @{MAX_CELLS}")
+    cells = int(match[3])
+    if not 1 <= cells <= MAX_CELLS:
+        raise SettingsError(f"tap {name!r} asks for {cells} cells along a side; 1 to {MAX_CELLS} are possible")
+    return Tap(match[1], match[2], cells)
+
+
+def _parse_size(text: str) -> int:
+    size = int(text) if re.fullmatch(r"\d{1,6}", text.strip()) else 0
+    if not SIZE_STEP <= size <= MAX_SIZE or size % SIZE_STEP:
+        raise SettingsError(f"size {text.strip()!r} cannot be used; give a multiple of {SIZE_STEP}, up to {MAX_SIZE}")
+    return size
