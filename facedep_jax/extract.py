@@ -18,6 +18,7 @@ import numpy as np
 
 from facedep_jax.backbones.taps import check_cells, parse_sizes, parse_taps
 from facedep_jax.backbones.weights import find_weights, user_cache
+from facedep_jax.cache.spec import fingerprint
 from facedep_jax.cache.writer import CacheWriter
 from facedep_jax.config import ExtractSettings, to_table
 from facedep_jax.errors import MediaError, SettingsError
@@ -124,32 +125,34 @@ def extract(sources: list[Source], out: Path, settings: ExtractSettings, report:
     What the cache holds already is not computed again. Raises FacedepError for settings, weights, engines and
     outputs that cannot be used; a file that cannot be used is recorded and counted.
     """
-    from facedep_jax.backbones.engine import load_engine
-
     begun = time.monotonic()
     kinds = tuple(k for k in ("image", "clip") if any(k in source.kinds() for source in sources))
     plan = plan_extraction(kinds, settings, report)
-    named = load_engine(settings.engine, plan.weights, plan.taps, plan.sizes, settings.precision,
-                        settings.batch_size)
-    report(Note(f"engine: {named.name} {named.version} on {named.device}, {named.precision} ({named.reason})"))
-    identity = {"engine": named.name, "engine_version": named.version, "device": named.device}
-    with CacheWriter(out, plan.spec, identity, settings.shard_rows) as writer:
+    engine = _load_engine(plan, report)
+    with CacheWriter(out, plan.spec, engine, settings.shard_rows) as writer:
         write_config(out / "config.toml", "extract", to_table(settings),
-                     {"cache": {"fingerprint": _fingerprint(plan.spec)}})
-        tally = _Extraction(writer, named, plan, report).run(sources)
+                     {"cache": {"fingerprint": fingerprint(plan.spec)}})
+        tally = _Extraction(writer, engine, plan, report).run(sources)
         writer.commit()
     seconds = time.monotonic() - begun
-    return {"cache": str(out), "fingerprint": _fingerprint(plan.spec), **tally.counts(),
-            "rows": writer.rows_committed, "items_ignored": sum(source.ignored for source in sources), "seconds": round(seconds, 3),
-            "images_per_second": round(writer.features_committed / seconds, 3), "engine": named.name,
-            "precision": named.precision, "untrained": any(w.untrained for w in plan.weights.values()),
+    return {"cache": str(out), "fingerprint": fingerprint(plan.spec), **tally.counts(),
+            "rows": writer.rows_committed, "items_ignored": sum(source.ignored for source in sources),
+            "seconds": round(seconds, 3), "images_per_second": round(writer.features_committed / seconds, 3),
+            "engine": engine.name, "precision": engine.precision,
+            "untrained": any(w.untrained for w in plan.weights.values()),
             "features": {str(t): [t.cells, t.cells, t.channels] for t in plan.taps}, "failures": tally.failures}
 
 
-def _fingerprint(spec: dict[str, Any]) -> str:
-    from facedep_jax.cache.spec import fingerprint
+def _load_engine(plan: Plan, report: Report) -> Any:
+    """The engine asked for, to be compared with XLA float32 on its first batch."""
+    from facedep_jax.backbones.checked import CheckedEngine
+    from facedep_jax.backbones.engine import load_engine
 
-    return fingerprint(spec)
+    settings, inputs = plan.settings, (plan.weights, plan.taps, plan.sizes)
+    engine = load_engine(settings.engine, *inputs, settings.precision, settings.batch_size)
+    report(Note(f"engine: {engine.name} {engine.version} on {engine.device}, {engine.precision} ({engine.reason})"))
+    return CheckedEngine(engine, lambda: load_engine("xla", *inputs, "float32", settings.batch_size),
+                         settings.engine != "auto", report)
 
 
 @dataclass

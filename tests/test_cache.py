@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -22,7 +23,7 @@ SPEC = {"features": {"weights": {"mobilenet_v2": {"sha256": "0" * 64, "family": 
                      "channels": {tap: shape[-1] for tap, shape in TAPS.items()}, "size": {"mobilenet_v2": 32},
                      "color": "rgb", "precision": "float32", "interpolation": "area"},
         "input": {"image": {"faces": "none"}}}
-ENGINE = {"engine": "xla", "engine_version": "1", "device": "cpu"}
+ENGINE = SimpleNamespace(name="xla", version="1", device="cpu")
 NO_BOX = (np.nan,) * 4
 
 

@@ -10,9 +10,9 @@ import numpy as np
 from jaxtyping import Float16, Int
 
 from facedep_jax.cache.lines import read_lines
+from facedep_jax.cache.manifest import leading_parts, load_manifest
 from facedep_jax.cache.shard import Shard, open_shard
 from facedep_jax.cache.spec import fingerprint, read_header
-from facedep_jax.cache.manifest import leading_parts, load_manifest
 from facedep_jax.errors import CacheError, DamagedCache
 
 

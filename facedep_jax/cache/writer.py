@@ -37,12 +37,13 @@ class _OpenItem:
 class CacheWriter:
     """Adds items to a cache. Use as a context manager: it holds the cache's lock until it is closed.
 
+    `engine` has a name, a version and a device, which every shard states.
     `complete` are the ids that need no extraction; `partial` maps the id of a clip that was cut off to the
     number of parts and rows already committed; `failed` maps ids to the recorded failure. `rows_committed` and
     `features_committed` count what this writer has committed itself.
     """
 
-    def __init__(self, folder: Path, spec: dict[str, Any], engine: dict[str, str], shard_rows: int = 2048):
+    def __init__(self, folder: Path, spec: dict[str, Any], engine: Any, shard_rows: int = 2048):
         self.folder, self.spec, self.engine, self.shard_rows = Path(folder), spec, engine, shard_rows
         self.shards = self.folder / "shards"
         self.complete: set[str] = set()
@@ -211,8 +212,9 @@ class CacheWriter:
 
     def _commit(self, ready: list[_OpenItem]) -> None:
         data = self._shard_data(ready)
-        name = write_shard(self.shards, data, {"format": FORMAT_VERSION, "fingerprint": fingerprint(self.spec),
-                                               **self.engine})
+        name = write_shard(self.shards, data, {
+            "format": FORMAT_VERSION, "fingerprint": fingerprint(self.spec), "engine": self.engine.name,
+            "engine_version": self.engine.version, "device": self.engine.device})
         with writing(self.folder):
             append_lines(self.folder / "manifest.jsonl", [manifest_entry(name, data)])
         self.rows_committed += len(data.rows["time"])

@@ -111,3 +111,10 @@ def _run(function: Callable[..., Outcome], as_json: bool, progress: str, options
 
         outcome.show(Console(highlight=False))
     return outcome.exit_code
+
+
+def show_number(value: Any) -> str:
+    """A figure for a table: three decimals, a dash for what could not be computed."""
+    if value is None:
+        return "–"
+    return f"{value:.3f}" if isinstance(value, float) else str(value)

@@ -113,10 +113,3 @@ def make_display(progress: str) -> Display:
 def _styled(note: Note) -> str:
     text = escape(note.text)
     return f"[bold yellow]warning:[/] {text}" if note.level == "warning" else f"[dim]{text}[/]"
-
-
-def show_number(value: Any) -> str:
-    """A figure for a table: three decimals, a dash for what could not be computed."""
-    if value is None:
-        return "–"
-    return f"{value:.3f}" if isinstance(value, float) else str(value)

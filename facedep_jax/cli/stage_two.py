@@ -5,8 +5,7 @@ from typing import Any
 
 import click
 
-from facedep_jax.cli.frame import Outcome, command
-from facedep_jax.cli.render import show_number
+from facedep_jax.cli.frame import Outcome, command, show_number
 from facedep_jax.cli.stage_one import INPUT_OPTIONS
 from facedep_jax.events import Report
 

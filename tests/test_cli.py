@@ -1,0 +1,242 @@
+"""The command line gives what the library gives, and one clear line for everything that cannot be done."""
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from facedep_jax.cache import open_cache
+from facedep_jax.cli import main
+from facedep_jax.drawn import draw_clips, draw_faces
+
+FAST = ["--weights", "random:1", "--taps", "mobilenet_v2:mid@3,mobilenet_v2:top@1", "--size", "64"]
+
+
+@pytest.fixture(autouse=True)
+def umask():
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
+
+
+def cli(*arguments, code=0):
+    """Run a command in this process; returns the result after checking its exit status and that it has no traceback."""
+    result = CliRunner().invoke(main, [str(a) for a in arguments])
+    assert result.exit_code == code, result.output + repr(result.exception)
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    assert "Traceback" not in result.output
+    return result
+
+
+def summary(*arguments, code=0):
+    return json.loads(cli(*arguments, "--json", code=code).stdout)
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory):
+    """Drawn faces and clips, a cache of the faces, and a run trained on it."""
+    folder = tmp_path_factory.mktemp("work")
+    draw_faces(folder / "faces", persons=12)
+    draw_clips(folder / "clips")
+    cli("extract-features", folder / "faces", *FAST, "--subject-regex", "(p[0-9]+)_", "--out", folder / "cache")
+    cli("train-head", folder / "cache", "--preset", "tiny", "--epochs", "8", "--out", folder / "run")
+    return folder
+
+
+def test_help_is_quick_and_loads_nothing_heavy():
+    code = ("import sys, runpy; sys.argv = ['cli', '--help']\n"
+            "try: runpy.run_path('cli.py', run_name='__main__')\n"
+            "except SystemExit: pass\n"
+            "heavy = {'jax', 'cv2', 'h5py', 'flax', 'tensorflow_datasets', 'numpy', 'rich'} & set(sys.modules)\n"
+            "sys.exit(f'loaded {heavy}' if heavy else 0)")
+    root = os.path.dirname(os.path.dirname(__file__))
+    result = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert "not a\n  diagnosis" in result.stdout or "not a diagnosis" in result.stdout
+
+
+def test_every_command_has_help():
+    for command in main.commands:
+        assert "Usage" in cli(command, "--help").output
+
+
+def test_summaries_have_the_promised_fields(work):
+    extraction = summary("extract-features", work / "faces", *FAST, "--subject-regex", "(p[0-9]+)_", "--out",
+                         work / "cache")
+    assert extraction.keys() >= {"cache", "fingerprint", "items_total", "items_new", "items_reused", "items_failed",
+                                 "items_ignored", "rows", "seconds", "images_per_second", "engine", "precision",
+                                 "features"}
+    assert (extraction["items_reused"], extraction["items_new"]) == (180, 0)
+    evaluation = summary("evaluate", work / "run", work / "cache")
+    figures = ("accuracy", "balanced_accuracy", "precision", "recall", "f1", "specificity", "mcc", "auroc", "auprc",
+               "brier", "ece", "calibration_slope", "calibration_intercept", "auroc_sad_vs_rest",
+               "auroc_sad_vs_neutral")
+    assert evaluation.keys() >= {"split", "n", "subjects", "prevalence", "score_by_emotion", "confusion", *figures}
+    for name in figures:
+        assert f"{name}_ci" in evaluation
+    assert evaluation["ci_by"] == "subject"
+    assert sum(map(sum, evaluation["confusion"])) == evaluation["n"]
+
+
+def test_a_run_has_its_files_and_pictures(work):
+    files = {p.name for p in (work / "run").iterdir()}
+    assert files >= {"head.safetensors", "config.toml", "metrics.json", "history.csv", "predictions.csv", "plots",
+                     "MODEL_CARD.md"}
+    assert len(list((work / "run" / "plots").glob("*.png"))) >= 6
+    assert "UNTRAINED" in (work / "run" / "MODEL_CARD.md").read_text()
+    with open(work / "run" / "predictions.csv", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert all("UNTRAINED" in row["warning"] for row in rows)
+    assert {row["split"] for row in rows} == {"train", "val", "test"}
+
+
+def test_predict_equals_the_library_on_cached_features(work):
+    """A picture scored by itself and the same picture's row in the cache give one probability."""
+    from facedep_jax.head.run import load_head
+
+    picture = sorted((work / "faces" / "test" / "sad").glob("*.png"))[0]
+    results = summary("predict", work / "run", picture)["results"]
+    cache, head = open_cache(work / "cache"), load_head(work / "run")
+    item = next(e["item"] for e in cache.listings if e["path"] == f"test/sad/{picture.name}")
+    row = cache.items.first_row[cache.items.id.tolist().index(item)]
+    tokens = {tap: cache.features(tap, cache.rows.feature[[row]]) for tap in head.taps}
+    expected = float(head.probability(head.frame_logits(tokens))[0])
+    assert results[0]["probability"] == pytest.approx(expected, abs=2e-3)
+    assert (results[0]["status"], results[0]["face"]["state"]) == ("scored", "whole")
+
+
+def test_predict_lists_what_it_cannot_read_and_draws_what_it_can(work, tmp_path):
+    picture = sorted((work / "faces" / "test" / "happy").glob("*.png"))[0]
+    (tmp_path / "broken.png").write_bytes(picture.read_bytes()[:300])
+    found = summary("predict", work / "run", picture, tmp_path / "broken.png", tmp_path / "absent.png", "--plot",
+                    tmp_path / "plots", code=3)["results"]
+    assert [r["status"].split(":")[0] for r in found] == ["scored", "failed", "failed"]
+    assert len(list((tmp_path / "plots").iterdir())) == 1
+    cli("predict", work / "run", tmp_path / "absent.png", code=1)
+
+
+def test_score_videos_lists_every_clip_and_goes_on(work, tmp_path):
+    out = tmp_path / "scores"
+    found = summary("score-videos", work / "clips", "--head", work / "run", "--faces", "none", "--out", out, code=3)
+    counts = [found[k] for k in ("clips_total", "clips_scored", "clips_failed", "clips_abstained", "frames")]
+    assert counts == [5, 4, 1, 0, 128]
+    with open(out / "clips.csv", newline="") as stream:
+        clips = {row["clip"]: row for row in csv.DictReader(stream)}
+    assert clips["broken_download.mp4"]["status"] == "failed"
+    assert clips["broken_download.mp4"]["reason"]
+    with open(out / "frames.csv", newline="") as stream:
+        frames = list(csv.DictReader(stream))
+    for name, clip in clips.items():
+        if clip["status"] == "scored":
+            own = [float(row["probability"]) for row in frames if row["clip"] == name]
+            assert float(clip["score"]) == pytest.approx(np.mean(own), abs=1e-3)
+            assert float(clip["low"]) <= float(clip["score"]) <= float(clip["high"])
+            assert (out / "plots" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    again = summary("score-videos", work / "clips", "--head", work / "run", "--faces", "none", "--out", out, code=3)
+    assert [again[k] for k in ("clips_scored", "clips_failed", "frames")] == [4, 1, 128]
+    assert [c["score"] for c in again["clips"]] == [c["score"] for c in found["clips"]]
+    refused = cli("score-videos", work / "clips", "--head", work / "run", "--faces", "none", "--out", out, "--window",
+                  "3", code=1)
+    assert "score.window: 2.0 → 3.0" in refused.stderr
+
+
+def test_score_videos_takes_the_newest_run(work, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert "no run in runs/" in cli("score-videos", work / "clips", code=1).stderr
+    shutil.copytree(work / "run", tmp_path / "runs" / "only")
+    found = summary("score-videos", work / "clips", "--faces", "none", code=3)
+    assert found["run"] == "runs/only"
+    assert (tmp_path / "scores" / "clips" / "clips.csv").exists()
+
+
+def test_cache_commands(work, tmp_path):
+    assert summary("cache", "inspect", work / "cache")["items"] == 180
+    assert summary("cache", "verify", work / "cache")["ok"]
+    shutil.copytree(work / "cache", tmp_path / "copy")
+    assert summary("cache", "diff", work / "cache", tmp_path / "copy")["equal"]
+    shard = next((tmp_path / "copy" / "shards").glob("*.h5"))
+    data = bytearray(shard.read_bytes())
+    data[-1] ^= 1
+    shard.write_bytes(data)
+    problems = summary("cache", "verify", tmp_path / "copy", code=3)["problems"]
+    assert {p["kind"] for p in problems} >= {"hash"}
+
+
+def test_output_is_private_unless_shared(work, tmp_path):
+    for flags, mode in (([], 0o600), (["--shared"], 0o644)):
+        os.umask(0o022)
+        out = tmp_path / f"cache{len(flags)}"
+        cli("extract-features", work / "faces", *FAST, "--limit", "2", "--out", out, *flags)
+        assert {path.stat().st_mode & 0o777 for path in out.rglob("*") if path.is_file()} == {mode}
+
+
+def bad_inputs(work, tmp):
+    """Arguments, exit status, and what the one line has to say."""
+    (tmp / "empty").mkdir()
+    (tmp / "text").mkdir()
+    (tmp / "text" / "a.txt").write_text("x")
+    (tmp / "one").mkdir()
+    (tmp / "one" / "notes.jpg").write_text("hello")
+    (tmp / "config.toml").write_text('[extract]\ntap = "x"\n')
+    (tmp / "wrong").mkdir()
+    (tmp / "wrong" / "weights.h5").write_bytes(b"not HDF5 at all")
+    (tmp / "thesis").mkdir()
+    (tmp / "thesis" / "chapter.txt").write_text("x")
+    extract = ["extract-features", work / "faces", *FAST, "--out", tmp / "cache"]
+    return [
+        (["extract-features", tmp / "empty", *FAST], 1, "empty, no images or clips"),
+        (["extract-features", tmp / "text", *FAST], 1, "no images or clips (1 other file ignored)"),
+        (["extract-features", tmp / "absent", *FAST], 1, "no such file or folder"),
+        ([*extract, "--taps", "mobilenet_v2:mid@9"], 2, "mid@9"),
+        ([*extract, "--taps", "vgg16:top@1"], 2, "mobilenet_v2"),
+        ([*extract, "--size", "100"], 2, "multiple of 32"),
+        ([*extract, "--config", tmp / "config.toml"], 2, "did you mean 'taps'"),
+        ([*extract, "--weights", tmp / "empty"], 1, "no file holds mobilenet_v2"),
+        ([*extract, "--weights", tmp / "wrong"], 1, "weights.h5"),
+        ([*extract, "--engine", "tensorrt"], 1, "tensorrt"),
+        (["extract-features", work / "faces", *FAST, "--out", work / "cache", "--color", "grey"], 1,
+         "features.color: rgb → grey"),
+        (["extract-features", work / "faces", *FAST, "--out", tmp / "thesis"], 1, "holds something else"),
+        (["train-head", tmp / "absent"], 1, "does not exist"),
+        (["train-head", work / "cache", "--positive", "bored", "--out", tmp / "run"], 1, "bored"),
+        (["train-head", work / "cache", "--positive", "anger,happy,neutral,sad,surprise", "--out", tmp / "run"], 1, ""),
+        (["train-head", work / "cache", "--preset", "tiny", "--epochs", "9", "--out", work / "run"], 1, "epochs"),
+        (["train-head", work / "cache", "--out", tmp / "thesis"], 1, "holds something else"),
+        (["evaluate", tmp / "absent", work / "cache"], 1, "absent"),
+        (["evaluate", work / "run", work / "cache", "--split", "tets"], 1, "tets"),
+        (["score-videos", work / "faces", "--head", work / "run"], 1, "no clips"),
+        (["score-videos", work / "clips", "--head", work / "run", "--out", tmp / "thesis"], 1, "holds something else"),
+        (["cache", "inspect", tmp / "thesis"], 1, "is not a cache"),
+    ]
+
+
+def test_bad_input_is_one_clear_line_and_changes_nothing(work, tmp_path):
+    for arguments, code, message in bad_inputs(work, tmp_path):
+        result = CliRunner().invoke(main, [str(a) for a in arguments])
+        said = f"{arguments}: {result.output}{result.exception!r}"
+        assert isinstance(result.exception, SystemExit), said
+        errors = [line for line in result.stderr.splitlines() if line.startswith(("error:", "Error:"))]
+        assert len(errors) == 1, said
+        assert message in errors[0], said
+        assert result.exit_code in ((1, 2) if "tets" in arguments else (code,)), said
+    assert sorted(p.name for p in (tmp_path / "thesis").iterdir()) == ["chapter.txt"]
+    assert not (tmp_path / "run").exists()
+    assert summary("cache", "verify", work / "cache")["ok"]
+
+
+def test_a_file_that_is_no_image_is_listed_and_nothing_done_is_1(tmp_path):
+    (tmp_path / "notes.jpg").write_text("hello")
+    result = cli("extract-features", tmp_path, *FAST, "--out", tmp_path / "c", code=1)
+    assert "notes.jpg" in result.stdout
+
+
+def test_progress_as_json_lines(work, tmp_path):
+    result = cli("extract-features", work / "faces", *FAST, "--limit", "3", "--out", tmp_path / "c", "--progress", "json")
+    events = [json.loads(line) for line in result.stderr.splitlines() if line.startswith("{")]
+    assert {"note", "progress"} == {event["event"] for event in events}

@@ -1,0 +1,63 @@
+"""What each tap is worth: linear probes on one cache, by cross-validation over persons in train and val.
+
+    python tools/probe_taps.py CACHE [--folds 5] [--set NAME=TAP,TAP ...]
+
+Prints a Markdown table: the cross-validated AUC, by which to choose, and the AUC on test, which chooses nothing.
+Without --set: every tap alone, every tap of both backbones at the same grid together, and all of the defaults.
+"""
+
+import argparse
+import sys
+
+import numpy as np
+
+from facedep_jax import open_cache
+from facedep_jax.backbones.taps import DEFAULT_TAPS
+from facedep_jax.events import Note, Progress
+from facedep_jax.head.baselines import fit_probe, flat_features
+from facedep_jax.head.crossval import crossvalidate
+from facedep_jax.head.examples import gather
+from facedep_jax.head.metrics import auroc
+from facedep_jax.head.settings import TrainSettings
+from facedep_jax.head.train import prepare
+
+
+def tap_sets(taps: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    """Single taps, pairs of both backbones at one layer and grid, and the default taps if they are all there."""
+    sets = {tap: (tap,) for tap in taps}
+    for layer in dict.fromkeys(tap.split(":")[1] for tap in taps):
+        pair = tuple(tap for tap in taps if tap.endswith(f":{layer}"))
+        if len(pair) == 2:
+            sets[f"both:{layer}"] = pair
+    default = tuple(DEFAULT_TAPS.split(","))
+    return sets | ({"default": default} if set(default) <= set(taps) else {})
+
+
+def say(event: Note | Progress) -> None:
+    if isinstance(event, Note):
+        print(f"{event.level}: {event.text}", file=sys.stderr)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("cache")
+    parser.add_argument("--folds", type=int, default=5)
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=TAP,TAP")
+    options = parser.parse_args()
+    cache, settings = open_cache(options.cache), TrainSettings()
+    prepared = prepare([cache], settings)
+    examples = gather([cache], prepared.items, prepared.classes, prepared.taps, say)
+    given = {name: tuple(taps.split(",")) for name, _, taps in (text.partition("=") for text in options.set)}
+    label = prepared.positive[examples.target]
+    learn, watch, test = (np.flatnonzero(examples.split == split) for split in ("train", "val", "test"))
+    print(f"| features | values per image | AUC, {options.folds} folds | test AUC |\n| --- | --- | --- | --- |", flush=True)
+    for name, taps in (given or tap_sets(prepared.taps)).items():
+        folds = crossvalidate(examples, prepared.positive, settings, options.folds, "probe", taps)
+        features = flat_features(examples, taps)
+        scores = fit_probe(features, label, learn, watch).logits(features[test])
+        reported = float(auroc(scores, label[test], np.ones((1, len(test))))[0])
+        print(f"| `{name}` | {features.shape[1]:,} | {folds['auroc']:.3f} ± {folds['sd']:.3f} | {reported:.3f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
