@@ -348,9 +348,10 @@ class _Extraction:
         self._progress(listing)
 
     def _list(self, source: Source, listing: Listing, item: str | None) -> None:
-        self.writer.add_listing({"item": item, "source": source.where, "path": listing.path,
-                                 "emotion": listing.emotion, "subject": listing.subject, "split": listing.split,
-                                 **listing.extra})
+        entry = {"item": item, "source": source.where, "path": listing.path, "emotion": listing.emotion,
+                 "subject": listing.subject, "split": listing.split}
+        others = {f"{name}_column" if name in (*entry, "check") else name: v for name, v in listing.extra.items()}
+        self.writer.add_listing(entry | others)
 
     def _progress(self, listing: Listing, done: int = 1, detail: str = "") -> None:
         self._done += done

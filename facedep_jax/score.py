@@ -88,6 +88,7 @@ def score_videos(source: Source, head: Any, out: Path, given: ExtractSettings, s
     summary = _summary(scored, out, time.monotonic() - begun) | {
         "cache": str(folder), "engine": extraction["engine"], "run": str(head.path), "untrained": head.untrained}
     write_atomically(out / "summary.json", json.dumps(summary, indent=2) + "\n")
+    write_atomically(out / "report.html", _report(out, scored, summary, head.threshold, warning))
     return summary
 
 
@@ -241,6 +242,20 @@ def _draw(out: Path, scored: list[tuple[ClipScore, Frames | None]], threshold: f
         draw_timeline(out / "plots" / plot_name(score.clip), score, frames, threshold, warning)
     if drawable:
         report(Progress("plots", len(drawable), len(drawable), "clips"))
+
+
+def _report(out: Path, scored: list[tuple[ClipScore, Frames | None]], summary: dict[str, Any], threshold: float,
+            warning: str) -> str:
+    from facedep_jax.report.html import render_page
+
+    shown = ("clip", "status", "reason", "score", "low", "high", "decision", "coverage", "frames_sampled", "duration_s")
+    rows = [shown, *([getattr(score, name) for name in shown] for score, _ in scored)]
+    pictures = {score.clip: out / "plots" / plot_name(score.clip) for score, frames in scored if frames is not None}
+    facts = {"head": summary["run"], "threshold": threshold, "clips": summary["clips_total"],
+             "scored": summary["clips_scored"], "abstained": summary["clips_abstained"],
+             "failed": summary["clips_failed"], "frames": summary["frames"],
+             "interval": "low to high: 95 % bootstrap over windows, within the clip"}
+    return render_page(f"Scores of {out.name}", {"clips": rows}, pictures, facts, warning)
 
 
 def _summary(scored: list[tuple[ClipScore, Frames | None]], out: Path, seconds: float) -> dict[str, Any]:

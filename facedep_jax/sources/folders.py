@@ -7,7 +7,7 @@ from pathlib import Path
 from facedep_jax.sources.kinds import kind_of
 from facedep_jax.sources.listing import Listing
 
-SPLITS = frozenset("train training val valid validation dev test testing".split())
+SPLITS = frozenset(["train", "training", "val", "valid", "validation", "dev", "test", "testing"])
 
 
 def list_folder(root: Path, recursive: bool = True) -> tuple[list[Listing], int]:

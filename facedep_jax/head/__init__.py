@@ -1,0 +1,1 @@
+"""Stage two: from the features of a cache to a trained head. It knows nothing of pictures or of files of pictures."""

@@ -1,0 +1,200 @@
+"""What a head has to beat: the majority class and linear probes. They know nothing of attention or of clips' order.
+
+A probe is logistic regression with an L2 penalty on the tokens of a clip, averaged over its frames, flattened and
+standardised by training rows; the penalty is chosen by validation AUC. Features stay float16 on the device and are
+cast a block at a time, so that 30,000 images of 17,728 values need about 1 GB.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Float16, Int
+from scipy.linalg import cholesky, solve_triangular
+from scipy.optimize import minimize
+
+from facedep_jax.head.examples import Examples
+from facedep_jax.head.metrics import auroc
+
+PENALTIES = (100.0, 30.0, 10.0, 3.0, 1.0, 0.3)  # on ‖w‖²/2 against the mean loss, strongest first
+BLOCK = 256
+MAX_STEPS = 60
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Logits are `features @ weight + bias`."""
+
+    weight: Float[np.ndarray, " d"]
+    bias: float
+    penalty: float
+
+    def logits(self, features: Float16[np.ndarray, "n d"]) -> Float[np.ndarray, " n"]:
+        blocks = range(0, len(features), 1024)
+        weight = self.weight.astype(np.float32)
+        return (
+            np.concatenate([features[i : i + 1024].astype(np.float32) @ weight for i in blocks]).astype(float)
+            + self.bias
+        )
+
+
+def flat_features(examples: Examples, taps: Sequence[str]) -> Float16[np.ndarray, "n d"]:
+    """Tokens of `taps` side by side, the mean over the frames of a clip."""
+    parts = []
+    for tap in taps:
+        tokens = examples.tokens[tap]
+        if tokens.shape[1] > 1:
+            weight = examples.mask / examples.mask.sum(1, keepdims=True)
+            tokens = np.einsum("ntijc,nt->nijc", tokens, weight, dtype=np.float32).astype(np.float16)
+        parts.append(tokens.reshape(len(examples), -1))
+    return np.concatenate(parts, 1)
+
+
+def majority(positive: Bool[np.ndarray, " n"], n: int) -> Float[np.ndarray, " n"]:
+    """The training part of positives as everyone's probability."""
+    return np.full(n, positive.mean())
+
+
+def fit_probe(
+    features: Float16[np.ndarray, "n d"],
+    positive: Bool[np.ndarray, " n"],
+    learn: Int[np.ndarray, " a"],
+    watch: Int[np.ndarray, " b"],
+    penalties: Sequence[float] = PENALTIES,
+) -> Probe:
+    """The probe with the best AUC on rows `watch` among those fitted on rows `learn`, one per penalty.
+
+    Full-batch L-BFGS, each penalty starting from the one before; two falls of the AUC in a row end the path.
+    """
+    mean, scale = _moments(features[learn])
+    small = len(learn) < features.shape[1]
+    space = _Span(features[learn], mean, scale) if small else _Columns(features[learn], mean, scale)
+    objective = _objective(space, positive[learn])
+    weight = np.zeros(space.size + 1)
+    best, best_auc, falls = None, -1.0, 0
+    for penalty in penalties:
+        weight = minimize(
+            lambda w, p=penalty: objective(w, p),
+            weight,
+            jac=True,
+            method="L-BFGS-B",
+            options={"maxiter": MAX_STEPS, "ftol": 1e-6, "maxcor": 10},
+        ).x
+        raw = space.expand(weight[:-1]) / scale
+        probe = Probe(raw, float(weight[-1] - raw @ mean), penalty)
+        auc = auroc(probe.logits(features[watch]), positive[watch], np.ones((1, len(watch))))[0]
+        falls = 0 if auc > best_auc else falls + 1
+        if auc > best_auc:
+            best, best_auc = probe, auc
+        if falls == 2:
+            break
+    return best
+
+
+class _Columns:
+    """Standardised features as they are, one weight per column: for more items than columns."""
+
+    def __init__(self, features, mean, scale):
+        self.size, self._mean, self._scale = features.shape[1], mean, scale
+        self.rows = features
+
+    def inner(self, weight, bias):
+        """What to multiply the raw rows with, and to add."""
+        raw = weight / self._scale
+        return raw, bias - raw @ self._mean
+
+    def outer(self, slope, total):
+        """The gradient with respect to the weights from Σ residual·row and Σ residual."""
+        return (slope - total * self._mean) / self._scale
+
+    def expand(self, weight):
+        return weight
+
+
+class _Span:
+    """Standardised features in the space that the items span, one weight per item: for more columns than items.
+
+    A penalised linear model's weights lie in the span of its items: X = L Q with Q orthonormal and L the Cholesky
+    factor of X·Xᵀ, so the problem in L has the same solution. The sum is in float32, hence 1e-4 of the mean diagonal
+    is added to keep it positive: as if every item had a feature of its own, a hundredth of its length.
+    """
+
+    def __init__(self, features, mean, scale, block: int = 2048):
+        self.size = len(features)
+        self._features, self._mean, self._scale, self._block = features, mean, scale, block
+        gram = np.zeros((self.size, self.size))
+        for part in self._parts():
+            gram += part @ part.T
+        gram[np.diag_indices(self.size)] += 1e-4 * gram.trace() / self.size + 1e-12
+        self._factor = cholesky(gram, lower=True, overwrite_a=True)
+        self.rows = self._factor.astype(np.float32)
+
+    def _parts(self) -> Iterator[np.ndarray]:
+        for start in range(0, len(self._mean), self._block):
+            columns = slice(start, start + self._block)
+            yield ((self._features[:, columns] - self._mean[columns]) / self._scale[columns]).astype(np.float32)
+
+    def inner(self, weight, bias):
+        return weight, bias
+
+    def outer(self, slope, total):
+        return slope
+
+    def expand(self, weight):
+        items = solve_triangular(self._factor, weight, lower=True, trans="T")
+        return np.concatenate([items @ part for part in self._parts()])
+
+
+def _objective(space: _Columns | _Span, positive: Bool[np.ndarray, " n"]) -> Callable:
+    """Penalised mean cross-entropy and its gradient in `space`; classes weigh the same, as they do for the head."""
+    count = len(positive)
+    share = np.where(positive, 0.5 / max(positive.sum(), 1), 0.5 / max((~positive).sum(), 1))
+    steps = -(-count // BLOCK)
+    padded = np.zeros((steps * BLOCK, space.size), space.rows.dtype)
+    padded[:count] = space.rows
+    x = jax.device_put(padded.reshape(steps, BLOCK, -1))
+    y, w = (
+        jax.device_put(np.pad(v.astype(np.float32), (0, steps * BLOCK - count)).reshape(steps, BLOCK))
+        for v in (positive, share)
+    )
+
+    def objective(parameters, penalty):
+        weight, bias = space.inner(parameters[:-1], parameters[-1])
+        loss, slope, total = jax.device_get(
+            _pass(x, y, w, jnp.asarray(weight, jnp.float32), jnp.asarray(bias, jnp.float32))
+        )
+        slope = space.outer(slope.astype(np.float64), float(total))
+        gradient = np.append(slope + penalty * parameters[:-1], float(total))
+        return float(loss) + penalty / 2 * parameters[:-1] @ parameters[:-1], gradient
+
+    return objective
+
+
+def _moments(features, block: int = 2048) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of the columns; a column that never changes gets scale 1."""
+    blocks = range(0, len(features), block)
+    mean = sum(features[i : i + block].sum(0, dtype=np.float64) for i in blocks) / len(features)
+    square = sum(
+        np.square(features[i : i + block].astype(np.float32) - mean.astype(np.float32)).sum(0, dtype=np.float64)
+        for i in blocks
+    ) / len(features)
+    return mean, np.where(square > 1e-10, np.sqrt(square), 1.0)
+
+
+@jax.jit
+def _pass(x: Array, y: Array, w: Array, weight: Array, bias: Array):
+    """Loss, Σ residual·x and Σ residual of one pass over the blocks."""
+
+    def block(carry, part):
+        loss, slope, total = carry
+        features, label, share = part
+        features = features.astype(jnp.float32)
+        z = features @ weight + bias
+        residual = share * (jax.nn.sigmoid(z) - label)
+        value = (share * (jnp.logaddexp(z, jnp.zeros_like(z)) - label * z)).sum()
+        return (loss + value, slope + residual @ features, total + residual.sum()), None
+
+    zero = jnp.zeros((), jnp.float32)
+    return jax.lax.scan(block, (zero, jnp.zeros_like(weight), zero), (x, y, w))[0]

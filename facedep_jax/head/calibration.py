@@ -1,0 +1,76 @@
+"""From logits to probabilities and decisions, by validation data only. It does not know what made the logits."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+LEAST_SCALE = 1e-3  # a calibration never turns the order of scores around
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """probability = 1 / (1 + exp(−(scale · logit + bias))); positive from `threshold` on."""
+
+    scale: float = 1.0
+    bias: float = 0.0
+    threshold: float = 0.5
+
+    def probability(self, logit: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+        return 1 / (1 + np.exp(-np.clip(self.scale * np.asarray(logit, np.float64) + self.bias, -700, 700)))
+
+
+def calibrate(logit: Float[np.ndarray, " n"], positive: Bool[np.ndarray, " n"]) -> Calibration:
+    """Scale and bias by maximum likelihood, then the threshold, all on the data given, which is to be validation data.
+
+    Targets are Platt's (1999, §2.2): (N₊+1)/(N₊+2) and 1/(N₋+2), so that few or separable items stay finite.
+    """
+    logit, positive = np.asarray(logit, np.float64), np.asarray(positive, bool)
+    up, down = positive.sum(), (~positive).sum()
+    target = np.where(positive, (up + 1) / (up + 2), 1 / (down + 2))
+    spread = max(float(logit.std()), 1e-9)
+    scale, bias = _newton(logit / spread, target, fixed_scale=None)
+    scale /= spread
+    if scale < LEAST_SCALE:
+        scale = LEAST_SCALE
+        _, bias = _newton(logit, target, fixed_scale=scale)
+    fitted = Calibration(float(scale), float(bias))
+    return Calibration(fitted.scale, fitted.bias, best_threshold(fitted.probability(logit), positive))
+
+
+def _newton(x, target, fixed_scale: float | None) -> tuple[float, float]:
+    """Minimise the cross-entropy of σ(scale·x + bias), convex in both, by Newton steps with halving."""
+    design = np.stack([x, np.ones_like(x)], 1)
+    free = slice(0, 2) if fixed_scale is None else slice(1, 2)
+    line = np.array([0.0 if fixed_scale is None else fixed_scale, 0.0])
+
+    def loss(line):
+        z = design @ line
+        return np.logaddexp(0, z).sum() - target @ z
+
+    for _ in range(100):
+        fitted = 1 / (1 + np.exp(-np.clip(design @ line, -700, 700)))
+        gradient = (design.T @ (fitted - target))[free]
+        part = design[:, free]
+        hessian = part.T @ (part * (fitted * (1 - fitted))[:, None]) + 1e-9 * np.eye(part.shape[1])
+        move = np.zeros(2)
+        move[free] = np.linalg.solve(hessian, gradient)
+        size = 1.0
+        while loss(line - size * move) > loss(line) and size > 1e-10:
+            size /= 2
+        line = line - size * move
+        if np.abs(move).max() < 1e-10:
+            break
+    return float(line[0]), float(line[1])
+
+
+def best_threshold(probability: Float[np.ndarray, " n"], positive: Bool[np.ndarray, " n"]) -> float:
+    """The threshold of greatest balanced accuracy (Youden's J): half-way between two scores; of equals, nearest 0.5."""
+    level = np.unique(probability)
+    cuts = np.concatenate([[level[0]], (level[1:] + level[:-1]) / 2])
+    up, down = np.sort(probability[positive]), np.sort(probability[~positive])
+    recall = 1 - np.searchsorted(up, cuts) / max(len(up), 1)
+    specificity = np.searchsorted(down, cuts) / max(len(down), 1)
+    gain = recall + specificity
+    best = cuts[gain >= gain.max() - 1e-12]
+    return float(best[np.argmin(np.abs(best - 0.5))])

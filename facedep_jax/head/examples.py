@@ -1,0 +1,115 @@
+"""Clips and images as arrays with labels, out of one or several caches. It knows nothing of models.
+
+An image is a clip of one frame. Frames without a face have no feature and are left out; so are items without any.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+from jaxtyping import Bool, Float16, Float32, Int, Int32
+
+from facedep_jax.cache import Cache
+from facedep_jax.errors import LabelError
+from facedep_jax.events import Note, Report, silent
+from facedep_jax.sources.labels import Labelled
+
+MAX_FRAMES = 128  # of a clip, evenly spaced; bounds the memory that the longest clip costs all others
+
+
+@dataclass(frozen=True)
+class Examples:
+    """n labelled clips of up to t frames. `times` are in seconds; `mask` says which frames are real.
+
+    `target` is the class; `item`, `path`, `subject` (or None), `split` and `emotion` are object arrays.
+    """
+
+    tokens: dict[str, Float16[np.ndarray, "n t S S C"]]
+    times: Float32[np.ndarray, "n t"]
+    mask: Bool[np.ndarray, "n t"]
+    target: Int32[np.ndarray, " n"]
+    item: np.ndarray
+    path: np.ndarray
+    subject: np.ndarray
+    split: np.ndarray
+    emotion: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.target)
+
+    def __getitem__(self, rows: Int[np.ndarray, " k"] | Bool[np.ndarray, " n"]) -> "Examples":
+        columns = {f.name: getattr(self, f.name)[rows] for f in fields(self) if f.name != "tokens"}
+        return Examples({tap: x[rows] for tap, x in self.tokens.items()}, **columns)
+
+    def only(self, taps: Sequence[str]) -> "Examples":
+        """The same clips with some of the taps."""
+        columns = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "tokens"}
+        return Examples({tap: self.tokens[tap] for tap in taps}, **columns)
+
+
+def gather(
+    caches: Sequence[Cache],
+    labels: Sequence[Labelled],
+    target: Sequence[int],
+    taps: Sequence[str],
+    report: Report = silent,
+) -> Examples:
+    """Examples of those `labels` that have a frame with a face in one of `caches` (the first that holds the item)."""
+    where = {str(item): (c, i) for c in reversed(range(len(caches))) for i, item in enumerate(caches[c].items.id)}
+    frames = [_frames_of(caches[where[label.item][0]], where[label.item][1]) for label in labels]
+    faces = [n for n, (index, _) in enumerate(frames) if len(index)]
+    if len(faces) < len(labels):
+        report(Note(f"{len(labels) - len(faces)} items without a frame that shows a face are left out", "warning"))
+    if not faces:
+        raise LabelError("no labelled item has a frame with a face; look at the cache with `cache inspect`")
+    longest = max(len(frames[n][0]) for n in faces)
+    index = np.zeros((len(faces), longest), np.int64)
+    times = np.zeros((len(faces), longest), np.float32)
+    mask = np.zeros((len(faces), longest), bool)
+    for row, n in enumerate(faces):
+        count = len(frames[n][0])
+        index[row, :count], times[row, :count] = frames[n]
+        mask[row, :count] = True
+    owner = np.array([where[labels[n].item][0] for n in faces])
+    tokens = {tap: _read(caches, owner, index, mask, tap) for tap in taps}
+    chosen = [labels[n] for n in faces]
+    columns = {
+        name: np.array([getattr(label, name) for label in chosen], object)
+        for name in ("item", "path", "subject", "split", "emotion")
+    }
+    return Examples(tokens, times, mask, np.array([target[n] for n in faces], np.int32), **columns)
+
+
+def _frames_of(cache: Cache, item: int) -> tuple[np.ndarray, np.ndarray]:
+    """Feature rows and times of the frames of an item that have features, at most MAX_FRAMES."""
+    first, count = int(cache.items.first_row[item]), int(cache.items.rows[item])
+    feature = cache.rows.feature[first : first + count]
+    seen = np.flatnonzero(feature >= 0)
+    if len(seen) > MAX_FRAMES:
+        seen = seen[np.linspace(0, len(seen) - 1, MAX_FRAMES).round().astype(int)]
+    return feature[seen], cache.rows.time[first : first + count][seen]
+
+
+def _read(caches, owner, index, mask, tap: str) -> Float16[np.ndarray, "n t S S C"]:
+    """Features of one tap, zero outside the mask."""
+    if len(caches) == 1 and mask.all():
+        flat = caches[0].features(tap, index.ravel())
+        return flat.reshape(*index.shape, *flat.shape[1:])
+    side, channels = int(tap.rpartition("@")[2]), caches[0].spec["features"]["channels"][tap]
+    out = np.zeros((*index.shape, side, side, channels), np.float16)
+    for number, cache in enumerate(caches):
+        mine = mask & (owner == number)[:, None]
+        out[mine] = cache.features(tap, index[mine])
+    return out
+
+
+def look_alikes(caches: Sequence[Cache], examples: Examples) -> int:
+    """How many items have the perceptual hash of an item in another split."""
+    phash = {str(i): int(p) for c in caches for i, p in zip(c.items.id, c.items.phash, strict=True)}
+    splits: dict[int, set[str]] = defaultdict(set)
+    members: dict[int, set[str]] = defaultdict(set)
+    for item, split in zip(examples.item, examples.split, strict=True):
+        splits[phash[item]].add(split)
+        members[phash[item]].add(item)
+    return sum(len(members[p]) for p in splits if p and len(splits[p]) > 1 and len(members[p]) > 1)

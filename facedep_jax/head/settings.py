@@ -1,0 +1,74 @@
+"""Settings of training. They know nothing of the data that they will meet."""
+
+from dataclasses import dataclass
+
+from facedep_jax.errors import SettingsError
+
+POSITIVE = ("sad", "sadness", "neutral")
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """What decides a run. `seeds` heads are trained side by side and their mean logit is the run's head."""
+
+    positive: tuple[str, ...] = POSITIVE
+    target: str = "proxy"  # or "emotion": one class per emotion, the proxy being a sum of classes
+    labels: str | None = None  # CSV that overrides emotions, subjects and splits of the listings
+    taps: str | None = None  # a subset of the cache's taps; all by default
+    preset: str = "base"
+    temporal: str = "none"
+    seed: int = 0
+    seeds: int = 4
+    folds: int = 0  # also cross-validate over so many folds of train+val
+    allow_duplicates: bool = False
+    epochs: int = 30
+    patience: int = 10
+    batch_size: int = 128
+    learning_rate: float = 3e-4
+    warmup: float = 0.1  # part of all steps
+    weight_decay: float = 1.0
+    dropout: float = 0.5
+    label_smoothing: float = 0.0
+    clip_norm: float = 1.0
+    balanced: bool = True  # classes weigh the same in the loss
+    baselines: bool = True
+    resamples: int = 2000
+
+    def __post_init__(self) -> None:
+        wrong = [
+            f"{name} = {getattr(self, name)!r}, expected {' or '.join(allowed)}"
+            for name, allowed in _CHOICES.items()
+            if getattr(self, name) not in allowed
+        ]
+        wrong += [
+            f"{name} = {getattr(self, name)}, expected at least {low}"
+            for name, low in _LEAST.items()
+            if not getattr(self, name) >= low
+        ]
+        wrong += [
+            f"{name} = {getattr(self, name)}, expected 0 to below 1"
+            for name in ("warmup", "dropout", "label_smoothing")
+            if not 0 <= getattr(self, name) < 1
+        ]
+        if self.folds == 1:
+            wrong.append("folds = 1, expected 0 or at least 2")
+        if wrong:
+            raise SettingsError("settings of training: " + "; ".join(wrong))
+
+
+_CHOICES = {
+    "target": ("proxy", "emotion"),
+    "preset": ("tiny", "base", "large"),
+    "temporal": ("none", "transformer"),
+}
+_LEAST = {
+    "seeds": 1,
+    "folds": 0,
+    "epochs": 1,
+    "patience": 1,
+    "batch_size": 1,
+    "learning_rate": 0.0,
+    "weight_decay": 0.0,
+    "clip_norm": 0.0,
+    "resamples": 1,
+}

@@ -1,0 +1,1 @@
+"""Pictures and pages made of results. They know nothing of how results came about."""

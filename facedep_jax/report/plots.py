@@ -1,0 +1,239 @@
+"""Figures of a run. They know nothing of files of features or of models: arrays in, figures out.
+
+Figures are made without pyplot, so that nothing is shared between threads and no window is opened.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+INK, QUIET, GRID = "#22313f", "#7b8794", "#e4e7eb"
+MAIN, OTHER, THIRD = "#1f6f8b", "#d9822b", "#7a5195"
+ALERT = "#b3261e"
+SCORE = "score (calibrated probability)"
+
+
+def figure(width: float, height: float, panels: int = 1, banner: str = "") -> tuple[Figure, list[Axes]]:
+    """An empty figure of `panels` axes side by side, with `banner` in red above all else."""
+    drawn = Figure(figsize=(width, height + (0.4 if banner else 0)), dpi=140, layout="constrained", facecolor="white")
+    FigureCanvasAgg(drawn)
+    axes = drawn.subplots(1, panels, squeeze=False)[0]
+    for axis in axes:
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.spines[["left", "bottom"]].set_color(QUIET)
+        axis.tick_params(colors=INK, labelsize=9)
+        axis.grid(True, color=GRID, linewidth=0.8)
+        axis.set_axisbelow(True)
+    if banner:
+        drawn.suptitle(banner, color=ALERT, fontsize=11, fontweight="bold")
+    return drawn, list(axes)
+
+
+def _label(axis: Axes, title: str, x: str, y: str) -> None:
+    axis.set_title(title, loc="left", fontsize=11, color=INK)
+    axis.set_xlabel(x, color=INK, fontsize=9)
+    axis.set_ylabel(y, color=INK, fontsize=9)
+
+
+def _legend(axis: Axes, where: str = "best") -> None:
+    axis.legend(frameon=False, fontsize=8.5, loc=where, labelcolor=INK)
+
+
+def _interval(metrics: Mapping[str, Any], name: str) -> str:
+    value, (low, high) = metrics[name], metrics[f"{name}_ci"]
+    return "undefined" if value is None else f"{value:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def draw_curves(
+    history: Mapping[str, Float[np.ndarray, "epochs m"]], best_epoch: np.ndarray, banner: str = ""
+) -> Figure:
+    """Loss, accuracy and AUC by epoch, one thin line per member, their mean thick; best epochs dotted."""
+    drawn, axes = figure(12, 3.6, 3, banner)
+    panels = (
+        ("loss", "cross-entropy", ("train_loss", "val_loss")),
+        ("accuracy at logit 0", "accuracy", ("train_accuracy", "val_accuracy")),
+        ("AUC", "area under the ROC curve", ("val_auroc",)),
+    )
+    for axis, (title, unit, names) in zip(axes, panels, strict=True):
+        for name in names:
+            color = OTHER if name.startswith("train") else MAIN
+            values = history[name]
+            epochs = np.arange(1, len(values) + 1)
+            if values.shape[1] > 1:
+                axis.plot(epochs, values, color=color, linewidth=0.7, alpha=0.4)
+            kind = "training (with dropout)" if name.startswith("train") else "validation"
+            axis.plot(
+                epochs, values.mean(1), color=color, linewidth=2, label=kind, marker="o" if len(values) < 4 else None
+            )
+        for i, epoch in enumerate(sorted(set(best_epoch.tolist()))):
+            axis.axvline(epoch, color=QUIET, linewidth=1, linestyle=":", label=None if i else "best epoch")
+        _label(axis, title, "epoch", unit)
+        _legend(axis)
+    return drawn
+
+
+def draw_confusion(confusion: list[list[int]], threshold: float, split: str, banner: str = "") -> Figure:
+    """Counts [[tn, fp], [fn, tp]], coloured by the part of their row."""
+    counts = np.asarray(confusion, float)
+    part = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    drawn, (axis,) = figure(4.6, 4.2, 1, banner)
+    axis.grid(False)
+    axis.imshow(part, cmap="Blues", vmin=0, vmax=1)
+    for i, j in np.ndindex(2, 2):
+        axis.text(
+            j,
+            i,
+            f"{counts[i, j]:,.0f}\n{part[i, j]:.0%}",
+            ha="center",
+            va="center",
+            fontsize=13,
+            color="white" if part[i, j] > 0.55 else INK,
+        )
+    axis.set_xticks([0, 1], ["rest", "positive"])
+    axis.set_yticks([0, 1], ["rest", "positive"], rotation=90, va="center")
+    axis.tick_params(length=0)
+    axis.spines[:].set_visible(False)
+    _label(axis, f"confusion, {split}, threshold {threshold:.2f}", "decided", "labelled")
+    return drawn
+
+
+def draw_roc(
+    curves: Mapping[str, tuple[np.ndarray, np.ndarray]], metrics: Mapping[str, Any], split: str, banner: str = ""
+) -> Figure:
+    """ROC curves of `name → (score, positive)`; the first is the head, whose `metrics` give the legend its interval."""
+    drawn, (axis,) = figure(4.8, 4.5, 1, banner)
+    for i, (name, (score, positive)) in enumerate(curves.items()):
+        false, true = roc_points(score, positive)
+        label = f"{name}, AUC {_interval(metrics, 'auroc')}" if i == 0 else name
+        axis.plot(false, true, label=label, **_line(i))
+    axis.plot([0, 1], [0, 1], color=QUIET, linewidth=1, linestyle=":")
+    axis.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
+    _label(axis, f"ROC, {split}", "false positive rate", "true positive rate")
+    _legend(axis, "lower right")
+    return drawn
+
+
+def draw_precision_recall(
+    curves: Mapping[str, tuple[np.ndarray, np.ndarray]], metrics: Mapping[str, Any], split: str, banner: str = ""
+) -> Figure:
+    """Precision against recall of `name → (score, positive)`, with the prevalence as the floor."""
+    drawn, (axis,) = figure(4.8, 4.5, 1, banner)
+    for i, (name, (score, positive)) in enumerate(curves.items()):
+        false, true = roc_points(score, positive)
+        found, wrong = true[1:] * positive.sum(), false[1:] * (~positive).sum()
+        label = f"{name}, AP {_interval(metrics, 'auprc')}" if i == 0 else name
+        axis.plot(true[1:], found / (found + wrong), label=label, **_line(i))
+    axis.axhline(
+        metrics["prevalence"], color=QUIET, linewidth=1, linestyle=":", label=f"prevalence {metrics['prevalence']:.2f}"
+    )
+    axis.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
+    _label(axis, f"precision and recall, {split}", "recall", "precision")
+    _legend(axis, "lower left")
+    return drawn
+
+
+def _line(number: int) -> dict[str, Any]:
+    return {"color": (MAIN, OTHER, THIRD)[number % 3], "linewidth": 1.3 if number else 2.2}
+
+
+def roc_points(score: Float[np.ndarray, " n"], positive: Bool[np.ndarray, " n"]) -> tuple[np.ndarray, np.ndarray]:
+    """False and true positive rates from (0, 0) to (1, 1), one point per distinct score."""
+    order = np.argsort(-score, kind="stable")
+    last = np.flatnonzero(np.r_[np.diff(score[order]) != 0, True])
+    true, false = np.cumsum(positive[order])[last], np.cumsum(~positive[order])[last]
+    return np.r_[0, false / max(false[-1], 1)], np.r_[0, true / max(true[-1], 1)]
+
+
+def draw_reliability(
+    probability: Float[np.ndarray, " n"],
+    positive: Bool[np.ndarray, " n"],
+    metrics: Mapping[str, Any],
+    split: str,
+    banner: str = "",
+) -> Figure:
+    """Part of positives against mean probability in 10 bins of equal count, with 95 % Wilson intervals by item."""
+    drawn, (axis,) = figure(4.8, 4.5, 1, banner)
+    bins = [b for b in np.array_split(np.argsort(probability, kind="stable"), 10) if len(b)]
+    mean = np.array([probability[b].mean() for b in bins])
+    part = np.array([positive[b].mean() for b in bins])
+    low, high = wilson(part, np.array([len(b) for b in bins]))
+    axis.plot([0, 1], [0, 1], color=QUIET, linewidth=1, linestyle=":", label="calibrated")
+    axis.errorbar(
+        mean,
+        part,
+        yerr=np.abs(np.stack([part - low, high - part])),
+        color=MAIN,
+        marker="o",
+        markersize=5,
+        linewidth=1.6,
+        elinewidth=1,
+        capsize=2,
+        label=f"ECE {_interval(metrics, 'ece')}",
+    )
+    axis.hist(
+        probability,
+        bins=np.linspace(0, 1, 31),
+        weights=np.full(len(probability), 0.8 / max(len(probability), 1)),
+        color=GRID,
+        zorder=0,
+        label="scores (histogram)",
+    )
+    axis.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
+    _label(axis, f"reliability, {split}", f"mean {SCORE}", "part labelled positive")
+    _legend(axis, "upper left")
+    return drawn
+
+
+def wilson(part: np.ndarray, count: np.ndarray, z: float = 1.96) -> tuple[np.ndarray, np.ndarray]:
+    """95 % interval of a proportion (Wilson 1927)."""
+    middle = (part + z * z / (2 * count)) / (1 + z * z / count)
+    half = z / (1 + z * z / count) * np.sqrt(part * (1 - part) / count + z * z / (4 * count * count))
+    return middle - half, middle + half
+
+
+def draw_score_by_emotion(
+    probability: Float[np.ndarray, " n"],
+    emotion: np.ndarray,
+    positive_emotions: tuple[str, ...],
+    metrics: Mapping[str, Any],
+    threshold: float,
+    split: str,
+    banner: str = "",
+) -> Figure:
+    """Scores of the items of each emotion as boxes, means with their intervals on top; positive emotions coloured."""
+    names = sorted(metrics["score_by_emotion"], key=lambda name: metrics["score_by_emotion"][name]["mean"])
+    drawn, (axis,) = figure(7.2, 1.4 + 0.42 * len(names), 1, banner)
+    for place, name in enumerate(names):
+        entry = metrics["score_by_emotion"][name]
+        color = MAIN if name in positive_emotions else OTHER
+        axis.boxplot(
+            probability[emotion == name],
+            positions=[place],
+            orientation="horizontal",
+            widths=0.55,
+            showfliers=False,
+            patch_artist=True,
+            boxprops={"facecolor": color, "alpha": 0.22, "edgecolor": color},
+            whiskerprops={"color": color},
+            capprops={"color": color},
+            medianprops={"color": color},
+        )
+        if entry["low"] is not None:
+            axis.plot([entry["low"], entry["high"]], [place, place], color=INK, linewidth=2.2)
+        axis.plot(entry["mean"], place, "o", color=INK, markersize=5)
+    axis.set_yticks(range(len(names)), [f"{name} ({metrics['score_by_emotion'][name]['n']:,})" for name in names])
+    axis.set(xlim=(-0.01, 1.01), ylim=(-0.6, len(names) - 0.4))
+    axis.axvline(threshold, color=QUIET, linewidth=1, linestyle=":")
+    _label(axis, f"score by emotion, {split}", f"{SCORE}; dot and bar: mean and 95 % interval; dotted: threshold", "")
+    return drawn
+
+
+def save(drawn: Figure, path: Path) -> None:
+    """Write a figure as PNG."""
+    drawn.savefig(path, format="png", metadata={"Software": "facedep-jax"})

@@ -1,0 +1,81 @@
+"""Examples out of caches: the right features for the right item, whatever the order, the cache or the frames."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from planted import NO_BOX, TAPS, planted_examples, spec, write_cache
+
+from facedep_jax import open_cache
+from facedep_jax.cache import CacheWriter
+from facedep_jax.errors import LabelError
+from facedep_jax.head import examples as module
+from facedep_jax.head.examples import gather, look_alikes
+from facedep_jax.sources.labels import Labelled
+
+
+def labels_of(items):
+    return [Labelled(item, f"{item}.mp4", "sad", None, "train") for item in items]
+
+
+def frame(item, row):
+    rng = np.random.default_rng([int(item, 16), row])
+    return {tap: rng.normal(size=shape).astype(np.float16) for tap, shape in TAPS.items()}
+
+
+@pytest.fixture
+def clips(tmp_path):
+    """Three clips: faces in frames 0 and 2 of three, none at all, and all five."""
+    engine = SimpleNamespace(name="xla", version="1", device="cpu")
+    with CacheWriter(tmp_path / "clips", spec(), engine) as writer:
+        for number, faces in enumerate(((1, 0, 1), (0, 0), (1, 1, 1, 1, 1))):
+            item = f"{number:064x}"
+            writer.begin_item(item, "clip")
+            for row, face in enumerate(faces):
+                writer.add_row(row / 4, 1 if face else 3, NO_BOX, 0.5, frame(item, row) if face else None)
+            writer.end_item(30, 40, len(faces) / 4)
+    return open_cache(tmp_path / "clips")
+
+
+def test_frames_without_a_face_and_clips_without_any_are_left_out(clips):
+    events = []
+    found = gather([clips], labels_of([f"{i:064x}" for i in (2, 1, 0)]), [1, 1, 0], tuple(TAPS), events.append)
+    assert found.item.tolist() == [f"{2:064x}", f"{0:064x}"] and found.target.tolist() == [1, 0]
+    assert found.mask.sum(1).tolist() == [5, 2]
+    assert found.times[1, :2].tolist() == [0.0, 0.5]
+    for tap in TAPS:
+        assert (found.tokens[tap][1, 1] == frame(f"{0:064x}", 2)[tap]).all()
+        assert (found.tokens[tap][0, 4] == frame(f"{2:064x}", 4)[tap]).all()
+        assert not found.tokens[tap][1, 2:].any()
+    assert "1 items without a frame" in events[0].text
+
+
+def test_long_clips_are_thinned_evenly(clips, monkeypatch):
+    monkeypatch.setattr(module, "MAX_FRAMES", 3)
+    found = gather([clips], labels_of([f"{2:064x}"]), [1], tuple(TAPS))
+    assert found.times.tolist() == [[0.0, 0.5, 1.0]]
+
+
+def test_only_faceless_clips_are_an_error(clips):
+    with pytest.raises(LabelError, match="no labelled item has a frame"):
+        gather([clips], labels_of([f"{1:064x}"]), [1], tuple(TAPS))
+
+
+def test_several_caches_are_joined_and_the_first_with_an_item_counts(tmp_path):
+    whole = planted_examples(24)
+    first = open_cache(write_cache(tmp_path / "a", whole[np.arange(10)]))
+    second = open_cache(write_cache(tmp_path / "b", whole[np.arange(5, 24)]))
+    order = np.random.default_rng(0).permutation(24)
+    found = gather([first, second], labels_of(whole.item[order]), whole.target[order], tuple(TAPS))
+    for tap in TAPS:
+        assert (found.tokens[tap] == whole.tokens[tap][order]).all()
+    assert (found.target == whole.target[order]).all()
+
+
+def test_items_that_look_alike_across_splits_are_counted(tmp_path):
+    examples = planted_examples(8)
+    cache = open_cache(write_cache(tmp_path / "c", examples))
+    assert look_alikes([cache], examples) == 0
+    cache.items.phash[[0, 4]] = 77  # item 0 is learned from, item 4 validates
+    cache.items.phash[[6, 7]] = 78  # both in test
+    assert look_alikes([cache], examples) == 2

@@ -1,0 +1,237 @@
+"""A run: whole or absent, the same head when loaded, never overwritten by other settings, honest about its weights."""
+
+import csv
+import json
+import tomllib
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from planted import planted_examples, spec, write_cache
+
+from facedep_jax import open_cache
+from facedep_jax.config import build, to_table
+from facedep_jax.errors import CacheError, LabelError, OutputError, RunError, SettingsError, SpecMismatch
+from facedep_jax.head import train as train_module
+from facedep_jax.head.evaluate import evaluate_run
+from facedep_jax.head.examples import gather
+from facedep_jax.head.head import UNTRAINED
+from facedep_jax.head.run import load_head
+from facedep_jax.head.settings import TrainSettings
+from facedep_jax.head.train import prepare, train_head
+
+SETTINGS = TrainSettings(preset="tiny", epochs=5, batch_size=32, learning_rate=3e-3, seeds=2, resamples=100)
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return open_cache(write_cache(tmp_path_factory.mktemp("caches") / "planted", planted_examples()))
+
+
+@pytest.fixture(scope="module")
+def run(cache, tmp_path_factory):
+    """A finished run, its summary and the events that it reported."""
+    out, events = tmp_path_factory.mktemp("runs") / "planted", []
+    return out, train_head([cache], SETTINGS, out, events.append), events
+
+
+@pytest.fixture(scope="module")
+def untrained(tmp_path_factory):
+    """A run on features of random weights."""
+    folder = tmp_path_factory.mktemp("untrained")
+    events = []
+    cache = open_cache(write_cache(folder / "cache", planted_examples(), family="random"))
+    summary = train_head([cache], SETTINGS, folder / "run", events.append)
+    return folder / "run", summary, events
+
+
+def predictions(out):
+    return list(csv.DictReader((out / "predictions.csv").read_text().splitlines()))
+
+
+def test_summary_has_the_fields_of_the_interface(run):
+    out, summary, _ = run
+    assert {"run", "n_train", "n_val", "n_test", "metrics", "baselines", "seconds", "best_epoch", "threshold"} <= set(
+        summary
+    )
+    assert (summary["n_train"], summary["n_val"], summary["n_test"]) == (120, 60, 60)
+    assert set(summary["baselines"]) == {"majority", "probe", "probe:mobilenet_v2", "probe:resnet50"}
+    assert summary["metrics"]["test"]["auroc"] > 0.95 and summary["baselines"]["majority"]["test"]["auroc"] == 0.5
+    assert len(summary["members"]) == 2 and summary["warning"] == ""
+    assert json.loads((out / "metrics.json").read_text()) == summary
+
+
+def test_files_of_a_run(run):
+    out, _, _ = run
+    assert {f.name for f in out.iterdir()} == {
+        "head.safetensors",
+        "config.toml",
+        "metrics.json",
+        "history.csv",
+        "predictions.csv",
+        "plots",
+        "MODEL_CARD.md",
+    }
+    assert not [f.name for f in out.parent.iterdir() if f.name.startswith(".")]
+    for name in ("curves", "confusion", "roc", "precision_recall", "reliability", "score_by_emotion"):
+        assert (out / "plots" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    rows = predictions(out)
+    assert len(rows) == 240 and {"item", "path", "subject", "split", "label", "logit", "probability"} <= set(rows[0])
+    assert {row["warning"] for row in rows} == {""}
+    card = (out / "MODEL_CARD.md").read_text()
+    assert "not a diagnosis" in card and "hiring" in card and "Policing" in card and "| sad | positive | 15 |" in card
+
+
+def test_config_gives_back_the_settings(run):
+    out, _, _ = run
+    config = tomllib.loads((out / "config.toml").read_text())
+    assert build(TrainSettings, config["train"], "test") == SETTINGS
+    assert config["weights"]["resnet50"]["sha256"] == "1" * 64
+
+
+def test_a_loaded_head_gives_the_logits_that_were_written(run, cache):
+    out, summary, _ = run
+    head = load_head(out)
+    prepared = prepare([cache], SETTINGS)
+    examples = gather([cache], prepared.items, prepared.classes, head.taps)
+    rows = {row["item"]: row for row in predictions(out)}
+    logits = head.frame_logits({tap: x[:, 0] for tap, x in examples.tokens.items()})
+    expected = np.array([float(rows[item]["logit"]) for item in examples.item])
+    np.testing.assert_allclose(logits, expected, atol=1e-6)
+    probability = [float(rows[item]["probability"]) for item in examples.item]
+    np.testing.assert_allclose(head.probability(logits), probability, atol=1e-6)
+    assert head.threshold == summary["threshold"] and head.weights["mobilenet_v2"] == "0" * 64
+    assert head.taps == cache.taps and not head.untrained and head.members == 2
+
+
+def test_attention_covers_all_cells_and_sums_to_one(run, cache):
+    head = load_head(run[0])
+    weights = head.attention({tap: cache.features(tap, np.arange(5)) for tap in head.taps})
+    assert weights.shape == (5, 2 * 2 + 1)
+    np.testing.assert_allclose(weights.sum(1), 1, atol=1e-5)
+
+
+def test_a_run_of_the_same_settings_is_not_made_again(run, cache, monkeypatch):
+    out, summary, _ = run
+    monkeypatch.setattr(train_module, "fit_members", None)
+    again = train_head([cache], SETTINGS, out)
+    assert again == summary | {"reused": True}
+
+
+def test_a_run_of_other_settings_is_not_overwritten(run, cache):
+    with pytest.raises(RunError, match=r"train\.epochs: 5 → 6"):
+        train_head([cache], replace(SETTINGS, epochs=6), run[0])
+
+
+def test_a_run_of_other_labels_is_not_overwritten(run, tmp_path):
+    examples = planted_examples()
+    examples.emotion[0] = "anger"
+    other = open_cache(write_cache(tmp_path / "relabelled", examples))
+    with pytest.raises(RunError, match="labels_sha256"):
+        train_head([other], SETTINGS, run[0])
+
+
+def test_a_place_that_holds_something_else_is_left_alone(cache, tmp_path):
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(OutputError, match="no run"):
+        train_head([cache], SETTINGS, tmp_path)
+    with pytest.raises(OutputError):
+        train_head([cache], SETTINGS, tmp_path / "thesis.txt")
+    assert (tmp_path / "thesis.txt").read_text() == "mine"
+
+
+def test_a_run_that_fails_half_way_leaves_nothing(cache, tmp_path, monkeypatch):
+    def fail(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("facedep_jax.head.write.write_plots", fail)
+    monkeypatch.setattr(train_module, "judge_baselines", lambda *_: {})
+    with pytest.raises(KeyboardInterrupt):
+        train_head([cache], SETTINGS, tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_evaluate_gives_what_training_gave(run, cache):
+    out, summary, _ = run
+    found = evaluate_run(out, cache, "test")
+    expected = summary["metrics"]["test"]
+    for name in ("n", "auroc", "auroc_ci", "brier", "ece_ci", "calibration_slope"):
+        assert found[name] == pytest.approx(expected[name], abs=1e-5), name
+    assert found["confusion"] == expected["confusion"]
+    for emotion, entry in expected["score_by_emotion"].items():
+        assert found["score_by_emotion"][emotion] == pytest.approx(entry, abs=1e-5)
+    assert evaluate_run(out, cache, "all")["n"] == 240
+    with pytest.raises(SettingsError, match="'tset'"):
+        evaluate_run(out, cache, "tset")
+
+
+def test_evaluate_with_other_positives_changes_the_truth_only(run, cache):
+    only_sad = evaluate_run(run[0], cache, "test", ("sad",))
+    assert only_sad["prevalence"] == pytest.approx(0.25)
+    assert only_sad["score_by_emotion"] == evaluate_run(run[0], cache, "test")["score_by_emotion"]
+
+
+def test_a_cache_without_splits_counts_as_the_split_asked_for(run, tmp_path):
+    strangers = planted_examples(40, seed=7)
+    strangers.item[:] = [f"{i + 10_000:064x}" for i in range(40)]
+    other = open_cache(write_cache(tmp_path / "strangers", strangers, splits=False))
+    events = []
+    assert evaluate_run(run[0], other, "test", report=events.append)["n"] == 40
+    assert any("names no splits" in event.text for event in events)
+
+
+def test_features_of_other_settings_are_refused_by_name(run, tmp_path):
+    other = open_cache(write_cache(tmp_path / "grey", planted_examples(8), color="grey"))
+    with pytest.raises(SpecMismatch, match="color: rgb → grey"):
+        evaluate_run(run[0], other)
+
+
+def test_other_inputs_are_noted(run):
+    events = []
+    there = spec() | {"input": {"clip": {"faces": "haar", "fps": 4.0}}}
+    load_head(run[0]).require_features(there, events.append)
+    assert len(events) == 1 and "clips" in events[0].text and events[0].level == "warning"
+
+
+def test_a_tap_that_is_not_cached_is_refused(cache, tmp_path):
+    with pytest.raises(CacheError, match="resnet50:mid@3"):
+        train_head([cache], replace(SETTINGS, taps="resnet50:mid@3"), tmp_path / "run")
+
+
+def test_labels_that_match_nothing_stop_before_training(cache, tmp_path):
+    with pytest.raises(LabelError, match="happy"):
+        train_head([cache], replace(SETTINGS, positive=("melancholy",)), tmp_path / "run")
+
+
+def test_a_damaged_head_is_refused(run, tmp_path):
+    import shutil
+
+    copy = tmp_path / "copy"
+    shutil.copytree(run[0], copy)
+    config = (copy / "config.toml").read_text()
+    (copy / "config.toml").write_text(config.replace('preset = "tiny"', 'preset = "base"'))
+    with pytest.raises(RunError, match="expected"):
+        load_head(copy)
+    (copy / "head.safetensors").write_bytes(b"\x00" * 40)
+    with pytest.raises(RunError, match="damaged"):
+        load_head(copy)
+    with pytest.raises(RunError, match="not a run"):
+        load_head(tmp_path)
+
+
+def test_untrained_weights_are_said_everywhere(untrained):
+    out, summary, events = untrained
+    assert summary["warning"] == UNTRAINED and summary["untrained"]
+    assert any(getattr(event, "text", "") == UNTRAINED and event.level == "warning" for event in events)
+    assert UNTRAINED in (out / "MODEL_CARD.md").read_text()
+    assert {row["warning"] for row in predictions(out)} == {UNTRAINED}
+    assert json.loads((out / "metrics.json").read_text())["warning"] == UNTRAINED
+    head = load_head(out)
+    assert head.untrained and head.warning == UNTRAINED
+    assert evaluate_run(out, open_cache(out.parent / "cache"))["warning"] == UNTRAINED
+
+
+def test_settings_that_cannot_be_meant_are_collected():
+    with pytest.raises(SettingsError, match=r"preset.*epochs.*dropout"):
+        TrainSettings(preset="huge", epochs=0, dropout=1.5)
+    assert build(TrainSettings, to_table(SETTINGS), "here") == SETTINGS

@@ -1,0 +1,176 @@
+"""Labels and splits: conflicts, duplicates and persons are noticed, and order never matters."""
+
+import numpy as np
+import pytest
+
+from facedep_jax.errors import LabelError
+from facedep_jax.sources.labels import collect_labels, make_target, relabel
+from facedep_jax.sources.splits import assign_splits, split_name, subject_folds, take_part
+
+
+def listing(item, emotion, split=None, subject=None, path=None):
+    return {
+        "item": item,
+        "path": path or f"{split}/{emotion}/{item}.jpg",
+        "emotion": emotion,
+        "subject": subject,
+        "split": split,
+    }
+
+
+def test_emotions_match_whatever_their_case_and_spaces():
+    labels = collect_labels([listing("a", " SAD "), listing("b", "Very  Happy")])
+    assert [label.emotion for label in labels.items] == ["sad", "very happy"]
+    assert make_target(["Sad", "happy"], ("sAd",)).emotions == {"sad": 1, "happy": 0}
+
+
+def test_positive_that_matches_nothing_lists_what_is_there():
+    with pytest.raises(LabelError, match=r"happy \(2\).*anger|anger \(1\), happy \(2\)"):
+        make_target(["happy", "happy", "anger"], ("sadness",))
+
+
+def test_positive_that_matches_in_part_is_noted():
+    target = make_target(["sad", "happy"])
+    assert "neutral, sadness" in target.notes[0]
+    assert make_target(["sad", "happy"], ("sad",)).notes == ()
+
+
+def test_a_single_class_is_refused():
+    with pytest.raises(LabelError, match="every item is positive"):
+        make_target(["sad", "neutral"])
+    with pytest.raises(LabelError, match="no item has an emotion"):
+        make_target([])
+
+
+def test_target_emotion_keeps_classes_and_sums_to_the_proxy():
+    target = make_target(["sad", "happy", "neutral"], kind="emotion")
+    assert target.classes == ("happy", "neutral", "sad") and target.positive == (False, True, True)
+
+
+def test_conflicting_labels_drop_the_item():
+    labels = collect_labels([listing("a", "sad"), listing("a", "happy"), listing("b", "happy")])
+    assert [label.item for label in labels.items] == ["b"]
+    assert labels.counts["conflicting"] == 1 and "sad" in labels.warnings[0]
+
+
+def test_items_in_two_splits_stop_training():
+    both = [listing("a", "sad", "train"), listing("a", "sad", "test"), listing("b", "happy", "train")]
+    with pytest.raises(LabelError, match=r"1 items .*more than one split.*--allow-duplicates"):
+        collect_labels(both)
+    kept = collect_labels(both, allow_duplicates=True)
+    assert [(label.item, label.split) for label in kept.items] == [("a", "train"), ("a", "test"), ("b", "train")]
+    assert kept.counts["duplicated"] == 1 and "too good" in kept.warnings[0]
+
+
+def test_listings_without_emotion_and_repeated_ones_are_counted():
+    labels = collect_labels(
+        [listing("a", None), listing("b", ""), listing("c", "sad"), listing("c", "sad"), listing(None, "sad")]
+    )
+    assert len(labels.items) == 1
+    assert labels.counts == {"unlabelled": 2, "conflicting": 0, "duplicated": 0, "repeated": 1}
+
+
+def test_a_table_of_labels_replaces_what_listings_say(tmp_path):
+    table = tmp_path / "labels.csv"
+    table.write_text("path,label,split\nx.jpg,Sad,\ny.jpg,,val\n")
+    listings = [listing("a", "happy", "train", path="x.jpg"), listing("b", "happy", "train", path="y.jpg")]
+    changed = relabel(listings, table)
+    assert [(e["emotion"], e["split"]) for e in changed] == [("Sad", "train"), ("happy", "val")]
+    assert listings[0]["emotion"] == "happy"
+    table.write_text("path,label\nz.jpg,sad\n")
+    with pytest.raises(LabelError, match=r"match no listing.*z\.jpg"):
+        relabel(listings, table)
+
+
+@pytest.mark.parametrize(
+    "given, name",
+    [
+        ("Train", "train"),
+        ("VALID", "val"),
+        ("validation", "val"),
+        ("dev", "val"),
+        (" test ", "test"),
+        (None, None),
+        ("", None),
+    ],
+)
+def test_names_of_splits(given, name):
+    assert split_name(given) == name
+
+
+def test_unknown_split_is_refused():
+    with pytest.raises(LabelError, match="'public'"):
+        split_name("public")
+
+
+def people(count, each=3):
+    items = [f"i{p}-{k}" for p in range(count) for k in range(each)]
+    return (
+        items,
+        [f"p{p}" for p in range(count) for _ in range(each)],
+        [p % 2 for p in range(count) for _ in range(each)],
+    )
+
+
+def test_made_splits_keep_persons_whole_and_ignore_order():
+    items, subjects, target = people(80)
+    made = assign_splits([None] * len(items), items, subjects, target)
+    assert made.made == ("test", "val")
+    where = {}
+    for subject, split in zip(subjects, made.names, strict=True):
+        assert where.setdefault(subject, split) == split
+    part = {s: made.names.count(s) / len(items) for s in ("train", "val", "test")}
+    assert part == pytest.approx({"train": 0.7, "val": 0.15, "test": 0.15}, abs=0.02)
+    for split in part:
+        share = np.mean([t for t, name in zip(target, made.names, strict=True) if name == split])
+        assert share == pytest.approx(0.5, abs=0.05)
+    order = np.random.default_rng(0).permutation(len(items))
+    again = assign_splits(
+        [None] * len(items), [items[i] for i in order], [subjects[i] for i in order], [target[i] for i in order]
+    )
+    assert [made.names[i] for i in order] == list(again.names)
+    assert assign_splits([None] * len(items), items, subjects, target, seed=1).names != made.names
+
+
+def test_validation_is_made_from_train_only():
+    items, subjects, target = people(60)
+    given = ["test" if int(s[1:]) < 20 else "train" for s in subjects]
+    made = assign_splits(given, items, subjects, target)
+    assert made.made == ("val",)
+    assert all((a == "test") == (b == "test") for a, b in zip(given, made.names, strict=True))
+    assert made.names.count("val") == pytest.approx(0.15 * 120, abs=3)
+
+
+def test_splits_of_the_data_are_kept_and_crossing_persons_warned_of():
+    items, subjects, target = people(4, 6)
+    given = ["train", "train", "val", "val", "test", "test"] * 4
+    made = assign_splits(given, items, subjects, target)
+    assert list(made.names) == given and made.made == ()
+    assert "4 subjects are in more than one split" in made.warnings[0]
+
+
+def test_too_few_subjects_for_a_validation_split():
+    with pytest.raises(LabelError, match=r"split val .*2 subjects are too few"):
+        assign_splits(["train"] * 6, list("abcdef"), ["p", "p", "p", "q", "q", "q"], [0, 0, 0, 1, 1, 1])
+
+
+def test_a_test_split_alone_is_refused():
+    with pytest.raises(LabelError, match="no item is in the split train"):
+        assign_splits(["test"] * 4, list("abcd"), [None] * 4, [0, 1, 0, 1])
+
+
+def test_items_without_a_subject_are_their_own():
+    taken = take_part([f"item:{i}" for i in range(100)], [0] * 100, 0.2, "x")
+    assert len(taken) == 20
+
+
+def test_folds_keep_persons_whole_and_ignore_order():
+    items, subjects, target = people(30)
+    fold = subject_folds(items, subjects, target, 5)
+    assert all(len(set(fold[np.array(subjects) == s])) == 1 for s in set(subjects))
+    assert np.bincount(fold).tolist() == [18] * 5
+    order = np.random.default_rng(1).permutation(len(items))
+    again = subject_folds([items[i] for i in order], [subjects[i] for i in order], [target[i] for i in order], 5)
+    assert (fold[order] == again).all()
+    with pytest.raises(LabelError, match="31 folds"):
+        subject_folds(items, subjects, target, 31)

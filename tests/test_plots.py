@@ -1,0 +1,76 @@
+"""Figures: they show the numbers given, carry the warning, and survive small data."""
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_curve
+
+from facedep_jax.head.metrics import evaluate
+from facedep_jax.report import plots
+
+BANNER = "UNTRAINED WEIGHTS — scores mean nothing"
+
+
+@pytest.fixture(scope="module")
+def judged():
+    rng = np.random.default_rng(0)
+    positive = rng.random(60) < 0.5
+    score = np.round(np.clip(0.3 * positive + rng.random(60) * 0.7, 0, 1), 2)
+    emotion = np.where(positive, "neutral", "happy").astype(object)
+    return score, positive, emotion, evaluate(score, positive, 0.5, np.full(60, None), emotion, resamples=50)
+
+
+def draw_all(judged, banner=""):
+    score, positive, emotion, metrics = judged
+    history = {
+        name: np.linspace(0.5, 0.9, 8).reshape(4, 2)
+        for name in ("train_loss", "val_loss", "train_accuracy", "val_accuracy", "val_auroc")
+    }
+    return [
+        plots.draw_curves(history, np.array([2, 4]), banner),
+        plots.draw_confusion(metrics["confusion"], 0.5, "test", banner),
+        plots.draw_roc({"head": (score, positive), "probe": (1 - score, positive)}, metrics, "test", banner),
+        plots.draw_precision_recall({"head": (score, positive)}, metrics, "test", banner),
+        plots.draw_reliability(score, positive, metrics, "test", banner),
+        plots.draw_score_by_emotion(score, emotion, ("neutral",), metrics, 0.5, "test", banner),
+    ]
+
+
+def test_every_figure_carries_the_warning_and_none_without_it(judged):
+    for figure in draw_all(judged, BANNER):
+        assert figure.get_suptitle() == BANNER
+    for figure in draw_all(judged):
+        assert figure.get_suptitle() == ""
+
+
+def test_figures_are_written_as_png(judged, tmp_path):
+    for number, figure in enumerate(draw_all(judged)):
+        plots.save(figure, tmp_path / f"{number}.png")
+        assert (tmp_path / f"{number}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_confusion_shows_the_counts(judged):
+    drawn = plots.draw_confusion([[7, 3], [1, 9]], 0.5, "test")
+    assert [text.get_text() for text in drawn.axes[0].texts] == ["7\n70%", "3\n30%", "1\n10%", "9\n90%"]
+
+
+def test_points_of_the_roc_curve_are_those_of_scikit_learn(judged):
+    score, positive, _, _ = judged
+    expected = roc_curve(positive, score, drop_intermediate=False)[:2]
+    np.testing.assert_allclose(plots.roc_points(score, positive), expected)
+
+
+def test_emotions_are_in_the_order_of_their_means(judged):
+    labels = [tick.get_text() for tick in draw_all(judged)[-1].axes[0].get_yticklabels()]
+    assert labels[0].startswith("happy") and labels[1].startswith("neutral")
+
+
+def test_wilson_interval_by_hand():
+    low, high = plots.wilson(np.array([0.5]), np.array([10]))
+    assert (low[0], high[0]) == pytest.approx((0.2366, 0.7634), abs=1e-4)
+
+
+def test_fewer_items_than_bins_and_one_emotion():
+    score, positive = np.array([0.2, 0.8, 0.6]), np.array([False, True, True])
+    metrics = evaluate(score, positive, 0.5, np.full(3, None), np.full(3, "sad", object), resamples=20)
+    plots.draw_reliability(score, positive, metrics, "val")
+    plots.draw_score_by_emotion(score, np.full(3, "sad", object), ("sad",), metrics, 0.5, "val")
