@@ -65,8 +65,12 @@ def read_table(file: Path, command: str) -> dict[str, Any]:
         raise SettingsError(f"{file} is not TOML: {error}") from error
     for name in document:
         if name not in COMMANDS + RECORDS:
-            raise _unknown(f"table [{name}]" if isinstance(document[name], dict) else f"key {name!r} outside a table",
-                           name, COMMANDS, str(file))
+            raise _unknown(
+                f"table [{name}]" if isinstance(document[name], dict) else f"key {name!r} outside a table",
+                name,
+                COMMANDS,
+                str(file),
+            )
     if command not in document:
         raise SettingsError(f"{file} has no table [{command}]; it has {', '.join(map(repr, document)) or 'nothing'}")
     return document[command]
@@ -95,8 +99,7 @@ def build(cls: type[T], table: dict[str, Any], where: str) -> T:
 
 def to_table(settings: Any) -> dict[str, Any]:
     """A settings dataclass as a TOML table; unset values are left out, since TOML has no null."""
-    return {k: list(v) if isinstance(v, tuple) else v
-            for k, v in dataclasses.asdict(settings).items() if v is not None}
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(settings).items() if v is not None}
 
 
 def differences(before: dict[str, Any], after: dict[str, Any], prefix: str = "") -> list[str]:

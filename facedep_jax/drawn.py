@@ -41,15 +41,24 @@ def draw_person(seed: int) -> Person:
     """The person with the number `seed`."""
     rng = np.random.default_rng([7, seed])
     tone = rng.uniform(0.55, 1.0)
-    return Person(skin=tone * np.array([0.98, 0.80, 0.68]), hair=rng.uniform(0.03, 0.5) * np.array([1.0, 0.8, 0.6]),
-                  backdrop=rng.uniform(0.3, 0.7, 3), width=rng.uniform(0.5, 0.62), height=rng.uniform(0.68, 0.8),
-                  eye_gap=rng.uniform(0.2, 0.27), eye_size=rng.uniform(0.09, 0.12), hairline=rng.uniform(-0.52, -0.38))
+    return Person(
+        skin=tone * np.array([0.98, 0.80, 0.68]),
+        hair=rng.uniform(0.03, 0.5) * np.array([1.0, 0.8, 0.6]),
+        backdrop=rng.uniform(0.3, 0.7, 3),
+        width=rng.uniform(0.5, 0.62),
+        height=rng.uniform(0.68, 0.8),
+        eye_gap=rng.uniform(0.2, 0.27),
+        eye_size=rng.uniform(0.09, 0.12),
+        hairline=rng.uniform(-0.52, -0.38),
+    )
 
 
-def draw_face(person: Person, expression: Float[np.ndarray, "5"], rng: np.random.Generator) -> UInt8[np.ndarray, "h w 3"]:
+def draw_face(
+    person: Person, expression: Float[np.ndarray, "5"], rng: np.random.Generator
+) -> UInt8[np.ndarray, "h w 3"]:
     """One picture of `person`, RGB: the expression as in EXPRESSIONS; pose, light and noise from `rng`."""
     curve, opened, slant, raised, eyes = expression + rng.normal(0, 0.05, 5)
-    y, x = np.mgrid[-1:1:SIDE * 1j, -1:1:SIDE * 1j]
+    y, x = np.mgrid[-1 : 1 : SIDE * 1j, -1 : 1 : SIDE * 1j]
     dx, dy, turn = rng.normal(0, 0.02, 3)
     x, y = (x - dx) * np.cos(turn) + (y - dy) * np.sin(turn), (y - dy) * np.cos(turn) - (x - dx) * np.sin(turn)
     picture = person.backdrop * (1 + 0.25 * np.tensordot(y, np.ones(3), 0))
@@ -106,15 +115,19 @@ def draw_faces(folder: Path, seed: int = 0, persons: int = 30, each: int = 3) ->
 def draw_clips(folder: Path, seed: int = 0, fps: float = 12.0) -> list[Path]:
     """Draw four short clips of changing expressions and one that breaks off, so that failures are seen too."""
     rng = np.random.default_rng([seed, 2])
-    plots = {"neutral_throughout.mp4": ("neutral", "neutral", "neutral"), "smiling.mp4": ("happy", "happy", "happy"),
-             "sad_then_smiling.mp4": ("sad", "sad", "happy", "happy"),
-             "startled.mp4": ("neutral", "surprise", "surprise", "neutral")}
+    plots = {
+        "neutral_throughout.mp4": ("neutral", "neutral", "neutral"),
+        "smiling.mp4": ("happy", "happy", "happy"),
+        "sad_then_smiling.mp4": ("sad", "sad", "happy", "happy"),
+        "startled.mp4": ("neutral", "surprise", "surprise", "neutral"),
+    }
     paths = []
     for number, (name, scenes) in enumerate(plots.items()):
         person = draw_person(9000 + number + 1000 * seed)
         at = np.linspace(0, len(scenes) - 1, int(8 * fps))
-        frames = [draw_face(person, _blend(scenes[int(t)], scenes[min(int(t) + 1, len(scenes) - 1)], t % 1), rng)
-                  for t in at]
+        frames = [
+            draw_face(person, _blend(scenes[int(t)], scenes[min(int(t) + 1, len(scenes) - 1)], t % 1), rng) for t in at
+        ]
         paths.append(folder / name)
         write_clip(paths[-1], frames, fps)
     broken = folder / "broken_download.mp4"

@@ -16,107 +16,16 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from facedep_jax.backbones.taps import check_cells, parse_sizes, parse_taps
-from facedep_jax.backbones.weights import find_weights, user_cache
 from facedep_jax.cache.spec import fingerprint
 from facedep_jax.cache.writer import CacheWriter
 from facedep_jax.config import ExtractSettings, to_table
-from facedep_jax.errors import MediaError, SettingsError
+from facedep_jax.errors import MediaError
 from facedep_jax.events import Note, Progress, Report, silent
-from facedep_jax.media import (
-    DEFAULT_MARGINS,
-    FACE_STATES,
-    FaceChoice,
-    Frame,
-    InputSettings,
-    open_clip,
-    read_image,
-    resolve_faces,
-)
+from facedep_jax.media import FACE_STATES, Frame, InputSettings, open_clip, read_image
 from facedep_jax.media.clips import regular_file
+from facedep_jax.plan import Plan, plan_extraction
 from facedep_jax.sources import Listing, Source
 from facedep_jax.versions import write_config
-
-UNTRAINED = "UNTRAINED WEIGHTS: every feature and score made with them means nothing"
-INTERPOLATION = "opencv area down, linear up"
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Everything decided before the first file is opened."""
-
-    settings: ExtractSettings
-    taps: tuple[Any, ...]
-    sizes: dict[str, int]
-    weights: dict[str, Any]
-    faces: dict[str, FaceChoice]  # by kind of item
-    spec: dict[str, Any]
-
-    def input_settings(self, kind: str) -> InputSettings:
-        choice = self.faces[kind]
-        return InputSettings(sizes=tuple(sorted(set(self.sizes.values()))), color=self.settings.color,
-                             faces=choice.faces, detector=choice.detector,
-                             margin=_margin(choice, self.settings.margin),
-                             fps=self.settings.fps)
-
-
-def plan_extraction(kinds: tuple[str, ...], settings: ExtractSettings, report: Report = silent) -> Plan:
-    """Check the settings, find weights and detectors, and state the spec. Raises before anything is written."""
-    taps = parse_taps(settings.taps)
-    sizes = parse_sizes(settings.size, tuple(dict.fromkeys(tap.backbone for tap in taps)))
-    check_cells(taps, sizes)
-    _check_choices(settings)
-    weights = find_weights(settings.weights, list(sizes), report)
-    folder = settings.weights if settings.weights and not settings.weights.startswith("random:") else None
-    faces = {}
-    for kind in kinds:
-        choice = settings.faces or {"image": "none", "clip": "auto"}[kind]
-        faces[kind] = resolve_faces(choice, settings.detector_model, folder, user_cache())
-        report(Note(f"faces of {kind}s: {faces[kind].reason}"))
-    if any(w.untrained for w in weights.values()):
-        report(Note(UNTRAINED, "warning"))
-    return Plan(settings, taps, sizes, weights, faces, _spec(settings, taps, sizes, weights, faces))
-
-
-def _check_choices(settings: ExtractSettings) -> None:
-    if settings.color not in ("rgb", "grey"):
-        raise SettingsError(f"--color is {settings.color!r}, expected rgb or grey")
-    if not 0 < settings.fps <= 1000:
-        raise SettingsError(f"--fps is {settings.fps:g}, expected a number of frames a second above 0")
-    if settings.margin is not None and not -0.25 <= settings.margin <= 2:
-        raise SettingsError(f"--margin is {settings.margin:g}, expected −0.25 to 2 of the face's size")
-    for name, count in (("shard-rows", settings.shard_rows), ("batch-size", settings.batch_size)):
-        if count < 1:
-            raise SettingsError(f"--{name} is {count}, expected at least 1")
-
-
-def _spec(settings: ExtractSettings, taps: tuple, sizes: dict[str, int], weights: dict, faces: dict) -> dict[str, Any]:
-    features = {
-        "weights": {name: _weights_entry(w, settings.weights) for name, w in weights.items()},
-        "taps": [str(tap) for tap in taps],
-        "channels": {str(tap): tap.channels for tap in taps},
-        "size": sizes,
-        "interpolation": INTERPOLATION,
-        "color": settings.color,
-        "precision": settings.precision,
-    }
-    inputs: dict[str, Any] = {}
-    for kind, choice in faces.items():
-        inputs[kind] = {"faces": choice.faces}
-        if choice.faces != "none":
-            inputs[kind] |= {"detector_sha256": choice.sha256, "margin": _margin(choice, settings.margin)}
-        if kind == "clip":
-            inputs[kind]["fps"] = settings.fps
-    return {"features": features, "input": inputs}
-
-
-def _margin(choice: FaceChoice, given: float | None) -> float:
-    return DEFAULT_MARGINS[choice.faces] if given is None else given
-
-
-def _weights_entry(weights: Any, where: str | None) -> dict[str, Any]:
-    seed = {"seed": int((where or "").removeprefix("random:"))} if weights.untrained else {}
-    return {"sha256": weights.sha256, "family": weights.family, **seed}
 
 
 def extract(sources: list[Source], out: Path, settings: ExtractSettings, report: Report = silent) -> dict[str, Any]:
@@ -130,17 +39,26 @@ def extract(sources: list[Source], out: Path, settings: ExtractSettings, report:
     plan = plan_extraction(kinds, settings, report)
     engine = _load_engine(plan, report)
     with CacheWriter(out, plan.spec, engine, settings.shard_rows) as writer:
-        write_config(out / "config.toml", "extract", to_table(settings),
-                     {"cache": {"fingerprint": fingerprint(plan.spec)}})
+        write_config(
+            out / "config.toml", "extract", to_table(settings), {"cache": {"fingerprint": fingerprint(plan.spec)}}
+        )
         tally = _Extraction(writer, engine, plan, report).run(sources)
         writer.commit()
     seconds = time.monotonic() - begun
-    return {"cache": str(out), "fingerprint": fingerprint(plan.spec), **tally.counts(),
-            "rows": writer.rows_committed, "items_ignored": sum(source.ignored for source in sources),
-            "seconds": round(seconds, 3), "images_per_second": round(writer.features_committed / seconds, 3),
-            "engine": engine.name, "precision": engine.precision,
-            "untrained": any(w.untrained for w in plan.weights.values()),
-            "features": {str(t): [t.cells, t.cells, t.channels] for t in plan.taps}, "failures": tally.failures}
+    return {
+        "cache": str(out),
+        "fingerprint": fingerprint(plan.spec),
+        **tally.counts(),
+        "rows": writer.rows_committed,
+        "items_ignored": sum(source.ignored for source in sources),
+        "seconds": round(seconds, 3),
+        "images_per_second": round(writer.features_committed / seconds, 3),
+        "engine": engine.name,
+        "precision": engine.precision,
+        "untrained": any(w.untrained for w in plan.weights.values()),
+        "features": {str(t): [t.cells, t.cells, t.channels] for t in plan.taps},
+        "failures": tally.failures,
+    }
 
 
 def _load_engine(plan: Plan, report: Report) -> Any:
@@ -151,8 +69,9 @@ def _load_engine(plan: Plan, report: Report) -> Any:
     settings, inputs = plan.settings, (plan.weights, plan.taps, plan.sizes)
     engine = load_engine(settings.engine, *inputs, settings.precision, settings.batch_size)
     report(Note(f"engine: {engine.name} {engine.version} on {engine.device}, {engine.precision} ({engine.reason})"))
-    return CheckedEngine(engine, lambda: load_engine("xla", *inputs, "float32", settings.batch_size),
-                         settings.engine != "auto", report)
+    return CheckedEngine(
+        engine, lambda: load_engine("xla", *inputs, "float32", settings.batch_size), settings.engine != "auto", report
+    )
 
 
 @dataclass
@@ -166,8 +85,12 @@ class _Tally:
 
     def counts(self) -> dict[str, int]:
         failed = len(self.failures)
-        return {"items_total": len(self.new) + len(self.reused) + failed, "items_new": len(self.new),
-                "items_reused": len(self.reused), "items_failed": failed}
+        return {
+            "items_total": len(self.new) + len(self.reused) + failed,
+            "items_new": len(self.new),
+            "items_reused": len(self.reused),
+            "items_failed": failed,
+        }
 
 
 class _Batcher:
@@ -230,7 +153,7 @@ class _Extraction:
         self._failed_before = {} if self._retry else dict(writer.failed)
 
     def run(self, sources: list[Source]) -> _Tally:
-        pairs = [(source, listing) for source in sources for listing in source.listings][:self.plan.settings.limit]
+        pairs = [(source, listing) for source in sources for listing in source.listings][: self.plan.settings.limit]
         self._total = len(pairs)
         try:
             self._images([pair for pair in pairs if pair[1].kind == "image"])
@@ -348,16 +271,25 @@ class _Extraction:
         self._progress(listing)
 
     def _list(self, source: Source, listing: Listing, item: str | None) -> None:
-        entry = {"item": item, "source": source.where, "path": listing.path, "emotion": listing.emotion,
-                 "subject": listing.subject, "split": listing.split}
+        entry = {
+            "item": item,
+            "source": source.where,
+            "path": listing.path,
+            "emotion": listing.emotion,
+            "subject": listing.subject,
+            "split": listing.split,
+        }
         others = {f"{name}_column" if name in (*entry, "check") else name: v for name, v in listing.extra.items()}
         self.writer.add_listing(entry | others)
 
     def _progress(self, listing: Listing, done: int = 1, detail: str = "") -> None:
         self._done += done
         unit = "clips" if listing.kind == "clip" else "images"
-        self.report(Progress("extract", self._done, self._total, unit, len(self.tally.failures),
-                             f"{listing.path} {detail}".strip()))
+        self.report(
+            Progress(
+                "extract", self._done, self._total, unit, len(self.tally.failures), f"{listing.path} {detail}".strip()
+            )
+        )
 
 
 def read_bytes(file: Path) -> bytes:

@@ -10,8 +10,9 @@ from jaxtyping import Float, UInt8
 from facedep_jax.config import ExtractSettings
 from facedep_jax.errors import MediaError
 from facedep_jax.events import Progress, Report, silent
-from facedep_jax.extract import plan_extraction
+from facedep_jax.extract import read_bytes
 from facedep_jax.media import Frame, read_image
+from facedep_jax.plan import plan_extraction
 from facedep_jax.score import extract_settings
 
 
@@ -59,8 +60,6 @@ def predict(paths: list[Path], head: Any, given: ExtractSettings, report: Report
 
 
 def _read(path: Path, plan: Any) -> Any:
-    from facedep_jax.extract import read_bytes
-
     return read_image(path, read_bytes(path), plan.input_settings("image"))
 
 
@@ -72,8 +71,15 @@ def _predict_frame(path: str, frame: Frame, head: Any, engine: Any, sizes: dict[
     tokens = engine({backbone: frame.crops[size][None] for backbone, size in sizes.items()})
     tokens = {tap: tokens[tap] for tap in head.taps}
     probability = float(head.probability(head.frame_logits(tokens))[0])
-    return Prediction(path, "scored", face, probability, "positive" if probability >= head.threshold else "negative",
-                      crop=frame.crops[max(sizes.values())], attention=_by_tap(head.attention(tokens)[0], tokens))
+    return Prediction(
+        path,
+        "scored",
+        face,
+        probability,
+        "positive" if probability >= head.threshold else "negative",
+        crop=frame.crops[max(sizes.values())],
+        attention=_by_tap(head.attention(tokens)[0], tokens),
+    )
 
 
 def _by_tap(attention: np.ndarray, tokens: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -81,6 +87,6 @@ def _by_tap(attention: np.ndarray, tokens: dict[str, np.ndarray]) -> dict[str, n
     grids, start = {}, 0
     for tap, values in tokens.items():
         cells = values.shape[1]
-        grids[tap] = attention[start:start + cells * cells].reshape(cells, cells)
+        grids[tap] = attention[start : start + cells * cells].reshape(cells, cells)
         start += cells * cells
     return grids

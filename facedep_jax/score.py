@@ -22,15 +22,28 @@ from facedep_jax.cache.reader import Cache, open_cache
 from facedep_jax.config import ExtractSettings, ScoreSettings, differences, read_records, to_table
 from facedep_jax.errors import OutputError, RunError, SourceError
 from facedep_jax.events import Note, Progress, Report, silent
-from facedep_jax.extract import UNTRAINED, extract
+from facedep_jax.extract import extract
 from facedep_jax.files import write_atomically, writing
+from facedep_jax.meaning import UNTRAINED
 from facedep_jax.media.frames import FACE_STATES
 from facedep_jax.sources import Source
 from facedep_jax.versions import write_config
 
 RESAMPLES = 1000
-CLIP_COLUMNS = ("clip", "status", "reason", "score", "low", "high", "decision", "coverage", "frames_sampled",
-                "frames_with_face", "duration_s", "warning")
+CLIP_COLUMNS = (
+    "clip",
+    "status",
+    "reason",
+    "score",
+    "low",
+    "high",
+    "decision",
+    "coverage",
+    "frames_sampled",
+    "frames_with_face",
+    "duration_s",
+    "warning",
+)
 FRAME_COLUMNS = ("clip", "time_s", "face", "x", "y", "width", "height", "probability", "warning")
 OWN_FILES = frozenset(("clips.csv", "frames.csv", "plots", "report.html", "summary.json", "config.toml", "cache"))
 BATCH = 512  # frames the head sees at once
@@ -57,14 +70,21 @@ class ClipScore:
 class Frames:
     """The sampled frames of one clip: probability is NaN where there is no face; boxes in pixels."""
 
-    time: Float[np.ndarray, "t"]
+    time: Float[np.ndarray, " t"]
     face: np.ndarray
     box: Float[np.ndarray, "t 4"]
-    probability: Float[np.ndarray, "t"]
+    probability: Float[np.ndarray, " t"]
 
 
-def score_videos(source: Source, head: Any, out: Path, given: ExtractSettings, settings: ScoreSettings,
-                 cache: Path | None = None, report: Report = silent) -> dict[str, Any]:
+def score_videos(
+    source: Source,
+    head: Any,
+    out: Path,
+    given: ExtractSettings,
+    settings: ScoreSettings,
+    cache: Path | None = None,
+    report: Report = silent,
+) -> dict[str, Any]:
     """Score every clip of `source` into the directory `out`; returns INTERFACE.md's summary.
 
     `given` says how clips are read (weights, faces, frames a second); what decides features is the run's own.
@@ -86,7 +106,11 @@ def score_videos(source: Source, head: Any, out: Path, given: ExtractSettings, s
     _write_tables(out, scored, warning)
     _draw(out, scored, head.threshold, warning, report)
     summary = _summary(scored, out, time.monotonic() - begun) | {
-        "cache": str(folder), "engine": extraction["engine"], "run": str(head.path), "untrained": head.untrained}
+        "cache": str(folder),
+        "engine": extraction["engine"],
+        "run": str(head.path),
+        "untrained": head.untrained,
+    }
     write_atomically(out / "summary.json", json.dumps(summary, indent=2) + "\n")
     write_atomically(out / "report.html", _report(out, scored, summary, head.threshold, warning))
     return summary
@@ -99,9 +123,14 @@ def extract_settings(features: dict[str, Any], given: ExtractSettings) -> Extrac
     """
     seeds = {w["seed"] for w in features["weights"].values() if "seed" in w}
     weights = given.weights or (f"random:{seeds.pop()}" if seeds else None)
-    return replace(given, weights=weights, taps=",".join(features["taps"]), color=features["color"],
-                   precision=features["precision"],
-                   size=",".join(f"{name}={size}" for name, size in features["size"].items()))
+    return replace(
+        given,
+        weights=weights,
+        taps=",".join(features["taps"]),
+        color=features["color"],
+        precision=features["precision"],
+        size=",".join(f"{name}={size}" for name, size in features["size"].items()),
+    )
 
 
 def _only_clips(source: Source, report: Report) -> Source:
@@ -120,7 +149,7 @@ def _resolved(given: ExtractSettings, settings: ScoreSettings) -> dict[str, Any]
 
 
 def _refuse_other(out: Path, wanted: dict[str, Any]) -> None:
-    """Scores made by another head or other settings are not overwritten; nor is anything that is no scores directory."""
+    """Scores of another head or other settings are not overwritten, nor is what is no scores directory."""
     if out.exists() and not out.is_dir():
         raise OutputError(f"{out} is a file; scores go into a directory, choose another --out")
     present = sorted(os.listdir(out)) if out.is_dir() else []
@@ -132,12 +161,19 @@ def _refuse_other(out: Path, wanted: dict[str, Any]) -> None:
         ignored = {"path"}  # a run may be moved
         differing = [d for d in differences(held, wanted) if d.split(":")[0].rpartition(".")[2] not in ignored]
         if differing:
-            raise RunError(f"{out} holds scores made otherwise (held → asked for): {'; '.join(differing)}. "
-                           "Choose another --out")
+            raise RunError(
+                f"{out} holds scores made otherwise (held → asked for): {'; '.join(differing)}. Choose another --out"
+            )
 
 
-def score_cache(cache: Cache, clips: Source, failures: list[dict[str, Any]], head: Any, settings: ScoreSettings,
-                report: Report = silent) -> list[tuple[ClipScore, Frames | None]]:
+def score_cache(
+    cache: Cache,
+    clips: Source,
+    failures: list[dict[str, Any]],
+    head: Any,
+    settings: ScoreSettings,
+    report: Report = silent,
+) -> list[tuple[ClipScore, Frames | None]]:
     """Score the clips of `clips` from their cached features, in the order of the listings."""
     head.require_features(cache.spec, report)
     items = {e["path"]: e["item"] for e in cache.listings if e["source"] == clips.where}
@@ -152,8 +188,9 @@ def score_cache(cache: Cache, clips: Source, failures: list[dict[str, Any]], hea
             scored.append((ClipScore(listing.path, "failed", reason), None))
         else:
             frames = score_frames(cache, at, head)
-            scored.append((score_clip(listing.path, frames, float(cache.items.duration[at]), head.threshold, settings),
-                           frames))
+            scored.append(
+                (score_clip(listing.path, frames, float(cache.items.duration[at]), head.threshold, settings), frames)
+            )
     report(Progress("score", len(clips.listings), len(clips.listings), "clips"))
     return scored
 
@@ -165,7 +202,7 @@ def score_frames(cache: Cache, item: int, head: Any) -> Frames:
     probability = np.full(len(feature), np.nan)
     with_face = np.flatnonzero(feature >= 0)
     for start in range(0, len(with_face), BATCH):
-        chosen = with_face[start:start + BATCH]
+        chosen = with_face[start : start + BATCH]
         tokens = {tap: cache.features(tap, feature[chosen]) for tap in head.taps}
         probability[chosen] = head.probability(head.frame_logits(tokens))
     return Frames(cache.rows.time[rows], cache.rows.face[rows], cache.rows.box[rows], probability)
@@ -175,8 +212,14 @@ def score_clip(name: str, frames: Frames, duration: float, threshold: float, set
     """One clip's score from its frames; abstains below `settings.min_coverage`."""
     with_face = np.isfinite(frames.probability)
     coverage = float(with_face.mean())
-    known = ClipScore(name, "abstained", coverage=coverage, frames_sampled=len(with_face),
-                      frames_with_face=int(with_face.sum()), duration_s=duration)
+    known = ClipScore(
+        name,
+        "abstained",
+        coverage=coverage,
+        frames_sampled=len(with_face),
+        frames_with_face=int(with_face.sum()),
+        duration_s=duration,
+    )
     if not with_face.any():
         return replace(known, reason="no face in any sampled frame")
     score = float(frames.probability[with_face].mean())
@@ -207,8 +250,16 @@ def _write_tables(out: Path, scored: list[tuple[ClipScore, Frames | None]], warn
     rows = []
     for score, frames in scored:
         for t, face, box, p in zip(*asdict(frames).values(), strict=True) if frames else ():
-            rows.append([score.clip, f"{t:.3f}", FACE_STATES[face], *("" if np.isnan(v) else f"{v:.1f}" for v in box),
-                         "" if np.isnan(p) else f"{p:.4f}", warning])
+            rows.append(
+                [
+                    score.clip,
+                    f"{t:.3f}",
+                    FACE_STATES[face],
+                    *("" if np.isnan(v) else f"{v:.1f}" for v in box),
+                    "" if np.isnan(p) else f"{p:.4f}",
+                    warning,
+                ]
+            )
     _write_csv(out / "frames.csv", FRAME_COLUMNS, rows)
 
 
@@ -232,8 +283,9 @@ def plot_name(clip: str) -> str:
     return f"{name}.png" if len(name) < 200 else f"{name[:150]}-{digest[:16]}.png"
 
 
-def _draw(out: Path, scored: list[tuple[ClipScore, Frames | None]], threshold: float, warning: str,
-          report: Report) -> None:
+def _draw(
+    out: Path, scored: list[tuple[ClipScore, Frames | None]], threshold: float, warning: str, report: Report
+) -> None:
     from facedep_jax.report.timeline import draw_timeline
 
     drawable = [(score, frames) for score, frames in scored if frames is not None]
@@ -244,23 +296,36 @@ def _draw(out: Path, scored: list[tuple[ClipScore, Frames | None]], threshold: f
         report(Progress("plots", len(drawable), len(drawable), "clips"))
 
 
-def _report(out: Path, scored: list[tuple[ClipScore, Frames | None]], summary: dict[str, Any], threshold: float,
-            warning: str) -> str:
+def _report(
+    out: Path, scored: list[tuple[ClipScore, Frames | None]], summary: dict[str, Any], threshold: float, warning: str
+) -> str:
     from facedep_jax.report.html import render_page
 
     shown = ("clip", "status", "reason", "score", "low", "high", "decision", "coverage", "frames_sampled", "duration_s")
     rows = [shown, *([getattr(score, name) for name in shown] for score, _ in scored)]
     pictures = {score.clip: out / "plots" / plot_name(score.clip) for score, frames in scored if frames is not None}
-    facts = {"head": summary["run"], "threshold": threshold, "clips": summary["clips_total"],
-             "scored": summary["clips_scored"], "abstained": summary["clips_abstained"],
-             "failed": summary["clips_failed"], "frames": summary["frames"],
-             "interval": "low to high: 95 % bootstrap over windows, within the clip"}
+    facts = {
+        "head": summary["run"],
+        "threshold": threshold,
+        "clips": summary["clips_total"],
+        "scored": summary["clips_scored"],
+        "abstained": summary["clips_abstained"],
+        "failed": summary["clips_failed"],
+        "frames": summary["frames"],
+        "interval": "low to high: 95 % bootstrap over windows, within the clip",
+    }
     return render_page(f"Scores of {out.name}", {"clips": rows}, pictures, facts, warning)
 
 
 def _summary(scored: list[tuple[ClipScore, Frames | None]], out: Path, seconds: float) -> dict[str, Any]:
     statuses = [score.status for score, _ in scored]
-    return {"clips_total": len(scored), "clips_scored": statuses.count("scored"),
-            "clips_failed": statuses.count("failed"), "clips_abstained": statuses.count("abstained"),
-            "frames": sum(score.frames_sampled for score, _ in scored), "seconds": round(seconds, 3),
-            "scores": str(out / "clips.csv"), "clips": [asdict(score) for score, _ in scored]}
+    return {
+        "clips_total": len(scored),
+        "clips_scored": statuses.count("scored"),
+        "clips_failed": statuses.count("failed"),
+        "clips_abstained": statuses.count("abstained"),
+        "frames": sum(score.frames_sampled for score, _ in scored),
+        "seconds": round(seconds, 3),
+        "scores": str(out / "clips.csv"),
+        "clips": [asdict(score) for score, _ in scored],
+    }

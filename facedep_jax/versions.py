@@ -15,7 +15,11 @@ PACKAGES = ("jax", "flax", "optax", "numpy", "h5py", "opencv-python-headless")
 
 def versions() -> dict[str, str]:
     """Versions of Python and of every package that can change a number."""
-    return {"facedep-jax": __version__, "python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
+    return {
+        "facedep-jax": __version__,
+        "python": platform.python_version(),
+        **{name: version(name) for name in PACKAGES},
+    }
 
 
 def write_config(path: Path, command: str, settings: dict[str, Any], records: dict[str, dict[str, Any]]) -> None:

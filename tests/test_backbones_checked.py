@@ -28,8 +28,10 @@ class Spoilt(SimpleNamespace):
     def __call__(self, crops):
         self.calls += 1
         features = self.real(crops)
-        return {tap: (v.astype(np.float32) + self.spoil * np.roll(v, 7, -1)).astype(np.float16)
-                for tap, v in features.items()}
+        return {
+            tap: (v.astype(np.float32) + self.spoil * np.roll(v, 7, -1)).astype(np.float16)
+            for tap, v in features.items()
+        }
 
 
 def spoilt(xla, spoil, precision="float32"):

@@ -19,10 +19,18 @@ from facedep_jax.cache.verify import diff_caches, verify_cache
 from facedep_jax.errors import CacheError, CacheLocked, DamagedCache, OutputError, SpecMismatch
 
 TAPS = {"mobilenet_v2:mid@2": (2, 2, 3), "resnet50:top@1": (1, 1, 5)}
-SPEC = {"features": {"weights": {"mobilenet_v2": {"sha256": "0" * 64, "family": "keras"}}, "taps": list(TAPS),
-                     "channels": {tap: shape[-1] for tap, shape in TAPS.items()}, "size": {"mobilenet_v2": 32},
-                     "color": "rgb", "precision": "float32", "interpolation": "area"},
-        "input": {"image": {"faces": "none"}}}
+SPEC = {
+    "features": {
+        "weights": {"mobilenet_v2": {"sha256": "0" * 64, "family": "keras"}},
+        "taps": list(TAPS),
+        "channels": {tap: shape[-1] for tap, shape in TAPS.items()},
+        "size": {"mobilenet_v2": 32},
+        "color": "rgb",
+        "precision": "float32",
+        "interpolation": "area",
+    },
+    "input": {"image": {"faces": "none"}},
+}
 ENGINE = SimpleNamespace(name="xla", version="1", device="cpu")
 NO_BOX = (np.nan,) * 4
 
@@ -54,8 +62,15 @@ def add_clip(writer, number, faces):
 
 
 def listing(number, **columns):
-    return {"item": identity(number), "source": "/s", "path": f"{number}.jpg", "emotion": "sad", "subject": None,
-            "split": None, **columns}
+    return {
+        "item": identity(number),
+        "source": "/s",
+        "path": f"{number}.jpg",
+        "emotion": "sad",
+        "subject": None,
+        "split": None,
+        **columns,
+    }
 
 
 def add_listings(writer):
@@ -162,7 +177,9 @@ def test_diff_sees_a_listing_and_a_value(cache, tmp_path):
             writer.end_item(10, 20)
         add_clip(writer, 100, [1, 0, 1, 1, 0, 0, 1])
         add_listings(writer)
-    assert diff_caches(cache, tmp_path / "v")["differences"] == [f"the values of 1 items differ, such as {identity(7)[:12]}"]
+    assert diff_caches(cache, tmp_path / "v")["differences"] == [
+        f"the values of 1 items differ, such as {identity(7)[:12]}"
+    ]
 
 
 def test_abandoned_item_leaves_no_trace(tmp_path):
@@ -282,8 +299,10 @@ def hostile(kind, file):
         file["items/rows"][0] = 9
 
 
-@pytest.mark.parametrize("kind", ["external storage", "external link", "soft link", "filter", "virtual", "shape bomb",
-                                  "dtype", "cycle", "rows"])
+@pytest.mark.parametrize(
+    "kind",
+    ["external storage", "external link", "soft link", "filter", "virtual", "shape bomb", "dtype", "cycle", "rows"],
+)
 def test_hostile_shards_are_refused_before_anything_is_read(cache, kind):
     path = sorted((cache / "shards").glob("*.h5"))[0]
     with h5py.File(path, "r+") as file:
@@ -292,11 +311,14 @@ def test_hostile_shards_are_refused_before_anything_is_read(cache, kind):
         open_cache(cache)
 
 
-@pytest.mark.parametrize(("damage", "message"), [
-    (lambda header: header | {"format": 2}, "format version 2, this program reads 1"),
-    (lambda header: header | {"fingerprint": "0" * 64}, "does not have the fingerprint"),
-    (lambda header: {"format": 1}, "is damaged"),
-])
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda header: header | {"format": 2}, "format version 2, this program reads 1"),
+        (lambda header: header | {"fingerprint": "0" * 64}, "does not have the fingerprint"),
+        (lambda header: {"format": 1}, "is damaged"),
+    ],
+)
 def test_headers_that_cannot_be_used(cache, damage, message):
     header = json.loads((cache / "cache.json").read_text())
     (cache / "cache.json").write_text(json.dumps(damage(header)))
@@ -345,7 +367,7 @@ def test_lines_read_back_and_notice_every_change(entry):
     line = encode_line(entry).decode().rstrip("\n")
     assert decode_line(line) == entry
     middle = len(line) // 3
-    changed = line[:middle] + chr(ord(line[middle]) ^ 1) + line[middle + 1:]
+    changed = line[:middle] + chr(ord(line[middle]) ^ 1) + line[middle + 1 :]
     with pytest.raises(ValueError):
         decode_line(changed)
 

@@ -50,11 +50,13 @@ def work(tmp_path_factory):
 
 
 def test_help_is_quick_and_loads_nothing_heavy():
-    code = ("import sys, runpy; sys.argv = ['cli', '--help']\n"
-            "try: runpy.run_path('cli.py', run_name='__main__')\n"
-            "except SystemExit: pass\n"
-            "heavy = {'jax', 'cv2', 'h5py', 'flax', 'tensorflow_datasets', 'numpy', 'rich'} & set(sys.modules)\n"
-            "sys.exit(f'loaded {heavy}' if heavy else 0)")
+    code = (
+        "import sys, runpy; sys.argv = ['cli', '--help']\n"
+        "try: runpy.run_path('cli.py', run_name='__main__')\n"
+        "except SystemExit: pass\n"
+        "heavy = {'jax', 'cv2', 'h5py', 'flax', 'tensorflow_datasets', 'numpy', 'rich'} & set(sys.modules)\n"
+        "sys.exit(f'loaded {heavy}' if heavy else 0)"
+    )
     root = os.path.dirname(os.path.dirname(__file__))
     result = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
@@ -67,16 +69,43 @@ def test_every_command_has_help():
 
 
 def test_summaries_have_the_promised_fields(work):
-    extraction = summary("extract-features", work / "faces", *FAST, "--subject-regex", "(p[0-9]+)_", "--out",
-                         work / "cache")
-    assert extraction.keys() >= {"cache", "fingerprint", "items_total", "items_new", "items_reused", "items_failed",
-                                 "items_ignored", "rows", "seconds", "images_per_second", "engine", "precision",
-                                 "features"}
+    extraction = summary(
+        "extract-features", work / "faces", *FAST, "--subject-regex", "(p[0-9]+)_", "--out", work / "cache"
+    )
+    assert extraction.keys() >= {
+        "cache",
+        "fingerprint",
+        "items_total",
+        "items_new",
+        "items_reused",
+        "items_failed",
+        "items_ignored",
+        "rows",
+        "seconds",
+        "images_per_second",
+        "engine",
+        "precision",
+        "features",
+    }
     assert (extraction["items_reused"], extraction["items_new"]) == (180, 0)
     evaluation = summary("evaluate", work / "run", work / "cache")
-    figures = ("accuracy", "balanced_accuracy", "precision", "recall", "f1", "specificity", "mcc", "auroc", "auprc",
-               "brier", "ece", "calibration_slope", "calibration_intercept", "auroc_sad_vs_rest",
-               "auroc_sad_vs_neutral")
+    figures = (
+        "accuracy",
+        "balanced_accuracy",
+        "precision",
+        "recall",
+        "f1",
+        "specificity",
+        "mcc",
+        "auroc",
+        "auprc",
+        "brier",
+        "ece",
+        "calibration_slope",
+        "calibration_intercept",
+        "auroc_sad_vs_rest",
+        "auroc_sad_vs_neutral",
+    )
     assert evaluation.keys() >= {"split", "n", "subjects", "prevalence", "score_by_emotion", "confusion", *figures}
     for name in figures:
         assert f"{name}_ci" in evaluation
@@ -86,8 +115,15 @@ def test_summaries_have_the_promised_fields(work):
 
 def test_a_run_has_its_files_and_pictures(work):
     files = {p.name for p in (work / "run").iterdir()}
-    assert files >= {"head.safetensors", "config.toml", "metrics.json", "history.csv", "predictions.csv", "plots",
-                     "MODEL_CARD.md"}
+    assert files >= {
+        "head.safetensors",
+        "config.toml",
+        "metrics.json",
+        "history.csv",
+        "predictions.csv",
+        "plots",
+        "MODEL_CARD.md",
+    }
     assert len(list((work / "run" / "plots").glob("*.png"))) >= 6
     assert "UNTRAINED" in (work / "run" / "MODEL_CARD.md").read_text()
     with open(work / "run" / "predictions.csv", newline="") as stream:
@@ -114,8 +150,16 @@ def test_predict_equals_the_library_on_cached_features(work):
 def test_predict_lists_what_it_cannot_read_and_draws_what_it_can(work, tmp_path):
     picture = sorted((work / "faces" / "test" / "happy").glob("*.png"))[0]
     (tmp_path / "broken.png").write_bytes(picture.read_bytes()[:300])
-    found = summary("predict", work / "run", picture, tmp_path / "broken.png", tmp_path / "absent.png", "--plot",
-                    tmp_path / "plots", code=3)["results"]
+    found = summary(
+        "predict",
+        work / "run",
+        picture,
+        tmp_path / "broken.png",
+        tmp_path / "absent.png",
+        "--plot",
+        tmp_path / "plots",
+        code=3,
+    )["results"]
     assert [r["status"].split(":")[0] for r in found] == ["scored", "failed", "failed"]
     assert len(list((tmp_path / "plots").iterdir())) == 1
     cli("predict", work / "run", tmp_path / "absent.png", code=1)
@@ -141,8 +185,9 @@ def test_score_videos_lists_every_clip_and_goes_on(work, tmp_path):
     again = summary("score-videos", work / "clips", "--head", work / "run", "--faces", "none", "--out", out, code=3)
     assert [again[k] for k in ("clips_scored", "clips_failed", "frames")] == [4, 1, 128]
     assert [c["score"] for c in again["clips"]] == [c["score"] for c in found["clips"]]
-    refused = cli("score-videos", work / "clips", "--head", work / "run", "--faces", "none", "--out", out, "--window",
-                  "3", code=1)
+    refused = cli(
+        "score-videos", work / "clips", "--head", work / "run", "--faces", "none", "--out", out, "--window", "3", code=1
+    )
     assert "score.window: 2.0 → 3.0" in refused.stderr
 
 
@@ -200,8 +245,11 @@ def bad_inputs(work, tmp):
         ([*extract, "--weights", tmp / "empty"], 1, "no file holds mobilenet_v2"),
         ([*extract, "--weights", tmp / "wrong"], 1, "weights.h5"),
         ([*extract, "--engine", "tensorrt"], 1, "tensorrt"),
-        (["extract-features", work / "faces", *FAST, "--out", work / "cache", "--color", "grey"], 1,
-         "features.color: rgb → grey"),
+        (
+            ["extract-features", work / "faces", *FAST, "--out", work / "cache", "--color", "grey"],
+            1,
+            "features.color: rgb → grey",
+        ),
         (["extract-features", work / "faces", *FAST, "--out", tmp / "thesis"], 1, "holds something else"),
         (["train-head", tmp / "absent"], 1, "does not exist"),
         (["train-head", work / "cache", "--positive", "bored", "--out", tmp / "run"], 1, "bored"),
@@ -237,6 +285,8 @@ def test_a_file_that_is_no_image_is_listed_and_nothing_done_is_1(tmp_path):
 
 
 def test_progress_as_json_lines(work, tmp_path):
-    result = cli("extract-features", work / "faces", *FAST, "--limit", "3", "--out", tmp_path / "c", "--progress", "json")
+    result = cli(
+        "extract-features", work / "faces", *FAST, "--limit", "3", "--out", tmp_path / "c", "--progress", "json"
+    )
     events = [json.loads(line) for line in result.stderr.splitlines() if line.startswith("{")]
     assert {"note", "progress"} == {event["event"] for event in events}

@@ -25,14 +25,17 @@ def test_resolved_file_reads_back_as_the_same_settings(tmp_path):
     assert "jax" in tomllib.loads((tmp_path / "config.toml").read_text())["versions"]
 
 
-@pytest.mark.parametrize(("document", "message"), [
-    ({"extract": {"sizes": "96"}}, "did you mean 'size'"),
-    ({"extrct": {"size": "96"}}, "did you mean 'extract'"),
-    ({"size": "96"}, "unknown key 'size' outside a table"),
-    ({"extract": {"fps": "four"}}, "fps is 'four', expected a number"),
-    ({"extract": {"limit": True}}, "expected a whole number"),
-    ({"train": {}}, r"has no table \[extract\]"),
-])
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        ({"extract": {"sizes": "96"}}, "did you mean 'size'"),
+        ({"extrct": {"size": "96"}}, "did you mean 'extract'"),
+        ({"size": "96"}, "unknown key 'size' outside a table"),
+        ({"extract": {"fps": "four"}}, "fps is 'four', expected a number"),
+        ({"extract": {"limit": True}}, "expected a whole number"),
+        ({"train": {}}, r"has no table \[extract\]"),
+    ],
+)
 def test_unknown_keys_and_wrong_types_are_named(tmp_path, document, message):
     file = tmp_path / "c.toml"
     file.write_text(tomli_w.dumps(document))

@@ -48,9 +48,17 @@ def run(source, out, settings=QUICK, report=lambda event: None):
 def test_every_file_is_accounted_for(faces, tmp_path):
     events = []
     summary = run(faces, tmp_path / "c", report=events.append)
-    counts = {k: summary[k] for k in ("items_total", "items_new", "items_reused", "items_failed", "items_ignored", "rows")}
-    assert counts == {"items_total": 46, "items_new": 45, "items_reused": 0, "items_failed": 1, "items_ignored": 1,
-                      "rows": 45}
+    counts = {
+        k: summary[k] for k in ("items_total", "items_new", "items_reused", "items_failed", "items_ignored", "rows")
+    }
+    assert counts == {
+        "items_total": 46,
+        "items_new": 45,
+        "items_reused": 0,
+        "items_failed": 1,
+        "items_ignored": 1,
+        "rows": 45,
+    }
     assert summary["features"] == {"mobilenet_v2:mid@2": [2, 2, 576]}
     assert summary["failures"][0]["path"].endswith("cut.png")
     cache = open_cache(tmp_path / "c")
@@ -113,10 +121,17 @@ def test_clips_become_rows_with_times_and_a_broken_one_is_listed(clips, tmp_path
     assert (again["items_reused"], again["rows"]) == (4, 0)
 
 
-@pytest.mark.parametrize(("field", "value", "message"), [
-    ("taps", "mobilenet_v2:mid@9", "mid@9"), ("taps", "vgg16:top@1", "mobilenet_v2"), ("size", "100", "multiple of 32"),
-    ("fps", 0.0, "fps"), ("color", "sepia", "rgb or grey"), ("shard_rows", 0, "shard-rows"),
-])
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("taps", "mobilenet_v2:mid@9", "mid@9"),
+        ("taps", "vgg16:top@1", "mobilenet_v2"),
+        ("size", "100", "multiple of 32"),
+        ("fps", 0.0, "fps"),
+        ("color", "sepia", "rgb or grey"),
+        ("shard_rows", 0, "shard-rows"),
+    ],
+)
 def test_settings_that_cannot_be_meant_are_refused_before_anything_is_written(faces, tmp_path, field, value, message):
     with pytest.raises(SettingsError, match=message):
         run(faces, tmp_path / "c", ExtractSettings(**{**vars(QUICK), field: value}))
@@ -124,9 +139,27 @@ def test_settings_that_cannot_be_meant_are_refused_before_anything_is_written(fa
 
 
 def command(source, out):
-    return [sys.executable, "-m", "facedep_jax", "extract-features", str(source), "--weights", "random:1", "--taps",
-            "mobilenet_v2:mid@2", "--size", "32", "--batch-size", "4", "--shard-rows", "4", "--out", str(out),
-            "--progress", "plain"]
+    return [
+        sys.executable,
+        "-m",
+        "facedep_jax",
+        "extract-features",
+        str(source),
+        "--weights",
+        "random:1",
+        "--taps",
+        "mobilenet_v2:mid@2",
+        "--size",
+        "32",
+        "--batch-size",
+        "4",
+        "--shard-rows",
+        "4",
+        "--out",
+        str(out),
+        "--progress",
+        "plain",
+    ]
 
 
 def wait_for_shards(process, out, count):

@@ -204,10 +204,7 @@ def test_clips_without_a_face_have_none(clips_dev, model, name):
 
 def test_a_face_that_leaves_is_lost_from_then_on(clips_dev, model):
     for faces, detector in (("yunet", model), ("haar", None)):
-        states = [
-            face.state
-            for face in found_in(clips_dev / "clips" / "pyfeat_face_noface.mov", faces, detector, 4)
-        ]
+        states = [face.state for face in found_in(clips_dev / "clips" / "pyfeat_face_noface.mov", faces, detector, 4)]
         leaves = states.index("none")
         assert leaves >= 8 and set(states[:leaves]) == {"found"} and set(states[leaves:]) == {"none"}
 
@@ -257,9 +254,7 @@ def test_grey_pictures_have_the_same_faces(clips_dev, model):
     path = clips_dev / "clips" / "liveportrait_d18.mp4"
     frames = {}
     for color in ("rgb", "grey"):
-        with open_clip(
-            path, InputSettings((64,), color=color, faces="yunet", detector=str(model), fps=1)
-        ) as clip:
+        with open_clip(path, InputSettings((64,), color=color, faces="yunet", detector=str(model), fps=1)) as clip:
             frames[color] = list(clip)
     for rgb, grey in zip(frames["rgb"], frames["grey"], strict=True):
         assert rgb.face == grey.face

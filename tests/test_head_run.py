@@ -15,10 +15,10 @@ from facedep_jax.errors import CacheError, LabelError, OutputError, RunError, Se
 from facedep_jax.head import train as train_module
 from facedep_jax.head.evaluate import evaluate_run
 from facedep_jax.head.examples import gather
-from facedep_jax.head.head import UNTRAINED
 from facedep_jax.head.run import load_head
 from facedep_jax.head.settings import TrainSettings
 from facedep_jax.head.train import prepare, train_head
+from facedep_jax.meaning import UNTRAINED
 
 SETTINGS = TrainSettings(preset="tiny", epochs=5, batch_size=32, learning_rate=3e-3, seeds=2, resamples=100)
 
@@ -71,6 +71,7 @@ def test_files_of_a_run(run):
         "predictions.csv",
         "plots",
         "MODEL_CARD.md",
+        "report.html",
     }
     assert not [f.name for f in out.parent.iterdir() if f.name.startswith(".")]
     for name in ("curves", "confusion", "roc", "precision_recall", "reliability", "score_by_emotion"):

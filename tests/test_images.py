@@ -313,9 +313,7 @@ def test_awkward_images_are_refused_by_name(awkward_dev, name):
 
 def test_every_awkward_image_is_accounted_for(awkward_dev, control):
     with (awkward_dev / "manifest.csv").open(encoding="utf-8", errors="surrogateescape") as file:
-        entries = {
-            row["path"]: row["what"] for row in csv.DictReader(file) if row["path"].startswith("images/")
-        }
+        entries = {row["path"]: row["what"] for row in csv.DictReader(file) if row["path"].startswith("images/")}
     known = {*SAME, *SAME_IN_GREY, *OTHER, *REFUSED, *NOT_FILES}
     odd_names = [path for path in entries if path.removeprefix("images/") not in known]
     assert {entries[path] for path in odd_names} == {"odd file name", "file name not valid UTF-8"}

@@ -5,9 +5,10 @@ import pytest
 from sklearn.metrics import roc_curve
 
 from facedep_jax.head.metrics import evaluate
+from facedep_jax.meaning import UNTRAINED
 from facedep_jax.report import plots
 
-BANNER = "UNTRAINED WEIGHTS — scores mean nothing"
+BANNER = UNTRAINED
 
 
 @pytest.fixture(scope="module")

@@ -35,13 +35,19 @@ def test_low_coverage_abstains_with_a_score_and_no_decision():
 def test_no_face_at_all_abstains_without_a_score():
     score = score_clip("a", frames(np.nan, np.nan), 1.0, 0.5, SETTINGS)
     assert (score.status, score.score, score.low, score.reason) == (
-        "abstained", None, None, "no face in any sampled frame")
+        "abstained",
+        None,
+        None,
+        "no face in any sampled frame",
+    )
 
 
 def test_frames_without_a_face_change_no_score():
     with_gaps = frames(0.1, np.nan, 0.7, np.nan, 0.4, np.nan)
     kept = np.isfinite(with_gaps.probability)
-    without = Frames(*(values[kept] for values in (with_gaps.time, with_gaps.face, with_gaps.box, with_gaps.probability)))
+    without = Frames(
+        *(values[kept] for values in (with_gaps.time, with_gaps.face, with_gaps.box, with_gaps.probability))
+    )
     assert score_clip("a", with_gaps, 1, 0.5, SETTINGS).score == score_clip("a", without, 1, 0.5, SETTINGS).score
 
 

@@ -26,15 +26,19 @@ def test_split_emotion_file(tmp_path):
     make(tmp_path, "train/sad/a.jpg", "Val/happy/b.png", "test/anger/deep/c.jpg")
     source = read_source(str(tmp_path))
     assert columns(source, "path", "split", "emotion") == [
-        ("Val/happy/b.png", "Val", "happy"), ("test/anger/deep/c.jpg", "test", "anger"),
-        ("train/sad/a.jpg", "train", "sad")]
+        ("Val/happy/b.png", "Val", "happy"),
+        ("test/anger/deep/c.jpg", "test", "anger"),
+        ("train/sad/a.jpg", "train", "sad"),
+    ]
     assert source.layout == "split/emotion/file"
 
 
 def test_emotion_file_and_plain_files(tmp_path):
     make(tmp_path, "happy/a.jpg", "b.jpg")
     assert columns(read_source(str(tmp_path)), "path", "split", "emotion") == [
-        ("b.jpg", None, None), ("happy/a.jpg", None, "happy")]
+        ("b.jpg", None, None),
+        ("happy/a.jpg", None, "happy"),
+    ]
 
 
 def test_tables_notes_and_hidden_files_are_ignored_and_counted(tmp_path):
@@ -69,7 +73,8 @@ def test_csv_manifest_keeps_further_columns(tmp_path):
     manifest.write_text("path,label,subject,split,camera\nx/a.jpg,sad,p1,train,left\nnotes.txt,,,,\n")
     source = read_source(str(manifest))
     assert columns(source, "path", "emotion", "subject", "split", "extra") == [
-        ("x/a.jpg", "sad", "p1", "train", {"camera": "left"})]
+        ("x/a.jpg", "sad", "p1", "train", {"camera": "left"})
+    ]
     assert source.listings[0].file == tmp_path / "x/a.jpg"
     assert source.ignored == 1
     assert source.name == "m"
@@ -81,12 +86,15 @@ def test_jsonl_manifest_last_row_wins(tmp_path):
     assert columns(read_source(str(tmp_path / "m.jsonl")), "emotion", "extra") == [("happy", {"age": "30"})]
 
 
-@pytest.mark.parametrize(("name", "text", "message"), [
-    ("m.csv", "file,emotion\na.jpg,sad\n", "no column 'path'; it has 'file', 'emotion'"),
-    ("m.csv", "path,emotion\n,sad\n", "line 2: no path"),
-    ("m.jsonl", '{"path": "a.jpg"\n', "line 1: not JSON"),
-    ("m.jsonl", "[1]\n", "line 1: expected an object"),
-])
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("m.csv", "file,emotion\na.jpg,sad\n", "no column 'path'; it has 'file', 'emotion'"),
+        ("m.csv", "path,emotion\n,sad\n", "line 2: no path"),
+        ("m.jsonl", '{"path": "a.jpg"\n', "line 1: not JSON"),
+        ("m.jsonl", "[1]\n", "line 1: expected an object"),
+    ],
+)
 def test_manifests_that_nobody_understands(tmp_path, name, text, message):
     (tmp_path / name).write_text(text)
     with pytest.raises(SourceError, match=message):
@@ -124,8 +132,11 @@ def test_subjects_from_a_table(tmp_path):
 def test_subjects_from_the_path(tmp_path):
     make(tmp_path, "happy/p01_1.jpg", "happy/x.jpg")
     assert columns(read_source(str(tmp_path), subject_regex=r"(p\d+)_"), "subject") == [("p01",), (None,)]
-    for pattern, error, message in (("(", SettingsError, "not a regular"), ("p", SettingsError, "needs a group"),
-                                    ("(q)_", SourceError, "matches no path")):
+    for pattern, error, message in (
+        ("(", SettingsError, "not a regular"),
+        ("p", SettingsError, "needs a group"),
+        ("(q)_", SourceError, "matches no path"),
+    ):
         with pytest.raises(error, match=message):
             read_source(str(tmp_path), subject_regex=pattern)
 

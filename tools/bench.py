@@ -44,14 +44,27 @@ def measure(options: argparse.Namespace) -> dict:
             begun = time.perf_counter()
             engine(crops)
             seconds[name].append(time.perf_counter() - begun)
-    rates = {name: {"images_per_second": options.batch_size / statistics.median(times),
-                    "against_xla_float32": statistics.median(
-                        base / own for base, own in zip(seconds["xla float32"], times, strict=True))}
-             for name, times in seconds.items()}
+    rates = {
+        name: {
+            "images_per_second": options.batch_size / statistics.median(times),
+            "against_xla_float32": statistics.median(
+                base / own for base, own in zip(seconds["xla float32"], times, strict=True)
+            ),
+        }
+        for name, times in seconds.items()
+    }
     device = next(iter(engines.values())).device
-    return {"device": device, "machine": platform.machine(), "size": options.size, "taps": options.taps,
-            "batch_size": options.batch_size, "rounds": options.rounds, "rates": rates, "absent": absent,
-            "versions": versions()}
+    return {
+        "device": device,
+        "machine": platform.machine(),
+        "size": options.size,
+        "taps": options.taps,
+        "batch_size": options.batch_size,
+        "rounds": options.rounds,
+        "rates": rates,
+        "absent": absent,
+        "versions": versions(),
+    }
 
 
 def main() -> None:

@@ -50,13 +50,19 @@ def main() -> None:
     given = {name: tuple(taps.split(",")) for name, _, taps in (text.partition("=") for text in options.set)}
     label = prepared.positive[examples.target]
     learn, watch, test = (np.flatnonzero(examples.split == split) for split in ("train", "val", "test"))
-    print(f"| features | values per image | AUC, {options.folds} folds | test AUC |\n| --- | --- | --- | --- |", flush=True)
+    print(
+        f"| features | values per image | AUC, {options.folds} folds | test AUC |\n| --- | --- | --- | --- |",
+        flush=True,
+    )
     for name, taps in (given or tap_sets(prepared.taps)).items():
         folds = crossvalidate(examples, prepared.positive, settings, options.folds, "probe", taps)
         features = flat_features(examples, taps)
         scores = fit_probe(features, label, learn, watch).logits(features[test])
         reported = float(auroc(scores, label[test], np.ones((1, len(test))))[0])
-        print(f"| `{name}` | {features.shape[1]:,} | {folds['auroc']:.3f} ± {folds['sd']:.3f} | {reported:.3f} |", flush=True)
+        print(
+            f"| `{name}` | {features.shape[1]:,} | {folds['auroc']:.3f} ± {folds['sd']:.3f} | {reported:.3f} |",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

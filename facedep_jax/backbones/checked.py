@@ -37,7 +37,9 @@ class CheckedEngine:
         self._checked = True
         worst = agreement(features, expected)
         tap = min(worst, key=worst.__getitem__)
-        said = f"{self._engine.name} {self._engine.precision} agrees with xla float32 to a cosine of {worst[tap]:.5f} at "
+        said = (
+            f"{self._engine.name} {self._engine.precision} agrees with xla float32 to a cosine of {worst[tap]:.5f} at "
+        )
         said += f"worst ({tap}, first {len(features[tap])} images)"
         if worst[tap] >= TOLERANCE[self._engine.precision]:
             self._report(Note(said))

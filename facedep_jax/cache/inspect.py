@@ -20,16 +20,23 @@ def inspect_cache(folder: str | Path) -> dict[str, Any]:
     cache = open_cache(folder)
     listings = cache.listings
     return {
-        "cache": str(folder), "fingerprint": cache.fingerprint, "untrained": cache.untrained, "spec": cache.spec,
-        "items": len(cache.items), "rows": len(cache.rows), "shards": len(cache.shards),
+        "cache": str(folder),
+        "fingerprint": cache.fingerprint,
+        "untrained": cache.untrained,
+        "spec": cache.spec,
+        "items": len(cache.items),
+        "rows": len(cache.rows),
+        "shards": len(cache.shards),
         "bytes": sum(shard.path.stat().st_size for shard in cache.shards),
         "engines": _engines(cache),
         "kinds": _counts(cache.items.kind.tolist()),
         "face_states": _counts([FACE_STATES[code] for code in cache.rows.face]),
         "listings": len(listings),
         "items_listed_twice": sum(n > 1 for n in Counter(e["item"] for e in listings if e["item"]).values()),
-        "emotions": {split or "no split": _counts([e["emotion"] or "none" for e in listings if e["split"] == split])
-                     for split in sorted({e["split"] for e in listings}, key=lambda s: s or "")},
+        "emotions": {
+            split or "no split": _counts([e["emotion"] or "none" for e in listings if e["split"] == split])
+            for split in sorted({e["split"] for e in listings}, key=lambda s: s or "")
+        },
         "subjects": len({e["subject"] for e in listings if e["subject"]}),
         "failures": cache.failures,
         "taps": {tap: _statistics(cache, tap) for tap in cache.taps},
@@ -50,5 +57,10 @@ def _statistics(cache: Cache, tap: str) -> dict[str, Any]:
     values = cache.features(tap, cache.rows.feature[cache.rows.feature >= 0][index]).astype(np.float32)
     if not values.size:
         return {"shape": list(values.shape[1:]), "mean": None, "sd": None, "max": None, "zeros": None}
-    return {"shape": list(values.shape[1:]), "mean": float(values.mean()), "sd": float(values.std()),
-            "max": float(values.max()), "zeros": float((values == 0).mean())}
+    return {
+        "shape": list(values.shape[1:]),
+        "mean": float(values.mean()),
+        "sd": float(values.std()),
+        "max": float(values.max()),
+        "zeros": float((values == 0).mean()),
+    }

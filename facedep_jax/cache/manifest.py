@@ -25,8 +25,10 @@ def load_manifest(folder: Path, repair: bool = False) -> list[dict[str, Any]]:
     present = sorted(path.name for path in (folder / "shards").glob("*.h5"))
     gone = sorted(set(named) - set(present))
     if gone:
-        raise CacheError(f"{folder}: {len(gone)} of {len(named)} shards named in its manifest are gone, the first is "
-                         f"{gone[0]}; put them back, or delete manifest.jsonl to accept the loss and extract again")
+        raise CacheError(
+            f"{folder}: {len(gone)} of {len(named)} shards named in its manifest are gone, the first is "
+            f"{gone[0]}; put them back, or delete manifest.jsonl to accept the loss and extract again"
+        )
     missing = [name for name in present if name not in named]
     if not bad and not missing:
         return list(named.values())
@@ -46,8 +48,12 @@ def _entry_from_shard(folder: Path, name: str) -> dict[str, Any]:
 
 def manifest_entry(name: str, data: ShardData) -> dict[str, Any]:
     """The line for one shard: its file, its rows, and [id, part, last?, rows] of each item in it."""
-    columns = (np.char.decode(np.asarray(data.items["id"], "S64")), data.items["part"], data.items["last"],
-               data.items["rows"])
+    columns = (
+        np.char.decode(np.asarray(data.items["id"], "S64")),
+        data.items["part"],
+        data.items["last"],
+        data.items["rows"],
+    )
     items = [[str(i), int(p), int(last), int(n)] for i, p, last, n in zip(*columns, strict=True)]
     return {"file": name, "rows": len(data.rows["time"]), "items": items}
 

@@ -55,8 +55,9 @@ class Cache:
         self.path = Path(folder)
         self.spec: dict[str, Any] = read_header(self.path)
         self.fingerprint = fingerprint(self.spec)
-        self.shards: list[Shard] = [open_shard(self.path / "shards" / entry["file"])
-                                    for entry in load_manifest(self.path)]
+        self.shards: list[Shard] = [
+            open_shard(self.path / "shards" / entry["file"]) for entry in load_manifest(self.path)
+        ]
         for shard in self.shards:
             self._check_shard(shard)
         self.items, self.rows = _join(self.shards)
@@ -65,8 +66,9 @@ class Cache:
         if shard.attributes["fingerprint"] != self.fingerprint:
             raise CacheError(f"{self.path}: shard {shard.path.name} belongs to another cache; move it away")
         if set(shard.layout) != set(self.taps):
-            raise DamagedCache(f"{self.path}: shard {shard.path.name} holds {sorted(shard.layout)}, "
-                               f"the spec says {sorted(self.taps)}")
+            raise DamagedCache(
+                f"{self.path}: shard {shard.path.name} holds {sorted(shard.layout)}, the spec says {sorted(self.taps)}"
+            )
         for tap, (_, shape) in shard.layout.items():
             cells, channels = int(tap.rpartition("@")[2]), self.spec["features"]["channels"][tap]
             if shape[1:] != (cells, cells, channels):
@@ -87,8 +89,10 @@ class Cache:
         """The last line for each source and path. Raises DamagedCache naming the lines that are not as written."""
         entries, bad = read_lines(self.path / "listings.jsonl")
         if bad:
-            raise DamagedCache(f"{self.path}/listings.jsonl: line {bad[0].number}: {bad[0].reason} "
-                               f"({len(bad)} bad lines); extract again to restore them")
+            raise DamagedCache(
+                f"{self.path}/listings.jsonl: line {bad[0].number}: {bad[0].reason} "
+                f"({len(bad)} bad lines); extract again to restore them"
+            )
         return list({(e["source"], e["path"]): e for e in entries}.values())
 
     @cached_property
@@ -98,7 +102,7 @@ class Cache:
         entries = read_lines(self.path / "failures.jsonl")[0]
         return [e for e in {e["path"]: e for e in entries}.values() if e["id"] not in complete]
 
-    def features(self, tap: str, index: Int[np.ndarray, "n"] | None = None) -> Float16[np.ndarray, "n s s c"]:
+    def features(self, tap: str, index: Int[np.ndarray, " n"] | None = None) -> Float16[np.ndarray, "n s s c"]:
         """Features of one tap: all of them, or those at `index`, in the order of `index`.
 
         Raises CacheError for a tap that the cache does not hold.
@@ -137,7 +141,7 @@ def _gather(maps: list[np.ndarray], starts: np.ndarray, index: np.ndarray) -> np
         chosen = order[low:high]
         wanted = index[chosen] - start
         if _is_run(chosen) and _is_run(wanted):  # a whole-cache load: one straight copy a shard
-            out[chosen[0]:chosen[-1] + 1] = values[wanted[0]:wanted[-1] + 1]
+            out[chosen[0] : chosen[-1] + 1] = values[wanted[0] : wanted[-1] + 1]
         elif len(wanted):
             out[chosen] = values[wanted]
     return out
@@ -164,9 +168,16 @@ def _join(shards: Sequence[Shard]) -> tuple[Items, Rows]:
     flat = np.asarray([p for parts in chosen for p in parts], np.int64)
     take = _ranges(items["first_row"][flat] + row_starts[owner[flat]], items["rows"][flat])
     final = np.asarray([parts[-1] for parts in chosen], np.int64)
-    table = Items(id=np.char.decode(items["id"][final]), kind=np.char.decode(items["kind"][final]),
-                  width=items["width"][final], height=items["height"][final], duration=items["duration"][final],
-                  phash=items["phash"][final], rows=counts, first_row=np.cumsum(counts) - counts)
+    table = Items(
+        id=np.char.decode(items["id"][final]),
+        kind=np.char.decode(items["kind"][final]),
+        width=items["width"][final],
+        height=items["height"][final],
+        duration=items["duration"][final],
+        phash=items["phash"][final],
+        rows=counts,
+        first_row=np.cumsum(counts) - counts,
+    )
     joined = {k: rows[k][take] for k in ("time", "face", "box", "score", "feature")}
     return table, Rows(item=np.repeat(np.arange(len(counts)), counts), **joined)
 
@@ -190,5 +201,7 @@ def _ranges(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
 def _empty_tables() -> tuple[Items, Rows]:
     none = np.zeros(0, np.int64)
     text = np.zeros(0, "U64")
-    return (Items(text, text, none, none, np.zeros(0), none, none, none),
-            Rows(none, np.zeros(0), none, np.zeros((0, 4), np.float32), np.zeros(0, np.float32), none))
+    return (
+        Items(text, text, none, none, np.zeros(0), none, none, none),
+        Rows(none, np.zeros(0), none, np.zeros((0, 4), np.float32), np.zeros(0, np.float32), none),
+    )

@@ -13,8 +13,18 @@ import numpy as np
 from facedep_jax.errors import DamagedCache
 from facedep_jax.files import fsync_directory, writing
 
-ITEM_COLUMNS = {"id": "S64", "kind": "S5", "part": "<u4", "last": "u1", "width": "<u4", "height": "<u4",
-                "duration": "<f8", "first_row": "<u4", "rows": "<u4", "phash": "<u8"}
+ITEM_COLUMNS = {
+    "id": "S64",
+    "kind": "S5",
+    "part": "<u4",
+    "last": "u1",
+    "width": "<u4",
+    "height": "<u4",
+    "duration": "<f8",
+    "first_row": "<u4",
+    "rows": "<u4",
+    "phash": "<u8",
+}
 ROW_COLUMNS = {"item": "<u4", "time": "<f8", "face": "u1", "box": "<f4", "score": "<f4", "feature": "<i8"}
 ATTRIBUTES = ("format", "fingerprint", "engine", "engine_version", "device")
 TEMPORARY = ".tmp"
@@ -101,8 +111,11 @@ def open_shard(path: Path) -> Shard:
             datasets = _walk(file, path)
             items = _table(datasets, "items", ITEM_COLUMNS, path)
             rows = _table(datasets, "rows", ROW_COLUMNS, path)
-            layout = {name.removeprefix("features/").replace("/", ":"): (d.id.get_offset() or 0, d.shape)
-                      for name, d in datasets.items() if name.startswith("features/")}
+            layout = {
+                name.removeprefix("features/").replace("/", ":"): (d.id.get_offset() or 0, d.shape)
+                for name, d in datasets.items()
+                if name.startswith("features/")
+            }
     except FileNotFoundError as error:
         raise DamagedCache(f"shard {path.name} is missing") from error
     except (OSError, RuntimeError, KeyError, ValueError) as error:
@@ -140,8 +153,11 @@ def _walk(group: h5py.Group, path: Path, prefix: str = "", depth: int = 0) -> di
 
 def _check_storage(dataset: h5py.Dataset, where: str, path: Path) -> None:
     creation = dataset.id.get_create_plist()
-    plain = creation.get_layout() == h5py.h5d.CONTIGUOUS and not creation.get_external_count() \
+    plain = (
+        creation.get_layout() == h5py.h5d.CONTIGUOUS
+        and not creation.get_external_count()
         and not creation.get_nfilters()
+    )
     if not plain:
         raise DamagedCache(f"shard {path.name}: /{where} is not stored contiguously inside the file")
     group, _, column = where.partition("/")

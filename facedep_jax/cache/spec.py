@@ -40,8 +40,9 @@ def read_header(folder: Path) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError) as error:
         raise CacheError(f"{file} is damaged ({error}); restore it from a copy, the shards are untouched") from error
     if version != FORMAT_VERSION:
-        raise CacheError(f"{folder} has format version {version}, this program reads {FORMAT_VERSION}; "
-                         "update facedep-jax")
+        raise CacheError(
+            f"{folder} has format version {version}, this program reads {FORMAT_VERSION}; update facedep-jax"
+        )
     if stated != fingerprint(spec):
         raise CacheError(f"{file} is damaged: its spec does not have the fingerprint it states")
     return spec
@@ -51,5 +52,7 @@ def require_equal(folder: Path, held: dict[str, Any], wanted: dict[str, Any]) ->
     """Raise SpecMismatch naming the fields in which a cache differs from what is wanted."""
     differing = differences(held, wanted)
     if differing:
-        raise SpecMismatch(f"{folder} was extracted with other settings (held → asked for): "
-                           f"{'; '.join(differing)}. Choose another --out, or the cache's own settings")
+        raise SpecMismatch(
+            f"{folder} was extracted with other settings (held → asked for): "
+            f"{'; '.join(differing)}. Choose another --out, or the cache's own settings"
+        )

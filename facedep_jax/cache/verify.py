@@ -44,8 +44,14 @@ def verify_cache(folder: str | Path, report: Report = silent) -> dict[str, Any]:
     report(Progress("verify", len(paths), len(paths), "shards", len(problems)))
     problems += _check_manifest(folder, {path.name for path in paths})
     problems += _check_listings(folder, parts)
-    return {"cache": str(folder), "shards": len(paths), "items": sum(_complete(p) for p in parts.values()), "rows": rows,
-            "ok": not problems, "problems": [problem._asdict() for problem in problems]}
+    return {
+        "cache": str(folder),
+        "shards": len(paths),
+        "items": sum(_complete(p) for p in parts.values()),
+        "rows": rows,
+        "ok": not problems,
+        "problems": [problem._asdict() for problem in problems],
+    }
 
 
 def _check_ledger(path: Path) -> list[Problem]:
@@ -67,12 +73,15 @@ def _check_shard(path: Path, spec: dict[str, Any]) -> tuple[Shard | None, list[P
         problems.append(Problem(path.name, "foreign", "its fingerprint is another cache's"))
     if set(shard.layout) != set(spec["features"]["taps"]):
         problems.append(Problem(path.name, "taps", f"holds {sorted(shard.layout)}"))
-    return shard, problems + [Problem(path.name, "values", f"{tap} holds values that are not finite")
-                              for tap in shard.layout if not _finite(shard.features(tap))]
+    return shard, problems + [
+        Problem(path.name, "values", f"{tap} holds values that are not finite")
+        for tap in shard.layout
+        if not _finite(shard.features(tap))
+    ]
 
 
 def _finite(values: np.ndarray) -> bool:
-    return all(np.isfinite(values[i:i + ROWS_AT_ONCE]).all() for i in range(0, len(values), ROWS_AT_ONCE))
+    return all(np.isfinite(values[i : i + ROWS_AT_ONCE]).all() for i in range(0, len(values), ROWS_AT_ONCE))
 
 
 def _collect_parts(shard: Shard, parts: dict[str, dict[int, bool]]) -> None:
@@ -89,8 +98,11 @@ def _complete(parts: dict[int, bool]) -> bool:
 def _check_manifest(folder: Path, present: set[str]) -> list[Problem]:
     named = {entry["file"] for entry in read_lines(folder / "manifest.jsonl")[0]}
     gone = [Problem(name, "missing", "named in the manifest, not there") for name in sorted(named - present)]
-    extra = [Problem(name, "unlisted", "there, not named in the manifest; the next extraction lists it")
-             for name in sorted(present - named) if name.endswith(".h5")]
+    extra = [
+        Problem(name, "unlisted", "there, not named in the manifest; the next extraction lists it")
+        for name in sorted(present - named)
+        if name.endswith(".h5")
+    ]
     return gone + extra
 
 

@@ -80,16 +80,19 @@ class CacheWriter:
         if self.folder.exists() and not self.folder.is_dir():
             raise OutputError(f"{self.folder} is a file; a cache is a directory, choose another --out")
         if self.folder.is_dir() and not (self.folder / "cache.json").exists() and self._foreign():
-            raise OutputError(f"{self.folder} holds something else ({', '.join(self._foreign()[:3])}) and no cache; "
-                              "choose another --out")
+            raise OutputError(
+                f"{self.folder} holds something else ({', '.join(self._foreign()[:3])}) and no cache; "
+                "choose another --out"
+            )
         if (self.folder / "cache.json").exists():
             require_equal(self.folder, read_header(self.folder), self.spec)
         with writing(self.folder):
             self.shards.mkdir(parents=True, exist_ok=True)
 
     def _foreign(self) -> list[str]:
-        return sorted(name for name in os.listdir(self.folder) if name not in ("lock", "shards")
-                      and not name.endswith(TEMPORARY))
+        return sorted(
+            name for name in os.listdir(self.folder) if name not in ("lock", "shards") and not name.endswith(TEMPORARY)
+        )
 
     def _take_lock(self):
         with writing(self.folder):
@@ -100,8 +103,9 @@ class CacheWriter:
             stream.seek(0)
             holder = stream.read().strip() or "another process"
             stream.close()
-            raise CacheLocked(f"{self.folder} is being written by {holder}; wait for it or choose another --out"
-                              ) from error
+            raise CacheLocked(
+                f"{self.folder} is being written by {holder}; wait for it or choose another --out"
+            ) from error
         stream.truncate(0)
         stream.write(f"process {os.getpid()}\n")
         stream.flush()
@@ -135,8 +139,14 @@ class CacheWriter:
         columns = {"id": item, "kind": kind, "width": 0, "height": 0, "duration": 0.0, "phash": 0}
         self._pending.append(_OpenItem(columns, part))
 
-    def add_row(self, time_s: float, face: int, box: tuple[float, float, float, float], score: float,
-                features: dict[str, np.ndarray] | None) -> None:
+    def add_row(
+        self,
+        time_s: float,
+        face: int,
+        box: tuple[float, float, float, float],
+        score: float,
+        features: dict[str, np.ndarray] | None,
+    ) -> None:
         """Add a row to the item begun last; `features` maps each tap to (S, S, C), None where there is no face."""
         self._first_buffered = self._first_buffered or time.monotonic()
         index = -1
@@ -170,7 +180,7 @@ class CacheWriter:
         dropped = self._pending.pop()
         kept = sum(row["feature"] >= 0 for row in dropped.rows)
         for values in self._features.values():
-            del values[len(values) - kept:]
+            del values[len(values) - kept :]
         self._buffered_features -= kept
         self._buffered_rows -= len(dropped.rows)
 
@@ -187,8 +197,11 @@ class CacheWriter:
         self._unwritten[entry["source"], entry["path"]] = entry
 
     def _write_listings(self) -> None:
-        ready = {key: entry for key, entry in self._unwritten.items()
-                 if not entry["item"] or entry["item"] in self.complete or entry["item"] in self.failed}
+        ready = {
+            key: entry
+            for key, entry in self._unwritten.items()
+            if not entry["item"] or entry["item"] in self.complete or entry["item"] in self.failed
+        }
         changed = {key: entry for key, entry in ready.items() if self._listings.get(key) != entry}
         if changed:
             with writing(self.folder):
@@ -212,9 +225,17 @@ class CacheWriter:
 
     def _commit(self, ready: list[_OpenItem]) -> None:
         data = self._shard_data(ready)
-        name = write_shard(self.shards, data, {
-            "format": FORMAT_VERSION, "fingerprint": fingerprint(self.spec), "engine": self.engine.name,
-            "engine_version": self.engine.version, "device": self.engine.device})
+        name = write_shard(
+            self.shards,
+            data,
+            {
+                "format": FORMAT_VERSION,
+                "fingerprint": fingerprint(self.spec),
+                "engine": self.engine.name,
+                "engine_version": self.engine.version,
+                "device": self.engine.device,
+            },
+        )
         with writing(self.folder):
             append_lines(self.folder / "manifest.jsonl", [manifest_entry(name, data)])
         self.rows_committed += len(data.rows["time"])
@@ -223,19 +244,29 @@ class CacheWriter:
 
     def _shard_data(self, ready: list[_OpenItem]) -> ShardData:
         counts = [len(item.rows) for item in ready]
-        items = {name: [item.columns[name] for item in ready]
-                 for name in ("id", "kind", "width", "height", "duration", "phash")}
-        items |= {"part": [i.part for i in ready], "last": [i.last for i in ready], "rows": counts,
-                  "first_row": np.concatenate([[0], np.cumsum(counts)[:-1]])}
+        items = {
+            name: [item.columns[name] for item in ready]
+            for name in ("id", "kind", "width", "height", "duration", "phash")
+        }
+        items |= {
+            "part": [i.part for i in ready],
+            "last": [i.last for i in ready],
+            "rows": counts,
+            "first_row": np.concatenate([[0], np.cumsum(counts)[:-1]]),
+        }
         rows = [row for item in ready for row in item.rows]
         table = {name: [row[name] for row in rows] for name in ("time", "face", "score", "feature")}
-        table |= {"item": np.repeat(np.arange(len(ready)), counts),
-                  "box": np.asarray([row["box"] for row in rows], np.float32).reshape(-1, 4)}
+        table |= {
+            "item": np.repeat(np.arange(len(ready)), counts),
+            "box": np.asarray([row["box"] for row in rows], np.float32).reshape(-1, 4),
+        }
         taps = self.spec["features"]["taps"]
-        features = {tap: np.stack(self._features[tap]) if self._features.get(tap) else _empty(self.spec, tap)
-                    for tap in taps}
-        return ShardData({k: np.asarray(v) for k, v in items.items()},
-                         {k: np.asarray(v) for k, v in table.items()}, features)
+        features = {
+            tap: np.stack(self._features[tap]) if self._features.get(tap) else _empty(self.spec, tap) for tap in taps
+        }
+        return ShardData(
+            {k: np.asarray(v) for k, v in items.items()}, {k: np.asarray(v) for k, v in table.items()}, features
+        )
 
     def _forget(self, committed: list[_OpenItem]) -> None:
         for item in committed:

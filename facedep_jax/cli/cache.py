@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from facedep_jax.cli.frame import Outcome, command, show_number
+from facedep_jax.cli.frame import PLAIN_TABLE, Outcome, command, show_number, show_warning
 from facedep_jax.events import Report
 
 CACHE = click.argument("cache", type=click.Path(path_type=Path))
@@ -52,8 +52,10 @@ def diff(report: Report, cache: Path, other: Path) -> Outcome:
 def show_verification(console: Any, summary: dict[str, Any]) -> None:
     """One line, and one for each problem."""
     verdict = "ok" if summary["ok"] else f"{len(summary['problems'])} problems"
-    console.print(f"{summary['cache']}: {summary['shards']} shards, {summary['items']} items, "
-                  f"{summary['rows']} rows: {verdict}", markup=False)
+    console.print(
+        f"{summary['cache']}: {summary['shards']} shards, {summary['items']} items, {summary['rows']} rows: {verdict}",
+        markup=False,
+    )
     for problem in summary["problems"]:
         console.print(f"  {problem['file']}: {problem['kind']}: {problem['detail']}", markup=False, soft_wrap=True)
 
@@ -64,36 +66,40 @@ def show_inspection(console: Any, summary: dict[str, Any]) -> None:
     from rich.table import Table
 
     features, inputs = summary["spec"]["features"], summary["spec"]["input"]
-    facts = Table(title=f"cache {summary['cache']}", title_justify="left", show_header=False)
+    facts = Table(title=f"cache {summary['cache']}", **PLAIN_TABLE, show_header=False)
     weights = [f"{name}: {w['family']} {w['sha256'][:12]}" for name, w in features["weights"].items()]
     faces = [f"{kind}s: " + ", ".join(f"{k} {str(v)[:12]}" for k, v in how.items()) for kind, how in inputs.items()]
     for label, value in (
-            ("fingerprint", summary["fingerprint"][:16]), ("items", f"{summary['items']} {_joined(summary['kinds'])}"),
-            ("rows", f"{summary['rows']} {_joined(summary['face_states'])}"),
-            ("size", f"{summary['bytes'] / 1e6:.1f} MB in {summary['shards']} shards"),
-            ("listings", f"{summary['listings']}, {summary['items_listed_twice']} items listed more than once"),
-            ("subjects", summary["subjects"]), ("failures", len(summary["failures"])),
-            ("weights", "\n".join(weights)), ("input size", _joined(features["size"])),
-            ("colour", f"{features['color']}, {features['precision']}"), ("input", "\n".join(faces)),
-            ("engine", "\n".join(f"{name} ({n} shards)" for name, n in summary["engines"].items()))):
+        ("fingerprint", summary["fingerprint"][:16]),
+        ("items", f"{summary['items']} {_joined(summary['kinds'])}"),
+        ("rows", f"{summary['rows']} {_joined(summary['face_states'])}"),
+        ("size", f"{summary['bytes'] / 1e6:.1f} MB in {summary['shards']} shards"),
+        ("listings", f"{summary['listings']}, {summary['items_listed_twice']} items listed more than once"),
+        ("subjects", summary["subjects"]),
+        ("failures", len(summary["failures"])),
+        ("weights", "\n".join(weights)),
+        ("input size", _joined(features["size"])),
+        ("colour", f"{features['color']}, {features['precision']}"),
+        ("input", "\n".join(faces)),
+        ("engine", "\n".join(f"{name} ({n} shards)" for name, n in summary["engines"].items())),
+    ):
         facts.add_row(label, escape(str(value)))
     console.print(facts)
     _show_emotions(console, summary["emotions"])
-    taps = Table("tap", "shape", "mean", "sd", "max", "zeros", title="features", title_justify="left")
+    taps = Table("tap", "shape", "mean", "sd", "max", "zeros", title="features", **PLAIN_TABLE)
     for tap, s in summary["taps"].items():
         taps.add_row(tap, "×".join(map(str, s["shape"])), *(show_number(s[k]) for k in ("mean", "sd", "max", "zeros")))
     console.print(taps)
     for failure in summary["failures"][:20]:
         console.print(f"[red]failed[/] {escape(failure['path'])}: {escape(failure['reason'])}", soft_wrap=True)
-    if summary["untrained"]:
-        console.print("[bold yellow]UNTRAINED WEIGHTS: every feature and score made with them means nothing[/]")
+    show_warning(console, summary)
 
 
 def _show_emotions(console: Any, emotions: dict[str, dict[str, int]]) -> None:
     from rich.table import Table
 
     names = sorted({name for counts in emotions.values() for name in counts})
-    table = Table("emotion", *emotions, title="listings", title_justify="left")
+    table = Table("emotion", *emotions, title="listings", **PLAIN_TABLE)
     for name in names:
         table.add_row(name, *(str(counts.get(name, 0)) for counts in emotions.values()))
     console.print(table)

@@ -8,8 +8,10 @@ import click
 from facedep_jax.cli.frame import Outcome, command
 from facedep_jax.events import Note, Report
 
-MEANING = ("Untrained weights and drawn faces prove the machinery, not the science: "
-           "none of these figures says anything about a person.")
+MEANING = (
+    "Untrained weights and drawn faces prove the machinery, not the science: "
+    "none of these figures says anything about a person."
+)
 
 
 def add_to(group: click.Group) -> None:
@@ -34,18 +36,47 @@ def demo(report: Report, out: Path, seed: int) -> Outcome:
         report(Note(f"$ cli {line}"))
         steps[line] = outcome_of(report, **options)
 
-    step(f"extract-features {faces} --weights random:{seed} --size 96 --subject-regex '(p[0-9]+)_' --out {store}",
-         stage_one.extract_features, sources=(str(faces),), out=store, config=None, subjects=None,
-         subject_regex="(p[0-9]+)_", weights=f"random:{seed}", size="96")
-    step(f"train-head {store} --preset tiny --out {run}", stage_two.train_head, caches=(store,), out=run, config=None,
-         positive=None, preset="tiny")
+    step(
+        f"extract-features {faces} --weights random:{seed} --size 96 --subject-regex '(p[0-9]+)_' --out {store}",
+        stage_one.extract_features,
+        sources=(str(faces),),
+        out=store,
+        config=None,
+        subjects=None,
+        subject_regex="(p[0-9]+)_",
+        weights=f"random:{seed}",
+        size="96",
+    )
+    step(
+        f"train-head {store} --preset tiny --out {run}",
+        stage_two.train_head,
+        caches=(store,),
+        out=run,
+        config=None,
+        positive=None,
+        preset="tiny",
+    )
     step(f"evaluate {run} {store}", stage_two.evaluate, run=run, cache=store, split="test", positive=None)
-    step(f"score-videos {clips} --head {run} --faces none --out {scores}", scoring.score_videos, folder=str(clips),
-         run=run, out=scores, cache=None, window=None, min_coverage=None, recursive=True, faces="none")
+    step(
+        f"score-videos {clips} --head {run} --faces none --out {scores}",
+        scoring.score_videos,
+        folder=str(clips),
+        run=run,
+        out=scores,
+        cache=None,
+        window=None,
+        min_coverage=None,
+        recursive=True,
+        faces="none",
+    )
     step(f"cache inspect {store}", cache.inspect, cache=store)
     pictures = sorted(str(path) for folder in (run, scores) for path in (folder / "plots").glob("*.png"))
-    summary = {"out": str(out), "steps": {line: outcome.summary for line, outcome in steps.items()},
-               "pictures": pictures, "warning": MEANING}
+    summary = {
+        "out": str(out),
+        "steps": {line: outcome.summary for line, outcome in steps.items()},
+        "pictures": pictures,
+        "warning": MEANING,
+    }
     return Outcome(summary, lambda console: _show(console, steps, pictures))
 
 

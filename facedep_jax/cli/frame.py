@@ -13,8 +13,17 @@ import click
 
 from facedep_jax.errors import FacedepError
 from facedep_jax.events import Event, Progress, Report
+from facedep_jax.meaning import UNTRAINED
 
 INTERRUPTED = 130
+PLAIN_TABLE: dict[str, Any] = {
+    "box": None,
+    "pad_edge": False,
+    "padding": (0, 2),
+    "header_style": "bold",
+    "title_justify": "left",
+    "title_style": "bold",
+}
 
 
 @dataclass(frozen=True)
@@ -54,8 +63,13 @@ def command(group: click.Group, name: str, **attributes: Any) -> Callable[[Calla
 def _common_options() -> list[Callable]:
     return [
         click.option("--shared", is_flag=True, help="Let the umask decide who may read the output, not only you."),
-        click.option("--progress", type=click.Choice(["auto", "plain", "json"]), default="auto", show_default=True,
-                     help="How progress is shown on standard error."),
+        click.option(
+            "--progress",
+            type=click.Choice(["auto", "plain", "json"]),
+            default="auto",
+            show_default=True,
+            help="How progress is shown on standard error.",
+        ),
         click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object."),
     ]
 
@@ -99,8 +113,11 @@ def _run(function: Callable[..., Outcome], as_json: bool, progress: str, options
         display.console.print(f"error: {error}", style="bold red", markup=False, soft_wrap=True)
         return error.exit_code
     except KeyboardInterrupt:
-        display.console.print(f"interrupted{report.state()}; what was committed is safe, the same command continues",
-                              markup=False, soft_wrap=True)
+        display.console.print(
+            f"interrupted{report.state()}; what was committed is safe, the same command continues",
+            markup=False,
+            soft_wrap=True,
+        )
         return INTERRUPTED
     finally:
         signal.signal(signal.SIGINT, before)
@@ -118,3 +135,9 @@ def show_number(value: Any) -> str:
     if value is None:
         return "–"
     return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def show_warning(console: Any, summary: dict[str, Any]) -> None:
+    """Say loudly if weights were untrained."""
+    if summary["untrained"]:
+        console.print(UNTRAINED, style="bold yellow")

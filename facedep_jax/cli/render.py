@@ -37,9 +37,17 @@ class TerminalDisplay:
 
     def __init__(self, console: Console):
         self.console = console
-        self.bars = Bars(TextColumn("{task.description}"), BarColumn(bar_width=None), MofNCompleteColumn(),
-                         TextColumn("{task.fields[unit]}"), RateColumn(), TimeRemainingColumn(compact=True),
-                         FailedColumn(), console=console, expand=True)
+        self.bars = Bars(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[unit]}"),
+            RateColumn(),
+            TimeRemainingColumn(compact=True),
+            FailedColumn(),
+            console=console,
+            expand=True,
+        )
         self._tasks: dict[str, Any] = {}
 
     def __enter__(self) -> "TerminalDisplay":

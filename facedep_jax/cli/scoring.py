@@ -5,10 +5,11 @@ from typing import Any
 
 import click
 
-from facedep_jax.cli.frame import Outcome, command, show_number
+from facedep_jax.cli.frame import PLAIN_TABLE, Outcome, command, show_number, show_warning
 from facedep_jax.cli.stage_one import INPUT_OPTIONS
 from facedep_jax.errors import RunError
 from facedep_jax.events import Note, Report
+from facedep_jax.meaning import MEANING
 
 PATH = click.Path(path_type=Path)
 OPTIONS = [
@@ -17,8 +18,11 @@ OPTIONS = [
     click.option("--out", type=PATH, metavar="SCORES", help="[default: scores/<name of the folder>]"),
     click.option("--cache", type=PATH, help="Keep features here.  [default: SCORES/cache]"),
     *INPUT_OPTIONS,
-    click.option("--margin", type=float, help="Room around a found face, as a part of its "
-                 "size.  [default: 0 for YuNet, 0.05 for Haar]"),
+    click.option(
+        "--margin",
+        type=float,
+        help="Room around a found face, as a part of its size.  [default: 0 for YuNet, 0.05 for Haar]",
+    ),
     click.option("--fps", type=float, help="Frames sampled a second.  [default: 4]"),
     click.option("--window", type=float, help="Seconds a window, for the interval within a clip.  [default: 2]"),
     click.option("--min-coverage", type=float, help="Abstain if fewer frames have a face.  [default: 0.5]"),
@@ -34,8 +38,17 @@ def add_to(group: click.Group) -> None:
     command(group, "score-videos", short_help="Score a folder of clips.")(wrapped)
 
 
-def score_videos(report: Report, folder: str, run: Path | None, out: Path | None, cache: Path | None,
-                 window: float | None, min_coverage: float | None, recursive: bool, **given: Any) -> Outcome:
+def score_videos(
+    report: Report,
+    folder: str,
+    run: Path | None,
+    out: Path | None,
+    cache: Path | None,
+    window: float | None,
+    min_coverage: float | None,
+    recursive: bool,
+    **given: Any,
+) -> Outcome:
     """Score every clip of a folder: one row a clip, one row a frame, and a timeline for each.
 
     A clip that cannot be read is listed with its reason, and the others are scored.
@@ -48,8 +61,15 @@ def score_videos(report: Report, folder: str, run: Path | None, out: Path | None
     source = read_source(folder, recursive=recursive)
     chosen = run or newest_run(Path("runs"), report)
     settings = resolve(ScoreSettings, "score", None, {"window": window, "min_coverage": min_coverage})
-    summary = score(source, load_head(chosen), out or Path("scores") / source.name,
-                    resolve(ExtractSettings, "extract", None, given), settings, cache, report)
+    summary = score(
+        source,
+        load_head(chosen),
+        out or Path("scores") / source.name,
+        resolve(ExtractSettings, "extract", None, given),
+        settings,
+        cache,
+        report,
+    )
     failed = summary["clips_failed"]
     return Outcome(summary, lambda console: show_scores(console, summary), failed > 0, failed == summary["clips_total"])
 
@@ -68,8 +88,9 @@ def show_scores(console: Any, summary: dict[str, Any]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table("clip", "score", "within clip", "decision", "face", title=f"scores by {summary['run']}",
-                  title_justify="left")
+    table = Table(
+        "clip", "score", "within clip", "decision", "face", title=f"scores by {summary['run']}", **PLAIN_TABLE
+    )
     for clip in summary["clips"]:
         interval = "" if clip["low"] is None else f"{clip['low']:.2f}–{clip['high']:.2f}"
         coverage = "" if clip["coverage"] is None else f"{clip['coverage']:.0%}"
@@ -77,9 +98,10 @@ def show_scores(console: Any, summary: dict[str, Any]) -> None:
         score = "" if clip["score"] is None else show_number(round(clip["score"], 3))
         table.add_row(escape(clip["clip"]), score, interval, escape(decision), coverage)
     console.print(table)
-    console.print(f"{summary['clips_scored']} scored, {summary['clips_abstained']} abstained, "
-                  f"{summary['clips_failed']} failed; {summary['frames']} frames in {summary['seconds']:.1f} s")
+    console.print(
+        f"{summary['clips_scored']} scored, {summary['clips_abstained']} abstained, "
+        f"{summary['clips_failed']} failed; {summary['frames']} frames in {summary['seconds']:.1f} s"
+    )
     console.print(f"tables and timelines: {Path(summary['scores']).parent}", markup=False, soft_wrap=True)
-    console.print("A score is that of a sad-or-neutral-expression proxy, not a diagnosis.")
-    if summary["untrained"]:
-        console.print("[bold yellow]UNTRAINED WEIGHTS: every feature and score made with them means nothing[/]")
+    console.print(MEANING)
+    show_warning(console, summary)

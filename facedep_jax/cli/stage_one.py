@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from facedep_jax.cli.frame import Outcome, command
+from facedep_jax.cli.frame import PLAIN_TABLE, Outcome, command, show_warning
 from facedep_jax.events import Report
 
 
@@ -18,20 +18,34 @@ def add_to(group: click.Group) -> None:
 
 
 INPUT_OPTIONS = [
-    click.option("--weights", metavar="DIR|random:SEED", help="Folder with one weights file per backbone, found by "
-                 "content. Without it the official Keras files are downloaded once. random:SEED tries the machinery."),
+    click.option(
+        "--weights",
+        metavar="DIR|random:SEED",
+        help="Folder with one weights file per backbone, found by "
+        "content. Without it the official Keras files are downloaded once. random:SEED tries the machinery.",
+    ),
     click.option("--engine", metavar="NAME", help="auto or xla.  [default: auto]"),
-    click.option("--faces", type=click.Choice(["none", "auto", "yunet", "haar"]),
-                 help="Find and crop faces first.  [default: none for images, auto for clips]"),
+    click.option(
+        "--faces",
+        type=click.Choice(["none", "auto", "yunet", "haar"]),
+        help="Find and crop faces first.  [default: none for images, auto for clips]",
+    ),
     click.option("--detector-model", type=click.Path(dir_okay=False), help="YuNet's ONNX file."),
 ]
 SOURCE_OPTIONS = [
     click.argument("sources", nargs=-1, required=True, metavar="SOURCE..."),
-    click.option("--out", type=click.Path(path_type=Path), metavar="CACHE",
-                 help="Where the cache goes.  [default: cache/<name of the source>]"),
+    click.option(
+        "--out",
+        type=click.Path(path_type=Path),
+        metavar="CACHE",
+        help="Where the cache goes.  [default: cache/<name of the source>]",
+    ),
     click.option("--config", type=click.Path(path_type=Path, dir_okay=False), help="TOML with a table [extract]."),
-    click.option("--subjects", type=click.Path(path_type=Path, dir_okay=False),
-                 help="CSV with columns path (relative to the source) and subject."),
+    click.option(
+        "--subjects",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="CSV with columns path (relative to the source) and subject.",
+    ),
     click.option("--subject-regex", metavar="RE", help="The first group found in a path is its subject."),
 ]
 EXTRACT_OPTIONS = [
@@ -40,8 +54,11 @@ EXTRACT_OPTIONS = [
     click.option("--size", help="Input size, 224 or mobilenet_v2=224,resnet50=96; multiples of 32."),
     click.option("--precision", type=click.Choice(["float32", "bfloat16"])),
     click.option("--color", type=click.Choice(["rgb", "grey"])),
-    click.option("--margin", type=float, help="Room around a found face, as a part of its "
-                 "size.  [default: 0 for YuNet, 0.05 for Haar]"),
+    click.option(
+        "--margin",
+        type=float,
+        help="Room around a found face, as a part of its size.  [default: 0 for YuNet, 0.05 for Haar]",
+    ),
     click.option("--fps", type=float, help="Frames sampled a second of a clip.  [default: 4]"),
     click.option("--shard-rows", type=int, help="Rows after which a shard is closed.  [default: 2048]"),
     click.option("--batch-size", type=int, help="Images a batch.  [default: 32]"),
@@ -50,8 +67,15 @@ EXTRACT_OPTIONS = [
 ]
 
 
-def extract_features(report: Report, sources: tuple[str, ...], out: Path | None, config: Path | None,
-                     subjects: Path | None, subject_regex: str | None, **given: Any) -> Outcome:
+def extract_features(
+    report: Report,
+    sources: tuple[str, ...],
+    out: Path | None,
+    config: Path | None,
+    subjects: Path | None,
+    subject_regex: str | None,
+    **given: Any,
+) -> Outcome:
     """Run frozen MobileNetV2 and ResNet50 once over every image and sampled frame; keep the features in a cache.
 
     SOURCE is a folder (split/emotion/file, emotion/file or plain files), a glob, or a CSV or JSONL manifest with a
@@ -76,11 +100,19 @@ def show_extraction(console: Any, summary: dict[str, Any]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title=f"cache {summary['cache']}", title_justify="left", show_header=False)
-    for label, key in (("items", "items_total"), ("new", "items_new"), ("reused", "items_reused"),
-                       ("failed", "items_failed"), ("files ignored", "items_ignored"), ("rows written", "rows"),
-                       ("images/s", "images_per_second"), ("seconds", "seconds"), ("engine", "engine"),
-                       ("precision", "precision")):
+    table = Table(title=f"cache {summary['cache']}", **PLAIN_TABLE, show_header=False)
+    for label, key in (
+        ("items", "items_total"),
+        ("new", "items_new"),
+        ("reused", "items_reused"),
+        ("failed", "items_failed"),
+        ("files ignored", "items_ignored"),
+        ("rows written", "rows"),
+        ("images/s", "images_per_second"),
+        ("seconds", "seconds"),
+        ("engine", "engine"),
+        ("precision", "precision"),
+    ):
         table.add_row(label, str(summary[key]))
     for tap, shape in summary["features"].items():
         table.add_row(tap, "×".join(map(str, shape)))
@@ -89,5 +121,4 @@ def show_extraction(console: Any, summary: dict[str, Any]) -> None:
         console.print(f"[red]failed[/] {escape(failure['path'])}: {escape(failure['reason'])}", soft_wrap=True)
     if len(summary["failures"]) > 20:
         console.print(f"… and {len(summary['failures']) - 20} more, all in {summary['cache']}/failures.jsonl")
-    if summary["untrained"]:
-        console.print("[bold yellow]UNTRAINED WEIGHTS: every feature and score made with them means nothing[/]")
+    show_warning(console, summary)

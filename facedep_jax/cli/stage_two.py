@@ -5,9 +5,10 @@ from typing import Any
 
 import click
 
-from facedep_jax.cli.frame import Outcome, command, show_number
+from facedep_jax.cli.frame import PLAIN_TABLE, Outcome, command, show_number, show_warning
 from facedep_jax.cli.stage_one import INPUT_OPTIONS
 from facedep_jax.events import Report
+from facedep_jax.meaning import MEANING
 
 PATH = click.Path(path_type=Path)
 TRAIN_OPTIONS = [
@@ -15,19 +16,41 @@ TRAIN_OPTIONS = [
     click.option("--out", type=PATH, metavar="RUN", help="Where the run goes.  [default: runs/<name of the cache>]"),
     click.option("--config", type=PATH, help="TOML with a table [train]; RUN/config.toml repeats a run."),
     click.option("--positive", metavar="A,B", help="Emotions that count as positive.  [default: sad,sadness,neutral]"),
-    click.option("--labels", type=click.Path(dir_okay=False), help="CSV with columns path and emotion, subject or split."),
+    click.option(
+        "--labels", type=click.Path(dir_okay=False), help="CSV with columns path and emotion, subject or split."
+    ),
     click.option("--taps", help="Train on these taps of the cache only."),
     click.option("--preset", type=click.Choice(["tiny", "base", "large"]), help="Size of the head."),
     click.option("--seeds", type=int, metavar="N", help="Train N heads; the run's head is their mean logit."),
     click.option("--seed", type=int, help="The first seed.  [default: 0]"),
-    click.option("--folds", type=int, metavar="K", help="Also cross-validate over K folds of subjects in train and val."),
-    click.option("--epochs", type=int), click.option("--patience", type=int), click.option("--batch-size", type=int),
-    click.option("--learning-rate", type=float), click.option("--weight-decay", type=float),
+    click.option(
+        "--folds", type=int, metavar="K", help="Also cross-validate over K folds of subjects in train and val."
+    ),
+    click.option("--epochs", type=int),
+    click.option("--patience", type=int),
+    click.option("--batch-size", type=int),
+    click.option("--learning-rate", type=float),
+    click.option("--weight-decay", type=float),
     click.option("--dropout", type=float),
-    click.option("--allow-duplicates", is_flag=True, default=None, help="Equal items in two splits do not stop training."),
+    click.option(
+        "--allow-duplicates", is_flag=True, default=None, help="Equal items in two splits do not stop training."
+    ),
 ]
-METRICS = ("auroc", "auprc", "accuracy", "balanced_accuracy", "f1", "precision", "recall", "specificity", "mcc",
-           "brier", "ece", "auroc_sad_vs_rest", "auroc_sad_vs_neutral")
+METRICS = (
+    "auroc",
+    "auprc",
+    "accuracy",
+    "balanced_accuracy",
+    "f1",
+    "precision",
+    "recall",
+    "specificity",
+    "mcc",
+    "brier",
+    "ece",
+    "auroc_sad_vs_rest",
+    "auroc_sad_vs_neutral",
+)
 
 
 def add_to(group: click.Group) -> None:
@@ -36,13 +59,14 @@ def add_to(group: click.Group) -> None:
     split = click.option("--split", default="test", show_default=True, help="train, val, test or all.")
     positive = click.option("--positive", metavar="A,B", help="Other positive emotions than the run's.")
     command(group, "train-head", short_help="Train the attention head on cached features.")(
-        _with(train_head, TRAIN_OPTIONS))
+        _with(train_head, TRAIN_OPTIONS)
+    )
     command(group, "evaluate", short_help="Measure a run on a cache.")(
-        _with(evaluate, [run, click.argument("cache", type=PATH), split, positive]))
+        _with(evaluate, [run, click.argument("cache", type=PATH), split, positive])
+    )
     images = click.argument("images", nargs=-1, required=True, type=PATH, metavar="IMAGE...")
     plot = click.option("--plot", type=PATH, metavar="DIR", help="Draw face, score and attention into DIR.")
-    command(group, "predict", short_help="Score single pictures.")(
-        _with(predict, [run, images, *INPUT_OPTIONS, plot]))
+    command(group, "predict", short_help="Score single pictures.")(_with(predict, [run, images, *INPUT_OPTIONS, plot]))
 
 
 def _with(function: Any, options: list[Any]) -> Any:
@@ -51,8 +75,9 @@ def _with(function: Any, options: list[Any]) -> Any:
     return function
 
 
-def train_head(report: Report, caches: tuple[Path, ...], out: Path | None, config: Path | None,
-               positive: str | None, **given: Any) -> Outcome:
+def train_head(
+    report: Report, caches: tuple[Path, ...], out: Path | None, config: Path | None, positive: str | None, **given: Any
+) -> Outcome:
     """Train the attention head on one or more caches of equal features.
 
     Splits come from the listings, or are made by subject. Model, threshold and calibration are chosen on the
@@ -82,7 +107,6 @@ def evaluate(report: Report, run: Path, cache: Path, split: str, positive: str |
 def predict(report: Report, run: Path, images: tuple[Path, ...], plot: Path | None, **given: Any) -> Outcome:
     """One line and one record a picture. Faces are taken as tight crops unless --faces says otherwise."""
     from facedep_jax.config import ExtractSettings, resolve
-    from facedep_jax.extract import UNTRAINED
     from facedep_jax.head.run import load_head
     from facedep_jax.predict import predict as score
 
@@ -91,9 +115,12 @@ def predict(report: Report, run: Path, images: tuple[Path, ...], plot: Path | No
     if plot:
         from facedep_jax.report.attention import draw_predictions
 
-        draw_predictions(plot, results, head.threshold, UNTRAINED if head.untrained else "")
-    summary = {"results": [result.record() for result in results], "untrained": head.untrained,
-               "threshold": head.threshold}
+        draw_predictions(plot, results, head.threshold, head.warning)
+    summary = {
+        "results": [result.record() for result in results],
+        "untrained": head.untrained,
+        "threshold": head.threshold,
+    }
     failed = [result.status.startswith("failed") for result in results]
     return Outcome(summary, lambda console: show_predictions(console, summary), any(failed), all(failed))
 
@@ -106,56 +133,70 @@ def show_training(console: Any, summary: dict[str, Any]) -> None:
     """The head beside its baselines on the validation and test splits."""
     from rich.table import Table
 
-    table = Table("", "val AUC", "test AUC", "test accuracy", "test F1", title=f"run {summary['run']}",
-                  title_justify="left")
+    table = Table("", "val AUC", "test AUC", "test accuracy", "test F1", title=f"run {summary['run']}", **PLAIN_TABLE)
     for name, metrics in {"head": summary["metrics"], **summary["baselines"]}.items():
         val, test = metrics.get("val") or {}, metrics.get("test") or {}
-        table.add_row(name, _interval(val, "auroc"), _interval(test, "auroc"), _interval(test, "accuracy"),
-                      _interval(test, "f1"))
+        table.add_row(
+            name,
+            show_number(val.get("auroc")),
+            _interval(test, "auroc"),
+            _interval(test, "accuracy"),
+            show_number(test.get("f1")),
+        )
     console.print(table)
-    console.print(f"{summary['n_train']} train, {summary['n_val']} val, {summary['n_test']} test items; best epoch "
-                  f"{summary['best_epoch']}; threshold {summary['threshold']:.3f}; {summary['seconds']:.1f} s")
-    console.print(f"Intervals are 95 %, by {(summary['metrics']['test'] or summary['metrics']['val'])['ci_by']}. "
-                  "This scores a sad-or-neutral-expression proxy, not a diagnosis.")
-    _show_warning(console, summary)
+    for what, found in summary.get("cross_validation", {}).items():
+        console.print(
+            f"{what}, {len(found['folds'])} folds of subjects in train and val: AUC {found['auroc']:.3f} ± "
+            f"{found['sd']:.3f}"
+        )
+    console.print(
+        f"{summary['n_train']} train, {summary['n_val']} val, {summary['n_test']} test items; best epoch "
+        f"{summary['best_epoch']}; threshold {summary['threshold']:.3f}; {summary['seconds']:.1f} s; "
+        f"95 % intervals by {(summary['metrics']['test'] or summary['metrics']['val'])['ci_by']}"
+    )
+    console.print(MEANING)
+    show_warning(console, summary)
 
 
 def show_evaluation(console: Any, summary: dict[str, Any]) -> None:
     """All figures of one split with their intervals, scores per emotion, and the confusion matrix."""
     from rich.table import Table
 
-    table = Table("figure", "value", "95 % interval", title=f"{summary['split']}: {summary['n']} items, "
-                  f"{summary['subjects']} subjects, prevalence {summary['prevalence']:.3f}", title_justify="left")
+    table = Table(
+        "figure",
+        "value",
+        "95 % interval",
+        title=f"{summary['split']}: {summary['n']} items, "
+        f"{summary['subjects']} subjects, prevalence {summary['prevalence']:.3f}",
+        **PLAIN_TABLE,
+    )
     for name in METRICS:
         low, high = summary[f"{name}_ci"] or (None, None)
         table.add_row(name, show_number(summary[name]), f"{show_number(low)} to {show_number(high)}")
     console.print(table)
-    emotions = Table("emotion", "items", "mean score", "95 % interval", title="score by emotion", title_justify="left")
+    emotions = Table("emotion", "items", "mean score", "95 % interval", title="score by emotion", **PLAIN_TABLE)
     for name, row in summary["score_by_emotion"].items():
-        emotions.add_row(name, str(row["n"]), show_number(row["mean"]),
-                         f"{show_number(row['low'])} to {show_number(row['high'])}")
+        emotions.add_row(
+            name, str(row["n"]), show_number(row["mean"]), f"{show_number(row['low'])} to {show_number(row['high'])}"
+        )
     console.print(emotions)
     (tn, fp), (fn, tp) = summary["confusion"]
     console.print(f"confusion: {tp} true positive, {fp} false positive, {fn} false negative, {tn} true negative")
-    _show_warning(console, summary)
+    show_warning(console, summary)
 
 
 def show_predictions(console: Any, summary: dict[str, Any]) -> None:
     """One line a picture."""
     for result in summary["results"]:
         score = "     " if result["probability"] is None else f"{result['probability']:.3f}"
-        console.print(f"{score}  {result['decision'] or result['status']:9}  {result['path']}", markup=False,
-                      soft_wrap=True)
-    _show_warning(console, summary)
+        console.print(
+            f"{score}  {result['decision'] or result['status']:9}  {result['path']}", markup=False, soft_wrap=True
+        )
+    show_warning(console, summary)
 
 
 def _interval(metrics: dict[str, Any], name: str) -> str:
     if metrics.get(name) is None:
         return "–"
     low, high = metrics.get(f"{name}_ci") or (None, None)
-    return f"{metrics[name]:.3f}" + (f" ({low:.3f}–{high:.3f})" if low is not None else "")
-
-
-def _show_warning(console: Any, summary: dict[str, Any]) -> None:
-    if summary.get("warning") or summary.get("untrained"):
-        console.print("[bold yellow]UNTRAINED WEIGHTS: every feature and score made with them means nothing[/]")
+    return f"{metrics[name]:.3f}" + (f" ({low:.2f}–{high:.2f})" if low is not None else "")

@@ -19,8 +19,7 @@ from facedep_jax.head.epoch import READ_BATCH
 from facedep_jax.head.features import check_features, without_none
 from facedep_jax.head.fit import predict
 from facedep_jax.head.model import Architecture, Inputs, graph_of
-
-UNTRAINED = "UNTRAINED WEIGHTS — scores mean nothing"
+from facedep_jax.meaning import UNTRAINED
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ def find_equal(out: Path, identity: Mapping[str, Any]) -> dict[str, Any] | None:
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return None
     if not (out / "config.toml").is_file() or not (out / "metrics.json").is_file():
-        raise OutputError(f"{out} is there and holds something that is no run; choose another --out")
+        raise OutputError(f"{out} holds something else and no run; choose another --out")
     found = differences(identity_of(read_config(out)), without_none(identity))
     if found:
         raise RunError(

@@ -21,12 +21,13 @@ from facedep_jax.head.crossval import crossvalidate
 from facedep_jax.head.examples import Examples, gather, look_alikes
 from facedep_jax.head.features import check_features, features_of, require_taps, without_none
 from facedep_jax.head.fit import Fitted, balanced_weights, check_finite, fit
-from facedep_jax.head.head import UNTRAINED, Head
+from facedep_jax.head.head import Head
 from facedep_jax.head.metrics import evaluate
 from facedep_jax.head.run import find_equal
 from facedep_jax.head.settings import TrainSettings
 from facedep_jax.head.stack import member_keys, on_device, plan_for, rates_for
 from facedep_jax.head.write import write_run
+from facedep_jax.meaning import UNTRAINED
 from facedep_jax.sources.labels import Labelled, Target, collect_labels, make_target, relabel, with_splits
 from facedep_jax.sources.splits import assign_splits
 

@@ -40,8 +40,48 @@ def write_run(
         (folder / "MODEL_CARD.md").write_text(model_card(summary, head.positive_emotions))
         (folder / "plots").mkdir()
         write_plots(folder / "plots", head, examples, fitted, judged, baselines)
+        (folder / "report.html").write_text(run_page(folder, head, summary))
 
     write_whole(out, fill)
+
+
+def run_page(folder: Path, head: Head, summary: Mapping[str, Any]) -> str:
+    """The run as one page: the head beside its baselines, scores by emotion, and the plots in `folder`."""
+    from facedep_jax.report.html import render_page
+
+    split = "test" if summary["metrics"]["test"] else "val"
+    shown = (
+        "auroc",
+        "auprc",
+        "accuracy",
+        "balanced_accuracy",
+        "f1",
+        "brier",
+        "ece",
+        "auroc_sad_vs_rest",
+        "auroc_sad_vs_neutral",
+    )
+    models = {"head": summary["metrics"], **summary["baselines"]}
+    compared = [("", *shown), *((name, *(m[split][figure] for figure in shown)) for name, m in models.items())]
+    metrics = summary["metrics"][split]
+    own = [
+        ("figure", "value", "low", "high"),
+        *((figure, metrics[figure], *(metrics[f"{figure}_ci"] or (None, None))) for figure in shown),
+    ]
+    emotions = [
+        ("emotion", "items", "mean score", "low", "high"),
+        *((name, row["n"], row["mean"], row["low"], row["high"]) for name, row in metrics["score_by_emotion"].items()),
+    ]
+    facts = {
+        "positive": ", ".join(head.positive_emotions),
+        "items (train, val, test)": ", ".join(str(summary[f"n_{s}"]) for s in ("train", "val", "test")),
+        "threshold": head.threshold,
+        "members": head.members,
+        "intervals": f"95 %, by {metrics['ci_by']}",
+    }
+    pictures = {path.stem.replace("_", " "): path for path in sorted((folder / "plots").glob("*.png"))}
+    tables = {f"Head and baselines, {split}": compared, f"Head, {split}": own, "Score by emotion": emotions}
+    return render_page(f"Run {Path(summary['run']).name}", tables, pictures, facts, head.warning)
 
 
 def history_rows(fitted: Fitted) -> Iterator[dict[str, Any]]:

@@ -8,9 +8,7 @@ from facedep_jax.media.frames import InputSettings, Picture
 from facedep_jax.media.messages import frame_of
 
 
-def read_image(
-    path: str | os.PathLike, data: bytes, settings: InputSettings, timeout: float = TIMEOUT
-) -> Picture:
+def read_image(path: str | os.PathLike, data: bytes, settings: InputSettings, timeout: float = TIMEOUT) -> Picture:
     """The picture in `data`, the bytes of the file at `path` (which is not opened).
 
     Decoded upright in a worker process; its frame has time 0. Safe to call from several threads: each call

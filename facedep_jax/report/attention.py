@@ -23,8 +23,9 @@ def draw_prediction(path: Path, prediction: Any, threshold: float, warning: str 
     figure = Figure(figsize=(2.6 * (1 + len(taps)), 3.1), dpi=110, layout="constrained")
     axes = figure.subplots(1, 1 + len(taps))
     axes[0].imshow(prediction.crop)
-    axes[0].set_title(f"score {prediction.probability:.3f}\n{prediction.decision} (threshold {threshold:.2f})",
-                      fontsize=9)
+    axes[0].set_title(
+        f"score {prediction.probability:.3f}\n{prediction.decision} (threshold {threshold:.2f})", fontsize=9
+    )
     side = prediction.crop.shape[0]
     for ax, (tap, weights) in zip(axes[1:], taps.items(), strict=True):
         ax.imshow(prediction.crop)

@@ -11,24 +11,28 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader
 
-MEANING = (
-    "The score is that of a sad-or-neutral-expression proxy: how much a face looks like those that raters called so. "
-    "It is not a diagnosis, and not a measure of how anyone feels."
-)
+from facedep_jax.meaning import MEANING
 
 
-def render_page(title: str, tables: Mapping[str, Sequence[Sequence[Any]]], pictures: Mapping[str, Path],
-                facts: Mapping[str, Any], warning: str = "") -> str:
+def render_page(
+    title: str,
+    tables: Mapping[str, Sequence[Sequence[Any]]],
+    pictures: Mapping[str, Path],
+    facts: Mapping[str, Any],
+    warning: str = "",
+) -> str:
     """HTML with `facts`, then `tables` (the first row of each is its head), then `pictures` by caption.
 
     Cells are shown as text: floats with three decimals, None as a dash.
     """
-    environment = Environment(loader=PackageLoader("facedep_jax.report", "templates"), autoescape=True,
-                              trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        loader=PackageLoader("facedep_jax.report", "templates"), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
     environment.filters["cell"] = _cell
     embedded = {caption: base64.b64encode(path.read_bytes()).decode() for caption, path in pictures.items()}
     return environment.get_template("page.html").render(
-        title=title, tables=tables, pictures=embedded, facts=facts, warning=warning, meaning=MEANING)
+        title=title, tables=tables, pictures=embedded, facts=facts, warning=warning, meaning=MEANING
+    )
 
 
 def _cell(value: Any) -> str:

@@ -11,7 +11,7 @@ INK, FAINT, LOST = "#2b5c8a", "#9db8cf", "#d9d9d9"
 
 
 def draw_timeline(path: Path, score: Any, frames: Any, threshold: float, warning: str = "") -> None:
-    """Write a PNG: probability of each sampled frame, the clip's mean with its interval, and where no face was found."""
+    """Write a PNG: the probability of each frame, the clip's mean with its interval, and gaps without a face."""
     figure = Figure(figsize=(9, 3), dpi=110, layout="constrained")
     axes = figure.subplots()
     _shade_lost(axes, frames)
@@ -20,8 +20,14 @@ def draw_timeline(path: Path, score: Any, frames: Any, threshold: float, warning
     if score.score is not None:
         axes.axhline(score.score, color=INK, linewidth=1.6, alpha=0.7, label=f"clip {score.score:.2f}")
     if score.low is not None:
-        axes.axhspan(score.low, score.high, color=FAINT, alpha=0.4, linewidth=0,
-                     label=f"{score.low:.2f} to {score.high:.2f} within the clip")
+        axes.axhspan(
+            score.low,
+            score.high,
+            color=FAINT,
+            alpha=0.4,
+            linewidth=0,
+            label=f"{score.low:.2f} to {score.high:.2f} within the clip",
+        )
     axes.set(ylim=(0, 1), xlim=_limits(frames.time), xlabel="time (s)", ylabel="proxy probability")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_title(_title(score), loc="left", fontsize=10, parse_math=False)

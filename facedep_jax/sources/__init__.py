@@ -14,16 +14,20 @@ from facedep_jax.sources.subjects import subjects_from_regex, subjects_from_tabl
 __all__ = ["Listing", "Source", "read_source"]
 
 
-def read_source(source: str, *, subjects: Path | None = None, subject_regex: str | None = None,
-                recursive: bool = True) -> Source:
+def read_source(
+    source: str, *, subjects: Path | None = None, subject_regex: str | None = None, recursive: bool = True
+) -> Source:
     """Read a folder, a glob, a file, or a CSV or JSONL manifest.
 
     Raises SourceError if nothing is there, or nothing there is an image or clip.
     """
     listings, ignored, layout, where = _read(source, recursive)
     if not listings:
-        raise SourceError(f"{source}: no images or clips ({ignored} other file{'s' * (ignored != 1)} ignored)"
-                          if ignored else f"{source}: empty, no images or clips")
+        raise SourceError(
+            f"{source}: no images or clips ({ignored} other file{'s' * (ignored != 1)} ignored)"
+            if ignored
+            else f"{source}: empty, no images or clips"
+        )
     if subjects:
         listings = subjects_from_table(listings, subjects)
     if subject_regex:
@@ -47,8 +51,10 @@ def _read(source: str, recursive: bool) -> tuple[list[Listing], int, str, str]:
     if glob.has_magic(source):
         return _read_glob(source)
     if source.startswith(("tfds:", "kaggle:")):
-        raise SourceError(f"{source}: this version reads folders, globs and manifests only; "
-                          "prepare the data set and list its files in a CSV with a column `path`")
+        raise SourceError(
+            f"{source}: this version reads folders, globs and manifests only; "
+            "prepare the data set and list its files in a CSV with a column `path`"
+        )
     raise SourceError(f"{source}: no such file or folder")
 
 
@@ -61,8 +67,9 @@ def _read_glob(source: str) -> tuple[list[Listing], int, str, str]:
     root = Path(*fixed).resolve() if fixed else Path.cwd()
     files = sorted(f for f in glob.glob(source, recursive=True) if not os.path.isdir(f))
     found = [(f, kind_of(f)) for f in files]
-    listings = [Listing(os.path.relpath(os.path.abspath(f), root), Path(os.path.abspath(f)), kind)
-                for f, kind in found if kind]
+    listings = [
+        Listing(os.path.relpath(os.path.abspath(f), root), Path(os.path.abspath(f)), kind) for f, kind in found if kind
+    ]
     return listings, len(files) - len(listings), "glob", str(root)
 
 

@@ -54,5 +54,9 @@ def _walk(root: Path, recursive: bool) -> Iterator[str]:
 def describe(listings: list[Listing]) -> str:
     """The layout that was recognised, for the user to check."""
     split, emotion = any(x.split for x in listings), any(x.emotion for x in listings)
-    return {(True, True): "split/emotion/file", (False, True): "emotion/file", (True, False): "split/file",
-            (False, False): "plain files"}[split, emotion]
+    return {
+        (True, True): "split/emotion/file",
+        (False, True): "emotion/file",
+        (True, False): "split/file",
+        (False, False): "plain files",
+    }[split, emotion]

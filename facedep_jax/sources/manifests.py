@@ -42,8 +42,10 @@ def read_table(path: Path, required: tuple[str, ...]) -> list[dict[str, str | No
             columns = tuple(reader.fieldnames or ())
             missing = [name for name in required if name not in columns]
             if missing:
-                raise SourceError(f"{path} has no column {' or '.join(map(repr, missing))}; it has "
-                                  f"{', '.join(map(repr, columns)) or 'no header'}")
+                raise SourceError(
+                    f"{path} has no column {' or '.join(map(repr, missing))}; it has "
+                    f"{', '.join(map(repr, columns)) or 'no header'}"
+                )
             rows = list(reader)
     except OSError as error:
         raise SourceError(f"{path} cannot be read: {error.strerror}") from error
@@ -83,5 +85,12 @@ def _listing(row: dict[str, Any], file: Path, kind: str) -> Listing:
     emotion = row["emotion"] if "emotion" in row else row.get("label")
     used = OWN_COLUMNS if "emotion" in row else (*OWN_COLUMNS, "label")
     extra = {k: v for k, v in row.items() if k not in used and v is not None}
-    return Listing(path=row["path"], file=file, kind=kind, emotion=emotion, subject=row.get("subject"),
-                   split=row.get("split"), extra=extra)
+    return Listing(
+        path=row["path"],
+        file=file,
+        kind=kind,
+        emotion=emotion,
+        subject=row.get("subject"),
+        split=row.get("split"),
+        extra=extra,
+    )

@@ -17,8 +17,10 @@ def subjects_from_table(listings: list[Listing], table: Path) -> list[Listing]:
     rows = {str(row.pop("path")): row for row in read_table(table, required=("path", "subject"))}
     filled = [_with_row(listing, rows.get(listing.path)) for listing in listings]
     if listings and not any(listing.path in rows for listing in listings):
-        raise SourceError(f"{table} names none of the source's files: its paths look like {next(iter(rows), '')!r}, "
-                          f"the source's like {listings[0].path!r}")
+        raise SourceError(
+            f"{table} names none of the source's files: its paths look like {next(iter(rows), '')!r}, "
+            f"the source's like {listings[0].path!r}"
+        )
     return filled
 
 
@@ -40,5 +42,6 @@ def subjects_from_regex(listings: list[Listing], pattern: str) -> list[Listing]:
     found = [expression.search(listing.path) for listing in listings]
     if listings and not any(found):
         raise SourceError(f"--subject-regex {pattern!r} matches no path; paths look like {listings[0].path!r}")
-    return [dataclasses.replace(x, subject=x.subject or (m[1] if m else None))
-            for x, m in zip(listings, found, strict=True)]
+    return [
+        dataclasses.replace(x, subject=x.subject or (m[1] if m else None)) for x, m in zip(listings, found, strict=True)
+    ]

@@ -1,0 +1,96 @@
+"""What an extraction will do, decided and checked before the first file is opened. Touches no pixel and no cache."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from facedep_jax.backbones.taps import check_cells, parse_sizes, parse_taps
+from facedep_jax.backbones.weights import find_weights, user_cache
+from facedep_jax.config import ExtractSettings
+from facedep_jax.errors import SettingsError
+from facedep_jax.events import Note, Report, silent
+from facedep_jax.meaning import UNTRAINED
+from facedep_jax.media import DEFAULT_MARGINS, FaceChoice, InputSettings, resolve_faces
+
+INTERPOLATION = "opencv area down, linear up"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything decided before the first file is opened."""
+
+    settings: ExtractSettings
+    taps: tuple[Any, ...]
+    sizes: dict[str, int]
+    weights: dict[str, Any]
+    faces: dict[str, FaceChoice]  # by kind of item
+    spec: dict[str, Any]
+
+    def input_settings(self, kind: str) -> InputSettings:
+        choice = self.faces[kind]
+        return InputSettings(
+            sizes=tuple(sorted(set(self.sizes.values()))),
+            color=self.settings.color,
+            faces=choice.faces,
+            detector=choice.detector,
+            margin=_margin(choice, self.settings.margin),
+            fps=self.settings.fps,
+        )
+
+
+def plan_extraction(kinds: tuple[str, ...], settings: ExtractSettings, report: Report = silent) -> Plan:
+    """Check the settings, find weights and detectors, and state the spec. Raises before anything is written."""
+    taps = parse_taps(settings.taps)
+    sizes = parse_sizes(settings.size, tuple(dict.fromkeys(tap.backbone for tap in taps)))
+    check_cells(taps, sizes)
+    _check_choices(settings)
+    weights = find_weights(settings.weights, list(sizes), report)
+    folder = settings.weights if settings.weights and not settings.weights.startswith("random:") else None
+    faces = {}
+    for kind in kinds:
+        choice = settings.faces or {"image": "none", "clip": "auto"}[kind]
+        faces[kind] = resolve_faces(choice, settings.detector_model, folder, user_cache())
+        report(Note(f"faces of {kind}s: {faces[kind].reason}"))
+    if any(w.untrained for w in weights.values()):
+        report(Note(UNTRAINED, "warning"))
+    return Plan(settings, taps, sizes, weights, faces, _spec(settings, taps, sizes, weights, faces))
+
+
+def _check_choices(settings: ExtractSettings) -> None:
+    if settings.color not in ("rgb", "grey"):
+        raise SettingsError(f"--color is {settings.color!r}, expected rgb or grey")
+    if not 0 < settings.fps <= 1000:
+        raise SettingsError(f"--fps is {settings.fps:g}, expected a number of frames a second above 0")
+    if settings.margin is not None and not -0.25 <= settings.margin <= 2:
+        raise SettingsError(f"--margin is {settings.margin:g}, expected −0.25 to 2 of the face's size")
+    for name, count in (("shard-rows", settings.shard_rows), ("batch-size", settings.batch_size)):
+        if count < 1:
+            raise SettingsError(f"--{name} is {count}, expected at least 1")
+
+
+def _spec(settings: ExtractSettings, taps: tuple, sizes: dict[str, int], weights: dict, faces: dict) -> dict[str, Any]:
+    features = {
+        "weights": {name: _weights_entry(w, settings.weights) for name, w in weights.items()},
+        "taps": [str(tap) for tap in taps],
+        "channels": {str(tap): tap.channels for tap in taps},
+        "size": sizes,
+        "interpolation": INTERPOLATION,
+        "color": settings.color,
+        "precision": settings.precision,
+    }
+    inputs: dict[str, Any] = {}
+    for kind, choice in faces.items():
+        inputs[kind] = {"faces": choice.faces}
+        if choice.faces != "none":
+            inputs[kind] |= {"detector_sha256": choice.sha256, "margin": _margin(choice, settings.margin)}
+        if kind == "clip":
+            inputs[kind]["fps"] = settings.fps
+    return {"features": features, "input": inputs}
+
+
+def _margin(choice: FaceChoice, given: float | None) -> float:
+    return DEFAULT_MARGINS[choice.faces] if given is None else given
+
+
+def _weights_entry(weights: Any, where: str | None) -> dict[str, Any]:
+    seed = {"seed": int((where or "").removeprefix("random:"))} if weights.untrained else {}
+    return {"sha256": weights.sha256, "family": weights.family, **seed}
