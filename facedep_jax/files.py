@@ -1,4 +1,4 @@
-"""Writing that survives a crash. Knows nothing of what is written.
+"""Where the user's own files go, and writing that survives a crash. Knows nothing of what is written.
 
 Modes are left to the umask: the command line sets it to 0077 unless `--shared` is given.
 """
@@ -10,7 +10,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import platformdirs
+
 from facedep_jax.errors import OutputError
+
+CACHE_VARIABLE = "FACEDEP_CACHE"
+
+
+def user_cache() -> Path:
+    """The one directory outside the outputs that is written to: weights, compiled graphs, detectors, fonts."""
+    return Path(os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_dir("facedep-jax")).expanduser()
 
 
 def fsync_directory(folder: Path) -> None:

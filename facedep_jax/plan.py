@@ -4,10 +4,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from facedep_jax.backbones.taps import check_cells, parse_sizes, parse_taps
-from facedep_jax.backbones.weights import find_weights, user_cache
+from facedep_jax.backbones.weights import find_weights
 from facedep_jax.config import ExtractSettings
 from facedep_jax.errors import SettingsError
 from facedep_jax.events import Note, Report, silent
+from facedep_jax.files import user_cache
 from facedep_jax.meaning import UNTRAINED
 from facedep_jax.media import DEFAULT_MARGINS, FaceChoice, InputSettings, resolve_faces
 

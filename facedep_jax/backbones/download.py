@@ -1,4 +1,4 @@
-"""The official Keras files, fetched once into the user's cache directory, and that directory itself.
+"""The official Keras files, fetched once into the user's cache directory.
 
 It knows addresses, sizes and hashes; whether a file holds the right network is found out when it is loaded.
 """
@@ -10,13 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-import platformdirs
-
 from facedep_jax.errors import WeightsError
 from facedep_jax.events import Progress, Report, silent
+from facedep_jax.files import user_cache
 
+MIRROR_VARIABLE = "FACEDEP_WEIGHTS_MIRROR"
 BASE_URL = "https://storage.googleapis.com/tensorflow/keras-applications/"
-CACHE_VARIABLE, MIRROR_VARIABLE = "FACEDEP_CACHE", "FACEDEP_WEIGHTS_MIRROR"
 _CHUNK = 256 * 1024  # bytes between two reports of progress
 _TIMEOUT = (10, 60)  # seconds to connect, and without a byte
 
@@ -44,11 +43,6 @@ OFFICIAL = {
         "md5:4d473c1dd8becc155b73f8504c6f6626",
     ),
 }
-
-
-def user_cache() -> Path:
-    """The one directory outside the outputs that is written to: weights, compiled graphs, detectors."""
-    return Path(os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_dir("facedep-jax")).expanduser()
 
 
 def official_files(backbones: Sequence[str], report: Report = silent) -> dict[str, Path]:

@@ -14,12 +14,11 @@ import numpy as np
 from jaxtyping import Float
 
 from facedep_jax.backbones import download, random_weights, weight_maps
-from facedep_jax.backbones.download import user_cache
 from facedep_jax.backbones.weight_files import SUFFIXES, WeightFile, inspect_file, read_arrays
 from facedep_jax.errors import SettingsError, WeightsError
 from facedep_jax.events import Note, Report, silent
 
-__all__ = ["Weights", "find_weights", "load_weights", "user_cache"]
+__all__ = ["Weights", "find_weights", "load_weights"]
 
 Folded = tuple[Float[np.ndarray, "h w i o"], Float[np.ndarray, " o"]]
 

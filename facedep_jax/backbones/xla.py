@@ -17,7 +17,8 @@ from facedep_jax.backbones.layers import PRECISIONS, pool_grid
 from facedep_jax.backbones.mobilenet_v2 import MobileNetV2
 from facedep_jax.backbones.resnet50 import ResNet50
 from facedep_jax.backbones.taps import Tap, backbones_of
-from facedep_jax.backbones.weights import Weights, user_cache
+from facedep_jax.backbones.weights import Weights
+from facedep_jax.files import user_cache
 
 NETWORKS = {"mobilenet_v2": MobileNetV2, "resnet50": ResNet50}
 

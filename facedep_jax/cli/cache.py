@@ -57,7 +57,11 @@ def show_verification(console: Any, summary: dict[str, Any]) -> None:
         markup=False,
     )
     for problem in summary["problems"]:
-        console.print(f"  {problem['file']}: {problem['kind']}: {problem['detail']}", markup=False, soft_wrap=True)
+        console.print(
+            f"  {problem['file']}: {problem['kind']}: {problem['detail']}",
+            markup=False,
+            soft_wrap=not console.is_terminal,
+        )
 
 
 def show_inspection(console: Any, summary: dict[str, Any]) -> None:
@@ -91,7 +95,9 @@ def show_inspection(console: Any, summary: dict[str, Any]) -> None:
         taps.add_row(tap, "×".join(map(str, s["shape"])), *(show_number(s[k]) for k in ("mean", "sd", "max", "zeros")))
     console.print(taps)
     for failure in summary["failures"][:20]:
-        console.print(f"[red]failed[/] {escape(failure['path'])}: {escape(failure['reason'])}", soft_wrap=True)
+        console.print(
+            f"[red]failed[/] {escape(failure['path'])}: {escape(failure['reason'])}", soft_wrap=not console.is_terminal
+        )
     show_warning(console, summary)
 
 

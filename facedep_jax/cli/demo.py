@@ -97,10 +97,10 @@ def _draw(out: Path, seed: int, report: Report) -> tuple[Path, Path]:
 def _show(console: Any, steps: dict[str, Outcome], pictures: list[str]) -> None:
     for line, outcome in steps.items():
         console.rule(style="dim")
-        console.print(f"$ cli {line}", markup=False, soft_wrap=True, style="bold")
+        console.print(f"$ cli {line}", markup=False, soft_wrap=not console.is_terminal, style="bold")
         outcome.show(console)
     console.rule(style="dim")
     console.print("Pictures to look at:")
     for picture in pictures:
-        console.print(f"  {picture}", markup=False, soft_wrap=True)
+        console.print(f"  {picture}", markup=False, soft_wrap=not console.is_terminal)
     console.print(f"\n[bold yellow]{MEANING}[/]")

@@ -110,13 +110,15 @@ def _run(function: Callable[..., Outcome], as_json: bool, progress: str, options
         with display:
             outcome = function(report, **options)
     except FacedepError as error:
-        display.console.print(f"error: {error}", style="bold red", markup=False, soft_wrap=True)
+        display.console.print(
+            f"error: {error}", style="bold red", markup=False, soft_wrap=not display.console.is_terminal
+        )
         return error.exit_code
     except KeyboardInterrupt:
         display.console.print(
             f"interrupted{report.state()}; what was committed is safe, the same command continues",
             markup=False,
-            soft_wrap=True,
+            soft_wrap=not display.console.is_terminal,
         )
         return INTERRUPTED
     finally:

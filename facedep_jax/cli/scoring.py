@@ -102,6 +102,8 @@ def show_scores(console: Any, summary: dict[str, Any]) -> None:
         f"{summary['clips_scored']} scored, {summary['clips_abstained']} abstained, "
         f"{summary['clips_failed']} failed; {summary['frames']} frames in {summary['seconds']:.1f} s"
     )
-    console.print(f"tables and timelines: {Path(summary['scores']).parent}", markup=False, soft_wrap=True)
+    console.print(
+        f"tables and timelines: {Path(summary['scores']).parent}", markup=False, soft_wrap=not console.is_terminal
+    )
     console.print(MEANING)
     show_warning(console, summary)

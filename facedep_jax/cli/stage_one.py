@@ -118,7 +118,9 @@ def show_extraction(console: Any, summary: dict[str, Any]) -> None:
         table.add_row(tap, "×".join(map(str, shape)))
     console.print(table)
     for failure in summary["failures"][:20]:
-        console.print(f"[red]failed[/] {escape(failure['path'])}: {escape(failure['reason'])}", soft_wrap=True)
+        console.print(
+            f"[red]failed[/] {escape(failure['path'])}: {escape(failure['reason'])}", soft_wrap=not console.is_terminal
+        )
     if len(summary["failures"]) > 20:
         console.print(f"… and {len(summary['failures']) - 20} more, all in {summary['cache']}/failures.jsonl")
     show_warning(console, summary)

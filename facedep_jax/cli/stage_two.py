@@ -190,7 +190,9 @@ def show_predictions(console: Any, summary: dict[str, Any]) -> None:
     for result in summary["results"]:
         score = "     " if result["probability"] is None else f"{result['probability']:.3f}"
         console.print(
-            f"{score}  {result['decision'] or result['status']:9}  {result['path']}", markup=False, soft_wrap=True
+            f"{score}  {result['decision'] or result['status']:9}  {result['path']}",
+            markup=False,
+            soft_wrap=not console.is_terminal,
         )
     show_warning(console, summary)
 
