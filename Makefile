@@ -3,7 +3,7 @@ PYTHON ?= python3
 EXTRAS ?= cpu,test
 BIN := .venv/bin
 
-.PHONY: demo test lint constraints clean
+.PHONY: .venv demo test lint constraints clean
 
 demo: .venv
 	$(BIN)/cli demo
@@ -14,12 +14,14 @@ test: .venv lint
 lint: .venv
 	$(BIN)/ruff check .
 
-.venv: pyproject.toml constraints.txt
+.venv: .venv/installed
+
+.venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; try make PYTHON=python3.11")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install -qq --upgrade pip
 	$(BIN)/pip install -qq --constraint constraints.txt --editable '.[$(EXTRAS)]'
-	touch .venv
+	touch $@
 
 # Resolve anew what `.venv` installs; run it to move to newer releases, then commit the result.
 constraints:
