@@ -314,7 +314,7 @@ def _report(
         "frames": summary["frames"],
         "interval": "low to high: 95 % bootstrap over windows, within the clip",
     }
-    return render_page(f"Scores of {out.name}", {"clips": rows}, pictures, facts, warning)
+    return render_page(f"Scores: {out.name}", {"clips": rows}, pictures, facts, warning)
 
 
 def _summary(scored: list[tuple[ClipScore, Frames | None]], out: Path, seconds: float) -> dict[str, Any]:

@@ -19,7 +19,7 @@ INTERRUPTED = 130
 PLAIN_TABLE: dict[str, Any] = {
     "box": None,
     "pad_edge": False,
-    "padding": (0, 2),
+    "padding": (0, 1),
     "header_style": "bold",
     "title_justify": "left",
     "title_style": "bold",

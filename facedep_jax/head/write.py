@@ -81,7 +81,7 @@ def run_page(folder: Path, head: Head, summary: Mapping[str, Any]) -> str:
     }
     pictures = {path.stem.replace("_", " "): path for path in sorted((folder / "plots").glob("*.png"))}
     tables = {f"Head and baselines, {split}": compared, f"Head, {split}": own, "Score by emotion": emotions}
-    return render_page(f"Run {Path(summary['run']).name}", tables, pictures, facts, head.warning)
+    return render_page(f"Run: {Path(summary['run']).name}", tables, pictures, facts, head.warning)
 
 
 def history_rows(fitted: Fitted) -> Iterator[dict[str, Any]]:
