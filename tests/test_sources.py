@@ -146,3 +146,11 @@ def test_kind_of_says_nothing_of_what_it_cannot_open(tmp_path):
     assert kind_of(tmp_path / "fifo") is None
     assert kind_of(tmp_path / "absent") is None
     assert kind_of(tmp_path / "absent.MP4") == "clip"
+
+
+def test_a_source_is_called_what_the_user_called_it(tmp_path):
+    make(tmp_path, "data-2019/a.jpg")
+    os.symlink(tmp_path / "data-2019", tmp_path / "faces")
+    source = read_source(str(tmp_path / "faces"))
+    assert source.name == "faces"
+    assert source.where == str(tmp_path / "data-2019")

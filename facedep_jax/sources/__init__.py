@@ -32,7 +32,7 @@ def read_source(
         listings = subjects_from_table(listings, subjects)
     if subject_regex:
         listings = subjects_from_regex(listings, subject_regex)
-    return Source(_short_name(where), where, tuple(listings), ignored, layout)
+    return Source(_short_name(source, where), where, tuple(listings), ignored, layout)
 
 
 def _read(source: str, recursive: bool) -> tuple[list[Listing], int, str, str]:
@@ -73,6 +73,7 @@ def _read_glob(source: str) -> tuple[list[Listing], int, str, str]:
     return listings, len(files) - len(listings), "glob", str(root)
 
 
-def _short_name(where: str) -> str:
-    path = Path(where)
+def _short_name(source: str, where: str) -> str:
+    """What the user called it, for default output directories."""
+    path = Path(os.path.abspath(source)) if os.path.isdir(source) else Path(where)
     return (path.stem if is_manifest(path) else path.name) or "source"
