@@ -7,6 +7,7 @@ resolved file that a command writes beside its output adds tables that only reco
 
 import dataclasses
 import difflib
+import math
 import tomllib
 import types
 import typing
@@ -17,6 +18,7 @@ from facedep_jax.errors import SettingsError
 
 COMMANDS = ("extract", "train", "score")
 RECORDS = ("versions", "weights", "cache", "run")
+MAX_BATCH = 4096  # images; far above what helps, far below what memory holds
 
 T = TypeVar("T")
 
@@ -40,6 +42,22 @@ class ExtractSettings:
     retry_failed: bool = False
     limit: int | None = None
 
+    def __post_init__(self) -> None:
+        _check(
+            (self.color in ("rgb", "grey"), f"--color is {self.color!r}, expected rgb or grey"),
+            (0 < self.fps <= 1000, f"--fps is {self.fps:g}, expected a number of frames a second, above 0 to 1000"),
+            (
+                self.margin is None or -0.25 <= self.margin <= 2,
+                f"--margin is {self.margin}, expected −0.25 to 2 of the face's size",
+            ),
+            (self.shard_rows >= 1, f"--shard-rows is {self.shard_rows}, expected at least 1"),
+            (
+                1 <= self.batch_size <= MAX_BATCH,
+                f"--batch-size is {self.batch_size}, expected at least 1 and at most {MAX_BATCH}",
+            ),
+            (self.limit is None or self.limit >= 1, f"--limit is {self.limit}, expected at least 1"),
+        )
+
 
 @dataclasses.dataclass(frozen=True)
 class ScoreSettings:
@@ -47,6 +65,19 @@ class ScoreSettings:
 
     window: float = 2.0
     min_coverage: float = 0.5
+
+    def __post_init__(self) -> None:
+        _check(
+            (0 < self.window < math.inf, f"--window is {self.window:g}, expected a number of seconds above 0"),
+            (0 <= self.min_coverage <= 1, f"--min-coverage is {self.min_coverage:g}, expected 0 to 1"),
+        )
+
+
+def _check(*rules: tuple[bool, str]) -> None:
+    """Raise SettingsError with what every broken rule says."""
+    broken = [said for kept, said in rules if not kept]
+    if broken:
+        raise SettingsError("; ".join(broken))
 
 
 def resolve(cls: type[T], command: str, file: Path | None, given: dict[str, Any]) -> T:
@@ -73,6 +104,8 @@ def read_table(file: Path, command: str) -> dict[str, Any]:
             )
     if command not in document:
         raise SettingsError(f"{file} has no table [{command}]; it has {', '.join(map(repr, document)) or 'nothing'}")
+    if not isinstance(document[command], dict):
+        raise SettingsError(f"{file}: {command} is {document[command]!r}, expected a table [{command}]")
     return document[command]
 
 
@@ -82,7 +115,11 @@ def read_records(file: Path, tables: tuple[str, ...]) -> dict[str, Any]:
         document = tomllib.loads(Path(file).read_text())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{file} is damaged: {error}") from error
-    return {name: document.get(name, {}) for name in tables}
+    found = {name: document.get(name, {}) for name in tables}
+    for name, table in found.items():
+        if not isinstance(table, dict):
+            raise SettingsError(f"{file} is damaged: {name} is {table!r}, expected a table [{name}]")
+    return found
 
 
 def build(cls: type[T], table: dict[str, Any], where: str) -> T:

@@ -24,6 +24,13 @@ class Note:
     level: str = "info"
 
 
+class Interrupted(KeyboardInterrupt):
+    """Raised by a listener instead of returning: the user wants to stop, and the work is between two steps.
+
+    A bare KeyboardInterrupt can come between any two lines, so what is half done then is not committed.
+    """
+
+
 Event = Progress | Note
 Report = Callable[[Event], None]
 

@@ -7,7 +7,7 @@ the order of the listings, so a cache's content does not depend on timing.
 import hashlib
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -28,8 +28,16 @@ from facedep_jax.sources import Listing, Source
 from facedep_jax.versions import write_config
 
 
-def extract(sources: list[Source], out: Path, settings: ExtractSettings, report: Report = silent) -> dict[str, Any]:
+def extract(
+    sources: list[Source],
+    out: Path,
+    settings: ExtractSettings,
+    report: Report = silent,
+    check: Callable[[dict[str, Any]], None] = lambda spec: None,
+) -> dict[str, Any]:
     """Extract everything that `sources` list into the cache at `out`; returns INTERFACE.md's summary.
+
+    `check` gets the spec and may raise before anything is written.
 
     What the cache holds already is not computed again. Raises FacedepError for settings, weights, engines and
     outputs that cannot be used; a file that cannot be used is recorded and counted.
@@ -37,11 +45,11 @@ def extract(sources: list[Source], out: Path, settings: ExtractSettings, report:
     begun = time.monotonic()
     kinds = tuple(k for k in ("image", "clip") if any(k in source.kinds() for source in sources))
     plan = plan_extraction(kinds, settings, report)
-    engine = _load_engine(plan, report)
+    check(plan.spec)
+    engine = load_checked_engine(plan, report)
     with CacheWriter(out, plan.spec, engine, settings.shard_rows) as writer:
-        write_config(
-            out / "config.toml", "extract", to_table(settings), {"cache": {"fingerprint": fingerprint(plan.spec)}}
-        )
+        record = {"fingerprint": fingerprint(plan.spec), **plan.spec}
+        write_config(out / "config.toml", "extract", to_table(settings), {"cache": record})
         tally = _Extraction(writer, engine, plan, report).run(sources)
         writer.commit()
     seconds = time.monotonic() - begun
@@ -61,7 +69,7 @@ def extract(sources: list[Source], out: Path, settings: ExtractSettings, report:
     }
 
 
-def _load_engine(plan: Plan, report: Report) -> Any:
+def load_checked_engine(plan: Plan, report: Report = silent) -> Any:
     """The engine asked for, to be compared with XLA float32 on its first batch."""
     from facedep_jax.backbones.checked import CheckedEngine
     from facedep_jax.backbones.engine import load_engine
@@ -81,10 +89,10 @@ class _Tally:
     new: set[str] = field(default_factory=set)
     reused: set[str] = field(default_factory=set)
     failures: list[dict[str, Any]] = field(default_factory=list)
-    failed_ids: set[str] = field(default_factory=set)
+    failed_ids: dict[str, MediaError] = field(default_factory=dict)
 
     def counts(self) -> dict[str, int]:
-        failed = len(self.failures)
+        failed = len({failure["id"] or failure["path"] for failure in self.failures})
         return {
             "items_total": len(self.new) + len(self.reused) + failed,
             "items_new": len(self.new),
@@ -149,8 +157,7 @@ class _Extraction:
         self.batcher = _Batcher(writer, engine, plan.sizes)
         self.tally = _Tally()
         self._total = self._done = 0
-        self._retry = plan.settings.retry_failed
-        self._failed_before = {} if self._retry else dict(writer.failed)
+        self._failed_before = {} if plan.settings.retry_failed else dict(writer.failed)
 
     def run(self, sources: list[Source]) -> _Tally:
         pairs = [(source, listing) for source in sources for listing in source.listings][: self.plan.settings.limit]
@@ -162,7 +169,17 @@ class _Extraction:
             self.batcher.finish()
         finally:
             self.batcher.close()
+        if self.plan.settings.limit is None:
+            self._retire(sources)
         return self.tally
+
+    def _retire(self, sources: list[Source]) -> None:
+        """A file that was moved, renamed or deleted since the last pass leaves the listings; its features stay."""
+        for source in sources:
+            if source.whole:
+                gone = self.writer.retire_listings(source.where, {listing.path for listing in source.listings})
+                if gone:
+                    self.report(Note(f"{source.where}: {gone} files listed before are gone and not listed any more"))
 
     # Images
 
@@ -251,6 +268,8 @@ class _Extraction:
     # Accounts
 
     def _refuse_known_failure(self, item: str) -> None:
+        if item in self.tally.failed_ids:
+            raise self.tally.failed_ids[item]
         if item in self._failed_before:
             known = self._failed_before[item]
             raise MediaError(f"{known['reason']} (recorded before; --retry-failed tries again)", stage=known["stage"])
@@ -261,16 +280,17 @@ class _Extraction:
         self._progress(listing)
 
     def _fail(self, source: Source, listing: Listing, item: str | None, error: MediaError) -> None:
-        self._list(source, listing, item)
-        if item is None or item not in self.tally.failed_ids:
-            self.tally.failures.append({"path": str(listing.file), "stage": error.stage, "reason": error.reason})
+        self._list(source, listing, item, failed=True)
+        self.tally.failures.append(
+            {"path": str(listing.file), "id": item, "stage": error.stage, "reason": error.reason}
+        )
         if item:
-            self.tally.failed_ids.add(item)
+            self.tally.failed_ids[item] = error
         if item not in self._failed_before:
             self.writer.record_failure(str(listing.file), item, error.stage, error.reason)
         self._progress(listing)
 
-    def _list(self, source: Source, listing: Listing, item: str | None) -> None:
+    def _list(self, source: Source, listing: Listing, item: str | None, failed: bool = False) -> None:
         entry = {
             "item": item,
             "source": source.where,
@@ -281,6 +301,8 @@ class _Extraction:
         }
         others = {f"{name}_column" if name in (*entry, "check") else name: v for name, v in listing.extra.items()}
         self.writer.add_listing(entry | others)
+        if not failed:
+            self.writer.clear_failure(str(listing.file))
 
     def _progress(self, listing: Listing, done: int = 1, detail: str = "") -> None:
         self._done += done

@@ -1,6 +1,6 @@
 """Single pictures → scores, without a cache. Knows nothing of training or clips."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from jaxtyping import Float, UInt8
 from facedep_jax.config import ExtractSettings
 from facedep_jax.errors import MediaError
 from facedep_jax.events import Progress, Report, silent
-from facedep_jax.extract import read_bytes
+from facedep_jax.extract import load_checked_engine, read_bytes
 from facedep_jax.media import Frame, read_image
 from facedep_jax.plan import plan_extraction
 from facedep_jax.score import extract_settings
@@ -41,11 +41,10 @@ def predict(paths: list[Path], head: Any, given: ExtractSettings, report: Report
 
     A file that cannot be used gets a prediction with the status `failed: <reason>`.
     """
-    from facedep_jax.backbones.engine import load_engine
-
-    plan = plan_extraction(("image",), extract_settings(head.features, given), report)
+    settings = extract_settings(head.features, replace(given, batch_size=1))
+    plan = plan_extraction(("image",), settings, report)
     head.require_features(plan.spec, report)
-    engine = load_engine(given.engine, plan.weights, plan.taps, plan.sizes, plan.settings.precision, 1)
+    engine = load_checked_engine(plan, report)
     results = []
     for number, path in enumerate(paths):
         report(Progress("predict", number, len(paths), "images"))

@@ -97,11 +97,13 @@ def score_videos(
     wanted = {"score": _resolved(given, settings), **records}
     _refuse_other(out, wanted)
     folder = cache or out / "cache"
-    extraction = extract([clips], folder, extract_settings(head.features, given), report)
+    extraction = extract([clips], folder, extract_settings(head.features, given), report, head.require_features)
     with writing(out):
         (out / "plots").mkdir(parents=True, exist_ok=True)
+    opened = open_cache(folder)
+    records["cache"] = {"path": str(folder), "fingerprint": opened.fingerprint, **opened.spec}
     write_config(out / "config.toml", "score", wanted["score"], records)
-    scored = score_cache(open_cache(folder), clips, extraction["failures"], head, settings, report)
+    scored = score_cache(opened, clips, extraction["failures"], head, settings, report)
     warning = UNTRAINED if head.untrained else ""
     _write_tables(out, scored, warning)
     _draw(out, scored, head.threshold, warning, report)
@@ -140,7 +142,7 @@ def _only_clips(source: Source, report: Report) -> Source:
         raise SourceError(f"{source.where}: no clips ({others + source.ignored} other files)")
     if others:
         report(Note(f"{others} images are not scored here; use predict"))
-    return replace(source, listings=clips, ignored=source.ignored + others)
+    return replace(source, listings=clips, ignored=source.ignored + others, whole=source.whole and not others)
 
 
 def _resolved(given: ExtractSettings, settings: ScoreSettings) -> dict[str, Any]:

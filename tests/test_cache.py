@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import sys
 from types import SimpleNamespace
 
 import h5py
@@ -205,6 +206,95 @@ def test_another_fingerprint_is_refused_naming_the_fields(cache):
     with pytest.raises(SpecMismatch, match=r"features\.size\.mobilenet_v2: 32 → 64"):
         CacheWriter(cache, other, ENGINE)
     assert sorted(p.name for p in cache.rglob("*")) == before
+
+
+def interrupted_at(line, function):
+    """Run `function`, raising KeyboardInterrupt at the `line`-th line that runs in the writer; True if it got there."""
+    seen = 0
+
+    def trace(frame, event, argument):
+        nonlocal seen
+        if not frame.f_code.co_filename.endswith(("cache/writer.py", "cache/building.py")):
+            return None
+        if event == "line":
+            seen += 1
+            if seen == line:
+                raise KeyboardInterrupt
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        function()
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.settrace(before)
+    return False
+
+
+def fill(folder):
+    with CacheWriter(folder, SPEC, ENGINE, shard_rows=3) as writer:
+        for number in range(4):
+            if identity(number) not in writer.complete:
+                add_image(writer, number)
+            writer.add_listing(listing(number))
+        if identity(100) not in writer.complete:
+            add_clip(writer, 100, [1, 0, 1, 1])
+        writer.add_listing(listing(100))
+
+
+@pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning"
+)  # the lock file, closed by its owner's end
+def test_an_interruption_at_any_line_leaves_a_cache_that_opens_and_resumes(tmp_path):
+    fill(tmp_path / "whole")
+    line, reached = 1, True
+    while reached:
+        folder = tmp_path / str(line)
+        reached = interrupted_at(line, lambda folder=folder: fill(folder))
+        if (folder / "cache.json").exists():
+            open_cache(folder)
+        fill(folder)
+        assert diff_caches(tmp_path / "whole", folder) == {"equal": True, "differences": []}, line
+        line += 9
+    assert line > 300  # the loop went through the writer, not past it
+
+
+def test_a_torn_listing_is_mended_by_the_next_writer(cache):
+    ledger = cache / "listings.jsonl"
+    ledger.write_bytes(ledger.read_bytes()[:-30])
+    with pytest.raises(DamagedCache, match=r"the next extract-features into it mends them"):
+        _ = open_cache(cache).listings
+    with CacheWriter(cache, SPEC, ENGINE) as writer:
+        add_listings(writer)
+    assert len(open_cache(cache).listings) == 13
+    assert verify_cache(cache)["ok"]
+
+
+def test_a_ledger_line_that_the_disk_refuses_leaves_no_torn_line(tmp_path):
+    import resource
+    import signal
+
+    ledger = tmp_path / "l.jsonl"
+    append_lines(ledger, [{"a": 1}])
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+    try:
+        with pytest.raises(OSError):
+            append_lines(ledger, [{"a": "x" * 200}])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, before)
+    assert read_lines(ledger) == ([{"a": 1}], [])
+
+
+def test_verify_beside_a_writer_reports_no_problem(cache):
+    with CacheWriter(cache, SPEC, ENGINE):
+        (cache / "shards" / "123.tmp").write_bytes(b"half")
+        assert verify_cache(cache)["ok"]
+    assert {p["kind"] for p in verify_cache(cache)["problems"]} == {"stray"}
 
 
 def test_two_writers_cannot_share_a_cache(cache):

@@ -88,15 +88,50 @@ def test_values_do_not_depend_on_neighbours_or_interruptions(faces, tmp_path):
     assert diff_caches(tmp_path / "whole", tmp_path / "pieces") == {"equal": True, "differences": []}
 
 
-def test_a_corrected_label_touches_no_feature(faces, tmp_path):
-    run(faces, tmp_path / "c")
+def test_moving_a_file_corrects_its_label_and_touches_no_feature(tmp_path):
+    draw_faces(tmp_path / "faces", persons=5)
+    run(tmp_path / "faces", tmp_path / "c")
     shards = sorted(os.listdir(tmp_path / "c" / "shards"))
-    table = tmp_path / "labels.csv"
-    table.write_text(f"path,emotion\n{faces}/train/sad/p00_0.png,neutral\n")
-    again = run(table, tmp_path / "c")
-    assert again["items_reused"] == 1
+    wrong = tmp_path / "faces" / "train" / "sad" / "p00_0.png"
+    wrong.rename(tmp_path / "faces" / "val" / "anger" / "moved.png")
+    (tmp_path / "faces" / "train" / "happy" / "p00_0.png").unlink()
+    events = []
+    again = run(tmp_path / "faces", tmp_path / "c", report=events.append)
+    assert (again["items_new"], again["items_reused"]) == (0, 74)
     assert sorted(os.listdir(tmp_path / "c" / "shards")) == shards
-    assert {e["emotion"] for e in open_cache(tmp_path / "c").listings if e["path"].endswith("p00_0.png")} >= {"neutral"}
+    listed = {e["path"]: (e["emotion"], e["split"]) for e in open_cache(tmp_path / "c").listings}
+    assert listed["val/anger/moved.png"] == ("anger", "val")
+    assert not {"train/sad/p00_0.png", "train/happy/p00_0.png"} & listed.keys()
+    assert any("2 files listed before are gone" in event.text for event in events if isinstance(event, Note))
+    assert verify_cache(tmp_path / "c")["ok"]
+
+
+def test_a_part_of_a_source_retires_nothing(faces, tmp_path):
+    run(faces, tmp_path / "c")
+    run(faces, tmp_path / "c", ExtractSettings(**{**vars(QUICK), "limit": 3}))
+    run(faces / "train" / "sad" / "p00_0.png", tmp_path / "c")
+    run(f"{faces}/train/*/*", tmp_path / "c")
+    assert {e["path"] for e in open_cache(tmp_path / "c").listings} >= {"train/sad/p00_0.png", "train/happy/copy.png"}
+
+
+def test_a_file_that_is_mended_is_no_failure_any_more(tmp_path):
+    draw_faces(tmp_path / "faces", persons=1)
+    broken = tmp_path / "faces" / "train" / "sad" / "p00_0.png"
+    whole = broken.read_bytes()
+    broken.write_bytes(whole[:500])
+    assert run(tmp_path / "faces", tmp_path / "c")["items_failed"] == 1
+    assert len(open_cache(tmp_path / "c").failures) == 1
+    broken.write_bytes(whole)
+    assert run(tmp_path / "faces", tmp_path / "c")["items_failed"] == 0
+    assert open_cache(tmp_path / "c").failures == []
+
+
+def test_equal_broken_files_are_one_item_and_two_reasons(tmp_path):
+    draw_clips(tmp_path / "clips")
+    (tmp_path / "clips" / "again.mp4").write_bytes((tmp_path / "clips" / "broken_download.mp4").read_bytes())
+    summary = run(tmp_path / "clips", tmp_path / "c")
+    assert (summary["items_failed"], len(summary["failures"])) == (1, 2)
+    assert len({failure["reason"] for failure in summary["failures"]}) == 1
 
 
 def test_other_settings_are_refused_and_nothing_changes(faces, tmp_path):

@@ -51,11 +51,17 @@ def read_lines(path: Path) -> tuple[list[dict[str, Any]], list[BadLine]]:
 
 def append_lines(path: Path, entries: list[dict[str, Any]]) -> None:
     """Append and fsync. A torn last line, left by a crash, is closed first so that it cannot swallow a new one."""
-    torn = path.exists() and path.stat().st_size > 0 and not _ends_in_newline(path)
-    with open(path, "ab") as stream:
-        stream.write((b"\n" if torn else b"") + b"".join(map(encode_line, entries)))
-        stream.flush()
-        os.fsync(stream.fileno())
+    before = path.stat().st_size if path.exists() else 0
+    torn = before > 0 and not _ends_in_newline(path)
+    try:
+        with open(path, "ab") as stream:
+            stream.write((b"\n" if torn else b"") + b"".join(map(encode_line, entries)))
+            stream.flush()
+            os.fsync(stream.fileno())
+    except OSError:
+        if path.exists():
+            os.truncate(path, before)  # a full disk takes part of a line; leave none of it
+        raise
 
 
 def _ends_in_newline(path: Path) -> bool:

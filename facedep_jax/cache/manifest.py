@@ -1,5 +1,6 @@
 """The manifest: which shards are committed and what each holds. It can always be rebuilt from the shards."""
 
+import fcntl
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,6 +13,18 @@ from facedep_jax.errors import CacheError
 from facedep_jax.files import write_atomically
 
 T = TypeVar("T")
+
+
+def being_written(folder: Path) -> bool:
+    """Whether a writer holds the cache's lock at this moment."""
+    try:
+        with open(folder / "lock") as stream:
+            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
 
 
 def load_manifest(folder: Path, repair: bool = False) -> list[dict[str, Any]]:

@@ -61,6 +61,7 @@ class Cache:
         for shard in self.shards:
             self._check_shard(shard)
         self.items, self.rows = _join(self.shards)
+        self._maps: dict[str, list[np.ndarray]] = {}
 
     def _check_shard(self, shard: Shard) -> None:
         if shard.attributes["fingerprint"] != self.fingerprint:
@@ -91,16 +92,17 @@ class Cache:
         if bad:
             raise DamagedCache(
                 f"{self.path}/listings.jsonl: line {bad[0].number}: {bad[0].reason} "
-                f"({len(bad)} bad lines); extract again to restore them"
+                f"({len(bad)} bad lines); the next extract-features into it mends them"
             )
-        return list({(e["source"], e["path"]): e for e in entries}.values())
+        latest = {(e["source"], e["path"]): e for e in entries}
+        return [entry for entry in latest.values() if not entry.get("gone")]
 
     @cached_property
     def failures(self) -> list[dict[str, Any]]:
-        """The last failure of each path whose item is not complete."""
+        """The last failure of each path that still fails."""
         complete = set(self.items.id)
-        entries = read_lines(self.path / "failures.jsonl")[0]
-        return [e for e in {e["path"]: e for e in entries}.values() if e["id"] not in complete]
+        latest = {e["path"]: e for e in read_lines(self.path / "failures.jsonl")[0]}
+        return [e for e in latest.values() if e["reason"] and e["id"] not in complete]
 
     def features(self, tap: str, index: Int[np.ndarray, " n"] | None = None) -> Float16[np.ndarray, "n s s c"]:
         """Features of one tap: all of them, or those at `index`, in the order of `index`.
@@ -109,7 +111,9 @@ class Cache:
         """
         if tap not in self.taps:
             raise CacheError(f"{self.path} holds {', '.join(self.taps)}, not {tap}; extract into a new cache")
-        maps = [shard.features(tap) for shard in self.shards]
+        if tap not in self._maps:
+            self._maps[tap] = [shard.features(tap) for shard in self.shards]
+        maps = self._maps[tap]
         if index is None:
             index = np.arange(self._starts[-1])
         return _gather(maps, self._starts, np.asarray(index, np.int64))
@@ -166,7 +170,7 @@ def _join(shards: Sequence[Shard]) -> tuple[Items, Rows]:
     chosen = _whole_items(items)
     counts = np.asarray([items["rows"][list(parts)].sum() for parts in chosen], np.int64)
     flat = np.asarray([p for parts in chosen for p in parts], np.int64)
-    take = _ranges(items["first_row"][flat] + row_starts[owner[flat]], items["rows"][flat])
+    take = ranges(items["first_row"][flat] + row_starts[owner[flat]], items["rows"][flat])
     final = np.asarray([parts[-1] for parts in chosen], np.int64)
     table = Items(
         id=np.char.decode(items["id"][final]),
@@ -191,7 +195,7 @@ def _whole_items(items: dict[str, np.ndarray]) -> list[list[int]]:
     return [found for found in chosen if found and items["last"][found[-1]]]
 
 
-def _ranges(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
+def ranges(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """Concatenation of `arange(start, start + count)` for every pair."""
     counts = counts.astype(np.int64)
     ends = np.cumsum(counts)

@@ -6,13 +6,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from facedep_jax.cache.lines import read_lines
+from facedep_jax.cache.manifest import being_written
+from facedep_jax.cache.reader import Cache, open_cache, ranges
 from facedep_jax.cache.shard import Shard, open_shard, sha256_of
 from facedep_jax.cache.spec import fingerprint, read_header
 from facedep_jax.errors import DamagedCache
 from facedep_jax.events import Progress, Report, silent
 
 LEDGERS = ("manifest.jsonl", "listings.jsonl", "failures.jsonl")
-ROWS_AT_ONCE = 4096
+ROWS_AT_ONCE = 1024
 
 
 class Problem(NamedTuple):
@@ -32,6 +34,9 @@ def verify_cache(folder: str | Path, report: Report = silent) -> dict[str, Any]:
     spec = read_header(folder)
     problems = [problem for name in LEDGERS for problem in _check_ledger(folder / name)]
     paths = sorted((folder / "shards").glob("*"))
+    if being_written(folder):  # its temporary file, and a shard that is about to be named, are no problems
+        named = {entry["file"] for entry in read_lines(folder / "manifest.jsonl")[0]}
+        paths = [path for path in paths if path.name in named]
     parts: dict[str, dict[int, bool]] = {}
     rows = 0
     for number, path in enumerate(paths):
@@ -59,7 +64,7 @@ def _check_ledger(path: Path) -> list[Problem]:
 
 
 def _check_shard(path: Path, spec: dict[str, Any]) -> tuple[Shard | None, list[Problem]]:
-    if path.suffix != ".h5":
+    if path.suffix != ".h5" or not path.is_file():
         return None, [Problem(path.name, "stray", "not a shard; left by a writer that was killed, or put there")]
     digest = sha256_of(path)
     if digest != path.stem:
@@ -115,8 +120,6 @@ def _check_listings(folder: Path, parts: dict[str, dict[int, bool]]) -> list[Pro
 
 def diff_caches(first: str | Path, second: str | Path) -> dict[str, Any]:
     """Compare ids, listings and values of two caches, whatever the boundaries and order of their shards."""
-    from facedep_jax.cache.reader import open_cache
-
     a, b = open_cache(first), open_cache(second)
     differences = []
     if a.fingerprint != b.fingerprint:
@@ -137,23 +140,24 @@ def _listing_differences(a: list[dict[str, Any]], b: list[dict[str, Any]]) -> li
     return [f"{len(differing)} listings differ, such as {differing[0][1]}"] if differing else []
 
 
-def _value_differences(a: Any, b: Any) -> list[str]:
-    where = {item: position for position, item in enumerate(b.items.id)}
-    found = []
-    for position, item in enumerate(a.items.id):
-        mine = slice(a.items.first_row[position], a.items.first_row[position] + a.items.rows[position])
-        other = where[item]
-        theirs = slice(b.items.first_row[other], b.items.first_row[other] + b.items.rows[other])
-        if not _same_rows(a, mine, b, theirs):
-            found.append(item)
-    return [f"the values of {len(found)} items differ, such as {found[0][:12]}"] if found else []
-
-
-def _same_rows(a: Any, mine: slice, b: Any, theirs: slice) -> bool:
+def _value_differences(a: Cache, b: Cache) -> list[str]:
+    """Items whose rows or features differ, found by columns and in blocks of rows."""
+    place = {item: number for number, item in enumerate(b.items.id)}
+    order = np.asarray([place[item] for item in a.items.id], np.int64)
+    if not np.array_equal(a.items.rows, b.items.rows[order]):
+        unlike = np.flatnonzero(a.items.rows != b.items.rows[order])
+        return [f"{len(unlike)} items have another number of rows, such as {a.items.id[unlike[0]][:12]}"]
+    theirs = ranges(b.items.first_row[order], b.items.rows[order])
+    differs = (a.rows.feature >= 0) != (b.rows.feature[theirs] >= 0)
     for column in ("time", "face", "box", "score"):
-        if not np.array_equal(getattr(a.rows, column)[mine], getattr(b.rows, column)[theirs], equal_nan=True):
-            return False
-    ours, others = a.rows.feature[mine], b.rows.feature[theirs]
-    if not np.array_equal(ours >= 0, others >= 0):
-        return False
-    return all(np.array_equal(a.features(t, ours[ours >= 0]), b.features(t, others[others >= 0])) for t in a.taps)
+        one, other = getattr(a.rows, column), getattr(b.rows, column)[theirs]
+        unequal = ~((one == other) | ((one != one) & (other != other)))  # NaN, where there is no box, equals NaN
+        differs |= unequal.reshape(len(differs), -1).any(1)
+    both = np.flatnonzero((a.rows.feature >= 0) & ~differs)
+    for start in range(0, len(both), ROWS_AT_ONCE):
+        rows = both[start : start + ROWS_AT_ONCE]
+        for tap in a.taps:
+            one, other = a.features(tap, a.rows.feature[rows]), b.features(tap, b.rows.feature[theirs[rows]])
+            differs[rows] |= (one != other).reshape(len(rows), -1).any(1)
+    items = np.unique(a.rows.item[differs])
+    return [f"the values of {len(items)} items differ, such as {a.items.id[items[0]][:12]}"] if len(items) else []

@@ -7,31 +7,22 @@ fsynced, and only then does one fsynced manifest line name it. What is named is 
 import fcntl
 import os
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from facedep_jax.cache.lines import append_lines, read_lines
+from facedep_jax.cache.building import OpenItem, shard_data
+from facedep_jax.cache.lines import append_lines, encode_line, read_lines
 from facedep_jax.cache.manifest import leading_parts, load_manifest, manifest_entry
-from facedep_jax.cache.shard import TEMPORARY, ShardData, write_shard
+from facedep_jax.cache.shard import TEMPORARY, write_shard
 from facedep_jax.cache.spec import FORMAT_VERSION, fingerprint, read_header, require_equal, write_header
-from facedep_jax.errors import CacheLocked, OutputError
-from facedep_jax.files import writing
+from facedep_jax.errors import CacheLocked, FacedepError, OutputError
+from facedep_jax.events import Interrupted
+from facedep_jax.files import write_atomically, writing
 
 MAX_BYTES = 64 * 2**20
 MAX_SECONDS = 30.0
-
-
-@dataclass
-class _OpenItem:
-    """An item whose rows are still arriving; `part` counts the shards that it spans so far."""
-
-    columns: dict[str, Any]
-    part: int = 0
-    rows: list[dict[str, Any]] = field(default_factory=list)  # rows of the current part
-    last: bool = False
 
 
 class CacheWriter:
@@ -49,12 +40,12 @@ class CacheWriter:
         self.complete: set[str] = set()
         self.partial: dict[str, tuple[int, int]] = {}
         self.failed: dict[str, dict[str, Any]] = {}
-        self._pending: list[_OpenItem] = []
-        self._features: dict[str, list[np.ndarray]] = {}
-        self._buffered_bytes = self._buffered_rows = self._buffered_features = 0
+        self._pending: list[OpenItem] = []
+        self._buffered_bytes = self._buffered_rows = 0
         self._first_buffered = 0.0
         self.rows_committed = self.features_committed = 0
         self._unwritten: dict[tuple[str, str], dict[str, Any]] = {}
+        self._failing: dict[str, str | None] = {}  # the last reason of every path that ever failed
         self._prepare_folder()
         self._lock = self._take_lock()
         try:
@@ -67,9 +58,15 @@ class CacheWriter:
         return self
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-        """Commit what is whole, also on an interruption; then let the lock go."""
+        """Commit what is whole unless it may not be: a bare KeyboardInterrupt can come between any two lines, and a
+        disk that refused once is not asked again. Then let the lock go.
+        """
         try:
-            if kind is None or issubclass(kind, KeyboardInterrupt):
+            if (
+                kind is None
+                or issubclass(kind, Interrupted)
+                or (issubclass(kind, FacedepError) and not issubclass(kind, OutputError))
+            ):
                 self.commit()
         finally:
             self._lock.close()
@@ -126,10 +123,18 @@ class CacheWriter:
                 self.complete.add(item)
             else:
                 self.partial[item] = (len(committed), sum(rows for rows, _ in committed))
-        self._listings = {(e["source"], e["path"]): e for e in read_lines(self.folder / "listings.jsonl")[0]}
-        for entry in read_lines(self.folder / "failures.jsonl")[0]:
-            if entry.get("id") and entry["id"] not in self.complete:
+        self._listings = {(e["source"], e["path"]): e for e in self._mended("listings.jsonl")}
+        for entry in self._mended("failures.jsonl"):
+            self._failing[entry["path"]] = entry["reason"]
+            if entry["id"] and entry["reason"] and entry["id"] not in self.complete:
                 self.failed[entry["id"]] = entry
+
+    def _mended(self, ledger: str) -> list[dict[str, Any]]:
+        """Entries of a ledger; lines that do not check are taken out, so that what they said is written anew."""
+        entries, bad = read_lines(self.folder / ledger)
+        if bad:
+            write_atomically(self.folder / ledger, b"".join(map(encode_line, entries)))
+        return entries
 
     # Adding
 
@@ -137,7 +142,7 @@ class CacheWriter:
         """Start an item. What `partial` says is committed of it must not be added again."""
         part, _ = self.partial.get(item, (0, 0))
         columns = {"id": item, "kind": kind, "width": 0, "height": 0, "duration": 0.0, "phash": 0}
-        self._pending.append(_OpenItem(columns, part))
+        self._pending.append(OpenItem(columns, part))
 
     def add_row(
         self,
@@ -149,15 +154,10 @@ class CacheWriter:
     ) -> None:
         """Add a row to the item begun last; `features` maps each tap to (S, S, C), None where there is no face."""
         self._first_buffered = self._first_buffered or time.monotonic()
-        index = -1
-        if features is not None:
-            index = self._buffered_features
-            self._buffered_features += 1
-            for tap, values in features.items():
-                self._features.setdefault(tap, []).append(values)
-                self._buffered_bytes += values.nbytes
-        self._pending[-1].rows.append({"time": time_s, "face": face, "box": box, "score": score, "feature": index})
+        row = {"time": time_s, "face": face, "box": box, "score": score, "features": features}
+        self._pending[-1].rows.append(row)
         self._buffered_rows += 1
+        self._buffered_bytes += sum(values.nbytes for values in (features or {}).values())
         if self._pending[-1].columns["kind"] == "clip":  # an image is never cut into parts
             self._commit_if_due()
 
@@ -177,20 +177,34 @@ class CacheWriter:
 
         Parts of it that are committed stay invisible, since no last part follows them.
         """
-        dropped = self._pending.pop()
-        kept = sum(row["feature"] >= 0 for row in dropped.rows)
-        for values in self._features.values():
-            del values[len(values) - kept :]
-        self._buffered_features -= kept
-        self._buffered_rows -= len(dropped.rows)
+        self._pending.pop()
 
-    def record_failure(self, path: str, item: str | None, stage: str, reason: str) -> None:
-        """Append one line to `failures.jsonl`."""
+    def record_failure(self, path: str, item: str | None, stage: str, reason: str | None) -> None:
+        """Append one line to `failures.jsonl`, unless it says so already. No reason: `path` does not fail any more."""
+        if self._failing.get(path) == reason:
+            return
         entry = {"path": path, "id": item, "stage": stage, "reason": reason}
         with writing(self.folder):
             append_lines(self.folder / "failures.jsonl", [entry])
-        if item:
+        self._failing[path] = reason
+        if item and reason:
             self.failed[item] = entry
+
+    def clear_failure(self, path: str) -> None:
+        """`path` failed once and does not any more."""
+        if self._failing.get(path):
+            self.record_failure(path, None, "", None)
+
+    def retire_listings(self, source: str, seen: set[str]) -> int:
+        """Mark every listing of `source` whose path is not in `seen` as gone; returns how many there were."""
+        gone = [
+            {"source": source, "path": path, "item": None, "gone": True}
+            for (where, path), entry in self._listings.items()
+            if where == source and path not in seen and not entry.get("gone")
+        ]
+        for entry in gone:
+            self.add_listing(entry)
+        return len(gone)
 
     def add_listing(self, entry: dict[str, Any]) -> None:
         """Note a listing; it is written, if new or changed, once its item is committed or known to fail."""
@@ -218,13 +232,13 @@ class CacheWriter:
 
     def commit(self) -> None:
         """Write everything buffered as one shard, name it in the manifest, then write the listings of its items."""
-        ready = [item for item in self._pending if item.rows or item.last]
+        ready = [item for item in self._pending if item.last or (item.rows and item.columns["kind"] == "clip")]
         if ready:
             self._commit(ready)
         self._write_listings()
 
-    def _commit(self, ready: list[_OpenItem]) -> None:
-        data = self._shard_data(ready)
+    def _commit(self, ready: list[OpenItem]) -> None:
+        data = shard_data(ready, self.spec)
         name = write_shard(
             self.shards,
             data,
@@ -239,49 +253,20 @@ class CacheWriter:
         with writing(self.folder):
             append_lines(self.folder / "manifest.jsonl", [manifest_entry(name, data)])
         self.rows_committed += len(data.rows["time"])
-        self.features_committed += self._buffered_features
+        self.features_committed += int((data.rows["feature"] >= 0).sum())
         self._forget(ready)
 
-    def _shard_data(self, ready: list[_OpenItem]) -> ShardData:
-        counts = [len(item.rows) for item in ready]
-        items = {
-            name: [item.columns[name] for item in ready]
-            for name in ("id", "kind", "width", "height", "duration", "phash")
-        }
-        items |= {
-            "part": [i.part for i in ready],
-            "last": [i.last for i in ready],
-            "rows": counts,
-            "first_row": np.concatenate([[0], np.cumsum(counts)[:-1]]),
-        }
-        rows = [row for item in ready for row in item.rows]
-        table = {name: [row[name] for row in rows] for name in ("time", "face", "score", "feature")}
-        table |= {
-            "item": np.repeat(np.arange(len(ready)), counts),
-            "box": np.asarray([row["box"] for row in rows], np.float32).reshape(-1, 4),
-        }
-        taps = self.spec["features"]["taps"]
-        features = {
-            tap: np.stack(self._features[tap]) if self._features.get(tap) else _empty(self.spec, tap) for tap in taps
-        }
-        return ShardData(
-            {k: np.asarray(v) for k, v in items.items()}, {k: np.asarray(v) for k, v in table.items()}, features
-        )
-
-    def _forget(self, committed: list[_OpenItem]) -> None:
+    def _forget(self, committed: list[OpenItem]) -> None:
         for item in committed:
             identity = item.columns["id"]
             if item.last:
                 self.complete.add(identity)
                 self.partial.pop(identity, None)
                 self.failed.pop(identity, None)
-            item.part, item.rows = item.part + 1, []
+            else:
+                _, before = self.partial.get(identity, (0, 0))
+                self.partial[identity] = (item.part + 1, before + len(item.rows))
+                item.part, item.rows = item.part + 1, []
         self._pending = [item for item in self._pending if not item.last]
-        self._features = {}
-        self._buffered_bytes = self._buffered_rows = self._buffered_features = 0
+        self._buffered_bytes = self._buffered_rows = 0
         self._first_buffered = 0.0
-
-
-def _empty(spec: dict[str, Any], tap: str) -> np.ndarray:
-    cells, channels = int(tap.rpartition("@")[2]), spec["features"]["channels"][tap]
-    return np.zeros((0, cells, cells, channels), np.float16)

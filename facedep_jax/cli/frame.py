@@ -1,29 +1,21 @@
 """What every command shares: options, exit codes, JSON on standard output, errors without tracebacks."""
 
 import functools
+import io
 import json
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import click
 
 from facedep_jax.errors import FacedepError
-from facedep_jax.events import Event, Progress, Report
-from facedep_jax.meaning import UNTRAINED
+from facedep_jax.events import Event, Interrupted, Progress, Report
 
 INTERRUPTED = 130
-PLAIN_TABLE: dict[str, Any] = {
-    "box": None,
-    "pad_edge": False,
-    "padding": (0, 1),
-    "header_style": "bold",
-    "title_justify": "left",
-    "title_style": "bold",
-}
 
 
 @dataclass(frozen=True)
@@ -33,7 +25,7 @@ class Outcome:
     summary: dict[str, Any]
     show: Callable[[Any], None]  # gets a rich Console on standard output
     problems: bool = False
-    nothing_done: bool = False
+    nothing_done: str = ""  # why, if nothing could be done
 
     @property
     def exit_code(self) -> int:
@@ -48,6 +40,7 @@ def command(group: click.Group, name: str, **attributes: Any) -> Callable[[Calla
         def run(as_json: bool, progress: str, shared: bool, **options: Any) -> None:
             if not shared:
                 os.umask(0o077)
+            print_any_name()
             sys.exit(_run(function, as_json, progress, options))
 
         own = run.__dict__.pop("__click_params__", [])
@@ -58,6 +51,13 @@ def command(group: click.Group, name: str, **attributes: Any) -> Callable[[Calla
         return group.command(name, **attributes)(wrapped)
 
     return register
+
+
+def print_any_name() -> None:
+    """File names that are not UTF-8, and any character where the locale is ASCII, are printed escaped."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _common_options() -> list[Callable]:
@@ -75,29 +75,26 @@ def _common_options() -> list[Callable]:
 
 
 class _Interruptible:
-    """Passes events on, and makes sure that Ctrl-C is not lost.
-
-    Python raises KeyboardInterrupt wherever the main thread happens to be, which may be inside a callback that
-    swallows it; then the next event raises it again.
-    """
+    """Passes events on; after Ctrl-C the next one raises, where the work is between two steps. Twice Ctrl-C is at once."""
 
     def __init__(self, report: Report):
         self._report, self._interrupted, self.last = report, False, None
 
     def __call__(self, event: Event) -> None:
         if self._interrupted:
-            raise KeyboardInterrupt
+            raise Interrupted
         if isinstance(event, Progress):
             self.last = event
         self._report(event)
 
     def on_signal(self, number: int, frame: Any) -> None:
+        if self._interrupted:
+            raise KeyboardInterrupt
         self._interrupted = True
-        raise KeyboardInterrupt
 
     def state(self) -> str:
         """What was done when the interruption came."""
-        return f" after {self.last.stage} {self.last.done} of {self.last.total} {self.last.unit}" if self.last else ""
+        return f"after {self.last.stage} {self.last.done} of {self.last.total} {self.last.unit}; " if self.last else ""
 
 
 def _run(function: Callable[..., Outcome], as_json: bool, progress: str, options: dict[str, Any]) -> int:
@@ -110,36 +107,32 @@ def _run(function: Callable[..., Outcome], as_json: bool, progress: str, options
         with display:
             outcome = function(report, **options)
     except FacedepError as error:
-        display.console.print(
-            f"error: {error}", style="bold red", markup=False, soft_wrap=not display.console.is_terminal
-        )
+        display.say("error", f"{error}")
         return error.exit_code
     except KeyboardInterrupt:
-        display.console.print(
-            f"interrupted{report.state()}; what was committed is safe, the same command continues",
-            markup=False,
-            soft_wrap=not display.console.is_terminal,
-        )
+        display.say("interrupted", f"{report.state()}what was committed is safe, the same command continues")
         return INTERRUPTED
     finally:
         signal.signal(signal.SIGINT, before)
-    if as_json:
-        click.echo(json.dumps(outcome.summary, allow_nan=False))
-    else:
-        from rich.console import Console
-
-        outcome.show(Console(highlight=False))
+    _show(outcome, as_json)
+    if outcome.nothing_done:
+        display.say("error", outcome.nothing_done)
     return outcome.exit_code
 
 
-def show_number(value: Any) -> str:
-    """A figure for a table: three decimals, a dash for what could not be computed."""
-    if value is None:
-        return "–"
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
+def _show(outcome: Outcome, as_json: bool) -> None:
+    from facedep_jax.cli.render import PatientConsole, go_silent
+
+    if not as_json:
+        outcome.show(PatientConsole(highlight=False))
+        return
+    try:
+        click.echo(json.dumps(outcome.summary, allow_nan=False))
+    except BrokenPipeError:  # nobody reads the summary any more; the work is done, and its status is what counts
+        go_silent(sys.stdout)
 
 
-def show_warning(console: Any, summary: dict[str, Any]) -> None:
-    """Say loudly if weights were untrained."""
-    if summary["untrained"]:
-        console.print(UNTRAINED, style="bold yellow")
+def all_failed(failures: Sequence[tuple[str, str]]) -> str:
+    """What `Outcome.nothing_done` says of `failures`, the path and reason of every file there was."""
+    path, reason = failures[0]
+    return f"nothing could be done: all {len(failures)} files failed, the first: {path}: {reason}"

@@ -2,6 +2,7 @@
 
 import glob
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from facedep_jax.errors import SourceError
@@ -11,15 +12,39 @@ from facedep_jax.sources.listing import Listing, Source
 from facedep_jax.sources.manifests import is_manifest, list_manifest
 from facedep_jax.sources.subjects import subjects_from_regex, subjects_from_table
 
-__all__ = ["Listing", "Source", "read_source"]
+__all__ = ["Listing", "Source", "read_source", "read_sources"]
+
+
+def read_sources(
+    sources: Sequence[str], *, subjects: Path | None = None, subject_regex: str | None = None
+) -> list[Source]:
+    """Read several sources; the table or expression for subjects has to fit one of them, not each.
+
+    Raises SourceError where one of them cannot be read, and where no file of any has a subject though it was asked for.
+    """
+    found = [
+        read_source(s, subjects=subjects, subject_regex=subject_regex, must_fit=len(sources) == 1) for s in sources
+    ]
+    asked = [str(way) for way in (subjects, subject_regex) if way]
+    if asked and not any(listing.subject for source in found for listing in source.listings):
+        raise SourceError(
+            f"{' and '.join(asked)} fit none of the sources' files; paths look like {found[0].listings[0].path!r}"
+        )
+    return found
 
 
 def read_source(
-    source: str, *, subjects: Path | None = None, subject_regex: str | None = None, recursive: bool = True
+    source: str,
+    *,
+    subjects: Path | None = None,
+    subject_regex: str | None = None,
+    recursive: bool = True,
+    must_fit: bool = True,
 ) -> Source:
     """Read a folder, a glob, a file, or a CSV or JSONL manifest.
 
-    Raises SourceError if nothing is there, or nothing there is an image or clip.
+    Raises SourceError if nothing is there, if nothing there is an image or clip, or, where they `must_fit`, if
+    `subjects` or `subject_regex` say nothing of any file.
     """
     listings, ignored, layout, where = _read(source, recursive)
     if not listings:
@@ -29,10 +54,15 @@ def read_source(
             else f"{source}: empty, no images or clips"
         )
     if subjects:
-        listings = subjects_from_table(listings, subjects)
+        listings = subjects_from_table(listings, subjects, must_fit)
     if subject_regex:
-        listings = subjects_from_regex(listings, subject_regex)
-    return Source(_short_name(source, where), where, tuple(listings), ignored, layout)
+        listings = subjects_from_regex(listings, subject_regex, must_fit)
+    if subjects or subject_regex:
+        known = sum(listing.subject is not None for listing in listings)
+        layout += f", subjects for {known} of {len(listings)} files"
+    unreadable = any(listing.path.endswith("/") for listing in listings)
+    whole = recursive and not unreadable and where == str(Path(source).resolve())
+    return Source(_short_name(source, where), where, tuple(listings), ignored, whole, layout)
 
 
 def _read(source: str, recursive: bool) -> tuple[list[Listing], int, str, str]:

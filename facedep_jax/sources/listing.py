@@ -25,6 +25,7 @@ class Source:
     where: str  # absolute path, or the argument as given
     listings: tuple[Listing, ...]
     ignored: int
+    whole: bool  # whether these are all the media at `where`, so that what is not listed is gone
     layout: str  # how the listing's columns were found, for the user to check
 
     def kinds(self) -> tuple[str, ...]:
