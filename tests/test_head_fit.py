@@ -1,5 +1,6 @@
 """Training: it learns what is there and nothing else, and batches, chunks, padding and masks change nothing."""
 
+import tracemalloc
 from dataclasses import replace
 
 import jax
@@ -9,6 +10,7 @@ from planted import planted_examples
 
 from facedep_jax.errors import LabelError, RunError
 from facedep_jax.head import fit as fit_module
+from facedep_jax.head.baselines import fit_probe
 from facedep_jax.head.crossval import crossvalidate
 from facedep_jax.head.epoch import _decayed, proxy_logit, weighted_auroc
 from facedep_jax.head.fit import balanced_weights, check_finite, fit, predict
@@ -195,3 +197,17 @@ def test_cross_validation_never_touches_test_and_finds_the_pattern(examples, wha
     found = crossvalidate(replace(examples, tokens=tokens), POSITIVE, settings, 3, what)
     assert len(found["folds"]) == 3 and found["auroc"] > 0.9
     assert found["auroc"] == pytest.approx(np.mean(found["folds"]))
+
+
+def test_a_probe_copies_the_rows_it_learns_from_once():
+    """Host memory; the device's own copy is not counted here."""
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(40_000, 500)).astype(np.float16)
+    positive, watch = features[:, 0] > 0, np.arange(38_000, 40_000)
+    tracemalloc.start()
+    try:
+        fit_probe(features, positive, np.arange(38_000), watch, penalties=(100.0,))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 1.7 * features.nbytes  # a copy, and blocks of it in float32

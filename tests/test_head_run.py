@@ -2,11 +2,18 @@
 
 import csv
 import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
 import tomllib
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import tomli_w
 from planted import planted_examples, spec, write_cache
 
 from facedep_jax import open_cache
@@ -15,7 +22,7 @@ from facedep_jax.errors import CacheError, LabelError, OutputError, RunError, Se
 from facedep_jax.head import train as train_module
 from facedep_jax.head.evaluate import evaluate_run
 from facedep_jax.head.examples import gather
-from facedep_jax.head.run import load_head
+from facedep_jax.head.run import load_head, read_config, write_head, write_whole
 from facedep_jax.head.settings import TrainSettings
 from facedep_jax.head.train import prepare, train_head
 from facedep_jax.meaning import UNTRAINED
@@ -166,6 +173,28 @@ def test_evaluate_gives_what_training_gave(run, cache):
         evaluate_run(out, cache, "tset")
 
 
+def test_evaluate_takes_what_the_run_took_its_items_for(cache, tmp_path):
+    """A table that turns emotions around and moves persons and splits, and that is gone when the run is measured."""
+    table, examples = tmp_path / "labels.csv", planted_examples()
+    turned = {"happy": "sad", "sad": "happy", "neutral": "happy"}
+    moved = {"train": "train", "val": "test", "test": "val"}
+    rows = [
+        f"{path},{turned[emotion]},q{i // 4},{moved[split]}\n"
+        for i, (path, emotion, split) in enumerate(zip(examples.path, examples.emotion, examples.split, strict=True))
+    ]
+    table.write_text("path,emotion,subject,split\n" + "".join(rows))
+    settings = replace(SETTINGS, labels=str(table), baselines=False)
+    expected = train_head([cache], settings, tmp_path / "run")["metrics"]["test"]
+    table.unlink()
+    found = evaluate_run(tmp_path / "run", cache, "test")
+    assert expected["auroc"] > 0.9 and found["confusion"] == expected["confusion"]
+    for name in ("n", "subjects", "auroc", "auroc_ci"):
+        assert found[name] == pytest.approx(expected[name], abs=1e-5), name
+    (tmp_path / "run" / "predictions.csv").write_text("item,path,subject,split,emotion\n0,0.jpg\n")
+    with pytest.raises(RunError, match="cut short"):
+        evaluate_run(tmp_path / "run", cache, "test")
+
+
 def test_evaluate_with_other_positives_changes_the_truth_only(run, cache):
     only_sad = evaluate_run(run[0], cache, "test", ("sad",))
     assert only_sad["prevalence"] == pytest.approx(0.25)
@@ -205,8 +234,6 @@ def test_labels_that_match_nothing_stop_before_training(cache, tmp_path):
 
 
 def test_a_damaged_head_is_refused(run, tmp_path):
-    import shutil
-
     copy = tmp_path / "copy"
     shutil.copytree(run[0], copy)
     config = (copy / "config.toml").read_text()
@@ -218,6 +245,72 @@ def test_a_damaged_head_is_refused(run, tmp_path):
         load_head(copy)
     with pytest.raises(RunError, match="not a run"):
         load_head(tmp_path)
+
+
+@pytest.mark.parametrize("line", ["fingerprints", "untrained"])
+def test_a_config_that_lacks_a_line_is_refused(run, tmp_path, line):
+    copy = tmp_path / "copy"
+    shutil.copytree(run[0], copy)
+    record = tomllib.loads((copy / "config.toml").read_text())
+    del record["cache" if line == "fingerprints" else "run"][line]
+    (copy / "config.toml").write_text(tomli_w.dumps(record))
+    with pytest.raises(RunError, match=f"damaged: config.toml lacks '{line}'"):
+        load_head(copy)
+
+
+def test_a_run_with_half_a_summary_is_not_taken_for_finished(run, cache, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(run[0], copy)
+    (copy / "metrics.json").write_text((copy / "metrics.json").read_text()[:100])
+    with pytest.raises(RunError, match=r"metrics.json is damaged.*choose another --out or delete"):
+        train_head([cache], SETTINGS, copy)
+
+
+def test_a_full_disk_while_the_head_is_written_is_one_sentence(run, tmp_path):
+    """A file size limit makes the operating system refuse the write, as a full disk does."""
+    head, config = load_head(run[0]), read_config(run[0])
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (3000, limits[1]))
+    try:
+        with pytest.raises(OutputError, match="cannot be written"):
+            write_whole(tmp_path / "run", lambda folder: write_head(folder, head, config["train"], config["cache"], {}))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, before)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_killed_processes_left_is_removed_and_nothing_else(tmp_path):
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    stale = [f".run.{number}.partial" for number in (gone.pid, os.getpid(), 10**30)]
+    others = [f".run.{os.getppid()}.partial", f".run.a.{gone.pid}.partial", ".run.notes.partial"]
+    for name in (*stale, *others):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "head.safetensors").write_bytes(b"half")
+    write_whole(tmp_path / "run", lambda folder: (folder / "a").write_text("a"))
+    assert {f.name for f in tmp_path.iterdir()} == {"run", *others}
+
+
+@pytest.mark.parametrize("length", [300, 250], ids=["name too long", "too long while it is made"])
+def test_a_name_that_no_file_can_have_is_refused_before_training(cache, tmp_path, monkeypatch, length):
+    monkeypatch.setattr(train_module, "gather", None)
+    with pytest.raises(OutputError, match="cannot be written"):
+        train_head([cache], SETTINGS, tmp_path / ("x" * length))
+
+
+def test_folds_that_cannot_be_made_are_refused_before_training(cache, tmp_path, monkeypatch):
+    monkeypatch.setattr(train_module, "fit_members", None)
+    with pytest.raises(LabelError, match=r"91 folds are not possible.*90 folds are possible"):
+        train_head([cache], replace(SETTINGS, folds=91), tmp_path / "run")
+
+
+@pytest.mark.parametrize("seed", [-1, 2**31, 10**30])
+def test_a_seed_that_nothing_takes_is_refused(seed):
+    with pytest.raises(SettingsError, match=rf"seed = {seed}, expected 0 to 2147483647"):
+        TrainSettings(seed=seed)
+    assert TrainSettings(seed=2**31 - 1).seed == 2**31 - 1
 
 
 def test_untrained_weights_are_said_everywhere(untrained):

@@ -1,8 +1,9 @@
 """What a head has to beat: the majority class and linear probes. They know nothing of attention or of clips' order.
 
 A probe is logistic regression with an L2 penalty on the tokens of a clip, averaged over its frames, flattened and
-standardised by training rows; the penalty is chosen by validation AUC. Features stay float16 on the device and are
-cast a block at a time, so that 30,000 images of 17,728 values need about 1 GB.
+standardised by training rows; the penalty is chosen by validation AUC. Features stay float16 and are cast a block at a
+time. 30,000 images of 17,728 values are 1 GB, held three times while a probe is fitted: as tokens by tap, side by side,
+and, training rows only, on the device. While these go there, they are a fourth time in host memory.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -68,10 +69,9 @@ def fit_probe(
 
     Full-batch L-BFGS, each penalty starting from the one before; two falls of the AUC in a row end the path.
     """
-    mean, scale = _moments(features[learn])
-    small = len(learn) < features.shape[1]
-    space = _Span(features[learn], mean, scale) if small else _Columns(features[learn], mean, scale)
+    space, mean, scale = _space(features, learn)
     objective = _objective(space, positive[learn])
+    watched = features[watch]
     weight = np.zeros(space.size + 1)
     best, best_auc, falls = None, -1.0, 0
     for penalty in penalties:
@@ -84,7 +84,7 @@ def fit_probe(
         ).x
         raw = space.expand(weight[:-1]) / scale
         probe = Probe(raw, float(weight[-1] - raw @ mean), penalty)
-        auc = auroc(probe.logits(features[watch]), positive[watch], np.ones((1, len(watch))))[0]
+        auc = auroc(probe.logits(watched), positive[watch], np.ones((1, len(watch))))[0]
         falls = 0 if auc > best_auc else falls + 1
         if auc > best_auc:
             best, best_auc = probe, auc
@@ -93,10 +93,23 @@ def fit_probe(
     return best
 
 
+def _space(features, learn):
+    """Where to solve for the rows `learn`, with their mean and standard deviation."""
+    rows = _blocks(len(learn), features.shape[1], features.dtype)
+    np.take(features, learn, axis=0, out=rows[: len(learn)], mode="clip")  # other modes copy once more
+    mean, scale = _moments(rows[: len(learn)])
+    return (_Span if len(learn) < features.shape[1] else _Columns)(rows, len(learn), mean, scale), mean, scale
+
+
+def _blocks(count: int, width: int, dtype) -> np.ndarray:
+    """Zeros for `count` rows and as many more as make whole blocks."""
+    return np.zeros((-(-count // BLOCK) * BLOCK, width), dtype)
+
+
 class _Columns:
     """Standardised features as they are, one weight per column: for more items than columns."""
 
-    def __init__(self, features, mean, scale):
+    def __init__(self, features, count, mean, scale):
         self.size, self._mean, self._scale = features.shape[1], mean, scale
         self.rows = features
 
@@ -121,15 +134,16 @@ class _Span:
     is added to keep it positive: as if every item had a feature of its own, a hundredth of its length.
     """
 
-    def __init__(self, features, mean, scale, block: int = 2048):
-        self.size = len(features)
-        self._features, self._mean, self._scale, self._block = features, mean, scale, block
+    def __init__(self, features, count, mean, scale, block: int = 2048):
+        self.size = count
+        self._features, self._mean, self._scale, self._block = features[:count], mean, scale, block
         gram = np.zeros((self.size, self.size))
         for part in self._parts():
             gram += part @ part.T
         gram[np.diag_indices(self.size)] += 1e-4 * gram.trace() / self.size + 1e-12
         self._factor = cholesky(gram, lower=True, overwrite_a=True)
-        self.rows = self._factor.astype(np.float32)
+        self.rows = _blocks(count, count, np.float32)
+        self.rows[:count] = self._factor
 
     def _parts(self) -> Iterator[np.ndarray]:
         for start in range(0, len(self._mean), self._block):
@@ -148,13 +162,15 @@ class _Span:
 
 
 def _objective(space: _Columns | _Span, positive: Bool[np.ndarray, " n"]) -> Callable:
-    """Penalised mean cross-entropy and its gradient in `space`; classes weigh the same, as they do for the head."""
+    """Penalised mean cross-entropy and its gradient in `space`; classes weigh the same, as they do for the head.
+
+    Takes the rows of `space`, in whole blocks, to the device.
+    """
     count = len(positive)
     share = np.where(positive, 0.5 / max(positive.sum(), 1), 0.5 / max((~positive).sum(), 1))
-    steps = -(-count // BLOCK)
-    padded = np.zeros((steps * BLOCK, space.size), space.rows.dtype)
-    padded[:count] = space.rows
-    x = jax.device_put(padded.reshape(steps, BLOCK, -1))
+    steps = len(space.rows) // BLOCK
+    x = jax.device_put(space.rows.reshape(steps, BLOCK, -1))
+    del space.rows  # the device has them
     y, w = (
         jax.device_put(np.pad(v.astype(np.float32), (0, steps * BLOCK - count)).reshape(steps, BLOCK))
         for v in (positive, share)

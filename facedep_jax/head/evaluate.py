@@ -21,9 +21,10 @@ def evaluate_run(
 ) -> dict[str, Any]:
     """Every field of INTERFACE.md's `evaluate` for the items of a split of `cache`.
 
-    An item that the run was made with keeps the split that it had there; others have the listing's. A cache that names
-    no split at all counts as the split asked for. `positive` replaces the run's positive emotions as the truth, not the
-    score. Raises LabelError without such items, SpecMismatch for other features, SettingsError for an unknown split.
+    An item that the run was made with keeps the emotion, subject and split that it had there (so `--labels` need not be
+    at hand); others have the listing's. A cache that names no split at all counts as the split asked for. `positive`
+    replaces the run's positive emotions as the truth, not the score. Raises LabelError without such items, SpecMismatch
+    for other features, SettingsError for an unknown split.
     """
     run = Path(run)
     if split not in SPLITS:
@@ -32,15 +33,18 @@ def evaluate_run(
     head.require_features(cache.spec, report)
     train = read_config(run)["train"]
     held = {str(item) for item in cache.items.id}
-    labels = collect_labels((e for e in cache.listings if e.get("item") in held), allow_duplicates=True)
-    items, notes = _of_split(labels.items, split, _splits_of_run(run))
-    for text in (*labels.notes, *notes):
+    known = [label for label in _labels_of_run(run) if label.item in held]
+    strange = held - {label.item for label in known}
+    listed = collect_labels((e for e in cache.listings if e.get("item") in strange), allow_duplicates=True)
+    labels = (*known, *listed.items)
+    items, notes = _of_split(labels, split, known)
+    for text in (*listed.notes, *notes):
         report(Note(text))
-    for text in labels.warnings:
+    for text in listed.warnings:
         report(Note(text, "warning"))
     if not items:
         raise LabelError(f"{cache.path} has no labelled item in the split {split}; name another with --split, or all")
-    truth = make_target([label.emotion for label in labels.items], tuple(positive or train["positive"]))
+    truth = make_target([label.emotion for label in labels], tuple(positive or train["positive"]))
     examples = gather([cache], items, [truth.emotions[label.emotion] for label in items], head.taps, report)
     probability = head.probability(head.clip_logits(examples.tokens, examples.times, examples.mask))
     result = evaluate(
@@ -65,31 +69,30 @@ def evaluate_run(
     }
 
 
-def _of_split(items: Sequence[Labelled], split: str, known: dict[str, str]) -> tuple[list[Labelled], list[str]]:
+def _of_split(labels: Sequence[Labelled], split: str, known: Sequence[Labelled]) -> tuple[list[Labelled], list[str]]:
     """The items of a split, each once, and what was assumed."""
-    once = list({label.item: label for label in reversed(items)}.values())[::-1]
     notes = []
-    unsaid = all(label.split is None for label in items) and not any(label.item in known for label in items)
-    if split == "all" or unsaid:
-        chosen = once
-        if unsaid and split != "all":
-            notes.append(f"the cache names no splits: all its items count as {split}")
-    elif any(label.item in known for label in items):
-        chosen = [label for label in once if known.get(label.item, label.split) == split]
-    else:
-        chosen = list({label.item: label for label in items if label.split == split}.values())
-    learned = sum(known.get(label.item) in ("train", "val") for label in chosen)
+    unsaid = all(label.split is None for label in labels)
+    if unsaid and split != "all":
+        notes.append(f"the cache names no splits: all its items count as {split}")
+    chosen = [label for label in labels if unsaid or split in ("all", label.split)]
+    once = list({label.item: label for label in reversed(chosen)}.values())[::-1]
+    used = {label.item for label in known if label.split != "test"}
+    learned = sum(label.item in used for label in once)
     if learned and split in ("test", "all"):
         notes.append(f"{learned} of these items were learned from or chosen by: figures are too good")
-    return chosen, notes
+    return once, notes
 
 
-def _splits_of_run(run: Path) -> dict[str, str]:
-    """Item → split, as the run used them. Raises RunError when its predictions are gone."""
+def _labels_of_run(run: Path) -> list[Labelled]:
+    """What the run took its items for. Raises RunError when its predictions are gone or damaged."""
     try:
         with open(run / "predictions.csv", newline="", encoding="utf-8") as stream:
-            return {row["item"]: row["split"] for row in csv.DictReader(stream)}
-    except (OSError, KeyError) as error:
+            rows = list(csv.DictReader(stream, strict=True))
+        if any(None in row.values() for row in rows):
+            raise ValueError("a row is cut short")
+        return [Labelled(r["item"], r["path"], r["emotion"], r["subject"] or None, r["split"]) for r in rows]
+    except (OSError, KeyError, ValueError, csv.Error) as error:
         raise RunError(
             f"{run}/predictions.csv cannot be read ({error}); it says which items were learned from"
         ) from error

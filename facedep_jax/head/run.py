@@ -4,6 +4,7 @@ import csv
 import hashlib
 import json
 import os
+import re
 import shutil
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
@@ -12,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from facedep_jax.config import differences
 from facedep_jax.errors import OutputError, RunError
@@ -30,8 +31,8 @@ def write_whole(out: Path, fill: Callable[[Path], None]) -> None:
     """Make the directory `out` by `fill(temporary sibling)` and one rename: it is there complete or not at all."""
     with writing(out):
         out.parent.mkdir(parents=True, exist_ok=True)
-        partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
-        shutil.rmtree(partial, ignore_errors=True)  # of a killed process that had our number
+        _remove_stale(out)
+        partial = _partial(out)
         partial.mkdir()
         try:
             fill(partial)
@@ -46,14 +47,50 @@ def write_whole(out: Path, fill: Callable[[Path], None]) -> None:
         fsync_directory(out.parent)
 
 
+def _partial(out: Path) -> Path:
+    """Where this process makes `out`."""
+    return out.with_name(f".{out.name}.{os.getpid()}.partial")
+
+
+def _remove_stale(out: Path) -> None:
+    """Remove what killed processes left of `out`: by numbers that are no process any more, or that are ours now."""
+    pattern = re.compile(re.escape(f".{out.name}.") + r"([0-9]+)\.partial")
+    for sibling in out.parent.iterdir():
+        match = pattern.fullmatch(sibling.name)
+        if match and not _is_another(int(match[1])):
+            shutil.rmtree(sibling, ignore_errors=True)
+
+
+def _is_another(process: int) -> bool:
+    """Whether another process than this one has the number."""
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return process != os.getpid()
+
+
+def _is_there(path: Path) -> bool:
+    """Whether something is at `path`. Raises OSError for a path that nothing can be at, such as one too long."""
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return False
+    return True
+
+
 def find_equal(out: Path, identity: Mapping[str, Any]) -> dict[str, Any] | None:
     """The summary of a finished run at `out` of the same identity; None where there is nothing.
 
-    Raises RunError naming what differs when the run there is of other settings or data, and OutputError when the place
-    holds something that is no run.
+    Raises RunError naming what differs when the run there is of other settings or data, or when it is damaged, and
+    OutputError when the place holds something that is no run, or when nothing can be made there.
     """
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
-        return None
+    with writing(out):
+        _is_there(_partial(out))  # its name is longer: too long is to be known before training
+        if not _is_there(out) or (out.is_dir() and not any(out.iterdir())):
+            return None
     if not (out / "config.toml").is_file() or not (out / "metrics.json").is_file():
         raise OutputError(f"{out} holds something else and no run; choose another --out")
     found = differences(identity_of(read_config(out)), without_none(identity))
@@ -62,7 +99,10 @@ def find_equal(out: Path, identity: Mapping[str, Any]) -> dict[str, Any] | None:
             f"{out} holds a run of other settings (there → asked for): {'; '.join(found)}. Choose another --out, "
             "or remove it"
         )
-    return json.loads((out / "metrics.json").read_text())
+    try:
+        return json.loads((out / "metrics.json").read_text())
+    except (ValueError, OSError) as error:
+        raise RunError(f"{out}/metrics.json is damaged ({error}); choose another --out or delete {out}") from error
 
 
 def identity_of(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -94,9 +134,8 @@ def write_head(
     folder: Path, head: Head, train: Mapping[str, Any], cache: Mapping[str, Any], data: Mapping[str, Any]
 ) -> None:
     """`head.safetensors` and `config.toml`, from which `load_head` makes the same head again."""
-    save_file(
-        {name: np.ascontiguousarray(x) for name, x in flat_names(head.states).items()}, folder / "head.safetensors"
-    )
+    arrays = {name: np.ascontiguousarray(x) for name, x in flat_names(head.states).items()}
+    (folder / "head.safetensors").write_bytes(save(arrays))  # not save_file: its errors on a full disk are no OSError
     inputs = head.architecture.inputs
     record = {
         "format": FORMAT,
@@ -132,25 +171,26 @@ def load_head(run: Path | str) -> Head:
         architecture = Architecture(inputs, PRESETS[train["preset"]], train["temporal"])
         calibration = Calibration(record["scale"], record["bias"], record["threshold"])
         arrays = load_file(run / "head.safetensors")
-    except (KeyError, OSError, SafetensorError) as error:
+        rest = {
+            "classes": tuple(record["classes"]),
+            "positive": np.array(record["positive"], bool),
+            "positive_emotions": tuple(record["positive_emotions"]),
+            "calibration": calibration,
+            "features": config["cache"]["features"],
+            "input": config["cache"].get("input", {}),
+            "untrained": record["untrained"],
+            "fingerprint": config["cache"]["fingerprints"][0],
+            "path": run,
+            "sha256": hashlib.sha256((run / "head.safetensors").read_bytes()).hexdigest(),
+        }
+    except KeyError as error:
+        raise RunError(f"{run} is damaged: config.toml lacks {error}; restore it from a copy or train again") from error
+    except (IndexError, TypeError, ValueError, OSError, SafetensorError) as error:
         raise RunError(f"{run} is damaged: {error}; restore it from a copy or train again") from error
     states, wrong = from_names(architecture, arrays)
     if wrong:
         raise RunError(f"{run}/head.safetensors does not fit its config.toml: {'; '.join(wrong)}")
-    return Head(
-        architecture,
-        states,
-        tuple(record["classes"]),
-        np.array(record["positive"], bool),
-        tuple(record["positive_emotions"]),
-        calibration,
-        config["cache"]["features"],
-        config["cache"].get("input", {}),
-        record["untrained"],
-        config["cache"]["fingerprints"][0],
-        run,
-        hashlib.sha256((run / "head.safetensors").read_bytes()).hexdigest(),
-    )
+    return Head(architecture, states, **rest)
 
 
 def write_table(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from facedep_jax.errors import SettingsError
 
 POSITIVE = ("sad", "sadness", "neutral")
+SEEDS = 2**31  # what JAX without 64-bit integers, NumPy and SciPy all take
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,8 @@ class TrainSettings:
             for name in ("warmup", "dropout", "label_smoothing")
             if not 0 <= getattr(self, name) < 1
         ]
+        if not 0 <= self.seed < SEEDS:
+            wrong.append(f"seed = {self.seed}, expected 0 to {SEEDS - 1}")
         if self.folds == 1:
             wrong.append("folds = 1, expected 0 or at least 2")
         if wrong:

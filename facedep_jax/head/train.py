@@ -17,7 +17,7 @@ from facedep_jax.errors import LabelError
 from facedep_jax.events import Note, Progress, Report, silent
 from facedep_jax.head.baselines import fit_probe, flat_features
 from facedep_jax.head.calibration import Calibration, calibrate
-from facedep_jax.head.crossval import crossvalidate
+from facedep_jax.head.crossval import crossvalidate, make_folds
 from facedep_jax.head.examples import Examples, gather, look_alikes
 from facedep_jax.head.features import check_features, features_of, require_taps, without_none
 from facedep_jax.head.fit import Fitted, balanced_weights, check_finite, fit
@@ -66,8 +66,9 @@ def train_head(caches: Sequence[Cache], settings: TrainSettings, out: Path, repo
     """Train a head on one or more caches of equal features and write the run `out`; returns INTERFACE.md's summary.
 
     A run of the same settings, features and labels that is there already is loaded, not trained again (`reused`).
-    Raises LabelError (nothing to learn, conflicts, items in two splits, features that are not finite), CacheError or
-    SpecMismatch (taps or features), RunError (another run is there, or the loss is no longer finite), OutputError.
+    Raises LabelError (nothing to learn, conflicts, items in two splits, features that are not finite, folds that cannot
+    be made), CacheError or SpecMismatch (taps or features), RunError (another run is there, or the loss is no longer
+    finite), OutputError.
     """
     begun = time.monotonic()
     prepared = prepare(caches, settings)
@@ -90,6 +91,11 @@ def train_head(caches: Sequence[Cache], settings: TrainSettings, out: Path, repo
             f"{alike} items look like an item of another split (equal perceptual hash): near-duplicates flatter",
         )
         report(Note(warnings[-1], "warning"))
+    if settings.folds:  # whether they are possible is to be known before hours of fitting
+        seen = examples.split != "test"
+        make_folds(
+            examples.item[seen], examples.subject[seen], prepared.positive[examples.target[seen]], settings.folds
+        )
     fitted, plan = fit_members(examples, prepared.positive, settings, report)
     head = Head(
         plan.architecture,

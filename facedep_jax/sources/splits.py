@@ -141,15 +141,26 @@ def _crossing(names, keys) -> tuple[str, ...]:
     )
 
 
+def most_folds(keys: Sequence[str], target: Sequence[int]) -> int:
+    """How many subjects the class with the fewest has: with more folds, one would lack that class."""
+    members = defaultdict(set)
+    for key, number in zip(keys, target, strict=True):
+        members[int(number)].add(key)
+    return min(map(len, members.values()), default=0)
+
+
 def subject_folds(
     items: Sequence[str], subjects: Sequence[str | None], target: Sequence[int], folds: int, seed: int = 0
 ) -> Int[np.ndarray, " n"]:
-    """Fold 0..folds−1 per item: persons whole, classes near equal. Raises LabelError with fewer subjects than folds."""
+    """Fold 0..folds−1 per item: persons whole, classes near equal.
+
+    Raises LabelError where a class has fewer subjects than there are folds.
+    """
     from sklearn.model_selection import StratifiedGroupKFold
 
     keys = subject_keys(items, subjects)
-    if len(set(keys)) < folds:
-        raise LabelError(f"{folds} folds need as many subjects; there are {len(set(keys))}")
+    if folds > most_folds(keys, target):
+        raise LabelError(f"{folds} folds need as many subjects of every class; there are {most_folds(keys, target)}")
     digest = [hashlib.sha256(f"{seed}:{key}".encode("utf-8", "replace")).hexdigest() for key in keys]
     order = np.array(sorted(range(len(keys)), key=lambda i: (digest[i], items[i])))
     fold = np.zeros(len(keys), np.int64)
