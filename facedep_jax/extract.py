@@ -5,6 +5,7 @@ the order of the listings, so a cache's content does not depend on timing.
 """
 
 import hashlib
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ from facedep_jax.errors import MediaError
 from facedep_jax.events import Note, Progress, Report, silent
 from facedep_jax.media import FACE_STATES, Frame, InputSettings, open_clip, read_image
 from facedep_jax.media.clips import regular_file
+from facedep_jax.media.images import MAX_BYTES
 from facedep_jax.plan import Plan, plan_extraction
 from facedep_jax.sources import Listing, Source
 from facedep_jax.versions import write_config
@@ -315,8 +317,10 @@ class _Extraction:
 
 
 def read_bytes(file: Path) -> bytes:
-    """The whole file. Raises MediaError unless it is a regular file that can be read."""
+    """The whole file. Raises MediaError unless it is a regular file of bearable size that can be read."""
     with _opened(file) as stream:
+        if os.fstat(stream.fileno()).st_size > MAX_BYTES:
+            raise MediaError(f"more than {MAX_BYTES:,} bytes, which no picture needs", stage="read")
         return stream.read()
 
 

@@ -6,7 +6,6 @@ from typing import Any
 from facedep_jax.backbones.taps import check_cells, parse_sizes, parse_taps
 from facedep_jax.backbones.weights import find_weights
 from facedep_jax.config import ExtractSettings
-from facedep_jax.errors import SettingsError
 from facedep_jax.events import Note, Report, silent
 from facedep_jax.files import user_cache
 from facedep_jax.meaning import UNTRAINED
@@ -43,7 +42,6 @@ def plan_extraction(kinds: tuple[str, ...], settings: ExtractSettings, report: R
     taps = parse_taps(settings.taps)
     sizes = parse_sizes(settings.size, tuple(dict.fromkeys(tap.backbone for tap in taps)))
     check_cells(taps, sizes)
-    _check_choices(settings)
     weights = find_weights(settings.weights, list(sizes), report)
     folder = settings.weights if settings.weights and not settings.weights.startswith("random:") else None
     faces = {}
@@ -54,18 +52,6 @@ def plan_extraction(kinds: tuple[str, ...], settings: ExtractSettings, report: R
     if any(w.untrained for w in weights.values()):
         report(Note(UNTRAINED, "warning"))
     return Plan(settings, taps, sizes, weights, faces, _spec(settings, taps, sizes, weights, faces))
-
-
-def _check_choices(settings: ExtractSettings) -> None:
-    if settings.color not in ("rgb", "grey"):
-        raise SettingsError(f"--color is {settings.color!r}, expected rgb or grey")
-    if not 0 < settings.fps <= 1000:
-        raise SettingsError(f"--fps is {settings.fps:g}, expected a number of frames a second above 0")
-    if settings.margin is not None and not -0.25 <= settings.margin <= 2:
-        raise SettingsError(f"--margin is {settings.margin:g}, expected −0.25 to 2 of the face's size")
-    for name, count in (("shard-rows", settings.shard_rows), ("batch-size", settings.batch_size)):
-        if count < 1:
-            raise SettingsError(f"--{name} is {count}, expected at least 1")
 
 
 def _spec(settings: ExtractSettings, taps: tuple, sizes: dict[str, int], weights: dict, faces: dict) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,7 +14,10 @@ from click.testing import CliRunner
 
 from facedep_jax.cache import open_cache
 from facedep_jax.cli import main
+from facedep_jax.cli.demo import BROKEN_CLIP, as_expected
+from facedep_jax.cli.frame import Outcome, _run
 from facedep_jax.drawn import draw_clips, draw_faces
+from facedep_jax.events import Progress
 
 FAST = ["--weights", "random:1", "--taps", "mobilenet_v2:mid@3,mobilenet_v2:top@1", "--size", "64"]
 
@@ -25,9 +29,9 @@ def umask():
     os.umask(before)
 
 
-def cli(*arguments, code=0):
+def cli(*arguments, code=0, columns=80, charset="utf-8"):
     """Run a command in this process; returns the result after checking its exit status and that it has no traceback."""
-    result = CliRunner().invoke(main, [str(a) for a in arguments])
+    result = CliRunner(charset=charset).invoke(main, [str(a) for a in arguments], env={"COLUMNS": str(columns)})
     assert result.exit_code == code, result.output + repr(result.exception)
     assert result.exception is None or isinstance(result.exception, SystemExit)
     assert "Traceback" not in result.output
@@ -162,7 +166,18 @@ def test_predict_lists_what_it_cannot_read_and_draws_what_it_can(work, tmp_path)
     )["results"]
     assert [r["status"].split(":")[0] for r in found] == ["scored", "failed", "failed"]
     assert len(list((tmp_path / "plots").iterdir())) == 1
-    cli("predict", work / "run", tmp_path / "absent.png", code=1)
+    nothing = cli("predict", work / "run", tmp_path / "absent.png", code=1)
+    assert errors_in(nothing) == [
+        f"error: nothing could be done: all 1 files failed, the first: {tmp_path / 'absent.png'}: "
+        "cannot be read: No such file or directory"
+    ]
+
+
+def test_predict_checks_its_engine_as_extraction_does(work):
+    picture = sorted((work / "faces" / "test" / "sad").glob("*.png"))[0]
+    said = cli("predict", work / "run", picture).stderr
+    assert "engine: " in said
+    assert "engine: xla" in said or "agrees with xla float32" in said
 
 
 def test_score_videos_lists_every_clip_and_goes_on(work, tmp_path):
@@ -195,6 +210,8 @@ def test_score_videos_takes_the_newest_run(work, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert "no run in runs/" in cli("score-videos", work / "clips", code=1).stderr
     shutil.copytree(work / "run", tmp_path / "runs" / "only")
+    shutil.copytree(work / "run", tmp_path / "runs" / ".later.99.partial")
+    os.utime(tmp_path / "runs" / ".later.99.partial" / "head.safetensors", (2**32, 2**32))
     found = summary("score-videos", work / "clips", "--faces", "none", code=3)
     assert found["run"] == "runs/only"
     assert (tmp_path / "scores" / "clips" / "clips.csv").exists()
@@ -214,11 +231,17 @@ def test_cache_commands(work, tmp_path):
 
 
 def test_output_is_private_unless_shared(work, tmp_path):
-    for flags, mode in (([], 0o600), (["--shared"], 0o644)):
+    for flags, files, folders in (([], 0o600, 0o700), (["--shared"], 0o644, 0o755)):
         os.umask(0o022)
         out = tmp_path / f"cache{len(flags)}"
         cli("extract-features", work / "faces", *FAST, "--limit", "2", "--out", out, *flags)
-        assert {path.stat().st_mode & 0o777 for path in out.rglob("*") if path.is_file()} == {mode}
+        written = [out, *out.rglob("*")]
+        assert {path.stat().st_mode & 0o777 for path in written if path.is_file()} == {files}
+        assert {path.stat().st_mode & 0o777 for path in written if path.is_dir()} == {folders}
+
+
+def errors_in(result):
+    return [line for line in result.stderr.splitlines() if line.startswith(("error:", "Error:"))]
 
 
 def bad_inputs(work, tmp):
@@ -231,6 +254,11 @@ def bad_inputs(work, tmp):
     (tmp / "config.toml").write_text('[extract]\ntap = "x"\n')
     (tmp / "wrong").mkdir()
     (tmp / "wrong" / "weights.h5").write_bytes(b"not HDF5 at all")
+    (tmp / "table.toml").write_text("extract = 3\n")
+    few = [(e, f"p0{n}") for e in ("sad", "happy") for n in (0, 1)]
+    rows = [f"{work / 'faces' / 'train' / e / p}_0.png,{e},{p}" for e, p in few]
+    (tmp / "few.csv").write_text("\n".join(["path,emotion,subject", *rows]))
+    cli("extract-features", tmp / "few.csv", *FAST, "--out", tmp / "few")
     (tmp / "thesis").mkdir()
     (tmp / "thesis" / "chapter.txt").write_text("x")
     extract = ["extract-features", work / "faces", *FAST, "--out", tmp / "cache"]
@@ -242,6 +270,9 @@ def bad_inputs(work, tmp):
         ([*extract, "--taps", "vgg16:top@1"], 2, "mobilenet_v2"),
         ([*extract, "--size", "100"], 2, "multiple of 32"),
         ([*extract, "--config", tmp / "config.toml"], 2, "did you mean 'taps'"),
+        ([*extract, "--config", tmp / "table.toml"], 2, "extract is 3, expected a table [extract]"),
+        ([*extract, "--limit", "0"], 2, "--limit is 0, expected at least 1"),
+        (["score-videos", work / "clips", "--head", work / "run", "--window", "0"], 2, "--window is 0, expected"),
         ([*extract, "--weights", tmp / "empty"], 1, "no file holds mobilenet_v2"),
         ([*extract, "--weights", tmp / "wrong"], 1, "weights.h5"),
         ([*extract, "--engine", "tensorrt"], 1, "tensorrt"),
@@ -253,7 +284,12 @@ def bad_inputs(work, tmp):
         (["extract-features", work / "faces", *FAST, "--out", tmp / "thesis"], 1, "holds something else"),
         (["train-head", tmp / "absent"], 1, "does not exist"),
         (["train-head", work / "cache", "--positive", "bored", "--out", tmp / "run"], 1, "bored"),
-        (["train-head", work / "cache", "--positive", "anger,happy,neutral,sad,surprise", "--out", tmp / "run"], 1, ""),
+        (
+            ["train-head", work / "cache", "--positive", "anger,happy,neutral,sad,surprise", "--out", tmp / "run"],
+            1,
+            "every item is positive, so there is nothing to tell apart",
+        ),
+        (["train-head", tmp / "few", "--out", tmp / "run"], 1, "2 subjects are too few to make one"),
         (["train-head", work / "cache", "--preset", "tiny", "--epochs", "9", "--out", work / "run"], 1, "epochs"),
         (["train-head", work / "cache", "--out", tmp / "thesis"], 1, "holds something else"),
         (["evaluate", tmp / "absent", work / "cache"], 1, "absent"),
@@ -269,7 +305,7 @@ def test_bad_input_is_one_clear_line_and_changes_nothing(work, tmp_path):
         result = CliRunner().invoke(main, [str(a) for a in arguments])
         said = f"{arguments}: {result.output}{result.exception!r}"
         assert isinstance(result.exception, SystemExit), said
-        errors = [line for line in result.stderr.splitlines() if line.startswith(("error:", "Error:"))]
+        errors = errors_in(result)
         assert len(errors) == 1, said
         assert message in errors[0], said
         assert result.exit_code in ((1, 2) if "tets" in arguments else (code,)), said
@@ -278,15 +314,132 @@ def test_bad_input_is_one_clear_line_and_changes_nothing(work, tmp_path):
     assert summary("cache", "verify", work / "cache")["ok"]
 
 
+def test_half_a_weights_file_is_one_clear_line(work, shared, tmp_path):
+    whole = (shared / "weights" / "mobilenet_v2_keras_notop.h5").read_bytes()
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "half.h5").write_bytes(whole[: len(whole) // 2])
+    arguments = ["--weights", tmp_path / "weights", "--taps", "mobilenet_v2:mid@3", "--out", tmp_path / "cache"]
+    (error,) = errors_in(cli("extract-features", work / "faces", *arguments, code=1))
+    assert "half.h5" in error
+    assert not (tmp_path / "cache").exists()
+
+
 def test_a_file_that_is_no_image_is_listed_and_nothing_done_is_1(tmp_path):
     (tmp_path / "notes.jpg").write_text("hello")
     result = cli("extract-features", tmp_path, *FAST, "--out", tmp_path / "c", code=1)
     assert "notes.jpg" in result.stdout
+    (error,) = errors_in(result)
+    assert error.startswith("error: nothing could be done: all 1 files failed, the first: ")
+    assert "notes.jpg: not an image" in error
+
+
+def test_clips_that_all_fail_are_1_and_one_line(work, tmp_path):
+    (tmp_path / "clips").mkdir()
+    for name in ("a.mp4", "b.mp4"):
+        (tmp_path / "clips" / name).write_text(f"no video {name}")
+    arguments = ["--head", work / "run", "--faces", "none", "--out", tmp_path / "s"]
+    (error,) = errors_in(cli("score-videos", tmp_path / "clips", *arguments, code=1))
+    assert error.startswith("error: nothing could be done: all 2 files failed, the first: a.mp4: ")
 
 
 def test_progress_as_json_lines(work, tmp_path):
     result = cli(
         "extract-features", work / "faces", *FAST, "--limit", "3", "--out", tmp_path / "c", "--progress", "json"
     )
-    events = [json.loads(line) for line in result.stderr.splitlines() if line.startswith("{")]
+    events = [json.loads(line) for line in result.stderr.splitlines()]
     assert {"note", "progress"} == {event["event"] for event in events}
+
+
+def test_the_last_words_are_json_lines_too(tmp_path, capsys):
+    result = cli("extract-features", tmp_path / "absent", *FAST, "--progress", "json", code=1)
+    text = f"{tmp_path / 'absent'}: no such file or folder"
+    assert [json.loads(line) for line in result.stderr.splitlines()] == [{"event": "error", "text": text}]
+
+    (tmp_path / "notes.jpg").write_text("hello")
+    result = cli("extract-features", tmp_path, *FAST, "--out", tmp_path / "c", "--progress", "json", code=1)
+    last = [json.loads(line) for line in result.stderr.splitlines()][-1]
+    assert last["event"] == "error" and "nothing could be done" in last["text"]
+
+    def interrupted(report):
+        report(Progress("extract", 3, 10, "images"))
+        raise KeyboardInterrupt
+
+    assert _run(interrupted, False, "json", {}) == 130
+    last = json.loads(capsys.readouterr().err.splitlines()[-1])
+    assert last["event"] == "interrupted" and "after extract 3 of 10 images" in last["text"]
+
+
+def start(*arguments, **options):
+    """Run a command in a process of its own, in an environment of its own."""
+    root = os.path.dirname(os.path.dirname(__file__))
+    command = [sys.executable, os.path.join(root, "cli.py"), *map(str, arguments)]
+    return subprocess.run(command, check=False, timeout=120, **options)
+
+
+@pytest.fixture
+def closed_pipe():
+    """The writing end of a pipe that nobody reads any more, as after `| head -1`."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    yield writing
+    os.close(writing)
+
+
+def test_work_goes_on_when_nobody_reads_the_messages(work, closed_pipe):
+    arguments = ["train-head", work / "cache", "--preset", "tiny", "--epochs", "8", "--out", work / "run", "--json"]
+    done = start(*arguments, stdout=subprocess.PIPE, stderr=closed_pipe)
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["run"] == str(work / "run")
+
+
+@pytest.mark.parametrize("flags", [[], ["--json"]])
+def test_a_summary_that_nobody_reads_changes_no_exit_status(work, closed_pipe, flags):
+    done = start("cache", "inspect", work / "cache", *flags, stdout=closed_pipe, stderr=subprocess.PIPE)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_a_user_cache_that_cannot_be_made_costs_only_the_compiled_programs(work, tmp_path):
+    (tmp_path / "file").write_text("x")
+    arguments = [work / "faces", *FAST, "--limit", "1", "--out", tmp_path / "c", "--engine", "xla"]
+    environment = os.environ | {"FACEDEP_CACHE": str(tmp_path / "file" / "cache")}
+    done = start("extract-features", *arguments, env=environment, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    assert b"compiled programs are not kept" in done.stderr
+
+
+@pytest.mark.parametrize("charset", ["utf-8", "ascii"])
+def test_names_that_are_not_text_are_printed_escaped(tmp_path, charset):
+    name = os.fsdecode(b"caf\xe9 \xc3\xa9.jpg")
+    (tmp_path / name).write_text("hello")
+    result = cli("extract-features", tmp_path, *FAST, "--out", tmp_path / "c", code=1, charset=charset)
+    shown = r"caf\udce9 " + {"utf-8": "é", "ascii": r"\xe9"}[charset] + ".jpg"
+    assert shown in result.stdout.replace("\n", "")
+    assert shown in errors_in(result)[0]
+
+
+def test_figures_stay_whole_on_narrow_terminals(work, tmp_path):
+    train = ["train-head", work / "cache", "--preset", "tiny", "--epochs", "8", "--out", work / "run"]
+    score = ["score-videos", work / "clips", "--head", work / "run", "--faces", "none", "--out", tmp_path / "scores"]
+    commands = ((train, 0), (score, 3), (["evaluate", work / "run", work / "cache"], 0))
+    for arguments, code in (*commands, (["cache", "inspect", work / "cache"], 0)):
+        wide, narrow = (
+            re.sub(r"in \S+ s$|tables and.*\n.*", "", cli(*arguments, code=code, columns=n).stdout, flags=re.M)
+            for n in (200, 40)
+        )
+        figures = re.compile(r"\d+\.\d+|\d+%")
+        assert sorted(figures.findall(narrow)) == sorted(figures.findall(wide)) != []
+
+
+def test_demo_expects_its_broken_clip_and_nothing_else(tmp_path):
+    draw_faces(tmp_path / "faces", persons=5)
+    draw_clips(tmp_path / "clips")
+    spared = tmp_path / "clips" / "smiling.mp4"
+    whole = spared.read_bytes()
+    spared.write_bytes(whole[:400])
+    cli("demo", "--out", tmp_path, code=3)
+    spared.write_bytes(whole)
+    assert len(summary("demo", "--out", tmp_path)["steps"]) == 5
+    broken = {"clips": [{"clip": BROKEN_CLIP, "status": "failed"}]}
+    assert as_expected(Outcome(broken, print, problems=True))
+    assert not as_expected(Outcome(broken, print, problems=True, nothing_done="nothing could be done"))
+    assert not as_expected(Outcome({"items_failed": 1}, print, problems=True))

@@ -5,7 +5,7 @@ import tomllib
 import pytest
 import tomli_w
 
-from facedep_jax.config import ExtractSettings, ScoreSettings, build, differences, resolve, to_table
+from facedep_jax.config import ExtractSettings, ScoreSettings, build, differences, read_records, resolve, to_table
 from facedep_jax.errors import SettingsError
 from facedep_jax.versions import write_config
 
@@ -34,6 +34,7 @@ def test_resolved_file_reads_back_as_the_same_settings(tmp_path):
         ({"extract": {"fps": "four"}}, "fps is 'four', expected a number"),
         ({"extract": {"limit": True}}, "expected a whole number"),
         ({"train": {}}, r"has no table \[extract\]"),
+        ({"extract": 3}, r"extract is 3, expected a table \[extract\]"),
     ],
 )
 def test_unknown_keys_and_wrong_types_are_named(tmp_path, document, message):
@@ -50,6 +51,41 @@ def test_a_file_that_is_not_toml_is_one_clear_error(tmp_path):
         resolve(ExtractSettings, "extract", file, {})
     with pytest.raises(SettingsError, match="cannot be read"):
         resolve(ExtractSettings, "extract", tmp_path / "absent.toml", {})
+
+
+@pytest.mark.parametrize(
+    ("cls", "given", "message"),
+    [
+        (ExtractSettings, {"fps": 0.0}, "--fps is 0, expected"),
+        (ExtractSettings, {"fps": float("nan")}, "--fps is nan, expected"),
+        (ExtractSettings, {"color": "sepia"}, "--color is 'sepia', expected rgb or grey"),
+        (ExtractSettings, {"margin": -1.0}, "--margin is -1.0, expected"),
+        (ExtractSettings, {"shard_rows": 0}, "--shard-rows is 0, expected at least 1"),
+        (ExtractSettings, {"limit": 0}, "--limit is 0, expected at least 1"),
+        (ExtractSettings, {"batch_size": 0}, "--batch-size is 0, expected at least 1"),
+        (ExtractSettings, {"batch_size": 4097}, "--batch-size is 4097, expected at least 1 and at most 4096"),
+        (ExtractSettings, {"limit": -1, "fps": -1.0}, "--fps is -1.*; --limit is -1"),
+        (ScoreSettings, {"window": 0.0}, "--window is 0, expected"),
+        (ScoreSettings, {"window": float("inf")}, "--window is inf, expected"),
+        (ScoreSettings, {"window": float("nan")}, "--window is nan, expected"),
+        (ScoreSettings, {"min_coverage": 1.5}, "--min-coverage is 1.5, expected 0 to 1"),
+        (ScoreSettings, {"min_coverage": -0.1}, "--min-coverage is -0.1, expected 0 to 1"),
+    ],
+)
+def test_values_that_cannot_be_meant_are_refused(cls, given, message):
+    with pytest.raises(SettingsError, match=message):
+        cls(**given)
+
+
+def test_values_at_the_limits_are_taken():
+    assert ExtractSettings(batch_size=4096, limit=1, shard_rows=1, margin=-0.25).batch_size == 4096
+    assert (ScoreSettings(min_coverage=0.0).min_coverage, ScoreSettings(min_coverage=1.0).min_coverage) == (0.0, 1.0)
+
+
+def test_a_record_that_is_no_table_is_damage(tmp_path):
+    (tmp_path / "config.toml").write_text("score = 3\n")
+    with pytest.raises(SettingsError, match="is damaged: score is 3"):
+        read_records(tmp_path / "config.toml", ("score", "run"))
 
 
 def test_differences_names_every_leaf():

@@ -126,6 +126,14 @@ def test_a_file_that_is_mended_is_no_failure_any_more(tmp_path):
     assert open_cache(tmp_path / "c").failures == []
 
 
+def test_an_image_of_a_gigabyte_is_refused_unread(tmp_path):
+    draw_faces(tmp_path / "faces", persons=1, each=1)
+    with open(tmp_path / "faces" / "huge.png", "wb") as stream:
+        stream.truncate((1 << 30) + 1)  # sparse: takes no room
+    failures = run(tmp_path / "faces", tmp_path / "c")["failures"]
+    assert [failure["reason"] for failure in failures] == ["more than 1,073,741,824 bytes, which no picture needs"]
+
+
 def test_equal_broken_files_are_one_item_and_two_reasons(tmp_path):
     draw_clips(tmp_path / "clips")
     (tmp_path / "clips" / "again.mp4").write_bytes((tmp_path / "clips" / "broken_download.mp4").read_bytes())

@@ -12,6 +12,7 @@ import pytest
 
 from facedep_jax.errors import MediaError, SettingsError
 from facedep_jax.media import InputSettings, decoder, read_image
+from facedep_jax.media.images import MAX_BYTES
 from facedep_jax.media.opencv import cv2
 from facedep_jax.media.pixels import to_8_bits
 
@@ -332,3 +333,9 @@ def test_no_face_picture_is_taken_for_damaged(faces_dev):
     for path in paths:
         picture = read_image(path, path.read_bytes(), InputSettings((96,)))
         assert picture.frame.crops[96].std() > 5
+
+
+def test_a_file_larger_than_the_limit_is_refused_before_it_is_sent():
+    with pytest.raises(MediaError, match=r"1\.1 GB, above 1\.1 GB, the limit") as refused:
+        read_image("p.png", bytes(MAX_BYTES + 1), WHOLE)
+    assert refused.value.stage == "read"

@@ -5,7 +5,7 @@ import pytest
 
 from facedep_jax.errors import LabelError
 from facedep_jax.sources.labels import collect_labels, make_target, relabel
-from facedep_jax.sources.splits import assign_splits, split_name, subject_folds, take_part
+from facedep_jax.sources.splits import assign_splits, most_folds, split_name, subject_folds, take_part
 
 
 def listing(item, emotion, split=None, subject=None, path=None):
@@ -174,3 +174,11 @@ def test_folds_keep_persons_whole_and_ignore_order():
     assert (fold[order] == again).all()
     with pytest.raises(LabelError, match="31 folds"):
         subject_folds(items, subjects, target, 31)
+
+
+def test_more_folds_than_subjects_of_a_class_are_refused():
+    items, subjects, target = people(30)
+    assert most_folds(subjects, target) == 15
+    assert set(subject_folds(items, subjects, target, 15)) == set(range(15))
+    with pytest.raises(LabelError, match=r"16 folds .*there are 15"):
+        subject_folds(items, subjects, target, 16)

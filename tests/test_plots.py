@@ -1,12 +1,19 @@
 """Figures: they show the numbers given, carry the warning, and survive small data."""
 
+import os
+
 import numpy as np
 import pytest
 from sklearn.metrics import roc_curve
 
+from facedep_jax.errors import OutputError
 from facedep_jax.head.metrics import evaluate
 from facedep_jax.meaning import UNTRAINED
+from facedep_jax.predict import Prediction
 from facedep_jax.report import plots
+from facedep_jax.report.attention import draw_predictions
+from facedep_jax.report.timeline import draw_timeline
+from facedep_jax.score import ClipScore, Frames
 
 BANNER = UNTRAINED
 
@@ -75,3 +82,27 @@ def test_fewer_items_than_bins_and_one_emotion():
     metrics = evaluate(score, positive, 0.5, np.full(3, None), np.full(3, "sad", object), resamples=20)
     plots.draw_reliability(score, positive, metrics, "val")
     plots.draw_score_by_emotion(score, np.full(3, "sad", object), ("sad",), metrics, 0.5, "val")
+
+
+def test_pictures_on_a_full_disk_are_one_clear_error_and_leave_nothing(tmp_path):
+    frames = Frames(np.arange(3.0), np.zeros(3), np.zeros((3, 4)), np.full(3, 0.5))
+    picture = Prediction(
+        "p.jpg", "scored", {}, 0.5, "positive", np.zeros((8, 8, 3), np.uint8), {"tap": np.full((2, 2), 0.25)}
+    )
+    draws = {
+        "matrix.png": lambda path: plots.save(plots.draw_confusion([[7, 3], [1, 9]], 0.5, "test"), path),
+        "clip.png": lambda path: draw_timeline(path, ClipScore("clip.mp4", "abstained"), frames, 0.5),
+        "p.jpg.png": lambda path: draw_predictions(path.parent, [picture], 0.5),
+    }
+    for name, draw in draws.items():
+        # Where write_atomically puts its bytes first, a device that is always full.
+        (tmp_path / f".{name}.{os.getpid()}.tmp").symlink_to("/dev/full")
+        with pytest.raises(OutputError, match="the disk is full"):
+            draw(tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_for_pictures_that_cannot_be_made_is_one_clear_error(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(OutputError, match="cannot be written"):
+        draw_predictions(tmp_path / "file" / "plots", [], 0.5)

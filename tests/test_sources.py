@@ -1,12 +1,14 @@
 """Listings are kept as found, and what is not understood is said."""
 
+import errno
 import json
 import os
 
 import pytest
 
-from facedep_jax.errors import SettingsError, SourceError
-from facedep_jax.sources import read_source
+from facedep_jax.errors import MediaError, SettingsError, SourceError
+from facedep_jax.media.clips import regular_file
+from facedep_jax.sources import read_source, read_sources
 from facedep_jax.sources.kinds import kind_of
 
 JPEG = b"\xff\xd8\xff\xe0" + b"\0" * 20
@@ -146,6 +148,74 @@ def test_kind_of_says_nothing_of_what_it_cannot_open(tmp_path):
     assert kind_of(tmp_path / "fifo") is None
     assert kind_of(tmp_path / "absent") is None
     assert kind_of(tmp_path / "absent.MP4") == "clip"
+
+
+def test_a_manifest_may_name_what_no_file_system_can(tmp_path):
+    rows = [{"path": "a\0b"}, {"path": "half\ud800"}, {"path": "zero\0.jpg"}]
+    (tmp_path / "m.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    source = read_source(str(tmp_path / "m.jsonl"))
+    assert columns(source, "path") == [("zero\0.jpg",)]
+    assert source.ignored == 2
+    for name in ("zero\0.jpg", "half\ud800.jpg"):
+        with pytest.raises(MediaError, match="not a name that a file can have"):
+            regular_file(tmp_path / name)
+
+
+def test_jsonl_with_a_byte_order_mark_and_unicode_line_separators(tmp_path):
+    rows = [{"path": "a\u2028b.jpg"}, {"path": "c.jpg"}]
+    text = "\r\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
+    (tmp_path / "m.jsonl").write_bytes(b"\xef\xbb\xbf" + text.encode())
+    assert columns(read_source(str(tmp_path / "m.jsonl")), "path") == [("a\u2028b.jpg",), ("c.jpg",)]
+
+
+def test_coverage_of_subjects_is_told(tmp_path):
+    make(tmp_path, "happy/p1_a.jpg", "happy/b.jpg")
+    (tmp_path / "s.csv").write_text("path,subject\nhappy/b.jpg,anna\n")
+    assert read_source(str(tmp_path)).layout == "emotion/file"
+    source = read_source(str(tmp_path), subjects=tmp_path / "s.csv")
+    assert source.layout == "emotion/file, subjects for 1 of 2 files"
+    both = read_source(str(tmp_path), subjects=tmp_path / "s.csv", subject_regex=r"(p\d)_")
+    assert both.layout == "emotion/file, subjects for 2 of 2 files"
+
+
+def test_of_several_sources_one_has_to_fit_the_subjects(tmp_path):
+    make(tmp_path, "one/p1_a.jpg", "two/b.jpg")
+    (tmp_path / "s.csv").write_text("path,subject\nb.jpg,anna\n")
+    places = [str(tmp_path / "one"), str(tmp_path / "two")]
+    found = read_sources(places, subjects=tmp_path / "s.csv")
+    assert [source.listings[0].subject for source in found] == [None, "anna"]
+    found = read_sources(places, subject_regex=r"(p\d)_")
+    assert [source.listings[0].subject for source in found] == ["p1", None]
+    with pytest.raises(SourceError, match="fit none of the sources' files"):
+        read_sources(places, subject_regex="(q)_")
+    with pytest.raises(SourceError, match="names none of the source's files"):
+        read_sources(places[:1], subjects=tmp_path / "s.csv")
+
+
+@pytest.mark.parametrize(("name", "kind"), [("a.jpg", "image"), ("a.mp4", "clip")])
+def test_a_folder_that_cannot_be_read_is_listed(tmp_path, monkeypatch, name, kind):
+    make(tmp_path, f"sad/{name}", f"secret/{name}")
+    lock(monkeypatch, tmp_path / "secret")
+    source = read_source(str(tmp_path))
+    assert columns(source, "path", "kind") == [(f"sad/{name}", kind), ("secret/", kind)]
+    assert not source.whole
+    with pytest.raises(MediaError, match="a directory"):
+        regular_file(source.listings[1].file)
+    lock(monkeypatch, tmp_path)
+    with pytest.raises(SourceError, match="cannot be read: Permission denied"):
+        read_source(str(tmp_path))
+
+
+def lock(monkeypatch, folder):
+    """As if the user had no right to read `folder`; chmod would not stop root."""
+    scandir = os.scandir
+
+    def refuse(path):
+        if str(path) == str(folder):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
 
 
 def test_a_source_is_called_what_the_user_called_it(tmp_path):

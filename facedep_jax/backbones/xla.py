@@ -52,7 +52,7 @@ class XlaEngine:
         batch_size: int,
         reason: str,
     ):
-        _keep_compiled()
+        reason += _keep_compiled()
         devices = jax.local_devices()
         self.device = _device_name(devices)
         self.precision, self.batch_size, self.reason = precision, batch_size, reason
@@ -92,15 +92,21 @@ def _compilable(graph: nnx.GraphDef, taps: Sequence[Tap]):
     return features_of
 
 
-def _keep_compiled() -> None:
+def _keep_compiled() -> str:
     """Compiled programs outlive the process, in the user's cache directory unless jax was told another.
 
-    Saves about 2 s of 3 to 6 before the first batch (both networks, 2-core CPU).
+    Saves about 2 s of 3 to 6 before the first batch (both networks, 2-core CPU). Where that directory cannot be
+    made, nothing is kept; what is returned says so, and is empty otherwise.
     """
-    if jax.config.jax_compilation_cache_dir is None:
-        folder = user_cache() / "xla"
+    if jax.config.jax_compilation_cache_dir is not None:
+        return ""
+    folder = user_cache() / "xla"
+    try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        jax.config.update("jax_compilation_cache_dir", str(folder))
+    except OSError as error:
+        return f"; compiled programs are not kept, {folder}: {error.strerror}"
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    return ""
 
 
 def _device_name(devices: Sequence[jax.Device]) -> str:

@@ -5,7 +5,8 @@ from typing import Any
 
 import click
 
-from facedep_jax.cli.frame import PLAIN_TABLE, Outcome, command, show_number, show_warning
+from facedep_jax.cli.frame import Outcome, command
+from facedep_jax.cli.tables import PLAIN_TABLE, plain_table, show_number, show_table, show_warning
 from facedep_jax.events import Report
 
 CACHE = click.argument("cache", type=click.Path(path_type=Path))
@@ -90,10 +91,10 @@ def show_inspection(console: Any, summary: dict[str, Any]) -> None:
         facts.add_row(label, escape(str(value)))
     console.print(facts)
     _show_emotions(console, summary["emotions"])
-    taps = Table("tap", "shape", "mean", "sd", "max", "zeros", title="features", **PLAIN_TABLE)
+    taps = plain_table("features", "tap", "shape", "mean", "sd", "max", "zeros", names=("tap",))
     for tap, s in summary["taps"].items():
         taps.add_row(tap, "×".join(map(str, s["shape"])), *(show_number(s[k]) for k in ("mean", "sd", "max", "zeros")))
-    console.print(taps)
+    show_table(console, taps)
     for failure in summary["failures"][:20]:
         console.print(
             f"[red]failed[/] {escape(failure['path'])}: {escape(failure['reason'])}", soft_wrap=not console.is_terminal
@@ -102,13 +103,11 @@ def show_inspection(console: Any, summary: dict[str, Any]) -> None:
 
 
 def _show_emotions(console: Any, emotions: dict[str, dict[str, int]]) -> None:
-    from rich.table import Table
-
     names = sorted({name for counts in emotions.values() for name in counts})
-    table = Table("emotion", *emotions, title="listings", **PLAIN_TABLE)
+    table = plain_table("listings", "emotion", *emotions, names=("emotion",))
     for name in names:
         table.add_row(name, *(str(counts.get(name, 0)) for counts in emotions.values()))
-    console.print(table)
+    show_table(console, table)
 
 
 def _joined(counts: dict[str, Any]) -> str:

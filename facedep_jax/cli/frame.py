@@ -75,7 +75,7 @@ def _common_options() -> list[Callable]:
 
 
 class _Interruptible:
-    """Passes events on; after Ctrl-C the next one raises, where the work is between two steps. Twice Ctrl-C is at once."""
+    """Passes events on; after Ctrl-C the next one raises, between two steps of the work. A second Ctrl-C is at once."""
 
     def __init__(self, report: Report):
         self._report, self._interrupted, self.last = report, False, None

@@ -1,9 +1,10 @@
 """Progress and messages on standard error: rich bars on a terminal, plain lines or JSON lines elsewhere."""
 
 import json
+import os
 import sys
 import time
-from typing import Any
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.markup import escape
@@ -14,6 +15,33 @@ from rich.text import Text
 from facedep_jax.events import Event, Note, Progress
 
 SECONDS_BETWEEN_LINES = 5.0
+
+
+class PatientConsole(Console):
+    """A console whose reader may go away; rich's own would end the process."""
+
+    def on_broken_pipe(self) -> None:
+        go_silent(self.file)
+
+
+def go_silent(stream: TextIO) -> None:
+    """Let what is still written to `stream`, whose reader has gone away, lead nowhere.
+
+    A broken pipe is no failure here: `… 2>&1 | head -1` has read what it wanted, and hours of extraction are not
+    given up for a line that nobody reads. Nothing else is hidden: results are in files, and the exit status says
+    what became of them.
+    """
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
+
+
+def write_line(line: str) -> None:
+    """One line on standard error, at once."""
+    try:
+        print(line, file=sys.stderr, flush=True)
+    except BrokenPipeError:
+        go_silent(sys.stderr)
 
 
 class RateColumn(ProgressColumn):
@@ -57,6 +85,10 @@ class TerminalDisplay:
     def __exit__(self, *_: Any) -> None:
         self.bars.stop()
 
+    def say(self, kind: str, text: str) -> None:
+        """The last words: an "error", or that the work was "interrupted"."""
+        self.console.print(f"{kind}: {text}", style="bold red", markup=False)
+
     def report(self, event: Event) -> None:
         if isinstance(event, Note):
             self.bars.console.print(_styled(event), soft_wrap=False)
@@ -69,8 +101,7 @@ class TerminalDisplay:
 class PlainDisplay:
     """One line every few seconds, for pipes and log files."""
 
-    def __init__(self, console: Console):
-        self.console = console
+    def __init__(self) -> None:
         self._last: dict[str, float] = {}
         self._begun: dict[str, float] = {}
 
@@ -80,16 +111,20 @@ class PlainDisplay:
     def __exit__(self, *_: Any) -> None:
         pass
 
+    def say(self, kind: str, text: str) -> None:
+        """The last words: an "error", or that the work was "interrupted"."""
+        write_line(f"{kind}: {text}")
+
     def report(self, event: Event) -> None:
         if isinstance(event, Note):
-            print(f"{event.level}: {event.text}", file=sys.stderr)
+            write_line(f"{event.level}: {event.text}")
             return
         now = time.monotonic()
         begun = self._begun.setdefault(event.stage, now)
         if event.done < event.total and now - self._last.get(event.stage, begun) < SECONDS_BETWEEN_LINES:
             return
         self._last[event.stage] = now
-        print(self._line(event, now - begun), file=sys.stderr, flush=True)
+        write_line(self._line(event, now - begun))
 
     @staticmethod
     def _line(event: Progress, seconds: float) -> str:
@@ -100,11 +135,14 @@ class PlainDisplay:
 
 
 class JsonDisplay(PlainDisplay):
-    """Every event as one JSON line."""
+    """Every event as one JSON line, and so the last words."""
+
+    def say(self, kind: str, text: str) -> None:
+        write_line(json.dumps({"event": kind, "text": text}))
 
     def report(self, event: Event) -> None:
         kind = "note" if isinstance(event, Note) else "progress"
-        print(json.dumps({"event": kind, **vars(event)}), file=sys.stderr, flush=True)
+        write_line(json.dumps({"event": kind, **vars(event)}))
 
 
 Display = TerminalDisplay | PlainDisplay | JsonDisplay
@@ -112,10 +150,10 @@ Display = TerminalDisplay | PlainDisplay | JsonDisplay
 
 def make_display(progress: str) -> Display:
     """The display for `--progress auto|plain|json`; `auto` looks whether standard error is a terminal."""
-    console = Console(stderr=True, highlight=False)
     if progress == "json":
-        return JsonDisplay(console)
-    return TerminalDisplay(console) if progress == "auto" and console.is_terminal else PlainDisplay(console)
+        return JsonDisplay()
+    console = PatientConsole(stderr=True, highlight=False)
+    return TerminalDisplay(console) if progress == "auto" and console.is_terminal else PlainDisplay()
 
 
 def _styled(note: Note) -> str:

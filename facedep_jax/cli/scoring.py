@@ -5,8 +5,9 @@ from typing import Any
 
 import click
 
-from facedep_jax.cli.frame import PLAIN_TABLE, Outcome, command, show_number, show_warning
+from facedep_jax.cli.frame import Outcome, all_failed, command
 from facedep_jax.cli.stage_one import INPUT_OPTIONS
+from facedep_jax.cli.tables import plain_table, show_number, show_table, show_warning
 from facedep_jax.errors import RunError
 from facedep_jax.events import Note, Report
 from facedep_jax.meaning import MEANING
@@ -70,13 +71,15 @@ def score_videos(
         cache,
         report,
     )
-    failed = summary["clips_failed"]
-    return Outcome(summary, lambda console: show_scores(console, summary), failed > 0, failed == summary["clips_total"])
+    failed = [(clip["clip"], clip["reason"]) for clip in summary["clips"] if clip["status"] == "failed"]
+    nothing_done = all_failed(failed) if len(failed) == summary["clips_total"] else ""
+    return Outcome(summary, lambda console: show_scores(console, summary), bool(failed), nothing_done)
 
 
 def newest_run(runs: Path, report: Report) -> Path:
     """The run in `runs` that was written last. Raises RunError where there is none."""
-    found = sorted(runs.glob("*/head.safetensors"), key=lambda path: path.stat().st_mtime)
+    heads = (path for path in runs.glob("*/head.safetensors") if not path.parent.name.startswith("."))
+    found = sorted(heads, key=lambda path: path.stat().st_mtime)
     if not found:
         raise RunError(f"no run in {runs}/; train one with train-head, or name one with --head")
     report(Note(f"head: {found[-1].parent}, the newest run in {runs}/"))
@@ -86,18 +89,16 @@ def newest_run(runs: Path, report: Report) -> Path:
 def show_scores(console: Any, summary: dict[str, Any]) -> None:
     """One row a clip, then where the results are."""
     from rich.markup import escape
-    from rich.table import Table
 
-    table = Table(
-        "clip", "score", "within clip", "decision", "face", title=f"scores by {summary['run']}", **PLAIN_TABLE
-    )
+    headings = ("clip", "score", "within clip", "decision", "face")
+    table = plain_table(f"scores by {summary['run']}", *headings, names=("clip", "decision"))
     for clip in summary["clips"]:
         interval = "" if clip["low"] is None else f"{clip['low']:.2f}–{clip['high']:.2f}"
         coverage = "" if clip["coverage"] is None else f"{clip['coverage']:.0%}"
         decision = clip["decision"] or f"{clip['status']}: {clip['reason']}"
         score = "" if clip["score"] is None else show_number(round(clip["score"], 3))
         table.add_row(escape(clip["clip"]), score, interval, escape(decision), coverage)
-    console.print(table)
+    show_table(console, table)
     console.print(
         f"{summary['clips_scored']} scored, {summary['clips_abstained']} abstained, "
         f"{summary['clips_failed']} failed; {summary['frames']} frames in {summary['seconds']:.1f} s"

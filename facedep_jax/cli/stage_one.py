@@ -5,7 +5,8 @@ from typing import Any
 
 import click
 
-from facedep_jax.cli.frame import PLAIN_TABLE, Outcome, command, show_warning
+from facedep_jax.cli.frame import Outcome, all_failed, command
+from facedep_jax.cli.tables import PLAIN_TABLE, show_warning
 from facedep_jax.events import Report
 
 
@@ -24,7 +25,7 @@ INPUT_OPTIONS = [
         help="Folder with one weights file per backbone, found by "
         "content. Without it the official Keras files are downloaded once. random:SEED tries the machinery.",
     ),
-    click.option("--engine", metavar="NAME", help="auto or xla.  [default: auto]"),
+    click.option("--engine", metavar="NAME", help="auto, xla or openvino.  [default: auto]"),
     click.option(
         "--faces",
         type=click.Choice(["none", "auto", "yunet", "haar"]),
@@ -84,15 +85,16 @@ def extract_features(
     from facedep_jax.config import ExtractSettings, resolve
     from facedep_jax.events import Note
     from facedep_jax.extract import extract
-    from facedep_jax.sources import read_source
+    from facedep_jax.sources import read_sources
 
     settings = resolve(ExtractSettings, "extract", config, given)
-    found = [read_source(s, subjects=subjects, subject_regex=subject_regex) for s in sources]
+    found = read_sources(sources, subjects=subjects, subject_regex=subject_regex)
     for source in found:
         report(Note(f"{source.where}: {len(source.listings)} files, {source.layout}, {source.ignored} ignored"))
     summary = extract(found, out or Path("cache") / found[0].name, settings, report)
-    usable = summary["items_new"] + summary["items_reused"]
-    return Outcome(summary, lambda console: show_extraction(console, summary), summary["items_failed"] > 0, not usable)
+    failed = [(failure["path"], failure["reason"]) for failure in summary["failures"]]
+    nothing_done = "" if summary["items_new"] + summary["items_reused"] else all_failed(failed)
+    return Outcome(summary, lambda console: show_extraction(console, summary), bool(failed), nothing_done)
 
 
 def show_extraction(console: Any, summary: dict[str, Any]) -> None:

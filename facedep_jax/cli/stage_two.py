@@ -5,8 +5,9 @@ from typing import Any
 
 import click
 
-from facedep_jax.cli.frame import PLAIN_TABLE, Outcome, command, show_number, show_warning
+from facedep_jax.cli.frame import Outcome, all_failed, command
 from facedep_jax.cli.stage_one import INPUT_OPTIONS
+from facedep_jax.cli.tables import plain_table, show_number, show_table, show_warning
 from facedep_jax.events import Report
 from facedep_jax.meaning import MEANING
 
@@ -121,8 +122,9 @@ def predict(report: Report, run: Path, images: tuple[Path, ...], plot: Path | No
         "untrained": head.untrained,
         "threshold": head.threshold,
     }
-    failed = [result.status.startswith("failed") for result in results]
-    return Outcome(summary, lambda console: show_predictions(console, summary), any(failed), all(failed))
+    failed = [(r.path, r.status.removeprefix("failed: ")) for r in results if r.status.startswith("failed")]
+    nothing_done = all_failed(failed) if len(failed) == len(results) else ""
+    return Outcome(summary, lambda console: show_predictions(console, summary), bool(failed), nothing_done)
 
 
 def _names(text: str | None) -> tuple[str, ...] | None:
@@ -131,9 +133,8 @@ def _names(text: str | None) -> tuple[str, ...] | None:
 
 def show_training(console: Any, summary: dict[str, Any]) -> None:
     """The head beside its baselines on the validation and test splits."""
-    from rich.table import Table
-
-    table = Table("", "val AUC", "test AUC", "test accuracy", "test F1", title=f"run {summary['run']}", **PLAIN_TABLE)
+    headings = ("", "val AUC", "test AUC", "test accuracy", "test F1")
+    table = plain_table(f"run {summary['run']}", *headings, names=("",))
     for name, metrics in {"head": summary["metrics"], **summary["baselines"]}.items():
         val, test = metrics.get("val") or {}, metrics.get("test") or {}
         table.add_row(
@@ -143,7 +144,7 @@ def show_training(console: Any, summary: dict[str, Any]) -> None:
             _interval(test, "accuracy"),
             show_number(test.get("f1")),
         )
-    console.print(table)
+    show_table(console, table)
     for what, found in summary.get("cross_validation", {}).items():
         console.print(
             f"{what}, {len(found['folds'])} folds of subjects in train and val: AUC {found['auroc']:.3f} ± "
@@ -160,26 +161,22 @@ def show_training(console: Any, summary: dict[str, Any]) -> None:
 
 def show_evaluation(console: Any, summary: dict[str, Any]) -> None:
     """All figures of one split with their intervals, scores per emotion, and the confusion matrix."""
-    from rich.table import Table
-
-    table = Table(
-        "figure",
-        "value",
-        "95 % interval",
-        title=f"{summary['split']}: {summary['n']} items, "
-        f"{summary['subjects']} subjects, prevalence {summary['prevalence']:.3f}",
-        **PLAIN_TABLE,
+    title = (
+        f"{summary['split']}: {summary['n']} items, {summary['subjects']} subjects, "
+        f"prevalence {summary['prevalence']:.3f}"
     )
+    table = plain_table(title, "figure", "value", "95 % interval", names=("figure",))
     for name in METRICS:
         low, high = summary[f"{name}_ci"] or (None, None)
         table.add_row(name, show_number(summary[name]), f"{show_number(low)} to {show_number(high)}")
-    console.print(table)
-    emotions = Table("emotion", "items", "mean score", "95 % interval", title="score by emotion", **PLAIN_TABLE)
+    show_table(console, table)
+    headings = ("emotion", "items", "mean", "95 % interval")
+    emotions = plain_table("score by emotion", *headings, names=("emotion",))
     for name, row in summary["score_by_emotion"].items():
         emotions.add_row(
             name, str(row["n"]), show_number(row["mean"]), f"{show_number(row['low'])} to {show_number(row['high'])}"
         )
-    console.print(emotions)
+    show_table(console, emotions)
     (tn, fp), (fn, tp) = summary["confusion"]
     console.print(f"confusion: {tp} true positive, {fp} false positive, {fn} false negative, {tn} true negative")
     show_warning(console, summary)

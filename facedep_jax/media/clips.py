@@ -83,6 +83,8 @@ def regular_file(path: str | os.PathLike) -> bytes:
             os.close(os.open(real, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)))
     except OSError as error:
         raise MediaError(f"cannot be read: {error.strerror}", stage="read") from error
+    except ValueError as error:  # a zero byte, or half a surrogate pair
+        raise MediaError(f"not a name that a file can have: {error}", stage="read") from error
     if not stat.S_ISREG(mode):
         raise MediaError(f"not a regular file but {_kind(mode)}", stage="read")
     if not status.st_size:

@@ -7,6 +7,8 @@ from facedep_jax.media.decoder import TIMEOUT, borrow, give_back
 from facedep_jax.media.frames import InputSettings, Picture
 from facedep_jax.media.messages import frame_of
 
+MAX_BYTES = 1 << 30  # of an image file; the wire to the worker carries twice that
+
 
 def read_image(path: str | os.PathLike, data: bytes, settings: InputSettings, timeout: float = TIMEOUT) -> Picture:
     """The picture in `data`, the bytes of the file at `path` (which is not opened).
@@ -18,6 +20,10 @@ def read_image(path: str | os.PathLike, data: bytes, settings: InputSettings, ti
     """
     if not data:
         raise MediaError("empty file (0 bytes)", stage="read")
+    if len(data) > MAX_BYTES:
+        raise MediaError(
+            f"{len(data) / 1e9:.1f} GB, above {MAX_BYTES / 1e9:.1f} GB, the limit for one image", stage="read"
+        )
     decoder = borrow()
     try:
         decoder.ask("image", settings, data)

@@ -6,12 +6,15 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from facedep_jax.files import writing
+from facedep_jax.report.plots import save
 from facedep_jax.score import plot_name
 
 
 def draw_predictions(folder: Path, predictions: list[Any], threshold: float, warning: str = "") -> None:
     """Write one PNG for every prediction that has a score into `folder`."""
-    folder.mkdir(parents=True, exist_ok=True)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     for prediction in predictions:
         if prediction.crop is not None:
             draw_prediction(folder / plot_name(prediction.path), prediction, threshold, warning)
@@ -36,4 +39,4 @@ def draw_prediction(path: Path, prediction: Any, threshold: float, warning: str 
         ax.set_axis_off()
     if warning:
         figure.suptitle(warning, color="#b00020", fontsize=9, fontweight="bold")
-    figure.savefig(path)
+    save(figure, path)

@@ -3,6 +3,7 @@
 Figures are made without pyplot, so that nothing is shared between threads and no window is opened.
 """
 
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from jaxtyping import Bool, Float
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+
+from facedep_jax.files import write_atomically
 
 INK, QUIET, GRID = "#22313f", "#7b8794", "#e4e7eb"
 MAIN, OTHER, THIRD = "#1f6f8b", "#d9822b", "#7a5195"
@@ -235,5 +238,7 @@ def draw_score_by_emotion(
 
 
 def save(drawn: Figure, path: Path) -> None:
-    """Write a figure as PNG."""
-    drawn.savefig(path, format="png", metadata={"Software": "facedep-jax"})
+    """Write a figure as PNG. Raises OutputError where it cannot be written."""
+    drawing = io.BytesIO()
+    drawn.savefig(drawing, format="png", metadata={"Software": "facedep-jax"})
+    write_atomically(path, drawing.getvalue())

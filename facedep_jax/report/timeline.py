@@ -7,6 +7,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from facedep_jax.report.plots import save
+
 INK, FAINT, LOST = "#2b5c8a", "#9db8cf", "#d9d9d9"
 
 
@@ -35,7 +37,7 @@ def draw_timeline(path: Path, score: Any, frames: Any, threshold: float, warning
     axes.spines[["top", "right"]].set_visible(False)
     if warning:
         figure.suptitle(warning, color="#b00020", fontsize=9, fontweight="bold", x=0.01, ha="left")
-    figure.savefig(path)
+    save(figure, path)
 
 
 def _shade_lost(axes: Any, frames: Any) -> None:
@@ -56,4 +58,5 @@ def _title(score: Any) -> str:
     name = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in score.clip)
     name = name if len(name) <= 60 else f"…{name[-59:]}"
     verdict = score.decision or f"abstained: {score.reason}"
-    return f"{name}    {verdict}, face in {score.coverage:.0%} of {score.frames_sampled} frames"
+    seen = f", face in {score.coverage:.0%} of {score.frames_sampled} frames" if score.decision else ""
+    return f"{name}    {verdict}{seen}"

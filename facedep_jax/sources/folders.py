@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from facedep_jax.errors import SourceError
 from facedep_jax.sources.kinds import kind_of
 from facedep_jax.sources.listing import Listing
 
@@ -13,17 +14,21 @@ SPLITS = frozenset(["train", "training", "val", "valid", "validation", "dev", "t
 def list_folder(root: Path, recursive: bool = True) -> tuple[list[Listing], int]:
     """Listings below `root` in order of their path, and the number of files that are no media.
 
-    The first folder of a path is the split if it has a split's name; the next one is the emotion.
+    The first folder of a path is the split if it has a split's name; the next one is the emotion. A subfolder that
+    cannot be read is listed last, as `folder/`, so that it is reported and not just left out.
     """
     listings, ignored = [], 0
-    for relative in _walk(root, recursive):
+    unreadable: list[str] = []
+    for relative in _walk(root, recursive, unreadable):
         hidden = os.path.basename(relative).startswith(".")
         kind = None if hidden else kind_of(root / relative)
         if kind is None:
             ignored += 1
         else:
             listings.append(_listing(root, relative, kind))
-    return listings, ignored
+    # Listed as what the others are: a kind that is not there otherwise would ask for settings of its own.
+    kind = "clip" if listings and all(listing.kind == "clip" for listing in listings) else "image"
+    return listings + [_listing(root, f"{folder}/", kind) for folder in unreadable], ignored
 
 
 def _listing(root: Path, relative: str, kind: str) -> Listing:
@@ -33,10 +38,20 @@ def _listing(root: Path, relative: str, kind: str) -> Listing:
     return Listing(path=relative, file=root / relative, kind=kind, emotion=emotion, split=split)
 
 
-def _walk(root: Path, recursive: bool) -> Iterator[str]:
-    """Relative paths of all files outside hidden folders, sorted; links to folders are followed once."""
+def _walk(root: Path, recursive: bool, unreadable: list[str]) -> Iterator[str]:
+    """Relative paths of all files outside hidden folders, sorted; links to folders are followed once.
+
+    Subfolders that cannot be read are added to `unreadable`; raises SourceError if `root` cannot.
+    """
+
+    def note(error: OSError) -> None:
+        folder = os.path.relpath(error.filename, root)
+        if folder == ".":
+            raise SourceError(f"{root} cannot be read: {error.strerror}") from error
+        unreadable.append(folder)
+
     seen = set()
-    for folder, subfolders, files in os.walk(root, followlinks=True):
+    for folder, subfolders, files in os.walk(root, followlinks=True, onerror=note):
         state = os.stat(folder)
         if (state.st_dev, state.st_ino) in seen:
             subfolders.clear()

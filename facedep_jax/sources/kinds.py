@@ -95,7 +95,7 @@ def _sniff(path: str | os.PathLike) -> str | None:
             return None
         with open(path, "rb") as stream:
             head = stream.read(16)
-    except OSError:  # cannot be looked into, and no extension says that it should be
+    except (OSError, ValueError):  # cannot be looked into or named, and no extension says that it should be
         return None
     if head.startswith(_IMAGE_MAGIC) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP"):
         return "image"

@@ -65,7 +65,7 @@ def _read_csv(manifest: Path) -> list[dict[str, Any]]:
 def _read_jsonl(manifest: Path) -> list[dict[str, Any]]:
     rows = []
     try:
-        lines = manifest.read_text(encoding="utf-8").splitlines()
+        lines = manifest.read_text(encoding="utf-8-sig").split("\n")  # splitlines would cut at U+2028 too
     except (OSError, UnicodeDecodeError) as error:
         raise SourceError(f"{manifest} cannot be read: {error}") from error
     for number, line in enumerate(lines, start=1):

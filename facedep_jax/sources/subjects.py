@@ -9,14 +9,14 @@ from facedep_jax.sources.listing import Listing
 from facedep_jax.sources.manifests import read_table
 
 
-def subjects_from_table(listings: list[Listing], table: Path) -> list[Listing]:
+def subjects_from_table(listings: list[Listing], table: Path, required: bool = True) -> list[Listing]:
     """Fill `subject`, and keep further columns, from a CSV with `path` (relative to the source) and `subject`.
 
-    Raises SourceError if not one path of the table is in the source, which means another root was meant.
+    Raises SourceError if `required` and not one path of the table is in the source: another root was meant.
     """
     rows = {str(row.pop("path")): row for row in read_table(table, required=("path", "subject"))}
     filled = [_with_row(listing, rows.get(listing.path)) for listing in listings]
-    if listings and not any(listing.path in rows for listing in listings):
+    if required and listings and not any(listing.path in rows for listing in listings):
         raise SourceError(
             f"{table} names none of the source's files: its paths look like {next(iter(rows), '')!r}, "
             f"the source's like {listings[0].path!r}"
@@ -31,8 +31,11 @@ def _with_row(listing: Listing, row: dict[str, str | None] | None) -> Listing:
     return dataclasses.replace(listing, subject=row["subject"], extra=listing.extra | extra)
 
 
-def subjects_from_regex(listings: list[Listing], pattern: str) -> list[Listing]:
-    """Fill `subject` with the first group of `pattern` found in the path, where there is no subject yet."""
+def subjects_from_regex(listings: list[Listing], pattern: str, required: bool = True) -> list[Listing]:
+    """Fill `subject` with the first group of `pattern` found in the path, where there is no subject yet.
+
+    Raises SourceError if `required` and no path matches, SettingsError for a pattern without a group.
+    """
     try:
         expression = re.compile(pattern)
     except re.error as error:
@@ -40,7 +43,7 @@ def subjects_from_regex(listings: list[Listing], pattern: str) -> list[Listing]:
     if not expression.groups:
         raise SettingsError(f"--subject-regex {pattern!r} needs a group around the subject, as in '(P[0-9]+)_'")
     found = [expression.search(listing.path) for listing in listings]
-    if listings and not any(found):
+    if required and listings and not any(found):
         raise SourceError(f"--subject-regex {pattern!r} matches no path; paths look like {listings[0].path!r}")
     return [
         dataclasses.replace(x, subject=x.subject or (m[1] if m else None)) for x, m in zip(listings, found, strict=True)
