@@ -443,3 +443,16 @@ def test_demo_expects_its_broken_clip_and_nothing_else(tmp_path):
     assert as_expected(Outcome(broken, print, problems=True))
     assert not as_expected(Outcome(broken, print, problems=True, nothing_done="nothing could be done"))
     assert not as_expected(Outcome({"items_failed": 1}, print, problems=True))
+
+
+def test_a_stage_that_comes_again_is_timed_anew(capsys, monkeypatch):
+    """Extraction of faces, then of clips: the second must not count the seconds of the first."""
+    from facedep_jax.cli import render
+    from facedep_jax.events import Progress
+
+    clock = iter([0.0, 10.0, 100.0, 104.0])
+    monkeypatch.setattr(render.time, "monotonic", lambda: next(clock))
+    display = render.PlainDisplay()
+    for done, total in ((0, 20), (20, 20), (0, 8), (8, 8)):
+        display.report(Progress("extract", done, total, "images"))
+    assert capsys.readouterr().err.splitlines() == ["extract: 20/20 images, 2.0/s", "extract: 8/8 images, 2.0/s"]

@@ -96,6 +96,8 @@ class TerminalDisplay:
         if event.stage not in self._tasks:
             self._tasks[event.stage] = self.bars.add_task(event.stage, total=event.total, unit=event.unit)
         self.bars.update(self._tasks[event.stage], completed=event.done, total=event.total, failed=event.failed)
+        if event.done >= event.total:
+            del self._tasks[event.stage]  # the next stage of this name gets a bar of its own
 
 
 class PlainDisplay:
@@ -125,6 +127,8 @@ class PlainDisplay:
             return
         self._last[event.stage] = now
         write_line(self._line(event, now - begun))
+        if event.done >= event.total:
+            del self._begun[event.stage], self._last[event.stage]  # the next stage of this name starts anew
 
     @staticmethod
     def _line(event: Progress, seconds: float) -> str:
