@@ -21,7 +21,10 @@ def draw_predictions(folder: Path, predictions: list[Any], threshold: float, war
 
 
 def draw_prediction(path: Path, prediction: Any, threshold: float, warning: str = "") -> None:
-    """The crop, then the crop under the attention of every tap, with each tap's share of it."""
+    """The crop, then the crop under the attention of every tap, with each tap's share of it.
+
+    Attention is one of two ways in which the head reads its cells; the other weighs every cell the same in all faces.
+    """
     taps = prediction.attention
     figure = Figure(figsize=(2.6 * (1 + len(taps)), 3.1), dpi=110, layout="constrained")
     axes = figure.subplots(1, 1 + len(taps))
