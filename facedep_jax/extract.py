@@ -39,10 +39,9 @@ def extract(
 ) -> dict[str, Any]:
     """Extract everything that `sources` list into the cache at `out`; returns INTERFACE.md's summary.
 
-    `check` gets the spec and may raise before anything is written.
-
-    What the cache holds already is not computed again. Raises FacedepError for settings, weights, engines and
-    outputs that cannot be used; a file that cannot be used is recorded and counted.
+    What the cache holds already is not computed again. `check` gets the spec and may raise before anything is
+    written. Raises FacedepError for settings, weights, engines and outputs that cannot be used; a file that cannot
+    be used is recorded and counted.
     """
     begun = time.monotonic()
     kinds = tuple(k for k in ("image", "clip") if any(k in source.kinds() for source in sources))
