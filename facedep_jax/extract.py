@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from facedep_jax.cache.spec import fingerprint
+from facedep_jax.cache.spec import fingerprint, read_header
 from facedep_jax.cache.writer import CacheWriter
 from facedep_jax.config import ExtractSettings, to_table
 from facedep_jax.errors import MediaError
@@ -48,15 +48,16 @@ def extract(
     plan = plan_extraction(kinds, settings, report)
     check(plan.spec)
     engine = load_checked_engine(plan, report)
-    with CacheWriter(out, plan.spec, engine, settings.shard_rows) as writer:
-        record = {"fingerprint": fingerprint(plan.spec), **plan.spec}
+    spec = _with_held_kinds(out, plan.spec)
+    with CacheWriter(out, spec, engine, settings.shard_rows) as writer:
+        record = {"fingerprint": fingerprint(spec), **spec}
         write_config(out / "config.toml", "extract", to_table(settings), {"cache": record})
         tally = _Extraction(writer, engine, plan, report).run(sources)
         writer.commit()
     seconds = time.monotonic() - begun
     return {
         "cache": str(out),
-        "fingerprint": fingerprint(plan.spec),
+        "fingerprint": fingerprint(spec),
         **tally.counts(),
         "rows": writer.rows_committed,
         "items_ignored": sum(source.ignored for source in sources),
@@ -68,6 +69,12 @@ def extract(
         "features": {str(t): [t.cells, t.cells, t.channels] for t in plan.taps},
         "failures": tally.failures,
     }
+
+
+def _with_held_kinds(out: Path, spec: dict[str, Any]) -> dict[str, Any]:
+    """`spec`, and for a kind that this call has no file of, what the cache at `out` says of it."""
+    held = read_header(out)["input"] if (out / "cache.json").is_file() else {}
+    return {**spec, "input": held | spec["input"]}
 
 
 def load_checked_engine(plan: Plan, report: Report = silent) -> Any:

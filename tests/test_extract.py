@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -132,6 +133,17 @@ def test_an_image_of_a_gigabyte_is_refused_unread(tmp_path):
         stream.truncate((1 << 30) + 1)  # sparse: takes no room
     failures = run(tmp_path / "faces", tmp_path / "c")["failures"]
     assert [failure["reason"] for failure in failures] == ["more than 1,073,741,824 bytes, which no picture needs"]
+
+
+def test_a_cache_of_images_and_clips_takes_more_of_either(tmp_path):
+    draw_faces(tmp_path / "mixed", persons=1, each=1)
+    draw_clips(tmp_path / "mixed" / "clips")
+    first = run(tmp_path / "mixed", tmp_path / "c")
+    shutil.rmtree(tmp_path / "mixed" / "clips")
+    again = run(tmp_path / "mixed", tmp_path / "c")
+    assert (again["items_reused"], again["fingerprint"]) == (5, first["fingerprint"])
+    with pytest.raises(SpecMismatch, match=r"input\.image\.faces: none → haar"):
+        run(tmp_path / "mixed", tmp_path / "c", ExtractSettings(**{**vars(QUICK), "faces": "haar"}))
 
 
 def test_equal_broken_files_are_one_item_and_two_reasons(tmp_path):
