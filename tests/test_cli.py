@@ -456,3 +456,10 @@ def test_a_stage_that_comes_again_is_timed_anew(capsys, monkeypatch):
     for done, total in ((0, 20), (20, 20), (0, 8), (8, 8)):
         display.report(Progress("extract", done, total, "images"))
     assert capsys.readouterr().err.splitlines() == ["extract: 20/20 images, 2.0/s", "extract: 8/8 images, 2.0/s"]
+
+
+def test_names_that_look_like_markup_are_shown_as_they_are(work, tmp_path):
+    out = tmp_path / "a[" / "b]"
+    shown = cli("extract-features", work / "faces", *FAST, "--limit", "2", "--out", out).stdout
+    assert "a[/b]" in shown.replace("\n", "")
+    assert "a[/b]" in cli("cache", "inspect", out).stdout.replace("\n", "")

@@ -250,6 +250,6 @@ def test_ctrl_c_finishes_the_write_in_hand_and_exits_130(tmp_path):
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130, said
     assert "Traceback" not in said
-    assert "the same command continues" in said
+    assert "run the same command to go on" in said
     assert verify_cache(tmp_path / "c")["ok"]
     assert 0 < len(open_cache(tmp_path / "c").items) < 150

@@ -71,7 +71,7 @@ def show_inspection(console: Any, summary: dict[str, Any]) -> None:
     from rich.table import Table
 
     features, inputs = summary["spec"]["features"], summary["spec"]["input"]
-    facts = Table(title=f"cache {summary['cache']}", **PLAIN_TABLE, show_header=False)
+    facts = Table(title=escape(f"cache {summary['cache']}"), **PLAIN_TABLE, show_header=False)
     weights = [f"{name}: {w['family']} {w['sha256'][:12]}" for name, w in features["weights"].items()]
     faces = [f"{kind}s: " + ", ".join(f"{k} {str(v)[:12]}" for k, v in how.items()) for kind, how in inputs.items()]
     for label, value in (

@@ -110,7 +110,7 @@ def _run(function: Callable[..., Outcome], as_json: bool, progress: str, options
         display.say("error", f"{error}")
         return error.exit_code
     except KeyboardInterrupt:
-        display.say("interrupted", f"{report.state()}what was committed is safe, the same command continues")
+        display.say("interrupted", f"{report.state()}what was committed is safe; run the same command to go on")
         return INTERRUPTED
     finally:
         signal.signal(signal.SIGINT, before)

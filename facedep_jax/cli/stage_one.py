@@ -102,7 +102,7 @@ def show_extraction(console: Any, summary: dict[str, Any]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title=f"cache {summary['cache']}", **PLAIN_TABLE, show_header=False)
+    table = Table(title=escape(f"cache {summary['cache']}"), **PLAIN_TABLE, show_header=False)
     for label, key in (
         ("items", "items_total"),
         ("new", "items_new"),
@@ -124,5 +124,7 @@ def show_extraction(console: Any, summary: dict[str, Any]) -> None:
             f"[red]failed[/] {escape(failure['path'])}: {escape(failure['reason'])}", soft_wrap=not console.is_terminal
         )
     if len(summary["failures"]) > 20:
-        console.print(f"… and {len(summary['failures']) - 20} more, all in {summary['cache']}/failures.jsonl")
+        console.print(
+            f"… and {len(summary['failures']) - 20} more, all in {summary['cache']}/failures.jsonl", markup=False
+        )
     show_warning(console, summary)

@@ -21,10 +21,11 @@ PLAIN_TABLE: dict[str, Any] = {
 
 def plain_table(title: str, *headings: str, names: tuple[str, ...]) -> Any:
     """A rich Table of figures, which stay whole, and of the columns `names`, which are folded to fit."""
+    from rich.markup import escape
     from rich.table import Column, Table
 
     columns = (Column(h, overflow="fold") if h in names else Column(h, no_wrap=True) for h in headings)
-    return Table(*columns, title=title, **PLAIN_TABLE)
+    return Table(*columns, title=escape(title), **PLAIN_TABLE)
 
 
 def show_table(console: Any, table: Any) -> None:
