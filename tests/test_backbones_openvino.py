@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from facedep_jax.backbones import engine as engines
-from facedep_jax.backbones.engine import agreement, load_engine
+from facedep_jax.backbones.contract import agreement
+from facedep_jax.backbones.engine import load_engine
 from facedep_jax.backbones.taps import BACKBONES, parse_sizes, parse_taps
 from facedep_jax.backbones.weights import Weights, find_weights
 from facedep_jax.backbones.xla import build_network, pooled_taps

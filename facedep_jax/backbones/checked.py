@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from jaxtyping import Float16, UInt8
 
-from facedep_jax.backbones.engine import Engine, agreement
+from facedep_jax.backbones.contract import Engine, agreement
 from facedep_jax.errors import EngineError
 from facedep_jax.events import Note, Report, silent
 

@@ -1,8 +1,6 @@
-"""The engine on OpenVINO, for CPUs: a clean NCHW graph written from the folded weights, without loading jax.
+"""The engine on OpenVINO, for CPUs: the networks of `graph.py` in its operations, without loading jax.
 
-It mirrors `mobilenet_v2.py` and `resnet50.py` block by block, and tests compare it with them; it knows nothing
-of files or faces. Code exported from NHWC carries hundreds of transposes; this graph has one, where uint8
-pixels come in.
+It knows nothing of files or faces.
 """
 
 import sys
@@ -18,14 +16,9 @@ sys.modules.setdefault("openvino_telemetry", None)
 import openvino
 from openvino import opset13 as ops
 
-from facedep_jax.backbones.architecture import (
-    MOBILENET_V2_BLOCKS,
-    MOBILENET_V2_MID,
-    RESNET50_BLOCKS,
-    RESNET50_MID,
-)
-from facedep_jax.backbones.engine import check_crops, check_finite
-from facedep_jax.backbones.families import MOBILENET_V2, NONE, RESNET50, SAME3, SAME7, Padding, Scaling
+from facedep_jax.backbones.contract import check_crops, check_finite
+from facedep_jax.backbones.families import NONE, Padding, Scaling
+from facedep_jax.backbones.graph import pooled_taps
 from facedep_jax.backbones.taps import Tap, backbones_of
 from facedep_jax.backbones.weights import Folded, Weights
 from facedep_jax.errors import EngineError
@@ -35,7 +28,7 @@ Node = openvino.Node
 
 
 class OpenVinoEngine:
-    """See `facedep_jax.backbones.engine.Engine`."""
+    """See `facedep_jax.backbones.contract.Engine`."""
 
     name = "openvino"
     version = openvino.__version__.partition("-")[0]
@@ -85,73 +78,47 @@ def computes_bfloat16() -> bool:
 def write_graph(weights: Weights, taps: Sequence[Tap], size: int, batch_size: int) -> openvino.Model:
     """uint8 (batch, size, size, 3) → each tap's grid (batch, channels, cells, cells), in their order."""
     pixels = ops.parameter([batch_size, size, size, 3], np.uint8, name="pixels")
-    network = {"mobilenet_v2": _mobilenet_v2, "resnet50": _resnet50}[weights.backbone]
-    activations = network(weights, pixels, deep=any(tap.layer == "top" for tap in taps))
-    pooled = [
-        ops.adaptive_avg_pool(activations[tap.layer], ops.constant(np.array([tap.cells] * 2, np.int64))) for tap in taps
-    ]
+    pooled = pooled_taps(_OpenVinoOps(), weights, taps, pixels)
     return openvino.Model([ops.result(grid) for grid in pooled], [pixels], weights.backbone)
 
 
-def _mobilenet_v2(weights: Weights, pixels: Node, deep: bool) -> dict[str, Node]:
-    params, details = weights.params, MOBILENET_V2[weights.family]
-    x = _relu6(_conv(_scale(pixels, details.scaling), params["stem"], 2, details.stride2_padding))
-    taps = {}
-    for i, block in enumerate(MOBILENET_V2_BLOCKS):
-        y = _relu6(_conv(x, params[f"blocks.{i}.expand"])) if block.expansion > 1 else x
-        if i == MOBILENET_V2_MID:
-            taps["mid"] = y
-            if not deep:
-                return taps
-        padding = details.stride2_padding if block.stride == 2 else SAME3
-        y = _relu6(_depthwise(y, params[f"blocks.{i}.depthwise"], block.stride, padding))
-        y = _conv(y, params[f"blocks.{i}.project"])
-        x = ops.add(x, y) if block.stride == 1 and block.inputs == block.outputs else y
-    return taps | {"top": _relu6(_conv(x, params["head"]))}
+class _OpenVinoOps:
+    """See `facedep_jax.backbones.graph.GraphOps`."""
 
+    def scale(self, pixels: Node, scaling: Scaling) -> Node:
+        x = ops.convert(ops.transpose(pixels, np.array([0, 3, 1, 2])), "f32")  # NHWC → NCHW
+        if scaling.bgr:
+            x = ops.gather(x, ops.constant(np.array([2, 1, 0])), ops.constant(np.array(1)))
+        factor, shift = (np.array(v, np.float32).reshape(1, 3, 1, 1) for v in (scaling.scale, scaling.shift))
+        return ops.add(ops.multiply(x, ops.constant(factor)), ops.constant(shift))
 
-def _resnet50(weights: Weights, pixels: Node, deep: bool) -> dict[str, Node]:
-    params, details = weights.params, RESNET50[weights.family]
-    x = ops.relu(_conv(_scale(pixels, details.scaling), params["stem"], 2, SAME7))
-    x = ops.max_pool(x, [2, 2], [1, 1], [1, 1], [1, 1], [3, 3]).output(0)
-    taps = {}
-    for i, block in enumerate(RESNET50_BLOCKS if deep else RESNET50_BLOCKS[: RESNET50_MID + 1]):
-        first, second = (1, block.stride) if details.stride_on_spatial else (block.stride, 1)
-        y = ops.relu(_conv(x, params[f"{block.name}.reduce"], first))
-        y = ops.relu(_conv(y, params[f"{block.name}.spatial"], second, SAME3))
-        y = _conv(y, params[f"{block.name}.restore"])
-        shortcut = _conv(x, params[f"{block.name}.shortcut"], block.stride) if block.shortcut else x
-        x = taps["top"] = ops.relu(ops.add(y, shortcut))
-        if i == RESNET50_MID:
-            taps["mid"] = x
-    return taps
+    def conv(self, x: Node, folded: Folded, stride: int = 1, padding: Padding = NONE) -> Node:
+        kernel, bias = folded
+        weights = ops.constant(np.ascontiguousarray(kernel.transpose(3, 2, 0, 1)))  # HWIO → OIHW
+        before, after = ([side] * 2 for side in padding)
+        return _add_bias(ops.convolution(x, weights, [stride] * 2, before, after, [1, 1]), bias)
 
+    def depthwise(self, x: Node, folded: Folded, stride: int, padding: Padding) -> Node:
+        kernel, bias = folded
+        weights = ops.constant(np.ascontiguousarray(kernel.transpose(3, 2, 0, 1)[:, None]))  # (C, 1, 1, 3, 3)
+        before, after = ([side] * 2 for side in padding)
+        return _add_bias(ops.group_convolution(x, weights, [stride] * 2, before, after, [1, 1]), bias)
 
-def _scale(pixels: Node, scaling: Scaling) -> Node:
-    x = ops.convert(ops.transpose(pixels, np.array([0, 3, 1, 2])), "f32")  # NHWC → NCHW
-    if scaling.bgr:
-        x = ops.gather(x, ops.constant(np.array([2, 1, 0])), ops.constant(np.array(1)))
-    factor, shift = (np.array(v, np.float32).reshape(1, 3, 1, 1) for v in (scaling.scale, scaling.shift))
-    return ops.add(ops.multiply(x, ops.constant(factor)), ops.constant(shift))
+    def relu(self, x: Node) -> Node:
+        return ops.relu(x)
 
+    def relu6(self, x: Node) -> Node:
+        return ops.clamp(x, 0.0, 6.0)
 
-def _conv(x: Node, folded: Folded, stride: int = 1, padding: Padding = NONE) -> Node:
-    kernel, bias = folded
-    weights = ops.constant(np.ascontiguousarray(kernel.transpose(3, 2, 0, 1)))  # HWIO → OIHW
-    before, after = ([side] * 2 for side in padding)
-    return _add_bias(ops.convolution(x, weights, [stride] * 2, before, after, [1, 1]), bias)
+    def add(self, x: Node, y: Node) -> Node:
+        return ops.add(x, y)
 
+    def max_pool(self, x: Node) -> Node:
+        return ops.max_pool(x, [2, 2], [1, 1], [1, 1], [1, 1], [3, 3]).output(0)
 
-def _depthwise(x: Node, folded: Folded, stride: int, padding: Padding) -> Node:
-    kernel, bias = folded
-    weights = ops.constant(np.ascontiguousarray(kernel.transpose(3, 2, 0, 1)[:, None]))  # (C, 1, 1, 3, 3)
-    before, after = ([side] * 2 for side in padding)
-    return _add_bias(ops.group_convolution(x, weights, [stride] * 2, before, after, [1, 1]), bias)
+    def pool_grid(self, x: Node, cells: int) -> Node:
+        return ops.adaptive_avg_pool(x, ops.constant(np.array([cells] * 2, np.int64)))
 
 
 def _add_bias(x: Node, bias: np.ndarray) -> Node:
     return ops.add(x, ops.constant(bias.reshape(1, -1, 1, 1)))
-
-
-def _relu6(x: Node) -> Node:
-    return ops.clamp(x, 0.0, 6.0)

@@ -12,7 +12,7 @@ from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Float16, UInt8
 
-from facedep_jax.backbones.engine import check_crops, check_finite
+from facedep_jax.backbones.contract import check_crops, check_finite
 from facedep_jax.backbones.layers import PRECISIONS, pool_grid
 from facedep_jax.backbones.mobilenet_v2 import MobileNetV2
 from facedep_jax.backbones.resnet50 import ResNet50
@@ -38,7 +38,7 @@ def pooled_taps(
 
 
 class XlaEngine:
-    """See `facedep_jax.backbones.engine.Engine`."""
+    """See `facedep_jax.backbones.contract.Engine`."""
 
     name = "xla"
     version = jax.__version__
