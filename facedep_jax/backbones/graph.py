@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from facedep_jax.backbones.architecture import (
     MOBILENET_V2_BLOCKS,
+    MOBILENET_V2_EXACT,
     MOBILENET_V2_MID,
     RESNET50_BLOCKS,
     RESNET50_MID,
@@ -22,14 +23,17 @@ Node = Any  # a value of the graph, as the vocabulary has it: (n, c, h, w) but f
 
 
 class GraphOps(Protocol):
-    """The operations that the two networks are made of. Padding and strides are the same along both axes."""
+    """The operations that the two networks are made of. Padding and strides are the same along both axes.
+
+    `exact` asks for float32 products also where the rest is computed in bfloat16.
+    """
 
     def scale(self, pixels: Node, scaling: Scaling) -> Node:
         """uint8 (n, h, w, 3) in RGB → float32 (n, 3, h, w), as the network was trained to see them."""
 
-    def conv(self, x: Node, folded: Folded, stride: int = 1, padding: Padding = NONE) -> Node: ...
+    def conv(self, x: Node, folded: Folded, stride: int = 1, padding: Padding = NONE, exact: bool = False) -> Node: ...
 
-    def depthwise(self, x: Node, folded: Folded, stride: int, padding: Padding) -> Node: ...
+    def depthwise(self, x: Node, folded: Folded, stride: int, padding: Padding, exact: bool = False) -> Node: ...
 
     def relu(self, x: Node) -> Node: ...
 
@@ -53,7 +57,7 @@ def pooled_taps(ops: GraphOps, weights: Weights, taps: Sequence[Tap], pixels: No
 
 def _mobilenet_v2(ops: GraphOps, weights: Weights, pixels: Node, deep: bool) -> dict[str, Node]:
     params, details = weights.params, MOBILENET_V2[weights.family]
-    x = ops.relu6(ops.conv(ops.scale(pixels, details.scaling), params["stem"], 2, details.stride2_padding))
+    x = ops.relu6(ops.conv(ops.scale(pixels, details.scaling), params["stem"], 2, details.stride2_padding, exact=True))
     taps = {}
     for i, block in enumerate(MOBILENET_V2_BLOCKS):
         y = ops.relu6(ops.conv(x, params[f"blocks.{i}.expand"])) if block.expansion > 1 else x
@@ -62,8 +66,9 @@ def _mobilenet_v2(ops: GraphOps, weights: Weights, pixels: Node, deep: bool) -> 
             if not deep:
                 return taps
         padding = details.stride2_padding if block.stride == 2 else SAME3
-        y = ops.relu6(ops.depthwise(y, params[f"blocks.{i}.depthwise"], block.stride, padding))
-        y = ops.conv(y, params[f"blocks.{i}.project"])
+        exact = i in MOBILENET_V2_EXACT
+        y = ops.relu6(ops.depthwise(y, params[f"blocks.{i}.depthwise"], block.stride, padding, exact))
+        y = ops.conv(y, params[f"blocks.{i}.project"], exact=exact)
         x = ops.add(x, y) if block.stride == 1 and block.inputs == block.outputs else y
     return taps | {"top": ops.relu6(ops.conv(x, params["head"]))}
 

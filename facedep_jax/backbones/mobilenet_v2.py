@@ -8,9 +8,14 @@ from collections.abc import Mapping
 from flax import nnx
 from jaxtyping import Array, Float, UInt8
 
-from facedep_jax.backbones.architecture import MOBILENET_V2_BLOCKS, MOBILENET_V2_MID, Inverted
+from facedep_jax.backbones.architecture import (
+    MOBILENET_V2_BLOCKS,
+    MOBILENET_V2_EXACT,
+    MOBILENET_V2_MID,
+    Inverted,
+)
 from facedep_jax.backbones.families import MOBILENET_V2, SAME3, MobileNetV2Details
-from facedep_jax.backbones.layers import Conv, Depthwise, Precision, relu6, scale
+from facedep_jax.backbones.layers import PRECISIONS, Conv, Depthwise, Precision, relu6, scale
 
 
 class Block(nnx.Module):
@@ -39,8 +44,14 @@ class MobileNetV2(nnx.Module):
         details = MOBILENET_V2[family]
         blocks = MOBILENET_V2_BLOCKS if "top" in layers else MOBILENET_V2_BLOCKS[: MOBILENET_V2_MID + 1]
         self.scaling, self.layers = details.scaling, layers
-        self.stem = Conv(*params["stem"], precision=precision, stride=2, padding=details.stride2_padding)
-        self.blocks = nnx.List([Block(params, f"blocks.{i}", b, details, precision) for i, b in enumerate(blocks)])
+        exact = PRECISIONS["float32"]
+        self.stem = Conv(*params["stem"], precision=exact, stride=2, padding=details.stride2_padding)
+        self.blocks = nnx.List(
+            [
+                Block(params, f"blocks.{i}", block, details, exact if i in MOBILENET_V2_EXACT else precision)
+                for i, block in enumerate(blocks)
+            ]
+        )
         self.head = nnx.data(Conv(*params["head"], precision=precision) if "top" in layers else None)
 
     def __call__(self, pixels: UInt8[Array, "n s s 3"]) -> dict[str, Float[Array, "n h w c"]]:

@@ -85,6 +85,9 @@ def write_graph(weights: Weights, taps: Sequence[Tap], size: int, batch_size: in
 class _OpenVinoOps:
     """See `facedep_jax.backbones.graph.GraphOps`."""
 
+    def __init__(self) -> None:
+        self._exact = _exact_mark()
+
     def scale(self, pixels: Node, scaling: Scaling) -> Node:
         x = ops.convert(ops.transpose(pixels, np.array([0, 3, 1, 2])), "f32")  # NHWC → NCHW
         if scaling.bgr:
@@ -92,17 +95,22 @@ class _OpenVinoOps:
         factor, shift = (np.array(v, np.float32).reshape(1, 3, 1, 1) for v in (scaling.scale, scaling.shift))
         return ops.add(ops.multiply(x, ops.constant(factor)), ops.constant(shift))
 
-    def conv(self, x: Node, folded: Folded, stride: int = 1, padding: Padding = NONE) -> Node:
+    def conv(self, x: Node, folded: Folded, stride: int = 1, padding: Padding = NONE, exact: bool = False) -> Node:
         kernel, bias = folded
         weights = ops.constant(np.ascontiguousarray(kernel.transpose(3, 2, 0, 1)))  # HWIO → OIHW
         before, after = ([side] * 2 for side in padding)
-        return _add_bias(ops.convolution(x, weights, [stride] * 2, before, after, [1, 1]), bias)
+        return self._finish(ops.convolution(x, weights, [stride] * 2, before, after, [1, 1]), bias, exact)
 
-    def depthwise(self, x: Node, folded: Folded, stride: int, padding: Padding) -> Node:
+    def depthwise(self, x: Node, folded: Folded, stride: int, padding: Padding, exact: bool = False) -> Node:
         kernel, bias = folded
         weights = ops.constant(np.ascontiguousarray(kernel.transpose(3, 2, 0, 1)[:, None]))  # (C, 1, 1, 3, 3)
         before, after = ([side] * 2 for side in padding)
-        return _add_bias(ops.group_convolution(x, weights, [stride] * 2, before, after, [1, 1]), bias)
+        return self._finish(ops.group_convolution(x, weights, [stride] * 2, before, after, [1, 1]), bias, exact)
+
+    def _finish(self, x: Node, bias: np.ndarray, exact: bool) -> Node:
+        for name, mark in self._exact.items() if exact else ():
+            x.set_rt_info(mark, name)
+        return ops.add(x, ops.constant(bias.reshape(1, -1, 1, 1)))
 
     def relu(self, x: Node) -> Node:
         return ops.relu(x)
@@ -120,5 +128,22 @@ class _OpenVinoOps:
         return ops.adaptive_avg_pool(x, ops.constant(np.array([cells] * 2, np.int64)))
 
 
-def _add_bias(x: Node, bias: np.ndarray) -> Node:
-    return ops.add(x, ops.constant(bias.reshape(1, -1, 1, 1)))
+# One node that must not be converted to a shorter type, in OpenVINO's own file format. The mark is public there
+# ("precise") while Python's binding has no way to make one.
+_MARKED = """<net name="marked" version="11"><layers>
+<layer id="0" name="x" type="Parameter" version="opset1"><data shape="1" element_type="f32"/>
+<output><port id="0" precision="FP32"><dim>1</dim></port></output></layer>
+<layer id="1" name="marked" type="ReLU" version="opset1">
+<rt_info><attribute name="precise" version="0"/></rt_info>
+<input><port id="0" precision="FP32"><dim>1</dim></port></input>
+<output><port id="1" precision="FP32"><dim>1</dim></port></output></layer>
+<layer id="2" name="y" type="Result" version="opset1">
+<input><port id="0" precision="FP32"><dim>1</dim></port></input></layer>
+</layers><edges><edge from-layer="0" from-port="0" to-layer="1" to-port="0"/>
+<edge from-layer="1" from-port="1" to-layer="2" to-port="0"/></edges></net>"""
+
+
+def _exact_mark() -> dict[str, object]:
+    """What keeps a node in float32 whatever the precision asked for: to be set as its runtime information."""
+    nodes = openvino.Core().read_model(_MARKED.encode(), b"").get_ordered_ops()
+    return dict(next(node for node in nodes if node.get_friendly_name() == "marked").get_rt_info().items())
