@@ -11,7 +11,7 @@ from facedep_jax.files import user_cache
 from facedep_jax.meaning import UNTRAINED
 from facedep_jax.media import DEFAULT_MARGINS, FaceChoice, InputSettings, resolve_faces
 
-INTERPOLATION = "opencv area down, linear up"
+INTERPOLATION = "jpeg at 1/2, 1/4 or 1/8 down to twice the size, opencv area down, linear up"
 
 
 @dataclass(frozen=True)

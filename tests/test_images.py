@@ -13,8 +13,9 @@ import pytest
 from facedep_jax.errors import MediaError, SettingsError
 from facedep_jax.media import InputSettings, decoder, read_image
 from facedep_jax.media.images import MAX_BYTES
+from facedep_jax.media.jpeg import jpeg_size, reduction
 from facedep_jax.media.opencv import cv2
-from facedep_jax.media.pixels import to_8_bits
+from facedep_jax.media.pixels import difference_hash, to_8_bits
 
 WHOLE = InputSettings((64,))
 
@@ -339,3 +340,54 @@ def test_a_file_larger_than_the_limit_is_refused_before_it_is_sent():
     with pytest.raises(MediaError, match=r"1\.1 GB, above 1\.1 GB, the limit") as refused:
         read_image("p.png", bytes(MAX_BYTES + 1), WHOLE)
     assert refused.value.stage == "read"
+
+
+# JPEGs far larger than their crop are decoded at a reduced size
+
+
+@pytest.mark.parametrize("size, need, expected", [
+    ((4000, 3000), 224, 4), ((4000, 3000), 96, 8), ((3000, 4000), 224, 4), ((350, 350), 224, 1), ((350, 350), 96, 1),
+    ((895, 2000), 224, 1), ((896, 2000), 224, 2), ((8, 8), 224, 1), ((4007, 4001), 224, 4), ((4003, 4001), 224, 2),
+    ((4000, 4000), 224, 8),
+])  # fmt: skip
+def test_reduction_by_hand(size, need, expected):
+    assert reduction(size, need) == expected
+
+
+def detailed_picture(height: int, width: int) -> np.ndarray:
+    """Smooth colours with fine grain on top, which a reduced size must average like the full one does."""
+    grain = np.random.default_rng(0).normal(0, 20, (height, width, 1))
+    return np.clip(smooth_picture(height, width) + grain, 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("orientation", UPRIGHT)
+def test_a_large_jpeg_gives_the_crop_of_the_full_picture(orientation):
+    jpeg = with_exif(encode(".jpg", detailed_picture(660, 1040)), orientation)
+    assert jpeg_size(jpeg) == (1040, 660) and reduction((1040, 660), 64) == 4
+    read = read_image("picture", jpeg, WHOLE)
+    upright = (660, 1040) if orientation > 4 else (1040, 660)
+    assert (read.width, read.height) == upright
+    full = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR_RGB)
+    assert full.shape[1::-1] == upright
+    expected = cv2.resize(full, (64, 64), interpolation=cv2.INTER_AREA).astype(int)
+    difference = np.abs(read.frame.crops[64].astype(int) - expected)
+    assert difference.max() <= 4 and difference.mean() < 1
+    assert difference.any()  # or nothing was reduced, and this proves nothing
+
+
+def test_a_picture_with_a_face_to_find_is_not_reduced():
+    jpeg = encode(".jpg", detailed_picture(660, 1040))
+    full = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR_RGB)
+    read = read_image("picture", jpeg, InputSettings((64,), faces="haar"))
+    assert (read.width, read.height) == (1040, 660) == full.shape[1::-1]
+    assert read.phash == difference_hash(full)
+
+
+def test_damage_is_found_in_a_reduced_jpeg_too():
+    jpeg = bytearray(encode(".jpg", detailed_picture(660, 1040)))
+    middle = len(jpeg) // 2
+    with pytest.raises(MediaError, match=r"damaged|cut short"):
+        crop(bytes(jpeg[:middle]))
+    jpeg[middle : middle + 2000] = bytes(2000)
+    with pytest.raises(MediaError, match="damaged JPEG"):
+        crop(bytes(jpeg))

@@ -11,6 +11,7 @@ from jaxtyping import Float, UInt8, UInt16
 
 from facedep_jax.errors import MediaError
 from facedep_jax.media import complaints
+from facedep_jax.media.jpeg import jpeg_size, reduction
 from facedep_jax.media.opencv import MAX_PIXELS, cv2
 
 # How many bits 16-bit files really use; sensors of 10, 12 and 14 bits are stored unscaled.
@@ -30,29 +31,59 @@ _SIGNATURES = {
 }  # fmt: skip
 
 
+_JPEG = b"\xff\xd8"
+# Bits of their own: with IMREAD_COLOR_RGB they give RGB, whatever their names say.
+_REDUCED = {
+    1: 0,
+    2: cv2.IMREAD_REDUCED_GRAYSCALE_2,
+    4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
+    8: cv2.IMREAD_REDUCED_GRAYSCALE_8,
+}
+
+
 def decode(data: bytes) -> UInt8[np.ndarray, "h w 3"]:
     """Upright RGB pixels of an image file's bytes.
 
     Raises MediaError for what is not an image, is cut short or damaged, or is larger than MAX_PIXELS.
     """
+    return _decode(data, 1)
+
+
+def decode_for(data: bytes, need: int) -> tuple[UInt8[np.ndarray, "h w 3"], int, int]:
+    """`decode` for a square of `need` pixels out of the whole picture; the picture's own upright width and height.
+
+    A JPEG that is far larger is decoded at 1/2, 1/4 or 1/8 of its size, in a third of the time or less.
+    """
+    size = jpeg_size(data) if data.startswith(_JPEG) else None
+    # What declares too many pixels is refused at its full size, however small it could be decoded.
+    factor = reduction(size, need) if size and size[0] * size[1] <= MAX_PIXELS else 1
+    pixels = _decode(data, factor)
+    height, width = pixels.shape[:2]
+    if factor == 1:
+        return pixels, width, height
+    turned = (width > height) != (size[0] > size[1])
+    return pixels, *(size[::-1] if turned else size)
+
+
+def _decode(data: bytes, factor: int) -> UInt8[np.ndarray, "h w 3"]:
     if not data:
         raise MediaError("empty file (0 bytes)", stage="read")
     complaints.clear()
     try:
-        pixels = _imdecode(data)
+        pixels = _imdecode(data, factor)
     except cv2.error as error:
         raise MediaError(_refusal(error)) from error
     said = complaints.text()
     if pixels is None:
         raise MediaError(_unreadable(data, said))
-    if data.startswith(b"\xff\xd8"):
+    if data.startswith(_JPEG):
         _check_jpeg(said)
     return to_8_bits(pixels)
 
 
-def _imdecode(data: bytes) -> np.ndarray | None:
+def _imdecode(data: bytes, factor: int) -> np.ndarray | None:
     raw = np.frombuffer(data, np.uint8)
-    pixels = cv2.imdecode(raw, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_ANYDEPTH)
+    pixels = cv2.imdecode(raw, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_ANYDEPTH | _REDUCED[factor])
     if pixels is None and data.startswith((b"II*\0", b"MM\0*")):
         # OpenCV converts no float TIFF to colour, but hands it over as it is stored.
         stored = cv2.imdecode(raw, cv2.IMREAD_UNCHANGED)

@@ -19,6 +19,7 @@ from facedep_jax.media.crops import cut
 from facedep_jax.media.finders import FaceFinder
 from facedep_jax.media.frames import Frame, InputSettings
 from facedep_jax.media.messages import frame_bodies, frame_header
+from facedep_jax.media.opencv import cv2
 from facedep_jax.media.wire import Header, pack, unpack
 
 # A sign of life at least this often while frames are read that nobody wants.
@@ -95,9 +96,12 @@ def serve(channel: Channel) -> None:
 
 
 def _image(channel: Channel, finders: Finders, settings: InputSettings, data: bytes) -> None:
-    pixels = images.decode(data)
+    if settings.faces == "none":
+        pixels, width, height = images.decode_for(data, max(settings.sizes))
+    else:
+        pixels = images.decode(data)
+        height, width = pixels.shape[:2]
     face = finders.of(settings).find(pixels)
-    height, width = pixels.shape[:2]
     known = {"width": width, "height": height, "phash": f"{images.difference_hash(pixels):016x}"}
     _say_frame(channel, {"say": "picture", **known}, Frame(0.0, face, cut(pixels, face, settings)))
 
@@ -128,6 +132,7 @@ def _end_with_parent() -> None:
 
 
 if __name__ == "__main__":
+    cv2.setNumThreads(1)  # workers run side by side; OpenCV's own threads would wait for each other by spinning
     # Ctrl-C is the library's to answer; a hung decoder must not outlive it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
