@@ -40,7 +40,7 @@ class LabelError(FacedepError):
 
 
 class MediaError(FacedepError):
-    """One image or clip that cannot be used. `stage` is where it was noticed: read, decode or faces."""
+    """One image or clip that cannot be used. `stage` is where it was noticed: read, decode, faces or compute."""
 
     def __init__(self, reason: str, *, stage: str = "decode"):
         super().__init__(reason)

@@ -6,7 +6,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Progress:
-    """`done` of `total` units of a stage are finished, `failed` of them without a result."""
+    """`done` of `total` units of a stage are finished, `failed` of them without a result.
+
+    `waits_for` is the part of the work that has held it up longest so far, where that is known.
+    """
 
     stage: str
     done: int
@@ -14,6 +17,7 @@ class Progress:
     unit: str
     failed: int = 0
     detail: str = ""
+    waits_for: str = ""
 
 
 @dataclass(frozen=True)

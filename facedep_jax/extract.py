@@ -1,30 +1,29 @@
 """Stage one: sources → media → backbones → cache. Knows nothing of labels.
 
-Decoding runs in threads (clips: in worker processes), the engine in a thread of its own, and rows are written in
-the order of the listings, so a cache's content does not depend on timing.
+Files are decoded ahead of the pipeline that computes and writes; rows keep the order of the listings, so a cache's
+content does not depend on timing.
 """
 
 import hashlib
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import numpy as np
-
 from facedep_jax.cache.spec import fingerprint, read_header
 from facedep_jax.cache.writer import CacheWriter
 from facedep_jax.config import ExtractSettings, to_table
 from facedep_jax.errors import MediaError
 from facedep_jax.events import Note, Progress, Report, silent
-from facedep_jax.media import FACE_STATES, Frame, InputSettings, open_clip, read_image
+from facedep_jax.media import Frame, InputSettings, open_clip, read_image
 from facedep_jax.media.clips import regular_file
 from facedep_jax.media.images import MAX_BYTES
+from facedep_jax.pipeline import Pipeline
 from facedep_jax.plan import Plan, plan_extraction
 from facedep_jax.sources import Listing, Source
 from facedep_jax.versions import write_config
@@ -52,8 +51,10 @@ def extract(
     with CacheWriter(out, spec, engine, settings.shard_rows) as writer:
         record = {"fingerprint": fingerprint(spec), **spec}
         write_config(out / "config.toml", "extract", to_table(settings), {"cache": record})
-        tally = _Extraction(writer, engine, plan, report).run(sources)
-        writer.commit()
+        extraction = _Extraction(writer, engine, plan, report)
+        tally, waits = extraction.run(sources), extraction.pipeline.waits
+        with waits.on("write"):
+            writer.commit()
     seconds = time.monotonic() - begun
     return {
         "cache": str(out),
@@ -63,6 +64,7 @@ def extract(
         "items_ignored": sum(source.ignored for source in sources),
         "seconds": round(seconds, 3),
         "images_per_second": round(writer.features_committed / seconds, 3),
+        "waited_seconds": {stage: round(spent, 3) for stage, spent in waits.seconds.items()},
         "engine": engine.name,
         "precision": engine.precision,
         "untrained": any(w.untrained for w in plan.weights.values()),
@@ -109,61 +111,14 @@ class _Tally:
         }
 
 
-class _Batcher:
-    """Collects crops until a batch is full, runs it beside the decoding, then writes rows in order."""
-
-    def __init__(self, writer: CacheWriter, engine: Any, sizes: dict[str, int]):
-        self.writer, self.engine, self.sizes = writer, engine, sizes
-        self._actions: list[tuple[Any, ...]] = []  # what to tell the writer, in order
-        self._crops: list[dict[int, np.ndarray]] = []
-        self._running: tuple[Future, list[tuple[Any, ...]]] | None = None
-        self._thread = ThreadPoolExecutor(1, "engine")
-
-    def tell(self, method: str, *arguments: Any) -> None:
-        """Call `writer.method(*arguments)` once everything before it has been written."""
-        self._actions.append((getattr(self.writer, method), arguments, None))
-
-    def row(self, frame: Frame) -> None:
-        arguments = (frame.time, FACE_STATES.index(frame.face.state), frame.face.box, frame.face.score)
-        self._actions.append((self.writer.add_row, arguments, len(self._crops) if frame.crops else -1))
-        if frame.crops:
-            self._crops.append(frame.crops)
-            if len(self._crops) == self.engine.batch_size:
-                self._dispatch()
-
-    def finish(self) -> None:
-        self._dispatch()
-        self._write_running()
-
-    def close(self) -> None:
-        self._thread.shutdown(wait=True, cancel_futures=True)
-
-    def _dispatch(self) -> None:
-        batch = {b: np.stack([c[size] for c in self._crops]) for b, size in self.sizes.items() if self._crops}
-        future = self._thread.submit(self.engine, batch) if batch else self._thread.submit(dict)
-        actions, self._actions, self._crops = self._actions, [], []
-        self._write_running()
-        self._running = (future, actions)
-
-    def _write_running(self) -> None:
-        if self._running is None:
-            return
-        future, actions = self._running
-        features, self._running = future.result(), None
-        for method, arguments, index in actions:
-            if index is None:
-                method(*arguments)
-            else:
-                method(*arguments, {t: v[index] for t, v in features.items()} if index >= 0 else None)
-
-
 class _Extraction:
     """One pass over the listings of some sources into one cache."""
 
     def __init__(self, writer: CacheWriter, engine: Any, plan: Plan, report: Report):
         self.writer, self.plan, self.report = writer, plan, report
-        self.batcher = _Batcher(writer, engine, plan.sizes)
+        self.pipeline = Pipeline(writer, engine, plan.sizes, self._refuse)
         self.tally = _Tally()
+        self._begun: dict[str, tuple[Source, Listing]] = {}  # what the items in the pipeline came from
         self._total = self._done = 0
         self._failed_before = {} if plan.settings.retry_failed else dict(writer.failed)
 
@@ -174,9 +129,9 @@ class _Extraction:
             self._images([pair for pair in pairs if pair[1].kind == "image"])
             for source, listing in (pair for pair in pairs if pair[1].kind == "clip"):
                 self._clip(source, listing)
-            self.batcher.finish()
+            self.pipeline.finish()
         finally:
-            self.batcher.close()
+            self.pipeline.close()
         if self.plan.settings.limit is None:
             self._retire(sources)
         return self.tally
@@ -194,7 +149,8 @@ class _Extraction:
     def _images(self, pairs: list[tuple[Source, Listing]]) -> None:
         for source, listing, read in self._decoded(pairs):
             try:
-                item, picture = read.result()
+                with self.pipeline.waits.on("decode"):
+                    item, picture = read.result()
             except MediaError as error:
                 self._fail(source, listing, getattr(error, "item", None), error)
                 continue
@@ -203,9 +159,10 @@ class _Extraction:
                 self._reuse(listing, item)
                 continue
             self.tally.new.add(item)
-            self.batcher.tell("begin_item", item, "image")
-            self.batcher.row(picture.frame)
-            self.batcher.tell("end_item", picture.width, picture.height, 0.0, picture.phash)
+            self._begun[item] = source, listing
+            self.pipeline.begin_item(item, "image")
+            self.pipeline.add_frame(picture.frame)
+            self.pipeline.end_item(picture.width, picture.height, phash=picture.phash)
             self._progress(listing)
 
     def _decoded(self, pairs: list[tuple[Source, Listing]]) -> Iterator[tuple[Source, Listing, Future]]:
@@ -216,7 +173,7 @@ class _Extraction:
             try:
                 for source, listing in pairs:
                     ahead.append((source, listing, pool.submit(self._read_image, listing, settings)))
-                    if len(ahead) > 3 * self.batcher.engine.batch_size:
+                    if len(ahead) > 3 * self.pipeline.engine.batch_size:
                         yield ahead.popleft()
                 while ahead:
                     yield ahead.popleft()
@@ -247,33 +204,50 @@ class _Extraction:
                 self._reuse(listing, item)
                 return
             self._refuse_known_failure(item)
+            self._begun[item] = source, listing
             self._clip_rows(listing, item)
         except MediaError as error:
             self._fail(source, listing, item, error)
             return
-        self._list(source, listing, item)
-        self.tally.new.add(item)
+        if item not in self.tally.failed_ids:  # else the pipeline has refused it on the way
+            self._list(source, listing, item)
+            self.tally.new.add(item)
         self._progress(listing)
 
     def _clip_rows(self, listing: Listing, item: str) -> None:
         """Decode a clip and pass its rows on, leaving out those that an earlier, interrupted run committed."""
         _, committed = self.writer.partial.get(item, (0, 0))
         with open_clip(listing.file, self.plan.input_settings("clip")) as clip:
-            self.batcher.tell("begin_item", item, "clip")
+            self.pipeline.begin_item(item, "clip")
             try:
-                for number, frame in enumerate(clip):
+                for number, frame in enumerate(self._timed(clip)):
                     if number >= committed:
-                        self.batcher.row(frame)
+                        self.pipeline.add_frame(frame)
                     if number % 20 == 0:
                         self._progress(listing, done=0, detail=f"{number} frames")
             except MediaError:
-                self.batcher.tell("abandon_item")
+                self.pipeline.abandon_item()
                 raise
-            self.batcher.tell("end_item", clip.info.width, clip.info.height, clip.info.duration)
+            self.pipeline.end_item(clip.info.width, clip.info.height, clip.info.duration)
             for text in clip.info.notes:
                 self.report(Note(f"{listing.path}: {text}", "warning"))
 
+    def _timed(self, frames: Iterable[Frame]) -> Iterator[Frame]:
+        """The same frames; the time until each one is there counts as waiting for the decoder."""
+        frames = iter(frames)
+        while True:
+            with self.pipeline.waits.on("decode"):
+                frame = next(frames, None)
+            if frame is None:
+                return
+            yield frame
+
     # Accounts
+
+    def _refuse(self, item: str, error: MediaError) -> None:
+        """The pipeline could not use the features of `item`, which was decoded well."""
+        self.tally.new.discard(item)
+        self._record(*self._begun[item], item, error)
 
     def _refuse_known_failure(self, item: str) -> None:
         if item in self.tally.failed_ids:
@@ -288,6 +262,10 @@ class _Extraction:
         self._progress(listing)
 
     def _fail(self, source: Source, listing: Listing, item: str | None, error: MediaError) -> None:
+        self._record(source, listing, item, error)
+        self._progress(listing)
+
+    def _record(self, source: Source, listing: Listing, item: str | None, error: MediaError) -> None:
         self._list(source, listing, item, failed=True)
         self.tally.failures.append(
             {"path": str(listing.file), "id": item, "stage": error.stage, "reason": error.reason}
@@ -296,7 +274,6 @@ class _Extraction:
             self.tally.failed_ids[item] = error
         if item not in self._failed_before:
             self.writer.record_failure(str(listing.file), item, error.stage, error.reason)
-        self._progress(listing)
 
     def _list(self, source: Source, listing: Listing, item: str | None, failed: bool = False) -> None:
         entry = {
@@ -315,11 +292,9 @@ class _Extraction:
     def _progress(self, listing: Listing, done: int = 1, detail: str = "") -> None:
         self._done += done
         unit = "clips" if listing.kind == "clip" else "images"
-        self.report(
-            Progress(
-                "extract", self._done, self._total, unit, len(self.tally.failures), f"{listing.path} {detail}".strip()
-            )
-        )
+        detail = f"{listing.path} {detail}".strip()
+        failed, waiting = len(self.tally.failures), self.pipeline.waits.longest
+        self.report(Progress("extract", self._done, self._total, unit, failed, detail, waiting))
 
 
 def read_bytes(file: Path) -> bytes:

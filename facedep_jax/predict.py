@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from facedep_jax.backbones.contract import finite_rows
 from facedep_jax.config import ExtractSettings
 from facedep_jax.errors import MediaError
 from facedep_jax.events import Progress, Report, silent
 from facedep_jax.extract import load_checked_engine, read_bytes
 from facedep_jax.media import Frame, read_image
+from facedep_jax.pipeline import UNUSABLE
 from facedep_jax.plan import plan_extraction
 from facedep_jax.score import extract_settings
 
@@ -68,6 +70,8 @@ def _predict_frame(path: str, frame: Frame, head: Any, engine: Any, sizes: dict[
     if not frame.crops:
         return Prediction(path, "no face", face)
     tokens = engine({backbone: frame.crops[size][None] for backbone, size in sizes.items()})
+    if not finite_rows(tokens).all():
+        return Prediction(path, f"failed: {UNUSABLE}", face)
     tokens = {tap: tokens[tap] for tap in head.taps}
     probability = float(head.probability(head.frame_logits(tokens))[0])
     return Prediction(

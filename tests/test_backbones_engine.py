@@ -11,6 +11,7 @@ import jax
 import numpy as np
 import pytest
 
+from facedep_jax.backbones.contract import check_weights, finite_rows
 from facedep_jax.backbones.engine import load_engine
 from facedep_jax.backbones.taps import BACKBONES, parse_sizes, parse_taps
 from facedep_jax.backbones.weights import Weights, find_weights
@@ -113,8 +114,21 @@ def test_features_that_float16_cannot_hold(weights):
         parse_taps("resnet50:mid@1"),
         SIZES,
     )
+    features = engine({"resnet50": crops_of(2)["resnet50"]})
+    assert not finite_rows(features).any()
     with pytest.raises(EngineError, match=r"not finite in float16 \(above 65504.*\): \d+ in resnet50:mid@1"):
-        engine({"resnet50": crops_of(1)["resnet50"]})
+        check_weights(features)
+    one_good = {tap: np.where([[[[True]]], [[[False]]]], 1, rows) for tap, rows in features.items()}
+    np.testing.assert_array_equal(finite_rows(one_good), [True, False])
+    check_weights(one_good)
+
+
+def test_a_device_that_is_not_there_names_what_to_install(weights):
+    if jax.default_backend() != "cpu":
+        pytest.skip("there is an accelerator")
+    with pytest.raises(EngineError, match=r"no gpu that jax can use here; pip install 'facedep-jax\[gpu\]'"):
+        load_engine("xla:gpu", weights, TAPS, SIZES)
+    assert load_engine("xla:cpu", weights, TAPS[:1], SIZES).device == "cpu"
 
 
 @pytest.mark.parametrize(

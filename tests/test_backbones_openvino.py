@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from facedep_jax.backbones import engine as engines
-from facedep_jax.backbones.contract import agreement
+from facedep_jax.backbones.contract import agreement, finite_rows
 from facedep_jax.backbones.engine import load_engine
 from facedep_jax.backbones.taps import BACKBONES, parse_sizes, parse_taps
 from facedep_jax.backbones.weights import Weights, find_weights
@@ -90,8 +90,7 @@ def test_features_that_float16_cannot_hold(weights):
     params = dict(weights["resnet50"].params) | {"stem": (kernel * np.float32(1e6), bias)}
     loud = {"resnet50": Weights("resnet50", "random", "0" * 64, None, params)}
     engine = load_engine("openvino", loud, parse_taps("resnet50:mid@1"), SIZES)
-    with pytest.raises(EngineError, match=r"above 65504.* in resnet50:mid@1"):
-        engine({"resnet50": crops_of(1)["resnet50"]})
+    assert not finite_rows(engine({"resnet50": crops_of(1)["resnet50"]})).any()
 
 
 def test_bfloat16_rows_agree_with_xla_float32_on_real_faces(shared, faces_dev):
@@ -125,10 +124,10 @@ def test_the_first_layers_of_mobilenet_stay_in_float32(weights):
 
 def test_bfloat16_is_refused_by_a_cpu_without_it(weights, monkeypatch):
     monkeypatch.setattr("facedep_jax.backbones.openvino.computes_bfloat16", lambda: False)
-    with pytest.raises(EngineError, match="does not compute in bfloat16; use --precision float32"):
+    with pytest.raises(EngineError, match="which openvino needs; use --precision float32"):
         load_engine("openvino", weights, TAPS, SIZES, precision="bfloat16")
     chosen = load_engine("auto", weights, TAPS[:1], SIZES, precision="bfloat16")
-    assert (chosen.name, chosen.reason) == ("xla", "openvino cannot compute in bfloat16 on this CPU")
+    assert chosen.name == "xla" and "no bfloat16 instructions" in chosen.reason and chosen.precision == "bfloat16"
 
 
 def test_auto_takes_openvino_on_a_cpu_and_says_why(weights):

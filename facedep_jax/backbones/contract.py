@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 import numpy as np
-from jaxtyping import Float16, UInt8
+from jaxtyping import Bool, Float16, UInt8
 
 from facedep_jax.errors import EngineError
 
@@ -17,7 +17,9 @@ PRECISIONS = ("float32", "bfloat16")
 class Engine(Protocol):
     """Fixed-shape batches through every backbone that has a tap.
 
-    `reason` says why this engine was chosen; name, version, device and precision go into every shard.
+    `reason` says why this engine was chosen; name, version, device and precision go into every shard. `in_flight` is
+    how many batches are worth computing at once, each from a thread of its own: more than one hides the way to an
+    accelerator and back behind its work.
     """
 
     name: str
@@ -26,12 +28,13 @@ class Engine(Protocol):
     precision: str
     batch_size: int
     reason: str
+    in_flight: int
 
     def __call__(self, crops: Mapping[str, UInt8[np.ndarray, "n s s 3"]]) -> dict[str, Float16[np.ndarray, "n S S C"]]:
         """RGB crops by backbone, at most `batch_size` of each → pooled taps by name.
 
-        What comes out for an image does not depend on the images beside it. Raises EngineError for crops of
-        another size or number than promised, and for features that float16 cannot hold.
+        What comes out for an image does not depend on the images beside it; what float16 cannot hold comes out as
+        infinity or NaN. Raises EngineError for crops of another size or number than promised.
         """
         ...
 
@@ -67,13 +70,19 @@ def check_crops(crops: Mapping[str, np.ndarray], sizes: Mapping[str, int], batch
     return count
 
 
-def check_finite(features: Mapping[str, Float16[np.ndarray, "n S S C"]]) -> None:
-    """Raise EngineError naming every tap with a value that is not a number or too large for float16."""
+def finite_rows(features: Mapping[str, Float16[np.ndarray, "n S S C"]]) -> Bool[np.ndarray, " n"]:
+    """Which images have features that float16 can hold, in every tap."""
+    usable = [np.isfinite(values).all(axis=(1, 2, 3)) for values in features.values()]
+    return np.logical_and.reduce(usable) if usable else np.zeros(0, bool)
+
+
+def check_weights(features: Mapping[str, Float16[np.ndarray, "n S S C"]]) -> None:
+    """Raise EngineError when not one image of a batch has features that float16 can hold, naming the taps."""
+    if finite_rows(features).any():
+        return
     bad = {tap: int((~np.isfinite(values)).sum()) for tap, values in features.items()}
-    bad = {tap: count for tap, count in bad.items() if count}
-    if bad:
-        found = ", ".join(f"{count} in {tap}" for tap, count in bad.items())
-        raise EngineError(
-            f"features that are not finite in float16 (above 65504, or not numbers): {found}; "
-            "the weights may be damaged or of another network: check them, or use others"
-        )
+    found = ", ".join(f"{count} in {tap}" for tap, count in bad.items() if count)
+    raise EngineError(
+        f"features that are not finite in float16 (above 65504, or not numbers): {found}; "
+        "the weights may be damaged or of another network: check them (weights show), or use others"
+    )

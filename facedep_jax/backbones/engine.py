@@ -2,13 +2,14 @@
 
 import importlib.util
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from facedep_jax.backbones.contract import PRECISIONS, Engine
 from facedep_jax.backbones.taps import Tap, backbones_of, check_cells
 from facedep_jax.backbones.weights import Weights
 from facedep_jax.errors import EngineError
 
-ENGINES = ("xla", "openvino")
+ENGINES = ("xla", "xla:cpu", "xla:gpu", "xla:tpu", "openvino")
 
 
 def load_engine(
@@ -21,7 +22,7 @@ def load_engine(
 ) -> Engine:
     """Build the engine `name` ("auto" chooses, and says why in `.reason`) for `taps` at `sizes` in pixels.
 
-    Raises EngineError for an engine or precision that does not exist here, SettingsError for grids finer
+    Raises EngineError for an engine, device or precision that does not exist here, SettingsError for grids finer
     than their layer.
     """
     if name not in ("auto", *ENGINES):
@@ -35,31 +36,38 @@ def load_engine(
     if missing:
         raise EngineError(f"no weights for {', '.join(missing)}, which the taps need")
     chosen, reason = _choose(precision) if name == "auto" else (name, "asked for")
-    return _engine_class(chosen)(weights, taps, sizes, precision, batch_size, reason)
+    built = (weights, taps, sizes, precision, batch_size, reason)
+    return _openvino_engine(*built) if chosen == "openvino" else _xla_engine(chosen, *built)
 
 
 def _choose(precision: str) -> tuple[str, str]:
     """The engine that "auto" means here, and why: OpenVINO on CPUs where it is installed, else XLA."""
-    import jax
+    from facedep_jax.backbones.xla import local_devices
 
-    if jax.default_backend() != "cpu":
-        return "xla", f"it computes on the {jax.default_backend()}"
+    platform = local_devices()[0].platform
+    if platform != "cpu":
+        return "xla", f"it computes on the {platform}"
     if importlib.util.find_spec("openvino") is None:
         return "xla", "openvino, which is faster on CPUs, is not installed (pip install 'facedep-jax[cpu]')"
     from facedep_jax.backbones.openvino import computes_bfloat16
 
     if precision == "bfloat16" and not computes_bfloat16():
-        return "xla", "openvino cannot compute in bfloat16 on this CPU"
+        return "xla", (
+            "this CPU has no bfloat16 instructions, which openvino needs; xla rounds to bfloat16 without them, and is "
+            "slower than openvino in float32"
+        )
     return "openvino", "the fastest on CPUs"
 
 
-def _engine_class(name: str) -> type[Engine]:
-    if name == "xla":
-        from facedep_jax.backbones.xla import XlaEngine
+def _xla_engine(name: str, *built: Any) -> Engine:
+    from facedep_jax.backbones.xla import XlaEngine
 
-        return XlaEngine
+    return XlaEngine(*built, platform=name.partition(":")[2] or None)
+
+
+def _openvino_engine(*built: Any) -> Engine:
     try:
         from facedep_jax.backbones.openvino import OpenVinoEngine
     except ImportError as error:
         raise EngineError(f"engine openvino is not there: {error}; pip install 'facedep-jax[cpu]'") from error
-    return OpenVinoEngine
+    return OpenVinoEngine(*built)

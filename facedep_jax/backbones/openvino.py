@@ -16,7 +16,7 @@ sys.modules.setdefault("openvino_telemetry", None)
 import openvino
 from openvino import opset13 as ops
 
-from facedep_jax.backbones.contract import check_crops, check_finite
+from facedep_jax.backbones.contract import check_crops
 from facedep_jax.backbones.families import NONE, Padding, Scaling
 from facedep_jax.backbones.graph import pooled_taps
 from facedep_jax.backbones.taps import Tap, backbones_of
@@ -31,6 +31,7 @@ class OpenVinoEngine:
     """See `facedep_jax.backbones.contract.Engine`."""
 
     name = "openvino"
+    in_flight = 1
     version = openvino.__version__.partition("-")[0]
 
     def __init__(
@@ -43,7 +44,9 @@ class OpenVinoEngine:
         reason: str,
     ):
         if precision == "bfloat16" and not computes_bfloat16():
-            raise EngineError("this CPU does not compute in bfloat16; use --precision float32, or --engine xla")
+            raise EngineError(
+                "this CPU has no bfloat16 instructions, which openvino needs; use --precision float32, or --engine xla"
+            )
         self.device = openvino.Core().get_property("CPU", "FULL_DEVICE_NAME").strip()
         self.precision, self.batch_size, self.reason = precision, batch_size, reason
         self._taps = tuple(str(tap) for tap in taps)
@@ -64,11 +67,9 @@ class OpenVinoEngine:
             request.infer([np.pad(crops[backbone], padding)], share_inputs=True)
             for i, name in enumerate(names):
                 values = request.get_output_tensor(i).data[:count].transpose(0, 2, 3, 1)  # NCHW → NHWC
-                with np.errstate(over="ignore"):  # what float16 cannot hold is reported just below
+                with np.errstate(over="ignore"):  # what float16 cannot hold is infinite, see Engine
                     computed[name] = np.ascontiguousarray(values, dtype=np.float16)
-        features = {name: computed[name] for name in self._taps}
-        check_finite(features)
-        return features
+        return {name: computed[name] for name in self._taps}
 
 
 def computes_bfloat16() -> bool:

@@ -3,6 +3,7 @@
 It knows fixed shapes only: batches are padded on the host and cut after transfer, so nothing compiles twice.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 
 import jax
@@ -12,14 +13,19 @@ from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Float16, UInt8
 
-from facedep_jax.backbones.contract import check_crops, check_finite
+from facedep_jax.backbones.contract import check_crops
 from facedep_jax.backbones.layers import PRECISIONS, pool_grid
 from facedep_jax.backbones.mobilenet_v2 import MobileNetV2
 from facedep_jax.backbones.resnet50 import ResNet50
 from facedep_jax.backbones.taps import Tap, backbones_of
 from facedep_jax.backbones.weights import Weights
+from facedep_jax.errors import EngineError
 from facedep_jax.files import user_cache
 
+EXTRAS = {
+    "gpu": "pip install 'facedep-jax[gpu]' beside NVIDIA's driver",
+    "tpu": "pip install 'jax[tpu]' on a machine with one",
+}
 NETWORKS = {"mobilenet_v2": MobileNetV2, "resnet50": ResNet50}
 
 
@@ -38,7 +44,7 @@ def pooled_taps(
 
 
 class XlaEngine:
-    """See `facedep_jax.backbones.contract.Engine`."""
+    """See `facedep_jax.backbones.contract.Engine`. Computes on the devices of `platform` (None: jax's choice)."""
 
     name = "xla"
     version = jax.__version__
@@ -51,10 +57,12 @@ class XlaEngine:
         precision: str,
         batch_size: int,
         reason: str,
+        platform: str | None = None,
     ):
         reason += _keep_compiled()
-        devices = jax.local_devices()
+        devices = local_devices(platform)
         self.device = _device_name(devices)
+        self.in_flight = 1 if devices[0].platform == "cpu" else 2
         self.precision, self.batch_size, self.reason = precision, batch_size, reason
         self._taps = tuple(str(tap) for tap in taps)
         self._sizes = {backbone: sizes[backbone] for backbone in backbones_of(taps)}
@@ -73,9 +81,7 @@ class XlaEngine:
         computed: dict[str, jax.Array] = {}
         for backbone, (features_of, state) in self._networks.items():
             computed |= features_of(state, jax.device_put(self._pad(crops[backbone]), self._batch))
-        features = {tap: np.asarray(jax.device_get(computed[tap]))[:count] for tap in self._taps}
-        check_finite(features)
-        return features
+        return {tap: np.asarray(jax.device_get(computed[tap]))[:count] for tap in self._taps}
 
     def _pad(self, crops: UInt8[np.ndarray, "n s s 3"]) -> UInt8[np.ndarray, "b s s 3"]:
         return np.pad(crops, ((0, self._padded - len(crops)), (0, 0), (0, 0), (0, 0)))
@@ -90,6 +96,20 @@ def _compilable(graph: nnx.GraphDef, taps: Sequence[Tap]):
         return {tap: values.astype(jnp.float16) for tap, values in pooled.items()}
 
     return features_of
+
+
+def local_devices(platform: str | None = None) -> list[jax.Device]:
+    """The devices of this process on `platform` ("cpu", "gpu" or "tpu"; None: those that jax prefers).
+
+    Raises EngineError, naming what to install, where there are none.
+    """
+    try:
+        return jax.local_devices(backend=platform)
+    except RuntimeError as error:
+        wanted = platform or os.environ.get("JAX_PLATFORMS", "")
+        extra = EXTRAS.get("gpu" if wanted in ("cuda", "rocm") else wanted, "install what jax needs for it")
+        said = " ".join(str(error).split())
+        raise EngineError(f"no {wanted} that jax can use here; {extra}, or leave the choice out ({said})") from (error)
 
 
 def _keep_compiled() -> str:

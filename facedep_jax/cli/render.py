@@ -135,7 +135,8 @@ class PlainDisplay:
         rate = event.done / seconds if seconds > 0 else 0.0
         left = f", {(event.total - event.done) / rate:.0f} s left" if rate and event.done < event.total else ""
         failed = f", {event.failed} failed" if event.failed else ""
-        return f"{event.stage}: {event.done}/{event.total} {event.unit}, {rate:.1f}/s{left}{failed}"
+        waits = f", waits for {event.waits_for}" if event.waits_for else ""
+        return f"{event.stage}: {event.done}/{event.total} {event.unit}, {rate:.1f}/s{left}{failed}{waits}"
 
 
 class JsonDisplay(PlainDisplay):

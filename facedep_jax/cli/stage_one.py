@@ -116,6 +116,7 @@ def show_extraction(console: Any, summary: dict[str, Any]) -> None:
         ("precision", "precision"),
     ):
         table.add_row(label, str(summary[key]))
+    table.add_row("waited for", ", ".join(f"{stage} {s:.1f} s" for stage, s in summary["waited_seconds"].items()))
     for tap, shape in summary["features"].items():
         table.add_row(tap, "×".join(map(str, shape)))
     console.print(table)

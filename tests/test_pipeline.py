@@ -1,0 +1,88 @@
+"""What goes through the pipeline comes out at the cache in order, and what cannot be stored fails alone."""
+
+import time
+
+import numpy as np
+import pytest
+
+from facedep_jax.backbones.engine import load_engine
+from facedep_jax.backbones.taps import parse_taps
+from facedep_jax.backbones.weights import Weights, find_weights
+from facedep_jax.cache.reader import open_cache
+from facedep_jax.cache.verify import verify_cache
+from facedep_jax.cache.writer import CacheWriter
+from facedep_jax.errors import EngineError
+from facedep_jax.media import Face, Frame
+from facedep_jax.pipeline import Pipeline, Waits
+
+TAPS = parse_taps("resnet50:mid@1")
+SIZES = {"resnet50": 32}
+FLAT = np.full((32, 32, 3), (124, 117, 104), np.uint8)  # about what ResNet50 subtracts: features near 0
+NOISE = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+SPEC = {
+    "features": {"taps": ["resnet50:mid@1"], "channels": {"resnet50:mid@1": 1024}, "size": SIZES, "weights": {}},
+    "input": {},
+}
+
+
+@pytest.fixture(scope="module")
+def loud():
+    """A real engine on weights with a loud first layer: noise gives features above 65504, a flat picture does not."""
+    drawn = find_weights("random:0", ["resnet50"])["resnet50"]
+    kernel, bias = drawn.params["stem"]
+    params = dict(drawn.params) | {"stem": (kernel * np.float32(1e5), bias)}
+    return load_engine(
+        "xla", {"resnet50": Weights("resnet50", "keras", "0" * 64, None, params)}, TAPS, SIZES, "float32", 2
+    )
+
+
+def frame(pixels: np.ndarray | None, moment: float = 0.0) -> Frame:
+    face = Face("none") if pixels is None else Face("whole")
+    return Frame(moment, face, {} if pixels is None else {32: pixels})
+
+
+def run(tmp_path, engine, items: dict[str, list[np.ndarray | None]]) -> tuple[list[tuple[str, str]], Pipeline]:
+    """Items by id (one letter, repeated); several frames make a clip."""
+    refused = []
+    with CacheWriter(tmp_path / "cache", SPEC, engine) as writer:
+        pipeline = Pipeline(writer, engine, SIZES, lambda item, error: refused.append((item[0], error.reason)))
+        try:
+            for name, frames in items.items():
+                pipeline.begin_item(name * 64, "image" if len(frames) == 1 else "clip")
+                for number, pixels in enumerate(frames):
+                    pipeline.add_frame(frame(pixels, number / 4))
+                pipeline.end_item(32, 32)
+            pipeline.finish()
+        finally:
+            pipeline.close()
+    return refused, pipeline
+
+
+def test_an_item_that_float16_cannot_hold_fails_alone(tmp_path, loud):
+    items = {"a": [FLAT], "b": [NOISE], "c": [None], "d": [FLAT, NOISE, FLAT], "e": [FLAT, None, FLAT], "f": [FLAT]}
+    refused, _ = run(tmp_path, loud, items)
+    assert [name for name, _ in refused] == ["b", "d"]
+    assert all("float16 cannot hold" in reason for _, reason in refused)
+    cache = open_cache(tmp_path / "cache")
+    assert [item[0] for item in cache.items.id] == ["a", "c", "e", "f"]
+    assert list(cache.items.rows) == [1, 1, 3, 1]
+    assert list(cache.rows.feature >= 0) == [True, False, True, False, True, True]
+    assert verify_cache(tmp_path / "cache")["ok"]
+    one = loud({"resnet50": FLAT[None]})["resnet50:mid@1"][0]
+    for row in cache.features("resnet50:mid@1", cache.rows.feature[cache.rows.feature >= 0]):
+        np.testing.assert_array_equal(row, one)
+
+
+def test_weights_that_fit_nothing_are_an_error_at_the_first_batch(tmp_path, loud):
+    with pytest.raises(EngineError, match="not finite in float16"):
+        run(tmp_path, loud, {"a": [NOISE], "b": [NOISE], "c": [FLAT]})
+
+
+def test_the_stage_that_is_slow_is_the_one_waited_for(tmp_path, loud):
+    _, pipeline = run(tmp_path, loud, {"a": [FLAT], "b": [FLAT], "c": [FLAT]})
+    assert pipeline.waits.seconds["engine"] > 0 and pipeline.waits.seconds["write"] > 0
+    waits = Waits()
+    assert waits.longest == ""
+    with waits.on("decode"):
+        time.sleep(0.01)
+    assert waits.longest == "decode" and waits.seconds["decode"] >= 0.01
