@@ -190,6 +190,23 @@ def test_compiled_programs_are_kept_in_the_user_s_cache_without_a_word(tmp_path)
     assert (tmp_path / "xla").stat().st_mode & 0o777 == 0o700
 
 
+def test_a_damaged_compiled_program_is_built_anew(tmp_path):
+    always = {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0", "FACEDEP_CACHE": str(tmp_path)}
+    environment = os.environ | always | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    command = [sys.executable, "-W", "error", "-c", COMPILED]
+
+    def kept() -> dict[Path, bytes]:
+        return {path: path.read_bytes() for path in (tmp_path / "xla").glob("jit_features_of-*-cache")}
+
+    subprocess.run(command, env=environment, check=True)
+    (path, whole), *_ = kept().items()
+    for damaged in (b"", whole[: len(whole) // 2], whole[:99] + bytes([whole[99] ^ 1]) + whole[100:]):
+        path.write_bytes(damaged)
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        assert done.stdout + done.stderr == ""
+        assert len(kept()[path]) > len(whole) // 2 and kept()[path] != damaged
+
+
 DEVICES = """
 import sys, jax, numpy as np
 from facedep_jax.backbones.engine import load_engine

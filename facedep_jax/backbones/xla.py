@@ -13,6 +13,7 @@ from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Float16, UInt8
 
+from facedep_jax.backbones.compiled import compile_kept, keep_compiled
 from facedep_jax.backbones.contract import check_crops
 from facedep_jax.backbones.layers import PRECISIONS, pool_grid
 from facedep_jax.backbones.mobilenet_v2 import MobileNetV2
@@ -20,7 +21,6 @@ from facedep_jax.backbones.resnet50 import ResNet50
 from facedep_jax.backbones.taps import Tap, backbones_of
 from facedep_jax.backbones.weights import Weights
 from facedep_jax.errors import EngineError
-from facedep_jax.files import user_cache
 
 EXTRAS = {
     "gpu": "pip install 'facedep-jax[gpu]' beside NVIDIA's driver",
@@ -59,7 +59,7 @@ class XlaEngine:
         reason: str,
         platform: str | None = None,
     ):
-        reason += _keep_compiled()
+        reason += keep_compiled()
         devices = local_devices(platform)
         self.device = _device_name(devices)
         self.in_flight = 1 if devices[0].platform == "cpu" else 2
@@ -74,7 +74,10 @@ class XlaEngine:
         for backbone in self._sizes:
             own = [tap for tap in taps if tap.backbone == backbone]
             graph, state = nnx.split(build_network(weights[backbone], own, precision))
-            self._networks[backbone] = (_compilable(graph, own), jax.device_put(state, everywhere))
+            state = jax.device_put(state, everywhere)
+            size = self._sizes[backbone]
+            pixels = jax.ShapeDtypeStruct((self._padded, size, size, 3), jnp.uint8, sharding=self._batch)
+            self._networks[backbone] = (compile_kept(compilable(graph, own), state, pixels), state)
 
     def __call__(self, crops: Mapping[str, UInt8[np.ndarray, "n s s 3"]]) -> dict[str, Float16[np.ndarray, "n S S C"]]:
         count = check_crops(crops, self._sizes, self.batch_size)
@@ -87,7 +90,7 @@ class XlaEngine:
         return np.pad(crops, ((0, self._padded - len(crops)), (0, 0), (0, 0), (0, 0)))
 
 
-def _compilable(graph: nnx.GraphDef, taps: Sequence[Tap]):
+def compilable(graph: nnx.GraphDef, taps: Sequence[Tap]):
     """State and pixels → pooled taps in float16. By jax.jit: nnx.jit costs ten times as much a call."""
 
     @jax.jit
@@ -110,23 +113,6 @@ def local_devices(platform: str | None = None) -> list[jax.Device]:
         extra = EXTRAS.get("gpu" if wanted in ("cuda", "rocm") else wanted, "install what jax needs for it")
         said = " ".join(str(error).split())
         raise EngineError(f"no {wanted} that jax can use here; {extra}, or leave the choice out ({said})") from (error)
-
-
-def _keep_compiled() -> str:
-    """Compiled programs outlive the process, in the user's cache directory unless jax was told another.
-
-    Saves about 2 s of 3 to 6 before the first batch (both networks, 2-core CPU). Where that directory cannot be
-    made, nothing is kept; what is returned says so, and is empty otherwise.
-    """
-    if jax.config.jax_compilation_cache_dir is not None:
-        return ""
-    folder = user_cache() / "xla"
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    except OSError as error:
-        return f"; compiled programs are not kept, {folder}: {error.strerror}"
-    jax.config.update("jax_compilation_cache_dir", str(folder))
-    return ""
 
 
 def _device_name(devices: Sequence[jax.Device]) -> str:
