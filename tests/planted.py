@@ -57,9 +57,9 @@ def planted_examples(n=240, seed=0, shuffled=False, frames=1):
     )
 
 
-def write_cache(folder, examples, family="keras", splits=True, **features):
+def write_cache(folder, examples, family="keras", splits=True, engine="xla", **features):
     """A cache on disk that holds the examples, each of one frame."""
-    engine = SimpleNamespace(name="xla", version="1", device="cpu")
+    engine = SimpleNamespace(name=engine, version="1", device="cpu")
     with CacheWriter(folder, spec(family, **features), engine) as writer:
         for i in range(len(examples)):
             writer.begin_item(examples.item[i], "image")

@@ -18,7 +18,9 @@ from facedep_jax.errors import CacheError, DamagedCache
 
 @dataclass(frozen=True)
 class Items:
-    """Complete items, one entry each: width and height in pixels, duration in s, `first_row` into `Rows`."""
+    """Complete items, one entry each: width and height in pixels, duration in s, `first_row` into `Rows`, `shard` (of
+    its end) into the cache's shards.
+    """
 
     id: np.ndarray
     kind: np.ndarray
@@ -28,6 +30,7 @@ class Items:
     phash: np.ndarray
     first_row: np.ndarray
     rows: np.ndarray
+    shard: np.ndarray
 
     def __len__(self) -> int:
         return len(self.id)
@@ -84,6 +87,15 @@ class Cache:
     def untrained(self) -> bool:
         """Whether any backbone had random weights, so that nothing scored from here means anything."""
         return any(w["family"] == "random" for w in self.spec["features"]["weights"].values())
+
+    @cached_property
+    def engines(self) -> np.ndarray:
+        """Of each item what computed it: engine, version and device, as its shard states them."""
+        said = [
+            f"{s.attributes['engine']} {s.attributes['engine_version']} on {s.attributes['device']}"
+            for s in self.shards
+        ]
+        return np.array(said, str)[self.items.shard] if said else np.zeros(0, str)
 
     @cached_property
     def listings(self) -> list[dict[str, Any]]:
@@ -181,6 +193,7 @@ def _join(shards: Sequence[Shard]) -> tuple[Items, Rows]:
         phash=items["phash"][final],
         rows=counts,
         first_row=np.cumsum(counts) - counts,
+        shard=owner[final],
     )
     joined = {k: rows[k][take] for k in ("time", "face", "box", "score", "feature")}
     return table, Rows(item=np.repeat(np.arange(len(counts)), counts), **joined)
@@ -206,6 +219,6 @@ def _empty_tables() -> tuple[Items, Rows]:
     none = np.zeros(0, np.int64)
     text = np.zeros(0, "U64")
     return (
-        Items(text, text, none, none, np.zeros(0), none, none, none),
+        Items(text, text, none, none, np.zeros(0), none, none, none, none),
         Rows(none, np.zeros(0), none, np.zeros((0, 4), np.float32), np.zeros(0, np.float32), none),
     )

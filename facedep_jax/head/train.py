@@ -18,6 +18,7 @@ from facedep_jax.events import Note, Progress, Report, silent
 from facedep_jax.head.baselines import fit_probe, flat_features
 from facedep_jax.head.calibration import Calibration, calibrate
 from facedep_jax.head.crossval import crossvalidate, make_folds
+from facedep_jax.head.engines import engine_warnings
 from facedep_jax.head.examples import Examples, gather, look_alikes
 from facedep_jax.head.features import check_features, features_of, require_taps, without_none
 from facedep_jax.head.fit import Fitted, balanced_weights, check_finite, fit
@@ -85,12 +86,14 @@ def train_head(caches: Sequence[Cache], settings: TrainSettings, out: Path, repo
             report(Note(text, level))
     examples = gather(caches, prepared.items, prepared.classes, prepared.taps, report)
     check_finite(examples.tokens)
-    alike = look_alikes(caches, examples)
-    if alike:
-        warnings += (
-            f"{alike} items look like an item of another split (equal perceptual hash): near-duplicates flatter",
+    late = engine_warnings(caches, examples, prepared.positive)
+    if alike := look_alikes(caches, examples):
+        late.append(
+            f"{alike} items look like an item of another split (equal perceptual hash): near-duplicates flatter"
         )
-        report(Note(warnings[-1], "warning"))
+    for text in late:
+        report(Note(text, "warning"))
+    warnings += tuple(late)
     if settings.folds:  # whether they are possible is to be known before hours of fitting
         seen = examples.split != "test"
         make_folds(
