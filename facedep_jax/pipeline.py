@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float16
 
-from facedep_jax.backbones.contract import check_weights, finite_rows
+from facedep_jax.backbones.contract import require_usable, finite_rows
 from facedep_jax.cache.writer import CacheWriter
 from facedep_jax.errors import MediaError
 from facedep_jax.media import FACE_STATES, Frame
@@ -115,7 +115,7 @@ class Pipeline:
             features = batch.features.result() if batch.features else {}
         usable = finite_rows(features)
         if not self._good and len(usable):
-            check_weights(features)
+            require_usable(features)
             self._good = True
         with self.waits.on("write"):
             for step, arguments in batch.steps:

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 import pytest
 
-from facedep_jax.backbones.contract import check_weights, finite_rows
+from facedep_jax.backbones.contract import require_usable, finite_rows
 from facedep_jax.backbones.engine import load_engine
 from facedep_jax.backbones.taps import BACKBONES, parse_sizes, parse_taps
 from facedep_jax.backbones.weights import Weights, find_weights
@@ -117,10 +117,10 @@ def test_features_that_float16_cannot_hold(weights):
     features = engine({"resnet50": crops_of(2)["resnet50"]})
     assert not finite_rows(features).any()
     with pytest.raises(EngineError, match=r"not finite in float16 \(above 65504.*\): \d+ in resnet50:mid@1"):
-        check_weights(features)
+        require_usable(features)
     one_good = {tap: np.where([[[[True]]], [[[False]]]], 1, rows) for tap, rows in features.items()}
     np.testing.assert_array_equal(finite_rows(one_good), [True, False])
-    check_weights(one_good)
+    require_usable(one_good)
 
 
 def test_a_device_that_is_not_there_names_what_to_install(weights):

@@ -417,6 +417,13 @@ def test_names_that_are_not_text_are_printed_escaped(tmp_path, charset):
     assert shown in errors_in(result)[0]
 
 
+def test_names_that_would_move_the_cursor_are_escaped_in_messages(tmp_path):
+    name = "no\x1b[2Jface.jpg"
+    (tmp_path / name).write_bytes(b"x")
+    result = cli("extract-features", tmp_path / name, *FAST, "--out", tmp_path / "cache", code=1)
+    assert "no\\x1b[2Jface.jpg" in result.stderr and "\x1b" not in result.stderr
+
+
 def test_figures_stay_whole_on_narrow_terminals(work, tmp_path):
     train = ["train-head", work / "cache", "--preset", "tiny", "--epochs", "8", "--out", work / "run"]
     score = ["score-videos", work / "clips", "--head", work / "run", "--faces", "none", "--out", tmp_path / "scores"]

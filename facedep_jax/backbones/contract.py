@@ -76,7 +76,7 @@ def finite_rows(features: Mapping[str, Float16[np.ndarray, "n S S C"]]) -> Bool[
     return np.logical_and.reduce(usable) if usable else np.zeros(0, bool)
 
 
-def check_weights(features: Mapping[str, Float16[np.ndarray, "n S S C"]]) -> None:
+def require_usable(features: Mapping[str, Float16[np.ndarray, "n S S C"]]) -> None:
     """Raise EngineError when not one image of a batch has features that float16 can hold, naming the taps."""
     if finite_rows(features).any():
         return

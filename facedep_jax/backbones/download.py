@@ -45,6 +45,22 @@ OFFICIAL = {
 }
 
 
+def address(file: OfficialFile) -> str:
+    """Where `file` would be fetched from now: FACEDEP_WEIGHTS_MIRROR, when set, replaces the base URL."""
+    base = os.environ.get(MIRROR_VARIABLE) or BASE_URL
+    return f"{base.rstrip('/')}/{file.folder}/{file.name}"
+
+
+def cached_path(backbone: str) -> Path:
+    """Where the official file of `backbone` lies once it has been fetched."""
+    return user_cache() / "weights" / OFFICIAL[backbone].name
+
+
+def partial_path(path: Path) -> Path:
+    """Where the bytes that have arrived lie until `path` is whole."""
+    return path.with_name(f"{path.name}.part")
+
+
 def official_files(backbones: Sequence[str], report: Report = silent) -> dict[str, Path]:
     """Paths of the official files, downloading those that are not in the cache directory yet.
 
@@ -60,12 +76,18 @@ def official_files(backbones: Sequence[str], report: Report = silent) -> dict[st
         OSError,
         ValueError,
     ) as error:  # those of requests are OSErrors, pooch's hash mismatch is a ValueError
-        wanted = [OFFICIAL[backbone] for backbone in backbones]
-        files = " and ".join(f"{file.name} ({file.size:,} bytes, {_url(file)})" for file in wanted)
+        missing = [OFFICIAL[backbone] for backbone in backbones if not _whole(backbone)]
+        wanted = missing or [OFFICIAL[backbone] for backbone in backbones]
+        files = " and ".join(f"{file.name} ({file.size:,} bytes, {address(file)})" for file in wanted)
         raise WeightsError(
             f"cannot download the official weights: {' '.join(str(error).split())}. "
             f"Put {files} into {folder}, or give a directory of weights with --weights DIR"
         ) from error
+
+
+def _whole(backbone: str) -> bool:
+    path = cached_path(backbone)
+    return path.is_file() and path.stat().st_size == OFFICIAL[backbone].size
 
 
 @contextmanager
@@ -76,11 +98,6 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
 
 
-def _url(file: OfficialFile) -> str:
-    base = os.environ.get(MIRROR_VARIABLE) or BASE_URL
-    return f"{base.rstrip('/')}/{file.folder}/{file.name}"
-
-
 def _fetch(file: OfficialFile, folder: Path, report: Report) -> Path:
     import pooch  # here, or every command would pay for its import
 
@@ -89,9 +106,9 @@ def _fetch(file: OfficialFile, folder: Path, report: Report) -> Path:
     if there.exists() and there.stat().st_size != file.size:
         raise ValueError(f"{there} has {there.stat().st_size:,} bytes instead of {file.size:,}: remove it")
     registry = pooch.create(
-        folder, "", registry={file.name: file.known_hash}, urls={file.name: _url(file)}, retry_if_failed=1
+        folder, "", registry={file.name: file.known_hash}, urls={file.name: address(file)}, retry_if_failed=1
     )
-    downloader = _Resuming(folder / f"{file.name}.part", file.size, report)
+    downloader = _Resuming(partial_path(there), file.size, report)
     return Path(registry.fetch(file.name, downloader=downloader))
 
 

@@ -32,6 +32,17 @@ class WeightFile:
     found: str
 
 
+def weight_paths(directory: Path) -> list[Path]:
+    """Every .h5 and .safetensors file of `directory`, by name. Raises WeightsError unless it can be looked into."""
+    try:
+        if directory.is_dir():
+            return sorted(path for path in directory.iterdir() if path.suffix in SUFFIXES and path.is_file())
+        kind = "is a file" if directory.exists() else "does not exist"
+        raise WeightsError(f"weights directory {directory} {kind}; give a directory with one file per backbone")
+    except OSError as error:
+        raise WeightsError(f"weights directory {directory} cannot be looked into: {error.strerror}") from error
+
+
 def inspect_file(path: Path) -> WeightFile:
     """Which network `path` holds. Raises WeightsError, in one line, for a file that cannot be read as its kind."""
     if path.suffix == ".h5":

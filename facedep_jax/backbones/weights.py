@@ -9,12 +9,13 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
 from facedep_jax.backbones import download, random_weights, weight_maps
-from facedep_jax.backbones.weight_files import SUFFIXES, WeightFile, inspect_file, read_arrays
+from facedep_jax.backbones.weight_files import WeightFile, inspect_file, read_arrays, weight_paths
 from facedep_jax.errors import SettingsError, WeightsError
 from facedep_jax.events import Note, Report, silent
 
@@ -23,11 +24,19 @@ __all__ = ["Weights", "find_weights", "load_weights"]
 Folded = tuple[Float[np.ndarray, "h w i o"], Float[np.ndarray, " o"]]
 
 
+class Norm(NamedTuple):
+    """What batch-norm made of a convolution's output in training, by channel: its mean β and its spread |γ|."""
+
+    mean: Float[np.ndarray, " o"]
+    spread: Float[np.ndarray, " o"]
+
+
 @dataclass(frozen=True, eq=False)
 class Weights:
     """One network's convolutions by name, batch-norm folded in: float32 kernel (h, w, in, out), bias (out).
 
-    `sha256` is that of the file, or for random weights that of their canonical description.
+    `sha256` is that of the file, or for random weights that of their canonical description. Random weights have no
+    `norms`.
     """
 
     backbone: str
@@ -35,10 +44,16 @@ class Weights:
     sha256: str
     path: Path | None
     params: Mapping[str, Folded] = field(repr=False)
+    norms: Mapping[str, Norm] = field(default_factory=dict, repr=False)
 
     @property
     def untrained(self) -> bool:
         return self.family == "random"
+
+    @property
+    def never_trained(self) -> bool:
+        """Whether every bias is still exactly zero, as all are before a network's first step of training."""
+        return not any(bias.any() for _, bias in self.params.values())
 
 
 def find_weights(where: str | None, backbones: Sequence[str], report: Report = silent) -> dict[str, Weights]:
@@ -60,7 +75,7 @@ def load_weights(path: Path, backbone: str) -> Weights:
     file = inspect_file(path)
     if file.backbone != backbone:
         raise WeightsError(f"{path}: expected {backbone}, found {file.found}")
-    return _fold_file(file)
+    return fold_file(file)
 
 
 def _official(path: Path, backbone: str) -> Weights:
@@ -80,11 +95,8 @@ def _random(backbone: str, where: str) -> Weights:
 
 
 def _in_directory(directory: Path, backbones: Sequence[str], report: Report) -> dict[str, Weights]:
-    if not directory.is_dir():
-        kind = "is a file" if directory.exists() else "does not exist"
-        raise WeightsError(f"weights directory {directory} {kind}; give a directory with one file per backbone")
     seen, unreadable = [], []
-    for path in sorted(p for p in directory.iterdir() if p.suffix in SUFFIXES and p.is_file()):
+    for path in weight_paths(directory):
         try:
             seen.append(inspect_file(path))
         except WeightsError as error:
@@ -92,7 +104,7 @@ def _in_directory(directory: Path, backbones: Sequence[str], report: Report) -> 
     chosen = _choose(directory, backbones, seen, unreadable)
     for problem in unreadable:
         report(Note(f"passed over {problem}", "warning"))
-    return {backbone: _fold_file(file) for backbone, file in chosen.items()}
+    return {backbone: fold_file(file) for backbone, file in chosen.items()}
 
 
 def _choose(
@@ -117,7 +129,8 @@ def _choose(
     return {backbone: files[0] for backbone, files in candidates.items()}
 
 
-def _fold_file(file: WeightFile) -> Weights:
+def fold_file(file: WeightFile) -> Weights:
+    """Read and fold a file that holds a backbone. Raises WeightsError for one that is incomplete or not finite."""
     arrays = read_arrays(file)
     rows = weight_maps.ROWS[file.backbone, file.family]
     eps = weight_maps.epsilon(file.backbone, file.family)
@@ -129,7 +142,15 @@ def _fold_file(file: WeightFile) -> Weights:
         raise WeightsError(f"{file.path}: numbers that are not finite once folded, in {', '.join(broken)}; damaged?")
     with file.path.open("rb") as opened:
         digest = hashlib.file_digest(opened, "sha256").hexdigest()
-    return Weights(file.backbone, file.family, digest, file.path, params)
+    norms = {row.ours: _norm(arrays, row, file.family) for row in rows}
+    return Weights(file.backbone, file.family, digest, file.path, params, norms)
+
+
+def _norm(arrays: Mapping[str, np.ndarray], row: weight_maps.Row, family: str) -> Norm:
+    gamma, beta = ("gamma", "beta") if family == "keras" else ("weight", "bias")
+    separator = "/" if family == "keras" else "."
+    values = [arrays[f"{row.norm}{separator}{part}"].astype(np.float32) for part in (beta, gamma)]
+    return Norm(values[0], np.abs(values[1]))
 
 
 def _fold_keras(arrays: Mapping[str, np.ndarray], row: weight_maps.Row, eps: float) -> Folded:

@@ -36,10 +36,15 @@ def go_silent(stream: TextIO) -> None:
     os.close(nowhere)
 
 
+def printable(text: str) -> str:
+    """`text` with everything escaped that would move a cursor or change a colour: file names may hold it."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def write_line(line: str) -> None:
     """One line on standard error, at once."""
     try:
-        print(line, file=sys.stderr, flush=True)
+        print(printable(line), file=sys.stderr, flush=True)
     except BrokenPipeError:
         go_silent(sys.stderr)
 
@@ -87,7 +92,7 @@ class TerminalDisplay:
 
     def say(self, kind: str, text: str) -> None:
         """The last words: an "error", or that the work was "interrupted"."""
-        self.console.print(f"{kind}: {text}", style="bold red", markup=False)
+        self.console.print(f"{kind}: {printable(text)}", style="bold red", markup=False)
 
     def report(self, event: Event) -> None:
         if isinstance(event, Note):
@@ -162,5 +167,5 @@ def make_display(progress: str) -> Display:
 
 
 def _styled(note: Note) -> str:
-    text = escape(note.text)
+    text = escape(printable(note.text))
     return f"[bold yellow]warning:[/] {text}" if note.level == "warning" else f"[dim]{text}[/]"

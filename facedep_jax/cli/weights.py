@@ -1,0 +1,193 @@
+"""`weights list|fetch|verify|show`."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from facedep_jax.backbones.taps import BACKBONES
+from facedep_jax.cli.frame import Outcome, command
+from facedep_jax.cli.tables import plain_table, show_number, show_table, show_warning
+from facedep_jax.events import Report
+
+DIRECTORY = click.option(
+    "--weights", "directory", type=click.Path(path_type=Path), metavar="DIR", help="Look at the files of DIR."
+)
+
+TAP_FIGURES = ("mean", "sd", "max", "zeros", "dead", "distinct")
+
+
+def add_to(group: click.Group) -> None:
+    """Add the commands of this module to `group`."""
+    weights = click.Group("weights", help="Look at the networks' weights: which, where, and whether they are right.")
+    group.add_command(weights)
+    command(weights, "list")(DIRECTORY(list_files))
+    command(weights, "fetch")(click.argument("backbones", nargs=-1, type=click.Choice(BACKBONES))(fetch))
+    command(weights, "verify")(DIRECTORY(verify))
+    where = click.option(
+        "--weights", "where", metavar="DIR|random:SEED", help="Without it the official files, downloaded once."
+    )
+    size = click.option("--size", default="224", show_default=True, help="224, or mobilenet_v2=224,resnet50=96.")
+    command(weights, "show")(where(size(show)))
+
+
+def list_files(report: Report, directory: Path | None) -> Outcome:
+    """What is known and what is there, without a download.
+
+    Official files, those of DIR, and the random recipe. Exit status 3 if a file of DIR cannot be read.
+    """
+    from facedep_jax.backbones.inventory import list_weights
+
+    summary = list_weights(directory)
+    return Outcome(summary, lambda console: show_list(console, summary), not summary["ok"])
+
+
+def fetch(report: Report, backbones: tuple[str, ...]) -> Outcome:
+    """Download the official files.
+
+    Of all backbones or those named; says where they lie. A download that was cut short is continued.
+    FACEDEP_WEIGHTS_MIRROR names another server.
+    """
+    from facedep_jax.backbones.inventory import fetch_weights
+
+    summary = fetch_weights(backbones or BACKBONES, report)
+    return Outcome(summary, lambda console: show_fetched(console, summary))
+
+
+def verify(report: Report, directory: Path | None) -> Outcome:
+    """Read weights files wholly and list what is wrong.
+
+    The official files that have been fetched, or those of DIR; exit status 3 if something is wrong. Checked are
+    published sizes and hashes where there are any, what is missing, extra or of another shape, and whether the
+    numbers are finite and were ever trained.
+    """
+    from facedep_jax.backbones.verify import verify_weights
+
+    summary = verify_weights(directory, report)
+    return Outcome(summary, lambda console: show_verified(console, summary), not summary["ok"])
+
+
+def show(report: Report, where: str | None, size: str) -> Outcome:
+    """The networks' statistics on two built-in pictures, and what is wrong with them.
+
+    zeros and dead are shares, of values and of channels that are zero everywhere; distinct is 1 − cosine between the
+    two pictures. fit and contrast compare outputs with what batch-norm saw in training: about 1, and 0.3 to 0.8 for
+    contrast, are right.
+
+    Exit status 3 for weights that were never trained, are dead or not finite, do not tell the pictures apart, have
+    convolutions without any output, or do not fit their batch-norm, as with pixels 50 times too large. Not noticed
+    are scalings that differ by a factor of two, red and blue exchanged, or exchanged numbers in one layer of many.
+    """
+    from facedep_jax.backbones.checkup import show_weights
+
+    summary = show_weights(where, size, report)
+    return Outcome(summary, lambda console: show_statistics(console, summary), not summary["ok"])
+
+
+def show_list(console: Any, summary: dict[str, Any]) -> None:
+    """A block of lines for each file."""
+    for file in summary["official"]:
+        _block(
+            console,
+            f"{file['backbone']} ({file['family']}), official",
+            ("file", file["name"]),
+            ("from", file["address"] + (" (mirror)" if summary["mirror"] else "")),
+            ("size", f"{file['bytes']:,} bytes"),
+            ("hash", file["published_hash"] or "none published"),
+            ("here", _whereabouts(file)),
+            ("sha256", file["sha256"]),
+        )
+    _block(console, summary["random"], ("holds", "untrained numbers drawn from SEED, any whole number, for trials"))
+    for file in summary["files"]:
+        _show_file(console, file)
+    if summary["directory"] and not summary["files"]:
+        _line(console, f"{summary['directory']}: no .h5, no .safetensors and no .onnx file")
+
+
+def _whereabouts(file: dict[str, Any]) -> str:
+    if file["there"]:
+        wrong = (
+            "" if file["bytes_there"] == file["bytes"] else f" ({file['bytes_there']:,} bytes: not the official file)"
+        )
+        return f"{file['path']}{wrong}"
+    part = f", {file['bytes_there']:,} bytes have arrived" if file["bytes_there"] else ""
+    return f"not there{part}: {file['path']}"
+
+
+def _show_file(console: Any, file: dict[str, Any]) -> None:
+    size = None if file["bytes"] is None else f"{file['bytes']:,} bytes"
+    label = "unreadable" if file["holds"] == "unreadable" else "holds"
+    _block(console, file["file"], (label, file["found"]), ("size", size), ("sha256", file["sha256"]))
+
+
+def show_fetched(console: Any, summary: dict[str, Any]) -> None:
+    """A block of lines for each file, and whether it was there before."""
+    for file in summary["files"]:
+        state = "downloaded" if file["new"] else "already there"
+        facts = (("here", file["path"]), ("size", f"{file['bytes']:,} bytes"), ("sha256", file["sha256"]))
+        _block(console, f"{file['backbone']}: {state}", *facts)
+
+
+def show_verified(console: Any, summary: dict[str, Any]) -> None:
+    """One line for each file, then one for each problem."""
+    wrong = {problem["file"] for problem in summary["problems"]}
+    for file in summary["files"]:
+        verdict = "wrong" if file["file"] in wrong else "passed over" if file["holds"] == "other" else "ok"
+        hashes = f", {file['published_hash'].partition(':')[0]} as published" if file["published_hash"] else ""
+        holds = file["found"] if file["backbone"] or verdict != "wrong" else file["holds"]  # why comes below
+        _line(console, f"{file['file']}: {holds}: {verdict}{hashes if verdict == 'ok' else ''}")
+    for problem in summary["problems"]:
+        _line(console, f"{problem['file']}: {problem['kind']}: {problem['detail']}", "red")
+
+
+def show_statistics(console: Any, summary: dict[str, Any]) -> None:
+    """Facts and findings of each network, and one table of all taps."""
+    table = plain_table("two built-in pictures", "tap", "shape", *TAP_FIGURES, names=("tap",))
+    for name, network in summary["backbones"].items():
+        fit, contrast = _fit(network)
+        _block(
+            console,
+            f"{name} ({network['family']}) at {network['size']} pixels",
+            ("file", network["path"]),
+            ("sha256", network["sha256"]),
+            ("numbers", f"{network['parameters']:,} with batch-norm folded in"),
+            ("fit", fit),
+            ("contrast", contrast),
+            ("seen", "" if network["findings"] else "untrained" if network["untrained"] else "nothing wrong"),
+        )
+        for finding in network["findings"]:
+            _line(console, f"  {finding['kind']}: {finding['detail']}", "red")
+        for tap, figures in network["taps"].items():
+            numbers = (show_number(figures[figure]) for figure in TAP_FIGURES)
+            table.add_row(tap, "×".join(map(str, figures["shape"])), *numbers)
+    show_table(console, table)
+    show_warning(console, summary)
+
+
+def _fit(network: dict[str, Any]) -> tuple[str, str]:
+    """Outputs against batch-norm's statistics, as two facts; empty for random weights, which have none."""
+    if network["fit"] is None:
+        return "", ""
+    farthest = network["farthest"]
+    contrast = "–" if network["contrast"] is None else f"{network['contrast']:.2f}"
+    return (
+        f"{network['fit']:.2f} where training had 1; farthest {farthest['distance']:.2f}, {farthest['name']}",
+        f"{contrast} where training had 1, after the first convolution",
+    )
+
+
+def _block(console: Any, title: str, *facts: tuple[str, str | None]) -> None:
+    """A title and, indented below it, every fact that there is."""
+    _line(console, title, "bold")
+    for label, value in facts:
+        if value:
+            _line(console, f"  {label:<10} {value}")
+
+
+def _line(console: Any, text: str, style: str = "") -> None:
+    """One line as it is: no markup, no emoji, nothing that moves the cursor; not folded, so that it can be copied."""
+    from rich.text import Text
+
+    from facedep_jax.cli.render import printable
+
+    console.print(Text(printable(text), style), soft_wrap=True)
