@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,7 +66,7 @@ def write_shard(folder: Path, data: ShardData, attributes: dict[str, Any]) -> st
     """
     image = _hdf5_image(data, attributes)
     name = f"{hashlib.sha256(image).hexdigest()}.h5"
-    temporary = folder / f"{os.getpid()}{TEMPORARY}"
+    temporary = folder / f"{socket.gethostname()}-{os.getpid()}{TEMPORARY}"  # several machines may share the folder
     with writing(folder):
         try:
             with open(temporary, "wb") as stream:

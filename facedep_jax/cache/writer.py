@@ -6,44 +6,29 @@ fsynced, and only then does one fsynced manifest line name it. What is named is 
 
 import fcntl
 import os
-import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from facedep_jax.cache.building import OpenItem, shard_data
 from facedep_jax.cache.lines import append_lines, encode_line, read_lines
-from facedep_jax.cache.manifest import leading_parts, load_manifest, manifest_entry
-from facedep_jax.cache.shard import TEMPORARY, write_shard
-from facedep_jax.cache.spec import FORMAT_VERSION, fingerprint, read_header, require_equal, write_header
+from facedep_jax.cache.manifest import leading_parts, load_manifest
+from facedep_jax.cache.shard import TEMPORARY
+from facedep_jax.cache.shard_writer import ShardWriter
+from facedep_jax.cache.spec import read_header, require_equal, write_header
 from facedep_jax.errors import CacheLocked, FacedepError, OutputError
 from facedep_jax.events import Interrupted
 from facedep_jax.files import write_atomically, writing
 
-MAX_BYTES = 64 * 2**20
-MAX_SECONDS = 30.0
 
-
-class CacheWriter:
+class CacheWriter(ShardWriter):
     """Adds items to a cache. Use as a context manager: it holds the cache's lock until it is closed.
 
-    `engine` has a name, a version and a device, which every shard states.
-    `complete` are the ids that need no extraction; `partial` maps the id of a clip that was cut off to the
-    number of parts and rows already committed; `failed` maps ids to the recorded failure. `rows_committed` and
-    `features_committed` count what this writer has committed itself.
+    `complete` are the ids that need no extraction; `failed` maps ids to the recorded failure; see also `ShardWriter`.
     """
 
     def __init__(self, folder: Path, spec: dict[str, Any], engine: Any, shard_rows: int = 2048):
-        self.folder, self.spec, self.engine, self.shard_rows = Path(folder), spec, engine, shard_rows
-        self.shards = self.folder / "shards"
-        self.complete: set[str] = set()
-        self.partial: dict[str, tuple[int, int]] = {}
+        self.folder = Path(folder)
+        super().__init__(self.folder / "shards", spec, engine, shard_rows)
         self.failed: dict[str, dict[str, Any]] = {}
-        self._pending: list[OpenItem] = []
-        self._buffered_bytes = self._buffered_rows = 0
-        self._first_buffered = 0.0
-        self.rows_committed = self.features_committed = 0
         self._unwritten: dict[tuple[str, str], dict[str, Any]] = {}
         self._failing: dict[str, str | None] = {}  # the last reason of every path that ever failed
         self._prepare_folder()
@@ -136,48 +121,7 @@ class CacheWriter:
             write_atomically(self.folder / ledger, b"".join(map(encode_line, entries)))
         return entries
 
-    # Adding
-
-    def begin_item(self, item: str, kind: str) -> None:
-        """Start an item. What `partial` says is committed of it must not be added again."""
-        part, _ = self.partial.get(item, (0, 0))
-        columns = {"id": item, "kind": kind, "width": 0, "height": 0, "duration": 0.0, "phash": 0}
-        self._pending.append(OpenItem(columns, part))
-
-    def add_row(
-        self,
-        time_s: float,
-        face: int,
-        box: tuple[float, float, float, float],
-        score: float,
-        features: dict[str, np.ndarray] | None,
-    ) -> None:
-        """Add a row to the item begun last; `features` maps each tap to (S, S, C), None where there is no face."""
-        self._first_buffered = self._first_buffered or time.monotonic()
-        row = {"time": time_s, "face": face, "box": box, "score": score, "features": features}
-        self._pending[-1].rows.append(row)
-        self._buffered_rows += 1
-        self._buffered_bytes += sum(values.nbytes for values in (features or {}).values())
-        if self._pending[-1].columns["kind"] == "clip":  # an image is never cut into parts
-            self._commit_if_due()
-
-    def end_item(self, width: int, height: int, duration: float = 0.0, phash: int = 0) -> None:
-        """Close the item begun last; it becomes visible with the shard that holds its end.
-
-        Pixels of the upright picture, seconds, and the 64-bit perceptual hash: only the last part states them.
-        """
-        item = self._pending[-1]
-        item.columns |= {"width": width, "height": height, "duration": duration, "phash": phash}
-        item.last = True
-        self._first_buffered = self._first_buffered or time.monotonic()
-        self._commit_if_due()
-
-    def abandon_item(self) -> None:
-        """Give up the item begun last: its buffered rows go.
-
-        Parts of it that are committed stay invisible, since no last part follows them.
-        """
-        self._pending.pop()
+    # Ledgers
 
     def record_failure(self, path: str, item: str | None, stage: str, reason: str | None) -> None:
         """Append one line to `failures.jsonl`, unless it says so already. No reason: `path` does not fail any more."""
@@ -225,48 +169,30 @@ class CacheWriter:
 
     # Committing
 
-    def _commit_if_due(self) -> None:
-        full = self._buffered_rows >= self.shard_rows or self._buffered_bytes >= MAX_BYTES
-        if full or time.monotonic() - self._first_buffered >= MAX_SECONDS:
-            self.commit()
-
     def commit(self) -> None:
         """Write everything buffered as one shard, name it in the manifest, then write the listings of its items."""
-        ready = [item for item in self._pending if item.last or (item.rows and item.columns["kind"] == "clip")]
-        if ready:
-            self._commit(ready)
+        super().commit()
         self._write_listings()
 
-    def _commit(self, ready: list[OpenItem]) -> None:
-        data = shard_data(ready, self.spec)
-        name = write_shard(
-            self.shards,
-            data,
-            {
-                "format": FORMAT_VERSION,
-                "fingerprint": fingerprint(self.spec),
-                "engine": self.engine.name,
-                "engine_version": self.engine.version,
-                "device": self.engine.device,
-            },
-        )
+    def _committed(self, entry: dict[str, Any]) -> None:
         with writing(self.folder):
-            append_lines(self.folder / "manifest.jsonl", [manifest_entry(name, data)])
-        self.rows_committed += len(data.rows["time"])
-        self.features_committed += int((data.rows["feature"] >= 0).sum())
-        self._forget(ready)
+            append_lines(self.folder / "manifest.jsonl", [entry])
+        for item, _, last, _ in entry["items"]:
+            if last:
+                self.failed.pop(item, None)
 
-    def _forget(self, committed: list[OpenItem]) -> None:
-        for item in committed:
-            identity = item.columns["id"]
-            if item.last:
-                self.complete.add(identity)
-                self.partial.pop(identity, None)
-                self.failed.pop(identity, None)
-            else:
-                _, before = self.partial.get(identity, (0, 0))
-                self.partial[identity] = (item.part + 1, before + len(item.rows))
-                item.part, item.rows = item.part + 1, []
-        self._pending = [item for item in self._pending if not item.last]
-        self._buffered_bytes = self._buffered_rows = 0
-        self._first_buffered = 0.0
+    def adopt(self, entries: list[dict[str, Any]], features: int) -> None:
+        """Name shards that another process has put in place, `features` rows of features in all; their lines of the
+        manifest are `entries`. Their listings are written by the next `commit`.
+        """
+        for entry in entries:
+            self._committed(entry)
+            self.rows_committed += entry["rows"]
+            for item, part, last, rows in entry["items"]:
+                if last:
+                    self.complete.add(item)
+                    self.partial.pop(item, None)
+                else:
+                    _, before = self.partial.get(item, (0, 0))
+                    self.partial[item] = (part + 1, before + rows)
+        self.features_committed += features

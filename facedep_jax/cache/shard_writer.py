@@ -1,0 +1,121 @@
+"""Rows in, committed shards out: what every process that writes shards shares. Knows nothing of ledgers or locks."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from facedep_jax.cache.building import OpenItem, shard_data
+from facedep_jax.cache.manifest import manifest_entry
+from facedep_jax.cache.shard import write_shard
+from facedep_jax.cache.spec import FORMAT_VERSION, fingerprint
+
+MAX_BYTES = 64 * 2**20
+MAX_SECONDS = 30.0
+
+
+class ShardWriter:
+    """Collects the rows of items and writes a shard when one is due.
+
+    `engine` has a name, a version and a device, which every shard states. `partial` maps the id of a clip that was
+    cut off to the number of parts and rows already committed. `rows_committed` and `features_committed` count what
+    this writer has committed itself. What a shard was committed as is passed to `_committed`.
+    """
+
+    def __init__(self, shards: Path, spec: dict[str, Any], engine: Any, shard_rows: int = 2048):
+        self.shards, self.spec, self.engine, self.shard_rows = shards, spec, engine, shard_rows
+        self.complete: set[str] = set()
+        self.partial: dict[str, tuple[int, int]] = {}
+        self.rows_committed = self.features_committed = 0
+        self._pending: list[OpenItem] = []
+        self._buffered_bytes = self._buffered_rows = 0
+        self._first_buffered = 0.0
+
+    def begin_item(self, item: str, kind: str) -> None:
+        """Start an item. What `partial` says is committed of it must not be added again."""
+        part, _ = self.partial.get(item, (0, 0))
+        columns = {"id": item, "kind": kind, "width": 0, "height": 0, "duration": 0.0, "phash": 0}
+        self._pending.append(OpenItem(columns, part))
+
+    def add_row(
+        self,
+        time_s: float,
+        face: int,
+        box: tuple[float, float, float, float],
+        score: float,
+        features: dict[str, np.ndarray] | None,
+    ) -> None:
+        """Add a row to the item begun last; `features` maps each tap to (S, S, C), None where there is no face."""
+        self._first_buffered = self._first_buffered or time.monotonic()
+        row = {"time": time_s, "face": face, "box": box, "score": score, "features": features}
+        self._pending[-1].rows.append(row)
+        self._buffered_rows += 1
+        self._buffered_bytes += sum(values.nbytes for values in (features or {}).values())
+        if self._pending[-1].columns["kind"] == "clip":  # an image is never cut into parts
+            self._commit_if_due()
+
+    def end_item(self, width: int, height: int, duration: float = 0.0, phash: int = 0) -> None:
+        """Close the item begun last; it becomes visible with the shard that holds its end.
+
+        Pixels of the upright picture, seconds, and the 64-bit perceptual hash: only the last part states them.
+        """
+        item = self._pending[-1]
+        item.columns |= {"width": width, "height": height, "duration": duration, "phash": phash}
+        item.last = True
+        self._first_buffered = self._first_buffered or time.monotonic()
+        self._commit_if_due()
+
+    def abandon_item(self) -> None:
+        """Give up the item begun last: its buffered rows go.
+
+        Parts of it that are committed stay invisible, since no last part follows them.
+        """
+        self._pending.pop()
+
+    def _commit_if_due(self) -> None:
+        full = self._buffered_rows >= self.shard_rows or self._buffered_bytes >= MAX_BYTES
+        if full or time.monotonic() - self._first_buffered >= MAX_SECONDS:
+            self.commit()
+
+    def commit(self) -> None:
+        """Write everything buffered as one shard."""
+        ready = [item for item in self._pending if item.last or (item.rows and item.columns["kind"] == "clip")]
+        if ready:
+            self._commit(ready)
+
+    def _commit(self, ready: list[OpenItem]) -> None:
+        data = shard_data(ready, self.spec)
+        name = write_shard(
+            self.shards,
+            data,
+            {
+                "format": FORMAT_VERSION,
+                "fingerprint": fingerprint(self.spec),
+                "engine": self.engine.name,
+                "engine_version": self.engine.version,
+                "device": self.engine.device,
+            },
+        )
+        self._committed(manifest_entry(name, data))
+        self.rows_committed += len(data.rows["time"])
+        self.features_committed += int((data.rows["feature"] >= 0).sum())
+        self._forget(ready)
+
+    def _committed(self, entry: dict[str, Any]) -> None:
+        """A shard is in place; `entry` is its line of the manifest."""
+        raise NotImplementedError
+
+    def _forget(self, committed: list[OpenItem]) -> None:
+        for item in committed:
+            identity = item.columns["id"]
+            if item.last:
+                self.complete.add(identity)
+                self.partial.pop(identity, None)
+            else:
+                _, before = self.partial.get(identity, (0, 0))
+                self.partial[identity] = (item.part + 1, before + len(item.rows))
+                item.part, item.rows = item.part + 1, []
+        self._pending = [item for item in self._pending if not item.last]
+        self._buffered_bytes = self._buffered_rows = 0
+        self._first_buffered = 0.0
