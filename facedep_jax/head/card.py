@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from facedep_jax.meaning import INTENDED_USE, NOT_FOR
+
 NAMES = {
     "auroc": "AUC",
     "auprc": "average precision",
@@ -26,10 +28,8 @@ def model_card(summary: Mapping[str, Any], positive: tuple[str, ...]) -> str:
         f"This head scores how much a face looks like those labelled {_listed(positive)} in its training data. It is a "
         "*proxy* of an expression, seen in one picture or clip. It is not a diagnosis, and not a measure of how anyone "
         "feels.",
-        "## Intended use\n\nResearch on facial expression, with people who have agreed to it, on pictures like those "
-        "that it was trained on.",
-        "## Not to be used for\n\nIdentifying people. Diagnosis, screening or treatment. Decisions about hiring, work, "
-        "schooling, insurance or credit. Policing, border control or surveillance.",
+        f"## Intended use\n\n{INTENDED_USE}",
+        f"## Not to be used for\n\n{NOT_FOR}",
         f"## Data\n\n{summary['n_train']:,} items to learn from, {summary['n_val']:,} to choose epoch, calibration and "
         f"threshold, {summary['n_test']:,} to report. Labels are what raters saw in pictures; raters of such sets "
         "often disagree. Persons, ages, skin colours and cameras that are rare in the data are judged less reliably, "
