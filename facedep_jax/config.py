@@ -41,9 +41,22 @@ class ExtractSettings:
     batch_size: int = 32
     retry_failed: bool = False
     limit: int | None = None
+    rehash: bool = False
+    workers: int | None = None  # processes on this machine
+    scheduler: str | None = None  # of a dask.distributed cluster: its address, or its file
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether other processes compute."""
+        return self.scheduler is not None or (self.workers or 1) > 1
 
     def __post_init__(self) -> None:
         _check(
+            (self.workers is None or self.workers >= 1, f"--workers is {self.workers}, expected at least 1"),
+            (
+                not (self.workers and self.scheduler),
+                "--workers and --scheduler are both given; a cluster has workers of its own: give one of them",
+            ),
             (self.color in ("rgb", "grey"), f"--color is {self.color!r}, expected rgb or grey"),
             (0 < self.fps <= 1000, f"--fps is {self.fps:g}, expected a number of frames a second, above 0 to 1000"),
             (

@@ -12,6 +12,7 @@
     │   ├── SpecMismatch     … because it was extracted with other settings
     │   ├── CacheLocked      … because another process is writing it
     │   └── DamagedCache     … because bytes in it are not what was written
+    ├── ClusterError         workers or a scheduler that cannot be used as asked
     └── RunError             a run or scores directory that cannot be used as asked
 
 The command line catches `FacedepError` and nothing else. A message names the rule, what was
@@ -54,6 +55,10 @@ class WeightsError(FacedepError):
 
 class EngineError(FacedepError):
     """An engine or device that was asked for and is not there."""
+
+
+class ClusterError(FacedepError):
+    """Workers or a scheduler that cannot be used as asked."""
 
 
 class OutputError(FacedepError):

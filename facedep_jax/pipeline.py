@@ -4,45 +4,22 @@ The engine computes in a thread of its own while the next batch is decoded and t
 main thread waits for is what limits the run.
 """
 
-import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float16
 
-from facedep_jax.backbones.contract import require_usable, finite_rows
-from facedep_jax.cache.writer import CacheWriter
+from facedep_jax.accounts import Waits
+from facedep_jax.backbones.contract import Engine, finite_rows, require_usable
+from facedep_jax.cache.shard_writer import ShardWriter
 from facedep_jax.errors import MediaError
 from facedep_jax.media import FACE_STATES, Frame
 
 UNUSABLE = "gives features that float16 cannot hold (above 65504, or not numbers)"
-
-
-class Waits:
-    """Seconds that the main thread spent waiting for each stage."""
-
-    def __init__(self) -> None:
-        self.seconds = dict.fromkeys(("decode", "engine", "write"), 0.0)
-
-    @contextmanager
-    def on(self, stage: str) -> Iterator[None]:
-        """Counts the block as waiting for `stage`."""
-        begun = time.monotonic()
-        try:
-            yield
-        finally:
-            self.seconds[stage] += time.monotonic() - begun
-
-    @property
-    def longest(self) -> str:
-        """The stage that was waited for longest; empty before any waiting."""
-        stage = max(self.seconds, key=self.seconds.__getitem__)
-        return stage if self.seconds[stage] else ""
 
 
 @dataclass
@@ -61,13 +38,19 @@ class Pipeline:
     """
 
     def __init__(
-        self, writer: CacheWriter, engine: Any, sizes: dict[str, int], refuse: Callable[[str, MediaError], None]
+        self,
+        writer: ShardWriter,
+        engine: Engine,
+        sizes: dict[str, int],
+        batch_size: int,
+        refuse: Callable[[str, MediaError], None],
+        waits: Waits,
     ):
-        self.writer, self.engine, self.sizes, self.refuse = writer, engine, sizes, refuse
-        self.waits = Waits()
+        self.writer, self.engine, self.sizes, self.batch_size = writer, engine, sizes, batch_size
+        self.refuse, self.waits = refuse, waits
         self._filling = _Batch()
         self._running: deque[_Batch] = deque()
-        self._threads = ThreadPoolExecutor(engine.in_flight, "engine")
+        self._threads: ThreadPoolExecutor | None = None  # made with the first batch: an engine may load only then
         self._open = ""  # the item whose rows are being written; empty once it is refused
         self._good = False  # whether the engine has given anything that can be stored
 
@@ -80,7 +63,7 @@ class Pipeline:
         self._filling.steps.append(("row", (row, len(crops) if frame.crops else None)))
         if frame.crops:
             crops.append(frame.crops)
-            if len(crops) == self.engine.batch_size:
+            if len(crops) == self.batch_size:
                 self._dispatch()
 
     def end_item(self, width: int, height: int, duration: float = 0.0, phash: int = 0) -> None:
@@ -96,17 +79,19 @@ class Pipeline:
             self._write_oldest()
 
     def close(self) -> None:
-        self._threads.shutdown(wait=True, cancel_futures=True)
+        if self._threads:
+            self._threads.shutdown(wait=True, cancel_futures=True)
 
     def _dispatch(self) -> None:
         """Hand the batch over, then write the oldest while it is computed."""
         batch, self._filling = self._filling, _Batch()
         if batch.crops:
             stacked = {b: np.stack([crops[size] for crops in batch.crops]) for b, size in self.sizes.items()}
+            self._threads = self._threads or ThreadPoolExecutor(self.engine.in_flight, "engine")
             batch.features = self._threads.submit(self.engine, stacked)
         batch.crops = []
         self._running.append(batch)
-        if len(self._running) > self.engine.in_flight:
+        if not batch.features or len(self._running) > self.engine.in_flight:
             self._write_oldest()
 
     def _write_oldest(self) -> None:

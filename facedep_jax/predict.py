@@ -11,8 +11,9 @@ from facedep_jax.backbones.contract import finite_rows
 from facedep_jax.config import ExtractSettings
 from facedep_jax.errors import MediaError
 from facedep_jax.events import Progress, Report, silent
-from facedep_jax.extract import load_checked_engine, read_bytes
+from facedep_jax.extract import load_checked_engine
 from facedep_jax.media import Frame, read_image
+from facedep_jax.media.content import read_content
 from facedep_jax.pipeline import UNUSABLE
 from facedep_jax.plan import plan_extraction
 from facedep_jax.score import extract_settings
@@ -61,7 +62,7 @@ def predict(paths: list[Path], head: Any, given: ExtractSettings, report: Report
 
 
 def _read(path: Path, plan: Any) -> Any:
-    return read_image(path, read_bytes(path), plan.input_settings("image"))
+    return read_image(path, read_content(path).data, plan.input_settings("image"))
 
 
 def _predict_frame(path: str, frame: Frame, head: Any, engine: Any, sizes: dict[str, int]) -> Prediction:

@@ -5,6 +5,7 @@ import time
 import numpy as np
 import pytest
 
+from facedep_jax.accounts import Waits
 from facedep_jax.backbones.engine import load_engine
 from facedep_jax.backbones.taps import parse_taps
 from facedep_jax.backbones.weights import Weights, find_weights
@@ -13,7 +14,7 @@ from facedep_jax.cache.verify import verify_cache
 from facedep_jax.cache.writer import CacheWriter
 from facedep_jax.errors import EngineError
 from facedep_jax.media import Face, Frame
-from facedep_jax.pipeline import Pipeline, Waits
+from facedep_jax.pipeline import Pipeline
 
 TAPS = parse_taps("resnet50:mid@1")
 SIZES = {"resnet50": 32}
@@ -45,7 +46,9 @@ def run(tmp_path, engine, items: dict[str, list[np.ndarray | None]]) -> tuple[li
     """Items by id (one letter, repeated); several frames make a clip."""
     refused = []
     with CacheWriter(tmp_path / "cache", SPEC, engine) as writer:
-        pipeline = Pipeline(writer, engine, SIZES, lambda item, error: refused.append((item[0], error.reason)))
+        pipeline = Pipeline(
+            writer, engine, SIZES, 2, lambda item, error: refused.append((item[0], error.reason)), Waits()
+        )
         try:
             for name, frames in items.items():
                 pipeline.begin_item(name * 64, "image" if len(frames) == 1 else "clip")

@@ -56,3 +56,26 @@ class CheckedEngine:
         self._report(Note(f"{said}, {TOLERANCE[self._engine.precision]} is needed: going on with xla", "warning"))
         self._engine = reference
         return expected
+
+
+class LazyEngine:
+    """An engine that is loaded when it is first needed, which is never where everything is in the cache."""
+
+    def __init__(self, load: Callable[[], Engine]):
+        self._load, self._engine, self._lock = load, None, threading.Lock()
+
+    def load(self) -> Engine:
+        """The engine. Raises what loading raises."""
+        with self._lock:
+            self._engine = self._engine or self._load()
+        return self._engine
+
+    @property
+    def loaded(self) -> bool:
+        return self._engine is not None
+
+    def __getattr__(self, attribute: str) -> object:
+        return getattr(self.load(), attribute)
+
+    def __call__(self, crops: Mapping[str, UInt8[np.ndarray, "n s s 3"]]) -> dict[str, Float16[np.ndarray, "n S S C"]]:
+        return self.load()(crops)

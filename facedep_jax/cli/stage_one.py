@@ -64,6 +64,13 @@ EXTRACT_OPTIONS = [
     click.option("--shard-rows", type=int, help="Rows after which a shard is closed.  [default: 2048]"),
     click.option("--batch-size", type=int, help="Images a batch.  [default: 32]"),
     click.option("--retry-failed", is_flag=True, default=None, help="Try again what failed before."),
+    click.option(
+        "--rehash", is_flag=True, default=None, help="Read unchanged files again, too."
+    ),
+    click.option("--workers", type=int, metavar="N", help="Compute in N processes of this machine (extra: cluster)."),
+    click.option(
+        "--scheduler", metavar="ADDRESS|FILE", help="Compute on a running dask.distributed cluster (extra: cluster)."
+    ),
     click.option("--limit", type=int, metavar="N", help="Stop after the first N listings."),
 ]
 

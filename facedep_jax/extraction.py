@@ -1,0 +1,167 @@
+"""One pass over listings: files → media → pipeline → writer. Knows nothing of labels, ledgers, or other processes.
+
+Files are decoded ahead of the pipeline that computes and writes; rows keep the order of the listings, so a cache's
+content does not depend on timing.
+"""
+
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+from facedep_jax.accounts import Accounts, Tally
+from facedep_jax.cache.known_files import KnownFiles
+from facedep_jax.errors import MediaError
+from facedep_jax.events import Note, Report, silent
+from facedep_jax.media import Frame, InputSettings, open_clip, read_image
+from facedep_jax.media.content import hash_content, read_content
+from facedep_jax.pipeline import Pipeline
+from facedep_jax.plan import Plan
+from facedep_jax.sources import Listing, Source
+
+AHEAD = 3  # batches of images that are decoded while one is computed
+
+
+def decoders() -> int:
+    """Images decoded at a time, each by a process of its own: one for each core that this process may use, 2 to 16."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(max(cores, 2), 16)
+
+
+class Extraction(Accounts):
+    """Every item of some listings into one writer, in the order of the listings.
+
+    `known` remembers the items of files that have not changed since they were hashed; None: every file is read.
+    """
+
+    def __init__(self, writer: Any, engine: Any, plan: Plan, known: KnownFiles | None = None, report: Report = silent):
+        super().__init__(writer, plan, known, report)
+        self.pipeline = Pipeline(writer, engine, plan.sizes, plan.settings.batch_size, self._refuse, self.waits)
+        self._begun: dict[str, tuple[Source, Listing]] = {}  # what the items in the pipeline came from
+
+    def run(self, pairs: Sequence[tuple[Source, Listing]]) -> Tally:
+        """Images first, then clips."""
+        self.total = len(pairs)
+        try:
+            self._images([pair for pair in pairs if pair[1].kind == "image"])
+            for source, listing in (pair for pair in pairs if pair[1].kind == "clip"):
+                self._clip(source, listing)
+            self.pipeline.finish()
+        finally:
+            self.pipeline.close()
+        return self.tally
+
+    # Images
+
+    def _images(self, pairs: list[tuple[Source, Listing]]) -> None:
+        for source, listing, read in self._decoded(pairs):
+            try:
+                with self.waits.on("decode"):
+                    item, picture = read.result()
+            except MediaError as error:
+                self.fail(source, listing, getattr(error, "item", None), error)
+                continue
+            self.enter(source, listing, item)
+            if picture is None or item in self.tally.new:
+                self.reuse(listing, item)
+                continue
+            self.tally.new.add(item)
+            self._begun[item] = source, listing
+            self.pipeline.begin_item(item, "image")
+            self.pipeline.add_frame(picture.frame)
+            self.pipeline.end_item(picture.width, picture.height, phash=picture.phash)
+            self.progress(listing)
+
+    def _decoded(self, pairs: list[tuple[Source, Listing]]) -> Iterator[tuple[Source, Listing, Future]]:
+        """Decode ahead in threads, a bounded number of images at a time; what is known needs no thread."""
+        settings = self.plan.input_settings("image") if pairs else None
+        ahead: deque[tuple[Source, Listing, Future]] = deque()
+        with ThreadPoolExecutor(decoders(), "decode") as pool:
+            try:
+                for source, listing in pairs:
+                    known = self.known_item(listing)
+                    if known in self.writer.complete:
+                        read: Future = Future()
+                        read.set_result((known, None))
+                    else:
+                        read = pool.submit(self._read_image, listing, settings)
+                    ahead.append((source, listing, read))
+                    if len(ahead) > AHEAD * self.plan.settings.batch_size:
+                        yield ahead.popleft()
+                while ahead:
+                    yield ahead.popleft()
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
+
+    def _read_image(self, listing: Listing, settings: InputSettings) -> tuple[str, Any]:
+        """The item's id, and its picture unless the cache holds the item or knows that it fails."""
+        content = read_content(listing.file)
+        item = content.item
+        self.remember(listing, content)
+        if item in self.writer.complete:
+            return item, None
+        try:
+            self.refuse_known_failure(item)
+            return item, read_image(listing.file, content.data, settings)
+        except MediaError as error:
+            error.item = item
+            raise
+
+    # Clips
+
+    def _clip(self, source: Source, listing: Listing) -> None:
+        item = None
+        try:
+            item = self.known_item(listing)
+            if item is None:
+                content = hash_content(listing.file)
+                item = content.item
+                self.remember(listing, content)
+            if item in self.writer.complete or item in self.tally.new:
+                self.enter(source, listing, item)
+                self.reuse(listing, item)
+                return
+            self.refuse_known_failure(item)
+            self._begun[item] = source, listing
+            self._clip_rows(listing, item)
+        except MediaError as error:
+            self.fail(source, listing, item, error)
+            return
+        if item not in self.tally.failed_ids:  # else the pipeline has refused it on the way
+            self.enter(source, listing, item)
+            self.tally.new.add(item)
+        self.progress(listing)
+
+    def _clip_rows(self, listing: Listing, item: str) -> None:
+        """Decode a clip and pass its rows on, leaving out those that an earlier, interrupted run committed."""
+        _, committed = self.writer.partial.get(item, (0, 0))
+        with open_clip(listing.file, self.plan.input_settings("clip")) as clip:
+            self.pipeline.begin_item(item, "clip")
+            try:
+                for number, frame in enumerate(self._timed(clip)):
+                    if number >= committed:
+                        self.pipeline.add_frame(frame)
+                    if number % 20 == 0:
+                        self.progress(listing, done=0, detail=f"{number} frames")
+            except MediaError:
+                self.pipeline.abandon_item()
+                raise
+            self.pipeline.end_item(clip.info.width, clip.info.height, clip.info.duration)
+            for text in clip.info.notes:
+                self.report(Note(f"{listing.path}: {text}", "warning"))
+
+    def _timed(self, frames: Iterable[Frame]) -> Iterator[Frame]:
+        """The same frames; the time until each one is there counts as waiting for the decoder."""
+        frames = iter(frames)
+        while True:
+            with self.waits.on("decode"):
+                frame = next(frames, None)
+            if frame is None:
+                return
+            yield frame
+
+    def _refuse(self, item: str, error: MediaError) -> None:
+        """The pipeline could not use the features of `item`, which was decoded well."""
+        self.tally.new.discard(item)
+        self.record(*self._begun[item], item, error)

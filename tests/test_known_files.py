@@ -1,0 +1,106 @@
+"""Unchanged files are not read again; anything that looks different is."""
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from facedep_jax.cache.known_files import FILE, FRESH, KnownFiles
+from facedep_jax.config import ExtractSettings
+from facedep_jax.drawn import draw_faces
+from facedep_jax.extract import extract
+from facedep_jax.media import content
+from facedep_jax.sources import read_source
+
+SETTINGS = ExtractSettings(weights="random:1", taps="mobilenet_v2:mid@1", size="32", batch_size=4)
+
+
+@pytest.fixture
+def old(tmp_path):
+    """A file whose last change is long ago, as far as its times say."""
+    path = tmp_path / "old.jpg"
+    path.write_bytes(b"12345")
+    return path
+
+
+def stat_of(path: Path, seconds_ago: float = 3600.0) -> os.stat_result:
+    """The file's own stat, with both times moved: the time of a change cannot be set."""
+    stat = list(os.stat(path))
+    moment = time.time() - seconds_ago
+    keep = os.stat(path)
+    return os.stat_result(
+        stat,
+        {
+            "st_mtime": moment,
+            "st_ctime": moment,
+            "st_mtime_ns": keep.st_mtime_ns,
+            "st_ctime_ns": keep.st_ctime_ns,
+        },
+    )
+
+
+def test_what_was_noted_is_known_until_the_file_changes(tmp_path, old):
+    known = KnownFiles(tmp_path)
+    assert known.item_of(old) is None
+    known.note(old, stat_of(old), "a" * 64)
+    known.save()
+    again = KnownFiles(tmp_path)
+    assert again.item_of(old) == "a" * 64
+    assert again.item_of(tmp_path / "other.jpg") is None
+    before = os.stat(old)
+    old.write_bytes(b"54321")  # as long, and with its old time of modification
+    os.utime(old, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert again.item_of(old) is None
+    old.unlink()
+    assert again.item_of(old) is None
+
+
+def test_a_file_that_has_just_changed_is_not_remembered(tmp_path, old):
+    known = KnownFiles(tmp_path)
+    known.note(old, stat_of(old, FRESH / 2), "a" * 64)
+    assert known.item_of(old) is None
+    known.save()
+    assert not (tmp_path / FILE).exists()
+
+
+def test_a_damaged_line_is_forgotten_and_mended(tmp_path, old):
+    known = KnownFiles(tmp_path)
+    known.note(old, stat_of(old), "a" * 64)
+    known.save()
+    whole = (tmp_path / FILE).read_bytes()
+    (tmp_path / FILE).write_bytes(whole.replace(b"aaaa", b"aaab", 1))
+    damaged = KnownFiles(tmp_path)
+    assert damaged.item_of(old) is None
+    damaged.save()
+    assert (tmp_path / FILE).read_bytes() == b""
+
+
+@pytest.fixture
+def reads(monkeypatch):
+    """Every file whose bytes were asked for."""
+    seen = []
+    opened = content._opened
+    monkeypatch.setattr(content, "_opened", lambda file: seen.append(Path(file).name) or opened(file))
+    return seen
+
+
+def test_a_rerun_reads_what_changed_and_nothing_else(tmp_path, reads, monkeypatch):
+    monkeypatch.setattr("facedep_jax.cache.known_files.FRESH", 0.0)
+    draw_faces(tmp_path / "faces", persons=3)
+    files = sorted(p for p in (tmp_path / "faces").rglob("*") if p.suffix in (".png", ".jpg"))
+
+    def run(**changed):
+        reads.clear()
+        settings = ExtractSettings(**{**vars(SETTINGS), **changed})
+        return extract([read_source(str(tmp_path / "faces"))], tmp_path / "cache", settings)
+
+    first = run()
+    assert len(reads) == len(files) == first["items_new"] and first["engine"] != "none"
+    second = run()
+    assert reads == [] and second["items_reused"] == len(files) and second["engine"] == "none"
+    copy = files[0].read_bytes()
+    files[0].unlink()
+    files[0].write_bytes(copy)  # the same bytes under the same name, in another inode or at another time
+    assert run()["items_reused"] == len(files) and reads == [files[0].name]
+    assert run(rehash=True)["items_reused"] == len(files) and len(reads) == len(files)
