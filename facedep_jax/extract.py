@@ -18,6 +18,8 @@ from facedep_jax.plan import Plan, plan_extraction
 from facedep_jax.sources import Source
 from facedep_jax.versions import write_config
 
+IN_FLIGHT = 2  # batches computed at once, where the engine can
+
 
 def extract(
     sources: list[Source],
@@ -36,7 +38,7 @@ def extract(
     kinds = tuple(k for k in ("image", "clip") if any(k in source.kinds() for source in sources))
     plan = plan_extraction(kinds, settings, report)
     check(plan.spec)
-    engine = LazyEngine(lambda: load_checked_engine(plan, report))
+    engine = LazyEngine(lambda: load_checked_engine(plan, report, IN_FLIGHT))
     if not settings.elsewhere and not (out / "cache.json").exists():
         engine.load()  # what cannot be computed leaves no empty cache behind
     spec = _with_held_kinds(out, plan.spec)
@@ -100,10 +102,10 @@ def _with_held_kinds(out: Path, spec: dict[str, Any]) -> dict[str, Any]:
     return {**spec, "input": held | spec["input"]}
 
 
-def load_checked_engine(plan: Plan, report: Report = silent) -> CheckedEngine:
+def load_checked_engine(plan: Plan, report: Report = silent, in_flight: int = 1) -> CheckedEngine:
     """The engine asked for, to be compared with XLA float32 on its first batch."""
     settings, inputs = plan.settings, (plan.weights, plan.taps, plan.sizes)
-    engine = load_engine(settings.engine, *inputs, settings.precision, settings.batch_size)
+    engine = load_engine(settings.engine, *inputs, settings.precision, settings.batch_size, in_flight)
     report(Note(f"engine: {engine.name} {engine.version} on {engine.device}, {engine.precision} ({engine.reason})"))
     return CheckedEngine(
         engine, lambda: load_engine("xla", *inputs, "float32", settings.batch_size), settings.engine != "auto", report

@@ -4,7 +4,6 @@ Files are decoded ahead of the pipeline that computes and writes; rows keep the 
 content does not depend on timing.
 """
 
-import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,6 +11,7 @@ from typing import Any
 
 from facedep_jax.accounts import Accounts, Tally
 from facedep_jax.cache.known_files import KnownFiles
+from facedep_jax.cores import cores
 from facedep_jax.errors import MediaError
 from facedep_jax.events import Note, Report, silent
 from facedep_jax.media import Frame, InputSettings, open_clip, read_image
@@ -24,9 +24,8 @@ AHEAD = 3  # batches of images that are decoded while one is computed
 
 
 def decoders() -> int:
-    """Images decoded at a time, each by a process of its own: one for each core that this process may use, 2 to 16."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(max(cores, 2), 16)
+    """Images decoded at a time, each by a process of its own: one for each core, 2 to 16."""
+    return min(max(cores(), 2), 16)
 
 
 class Extraction(Accounts):

@@ -75,7 +75,7 @@ def compute_task(task: dict[str, Any]) -> dict[str, Any]:
 def _prepared(task: dict[str, Any], report: Any) -> tuple[Plan, CheckedEngine]:
     name = fingerprint(task["planned"])
     if name not in _ready:
-        from facedep_jax.extract import load_checked_engine
+        from facedep_jax.extract import IN_FLIGHT, load_checked_engine
 
         where = _settle(task["local_workers"])
         plan = plan_extraction(task["kinds"], ExtractSettings(**task["settings"]))
@@ -85,7 +85,7 @@ def _prepared(task: dict[str, Any], report: Any) -> tuple[Plan, CheckedEngine]:
                 f"{where} would compute otherwise than planned (driver → worker): {'; '.join(differing)}. Weights and "
                 "detectors have to be the same under the same paths"
             )
-        _ready[name] = plan, load_checked_engine(plan, lambda event: report(_at(where, event)))
+        _ready[name] = plan, load_checked_engine(plan, lambda event: report(_at(where, event)), IN_FLIGHT)
     return _ready[name]
 
 

@@ -4,6 +4,7 @@ import builtins
 import importlib.util
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -74,6 +75,18 @@ def test_rows_are_those_of_xla_whatever_the_batch(weights):
     assert (one.name, one.precision, one.batch_size, one.reason) == ("openvino", "float32", 4, "asked for")
     assert one.version == openvino.__version__.split("-")[0] and one.device
     assert {f.shape[0] for f in one(crops_of(0)).values()} == {0}
+
+
+def test_batches_in_flight_do_not_mix(weights):
+    """Two threads, a batch each, many times: every row is that of its own crop."""
+    engine = load_engine("openvino", weights, TAPS, SIZES, batch_size=2, in_flight=2)
+    batches = [crops_of(2, seed=seed) for seed in range(8)]
+    alone = load_engine("openvino", weights, TAPS, SIZES, batch_size=2)
+    with ThreadPoolExecutor(engine.in_flight) as threads:
+        together = list(threads.map(engine, batches))
+    for got, crops in zip(together, batches, strict=True):
+        for tap, rows in alone(crops).items():
+            np.testing.assert_allclose(got[tap], rows, rtol=2e-3, atol=1e-3)
 
 
 def test_rows_of_one_batch_outlive_the_next(weights):

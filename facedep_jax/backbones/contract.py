@@ -18,8 +18,8 @@ class Engine(Protocol):
     """Fixed-shape batches through every backbone that has a tap.
 
     `reason` says why this engine was chosen; name, version, device and precision go into every shard. `in_flight` is
-    how many batches are worth computing at once, each from a thread of its own: more than one hides the way to an
-    accelerator and back behind its work.
+    how many batches it computes at once, each called for by a thread of its own: more than one hides the way to an
+    accelerator and back behind its work, and keeps a core busy while another waits.
     """
 
     name: str

@@ -19,9 +19,12 @@ def load_engine(
     sizes: Mapping[str, int],
     precision: str = "float32",
     batch_size: int = 16,
+    in_flight: int = 1,
 ) -> Engine:
     """Build the engine `name` ("auto" chooses, and says why in `.reason`) for `taps` at `sizes` in pixels.
 
+    `in_flight` is how many threads will call it at once, each with a batch of its own: with 1 an answer comes soonest,
+    with 2 most is computed.
     Raises EngineError for an engine, device or precision that does not exist here, SettingsError for grids finer
     than their layer.
     """
@@ -36,7 +39,7 @@ def load_engine(
     if missing:
         raise EngineError(f"no weights for {', '.join(missing)}, which the taps need")
     chosen, reason = _choose(precision) if name == "auto" else (name, "asked for")
-    built = (weights, taps, sizes, precision, batch_size, reason)
+    built = (weights, taps, sizes, precision, batch_size, reason, in_flight)
     return _openvino_engine(*built) if chosen == "openvino" else _xla_engine(chosen, *built)
 
 

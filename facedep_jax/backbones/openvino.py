@@ -5,6 +5,7 @@ It knows nothing of files or faces.
 
 import sys
 from collections.abc import Mapping, Sequence
+from queue import SimpleQueue
 
 import numpy as np
 from jaxtyping import Float16, UInt8
@@ -21,17 +22,18 @@ from facedep_jax.backbones.families import NONE, Padding, Scaling
 from facedep_jax.backbones.graph import pooled_taps
 from facedep_jax.backbones.taps import Tap, backbones_of
 from facedep_jax.backbones.weights import Folded, Weights
+from facedep_jax.cores import cores
 from facedep_jax.errors import EngineError
 
 _TYPES = {"float32": openvino.Type.f32, "bfloat16": openvino.Type.bf16}
 Node = openvino.Node
+_Requests = dict[str, tuple[openvino.InferRequest, list[str]]]  # of one stream: each backbone's, and its taps
 
 
 class OpenVinoEngine:
     """See `facedep_jax.backbones.contract.Engine`."""
 
     name = "openvino"
-    in_flight = 1
     version = openvino.__version__.partition("-")[0]
 
     def __init__(
@@ -42,6 +44,7 @@ class OpenVinoEngine:
         precision: str,
         batch_size: int,
         reason: str,
+        in_flight: int,
     ):
         if precision == "bfloat16" and not computes_bfloat16():
             raise EngineError(
@@ -51,25 +54,43 @@ class OpenVinoEngine:
         self.precision, self.batch_size, self.reason = precision, batch_size, reason
         self._taps = tuple(str(tap) for tap in taps)
         self._sizes = {backbone: sizes[backbone] for backbone in backbones_of(taps)}
-        self._networks = {}
+        self.in_flight = min(in_flight, cores())
+        hints = {"INFERENCE_PRECISION_HINT": _TYPES[precision]}
+        # A stream has threads of its own, so that it does not wait when another, or a decoder, takes a core from it.
+        hints |= {"NUM_STREAMS": self.in_flight} if self.in_flight > 1 else {"PERFORMANCE_HINT": "LATENCY"}
+        compiled = {}
         for backbone, size in self._sizes.items():
             own = [tap for tap in taps if tap.backbone == backbone]
             graph = write_graph(weights[backbone], own, size, batch_size)
-            hints = {"INFERENCE_PRECISION_HINT": _TYPES[precision], "PERFORMANCE_HINT": "LATENCY"}
-            compiled = openvino.Core().compile_model(graph, "CPU", hints)
-            self._networks[backbone] = (compiled.create_infer_request(), [str(tap) for tap in own])
+            compiled[backbone] = (openvino.Core().compile_model(graph, "CPU", hints), [str(tap) for tap in own])
+        self._idle: SimpleQueue[_Requests] = SimpleQueue()
+        for _ in range(self.in_flight):
+            self._idle.put({b: (network.create_infer_request(), names) for b, (network, names) in compiled.items()})
 
     def __call__(self, crops: Mapping[str, UInt8[np.ndarray, "n s s 3"]]) -> dict[str, Float16[np.ndarray, "n S S C"]]:
         count = check_crops(crops, self._sizes, self.batch_size)
+        requests = self._idle.get()
+        try:
+            return self._compute(requests, crops, count)
+        finally:
+            self._idle.put(requests)
+
+    def _compute(self, requests: _Requests, crops: Mapping[str, np.ndarray], count: int) -> dict[str, np.ndarray]:
         computed = {}
-        for backbone, (request, names) in self._networks.items():
-            padding = ((0, self.batch_size - count), (0, 0), (0, 0), (0, 0))
-            request.infer([np.pad(crops[backbone], padding)], share_inputs=True)
+        for backbone, (request, names) in requests.items():
+            request.infer([_padded(crops[backbone], self.batch_size)], share_inputs=True)
             for i, name in enumerate(names):
                 values = request.get_output_tensor(i).data[:count].transpose(0, 2, 3, 1)  # NCHW → NHWC
                 with np.errstate(over="ignore"):  # what float16 cannot hold is infinite, see Engine
                     computed[name] = np.ascontiguousarray(values, dtype=np.float16)
         return {name: computed[name] for name in self._taps}
+
+
+def _padded(crops: UInt8[np.ndarray, "n s s 3"], count: int) -> UInt8[np.ndarray, "count s s 3"]:
+    """`crops` themselves where they are enough."""
+    if len(crops) == count:
+        return np.ascontiguousarray(crops)
+    return np.pad(crops, ((0, count - len(crops)), (0, 0), (0, 0), (0, 0)))
 
 
 def computes_bfloat16() -> bool:

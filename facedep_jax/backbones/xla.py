@@ -57,12 +57,13 @@ class XlaEngine:
         precision: str,
         batch_size: int,
         reason: str,
+        in_flight: int,
         platform: str | None = None,
     ):
         reason += keep_compiled()
         devices = local_devices(platform)
         self.device = _device_name(devices)
-        self.in_flight = 1 if devices[0].platform == "cpu" else 2
+        self.in_flight = 1 if devices[0].platform == "cpu" else in_flight  # on CPUs one batch takes every core
         self.precision, self.batch_size, self.reason = precision, batch_size, reason
         self._taps = tuple(str(tap) for tap in taps)
         self._sizes = {backbone: sizes[backbone] for backbone in backbones_of(taps)}
