@@ -54,11 +54,3 @@ def test_a_cache_agrees_with_itself(cache):
     lines = tool("compare_features.py", cache, cache).splitlines()
     assert lines[0] == "150 rows in both"
     assert [line.split("|")[2].strip() for line in lines[4:]] == ["1.00000", "1.00000"]
-
-
-def test_bench_measures_xla_and_names_what_is_absent():
-    options = ["--size", "32", "--taps", "mobilenet_v2:mid@1,resnet50:mid@1", "--batch-size", "2", "--rounds", "2"]
-    result = json.loads(tool("bench.py", *options, "--json"))
-    assert result["rates"]["xla float32"]["against_xla_float32"] == 1.0
-    assert set(result["rates"]) | set(result["absent"]) == {
-        "xla float32", "openvino float32", "openvino bfloat16", "xla bfloat16"}  # fmt: skip

@@ -1,89 +1,252 @@
-"""Engines side by side on this machine: random weights, made-up pixels, both networks at the default taps.
+"""The project against what users would pick instead, side by side on this machine.
 
-    python tools/bench.py [--size 224] [--taps …] [--batch-size 32] [--rounds 7] [--json]
+    python tools/bench.py [--json] [--only PATTERN] [--skip PATTERN] [--sweep FILE.png]
 
-Contenders run in turn, one batch each, so that a machine that slows down slows all of them; the median rate of each
-and the median of its ratio to XLA float32, round by round, are printed.
+Random weights and made-up pictures, so it runs anywhere. Everybody computes the same: MobileNetV2 and ResNet50 to the
+top, averaged, from uint8 pixels in host memory to features in host memory; on a GPU where there is one. Contenders take
+turns, one batch a round, and ratios are formed within a round. ours/mid ends at the mid taps; …/files are whole
+programs, from JPEG files to stored features. What is absent is named with the reason; the peers are in the extra bench.
 """
 
 import argparse
+import contextlib
+import functools
 import json
+import os
 import platform
-import statistics
+import resource
+import sys
+import tempfile
 import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
 
-import numpy as np
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # a GPU is shared with torch and the programs begun
 
-from facedep_jax.backbones.engine import load_engine
-from facedep_jax.backbones.taps import BACKBONES, DEFAULT_TAPS, parse_sizes, parse_taps
-from facedep_jax.backbones.weights import find_weights
-from facedep_jax.errors import EngineError
+import jax
+from benchmark.contenders import (
+    DEVICE_ONLY,
+    FROM_FILES,
+    SecondsFor,
+    auto_engines,
+    check_outputs,
+    choose,
+    precision_of,
+    told_if_absent,
+)
+from benchmark.files import draw_pictures, fewer, two_counts
+from benchmark.memory import keep_memory
+from benchmark.peers import Setup, torch_sees_gpu
+from benchmark.report import markdown
+from benchmark.rounds import Numbers, Turn, alternate, ratio, rows, summary
+from benchmark.streams import Run
+from benchmark.sweep import most_images, sweep
+
+from facedep_jax.config import MAX_BATCH
+from facedep_jax.cores import cores
+from facedep_jax.errors import FacedepError, SettingsError
 from facedep_jax.versions import versions
 
-CONTENDERS = (("xla", "float32"), ("openvino", "float32"), ("openvino", "bfloat16"), ("xla", "bfloat16"))
+PEER_PACKAGES = ("jaxlib", "openvino", "torch", "transformers", "onnx", "onnxruntime", "keras", "pillow")
 
 
-def measure(options: argparse.Namespace) -> dict:
-    """Images per second of every engine that is here, and why others are not."""
-    taps, sizes = parse_taps(options.taps), parse_sizes(options.size, BACKBONES)
-    weights = find_weights("random:0", list(sizes))
-    rng = np.random.default_rng(0)
-    crops = {b: rng.integers(0, 256, (options.batch_size, s, s, 3), dtype=np.uint8) for b, s in sizes.items()}
-    engines, absent = {}, {}
-    for name, precision in CONTENDERS:
-        try:
-            engine = load_engine(name, weights, taps, sizes, precision, options.batch_size)
-        except EngineError as error:
-            absent[f"{name} {precision}"] = str(error)
-            continue
-        engine(crops)  # compiles, and warms what there is to warm
-        engines[f"{name} {precision}"] = engine
-    seconds: dict[str, list[float]] = {name: [] for name in engines}
-    for _ in range(options.rounds):
-        for name, engine in engines.items():
-            begun = time.perf_counter()
-            engine(crops)
-            seconds[name].append(time.perf_counter() - begun)
-    rates = {
-        name: {
-            "images_per_second": options.batch_size / statistics.median(times),
-            "against_xla_float32": statistics.median(
-                base / own for base, own in zip(seconds["xla float32"], times, strict=True)
-            ),
-        }
-        for name, times in seconds.items()
-    }
-    device = next(iter(engines.values())).device
+@dataclass(frozen=True)
+class Loaded:
+    """Who is here and ready, and what is common to all."""
+
+    setup: Setup
+    images: int
+    runs: dict[str, Run]
+    programs: dict[str, SecondsFor]
+    engines: dict[str, str]  # precision → what `auto` takes
+    absent: dict[str, str]  # name → reason
+
+
+def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """Everything that was chosen, measured; the object that --json prints."""
+    begun = time.monotonic()
+    memory_kept = keep_memory()
+    chosen, absent = choose(options.only, options.skip, bool(options.sweep))
+    on_gpu = any(name.startswith("torch/") for name in chosen) and torch_sees_gpu()
+    loaded = load(options, chosen, absent, on_gpu or jax.default_backend() != "cpu", folder)
+    setup, groups = loaded.setup, measure_rounds(loaded, options.rounds, begun + 60 * options.minutes)
     return {
-        "device": device,
-        "machine": platform.machine(),
-        "size": options.size,
-        "taps": options.taps,
-        "batch_size": options.batch_size,
-        "rounds": options.rounds,
-        "rates": rates,
+        "device": device_name(setup.accelerator),
+        "cores": setup.cores,
+        "versions": versions() | peer_versions(),
+        "size": setup.size,
+        "batch_size": setup.batch_size,
+        "auto": loaded.engines,
+        "memory_kept": memory_kept,
+        "rounds": {group: len(rounds) for group, rounds in groups.items()},
+        "rates": {name: summary(groups["device"], name) for name in loaded.runs},
+        "files": files_table(loaded, groups),
         "absent": absent,
-        "versions": versions(),
+        "ratios": [ratio(row, tuple(groups.values()), setup.accelerator) for row in rows(loaded.engines)],
+        "sweep": sweep(setup, loaded.runs, loaded.programs, loaded.images, options.sweep, say)
+        if options.sweep
+        else None,
+        "seconds": round(time.monotonic() - begun, 1),
+        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
     }
+
+
+def load(
+    options: argparse.Namespace, chosen: list[str], absent: dict[str, str], accelerator: bool, folder: Path
+) -> Loaded:
+    """Load and warm up those chosen; who is not there is added to `absent`, with the reason."""
+    batch_size = options.batch_size or (256 if accelerator else 32)
+    images = options.images or (8192 if accelerator else 256)
+    setup = Setup(options.size, batch_size, cores(), accelerator, folder)
+    runs, outputs, programs = {}, {}, {}
+    for name in (name for name in DEVICE_ONLY if name in chosen):
+        with told_if_absent(name, absent), timed(name):
+            run = DEVICE_ONLY[name](setup, precision_of(name))
+            outputs[name] = run()  # compiles
+            runs[name] = run
+    check_outputs(outputs, batch_size)
+    from_files = [name for name in FROM_FILES if name in chosen]
+    if from_files:
+        draw_pictures(setup, most_images(images) if options.sweep else images)
+    for name in from_files:
+        with told_if_absent(name, absent), timed(name):
+            programs[name] = FROM_FILES[name](setup, precision_of(name))
+    if not runs and not programs:
+        told = "; ".join(f"{name}: {absent[name]}" for name in chosen)
+        raise SettingsError(f"no contender is left to be measured: {told}")
+    return Loaded(setup, images, runs, programs, auto_engines(setup), absent)
+
+
+def measure_rounds(loaded: Loaded, rounds: int, until: float) -> dict[str, list[Numbers]]:
+    """Three groups: device-only; peers from files; ours from files beside the device-only ones it is compared with."""
+    batches = 20 if loaded.setup.accelerator else 1  # so that a turn takes long enough to be timed
+    compared = [
+        *(f"ours/{engine}/{precision}" for precision, engine in loaded.engines.items()),
+        "torch/eager/float32",
+        "torch/untuned/float32",
+    ]
+
+    def device_turns(times: int, names: list[str]) -> dict[str, Callable[[], Numbers]]:
+        size = loaded.setup.batch_size
+        return {n: functools.partial(device_turn, n, loaded.runs[n], times, size) for n in names if n in loaded.runs}
+
+    programs = {n: functools.partial(two_counts, n, program, loaded.images) for n, program in loaded.programs.items()}
+    ours = {name: turn for name, turn in programs.items() if name.startswith("ours/")}
+    beside = device_turns(2 * batches, compared) if ours else {}
+    peers = {n: functools.partial(peer_turn, n, turn, loaded.absent) for n, turn in programs.items() if n not in ours}
+    third = time.monotonic() + (until - time.monotonic()) / 3 if programs else until
+    return {
+        "device": alternate(device_turns(batches, list(loaded.runs)), rounds, third, say),
+        "files_of_peers": alternate(peers, 1, until, say),  # no ratio is formed with them: once is enough
+        "files": alternate(ours | beside, -(-rounds // 2), until, say),
+    }
+
+
+def device_turn(name: str, run: Run, batches: int, batch_size: int) -> Numbers:
+    begun = time.perf_counter()
+    for _ in range(batches):
+        run()
+    return {name: batches * batch_size / (time.perf_counter() - begun)}
+
+
+def peer_turn(name: str, turn: Turn, absent: dict[str, str]) -> Numbers:
+    """A peer's program that fails when it is run is absent too."""
+    with told_if_absent(name, absent):
+        return turn()
+    return {}
+
+
+def files_table(loaded: Loaded, groups: dict[str, list[Numbers]]) -> dict[str, Any]:
+    """Of each program: its rate with start-up (whole) and without (marginal), and the seconds of start-up."""
+    found = {}
+    for name in (name for name in loaded.programs if name not in loaded.absent):
+        rounds = groups["files" if name.startswith("ours/") else "files_of_peers"]
+        found[name] = {"images": loaded.images, "fewer_images": fewer(loaded.images)}
+        found[name] |= {key: summary(rounds, f"{name}/{key}") for key in ("whole", "marginal", "start_up")}
+    return found
+
+
+def device_name(accelerator: bool) -> str:
+    """The accelerator's name where there is one, else the CPU's model as the operating system tells it."""
+    if jax.default_backend() != "cpu":
+        return jax.devices()[0].device_kind
+    if accelerator:
+        import torch
+
+        return torch.cuda.get_device_name()
+    about = Path("/proc/cpuinfo")
+    lines = about.read_text().splitlines() if about.is_file() else []
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def peer_versions() -> dict[str, str | None]:
+    """Versions of what peers are made of; None for what is not installed."""
+    found: dict[str, str | None] = dict.fromkeys(PEER_PACKAGES)
+    for name in PEER_PACKAGES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
+
+
+@contextlib.contextmanager
+def timed(name: str) -> Iterator[None]:
+    begun = time.perf_counter()
+    try:
+        yield
+    finally:
+        say(f"{name}: loaded, or found absent, in {time.perf_counter() - begun:.1f} s")
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def read_options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
+    parser.add_argument("--only", action="append", default=[], metavar="PATTERN", help="such as 'ours/*'; repeatable")
+    parser.add_argument(
+        "--skip", action="append", default=[], metavar="PATTERN", help="such as '*/files/*'; repeatable"
+    )
+    parser.add_argument("--rounds", type=int, default=5, help="device-only; half as many from files  [default: 5]")
+    parser.add_argument(
+        "--minutes", type=float, default=4.5, help="no round is begun that would end later  [default: 4.5]"
+    )
+    parser.add_argument("--batch-size", type=int, help="[default: 32, on accelerators 256]")
+    parser.add_argument("--images", type=int, help="files; a fourth of them is measured too  [default: 256, or 8192]")
+    parser.add_argument("--size", type=int, default=224, help="pixels, a multiple of 32  [default: 224]")
+    parser.add_argument("--sweep", type=Path, metavar="FILE.png", help="also draw ours by batch size and by images")
+    options = parser.parse_args()
+    for broken, said in (
+        (options.rounds < 1, f"--rounds is {options.rounds}, expected at least 1"),
+        (
+            not 1 <= (options.batch_size or 1) <= MAX_BATCH,
+            f"--batch-size is {options.batch_size}, expected 1 to {MAX_BATCH}",
+        ),
+        (options.images is not None and options.images < 4, f"--images is {options.images}, expected at least 4"),
+        (options.size < 32 or options.size % 32, f"--size is {options.size}, expected a multiple of 32"),
+        (
+            options.sweep and options.sweep.suffix != ".png",
+            f"--sweep is {options.sweep}, expected a name that ends in .png",
+        ),
+    ):
+        if broken:
+            parser.error(said)
+    return options
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", default="224")
-    parser.add_argument("--taps", default=DEFAULT_TAPS)
-    parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
-    result = measure(options)
-    if options.json:
-        print(json.dumps(result, indent=2))
-        return
-    print("| engine | images/s | against XLA float32 |\n| --- | --- | --- |")
-    for name, rate in result["rates"].items():
-        print(f"| {name} | {rate['images_per_second']:.1f} | {rate['against_xla_float32']:.2f} |")
-    for name, why in result["absent"].items():
-        print(f"| {name} | absent | {why} |")
+    options = read_options()
+    try:
+        with tempfile.TemporaryDirectory(prefix="bench-") as folder, contextlib.redirect_stdout(sys.stderr):
+            result = measure(options, Path(folder))
+    except FacedepError as error:
+        say(f"error: {error}")
+        sys.exit(error.exit_code)
+    print(json.dumps(result, indent=2) if options.json else markdown(result))
 
 
 if __name__ == "__main__":
