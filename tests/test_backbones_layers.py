@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from jax import lax
 
-from facedep_jax.backbones.layers import PRECISIONS, Conv, Depthwise, cell_bounds, max_pool, pool_grid
+from facedep_jax.backbones.graph import pooling_matrix
+from facedep_jax.backbones.layers import PRECISIONS, Conv, Depthwise, max_pool, pool_grid
+from facedep_jax.backbones.taps import cell_bounds
 
 FLOAT32 = PRECISIONS["float32"]
 
@@ -75,3 +77,11 @@ def test_bfloat16_products_are_summed_in_float32():
 def _drawn(*shapes):
     keys = jax.random.split(jax.random.key(0), len(shapes))
     return [jax.random.normal(key, shape, jnp.float32) for key, shape in zip(keys, shapes, strict=True)]
+
+
+@pytest.mark.parametrize(("pixels", "cells"), [(14, 3), (7, 2), (6, 3), (5, 1), (7, 7)])
+def test_pooling_by_a_matrix_is_pooling_by_slices(pixels, cells):
+    x = np.random.default_rng(0).normal(size=(2, pixels, pixels, 4)).astype(np.float32)
+    flat = x.transpose(0, 3, 1, 2).reshape(2, 4, -1) @ pooling_matrix(pixels, cells)
+    expected = np.asarray(pool_grid(jnp.asarray(x), cells)).transpose(0, 3, 1, 2)
+    np.testing.assert_allclose(flat.reshape(expected.shape), expected, atol=1e-6)

@@ -8,6 +8,9 @@ It knows no runtime.
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+import numpy as np
+from jaxtyping import Float
+
 from facedep_jax.backbones.architecture import (
     MOBILENET_V2_BLOCKS,
     MOBILENET_V2_EXACT,
@@ -16,7 +19,7 @@ from facedep_jax.backbones.architecture import (
     RESNET50_MID,
 )
 from facedep_jax.backbones.families import MOBILENET_V2, NONE, RESNET50, SAME3, SAME7, Padding, Scaling
-from facedep_jax.backbones.taps import Tap
+from facedep_jax.backbones.taps import Tap, cell_bounds
 from facedep_jax.backbones.weights import Folded, Weights
 
 Node = Any  # a value of the graph, as the vocabulary has it: (n, c, h, w) but for the pixels
@@ -53,6 +56,17 @@ def pooled_taps(ops: GraphOps, weights: Weights, taps: Sequence[Tap], pixels: No
     network = {"mobilenet_v2": _mobilenet_v2, "resnet50": _resnet50}[weights.backbone]
     activations = network(ops, weights, pixels, deep=any(tap.layer == "top" for tap in taps))
     return [ops.pool_grid(activations[tap.layer], tap.cells) for tap in taps]
+
+
+def pooling_matrix(pixels: int, cells: int) -> Float[np.ndarray, "hw ss"]:
+    """What a flattened pixels × pixels map is multiplied by to give its cells × cells averages, float32.
+
+    Adaptive pooling as one product: ONNX has no such operation, and OpenVINO's takes ten times as long.
+    """
+    share = np.zeros((cells, pixels))
+    for i, (first, end) in enumerate(cell_bounds(pixels, cells)):
+        share[i, first:end] = 1 / (end - first)
+    return np.kron(share, share).T.astype(np.float32)
 
 
 def _mobilenet_v2(ops: GraphOps, weights: Weights, pixels: Node, deep: bool) -> dict[str, Node]:

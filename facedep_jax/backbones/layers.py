@@ -15,6 +15,7 @@ from jax import lax
 from jaxtyping import Array, Float, UInt8
 
 from facedep_jax.backbones.families import NONE, SAME3, Padding, Scaling
+from facedep_jax.backbones.taps import cell_bounds
 
 
 class Precision(NamedTuple):
@@ -102,11 +103,6 @@ def max_pool(x: Float[Array, "n h w c"]) -> Float[Array, "n h2 w2 c"]:
     """Maximum over 3×3 at stride 2. Padded with zeros, which after a ReLU equals padding with −inf."""
     window, strides = (1, 3, 3, 1), (1, 2, 2, 1)
     return lax.reduce_window(x, 0.0, lax.max, window, strides, (NONE, SAME3, SAME3, NONE))
-
-
-def cell_bounds(pixels: int, cells: int) -> tuple[tuple[int, int], ...]:
-    """First and one-past-last pixel of each cell, floor(i·n/S) to ceil((i+1)·n/S): AdaptiveAvgPool2d's."""
-    return tuple((i * pixels // cells, -(-(i + 1) * pixels // cells)) for i in range(cells))
 
 
 def pool_grid(x: Float[Array, "n h w c"], cells: int) -> Float[Array, "n cells cells c"]:

@@ -19,7 +19,7 @@ from openvino import opset13 as ops
 
 from facedep_jax.backbones.contract import check_crops
 from facedep_jax.backbones.families import NONE, Padding, Scaling
-from facedep_jax.backbones.graph import pooled_taps
+from facedep_jax.backbones.graph import pooled_taps, pooling_matrix
 from facedep_jax.backbones.taps import Tap, backbones_of
 from facedep_jax.backbones.weights import Folded, Weights
 from facedep_jax.cores import cores
@@ -130,8 +130,8 @@ class _OpenVinoOps:
         return self._finish(ops.group_convolution(x, weights, [stride] * 2, before, after, [1, 1]), bias, exact)
 
     def _finish(self, x: Node, bias: np.ndarray, exact: bool) -> Node:
-        for name, mark in self._exact.items() if exact else ():
-            x.set_rt_info(mark, name)
+        if exact:
+            self._keep_exact(x)
         return ops.add(x, ops.constant(bias.reshape(1, -1, 1, 1)))
 
     def relu(self, x: Node) -> Node:
@@ -147,7 +147,17 @@ class _OpenVinoOps:
         return ops.max_pool(x, [2, 2], [1, 1], [1, 1], [1, 1], [3, 3]).output(0)
 
     def pool_grid(self, x: Node, cells: int) -> Node:
-        return ops.adaptive_avg_pool(x, ops.constant(np.array([cells] * 2, np.int64)))
+        images, channels, pixels, _ = x.output(0).shape
+        if cells == 1:
+            return ops.reduce_mean(x, np.array([2, 3]), keep_dims=True)
+        flat = ops.reshape(x, np.array([images, channels, pixels**2]), special_zero=False)
+        averages = ops.matmul(flat, ops.constant(pooling_matrix(pixels, cells)), False, False)
+        self._keep_exact(averages)
+        return ops.reshape(averages, np.array([images, channels, cells, cells]), special_zero=False)
+
+    def _keep_exact(self, x: Node) -> None:
+        for name, mark in self._exact.items():
+            x.set_rt_info(mark, name)
 
 
 # One node that must not be converted to a shorter type, in OpenVINO's own file format. The mark is public there

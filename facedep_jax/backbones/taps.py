@@ -94,6 +94,11 @@ def check_cells(taps: Sequence[Tap], sizes: dict[str, int]) -> None:
         raise SettingsError(f"grids finer than their layer: {', '.join(finer)}; ask for fewer cells or a larger size")
 
 
+def cell_bounds(pixels: int, cells: int) -> tuple[tuple[int, int], ...]:
+    """First and one-past-last pixel of each cell, floor(i·n/S) to ceil((i+1)·n/S): AdaptiveAvgPool2d's."""
+    return tuple((i * pixels // cells, -(-(i + 1) * pixels // cells)) for i in range(cells))
+
+
 def backbones_of(taps: Iterable[Tap]) -> tuple[str, ...]:
     """The backbones that `taps` need, in the order of BACKBONES."""
     needed = {tap.backbone for tap in taps}

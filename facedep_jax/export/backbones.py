@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from facedep_jax.backbones.families import NONE, Padding, Scaling
+from facedep_jax.backbones.graph import pooling_matrix
 from facedep_jax.backbones.weights import Folded
 from facedep_jax.export.nodes import Nodes
 
@@ -86,18 +87,6 @@ class OnnxOps:
         return Square(pooled, (x.side - 1) // 2 + 1)
 
     def pool_grid(self, x: Square, cells: int) -> Square:
-        """One product with a matrix: ONNX has no adaptive pooling, and cells of 14 pixels by 3 are not all as wide."""
-        along = _averages(x.side, cells)
-        over = np.kron(along, along).T  # (h * w, cells * cells)
         flat = self._nodes.reshape(x.name, 0, 0, x.side**2)  # (n, c, h, w) → (n, c, h*w)
-        pooled = self._nodes.add("MatMul", flat, self._nodes.constant(over.astype(np.float32)))
+        pooled = self._nodes.add("MatMul", flat, self._nodes.constant(pooling_matrix(x.side, cells)))
         return Square(self._nodes.reshape(pooled, 0, 0, cells, cells), cells)
-
-
-def _averages(pixels: int, cells: int) -> np.ndarray:
-    """(cells, pixels): each cell's share of every pixel, from floor(i·n/S) to ceil((i+1)·n/S)."""
-    share = np.zeros((cells, pixels))
-    for i in range(cells):
-        first, end = i * pixels // cells, -(-(i + 1) * pixels // cells)
-        share[i, first:end] = 1 / (end - first)
-    return share
