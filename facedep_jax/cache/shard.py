@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
+from facedep_jax.cache.hdf5 import Dataset, NotAShard, Structure, open_regular, read_structure
 from facedep_jax.errors import DamagedCache
 from facedep_jax.files import fsync_directory, writing
 
@@ -28,7 +28,9 @@ ITEM_COLUMNS = {
 }
 ROW_COLUMNS = {"item": "<u4", "time": "<f8", "face": "u1", "box": "<f4", "score": "<f4", "feature": "<i8"}
 ATTRIBUTES = ("format", "fingerprint", "engine", "engine_version", "device")
+FEATURE = "<f2"
 TEMPORARY = ".tmp"
+MAX_ROWS = 2**20  # of one shard: what its tables may take of memory is bounded, whatever the file claims
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class Shard:
         offset, shape = self.layout[tap]
         if 0 in shape:
             return np.zeros(shape, np.float16)
-        return np.memmap(self.path, "<f2", "r", offset, shape)
+        return np.memmap(self.path, FEATURE, "r", offset, shape)
 
 
 def write_shard(folder: Path, data: ShardData, attributes: dict[str, Any]) -> str:
@@ -82,22 +84,28 @@ def write_shard(folder: Path, data: ShardData, attributes: dict[str, Any]) -> st
 
 
 def _hdf5_image(data: ShardData, attributes: dict[str, Any]) -> bytes:
-    with h5py.File("shard", "w", driver="core", backing_store=False, block_size=2**22) as file:
+    import h5py  # reading does without it
+
+    memory = {"driver": "core", "backing_store": False, "block_size": 2**22}
+    with h5py.File("shard", "w", libver="earliest", **memory) as file:  # what hdf5.py reads
         for key in ATTRIBUTES:
             file.attrs[key] = attributes[key]
         for group, columns, table in (("items", ITEM_COLUMNS, data.items), ("rows", ROW_COLUMNS, data.rows)):
             for name, dtype in columns.items():
                 file.create_dataset(f"{group}/{name}", data=np.asarray(table[name], dtype))
         for tap, values in data.features.items():
-            file.create_dataset(f"features/{tap.replace(':', '/')}", data=np.asarray(values, "<f2"))
+            file.create_dataset(f"features/{tap.replace(':', '/')}", data=np.asarray(values, FEATURE))
         file.flush()
         return file.id.get_file_image()
 
 
 def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, read in pieces."""
-    with open(path, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    """SHA-256 of a shard's file, read in pieces. Raises DamagedCache if it is no regular file or cannot be read."""
+    try:
+        with open_regular(path) as handle, open(handle, "rb", closefd=False) as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except (OSError, ValueError) as error:
+        raise DamagedCache(f"shard {path.name} cannot be read: {error}") from error
 
 
 def open_shard(path: Path) -> Shard:
@@ -107,80 +115,58 @@ def open_shard(path: Path) -> Shard:
     storage, unexpected names or dtypes, sizes beyond the file's own.
     """
     try:
-        with h5py.File(path, "r") as file:
-            attributes = {key: _attribute(file, key, path) for key in ATTRIBUTES}
-            datasets = _walk(file, path)
-            items = _table(datasets, "items", ITEM_COLUMNS, path)
-            rows = _table(datasets, "rows", ROW_COLUMNS, path)
-            layout = {
-                name.removeprefix("features/").replace("/", ":"): (d.id.get_offset() or 0, d.shape)
-                for name, d in datasets.items()
-                if name.startswith("features/")
-            }
+        with open_regular(path) as handle:
+            structure = read_structure(handle)
+            _check_types(structure)
+            items = _table(handle, structure, "items", ITEM_COLUMNS)
+            rows = _table(handle, structure, "rows", ROW_COLUMNS)
     except FileNotFoundError as error:
         raise DamagedCache(f"shard {path.name} is missing") from error
-    except (OSError, RuntimeError, KeyError, ValueError) as error:
-        raise DamagedCache(f"shard {path.name} is not readable HDF5 ({_first_line(error)})") from error
-    shard = Shard(path, attributes, items, rows, layout)
+    except OSError as error:
+        raise DamagedCache(f"shard {path.name} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise DamagedCache(f"shard {path.name} is not used: {error}") from error
+    layout = {
+        name.removeprefix("features/").replace("/", ":"): (found.offset, found.shape)
+        for name, found in structure.datasets.items()
+        if name.startswith("features/")
+    }
+    shard = Shard(path, structure.attributes, items, rows, layout)
     _check_references(shard)
     return shard
 
 
-def _attribute(file: h5py.File, key: str, path: Path) -> Any:
-    if key not in file.attrs or file.attrs.get_id(key).get_storage_size() > 4096:
-        raise DamagedCache(f"shard {path.name} lacks its attribute {key!r}")
-    value = file.attrs[key]
-    return value if isinstance(value, str) else int(value)
+def _check_types(structure: Structure) -> None:
+    """Exactly the attributes and datasets of the format, each of its dtype and rank."""
+    attributes, datasets = structure
+    kinds = {key: type(value) for key, value in attributes.items()}
+    if kinds != {key: int if key == "format" else str for key in ATTRIBUTES}:
+        raise NotAShard(f"its attributes are {kinds}")
+    expected = {f"items/{name}": dtype for name, dtype in ITEM_COLUMNS.items()}
+    expected |= {f"rows/{name}": dtype for name, dtype in ROW_COLUMNS.items()}
+    expected |= {path: FEATURE for path in datasets if path.startswith("features/") and path.count("/") == 2}
+    if expected.keys() != datasets.keys():
+        raise NotAShard(f"its datasets are not the format's: {sorted(expected.keys() ^ datasets.keys())}")
+    for path, dtype in expected.items():
+        inner = datasets[path].shape[1:]
+        fits = len(inner) == 3 if dtype == FEATURE else inner == ((4,) if path == "rows/box" else ())
+        if not fits or not datasets[path].shape or not datasets[path].has_type(dtype):
+            raise NotAShard(f"/{path} of shape {datasets[path].shape} is not the format's array of {dtype}")
 
 
-def _walk(group: h5py.Group, path: Path, prefix: str = "", depth: int = 0) -> dict[str, h5py.Dataset]:
-    """All datasets below `group` by path, refusing everything that a shard of ours never holds."""
-    found = {}
-    for name in group:
-        where = f"{prefix}{name}"
-        link = group.get(name, getlink=True)
-        if type(link) is not h5py.HardLink or depth > 2 or len(group) > 64:
-            raise DamagedCache(f"shard {path.name}: /{where} is a link or lies too deep; nothing was read from it")
-        member = group[name]
-        if isinstance(member, h5py.Group):
-            found |= _walk(member, path, f"{where}/", depth + 1)
-        elif isinstance(member, h5py.Dataset):
-            _check_storage(member, where, path)
-            found[where] = member
-        else:
-            raise DamagedCache(f"shard {path.name}: /{where} is neither group nor dataset")
-    return found
+def _table(handle: int, structure: Structure, group: str, columns: dict[str, str]) -> dict[str, np.ndarray]:
+    found = {name: structure.datasets[f"{group}/{name}"] for name in columns}
+    lengths = {dataset.shape[0] for dataset in found.values()}
+    if len(lengths) != 1 or max(lengths) > MAX_ROWS:
+        raise NotAShard(f"the columns of /{group} have lengths {sorted(lengths)}: equal ones to {MAX_ROWS} are read")
+    return {name: _column(handle, found[name], dtype) for name, dtype in columns.items()}
 
 
-def _check_storage(dataset: h5py.Dataset, where: str, path: Path) -> None:
-    creation = dataset.id.get_create_plist()
-    plain = (
-        creation.get_layout() == h5py.h5d.CONTIGUOUS
-        and not creation.get_external_count()
-        and not creation.get_nfilters()
-    )
-    if not plain:
-        raise DamagedCache(f"shard {path.name}: /{where} is not stored contiguously inside the file")
-    group, _, column = where.partition("/")
-    expected = {"items": ITEM_COLUMNS, "rows": ROW_COLUMNS}.get(group, {}).get(column, "<f2")
-    if dataset.dtype != np.dtype(expected) or (group == "features" and len(dataset.shape) != 4):
-        raise DamagedCache(f"shard {path.name}: /{where} has dtype {dataset.dtype} and shape {dataset.shape}")
-    size = int(np.prod(dataset.shape, dtype=object)) * dataset.dtype.itemsize
-    offset = dataset.id.get_offset()
-    if size and (offset is None or offset + size > path.stat().st_size):
-        raise DamagedCache(f"shard {path.name}: /{where} claims more bytes than the file has")
-
-
-def _table(datasets: dict[str, h5py.Dataset], group: str, columns: dict[str, str], path: Path) -> dict[str, np.ndarray]:
-    present = {name.partition("/")[2] for name in datasets if name.startswith(f"{group}/")}
-    if present != set(columns):
-        raise DamagedCache(f"shard {path.name}: /{group} has {sorted(present)}, expected {sorted(columns)}")
-    table = {name: datasets[f"{group}/{name}"][()] for name in columns}
-    lengths = {len(np.atleast_1d(values)) for values in table.values()}
-    shapes = {values.shape[1:] for name, values in table.items()}
-    if len(lengths) != 1 or shapes - {(), (4,)} or (group == "rows" and table["box"].shape[1:] != (4,)):
-        raise DamagedCache(f"shard {path.name}: the columns of /{group} are not equally long")
-    return table
+def _column(handle: int, dataset: Dataset, dtype: str) -> np.ndarray:
+    column = np.frombuffer(bytearray(os.pread(handle, dataset.nbytes, dataset.offset)), dtype)
+    if column.nbytes != dataset.nbytes:
+        raise NotAShard("it became shorter while it was read")
+    return column.reshape(dataset.shape)
 
 
 def _check_references(shard: Shard) -> None:
@@ -195,7 +181,3 @@ def _check_references(shard: Shard) -> None:
     lengths = {shape[0] for _, shape in shard.layout.values()}
     if lengths != {len(kept)} or not np.array_equal(kept, np.arange(len(kept))):
         raise DamagedCache(f"shard {name}: features and rows do not match")
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -1,0 +1,101 @@
+"""Tables of many shards → one table of complete items and their rows. Knows nothing of files or features."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from facedep_jax.cache.manifest import leading_parts
+from facedep_jax.cache.shard import Shard
+
+
+@dataclass(frozen=True)
+class Items:
+    """Complete items, one entry each: width and height in pixels, duration in s, `first_row` into `Rows`, `shard` (of
+    its end) into the cache's shards.
+    """
+
+    id: np.ndarray
+    kind: np.ndarray
+    width: np.ndarray
+    height: np.ndarray
+    duration: np.ndarray
+    phash: np.ndarray
+    first_row: np.ndarray
+    rows: np.ndarray
+    shard: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.id)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Sampled frames in order of item and time: `item` into `Items`, `feature` into the features or −1."""
+
+    item: np.ndarray
+    time: np.ndarray
+    face: np.ndarray
+    box: np.ndarray
+    score: np.ndarray
+    feature: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.item)
+
+
+def join(shards: Sequence[Shard]) -> tuple[Items, Rows]:
+    """One table of complete items over all shards, parts of a clip put back together in order."""
+    if not shards:
+        return _empty_tables()
+    items = {k: np.concatenate([s.items[k] for s in shards]) for k in shards[0].items}
+    rows = {k: np.concatenate([s.rows[k] for s in shards]) for k in shards[0].rows}
+    row_starts = np.cumsum([0, *(len(s.rows["item"]) for s in shards)])
+    feature_starts = np.cumsum([0, *((s.rows["feature"] >= 0).sum() for s in shards)])
+    owner = np.repeat(np.arange(len(shards)), [len(s.items["rows"]) for s in shards])
+    row_owner = np.repeat(np.arange(len(shards)), np.diff(row_starts))
+    rows["feature"] = np.where(rows["feature"] >= 0, rows["feature"] + feature_starts[row_owner], -1)
+
+    chosen = _whole_items(items)
+    counts = np.asarray([items["rows"][list(parts)].sum() for parts in chosen], np.int64)
+    flat = np.asarray([p for parts in chosen for p in parts], np.int64)
+    take = ranges(items["first_row"][flat] + row_starts[owner[flat]], items["rows"][flat])
+    final = np.asarray([parts[-1] for parts in chosen], np.int64)
+    table = Items(
+        id=np.char.decode(items["id"][final]),
+        kind=np.char.decode(items["kind"][final]),
+        width=items["width"][final],
+        height=items["height"][final],
+        duration=items["duration"][final],
+        phash=items["phash"][final],
+        rows=counts,
+        first_row=np.cumsum(counts) - counts,
+        shard=owner[final],
+    )
+    joined = {k: rows[k][take] for k in ("time", "face", "box", "score", "feature")}
+    return table, Rows(item=np.repeat(np.arange(len(counts)), counts), **joined)
+
+
+def _whole_items(items: dict[str, np.ndarray]) -> list[list[int]]:
+    """For every item whose last part is there: where its parts lie, in order. The first copy of a part counts."""
+    pieces: dict[bytes, dict[int, int]] = {}
+    for position, (identity, part) in enumerate(zip(items["id"].tolist(), items["part"].tolist(), strict=True)):
+        pieces.setdefault(identity, {}).setdefault(part, position)
+    chosen = (leading_parts(parts) for parts in pieces.values())
+    return [found for found in chosen if found and items["last"][found[-1]]]
+
+
+def ranges(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Concatenation of `arange(start, start + count)` for every pair."""
+    counts = counts.astype(np.int64)
+    ends = np.cumsum(counts)
+    return np.arange(counts.sum()) + np.repeat(starts.astype(np.int64) - (ends - counts), counts)
+
+
+def _empty_tables() -> tuple[Items, Rows]:
+    none = np.zeros(0, np.int64)
+    text = np.zeros(0, "U64")
+    return (
+        Items(text, text, none, none, np.zeros(0), none, none, none, none),
+        Rows(none, np.zeros(0), none, np.zeros((0, 4), np.float32), np.zeros(0, np.float32), none),
+    )
