@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from facedep_jax.cache.known_files import KnownFiles
+from facedep_jax.cache.purged import Purged
 from facedep_jax.errors import MediaError
 from facedep_jax.events import Progress, Report
 from facedep_jax.media.content import Content
@@ -44,6 +45,7 @@ class Tally:
     reused: set[str] = field(default_factory=set)
     failures: list[dict[str, Any]] = field(default_factory=list)
     failed_ids: dict[str, MediaError] = field(default_factory=dict)
+    purged: set[str] = field(default_factory=set)
 
     def counts(self) -> dict[str, int]:
         failed = len({failure["id"] or failure["path"] for failure in self.failures})
@@ -52,6 +54,7 @@ class Tally:
             "items_new": len(self.new),
             "items_reused": len(self.reused),
             "items_failed": failed,
+            "items_purged": len(self.purged),
         }
 
 
@@ -59,10 +62,11 @@ class Accounts:
     """Tells the writer and the listener what became of the listings, and adds it up in `tally`.
 
     `known` remembers the items of files that have not changed since they were hashed; None: every file is read.
+    `purged` are the items that may not enter the cache again; None: whoever sent the listings has seen to that.
     """
 
-    def __init__(self, writer: Any, plan: Plan, known: KnownFiles | None, report: Report):
-        self.writer, self.plan, self.known, self.report = writer, plan, known, report
+    def __init__(self, writer: Any, plan: Plan, known: KnownFiles | None, purged: Purged | None, report: Report):
+        self.writer, self.plan, self.known, self.purged, self.report = writer, plan, known, purged, report
         self.tally, self.waits = Tally(), Waits()
         self.total = self._done = 0
         self._failed_before = {} if plan.settings.retry_failed else dict(writer.failed)
@@ -73,8 +77,17 @@ class Accounts:
 
     def remember(self, listing: Listing, content: Content) -> None:
         """Keep what was read for the next run, unless the file changed under way."""
-        if self.known and content.stat:
+        if self.known and content.stat and not self.is_purged(content.item):
             self.known.note(listing.file, content.stat, content.item)
+
+    def is_purged(self, item: str) -> bool:
+        """Whether the item was taken out of this cache for good."""
+        return self.purged is not None and self.purged.holds(item)
+
+    def leave_out(self, listing: Listing, item: str) -> None:
+        """The listing is done, and nothing of it is written down: its item was purged."""
+        self.tally.purged.add(item)
+        self.progress(listing)
 
     def refuse_known_failure(self, item: str) -> None:
         """Raise the MediaError that `item` ended in before."""

@@ -60,6 +60,8 @@ class Distribution(Accounts):
             for (source, listing), (item, error) in zip(pairs, pool.map(self._item_of, pairs), strict=True):
                 if error:
                     self.fail(source, listing, item, error)
+                elif self.is_purged(item):
+                    self.leave_out(listing, item)
                 elif item in self.writer.complete:
                     self.enter(source, listing, item)
                     self.reuse(listing, item)

@@ -18,6 +18,7 @@ from facedep_jax.errors import SettingsError
 
 COMMANDS = ("extract", "train", "score")
 RECORDS = ("versions", "weights", "cache", "run")
+MAX_SHARD_ROWS = 1 << 20  # of a shard that readers accept
 MAX_BATCH = 4096  # images; far above what helps, far below what memory holds
 
 T = TypeVar("T")
@@ -63,7 +64,10 @@ class ExtractSettings:
                 self.margin is None or -0.25 <= self.margin <= 2,
                 f"--margin is {self.margin}, expected −0.25 to 2 of the face's size",
             ),
-            (self.shard_rows >= 1, f"--shard-rows is {self.shard_rows}, expected at least 1"),
+            (
+                1 <= self.shard_rows <= MAX_SHARD_ROWS,
+                f"--shard-rows is {self.shard_rows}, expected at least 1 and at most {MAX_SHARD_ROWS}",
+            ),
             (
                 1 <= self.batch_size <= MAX_BATCH,
                 f"--batch-size is {self.batch_size}, expected at least 1 and at most {MAX_BATCH}",

@@ -9,6 +9,7 @@ from facedep_jax.accounts import Accounts
 from facedep_jax.backbones.checked import CheckedEngine, LazyEngine
 from facedep_jax.backbones.engine import load_engine
 from facedep_jax.cache.known_files import KnownFiles
+from facedep_jax.cache.purged import Purged
 from facedep_jax.cache.spec import fingerprint, read_header
 from facedep_jax.cache.writer import CacheWriter
 from facedep_jax.config import ExtractSettings, to_table
@@ -71,16 +72,19 @@ def _run(
 ) -> tuple[Accounts, str]:
     """What became of the listings, and the name of the engine that computed ("none": there was nothing to compute)."""
     pairs = [(source, listing) for source in sources for listing in source.listings][: plan.settings.limit]
+    purged = Purged(writer.folder)
     try:
         if plan.settings.elsewhere:
             from facedep_jax.cluster import Distribution
 
-            accounts: Accounts = Distribution(writer, plan, known, report)
+            accounts: Accounts = Distribution(writer, plan, known, purged, report)
         else:
-            accounts = Extraction(writer, engine, plan, known, report)
+            accounts = Extraction(writer, engine, plan, known, purged, report)
         accounts.run(pairs)
     finally:
         known.save()
+    if accounts.tally.purged:
+        report(Note(f"{len(accounts.tally.purged)} items were purged from this cache and are left out"))
     if plan.settings.limit is None:
         _retire(sources, writer, report)
     name = accounts.engine_name if plan.settings.elsewhere else engine.name if engine.loaded else "none"

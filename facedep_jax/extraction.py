@@ -11,6 +11,7 @@ from typing import Any
 
 from facedep_jax.accounts import Accounts, Tally
 from facedep_jax.cache.known_files import KnownFiles
+from facedep_jax.cache.purged import Purged
 from facedep_jax.cores import cores
 from facedep_jax.errors import MediaError
 from facedep_jax.events import Note, Report, silent
@@ -31,11 +32,19 @@ def decoders() -> int:
 class Extraction(Accounts):
     """Every item of some listings into one writer, in the order of the listings.
 
-    `known` remembers the items of files that have not changed since they were hashed; None: every file is read.
+    See `Accounts` for `known` and `purged`.
     """
 
-    def __init__(self, writer: Any, engine: Any, plan: Plan, known: KnownFiles | None = None, report: Report = silent):
-        super().__init__(writer, plan, known, report)
+    def __init__(
+        self,
+        writer: Any,
+        engine: Any,
+        plan: Plan,
+        known: KnownFiles | None = None,
+        purged: Purged | None = None,
+        report: Report = silent,
+    ):
+        super().__init__(writer, plan, known, purged, report)
         self.pipeline = Pipeline(writer, engine, plan.sizes, plan.settings.batch_size, self._refuse, self.waits)
         self._begun: dict[str, tuple[Source, Listing]] = {}  # what the items in the pipeline came from
 
@@ -60,6 +69,9 @@ class Extraction(Accounts):
                     item, picture = read.result()
             except MediaError as error:
                 self.fail(source, listing, getattr(error, "item", None), error)
+                continue
+            if self.is_purged(item):
+                self.leave_out(listing, item)
                 continue
             self.enter(source, listing, item)
             if picture is None or item in self.tally.new:
@@ -98,7 +110,7 @@ class Extraction(Accounts):
         content = read_content(listing.file)
         item = content.item
         self.remember(listing, content)
-        if item in self.writer.complete:
+        if item in self.writer.complete or self.is_purged(item):
             return item, None
         try:
             self.refuse_known_failure(item)
@@ -117,6 +129,9 @@ class Extraction(Accounts):
                 content = hash_content(listing.file)
                 item = content.item
                 self.remember(listing, content)
+            if self.is_purged(item):
+                self.leave_out(listing, item)
+                return
             if item in self.writer.complete or item in self.tally.new:
                 self.enter(source, listing, item)
                 self.reuse(listing, item)

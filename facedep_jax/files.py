@@ -31,6 +31,21 @@ def fsync_directory(folder: Path) -> None:
         os.close(handle)
 
 
+def make_folder(folder: Path) -> None:
+    """Create `folder` and what is missing above it, each durable before the next, so that a crash can leave only the
+    last one in doubt: that one is made durable first.
+    """
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    there = missing[-1].parent if missing else folder
+    with writing(folder):
+        if not there.is_mount():
+            with suppress(PermissionError):  # whoever may not open the folder above did not make this one
+                fsync_directory(there.resolve().parent)
+        for path in reversed(missing):
+            path.mkdir(exist_ok=True)
+            fsync_directory(path.parent)
+
+
 def write_atomically(path: Path, content: bytes | str) -> None:
     """Replace `path` by `content`: after a crash there is the old file or the new one, never half of one."""
     data = content.encode() if isinstance(content, str) else content

@@ -1,5 +1,6 @@
 """What a result was made with, and the resolved `config.toml` that says so."""
 
+import hashlib
 import platform
 from importlib.metadata import version
 from pathlib import Path
@@ -23,6 +24,10 @@ def versions() -> dict[str, str]:
 
 
 def write_config(path: Path, command: str, settings: dict[str, Any], records: dict[str, dict[str, Any]]) -> None:
-    """Write the resolved settings of `command`, which `--config` reads back, and tables that only record."""
-    document = {command: settings, "versions": versions(), **records}
-    write_atomically(path, tomli_w.dumps(document))
+    """Write the resolved settings of `command`, which `--config` reads back, and tables that only record.
+
+    The last line is a comment with the first 16 hexadecimal digits of the SHA-256 of all before it.
+    """
+    text = tomli_w.dumps({command: settings, "versions": versions(), **records})
+    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+    write_atomically(path, f"{text}# check {digest}\n")

@@ -56,7 +56,7 @@ def compute_task(task: dict[str, Any]) -> dict[str, Any]:
     plan, engine = _prepared(task, report)
     writer = _TaskWriter(Path(task["shards"]), task["spec"], engine, plan.settings.shard_rows)
     writer.partial = task["partial"]
-    extraction = Extraction(writer, engine, plan, None, report)
+    extraction = Extraction(writer, engine, plan, report=report)
     source = task["source"]
     tally = extraction.run([(source, listing) for listing in source.listings])
     writer.commit()

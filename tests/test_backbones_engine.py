@@ -11,7 +11,7 @@ import jax
 import numpy as np
 import pytest
 
-from facedep_jax.backbones.contract import require_usable, finite_rows
+from facedep_jax.backbones.contract import finite_rows, require_usable
 from facedep_jax.backbones.engine import load_engine
 from facedep_jax.backbones.taps import BACKBONES, parse_sizes, parse_taps
 from facedep_jax.backbones.weights import Weights, find_weights

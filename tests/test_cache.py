@@ -1,9 +1,12 @@
 """The cache: what is written is what is read; what is damaged is noticed; what is committed stays."""
 
+import errno
+import fcntl
 import json
 import os
 import shutil
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import h5py
@@ -18,6 +21,7 @@ from facedep_jax.cache.inspect import inspect_cache
 from facedep_jax.cache.lines import append_lines, decode_line, encode_line, read_lines
 from facedep_jax.cache.verify import diff_caches, verify_cache
 from facedep_jax.errors import CacheError, CacheLocked, DamagedCache, OutputError, SpecMismatch
+from facedep_jax.files import make_folder
 
 TAPS = {"mobilenet_v2:mid@2": (2, 2, 3), "resnet50:top@1": (1, 1, 5)}
 SPEC = {
@@ -295,6 +299,102 @@ def test_verify_beside_a_writer_reports_no_problem(cache):
         (cache / "shards" / "123.tmp").write_bytes(b"half")
         assert verify_cache(cache)["ok"]
     assert {p["kind"] for p in verify_cache(cache)["problems"]} == {"stray"}
+
+
+def refused_lock(stream, kind):
+    raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+
+def test_a_file_system_without_locks_is_not_taken_for_another_writer(cache, monkeypatch):
+    monkeypatch.setattr(fcntl, "flock", refused_lock)
+    with pytest.raises(OutputError, match="No locks available"):
+        CacheWriter(cache, SPEC, ENGINE)
+
+
+def test_a_writer_that_came_between_asking_and_locking_is_noticed(tmp_path, monkeypatch):
+    other = json.loads(json.dumps(SPEC))
+    other["features"]["color"] = "grey"
+    take = CacheWriter._take_lock
+
+    def late(self):
+        monkeypatch.setattr(CacheWriter, "_take_lock", take)
+        with CacheWriter(tmp_path / "c", SPEC, ENGINE) as first:
+            add_image(first, 1)
+        return take(self)
+
+    monkeypatch.setattr(CacheWriter, "_take_lock", late)
+    with pytest.raises(SpecMismatch, match="rgb → grey"):
+        CacheWriter(tmp_path / "c", other, ENGINE)
+    assert verify_cache(tmp_path / "c")["ok"]
+
+
+@pytest.fixture
+def fsynced(monkeypatch):
+    """The paths that are fsynced, in order."""
+    paths, real = [], os.fsync
+    monkeypatch.setattr(
+        os, "fsync", lambda file: (paths.append(Path(os.readlink(f"/proc/self/fd/{file}"))), real(file))
+    )
+    return paths
+
+
+def test_a_new_writer_makes_durable_what_it_builds_on(cache, fsynced):
+    with CacheWriter(cache, SPEC, ENGINE) as writer:
+        assert set(fsynced) >= {
+            cache,
+            cache / "shards",
+            cache / "manifest.jsonl",
+            cache / "listings.jsonl",
+        }
+        assert len(writer.complete) == 13
+
+
+def test_a_new_folder_is_durable_before_anything_is_in_it(tmp_path, fsynced):
+    make_folder(tmp_path / "a" / "b")
+    assert fsynced == [tmp_path.parent, tmp_path, tmp_path / "a"]
+    fsynced.clear()
+    make_folder(tmp_path / "a" / "b" / "c")  # whoever made b may have been killed before its name was durable
+    assert fsynced == [tmp_path / "a", tmp_path / "a" / "b"]
+
+
+def test_the_name_of_a_new_ledger_is_durable_with_its_first_line(tmp_path, fsynced):
+    append_lines(tmp_path / "l.jsonl", [{"a": 1}])
+    assert fsynced == [tmp_path / "l.jsonl", tmp_path]
+
+
+def test_what_a_killed_writer_left_is_removed_and_the_lock_left_empty(cache):
+    for name in (".cache.json.123.tmp", "shards/host-123.tmp"):
+        (cache / name).write_bytes(b"half")
+    with CacheWriter(cache, SPEC, ENGINE):
+        assert (cache / "lock").read_text() == f"process {os.getpid()}\n"
+    assert not list(cache.rglob("*.tmp"))
+    assert (cache / "lock").read_bytes() == b""
+
+
+def test_a_lock_that_the_disk_refuses_is_one_sentence(cache):
+    import resource
+    import signal
+
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+    try:
+        with pytest.raises(OutputError, match="cannot be written"):
+            CacheWriter(cache, SPEC, ENGINE)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, before)
+
+
+def test_a_shard_that_is_not_what_its_name_says_gets_no_line_in_the_manifest(cache):
+    shard = sorted((cache / "shards").glob("*.h5"))[0]
+    data = bytearray(shard.read_bytes())
+    data[-1] ^= 1  # the last byte of a feature: the structure is whole
+    shard.write_bytes(data)
+    (cache / "manifest.jsonl").unlink()
+    with pytest.raises(DamagedCache, match=f"{shard.name} is not named in the manifest and its SHA-256 is"):
+        CacheWriter(cache, SPEC, ENGINE)
+    assert not (cache / "manifest.jsonl").exists()
 
 
 def test_two_writers_cannot_share_a_cache(cache):

@@ -1,5 +1,6 @@
 """Examples out of caches: the right features for the right item, whatever the order, the cache or the frames."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,7 +11,9 @@ from facedep_jax import open_cache
 from facedep_jax.cache import CacheWriter
 from facedep_jax.errors import LabelError
 from facedep_jax.head import examples as module
-from facedep_jax.head.examples import gather, look_alikes
+from facedep_jax.head.examples import equal_pixels_across, gather, look_alikes
+from facedep_jax.head.settings import TrainSettings
+from facedep_jax.head.train import train_head
 from facedep_jax.sources.labels import Labelled
 
 
@@ -72,10 +75,51 @@ def test_several_caches_are_joined_and_the_first_with_an_item_counts(tmp_path):
     assert (found.target == whole.target[order]).all()
 
 
-def test_items_that_look_alike_across_splits_are_counted(tmp_path):
-    examples = planted_examples(8)
+def test_pictures_that_look_alike_across_splits_are_counted(tmp_path):
+    examples = planted_examples(40)  # of four, two are learned from, one validates, one tests; two pictures a person
     cache = open_cache(write_cache(tmp_path / "c", examples))
+    cache.items.phash[:] = np.random.default_rng(0).integers(1 << 40, 1 << 63, 40)
     assert look_alikes([cache], examples) == 0
-    cache.items.phash[[0, 4]] = 77  # item 0 is learned from, item 4 validates
-    cache.items.phash[[6, 7]] = 78  # both in test
+    cache.items.phash[[0, 4]] = 0b1110001 << 40  # item 0 is learned from, item 4 validates
+    cache.items.phash[[6, 7]] = 78 << 40  # both in test
+    assert look_alikes([cache], examples) == 0  # a hash alone says little
+    for x in examples.tokens.values():
+        x[4] = x[0] + np.float16(0.05)
+        x[7] = x[6]
     assert look_alikes([cache], examples) == 2
+    cache.items.phash[4] ^= 0b111111  # six bits
+    assert look_alikes([cache], examples) == 2
+    cache.items.phash[4] ^= 1 << 50
+    assert look_alikes([cache], examples) == 0
+
+
+def test_equal_pixels_are_found_whatever_the_files_are(tmp_path):
+    examples = planted_examples(16)
+    cache = open_cache(write_cache(tmp_path / "c", examples))
+    assert equal_pixels_across([cache], examples) == []
+    cache.items.phash[:] = 77
+    for x in examples.tokens.values():
+        x[4] = x[5] = x[0]  # 0 is learned from, 4 and 5 validate
+        x[7] = x[6]
+    assert equal_pixels_across([cache], examples) == [(0, 4), (0, 5)]
+    examples.tokens["resnet50:top@1"][4, 0, 0, 0, 0] += np.float16(0.001)
+    assert equal_pixels_across([cache], examples) == [(0, 5)]
+    cache.items.width[5] += 1
+    assert equal_pixels_across([cache], examples) == []
+
+
+def test_equal_pixels_stop_training_unless_they_are_allowed(tmp_path):
+    examples = planted_examples(64)
+    for x in examples.tokens.values():
+        x[4] = x[0]
+    cache = open_cache(write_cache(tmp_path / "c", examples))
+    cache.items.phash[4] = cache.items.phash[0]
+    settings = TrainSettings(preset="tiny", epochs=1, seeds=1, baselines=False, resamples=10)
+    with pytest.raises(
+        LabelError, match=r"1 items have the pixels .*0\.jpg \(train\) and 4\.jpg \(val\).*--allow-duplicates"
+    ):
+        train_head([cache], settings, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    summary = train_head([cache], replace(settings, allow_duplicates=True), tmp_path / "run")
+    assert [w for w in summary["warnings"] if "they are kept, as asked" in w]
+    assert [w for w in summary["warnings"] if "2 items are near-duplicates" in w]

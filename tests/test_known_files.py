@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from facedep_jax.cache import open_cache
 from facedep_jax.cache.known_files import FILE, FRESH, KnownFiles
+from facedep_jax.cache.purge import purge_cache
+from facedep_jax.cache.verify import verify_cache
 from facedep_jax.config import ExtractSettings
 from facedep_jax.drawn import draw_faces
 from facedep_jax.extract import extract
@@ -104,3 +107,17 @@ def test_a_rerun_reads_what_changed_and_nothing_else(tmp_path, reads, monkeypatc
     files[0].write_bytes(copy)  # the same bytes under the same name, in another inode or at another time
     assert run()["items_reused"] == len(files) and reads == [files[0].name]
     assert run(rehash=True)["items_reused"] == len(files) and len(reads) == len(files)
+
+
+@pytest.mark.parametrize("changed", [{}, {"rehash": True}, {"workers": 2}])
+def test_what_was_purged_does_not_come_back(tmp_path, changed):
+    draw_faces(tmp_path / "faces", persons=3)
+    source = read_source(str(tmp_path / "faces"))
+    first = extract([source], tmp_path / "cache", SETTINGS)
+    gone = str(open_cache(tmp_path / "cache").items.id[0])
+    purge_cache(tmp_path / "cache", [gone])
+    again = extract([source], tmp_path / "cache", ExtractSettings(**{**vars(SETTINGS), **changed}))
+    assert (again["items_new"], again["items_purged"]) == (0, 1)
+    assert again["items_reused"] == first["items_new"] - 1
+    assert gone not in open_cache(tmp_path / "cache").items.id and verify_cache(tmp_path / "cache")["ok"]
+    assert all(gone.encode() not in path.read_bytes() for path in (tmp_path / "cache").rglob("*") if path.is_file())

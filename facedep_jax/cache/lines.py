@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from facedep_jax.files import fsync_directory
+
 _TAIL = ',"check":"'
 _TAIL_BYTES = len(_TAIL) + 16 + 2  # …,"check":"<16 hexadecimal digits>"}
 
@@ -51,13 +53,16 @@ def read_lines(path: Path) -> tuple[list[dict[str, Any]], list[BadLine]]:
 
 def append_lines(path: Path, entries: list[dict[str, Any]]) -> None:
     """Append and fsync. A torn last line, left by a crash, is closed first so that it cannot swallow a new one."""
-    before = path.stat().st_size if path.exists() else 0
+    new = not path.exists()
+    before = 0 if new else path.stat().st_size
     torn = before > 0 and not _ends_in_newline(path)
     try:
         with open(path, "ab") as stream:
             stream.write((b"\n" if torn else b"") + b"".join(map(encode_line, entries)))
             stream.flush()
             os.fsync(stream.fileno())
+        if new:
+            fsync_directory(path.parent)
     except OSError:
         if path.exists():
             os.truncate(path, before)  # a full disk takes part of a line; leave none of it

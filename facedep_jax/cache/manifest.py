@@ -7,9 +7,9 @@ from typing import Any, TypeVar
 import numpy as np
 
 from facedep_jax.cache.lines import encode_line, read_lines
-from facedep_jax.cache.shard import ShardData, open_shard
+from facedep_jax.cache.shard import ShardData, open_shard, sha256_of
 from facedep_jax.cache.spec import fingerprint, read_header
-from facedep_jax.errors import CacheError
+from facedep_jax.errors import CacheError, DamagedCache
 from facedep_jax.files import write_atomically
 
 T = TypeVar("T")
@@ -30,8 +30,8 @@ def being_written(folder: Path) -> bool:
 def load_manifest(folder: Path, repair: bool = False) -> list[dict[str, Any]]:
     """Manifest entries for exactly the shards that exist; rebuilt from the shards where they disagree.
 
-    With `repair` (which needs the lock) the rebuilt manifest replaces the file. Raises CacheError if the
-    manifest names a shard that is gone.
+    With `repair` (which needs the lock) the rebuilt manifest replaces the file, and a shard is named in it only if it
+    has the hash that is its name. Raises CacheError if the manifest names a shard that is gone.
     """
     entries, bad = read_lines(folder / "manifest.jsonl")
     named = {entry["file"]: entry for entry in entries}
@@ -45,10 +45,22 @@ def load_manifest(folder: Path, repair: bool = False) -> list[dict[str, Any]]:
     missing = [name for name in present if name not in named]
     if not bad and not missing:
         return list(named.values())
+    if repair:
+        for name in missing:
+            _require_own_hash(folder, name)
     rebuilt = [named.get(name) or _entry_from_shard(folder, name) for name in [*named, *missing]]
     if repair:
         write_atomically(folder / "manifest.jsonl", b"".join(map(encode_line, rebuilt)))
     return rebuilt
+
+
+def _require_own_hash(folder: Path, name: str) -> None:
+    digest = sha256_of(folder / "shards" / name)
+    if f"{digest}.h5" != name:
+        raise DamagedCache(
+            f"{folder}: shard {name} is not named in the manifest and its SHA-256 is {digest}; move it away, its items "
+            "are extracted again"
+        )
 
 
 def _entry_from_shard(folder: Path, name: str) -> dict[str, Any]:

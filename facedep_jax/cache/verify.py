@@ -1,121 +1,94 @@
 """Is every byte of a cache what was written, and are two caches equal? Changes nothing."""
 
+import math
+import random
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from facedep_jax.cache.lines import read_lines
+from facedep_jax.cache.agreement import check_listings, check_manifest, check_parts, check_purged, in_order_of
+from facedep_jax.cache.checks import (
+    LEDGERS,
+    ROWS_AT_ONCE,
+    Problem,
+    check_ledger,
+    check_shard,
+    check_small_files,
+    shard_paths,
+    strays,
+)
 from facedep_jax.cache.manifest import being_written
 from facedep_jax.cache.reader import Cache, open_cache, ranges
-from facedep_jax.cache.shard import Shard, open_shard, sha256_of
-from facedep_jax.cache.spec import fingerprint, read_header
-from facedep_jax.errors import DamagedCache
+from facedep_jax.cache.shard import Shard
+from facedep_jax.cache.spec import read_header
+from facedep_jax.errors import SettingsError
 from facedep_jax.events import Progress, Report, silent
 
-LEDGERS = ("manifest.jsonl", "listings.jsonl", "failures.jsonl")
-ROWS_AT_ONCE = 1024
 
+def verify_cache(
+    folder: str | Path, report: Report = silent, sample: float = 1.0, seed: int | None = None
+) -> dict[str, Any]:
+    """Check every file of a cache: ledgers line by line, shards against their names, structure, values, references.
 
-class Problem(NamedTuple):
-    """One thing that is not as it was written."""
-
-    file: str
-    kind: str
-    detail: str
-
-
-def verify_cache(folder: str | Path, report: Report = silent) -> dict[str, Any]:
-    """Check header, ledgers and shards: hashes against names, structure, finite values, parts, references.
-
-    Returns INTERFACE.md's summary. Raises CacheError only for what is no cache at all.
+    With `sample` below 1 hashes and values are checked of that part of the shards, drawn at random from `seed`
+    (which is made and told where none is given), and structure of all. Returns INTERFACE.md's summary. Raises
+    CacheError only for what is no cache at all.
     """
     folder = Path(folder)
     spec = read_header(folder)
-    problems = [problem for name in LEDGERS for problem in _check_ledger(folder / name)]
-    paths = sorted((folder / "shards").glob("*"))
-    if being_written(folder):  # its temporary file, and a shard that is about to be named, are no problems
-        named = {entry["file"] for entry in read_lines(folder / "manifest.jsonl")[0]}
-        paths = [path for path in paths if path.name in named]
-    parts: dict[str, dict[int, bool]] = {}
-    rows = 0
-    for number, path in enumerate(paths):
-        report(Progress("verify", number, len(paths), "shards", len(problems)))
-        shard, found = _check_shard(path, spec)
-        problems += found
-        if shard:
-            rows += len(shard.rows["item"])
-            _collect_parts(shard, parts)
-    report(Progress("verify", len(paths), len(paths), "shards", len(problems)))
-    problems += _check_manifest(folder, {path.name for path in paths})
-    problems += _check_listings(folder, parts)
+    writing = being_written(folder)
+    # Listings before the manifest: what a writer has listed it has committed before.
+    names = ("listings.jsonl", *(name for name in LEDGERS if name != "listings.jsonl"))
+    ledgers = {name: check_ledger(folder, name, writing) for name in names}
+    named = {entry["file"]: entry for entry in ledgers["manifest.jsonl"].entries}
+    paths = [path for path in shard_paths(folder) if path.name in named or not writing]
+    seed = random.SystemRandom().getrandbits(32) if seed is None else seed
+    chosen = _sampled(paths, sample, seed)
+    shards, problems = _check_shards(paths, chosen, spec, report)
+    parts = in_order_of(named, shards)
+    problems = [
+        *check_small_files(folder),
+        *(problem for ledger in ledgers.values() for problem in ledger.problems),
+        *problems,
+        *(Problem(str(path.relative_to(folder)), "stray", "no file of a cache") for path in strays(folder, writing)),
+        *check_manifest(ledgers["manifest.jsonl"], paths, shards),
+        *check_parts(parts),
+        *check_listings(ledgers, parts),
+        *check_purged(folder, ledgers, parts),
+    ]
     return {
         "cache": str(folder),
         "shards": len(paths),
-        "items": sum(_complete(p) for p in parts.values()),
-        "rows": rows,
+        "hashed": len(chosen),
+        "seed": seed if sample < 1 else None,
+        "items": len(parts.complete()),
+        "cut_off": sum(not parts.is_complete(item) for item in parts),
+        "rows": sum(len(shard.rows["item"]) for shard in shards.values()),
         "ok": not problems,
         "problems": [problem._asdict() for problem in problems],
     }
 
 
-def _check_ledger(path: Path) -> list[Problem]:
-    return [Problem(path.name, "line", f"line {line.number}: {line.reason}") for line in read_lines(path)[1]]
+def _sampled(paths: list[Path], sample: float, seed: int) -> set[Path]:
+    if not 0 < sample <= 1:
+        raise SettingsError(f"the sample is a part of the shards, above 0 and at most 1 (100%), got {sample:g}")
+    return set(random.Random(seed).sample(paths, math.ceil(sample * len(paths))))
 
 
-def _check_shard(path: Path, spec: dict[str, Any]) -> tuple[Shard | None, list[Problem]]:
-    if path.suffix != ".h5" or not path.is_file():
-        return None, [Problem(path.name, "stray", "not a shard; left by a writer that was killed, or put there")]
-    digest = sha256_of(path)
-    if digest != path.stem:
-        return None, [Problem(path.name, "hash", f"its SHA-256 is {digest}")]
-    try:
-        shard = open_shard(path)
-    except DamagedCache as error:
-        return None, [Problem(path.name, "structure", str(error))]
-    problems = []
-    if shard.attributes["fingerprint"] != fingerprint(spec):
-        problems.append(Problem(path.name, "foreign", "its fingerprint is another cache's"))
-    if set(shard.layout) != set(spec["features"]["taps"]):
-        problems.append(Problem(path.name, "taps", f"holds {sorted(shard.layout)}"))
-    return shard, problems + [
-        Problem(path.name, "values", f"{tap} holds values that are not finite")
-        for tap in shard.layout
-        if not _finite(shard.features(tap))
-    ]
-
-
-def _finite(values: np.ndarray) -> bool:
-    return all(np.isfinite(values[i : i + ROWS_AT_ONCE]).all() for i in range(0, len(values), ROWS_AT_ONCE))
-
-
-def _collect_parts(shard: Shard, parts: dict[str, dict[int, bool]]) -> None:
-    columns = (np.char.decode(shard.items["id"]), shard.items["part"], shard.items["last"])
-    for item, part, last in zip(*columns, strict=True):
-        parts.setdefault(str(item), {})[int(part)] = bool(last)
-
-
-def _complete(parts: dict[int, bool]) -> bool:
-    ends = [part for part, last in parts.items() if last]
-    return bool(ends) and set(range(min(ends) + 1)) <= set(parts)
-
-
-def _check_manifest(folder: Path, present: set[str]) -> list[Problem]:
-    named = {entry["file"] for entry in read_lines(folder / "manifest.jsonl")[0]}
-    gone = [Problem(name, "missing", "named in the manifest, not there") for name in sorted(named - present)]
-    extra = [
-        Problem(name, "unlisted", "there, not named in the manifest; the next extraction lists it")
-        for name in sorted(present - named)
-        if name.endswith(".h5")
-    ]
-    return gone + extra
-
-
-def _check_listings(folder: Path, parts: dict[str, dict[int, bool]]) -> list[Problem]:
-    entries = {(e["source"], e["path"]): e for e in read_lines(folder / "listings.jsonl")[0]}.values()
-    failed = {e["id"] for e in read_lines(folder / "failures.jsonl")[0]}
-    lost = [e for e in entries if e["item"] and e["item"] not in failed and not _complete(parts.get(e["item"], {}))]
-    return [Problem("listings.jsonl", "item", f"{e['path']}: its item is not in any shard") for e in lost]
+def _check_shards(
+    paths: list[Path], chosen: set[Path], spec: dict[str, Any], report: Report
+) -> tuple[dict[str, Shard], list[Problem]]:
+    shards: dict[str, Shard] = {}
+    problems: list[Problem] = []
+    for number, path in enumerate(paths):
+        report(Progress("verify", number, len(paths), "shards", len(problems)))
+        shard, found = check_shard(path, spec, path in chosen)
+        problems += found
+        if shard:
+            shards[path.name] = shard
+    report(Progress("verify", len(paths), len(paths), "shards", len(problems)))
+    return shards, problems
 
 
 def diff_caches(first: str | Path, second: str | Path) -> dict[str, Any]:

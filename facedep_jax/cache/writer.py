@@ -6,8 +6,9 @@ fsynced, and only then does one fsynced manifest line name it. What is named is 
 
 import fcntl
 import os
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from facedep_jax.cache.lines import append_lines, encode_line, read_lines
 from facedep_jax.cache.manifest import leading_parts, load_manifest
@@ -16,7 +17,7 @@ from facedep_jax.cache.shard_writer import ShardWriter
 from facedep_jax.cache.spec import read_header, require_equal, write_header
 from facedep_jax.errors import CacheLocked, FacedepError, OutputError
 from facedep_jax.events import Interrupted
-from facedep_jax.files import write_atomically, writing
+from facedep_jax.files import fsync_directory, make_folder, write_atomically, writing
 
 
 class CacheWriter(ShardWriter):
@@ -36,7 +37,7 @@ class CacheWriter(ShardWriter):
         try:
             self._start()
         except BaseException:
-            self._lock.close()
+            self._release()
             raise
 
     def __enter__(self) -> "CacheWriter":
@@ -54,7 +55,7 @@ class CacheWriter(ShardWriter):
             ):
                 self.commit()
         finally:
-            self._lock.close()
+            self._release()
 
     # Starting
 
@@ -66,38 +67,48 @@ class CacheWriter(ShardWriter):
                 f"{self.folder} holds something else ({', '.join(self._foreign()[:3])}) and no cache; "
                 "choose another --out"
             )
-        if (self.folder / "cache.json").exists():
-            require_equal(self.folder, read_header(self.folder), self.spec)
-        with writing(self.folder):
-            self.shards.mkdir(parents=True, exist_ok=True)
+        self._require_own_spec()
+        make_folder(self.shards)
 
     def _foreign(self) -> list[str]:
         return sorted(
             name for name in os.listdir(self.folder) if name not in ("lock", "shards") and not name.endswith(TEMPORARY)
         )
 
-    def _take_lock(self):
-        with writing(self.folder):
-            stream = open(self.folder / "lock", "a+")  # noqa: SIM115 — held open for as long as the writer lives
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            stream.seek(0)
-            holder = stream.read().strip() or "another process"
-            stream.close()
-            raise CacheLocked(
-                f"{self.folder} is being written by {holder}; wait for it or choose another --out"
-            ) from error
-        stream.truncate(0)
-        stream.write(f"process {os.getpid()}\n")
-        stream.flush()
+    def _require_own_spec(self) -> bool:
+        """Whether there is a cache already. Raises SpecMismatch for one of another spec."""
+        if not (self.folder / "cache.json").exists():
+            return False
+        require_equal(self.folder, read_header(self.folder), self.spec)
+        return True
+
+    def _take_lock(self) -> TextIO:
+        with writing(self.folder), ExitStack() as on_refusal:
+            stream = on_refusal.enter_context(open(self.folder / "lock", "a+"))
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                stream.seek(0)
+                holder = stream.read().strip() or "another process"
+                raise CacheLocked(
+                    f"{self.folder} is being written by {holder}; wait for it or choose another --out"
+                ) from error
+            os.ftruncate(stream.fileno(), 0)
+            os.write(stream.fileno(), f"process {os.getpid()}\n".encode())
+            on_refusal.pop_all()  # held open for as long as the writer lives
         return stream
 
+    def _release(self) -> None:
+        """Let the lock go. It is emptied: between writers there is nothing in it that could be damaged."""
+        with suppress(OSError):  # what it says is for people, and all that counts is done or has failed before
+            os.ftruncate(self._lock.fileno(), 0)
+        self._lock.close()
+
     def _start(self) -> None:
-        if not (self.folder / "cache.json").exists():
+        with writing(self.folder):
+            self._settle()
+        if not self._require_own_spec():  # asked again: another writer may have been here before the lock was ours
             write_header(self.folder, self.spec)
-        for leftover in self.shards.glob(f"*{TEMPORARY}"):
-            leftover.unlink()
         parts: dict[str, dict[int, tuple[int, bool]]] = {}
         for entry in load_manifest(self.folder, repair=True):
             for item, part, last, rows in entry["items"]:
@@ -113,6 +124,18 @@ class CacheWriter(ShardWriter):
             self._failing[entry["path"]] = entry["reason"]
             if entry["id"] and entry["reason"] and entry["id"] not in self.complete:
                 self.failed[entry["id"]] = entry
+
+    def _settle(self) -> None:
+        """Remove what a killed writer had not finished, and make durable what it had: it is there now, and what is
+        built on it must not outlive it when the power fails.
+        """
+        for leftover in (*self.shards.glob(f"*{TEMPORARY}"), *self.folder.glob(f".*{TEMPORARY}")):
+            leftover.unlink()
+        for ledger in self.folder.glob("*.jsonl"):
+            with open(ledger, "rb") as stream:
+                os.fsync(stream.fileno())
+        fsync_directory(self.shards)
+        fsync_directory(self.folder)
 
     def _mended(self, ledger: str) -> list[dict[str, Any]]:
         """Entries of a ledger; lines that do not check are taken out, so that what they said is written anew."""

@@ -1,10 +1,12 @@
-"""`cache inspect|verify|diff`."""
+"""`cache inspect|verify|diff`: what looks and changes nothing."""
 
 from pathlib import Path
 from typing import Any
 
 import click
 
+from facedep_jax.cli import cache_care
+from facedep_jax.cli.cache_care import say, show_lines
 from facedep_jax.cli.frame import Outcome, command
 from facedep_jax.cli.tables import PLAIN_TABLE, plain_table, show_number, show_table, show_warning
 from facedep_jax.events import Report
@@ -12,29 +14,62 @@ from facedep_jax.events import Report
 CACHE = click.argument("cache", type=click.Path(path_type=Path))
 
 
+SUBJECTS, PAIRS = 10, 10  # shown; --json has all
+
+
+class Part(click.ParamType):
+    """A part of a whole: 5% or 0.05."""
+
+    name = "part"
+
+    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> float:
+        text = str(value).strip()
+        try:
+            part = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+        except ValueError:
+            part = 0.0
+        if not 0 < part <= 1:
+            self.fail(f"{value!r} is no part of the shards; say 5% or 0.05", param, context)
+        return part
+
+
+PLOT = click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.png", help="Draw it too.")
+SAMPLE = click.option("--sample", type=Part(), default="100%", help="Hash and read only this part of the shards.")
+SEED = click.option("--seed", type=int, help="Draw the sample that was drawn with this seed.")
+
+
 def add_to(group: click.Group) -> None:
     """Add the commands of this module to `group`."""
-    caches = click.Group("cache", help="Look into caches.")
+    caches = click.Group("cache", help="Look into caches, and take care of them.")
     group.add_command(caches)
-    command(caches, "inspect")(CACHE(inspect))
-    command(caches, "verify")(CACHE(verify))
+    command(caches, "inspect")(CACHE(PLOT(inspect)))
+    command(caches, "verify")(CACHE(SAMPLE(SEED(verify))))
     other = click.argument("other", type=click.Path(path_type=Path))
     command(caches, "diff")(CACHE(other(diff)))
+    cache_care.add_to(caches)
 
 
-def inspect(report: Report, cache: Path) -> Outcome:
-    """What a cache holds: counts, settings, labels, failures, and the statistics of every tap."""
-    from facedep_jax.cache.inspect import inspect_cache
+def inspect(report: Report, cache: Path, plot: Path | None = None) -> Outcome:
+    """What a cache holds: counts, settings, labels, subjects, near-duplicates, failures, statistics of every tap."""
+    from facedep_jax.cache.untrusted import in_child
 
-    summary = inspect_cache(cache)
+    summary = in_child("inspect", cache, report, curves=plot is not None)
+    if plot:
+        from facedep_jax.report.cache_plot import draw_cache
+        from facedep_jax.report.plots import save
+
+        save(draw_cache(summary), plot)
     return Outcome(summary, lambda console: show_inspection(console, summary))
 
 
-def verify(report: Report, cache: Path) -> Outcome:
-    """Check that every byte of a cache is what was written. Changes nothing; exit status 3 if something is wrong."""
-    from facedep_jax.cache.verify import verify_cache
+def verify(report: Report, cache: Path, sample: float, seed: int | None) -> Outcome:
+    """Check that every byte of a cache is what was written. Changes nothing; exit status 3 if something is wrong.
 
-    summary = verify_cache(cache, report)
+    With --sample, hashes and values are checked of a random part of the shards, and the structure of all.
+    """
+    from facedep_jax.cache.untrusted import in_child
+
+    summary = in_child("verify", cache, report, sample=sample, seed=seed)
     return Outcome(summary, lambda console: show_verification(console, summary), not summary["ok"])
 
 
@@ -53,16 +88,12 @@ def diff(report: Report, cache: Path, other: Path) -> Outcome:
 def show_verification(console: Any, summary: dict[str, Any]) -> None:
     """One line, and one for each problem."""
     verdict = "ok" if summary["ok"] else f"{len(summary['problems'])} problems"
-    console.print(
-        f"{summary['cache']}: {summary['shards']} shards, {summary['items']} items, {summary['rows']} rows: {verdict}",
-        markup=False,
-    )
-    for problem in summary["problems"]:
-        console.print(
-            f"  {problem['file']}: {problem['kind']}: {problem['detail']}",
-            markup=False,
-            soft_wrap=not console.is_terminal,
-        )
+    read = f" ({summary['hashed']} read in full, seed {summary['seed']})" if summary["seed"] is not None else ""
+    counts = f"{summary['shards']} shards{read}, {summary['items']} items, {summary['rows']} rows"
+    say(console, f"{summary['cache']}: {counts}: {verdict}")
+    show_lines(console, (f"{p['file']}: {p['kind']}: {p['detail']}" for p in summary["problems"]))
+    if not summary["ok"]:
+        say(console, "`cache repair` sets aside what is bad and keeps the rest")
 
 
 def show_inspection(console: Any, summary: dict[str, Any]) -> None:
@@ -80,7 +111,10 @@ def show_inspection(console: Any, summary: dict[str, Any]) -> None:
         ("rows", f"{summary['rows']} {_joined(summary['face_states'])}"),
         ("size", f"{summary['bytes'] / 1e6:.1f} MB in {summary['shards']} shards"),
         ("listings", f"{summary['listings']}, {summary['items_listed_twice']} items listed more than once"),
-        ("subjects", summary["subjects"]),
+        ("subjects", f"{summary['subjects']}, {summary['subjects_in_several_splits']} of them in several splits"),
+        ("look-alikes", _look_alikes(summary["near_duplicates"])),
+        ("cut off", summary["items_cut_off"]),
+        ("purged", summary["items_purged"]),
         ("failures", len(summary["failures"])),
         ("weights", "\n".join(weights)),
         ("input size", _joined(features["size"])),
@@ -91,10 +125,13 @@ def show_inspection(console: Any, summary: dict[str, Any]) -> None:
         facts.add_row(label, escape(str(value)))
     console.print(facts)
     _show_emotions(console, summary["emotions"])
-    taps = plain_table("features", "tap", "shape", "mean", "sd", "max", "zeros", names=("tap",))
+    _show_subjects(console, summary["subject_table"])
+    figures = ("mean", "sd", "max", "zeros", "dead")
+    taps = plain_table("features", "tap", "shape", *figures, names=("tap",))
     for tap, s in summary["taps"].items():
-        taps.add_row(tap, "×".join(map(str, s["shape"])), *(show_number(s[k]) for k in ("mean", "sd", "max", "zeros")))
+        taps.add_row(tap, "×".join(map(str, s["shape"])), *(show_number(s[name]) for name in figures))
     show_table(console, taps)
+    _show_pairs(console, summary["near_duplicates"]["pairs"])
     for failure in summary["failures"][:20]:
         console.print(
             f"[red]failed[/] {escape(failure['path'])}: {escape(failure['reason'])}", soft_wrap=not console.is_terminal
@@ -108,6 +145,33 @@ def _show_emotions(console: Any, emotions: dict[str, dict[str, int]]) -> None:
     for name in names:
         table.add_row(name, *(str(counts.get(name, 0)) for counts in emotions.values()))
     show_table(console, table)
+
+
+def _show_subjects(console: Any, subjects: list[dict[str, Any]]) -> None:
+    """Subjects with most items, and those in several splits before others."""
+    from rich.markup import escape
+
+    if not subjects:
+        return
+    shown = sorted(subjects, key=lambda row: len(row["splits"]) < 2)[:SUBJECTS]
+    splits = sorted({split for row in shown for split in row["splits"]})
+    table = plain_table(f"subjects, {len(shown)} of {len(subjects)}", "subject", "items", *splits, names=("subject",))
+    for row in shown:
+        table.add_row(escape(row["subject"]), str(row["items"]), *(str(row["splits"].get(s, "–")) for s in splits))
+    show_table(console, table)
+
+
+def _look_alikes(found: dict[str, Any]) -> str:
+    return f"{found['items']} items in {len(found['pairs'])} pairs, {found['across_splits']} pairs across splits"
+
+
+def _show_pairs(console: Any, pairs: list[dict[str, Any]]) -> None:
+    if pairs:
+        say(console, "look-alikes")
+        sides = (
+            [f"{p} ({', '.join(s)})" for p, s in zip(pair["paths"], pair["splits"], strict=True)] for pair in pairs
+        )
+        show_lines(console, (" ~ ".join(two) for two in sides), PAIRS)
 
 
 def _joined(counts: dict[str, Any]) -> str:

@@ -64,9 +64,7 @@ EXTRACT_OPTIONS = [
     click.option("--shard-rows", type=int, help="Rows after which a shard is closed.  [default: 2048]"),
     click.option("--batch-size", type=int, help="Images a batch.  [default: 32]"),
     click.option("--retry-failed", is_flag=True, default=None, help="Try again what failed before."),
-    click.option(
-        "--rehash", is_flag=True, default=None, help="Read unchanged files again, too."
-    ),
+    click.option("--rehash", is_flag=True, default=None, help="Read unchanged files again, too."),
     click.option("--workers", type=int, metavar="N", help="Compute in N processes of this machine (extra: cluster)."),
     click.option(
         "--scheduler", metavar="ADDRESS|FILE", help="Compute on a running dask.distributed cluster (extra: cluster)."
@@ -123,6 +121,8 @@ def show_extraction(console: Any, summary: dict[str, Any]) -> None:
         ("precision", "precision"),
     ):
         table.add_row(label, str(summary[key]))
+    if summary["items_purged"]:
+        table.add_row("purged before", str(summary["items_purged"]))
     table.add_row("waited for", ", ".join(f"{stage} {s:.1f} s" for stage, s in summary["waited_seconds"].items()))
     for tap, shape in summary["features"].items():
         table.add_row(tap, "×".join(map(str, shape)))

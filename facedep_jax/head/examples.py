@@ -3,6 +3,7 @@
 An image is a clip of one frame. Frames without a face have no feature and are left out; so are items without any.
 """
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -11,6 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float16, Float32, Int, Int32
 
 from facedep_jax.cache import Cache
+from facedep_jax.cache.duplicates import near_duplicates
 from facedep_jax.errors import LabelError
 from facedep_jax.events import Note, Report, silent
 from facedep_jax.sources.labels import Labelled
@@ -105,11 +107,56 @@ def _read(caches, owner, index, mask, tap: str) -> Float16[np.ndarray, "n t S S 
 
 
 def look_alikes(caches: Sequence[Cache], examples: Examples) -> int:
-    """How many items have the perceptual hash of an item in another split."""
-    phash = {str(i): int(p) for c in caches for i, p in zip(c.items.id, c.items.phash, strict=True)}
-    splits: dict[int, set[str]] = defaultdict(set)
-    members: dict[int, set[str]] = defaultdict(set)
-    for item, split in zip(examples.item, examples.split, strict=True):
-        splits[phash[item]].add(split)
-        members[phash[item]].add(item)
-    return sum(len(members[p]) for p in splits if p and len(splits[p]) > 1 and len(members[p]) > 1)
+    """How many pictures are near-duplicates of one in another split."""
+    phash = np.array([found[0] for found in _looks(caches, examples)], np.uint64)
+    taps = [lambda index, x=x: x[index, 0] for x in examples.tokens.values()]
+    pairs = near_duplicates(phash, taps)
+    across = pairs[(examples.split[pairs[:, 0]] != examples.split[pairs[:, 1]])]
+    return len({examples.item[i] for pair in across for i in pair if examples.item[pair[0]] != examples.item[pair[1]]})
+
+
+def equal_pixels_across(caches: Sequence[Cache], examples: Examples) -> list[tuple[int, int]]:
+    """Pairs of examples in different splits whose files differ but not their pixels.
+
+    Pixels are not kept. Taken for equal are items of one perceptual hash, size and number of frames whose features
+    are, in every tap and frame, the same bits: the networks have seen the same pixels. The same picture from another
+    engine may differ in the last bit; then it is a near-duplicate.
+    """
+    first: dict[tuple, list[int]] = defaultdict(list)
+    for i, looks in enumerate(_looks(caches, examples)):
+        first[*looks, int(examples.mask[i].sum())].append(i)
+    pairs = []
+    for members in first.values():
+        if len(set(examples.split[members])) > 1:
+            pairs += _equal_across(examples, members)
+    return pairs
+
+
+def _equal_across(examples: Examples, members: Sequence[int]) -> list[tuple[int, int]]:
+    """Of `members`, each with the first of equal features in another split, unless they are one item."""
+    seen: dict[bytes, list[int]] = defaultdict(list)
+    for i in members:
+        digest = hashlib.sha256(b"".join(x[i][examples.mask[i]].tobytes() for x in examples.tokens.values())).digest()
+        seen[digest].append(i)
+    return [
+        (group[0], i)
+        for group in seen.values()
+        for i in group[1:]
+        if examples.split[i] != examples.split[group[0]] and examples.item[i] != examples.item[group[0]]
+    ]
+
+
+def _looks(caches: Sequence[Cache], examples: Examples) -> list[tuple[int, int, int]]:
+    """Perceptual hash, width and height of every example."""
+    known = {
+        item: looks
+        for cache in reversed(caches)
+        for item, *looks in zip(
+            cache.items.id.tolist(),
+            cache.items.phash.tolist(),
+            cache.items.width.tolist(),
+            cache.items.height.tolist(),
+            strict=True,
+        )
+    }
+    return [tuple(known[str(item)]) for item in examples.item]

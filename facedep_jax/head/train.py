@@ -19,7 +19,7 @@ from facedep_jax.head.baselines import fit_probe, flat_features
 from facedep_jax.head.calibration import Calibration, calibrate
 from facedep_jax.head.crossval import crossvalidate, make_folds
 from facedep_jax.head.engines import engine_warnings
-from facedep_jax.head.examples import Examples, gather, look_alikes
+from facedep_jax.head.examples import Examples, equal_pixels_across, gather, look_alikes
 from facedep_jax.head.features import check_features, features_of, require_taps, without_none
 from facedep_jax.head.fit import Fitted, balanced_weights, check_finite, fit
 from facedep_jax.head.head import Head
@@ -87,10 +87,7 @@ def train_head(caches: Sequence[Cache], settings: TrainSettings, out: Path, repo
     examples = gather(caches, prepared.items, prepared.classes, prepared.taps, report)
     check_finite(examples.tokens)
     late = engine_warnings(caches, examples, prepared.positive)
-    if alike := look_alikes(caches, examples):
-        late.append(
-            f"{alike} items look like an item of another split (equal perceptual hash): near-duplicates flatter"
-        )
+    late += _duplicate_warnings(caches, examples, settings.allow_duplicates)
     for text in late:
         report(Note(text, "warning"))
     warnings += tuple(late)
@@ -140,6 +137,26 @@ def train_head(caches: Sequence[Cache], settings: TrainSettings, out: Path, repo
     summary["seconds"] = round(time.monotonic() - begun, 3)
     write_run(out, head, identity, caches, examples, fitted, judged, baselines, summary)
     return summary
+
+
+def _duplicate_warnings(caches: Sequence[Cache], examples: Examples, allowed: bool) -> list[str]:
+    """Sentences about pictures that are in two splits. Raises LabelError for equal pixels unless they are allowed."""
+    warnings = []
+    if equal := equal_pixels_across(caches, examples):
+        where = " and ".join(f"{examples.path[i]} ({examples.split[i]})" for i in equal[0])
+        found = f"{len(equal)} items have the pixels of an item of another split, for example {where}"
+        if not allowed:
+            raise LabelError(
+                f"{found}: a score on one would be a memory of the other. Remove them from all but one split, or pass "
+                "--allow-duplicates to train regardless"
+            )
+        warnings.append(f"{found}; they are kept, as asked: figures on validation and test are too good")
+    if alike := look_alikes(caches, examples):
+        warnings.append(
+            f"{alike} items are near-duplicates of an item of another split (perceptual hash and features): "
+            "figures on validation and test flatter"
+        )
+    return warnings
 
 
 def prepare(caches: Sequence[Cache], settings: TrainSettings) -> Prepared:

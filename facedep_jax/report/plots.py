@@ -22,11 +22,11 @@ ALERT = "#b3261e"
 SCORE = "score (calibrated probability)"
 
 
-def figure(width: float, height: float, panels: int = 1, banner: str = "") -> tuple[Figure, list[Axes]]:
-    """An empty figure of `panels` axes side by side, with `banner` in red above all else."""
+def figure(width: float, height: float, panels: int = 1, banner: str = "", rows: int = 1) -> tuple[Figure, list[Axes]]:
+    """An empty figure of `panels` axes side by side in `rows`, with `banner` in red above all else."""
     drawn = Figure(figsize=(width, height + (0.4 if banner else 0)), dpi=140, layout="constrained", facecolor="white")
     FigureCanvasAgg(drawn)
-    axes = drawn.subplots(1, panels, squeeze=False)[0]
+    axes = drawn.subplots(rows, panels // rows, squeeze=False).ravel()
     for axis in axes:
         axis.spines[["top", "right"]].set_visible(False)
         axis.spines[["left", "bottom"]].set_color(QUIET)
