@@ -3,13 +3,19 @@ PYTHON ?= python3
 EXTRAS ?= cpu,test
 BIN := .venv/bin
 
-.PHONY: .venv demo test lint constraints clean
+.PHONY: .venv demo test soak lint constraints clean
 
 demo: .venv
 	$(BIN)/cli demo
 
 test: .venv lint
 	$(BIN)/pytest
+
+# Accidents done to caches, for an hour or more; docs/reliability.md says what came of them.
+soak: .venv
+	cd tests && ../$(BIN)/python -m soak
+	cd tests && ../$(BIN)/python -m soak.cluster
+	$(BIN)/python tests/soak/hostile.py
 
 lint: .venv
 	$(BIN)/ruff check .

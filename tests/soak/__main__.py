@@ -52,7 +52,7 @@ def real_refusals(folder: Path, number: int, calls: int, seed: int) -> Result:
 
 def planted(folder: Path, seed: int) -> Iterator[Result]:
     """Every planted bug, and after how many accidents it was found."""
-    for program, most in (("accidents", 100), ("refusals", 1)):
+    for program, most in (("accidents", 200), ("refusals", 1)):
         arguments, place = (most, seed) if program == "accidents" else (most,), folder / program
         place.mkdir()
         yield from under_the_shim(program, place, *arguments, *plants.AGAINST[program])

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -122,3 +123,8 @@ def run(folder: Path, tasks: int, kills: int, drivers: int, seed: int) -> dict[s
         "workers": cluster.kill_workers(kills, rng),
         "drivers": [cluster.kill_driver(rng) for _ in range(drivers)],
     }
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory(prefix="soak-cluster-") as place:
+        print(json.dumps(run(Path(place), tasks=150, kills=10, drivers=5, seed=0), indent=2))

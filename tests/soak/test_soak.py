@@ -53,7 +53,7 @@ def test_refused_calls_end_in_one_sentence_and_lose_nothing(tmp_path):
 @needs_compiler
 @pytest.mark.parametrize("program", ["accidents", "refusals"])
 def test_planted_bugs_are_found(tmp_path, program):
-    arguments = {"accidents": (40, 1), "refusals": (1,)}[program]
+    arguments = {"accidents": (200, 1), "refusals": (1,)}[program]
     found = list(under_the_shim(program, tmp_path, *arguments, *plants.AGAINST[program]))
     assert [line["planted"] for line in found if line["caught_after"]] == list(plants.AGAINST[program])
 
