@@ -70,7 +70,7 @@ def _spec(settings: ExtractSettings, taps: tuple, sizes: dict[str, int], weights
         if choice.faces != "none":
             inputs[kind] |= {"detector_sha256": choice.sha256, "margin": _margin(choice, settings.margin)}
         if kind == "clip":
-            inputs[kind]["fps"] = settings.fps
+            inputs[kind]["fps"] = float(settings.fps)  # 12 and 12.0 are written otherwise, and mean the same
     return {"features": features, "input": inputs}
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from facedep_jax.cache.shard import TEMPORARY
 from facedep_jax.errors import CacheLocked
-from facedep_jax.files import fsync_directory, writing
+from facedep_jax.files import fsync_directory, refusal, writing
 
 LOCK = "lock"
 
@@ -53,10 +53,12 @@ def standing_still(folder: Path) -> Iterator[None]:
 def _take(stream, folder: Path, kind: int) -> None:
     try:
         fcntl.flock(stream, kind | fcntl.LOCK_NB)
-    except OSError as error:
+    except BlockingIOError as error:
         stream.seek(0)
         holder = stream.read().strip() or "another process"
         raise CacheLocked(f"{folder} is being used by {holder}; wait until it has ended and run this again") from error
+    except OSError as error:  # a file system without locks
+        raise refusal(folder / LOCK, error) from error
 
 
 def leftovers(folder: Path) -> list[Path]:
