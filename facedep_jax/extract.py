@@ -6,20 +6,18 @@ from pathlib import Path
 from typing import Any
 
 from facedep_jax.accounts import Accounts
-from facedep_jax.backbones.checked import CheckedEngine, LazyEngine
-from facedep_jax.backbones.engine import load_engine
+from facedep_jax.backbones.checked import LazyEngine
 from facedep_jax.cache.known_files import KnownFiles
 from facedep_jax.cache.purged import Purged
 from facedep_jax.cache.spec import fingerprint, read_header
 from facedep_jax.cache.writer import CacheWriter
 from facedep_jax.config import ExtractSettings, to_table
+from facedep_jax.engine import IN_FLIGHT, load_checked_engine
 from facedep_jax.events import Note, Report, silent
 from facedep_jax.extraction import Extraction
 from facedep_jax.plan import Plan, plan_extraction
 from facedep_jax.sources import Source
 from facedep_jax.versions import write_config
-
-IN_FLIGHT = 2  # batches computed at once, where the engine can
 
 
 def extract(
@@ -104,13 +102,3 @@ def _with_held_kinds(out: Path, spec: dict[str, Any]) -> dict[str, Any]:
     """`spec`, and for a kind that this call has no file of, what the cache at `out` says of it."""
     held = read_header(out)["input"] if (out / "cache.json").is_file() else {}
     return {**spec, "input": held | spec["input"]}
-
-
-def load_checked_engine(plan: Plan, report: Report = silent, in_flight: int = 1) -> CheckedEngine:
-    """The engine asked for, to be compared with XLA float32 on its first batch."""
-    settings, inputs = plan.settings, (plan.weights, plan.taps, plan.sizes)
-    engine = load_engine(settings.engine, *inputs, settings.precision, settings.batch_size, in_flight)
-    report(Note(f"engine: {engine.name} {engine.version} on {engine.device}, {engine.precision} ({engine.reason})"))
-    return CheckedEngine(
-        engine, lambda: load_engine("xla", *inputs, "float32", settings.batch_size), settings.engine != "auto", report
-    )

@@ -9,9 +9,9 @@ from jaxtyping import Float, UInt8
 
 from facedep_jax.backbones.contract import finite_rows
 from facedep_jax.config import ExtractSettings
+from facedep_jax.engine import load_checked_engine
 from facedep_jax.errors import MediaError
 from facedep_jax.events import Progress, Report, silent
-from facedep_jax.extract import load_checked_engine
 from facedep_jax.media import Frame, read_image
 from facedep_jax.media.content import read_content
 from facedep_jax.pipeline import UNUSABLE

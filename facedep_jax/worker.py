@@ -11,6 +11,7 @@ from facedep_jax.backbones.checked import CheckedEngine
 from facedep_jax.cache.shard_writer import ShardWriter
 from facedep_jax.cache.spec import fingerprint
 from facedep_jax.config import ExtractSettings, differences
+from facedep_jax.engine import IN_FLIGHT, load_checked_engine
 from facedep_jax.errors import ClusterError
 from facedep_jax.events import Event, Note
 from facedep_jax.extraction import Extraction
@@ -75,8 +76,6 @@ def compute_task(task: dict[str, Any]) -> dict[str, Any]:
 def _prepared(task: dict[str, Any], report: Any) -> tuple[Plan, CheckedEngine]:
     name = fingerprint(task["planned"])
     if name not in _ready:
-        from facedep_jax.extract import IN_FLIGHT, load_checked_engine
-
         where = _settle(task["local_workers"])
         plan = plan_extraction(task["kinds"], ExtractSettings(**task["settings"]))
         differing = differences(task["planned"], plan.spec)

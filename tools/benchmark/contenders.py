@@ -15,8 +15,8 @@ from facedep_jax.backbones.contract import Engine
 from facedep_jax.backbones.engine import load_engine
 from facedep_jax.backbones.taps import BACKBONES, CHANNELS, parse_taps
 from facedep_jax.backbones.weights import Weights, find_weights
+from facedep_jax.engine import IN_FLIGHT
 from facedep_jax.errors import EngineError, SettingsError
-from facedep_jax.extract import IN_FLIGHT
 
 
 @functools.cache
