@@ -13,8 +13,9 @@ from facedep_jax.drawn import draw_faces
 from facedep_jax.errors import LabelError
 from facedep_jax.extract import extract
 from facedep_jax.head.examples import equal_pixels_across, gather, look_alikes
+from facedep_jax.head.prepare import prepare
 from facedep_jax.head.settings import TrainSettings
-from facedep_jax.head.train import prepare, train_head
+from facedep_jax.head.train import train_head
 from facedep_jax.sources import read_source
 
 QUICK = ExtractSettings(

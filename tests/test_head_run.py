@@ -22,9 +22,10 @@ from facedep_jax.errors import CacheError, LabelError, OutputError, RunError, Se
 from facedep_jax.head import train as train_module
 from facedep_jax.head.evaluate import evaluate_run
 from facedep_jax.head.examples import gather
+from facedep_jax.head.prepare import prepare
 from facedep_jax.head.run import load_head, read_config, write_head, write_whole
 from facedep_jax.head.settings import TrainSettings
-from facedep_jax.head.train import prepare, train_head
+from facedep_jax.head.train import train_head
 from facedep_jax.meaning import UNTRAINED
 
 SETTINGS = TrainSettings(preset="tiny", epochs=5, batch_size=32, learning_rate=3e-3, seeds=2, resamples=100)

@@ -18,8 +18,8 @@ from facedep_jax.head.baselines import fit_probe, flat_features
 from facedep_jax.head.crossval import crossvalidate
 from facedep_jax.head.examples import gather
 from facedep_jax.head.metrics import auroc
+from facedep_jax.head.prepare import prepare
 from facedep_jax.head.settings import TrainSettings
-from facedep_jax.head.train import prepare
 
 
 def tap_sets(taps: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
