@@ -8,9 +8,9 @@ import signal
 import h5py
 import numpy as np
 import pytest
-from test_cache import ENGINE, SPEC, TAPS, listing
+from test_cache import ENGINE, SPEC, TAPS, listing, tree
 from test_cache_merge import BAD, cut_off, make
-from test_cache_repair import tree
+from test_cache_purge import killed_everywhere
 
 from facedep_jax.cache import CacheWriter, open_cache
 from facedep_jax.cache.csv_tables import FORMULA, TABLES
@@ -137,6 +137,62 @@ def test_a_full_disk_leaves_nothing(cache, tmp_path, name):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, handler)
+    assert tree(tmp_path) == before
+
+
+@pytest.mark.parametrize("name", ["e.h5", "e"])
+def test_an_export_that_was_killed_is_made_anew_by_running_it_again(cache, tmp_path, name):
+    """Whatever of it had been put in its place already, while a file of somebody else's there stays."""
+    export_cache(cache, tmp_path / "whole" / name)
+    imports = "from facedep_jax.cache.export import export_cache"
+    call, halfway = f"export_cache({str(cache)!r}, out + '/{name}')", 0
+    for step, folder in killed_everywhere(imports, call, tmp_path / "at", tmp_path / "at", 2, 3):
+        placed = {path.name for path in folder.glob("e*")} if folder.exists() else set()
+        if name not in placed:
+            halfway += bool(placed)
+            export_cache(cache, folder / name)
+        else:
+            with pytest.raises(OutputError, match="is there already"):
+                export_cache(cache, folder / name)
+        assert tree(folder) == tree(tmp_path / "whole"), step
+    assert step > 10 and (halfway or name == "e")
+
+
+def test_what_a_killed_export_did_not_put_there_is_not_taken_back(cache, tmp_path):
+    stage = tmp_path / ".e.h5.exporting"
+    stage.mkdir()
+    (tmp_path / "e.rows.csv").write_text("mine")
+    stat = (tmp_path / "e.rows.csv").stat()
+    (stage / "placing.json").write_text(json.dumps({"e.rows.csv": [stat.st_ino + 1, stat.st_size, stat.st_mtime_ns]}))
+    with pytest.raises(OutputError, match=r"e\.rows\.csv is there already"):
+        export_cache(cache, tmp_path / "e.h5")
+    assert (tmp_path / "e.rows.csv").read_text() == "mine"
+
+
+def test_two_exports_to_one_place_do_not_mix(cache, tmp_path):
+    from facedep_jax.cache.staging import staged
+
+    with staged(tmp_path / "e.h5", [tmp_path / "e.rows.csv"]) as stage:
+        for name in ("e.h5", "e.rows.csv"):
+            (stage / name).write_text("first")
+        with pytest.raises(OutputError, match="is being written by another process"):
+            export_cache(cache, tmp_path / "e.h5")
+    assert (tmp_path / "e.h5").read_text() == "first"
+
+
+def test_an_error_between_the_last_renames_leaves_nothing(cache, tmp_path, monkeypatch):
+    real, left = os.rename, [3]
+
+    def rename(source, target):
+        left[0] -= 1
+        if left[0] == 0:
+            raise OSError(5, "Input/output error")
+        real(source, target)
+
+    before = tree(tmp_path)
+    monkeypatch.setattr(os, "rename", rename)
+    with pytest.raises(OutputError, match="cannot be written"):
+        export_cache(cache, tmp_path / "e.h5")
     assert tree(tmp_path) == before
 
 

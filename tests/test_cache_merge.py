@@ -6,9 +6,9 @@ import shutil
 
 import numpy as np
 import pytest
-from test_cache import ENGINE, NO_BOX, SPEC, TAPS, add_clip, add_image, identity, listing, values
-from test_cache_purge import killed_at
-from test_cache_repair import flip, shards, tree
+from test_cache import ENGINE, NO_BOX, SPEC, TAPS, add_clip, add_image, identity, listing, tree, values
+from test_cache_purge import killed_everywhere
+from test_cache_repair import flip, shards
 
 from facedep_jax.cache import CacheWriter, open_cache
 from facedep_jax.cache import placing as module
@@ -230,20 +230,14 @@ def test_a_merge_that_was_killed_is_ended_by_running_it_again(tmp_path, existing
     a, b = make(tmp_path / "a", range(1, 8)), make(tmp_path / "b", range(4, 12), clip=True)
     cut_off(tmp_path / "c", [20], 4)
     whole = make(tmp_path / "whole", [*range(1, 12), 20], clip=True)
-    step, reached = 4, True
-    while reached:
-        out = tmp_path / f"out{step}"
-        if existing:
-            shutil.copytree(tmp_path / "c", out)
-        call = f"merge_caches({[str(a), str(b), str(tmp_path / 'c')]!r}, {str(out)!r})"
-        reached = killed_at(step, f"{tmp_path}/", call, "merge", "merge_caches")
+    imports = "from facedep_jax.cache.merge import merge_caches"
+    call = f"merge_caches({[str(a), str(b), str(tmp_path / 'c')]!r}, out)"
+    template = tmp_path / "c" if existing else ""
+    for step, out in killed_everywhere(imports, call, tmp_path / "out", f"{tmp_path}/", 4, 14, template):
         if existing:
             open_cache(out)
-        elif reached:
-            assert not out.exists(), step
         merge_caches([a, b, tmp_path / "c"], out)
         assert diff_caches(whole, out)["differences"] == [], step
         assert verify_cache(out)["problems"] == [], step
-        step += 14
     assert step > 60
     assert not list(tmp_path.glob(".*"))

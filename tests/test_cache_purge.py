@@ -1,15 +1,13 @@
 """Who withdraws is gone from every byte of the cache, does not come back, and nobody else is touched."""
 
-import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from test_cache import ENGINE, SPEC, TAPS, add_clip, add_image, identity, listing, values
-from test_cache_repair import flip, shards, tree
+from test_cache import ENGINE, SPEC, TAPS, add_clip, add_image, identity, listing, tree, values
+from test_cache_repair import flip, shards
 
 from facedep_jax.cache import CacheWriter, open_cache
 from facedep_jax.cache.lines import append_lines, read_lines
@@ -149,6 +147,14 @@ def test_nobody_hides_in_damage(cache):
     assert {k: v for k, v in tree(cache).items() if k != "lock"} == {k: v for k, v in before.items() if k != "lock"}
 
 
+def test_nobody_hides_in_a_torn_line(cache):
+    """The last line of a ledger may be torn only while somebody else writes it."""
+    ledger = cache / "listings.jsonl"
+    ledger.write_bytes(ledger.read_bytes()[:-3])
+    with pytest.raises(DamagedCache, match=r"listings\.jsonl: line .*nobody can be removed from it for certain"):
+        purge_cache(cache, subjects=["ann"])
+
+
 @pytest.mark.parametrize(
     ("wanted", "error", "message"),
     [
@@ -172,38 +178,51 @@ def test_a_writer_goes_first(cache):
 
 
 KILLED = """
-import os, signal, sys
-sys.path.insert(0, sys.argv[3])
-from facedep_jax.cache.{module} import {function}
-left = int(sys.argv[1])
-def watch(event, arguments):
-    global left
-    if event in ("open", "os.rename", "os.remove", "os.truncate") and str(arguments[0]).startswith(sys.argv[2]):
-        left -= 1
-        if left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-sys.addaudithook(watch)
-{call}
+import itertools, os, shutil, signal, sys
+root, template, watched, out, first, every = sys.argv[1:]
+sys.path.insert(0, root)
+{imports}
+def run(left, out):
+    def watch(event, arguments):
+        nonlocal left
+        if event in ("open", "os.rename", "os.remove", "os.truncate") and str(arguments[0]).startswith(watched):
+            left -= 1
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+    sys.addaudithook(watch)
+    {call}
+for step in itertools.count(int(first), int(every)):
+    if template:
+        shutil.copytree(template, out + str(step))
+    child = os.fork()
+    if child == 0:
+        run(step, out + str(step))
+        os._exit(0)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert status in (0, -9), status
+    print(step)
+    if status == 0:
+        break
 """
 
 
-def killed_at(step, folder, call, module, function):
-    """Run `call` in a process that kills itself at its `step`-th access to the folder; False if it ended before."""
-    code = KILLED.format(module=module, function=function, call=call)
-    root = str(Path(__file__).parents[1])
-    done = subprocess.run([sys.executable, "-c", code, str(step), str(folder), root], env=os.environ, check=False)
-    assert done.returncode in (0, -9)
-    return done.returncode == -9
+def killed_everywhere(imports, call, out, watched, first, every, template=""):
+    """Do `call`, which may name `out`, in processes that kill themselves at their access number `first`, `first` +
+    `every`, … to files below `watched`, until one comes to its end. Yields a number and the place of each: `out` with
+    the number, a copy of `template` before.
+    """
+    code = KILLED.format(imports=imports, call=call)
+    arguments = map(str, (Path(__file__).parents[1], template, watched, out, first, every))
+    done = subprocess.run([sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE, text=True, check=True)
+    for step in done.stdout.split():
+        yield int(step), Path(f"{out}{step}")
 
 
 @pytest.mark.parametrize("ending", ["purge", "repair"])
 def test_a_purge_that_was_killed_is_ended_by_running_it_again(cache, tmp_path, ending):
-    reached = True
-    step = 30 if ending == "purge" else 33
-    while reached:
-        folder = tmp_path / str(step)
-        shutil.copytree(cache, folder)
-        reached = killed_at(step, folder, f"purge_cache({str(folder)!r}, subjects=['ann'])", "purge", "purge_cache")
+    imports, call = "from facedep_jax.cache.purge import purge_cache", "purge_cache(out, subjects=['ann'])"
+    first = 30 if ending == "purge" else 33
+    for step, folder in killed_everywhere(imports, call, tmp_path / "at", tmp_path / "at", first, 6, cache):
         open_cache(folder)
         if ending == "repair":
             begun = len(Purged(folder)) > 0
@@ -214,5 +233,4 @@ def test_a_purge_that_was_killed_is_ended_by_running_it_again(cache, tmp_path, e
             purge_cache(folder, subjects=["ann"])
             assert mentions(folder, *ANN_BYTES) == [], step
         assert verify_cache(folder)["problems"] == [], step
-        step += 6
     assert step > 60

@@ -118,6 +118,18 @@ def test_a_shard_that_changes_under_the_reader_is_said(cache):
         cache.features(TOP, np.array([0]))
 
 
+def test_features_can_be_put_into_memory_that_is_there(cache):
+    out = np.full((21, *TAPS[MID]), np.nan, np.float16)
+    assert cache.features(MID, out=out) is out
+    np.testing.assert_array_equal(out, by_hdf5(cache, MID))
+    index = np.array([7, 0, 7])
+    assert cache.features(MID, index, out[4:7]).base is out
+    np.testing.assert_array_equal(out[4:7], by_hdf5(cache, MID)[index])
+    for wrong in (out[:20], out.astype(np.float32), out[::-1], np.zeros((2, *out.shape), np.float16)[:, :, 0]):
+        with pytest.raises(ValueError, match=r"contiguous float16 array of \(21, 2, 2, 3\)"):
+            cache.features(MID, out=wrong)
+
+
 def test_maps_are_the_features_where_they_lie(cache):
     maps = cache.maps(MID)
     assert [isinstance(part, np.memmap) and not part.flags.writeable for part in maps] == [True] * len(cache.shards)
@@ -320,7 +332,7 @@ def other_taps(folder):
 DAMAGES = {
     "newer": (newer, CacheError, "has format version 2, this program reads 1; update facedep-jax"),
     "newer shard": (newer_shard, CacheError, "has format version 2, this program reads 1; update facedep-jax"),
-    "another fingerprint": (other_taps, CacheError, "belongs to another cache; move it away"),
+    "another fingerprint": (other_taps, DamagedCache, "cache.json: it is another cache's: its fingerprint is"),
     "without a shard": (
         lambda folder: sorted((folder / "shards").glob("*.h5"))[0].unlink(),
         CacheError,

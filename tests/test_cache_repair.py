@@ -9,15 +9,17 @@ from types import SimpleNamespace
 import h5py
 import numpy as np
 import pytest
-from test_cache import ENGINE, NO_BOX, SPEC, add_clip, add_image, add_listings, identity, listing, values
+from test_cache import ENGINE, NO_BOX, SPEC, add_clip, add_image, add_listings, identity, listing, tree, values
 
 from facedep_jax.cache import CacheWriter, open_cache
 from facedep_jax.cache.checks import config_check
+from facedep_jax.cache.known_files import KnownFiles
 from facedep_jax.cache.lines import append_lines, encode_line, read_lines
+from facedep_jax.cache.purged import Purged
 from facedep_jax.cache.repair import repair_cache
 from facedep_jax.cache.spec import write_header
 from facedep_jax.cache.verify import diff_caches, verify_cache
-from facedep_jax.errors import CacheError, CacheLocked, SettingsError
+from facedep_jax.errors import CacheError, CacheLocked, DamagedCache, SettingsError
 from facedep_jax.versions import write_config
 
 
@@ -36,11 +38,6 @@ def fill(folder):
 @pytest.fixture
 def cache(tmp_path):
     return fill(tmp_path / "c")
-
-
-def tree(folder):
-    """Every file below a folder and what is in it; directories too."""
-    return {str(p.relative_to(folder)): p.read_bytes() if p.is_file() else None for p in sorted(folder.rglob("*"))}
 
 
 def shards(folder):
@@ -76,7 +73,10 @@ def with_config(folder):
         (folder / "config.toml").write_bytes(text + config_check(text))
 
 
-def test_every_flipped_bit_of_the_small_files_is_found(cache):
+def test_every_flipped_bit_of_the_small_files_is_found(tmp_path):
+    cache = tmp_path / "c"
+    with CacheWriter(cache, SPEC, ENGINE) as writer:
+        add_image(writer, 1)
     with_config(cache)
     assert verify_cache(cache)["ok"]
     for name in ("cache.json", "config.toml", "purged.jsonl"):
@@ -84,7 +84,7 @@ def test_every_flipped_bit_of_the_small_files_is_found(cache):
         if name == "purged.jsonl":
             append_lines(path, [{"salt": "00", "hash": "11"}])
         original = path.read_bytes()
-        for bit in range(0, 8 * len(original), 11):
+        for bit in range(0, 8 * len(original), 29):
             data = bytearray(original)
             data[bit // 8] ^= 1 << bit % 8
             path.write_bytes(data)
@@ -94,6 +94,35 @@ def test_every_flipped_bit_of_the_small_files_is_found(cache):
                 found = True
             assert found, f"bit {bit} of {name}"
         path.write_bytes(original)
+
+
+def checked(text):
+    """A line with a right checksum, whatever its text."""
+    return f'{text[:-1]},"check":"{hashlib.sha256(text.encode()).hexdigest()[:16]}"}}\n'.encode()
+
+
+MISFITS = {
+    "manifest.jsonl": encode_line({"file": "x.h5", "rows": -1, "items": []}),
+    "listings.jsonl": checked('{"deep":' + "[" * 100_000 + "]" * 100_000 + "}"),
+    "failures.jsonl": encode_line({"path": "/s/x", "id": None, "stage": "read", "reason": ["x"]}),
+    "files.jsonl": encode_line({"path": "/s/x", "signature": [1, 2], "item": identity(1)}),
+    "purged.jsonl": encode_line({"salt": "\ud800", "hash": "x"}),
+}
+
+
+@pytest.mark.parametrize("ledger", MISFITS)
+def test_a_line_that_nobody_writes_is_a_problem_and_can_be_repaired(cache, ledger):
+    """Its checksum is right, so somebody made it up: it is used nowhere."""
+    with open(cache / ledger, "ab") as stream:
+        stream.write(MISFITS[ledger])
+    assert kinds(cache) == {(ledger, "line")}
+    if ledger in ("manifest.jsonl", "listings.jsonl"):
+        with pytest.raises(DamagedCache, match=f"{ledger}: line .*`cache repair`"):
+            _ = open_cache(cache).listings
+    else:
+        assert open_cache(cache).failures == [] and len(KnownFiles(cache)._known) == len(Purged(cache)) == 0
+    repair_cache(cache)
+    assert verify_cache(cache)["ok"] and len(open_cache(cache).listings) == 13
 
 
 @pytest.mark.parametrize(
@@ -121,7 +150,7 @@ def alter(table, column, number, value):
     ("change", "detail"),
     [
         (alter("features", "resnet50/top@1", 2, np.nan), "resnet50:top@1 holds values that are not finite"),
-        (alter("rows", "face", 0, 3), "a row has a feature unless it has no face"),
+        (alter("rows", "face", 0, 3), "a row has a feature unless it has no crop"),
         (alter("rows", "face", 0, 9), "face states are known"),
         (alter("rows", "box", 0, [1, np.nan, 2, 3]), "a box is four numbers or none"),
         (alter("rows", "time", 0, np.nan), "the times of an item go on"),
@@ -288,6 +317,7 @@ def test_a_shard_of_another_cache_is_set_aside(cache, tmp_path):
     with CacheWriter(tmp_path / "grey", other, ENGINE) as writer:
         add_image(writer, 50)
     shutil.copy(shards(tmp_path / "grey")[0], cache / "shards")
+    assert [p["kind"] for p in verify_cache(cache)["problems"]] == ["foreign"]
     summary = repair_cache(cache)
     assert [d["kind"] for d in summary["dropped"]] == ["foreign"]
     assert verify_cache(cache)["ok"] and len(open_cache(cache).items) == 13
@@ -303,6 +333,27 @@ def test_a_damaged_header_is_written_anew_from_the_record_in_config(cache):
     (cache / "cache.json").write_bytes(good.replace(b"rgb", b"rgc"))
     before = tree(cache)
     with pytest.raises(CacheError, match=r"cache\.json is damaged"):
+        repair_cache(cache)
+    assert tree(cache) == before
+
+
+def test_a_header_of_another_cache_takes_no_shard_along(cache, tmp_path):
+    """It is `cache.json` that does not belong here, and not everything else."""
+    with_config(cache)
+    good = (cache / "cache.json").read_bytes()
+    with CacheWriter(tmp_path / "grey", SPEC | {"input": {"image": {"faces": "haar"}}}, ENGINE):
+        shutil.copy(tmp_path / "grey" / "cache.json", cache)
+    assert kinds(cache) == {("cache.json", "foreign")}
+    with pytest.raises(CacheError, match=r"is another cache's: its fingerprint is .* of all 5 shards"):
+        open_cache(cache)
+    kept = [path.read_bytes() for path in shards(cache)]
+    repair_cache(cache)
+    assert json.loads((cache / "cache.json").read_bytes()) == json.loads(good) and verify_cache(cache)["ok"]
+    assert [path.read_bytes() for path in shards(cache)] == kept
+    (cache / "config.toml").unlink()
+    shutil.copy(tmp_path / "grey" / "cache.json", cache)
+    before = tree(cache)
+    with pytest.raises(CacheError, match=r"is another cache's.*`cache repair` writes it anew if config\.toml is whole"):
         repair_cache(cache)
     assert tree(cache) == before
 

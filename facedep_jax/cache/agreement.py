@@ -10,6 +10,8 @@ from facedep_jax.cache.purged import Purged
 from facedep_jax.cache.rewrite import entry_of
 from facedep_jax.cache.shard import Shard
 
+ANEW = "The next extraction or `cache repair` writes it anew"
+
 
 def in_order_of(named: dict[str, Any], shards: dict[str, Shard]) -> Parts:
     """Parts in the order in which a reader finds them: as the manifest says, then what it does not name."""
@@ -25,6 +27,8 @@ def check_manifest(manifest: Ledger, paths: list[Path], shards: dict[str, Shard]
         Problem(name, "unlisted", "there, not named in the manifest; the next extraction lists it")
         for name in sorted(present - set(named))
     ]
+    if manifest.absent and present:
+        extra = [Problem("manifest.jsonl", "missing", f"not there; {len(present)} shards say what it said. {ANEW}")]
     wrong = [
         Problem("manifest.jsonl", "entry", f"does not say what is in {name}")
         for name, entry in ((e["file"], e) for e in manifest.entries)

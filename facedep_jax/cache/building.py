@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from facedep_jax.cache.shard import ShardData
+from facedep_jax.cache.spec import cells_of
 
 
 @dataclass
@@ -50,5 +51,5 @@ def shard_data(items: Sequence[OpenItem], spec: dict[str, Any]) -> ShardData:
 
 
 def _empty(spec: dict[str, Any], tap: str) -> np.ndarray:
-    cells, channels = int(tap.rpartition("@")[2]), spec["features"]["channels"][tap]
+    cells, channels = cells_of(tap), spec["features"]["channels"][tap]
     return np.zeros((0, cells, cells, channels), np.float16)

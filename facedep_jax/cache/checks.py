@@ -11,20 +11,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from facedep_jax.cache.lines import read_lines
+from facedep_jax.cache.ledgers import LEDGERS, read_ledger
 from facedep_jax.cache.lock import LOCK, leftovers
 from facedep_jax.cache.shard import Shard, open_shard, sha256_of
-from facedep_jax.cache.spec import FORMAT_VERSION, fingerprint
+from facedep_jax.cache.spec import FORMAT_VERSION, cells_of, fingerprint
 from facedep_jax.errors import DamagedCache
-from facedep_jax.media.frames import FACE_STATES
+from facedep_jax.media.frames import FACE_STATES, WITHOUT_CROP
 
-LEDGERS = {  # and the members of every line
-    "manifest.jsonl": ("file", "rows", "items"),
-    "listings.jsonl": ("item", "source", "path"),
-    "failures.jsonl": ("path", "id", "stage", "reason"),
-    "files.jsonl": ("path", "signature", "item"),
-    "purged.jsonl": ("salt", "hash"),
-}
 DROPPED = "dropped"
 FILES = {*LEDGERS, "cache.json", "config.toml", LOCK}
 FOLDERS = {"shards", DROPPED}
@@ -48,22 +41,17 @@ class Ledger(NamedTuple):
 
     entries: list[dict[str, Any]]
     problems: list[Problem]
+    absent: bool = False
 
 
 def check_ledger(folder: Path, name: str, being_written: bool = False) -> Ledger:
     """Read a ledger line by line. The last line of one that is being written may be unfinished."""
-    path = folder / name
-    if not path.is_file():
-        return Ledger([], [])
-    entries, bad = read_lines(path)
+    if not (folder / name).is_file():
+        return Ledger([], [], absent=True)
+    entries, bad = read_ledger(folder, name)
     if being_written and bad and bad[-1].number == len(entries) + len(bad):
         bad = bad[:-1]
-    problems = [Problem(name, "line", f"line {line.number}: {line.reason}") for line in bad]
-    whole = [entry for entry in entries if set(LEDGERS[name]) <= entry.keys()]
-    if len(whole) < len(entries):
-        wanted = ", ".join(LEDGERS[name])
-        problems.append(Problem(name, "line", f"{len(entries) - len(whole)} lines lack one of {wanted}"))
-    return Ledger(whole, problems)
+    return Ledger(entries, [Problem(name, "line", f"line {line.number}: {line.reason}") for line in bad])
 
 
 def check_small_files(folder: Path) -> Iterator[Problem]:
@@ -81,7 +69,7 @@ def _is_config(data: bytes) -> bool:
     head, _, last = data.removesuffix(b"\n").rpartition(b"\n")
     try:
         tomllib.loads(data.decode())
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return not last.startswith(b"#") or data == head + b"\n" + config_check(head + b"\n")
 
@@ -142,7 +130,7 @@ def _foreign(shard: Shard, spec: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield "taps", f"holds {sorted(shard.layout)}"
         return
     for tap, (_, shape) in shard.layout.items():
-        cells, channels = int(tap.rpartition("@")[2]), spec["features"]["channels"][tap]
+        cells, channels = cells_of(tap), spec["features"]["channels"][tap]
         if shape[1:] != (cells, cells, channels):
             yield "taps", f"holds {tap} of shape {shape}"
 
@@ -170,6 +158,11 @@ def _times_go_on(shard: Shard) -> bool:
     return bool(np.isfinite(time).all() and ((np.diff(time) >= 0) | (np.diff(item) != 0)).all())
 
 
+def _crops_have_features(shard: Shard) -> bool:
+    without = np.isin(shard.rows["face"], [FACE_STATES.index(state) for state in WITHOUT_CROP])
+    return bool(((shard.rows["feature"] >= 0) != without).all())
+
+
 _RULES: dict[str, Callable[[Shard], bool]] = {
     "ids are 64 hexadecimal digits": lambda s: all(map(_ID.fullmatch, s.items["id"].tolist())),
     "kinds are image or clip": lambda s: set(s.items["kind"].tolist()) <= {b"image", b"clip"},
@@ -177,9 +170,7 @@ _RULES: dict[str, Callable[[Shard], bool]] = {
     "an image is one part of one row": _images_are_whole,
     "the last part of an item states its size, others state none": _ends_have_sizes,
     "face states are known": lambda s: bool((s.rows["face"] < len(FACE_STATES)).all()),
-    "a row has a feature unless it has no face": lambda s: bool(
-        ((s.rows["feature"] >= 0) == (s.rows["face"] != FACE_STATES.index("none"))).all()
-    ),
+    "a row has a feature unless it has no crop": _crops_have_features,
     "a box is four numbers or none": _boxes_are_whole,
     "the times of an item go on": _times_go_on,
 }

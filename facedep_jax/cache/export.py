@@ -5,11 +5,9 @@ grow with the cache.
 """
 
 import json
-import os
 import shutil
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +18,11 @@ from facedep_jax.cache.hdf5_stream import Streamed, write_hdf5
 from facedep_jax.cache.reader import Cache, open_cache
 from facedep_jax.cache.shard import ITEM_COLUMNS, ROW_COLUMNS
 from facedep_jax.cache.sound import sound_shards
-from facedep_jax.cache.spec import FORMAT_VERSION, read_header
+from facedep_jax.cache.spec import FORMAT_VERSION, cells_of, read_header
+from facedep_jax.cache.staging import make_ready, staged
 from facedep_jax.errors import OutputError
 from facedep_jax.events import Progress, Report, silent
-from facedep_jax.files import fsync_directory, make_folder, writing
+from facedep_jax.files import make_folder
 
 ROWS_AT_ONCE = 1024
 FORMATS = {".h5": "HDF5", ".hdf5": "HDF5", ".npz": "npz"}
@@ -42,7 +41,8 @@ def export_cache(folder: str | Path, out: str | Path, report: Report = silent) -
     spec = read_header(folder)
     kind = FORMATS.get(out.suffix.lower(), "folder")
     finals = {name: (out / f"{name}.csv" if kind == "folder" else out.with_suffix(f".{name}.csv")) for name in TABLES}
-    _require_free([out, *(finals.values() if kind != "folder" else ())])
+    beside = () if kind == "folder" else tuple(finals.values())
+    make_ready(out, beside)
     sound_shards(folder, spec, "it is not exported", report)
     cache = open_cache(folder)
     arrays = _arrays(cache)
@@ -50,10 +50,10 @@ def export_cache(folder: str | Path, out: str | Path, report: Report = silent) -
     make_folder(out.parent)
     _require_room(out, size)
     write = {"HDF5": _write_hdf5, "npz": _write_npz, "folder": _write_folder}[kind]
-    with _staged(out, kind, finals) as (main, tables):
-        write(main, arrays, _attributes(cache), report)
+    with staged(out, beside) as stage:
+        write(stage if kind == "folder" else stage / out.name, arrays, _attributes(cache), report)
         report(Progress("export", len(arrays), len(arrays), "arrays"))
-        write_tables(cache, tables)
+        write_tables(cache, {name: stage / path.name for name, path in finals.items()})
     return {
         "cache": str(folder),
         "out": str(out),
@@ -66,43 +66,10 @@ def export_cache(folder: str | Path, out: str | Path, report: Report = silent) -
     }
 
 
-def _require_free(paths: list[Path]) -> None:
-    there = [str(path) for path in paths if os.path.lexists(path)]
-    if there:
-        raise OutputError(f"{there[0]} is there already; export to another --out, or remove it first")
-
-
 def _require_room(out: Path, size: int) -> None:
     free = shutil.disk_usage(out.parent).free
     if free < size:
         raise OutputError(f"{out} needs {size / 1e6:,.0f} MB and the disk has {free / 1e6:,.0f} MB left")
-
-
-@contextmanager
-def _staged(out: Path, kind: str, finals: dict[str, Path]) -> Iterator[tuple[Path, dict[str, Path]]]:
-    """Names in a hidden folder beside `out`, put in their places when all is written; the main file comes last."""
-    stage = out.with_name(f".{out.name}.exporting")
-    with writing(out):
-        shutil.rmtree(stage, ignore_errors=True)  # of an export that was killed
-        stage.mkdir()
-        try:
-            main = stage if kind == "folder" else stage / out.name
-            yield main, {name: stage / path.name for name, path in finals.items()}
-            for path in stage.iterdir():
-                _fsync(path)
-            if kind != "folder":
-                for path in (*finals.values(), out):
-                    os.rename(stage / path.name, path)
-            os.rename(stage, out) if kind == "folder" else stage.rmdir()
-        except BaseException:
-            shutil.rmtree(stage, ignore_errors=True)  # the first error is the one to tell
-            raise
-        fsync_directory(out.parent)
-
-
-def _fsync(path: Path) -> None:
-    with open(path, "rb") as stream:
-        os.fsync(stream.fileno())
 
 
 # What is exported
@@ -139,7 +106,7 @@ def _in_memory(values: np.ndarray) -> Streamed:
 
 def _features(cache: Cache, tap: str, source: np.ndarray) -> Streamed:
     """One tap at the rows `source` of the cache's features."""
-    cells, channels = int(tap.rpartition("@")[2]), cache.spec["features"]["channels"][tap]
+    cells, channels = cells_of(tap), cache.spec["features"]["channels"][tap]
 
     def blocks() -> Iterator[np.ndarray]:
         for start in range(0, len(source), ROWS_AT_ONCE):

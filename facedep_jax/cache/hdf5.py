@@ -31,7 +31,7 @@ _REFUSED = {
     0x7: "its values lie in another file",
     0xB: "its values are filtered",
 }
-_NAME = re.compile(rb"[\w@.+-]{1,64}")
+_NAME = re.compile(rb"[\w@.+~-]{1,64}")
 _FLOATS = {2: (10, 5, 15), 4: (23, 8, 127), 8: (52, 11, 1023)}  # bytes → mantissa bits, exponent bits, bias
 
 

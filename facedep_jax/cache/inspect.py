@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float, Float32, Int
 
 from facedep_jax.cache.duplicates import DISTANCE, LIKENESS, hash_pairs, likenesses
+from facedep_jax.cache.manifest import manifest_is_whole
 from facedep_jax.cache.parts import Parts
 from facedep_jax.cache.purged import Purged
 from facedep_jax.cache.reader import Cache, open_cache
@@ -39,6 +40,7 @@ def inspect_cache(folder: str | Path, curves: bool = False) -> dict[str, Any]:
         "items_purged": len(Purged(folder)),
         "rows": len(cache.rows),
         "shards": len(cache.shards),
+        "manifest_whole": manifest_is_whole(cache.path),
         "bytes": sum(shard.path.stat().st_size for shard in cache.shards),
         "engines": _engines(cache),
         "kinds": _counts(cache.items.kind.tolist()),
@@ -46,8 +48,8 @@ def inspect_cache(folder: str | Path, curves: bool = False) -> dict[str, Any]:
         "listings": len(listings),
         "items_listed_twice": sum(n > 1 for n in Counter(e["item"] for e in listings if e["item"]).values()),
         "emotions": {
-            split or "no split": _counts([e["emotion"] or "none" for e in listings if e["split"] == split])
-            for split in sorted({e["split"] for e in listings}, key=lambda s: s or "")
+            split or "no split": _counts([e.get("emotion") or "none" for e in listings if e.get("split") == split])
+            for split in sorted({e.get("split") for e in listings}, key=lambda s: s or "")
         },
         **_subjects(listings),
         "near_duplicates": _near_duplicates(cache, pairs[alike >= LIKENESS]),
@@ -69,14 +71,14 @@ def _subjects(listings: list[dict[str, Any]]) -> dict[str, Any]:
     """How many subjects there are, and for each, most items first, its items and listings by split."""
     by_subject: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for entry in listings:
-        if entry["subject"]:
+        if entry.get("subject"):
             by_subject[entry["subject"]].append(entry)
     table = [
         {
             "subject": subject,
             "items": len({entry["item"] for entry in theirs}),
             "listings": len(theirs),
-            "splits": _counts([entry["split"] or "no split" for entry in theirs]),
+            "splits": _counts([entry.get("split") or "no split" for entry in theirs]),
         }
         for subject, theirs in by_subject.items()
     ]
@@ -108,7 +110,7 @@ def _near_duplicates(cache: Cache, pairs: Int[np.ndarray, "pairs 2"]) -> dict[st
     found = []
     for pair in cache.items.id[pairs].tolist():
         said = [places.get(item) or [{"path": None, "split": None}] for item in pair]
-        splits = [sorted({entry["split"] or "no split" for entry in entries}) for entries in said]
+        splits = [sorted({entry.get("split") or "no split" for entry in entries}) for entries in said]
         found.append(
             {
                 "items": pair,

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from facedep_jax.cache.lines import append_lines, read_lines
+from facedep_jax.cache.ledgers import read_ledger
+from facedep_jax.cache.lines import append_lines
 from facedep_jax.cache.purged import Purged
 from facedep_jax.files import writing
 
@@ -43,11 +44,11 @@ def add_listings(folder: Path, sources: Sequence[Path], complete: set[str]) -> t
 
 
 def _latest_listings(folder: Path) -> dict[tuple[str, str], dict[str, Any]]:
-    return {(e["source"], e["path"]): e for e in read_lines(folder / "listings.jsonl")[0]}
+    return {(e["source"], e["path"]): e for e in read_ledger(folder, "listings.jsonl")[0]}
 
 
 def _latest_failures(folder: Path) -> dict[str, dict[str, Any]]:
-    return {e["path"]: e for e in read_lines(folder / "failures.jsonl")[0]}
+    return {e["path"]: e for e in read_ledger(folder, "failures.jsonl")[0]}
 
 
 def _append(ledger: Path, entries: list[dict[str, Any]]) -> None:

@@ -7,7 +7,8 @@ import os
 import time
 from pathlib import Path
 
-from facedep_jax.cache.lines import encode_line, read_lines
+from facedep_jax.cache.ledgers import read_ledger
+from facedep_jax.cache.lines import encode_line
 from facedep_jax.files import write_atomically
 
 FILE = "files.jsonl"
@@ -28,7 +29,7 @@ class KnownFiles:
 
     def __init__(self, folder: Path):
         self._path = folder / FILE
-        entries, bad = read_lines(self._path)
+        entries, bad = read_ledger(folder, FILE)
         self._known: dict[str, tuple[Signature, str]] = {
             entry["path"]: (tuple(entry["signature"]), entry["item"]) for entry in entries
         }

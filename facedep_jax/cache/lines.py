@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,10 +14,13 @@ _TAIL_BYTES = len(_TAIL) + 16 + 2  # …,"check":"<16 hexadecimal digits>"}
 
 
 class BadLine(NamedTuple):
-    """A line that is not what was written: its number, counted from 1, and why."""
+    """A line that cannot be used: its number, counted from 1, and why. `written` says that its checksum is right, so
+    that somebody wrote it like this and no accident did.
+    """
 
     number: int
     reason: str
+    written: bool = False
 
 
 def encode_line(entry: dict[str, Any]) -> bytes:
@@ -26,17 +30,24 @@ def encode_line(entry: dict[str, Any]) -> bytes:
 
 
 def decode_line(line: str) -> dict[str, Any]:
-    """The entry of one line. Raises ValueError when the line and its checksum disagree."""
+    """The entry of one line. Raises ValueError when the line and its checksum disagree, or it is nested too deeply."""
     if len(line) <= _TAIL_BYTES or line[-_TAIL_BYTES:-18] != _TAIL or not line.endswith('"}'):
         raise ValueError("no checksum at its end")
     text = line[:-_TAIL_BYTES] + "}"
     if _digest(text) != line[-18:-2]:
         raise ValueError("its checksum does not match")
-    return json.loads(text)
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
 
 
-def read_lines(path: Path) -> tuple[list[dict[str, Any]], list[BadLine]]:
-    """Entries of a ledger in order, and its bad lines; a missing ledger is empty."""
+def read_lines(
+    path: Path, fault: Callable[[dict[str, Any]], str] = lambda entry: ""
+) -> tuple[list[dict[str, Any]], list[BadLine]]:
+    """Entries of a ledger in order, and its bad lines, such as those in which there is a `fault`. A missing ledger is
+    empty.
+    """
     if not path.exists():
         return [], []
     entries, bad = [], []
@@ -45,9 +56,15 @@ def read_lines(path: Path) -> tuple[list[dict[str, Any]], list[BadLine]]:
         lines.pop()
     for number, raw in enumerate(lines, start=1):
         try:
-            entries.append(decode_line(raw.decode("ascii")))
+            entry = decode_line(raw.decode("ascii"))
         except ValueError as error:
             bad.append(BadLine(number, str(error)))
+            continue
+        reason = fault(entry)
+        if reason:
+            bad.append(BadLine(number, reason, written=True))
+        else:
+            entries.append(entry)
     return entries, bad
 
 

@@ -47,7 +47,7 @@ def merge_caches(folders: Sequence[str | Path], out: str | Path, report: Report 
         otherwise = f"nothing of it goes into {out}"
         read = [(source, sound_shards(source, spec, otherwise, report)) for source in sources]
         folder = stack.enter_context(place_for(out, spec, sources))
-        own = sound_shards(folder, spec, "nothing can be added to it", report)
+        own = sound_shards(folder, spec, "nothing can be added to it", report, locked=True)
         summary = _Merge(folder, own, read, report).run()
     return {"cache": str(out), "fingerprint": fingerprint(spec), "caches": len(sources), **summary}
 

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from facedep_jax.cache.chains import chain
 from facedep_jax.cache.shard import Shard
 
 ROW_VALUES = ("time", "face", "box", "score")
@@ -48,11 +49,7 @@ class Parts:
 
     def chain(self, item: str) -> list[Piece]:
         """The parts 0, 1, … of `item` that count, up to its end or to the first that is missing."""
-        found: list[Piece] = []
-        parts = self._pieces.get(item, {})
-        while len(found) in parts and not (found and found[-1].last):
-            found.append(parts[len(found)][0])
-        return found
+        return [copies[0] for copies in chain(self._pieces.get(item, {}), lambda copies: copies[0].last)]
 
     def is_complete(self, item: str) -> bool:
         """Whether all of `item` is there, with its end."""

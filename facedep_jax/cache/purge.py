@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from facedep_jax.cache.checks import DROPPED
-from facedep_jax.cache.lines import encode_line, read_lines
+from facedep_jax.cache.ledgers import read_ledger
+from facedep_jax.cache.lines import encode_line
 from facedep_jax.cache.lock import write_lock
 from facedep_jax.cache.manifest import load_manifest
 from facedep_jax.cache.purged import Purged
@@ -64,8 +65,8 @@ def purge_cache(
     _check_ids(ids, subjects)
     require_places(also)
     with nullcontext() if dry_run else write_lock(folder):
-        shards = sound_shards(folder, spec, "nobody can be removed from it for certain", report)
-        listings = read_lines(folder / "listings.jsonl")[0]
+        shards = sound_shards(folder, spec, "nobody can be removed from it for certain", report, not dry_run)
+        listings = read_ledger(folder, "listings.jsonl")[0]
         person = find_person(listings, ids, subjects)
         held = {item for shard in shards for item in _ids(shard)}
         _require_found(folder, person, held, ids, subjects, listings)
@@ -115,7 +116,7 @@ def take_out(folder: Path, person: Person, report: Report = silent) -> None:
 
 def _sifted(folder: Path, name: str, person: Person) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """The lines of a ledger, and those that do not speak of the person."""
-    lines, files = read_lines(folder / name)[0], person.files()
+    lines, files = read_ledger(folder, name)[0], person.files()
     if name == "listings.jsonl":
         gone = person.listings
         return lines, [e for e in lines if (e["source"], e["path"]) not in gone and e["item"] not in person.items]
@@ -143,7 +144,7 @@ def _require_found(
     subjects: Sequence[str],
     listings: list[dict[str, Any]],
 ) -> None:
-    known = held | {e["item"] for e in listings} | {e["id"] for e in read_lines(folder / "failures.jsonl")[0]}
+    known = held | {e["item"] for e in listings} | {e["id"] for e in read_ledger(folder, "failures.jsonl")[0]}
     purged = Purged(folder)
     unknown = [item for item in ids if item not in known and not purged.holds(item)]
     if unknown:
@@ -161,7 +162,7 @@ def _counts(folder: Path, person: Person, shards: list[Shard]) -> dict[str, Any]
     """How much of each kind goes."""
     held = [np.array([item in person.items for item in _ids(shard)], bool) for shard in shards]
     present = {item for shard in shards for item in _ids(shard)}
-    listed = {entry["item"] for entry in read_lines(folder / "listings.jsonl")[0]}
+    listed = {entry["item"] for entry in read_ledger(folder, "listings.jsonl")[0]}
     ledgers = {name: _sifted(folder, name, person) for name in ("listings.jsonl", "failures.jsonl", "files.jsonl")}
     dropped = folder / DROPPED
     return {

@@ -11,7 +11,8 @@ import secrets
 from collections.abc import Iterable
 from pathlib import Path
 
-from facedep_jax.cache.lines import append_lines, read_lines
+from facedep_jax.cache.ledgers import read_ledger
+from facedep_jax.cache.lines import append_lines
 from facedep_jax.files import writing
 
 FILE = "purged.jsonl"
@@ -22,8 +23,7 @@ class Purged:
 
     def __init__(self, folder: str | Path):
         self._path = Path(folder) / FILE
-        entries, _ = read_lines(self._path)
-        self._hashes = {(e["salt"], e["hash"]) for e in entries if {"salt", "hash"} <= e.keys()}
+        self._hashes = {(entry["salt"], entry["hash"]) for entry in read_ledger(Path(folder), FILE)[0]}
         self._salts = sorted({salt for salt, _ in self._hashes})
 
     def __len__(self) -> int:

@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float16, Int, Int64
 
-from facedep_jax.cache.lines import read_lines
+from facedep_jax.cache.ledgers import read_ledger
 from facedep_jax.cache.manifest import load_manifest
 from facedep_jax.cache.shard import Shard, open_shard
-from facedep_jax.cache.spec import FORMAT_VERSION, fingerprint, read_header
+from facedep_jax.cache.spec import FORMAT_VERSION, fingerprint, read_header, require_own_header
 from facedep_jax.cache.tables import join
 from facedep_jax.cache.tables import ranges as ranges
 from facedep_jax.cache.values import read_rows
 from facedep_jax.errors import CacheError, DamagedCache
 
-_TAP = re.compile(r"\w+:\w+@([1-9]\d{0,2})")
+_TAP = re.compile(r"\w+:\w+@([1-9]\d{0,2})(~\w+)?")
 
 
 class Cache:
@@ -31,6 +31,7 @@ class Cache:
         self.shards: list[Shard] = [
             open_shard(self.path / "shards" / entry["file"]) for entry in load_manifest(self.path)
         ]
+        require_own_header(self.path, self.fingerprint, [shard.attributes["fingerprint"] for shard in self.shards])
         for shard in self.shards:
             self._check_shard(shard)
         self.items, self.rows = join(self.shards)
@@ -43,7 +44,7 @@ class Cache:
                 "update facedep-jax"
             )
         if shard.attributes["fingerprint"] != self.fingerprint:
-            raise CacheError(f"{where} belongs to another cache; move it away")
+            raise CacheError(f"{where} belongs to another cache; move it away, or run `cache repair`")
         held = {tap: shape[1:] for tap, (_, shape) in shard.layout.items()}
         if held != self._shapes:
             raise DamagedCache(f"{where} holds {held}, the spec says {self._shapes}")
@@ -70,14 +71,12 @@ class Cache:
     @cached_property
     def listings(self) -> list[dict[str, Any]]:
         """The last line for each source and path. Raises DamagedCache naming the lines that are not as written."""
-        entries, bad = read_lines(self.path / "listings.jsonl")
+        entries, bad = read_ledger(self.path, "listings.jsonl")
         if bad:
             raise DamagedCache(
                 f"{self.path}/listings.jsonl: line {bad[0].number}: {bad[0].reason} "
-                f"({len(bad)} bad lines); the next extract-features into it mends them"
+                f"({len(bad)} bad lines); the next extract-features into it mends them, or `cache repair`"
             )
-        if not all(isinstance(e.get(name), str) for e in entries for name in ("source", "path")):
-            raise DamagedCache(f"{self.path}/listings.jsonl: a line states no source or no path; run `cache repair`")
         latest = {(e["source"], e["path"]): e for e in entries}
         return [entry for entry in latest.values() if not entry.get("gone")]
 
@@ -104,16 +103,27 @@ class Cache:
     def failures(self) -> list[dict[str, Any]]:
         """The last failure of each path that still fails."""
         complete = set(self.items.id)
-        latest = {e["path"]: e for e in read_lines(self.path / "failures.jsonl")[0]}
+        latest = {e["path"]: e for e in read_ledger(self.path, "failures.jsonl")[0]}
         return [e for e in latest.values() if e["reason"] and e["id"] not in complete]
 
-    def features(self, tap: str, index: Int[np.ndarray, " n"] | None = None) -> Float16[np.ndarray, "n s s c"]:
+    def features(
+        self,
+        tap: str,
+        index: Int[np.ndarray, " n"] | None = None,
+        out: Float16[np.ndarray, "n s s c"] | None = None,
+    ) -> Float16[np.ndarray, "n s s c"]:
         """Features of one tap: all of them, or those at `index`, in the order of `index`. In memory of their own.
 
-        Raises CacheError for a tap that the cache does not hold, IndexError for rows that are not there.
+        With `out` they are put there and it is returned: into memory that was used before a large load takes half the
+        time, since the system hands out new memory page by page and zeroed. Raises CacheError for a tap that the cache
+        does not hold, IndexError for rows that are not there, ValueError for an `out` that does not fit.
         """
         index = np.arange(self.starts[-1]) if index is None else np.asarray(index, np.int64)
-        out = np.empty((len(index), *self.shape(tap)), np.float16)
+        shape = (len(index), *self.shape(tap))
+        if out is None:
+            out = np.empty(shape, np.float16)
+        elif (out.shape, out.dtype, out.flags.carray) != (shape, np.float16, True):
+            raise ValueError(f"out has to be a contiguous float16 array of {shape}, got {out.dtype} of {out.shape}")
         read_rows(self.shards, self.starts, tap, index, np.arange(len(index)), out)
         return out
 

@@ -8,6 +8,7 @@ import json
 import os
 import tomllib
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,15 @@ from facedep_jax.cache.parts import Parts, Piece, equal_pieces
 from facedep_jax.cache.purge import Person, remove_dropped, take_out
 from facedep_jax.cache.rewrite import entry_of, replace_shard, write_manifest
 from facedep_jax.cache.shard import Shard, open_shard
-from facedep_jax.cache.spec import FORMAT_VERSION, fingerprint, read_header, write_header
-from facedep_jax.errors import CacheError
+from facedep_jax.cache.spec import (
+    FORMAT_VERSION,
+    fingerprint,
+    others_header,
+    read_header,
+    require_own_header,
+    write_header,
+)
+from facedep_jax.errors import CacheError, DamagedCache
 from facedep_jax.events import Progress, Report, silent
 from facedep_jax.files import fsync_directory, write_atomically, writing
 
@@ -51,6 +59,11 @@ def repair_cache(folder: str | Path, report: Report = silent) -> dict[str, Any]:
         if spec is None:
             raise
     with write_lock(folder):
+        held = _fingerprints(folder)
+        if not lost_header and others_header(fingerprint(spec), held):
+            recorded = _recorded_spec(folder)
+            require_own_header(folder, fingerprint(recorded or spec), held)
+            spec, lost_header = recorded, True
         repair = _Repair(folder, spec, report)
         if lost_header:
             repair.restore_header()
@@ -62,16 +75,25 @@ def _recorded_spec(folder: Path) -> dict[str, Any] | None:
     try:
         recorded = tomllib.loads((folder / "config.toml").read_text())["cache"]
         stated = recorded.pop("fingerprint")
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     usable = (folder / "shards").is_dir() and fingerprint(recorded) == stated
     return recorded if usable and _stated_version(folder) in (None, FORMAT_VERSION) else None
 
 
+def _fingerprints(folder: Path) -> list[str]:
+    """Of which caches the shards that can be read say that they are."""
+    held = []
+    for path in shard_paths(folder):
+        with suppress(DamagedCache):  # it is set aside later, and why is said then
+            held.append(open_shard(path).attributes["fingerprint"])
+    return held
+
+
 def _stated_version(folder: Path) -> Any:
     try:
         return json.loads((folder / "cache.json").read_bytes())["format"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
@@ -115,7 +137,7 @@ class _Repair:
     def restore_header(self) -> None:
         """`cache.json` from the record in `config.toml`."""
         kept = self._copy_aside("cache.json") if (self.folder / "cache.json").is_file() else ""
-        self._note(Problem("cache.json", "text", "damaged; written anew from config.toml"), kept)
+        self._note(Problem("cache.json", "text", "damaged or another cache's; written anew from config.toml"), kept)
         write_header(self.folder, self.spec)
 
     def _small_files(self) -> None:
@@ -152,6 +174,10 @@ class _Repair:
         if problems:
             self._rewrite("manifest.jsonl", wanted, problems)
         elif wanted != ledger.entries:
+            count = sum(entry not in ledger.entries for entry in wanted)
+            if count or len(named) < len(ledger.entries):
+                detail = f"{count} of {len(wanted)} shards were not named as they are, or one twice; each is now"
+                self._note(Problem("manifest.jsonl", "entry", detail), "")
             write_manifest(self.folder, wanted)
 
     def _straighten_parts(self) -> Parts:

@@ -1,5 +1,6 @@
 """Rows in, committed shards out: what every process that writes shards shares. Knows nothing of ledgers or locks."""
 
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,6 @@ from facedep_jax.cache.shard import write_shard
 from facedep_jax.cache.spec import FORMAT_VERSION, fingerprint
 
 MAX_BYTES = 64 * 2**20
-MAX_SECONDS = 30.0
 
 
 class ShardWriter:
@@ -21,7 +21,12 @@ class ShardWriter:
     `engine` has a name, a version and a device, which every shard states. `partial` maps the id of a clip that was
     cut off to the number of parts and rows already committed. `rows_committed` and `features_committed` count what
     this writer has committed itself. What a shard was committed as is passed to `_committed`.
+
+    By itself it does not look at the clock, so that a task that is done twice, because the first worker died or the
+    driver did, leaves the same shards under the same names.
     """
+
+    max_seconds = math.inf  # from a shard's first row to its commit
 
     def __init__(self, shards: Path, spec: dict[str, Any], engine: Any, shard_rows: int = 2048):
         self.shards, self.spec, self.engine, self.shard_rows = shards, spec, engine, shard_rows
@@ -75,7 +80,7 @@ class ShardWriter:
 
     def _commit_if_due(self) -> None:
         full = self._buffered_rows >= self.shard_rows or self._buffered_bytes >= MAX_BYTES
-        if full or time.monotonic() - self._first_buffered >= MAX_SECONDS:
+        if full or time.monotonic() - self._first_buffered >= self.max_seconds:
             self.commit()
 
     def commit(self) -> None:

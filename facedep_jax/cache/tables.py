@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from facedep_jax.cache.manifest import leading_parts
+from facedep_jax.cache.chains import chain, first_copies
 from facedep_jax.cache.shard import Shard
 
 
@@ -77,12 +77,11 @@ def join(shards: Sequence[Shard]) -> tuple[Items, Rows]:
 
 
 def _whole_items(items: dict[str, np.ndarray]) -> list[list[int]]:
-    """For every item whose last part is there: where its parts lie, in order. The first copy of a part counts."""
-    pieces: dict[bytes, dict[int, int]] = {}
-    for position, (identity, part) in enumerate(zip(items["id"].tolist(), items["part"].tolist(), strict=True)):
-        pieces.setdefault(identity, {}).setdefault(part, position)
-    chosen = (leading_parts(parts) for parts in pieces.values())
-    return [found for found in chosen if found and items["last"][found[-1]]]
+    """For every item whose last part is there: where its parts lie, in order."""
+    last = items["last"].astype(bool).tolist()
+    parts = first_copies(zip(items["id"].tolist(), items["part"].tolist(), range(len(last)), strict=True))
+    chosen = (chain(found, last.__getitem__) for found in parts.values())
+    return [found for found in chosen if found and last[found[-1]]]
 
 
 def ranges(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:

@@ -9,11 +9,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from facedep_jax.cache.lines import read_lines
+from facedep_jax.cache.ledgers import read_ledger
 from facedep_jax.errors import CacheError
 from facedep_jax.events import Note, Report, silent
 
-HEAD = "head.safetensors"
+TRAINED = ("head.safetensors", "cnn.safetensors")  # what learns from items, by the name of its weights
 
 
 def require_places(places: Sequence[str | Path]) -> None:
@@ -73,12 +73,9 @@ def _in_run(table: Path, wanted: _Wanted) -> Found:
         counted = ", ".join(f"{splits.count(split)} in {split}" for split in dict.fromkeys(splits))
         yield table, "run", f"{len(splits)} rows ({counted})"
         learned = [split for split in splits if split in ("train", "val")]
-        if learned and (table.parent / HEAD).is_file():
-            yield (
-                table.parent / HEAD,
-                "head",
-                f"trained or tuned on {len(learned)} items of theirs; train again without",
-            )
+        for weights in (table.parent / name for name in TRAINED):
+            if learned and weights.is_file():
+                yield weights, "head", f"trained or tuned on {len(learned)} items of theirs; train again without"
 
 
 def _in_scores(table: Path, wanted: _Wanted) -> Found:
@@ -95,11 +92,11 @@ def _in_scores(table: Path, wanted: _Wanted) -> Found:
 
 
 def _in_cache(header: Path, wanted: _Wanted) -> Found:
-    ledger = header.parent / "manifest.jsonl"
-    held = {item[0] for entry in read_lines(ledger)[0] for item in entry["items"]} & wanted.items
+    manifest, _ = read_ledger(header.parent, "manifest.jsonl")
+    held = {item[0] for entry in manifest for item in entry["items"]} & wanted.items
     listed = {
         entry["path"]
-        for entry in read_lines(header.parent / "listings.jsonl")[0]
+        for entry in read_ledger(header.parent, "listings.jsonl")[0]
         if entry.get("item") in wanted.items or entry.get("subject") in wanted.subjects
     }
     if held or listed:

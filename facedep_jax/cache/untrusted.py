@@ -10,7 +10,6 @@ import json
 import os
 import resource
 import signal
-import stat
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -18,6 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
+from facedep_jax.cache.lock import require_plain_files
 from facedep_jax.errors import CacheError, DamagedCache, FacedepError, SettingsError
 from facedep_jax.events import Event, Note, Progress, Report, silent
 
@@ -73,7 +73,10 @@ def _answer(lines: IO[bytes], report: Report) -> dict[str, Any]:
         left -= len(line)
         if left < 0:
             raise DamagedCache(f"what the cache holds makes a summary of more than {ANSWER} bytes")
-        message = json.loads(line)
+        try:
+            message = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise DamagedCache(f"what the cache holds makes a summary that is no JSON ({error})") from error
         if message.get("event") not in _EVENTS:
             return message
         report(_EVENTS[message["event"]](**message["fields"]))
@@ -115,7 +118,7 @@ def main(asked: str) -> None:
 
 def _outcome(work: Callable[[], dict[str, Any]], folder: Path) -> dict[str, Any]:
     try:
-        _require_plain_files(folder)
+        require_plain_files(folder)
         return {"result": work()}
     except FacedepError as error:
         return {"error": type(error).__name__, "message": str(error)}
@@ -139,15 +142,6 @@ def _limit(memory: int) -> None:
         hard = resource.getrlimit(which)[1]
         most = most if hard == resource.RLIM_INFINITY else min(most, hard)
         resource.setrlimit(which, (most, most))
-
-
-def _require_plain_files(folder: Path) -> None:
-    """A link in a cache of unknown origin may lead to anyone's file, and a pipe to nowhere."""
-    for path in sorted(folder.glob("*")) + sorted((folder / "shards").glob("*")):
-        mode = path.lstat().st_mode
-        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-            kind = "a link" if stat.S_ISLNK(mode) else "no file"
-            raise DamagedCache(f"{folder}: {path.relative_to(folder)} is {kind}; nothing was read")
 
 
 if __name__ == "__main__":

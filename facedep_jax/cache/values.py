@@ -13,12 +13,13 @@ import numpy as np
 
 from facedep_jax.cache.hdf5 import NotAShard, open_regular
 from facedep_jax.cache.shard import Shard
+from facedep_jax.cores import cores
 from facedep_jax.errors import DamagedCache
 
 PIECE = 8 * 2**20  # of a straight copy that one thread takes at a time
 ALONE = 16 * 2**20  # below this, threads cost more than they save
 BUFFERS = 1024  # of one preadv: IOV_MAX of Linux
-THREADS = 4
+THREADS = min(8, cores())  # more than there are cores only get in each other's way
 
 Stretch = tuple[int, list[memoryview], int]  # of a file: offset, the parts of memory that it fills in turn, bytes
 
@@ -52,34 +53,31 @@ def _jobs(shards, starts, tap, rows, places, owner, out) -> Iterator[tuple[Path,
     """Stretches of one file, about a piece in all: runs of neighbouring rows, read at once wherever they go."""
     memory = memoryview(out.reshape(-1).view(np.uint8))
     size = out.itemsize * out[0].size
-    offsets = np.array([shard.layout[tap][0] for shard in shards])[owner] + (rows - starts[owner]) * size
-    jumps = np.cumsum(np.diff(places, prepend=places[0]) != 1).tolist()
-    breaks = (np.flatnonzero((np.diff(rows) != 1) | (np.diff(owner) != 0)) + 1).tolist()
-    sources, targets, owners = offsets.tolist(), (places * size).tolist(), owner.tolist()
+    follows = (np.diff(rows, prepend=rows[0]) == 1) & (np.diff(owner, prepend=owner[0]) == 0)
+    lows = np.flatnonzero(~follows)
+    highs = np.append(lows[1:], len(rows))
+    jumps = np.cumsum(np.diff(places, prepend=places[0]) != 1)
+    straight = jumps[lows] == jumps[highs - 1]  # all of the run goes to one place in one order
+    offsets = np.array([shard.layout[tap][0] for shard in shards])[owner[lows]]
+    sources = offsets + (rows[lows] - starts[owner[lows]]) * size
+    columns = (lows, highs, owner[lows], sources, places[lows] * size, straight)
     job: list[Stretch] = []
-    last, filled = owners[0], 0
-    for low, high in zip([0, *breaks], [*breaks, len(rows)], strict=True):
-        alone = high - low == 1  # as random rows are: a millisecond less for a thousand
-        for begin, end, straight in ((low, high, True),) if alone else _cut(low, high, jumps, size):
-            if job and (filled >= PIECE or owners[low] != last):
+    last, filled, piece = int(owner[0]), 0, max(1, PIECE // size)
+    for low, high, shard, source, target, whole in zip(*(column.tolist() for column in columns), strict=True):
+        step = piece if whole else BUFFERS
+        for begin in (low,) if high - low <= step else range(low, high, step):  # random rows are short runs, and many
+            if job and (filled >= PIECE or shard != last):
                 yield shards[last].path, job
                 job, filled = [], 0
-            length, last = (end - begin) * size, owners[low]
-            if straight:
-                buffers = [memory[targets[begin] : targets[begin] + length]]
+            end, done = min(begin + step, high), (begin - low) * size
+            length, last = (end - begin) * size, shard
+            if whole:
+                buffers = [memory[target + done : target + done + length]]
             else:
-                buffers = [memory[target : target + size] for target in targets[begin:end]]
-            job.append((sources[begin], buffers, length))
+                buffers = [memory[at : at + size] for at in (places[begin:end] * size).tolist()]
+            job.append((source + done, buffers, length))
             filled += length
     yield shards[last].path, job
-
-
-def _cut(low: int, high: int, jumps: list[int], size: int) -> Iterator[tuple[int, int, bool]]:
-    """A run of rows in parts of about one piece, and whether it goes to one place in one order."""
-    straight = jumps[low] == jumps[high - 1]
-    step = max(1, PIECE // size) if straight else BUFFERS
-    for begin in range(low, high, step):
-        yield begin, min(begin + step, high), straight
 
 
 def _read(path: Path, stretches: list[Stretch]) -> None:

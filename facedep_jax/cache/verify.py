@@ -18,10 +18,10 @@ from facedep_jax.cache.checks import (
     shard_paths,
     strays,
 )
-from facedep_jax.cache.manifest import being_written
+from facedep_jax.cache.lock import being_written, last_writer
 from facedep_jax.cache.reader import Cache, open_cache, ranges
 from facedep_jax.cache.shard import Shard
-from facedep_jax.cache.spec import read_header
+from facedep_jax.cache.spec import fingerprint, others_header, read_header
 from facedep_jax.errors import SettingsError
 from facedep_jax.events import Progress, Report, silent
 
@@ -36,8 +36,15 @@ def verify_cache(
     CacheError only for what is no cache at all.
     """
     folder = Path(folder)
+    writing, before = being_written(folder), last_writer(folder)
+    summary = _verify(folder, report, sample, seed, writing)
+    if not summary["ok"] and not writing and (being_written(folder) or last_writer(folder) != before):
+        return _verify(folder, report, sample, seed, True)  # a writer began meanwhile, and what it does is no damage
+    return summary
+
+
+def _verify(folder: Path, report: Report, sample: float, seed: int | None, writing: bool) -> dict[str, Any]:
     spec = read_header(folder)
-    writing = being_written(folder)
     # Listings before the manifest: what a writer has listed it has committed before.
     names = ("listings.jsonl", *(name for name in LEDGERS if name != "listings.jsonl"))
     ledgers = {name: check_ledger(folder, name, writing) for name in names}
@@ -46,8 +53,14 @@ def verify_cache(
     seed = random.SystemRandom().getrandbits(32) if seed is None else seed
     chosen = _sampled(paths, sample, seed)
     shards, problems = _check_shards(paths, chosen, spec, report)
+    header, strangers = _strangers(spec, shards, problems)
+    problems = [problem for problem in problems if not header or problem.file not in strangers]
+    if not header:
+        shards = {name: shard for name, shard in shards.items() if name not in strangers}
+        paths = [path for path in paths if path.name in named or path.name not in strangers]
     parts = in_order_of(named, shards)
     problems = [
+        *header,
         *check_small_files(folder),
         *(problem for ledger in ledgers.values() for problem in ledger.problems),
         *problems,
@@ -89,6 +102,15 @@ def _check_shards(
             shards[path.name] = shard
     report(Progress("verify", len(paths), len(paths), "shards", len(problems)))
     return shards, problems
+
+
+def _strangers(
+    spec: dict[str, Any], shards: dict[str, Shard], problems: list[Problem]
+) -> tuple[list[Problem], set[str]]:
+    """A problem if it is `cache.json` that belongs to another cache, and the names of shards that do not go with it."""
+    wrong = others_header(fingerprint(spec), [shard.attributes["fingerprint"] for shard in shards.values()])
+    header = [Problem("cache.json", "foreign", wrong)] if wrong else []
+    return header, {problem.file for problem in problems if problem.kind in ("foreign", "taps")}
 
 
 def diff_caches(first: str | Path, second: str | Path) -> dict[str, Any]:

@@ -4,20 +4,22 @@ Commit protocol: a shard is written to a temporary file, fsynced, renamed to its
 fsynced, and only then does one fsynced manifest line name it. What is named is never touched again.
 """
 
-import fcntl
 import os
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
-from facedep_jax.cache.lines import append_lines, encode_line, read_lines
-from facedep_jax.cache.manifest import leading_parts, load_manifest
+from facedep_jax.cache.chains import chain, first_copies
+from facedep_jax.cache.ledgers import read_ledger
+from facedep_jax.cache.lines import append_lines, encode_line
+from facedep_jax.cache.lock import LOCK, write_lock
+from facedep_jax.cache.manifest import load_manifest
 from facedep_jax.cache.shard import TEMPORARY
 from facedep_jax.cache.shard_writer import ShardWriter
 from facedep_jax.cache.spec import read_header, require_equal, write_header
-from facedep_jax.errors import CacheLocked, FacedepError, OutputError
+from facedep_jax.errors import DamagedCache, FacedepError, OutputError
 from facedep_jax.events import Interrupted
-from facedep_jax.files import fsync_directory, make_folder, write_atomically, writing
+from facedep_jax.files import make_folder, write_atomically, writing
 
 
 class CacheWriter(ShardWriter):
@@ -26,6 +28,8 @@ class CacheWriter(ShardWriter):
     `complete` are the ids that need no extraction; `failed` maps ids to the recorded failure; see also `ShardWriter`.
     """
 
+    max_seconds = 30.0
+
     def __init__(self, folder: Path, spec: dict[str, Any], engine: Any, shard_rows: int = 2048):
         self.folder = Path(folder)
         super().__init__(self.folder / "shards", spec, engine, shard_rows)
@@ -33,7 +37,8 @@ class CacheWriter(ShardWriter):
         self._unwritten: dict[tuple[str, str], dict[str, Any]] = {}
         self._failing: dict[str, str | None] = {}  # the last reason of every path that ever failed
         self._prepare_folder()
-        self._lock = self._take_lock()
+        self._held = ExitStack()
+        self._held.enter_context(write_lock(self.folder))
         try:
             self._start()
         except BaseException:
@@ -72,7 +77,7 @@ class CacheWriter(ShardWriter):
 
     def _foreign(self) -> list[str]:
         return sorted(
-            name for name in os.listdir(self.folder) if name not in ("lock", "shards") and not name.endswith(TEMPORARY)
+            name for name in os.listdir(self.folder) if name not in (LOCK, "shards") and not name.endswith(TEMPORARY)
         )
 
     def _require_own_spec(self) -> bool:
@@ -82,39 +87,22 @@ class CacheWriter(ShardWriter):
         require_equal(self.folder, read_header(self.folder), self.spec)
         return True
 
-    def _take_lock(self) -> TextIO:
-        with writing(self.folder), ExitStack() as on_refusal:
-            stream = on_refusal.enter_context(open(self.folder / "lock", "a+"))
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                stream.seek(0)
-                holder = stream.read().strip() or "another process"
-                raise CacheLocked(
-                    f"{self.folder} is being written by {holder}; wait for it or choose another --out"
-                ) from error
-            os.ftruncate(stream.fileno(), 0)
-            os.write(stream.fileno(), f"process {os.getpid()}\n".encode())
-            on_refusal.pop_all()  # held open for as long as the writer lives
-        return stream
-
     def _release(self) -> None:
-        """Let the lock go. It is emptied: between writers there is nothing in it that could be damaged."""
-        with suppress(OSError):  # what it says is for people, and all that counts is done or has failed before
-            os.ftruncate(self._lock.fileno(), 0)
-        self._lock.close()
+        """Let the lock go."""
+        self._held.close()
 
     def _start(self) -> None:
-        with writing(self.folder):
-            self._settle()
         if not self._require_own_spec():  # asked again: another writer may have been here before the lock was ours
             write_header(self.folder, self.spec)
-        parts: dict[str, dict[int, tuple[int, bool]]] = {}
-        for entry in load_manifest(self.folder, repair=True):
-            for item, part, last, rows in entry["items"]:
-                parts.setdefault(item, {})[part] = (rows, bool(last))
+        entries = load_manifest(self.folder, repair=True)
+        parts = first_copies((item, n, (rows, last)) for e in entries for item, n, last, rows in e["items"])
         for item, found in parts.items():
-            committed = leading_parts(found)
+            committed = chain(found, lambda piece: piece[1])
+            if len(committed) < len(found):  # what is added now might be joined to them
+                raise DamagedCache(
+                    f"{self.folder}: item {item[:12]} has parts that its first ones do not lead to; run `cache "
+                    "repair`, then this again"
+                )
             if committed and committed[-1][1]:
                 self.complete.add(item)
             else:
@@ -125,21 +113,9 @@ class CacheWriter(ShardWriter):
             if entry["id"] and entry["reason"] and entry["id"] not in self.complete:
                 self.failed[entry["id"]] = entry
 
-    def _settle(self) -> None:
-        """Remove what a killed writer had not finished, and make durable what it had: it is there now, and what is
-        built on it must not outlive it when the power fails.
-        """
-        for leftover in (*self.shards.glob(f"*{TEMPORARY}"), *self.folder.glob(f".*{TEMPORARY}")):
-            leftover.unlink()
-        for ledger in self.folder.glob("*.jsonl"):
-            with open(ledger, "rb") as stream:
-                os.fsync(stream.fileno())
-        fsync_directory(self.shards)
-        fsync_directory(self.folder)
-
     def _mended(self, ledger: str) -> list[dict[str, Any]]:
         """Entries of a ledger; lines that do not check are taken out, so that what they said is written anew."""
-        entries, bad = read_lines(self.folder / ledger)
+        entries, bad = read_ledger(self.folder, ledger)
         if bad:
             write_atomically(self.folder / ledger, b"".join(map(encode_line, entries)))
         return entries

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from facedep_jax.cli import cache_care
-from facedep_jax.cli.cache_care import say, show_lines
+from facedep_jax.cli.cache_care import LINES, counted, say, show_lines
 from facedep_jax.cli.frame import Outcome, command
 from facedep_jax.cli.tables import PLAIN_TABLE, plain_table, show_number, show_table, show_warning
 from facedep_jax.events import Report
@@ -15,6 +15,7 @@ CACHE = click.argument("cache", type=click.Path(path_type=Path))
 
 
 SUBJECTS, PAIRS = 10, 10  # shown; --json has all
+NO_MANIFEST = "missing or damaged; read from the shards. The next extract-features or `cache repair` writes it anew"
 
 
 class Part(click.ParamType):
@@ -50,7 +51,11 @@ def add_to(group: click.Group) -> None:
 
 
 def inspect(report: Report, cache: Path, plot: Path | None = None) -> Outcome:
-    """What a cache holds: counts, settings, labels, subjects, near-duplicates, failures, statistics of every tap."""
+    """Say what a cache holds.
+
+    Counts, settings, labels, subjects, near-duplicates, failures, and statistics of every tap. The cache may come from
+    a stranger: it is read by a process that can do nothing else. Changes nothing.
+    """
     from facedep_jax.cache.untrusted import in_child
 
     summary = in_child("inspect", cache, report, curves=plot is not None)
@@ -74,7 +79,10 @@ def verify(report: Report, cache: Path, sample: float, seed: int | None) -> Outc
 
 
 def diff(report: Report, cache: Path, other: Path) -> Outcome:
-    """Compare two caches by ids, listings and values; exit status 3 if they differ."""
+    """Compare two caches.
+
+    By ids, listings and values, wherever shards begin and end. Exit status 3 if they differ. Changes nothing.
+    """
     from facedep_jax.cache.verify import diff_caches
 
     summary = diff_caches(cache, other)
@@ -87,11 +95,12 @@ def diff(report: Report, cache: Path, other: Path) -> Outcome:
 
 def show_verification(console: Any, summary: dict[str, Any]) -> None:
     """One line, and one for each problem."""
-    verdict = "ok" if summary["ok"] else f"{len(summary['problems'])} problems"
+    verdict = "ok" if summary["ok"] else counted(len(summary["problems"]), "problem")
     read = f" ({summary['hashed']} read in full, seed {summary['seed']})" if summary["seed"] is not None else ""
-    counts = f"{summary['shards']} shards{read}, {summary['items']} items, {summary['rows']} rows"
+    shards, items, rows = (counted(summary[f"{noun}s"], noun) for noun in ("shard", "item", "row"))
+    counts = f"{shards}{read}, {items}, {rows}"
     say(console, f"{summary['cache']}: {counts}: {verdict}")
-    show_lines(console, (f"{p['file']}: {p['kind']}: {p['detail']}" for p in summary["problems"]))
+    show_lines(console, (f"{p['file']}: {p['kind']}: {p['detail']}" for p in summary["problems"]), LINES)
     if not summary["ok"]:
         say(console, "`cache repair` sets aside what is bad and keeps the rest")
 
@@ -103,7 +112,7 @@ def show_inspection(console: Any, summary: dict[str, Any]) -> None:
 
     features, inputs = summary["spec"]["features"], summary["spec"]["input"]
     facts = Table(title=escape(f"cache {summary['cache']}"), **PLAIN_TABLE, show_header=False)
-    weights = [f"{name}: {w['family']} {w['sha256'][:12]}" for name, w in features["weights"].items()]
+    weights = [f"{name}: {w['family']} {str(w.get('sha256'))[:12]}" for name, w in features.get("weights", {}).items()]
     faces = [f"{kind}s: " + ", ".join(f"{k} {str(v)[:12]}" for k, v in how.items()) for kind, how in inputs.items()]
     for label, value in (
         ("fingerprint", summary["fingerprint"][:16]),
@@ -116,9 +125,10 @@ def show_inspection(console: Any, summary: dict[str, Any]) -> None:
         ("cut off", summary["items_cut_off"]),
         ("purged", summary["items_purged"]),
         ("failures", len(summary["failures"])),
+        *([] if summary["manifest_whole"] else [("manifest", NO_MANIFEST)]),
         ("weights", "\n".join(weights)),
-        ("input size", _joined(features["size"])),
-        ("colour", f"{features['color']}, {features['precision']}"),
+        ("input size", _joined(features.get("size", {}))),
+        ("colour", f"{features.get('color')}, {features.get('precision')}"),
         ("input", "\n".join(faces)),
         ("engine", "\n".join(f"{name} ({n} shards)" for name, n in summary["engines"].items())),
     ):

@@ -38,10 +38,10 @@ def add_to(caches: click.Group) -> None:
 
 
 def repair(report: Report, cache: Path) -> Outcome:
-    """Set aside what is damaged in a cache, and keep the rest untouched.
+    """Set aside what is damaged in a cache.
 
-    What is taken out is kept in CACHE/dropped; the next extract-features adds its items again. Exit status 3 if
-    anything was dropped.
+    The rest stays as it is. What is taken out is kept in CACHE/dropped; the next extract-features adds its items again.
+    Exit status 3 if anything was not as it should be.
     """
     from facedep_jax.cache.repair import repair_cache
 
@@ -63,9 +63,10 @@ def merge(report: Report, caches: tuple[Path, ...], out: Path) -> Outcome:
 
 
 def export(report: Report, cache: Path, out: Path) -> Outcome:
-    """Write a cache as one plain file, with its tables as CSV beside it.
+    """Write a cache as one plain file.
 
-    FILE.h5 has the groups of a shard, FILE.npz the same arrays, and any other name makes a folder of .npy files.
+    Its tables lie beside it as CSV. FILE.h5 has the groups of a shard, FILE.npz the same arrays, and any other name
+    makes a folder of .npy files.
     """
     from facedep_jax.cache.export import export_cache
 
@@ -81,10 +82,10 @@ def purge(
     also: tuple[Path, ...],
     dry_run: bool,
 ) -> Outcome:
-    """Remove somebody who withdraws: their features, listings and failures, for good.
+    """Remove somebody who withdraws.
 
-    A salted hash of each item stays, so that it is not extracted again. Copies elsewhere are not found; runs, scores
-    and caches under --also that hold them are named, not altered.
+    Their features, listings and failures go for good. A salted hash of each item stays, so that it is not extracted
+    again. Copies elsewhere are not found; runs, scores and caches under --also that hold them are named, not altered.
     """
     from facedep_jax.cache.purge import purge_cache
 
@@ -97,6 +98,11 @@ def say(console: Any, line: str) -> None:
     from facedep_jax.cli.render import printable
 
     console.print(printable(line), markup=False, soft_wrap=not console.is_terminal)
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 shard`, `2 shards`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def show_lines(console: Any, lines: Iterable[str], limit: int | None = None) -> None:
@@ -115,7 +121,7 @@ def show_repair(console: Any, summary: dict[str, Any]) -> None:
     if not summary["changed"]:
         say(console, f"{summary['cache']}: nothing to repair, {kept}")
         return
-    say(console, f"{summary['cache']}: {len(summary['dropped'])} things dropped, {kept}")
+    say(console, f"{summary['cache']}: {counted(len(summary['dropped']), 'thing')} put right, {kept}")
     dropped = ((d, f" → {d['kept_as']}" if d["kept_as"] else "") for d in summary["dropped"])
     show_lines(console, (f"{d['file']}: {d['kind']}: {d['detail']}{kept_as}" for d, kept_as in dropped), LINES)
     if summary["items_lost"]:
@@ -156,7 +162,7 @@ def show_purge(console: Any, summary: dict[str, Any]) -> None:
     say(
         console,
         f"{s['cache']}: {s['items']} items with {s['rows']} rows {'would go' if s['dry_run'] else 'are gone'}, with "
-        f"{s['listings']} lines of listings and {s['failures']} of failures; {s['shards_replaced']} shards replaced, "
+        f"{s['listings']} lines of listings and {s['failures']} of failures; shards: {s['shards_replaced']} replaced, "
         f"{s['shards_removed']} removed",
     )
     show_lines(console, s["listed_as"], LINES)

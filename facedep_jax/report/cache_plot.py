@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from facedep_jax.cache.inspect import EDGES, PARTS
 from facedep_jax.meaning import UNTRAINED
+from facedep_jax.media.frames import FACE_STATES
 from facedep_jax.report.plots import ALERT, INK, MAIN, OTHER, QUIET, THIRD, figure
 
 SPLIT_COLORS = {"train": MAIN, "val": OTHER, "test": THIRD}
@@ -95,9 +96,9 @@ def _subjects(axis: Axes, summary: Mapping[str, Any]) -> None:
 
 
 def _faces(axis: Axes, states: Mapping[str, int]) -> None:
-    meaning = {"whole": "whole picture", "found": "one face", "several": "several", "none": "no face"}
-    names = [name for name in meaning if states.get(name)]
-    _bars(axis, [meaning[name] for name in names], {"rows": [states[name] for name in names]}, {"rows": MAIN})
+    meaning = {"whole": "whole picture", "found": "one face", "none": "no face", "lost": "others only"}
+    names = [name for name in FACE_STATES if states.get(name)]
+    _bars(axis, [meaning.get(name, name) for name in names], {"rows": [states[name] for name in names]}, {"rows": MAIN})
     _title(axis, "rows by face", "rows")
 
 

@@ -39,15 +39,15 @@ def gathered(lines: Iterator[Result]) -> Result:
 
 def real_refusals(folder: Path, number: int, calls: int, seed: int) -> Result:
     """Some refusals again, to processes of their own."""
-    rng, broken = random.Random(seed), []
+    rng, ended, broken = random.Random(seed), [], []
     for _ in range(number):
-        # not the last call, which only empties the lock: the work is done by then
-        call, (error, lasting) = rng.randint(1, calls - 1), rng.choice(refusals.MODES[1:])
+        call, (error, lasting) = rng.randint(1, calls), rng.choice(refusals.MODES[1:])
         try:
-            refusals.real_command(folder, call, error, lasting)
+            ended.append(refusals.real_command(folder, call, error, lasting))
         except Broken as said:
             broken.append(f"call {call} refused to a process of its own: {said}")
-    return {"processes of their own": number, "broken": broken}
+    failed = sum(status == refusals.FAILED for status in ended)
+    return {"processes of their own": number, "of them ended with an error": failed, "broken": broken}
 
 
 def planted(folder: Path, seed: int) -> Iterator[Result]:

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from facedep_jax.cache import open_cache
+from facedep_jax.cache.chains import chain, first_copies
 from facedep_jax.cache.lines import read_lines
-from facedep_jax.cache.manifest import leading_parts, load_manifest
+from facedep_jax.cache.manifest import load_manifest
 from facedep_jax.cache.shard import TEMPORARY
 from facedep_jax.cache.verify import diff_caches, verify_cache
 
@@ -35,11 +36,8 @@ def described(what: str) -> Iterator[None]:
 
 def complete_items(entries: Iterable[dict[str, Any]]) -> set[str]:
     """The items of which lines of a manifest name all parts."""
-    parts: dict[str, dict[int, bool]] = {}
-    for entry in entries:
-        for item, part, last, _ in entry["items"]:
-            parts.setdefault(item, {})[part] = bool(last)
-    return {item for item, found in parts.items() if any(leading_parts(found)[-1:])}
+    parts = first_copies((item, part, last) for entry in entries for item, part, last, _ in entry["items"])
+    return {item for item, found in parts.items() if any(chain(found, bool)[-1:])}
 
 
 def check_stopped(cache: Path, acknowledged: Acknowledged) -> int:
@@ -68,6 +66,8 @@ def explained(problem: dict[str, str], acknowledged: Acknowledged) -> bool:
     if kind == "line":
         number = int(problem["detail"].split()[1].rstrip(":"))
         return number > len(acknowledged.get(name, []))
+    if kind == "missing" and name == "manifest.jsonl":  # stopped between the first shard and its line
+        return not acknowledged.get(name)
     return (kind == "stray" and name.endswith(TEMPORARY)) or (kind == "unlisted" and name.endswith(".h5"))
 
 

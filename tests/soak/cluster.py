@@ -19,6 +19,7 @@ from soak.checks import check_finished, require
 
 SHARD_ROWS = 4  # so that a task is four images, and there are many
 WORKERS = 2
+STANDSTILL = 300  # seconds without a new shard after which nobody works any more
 DONE = 3  # exit status of a run that does everything: one of the drawn files is broken
 CLI = Path(__file__).parents[2] / "cli.py"
 
@@ -51,9 +52,14 @@ class Cluster:
         shutil.rmtree(cache, ignore_errors=True)
         process = self.start(cache, WORKERS)
         moments = sorted(rng.sample(range(1, self.tasks - 5), kills))
-        killed = 0
+        killed, seen, since = 0, 0, time.monotonic()
         while process.poll() is None:
             done = len(list((cache / "shards").glob("*.h5"))) if (cache / "shards").is_dir() else 0
+            if done > seen:
+                seen, since = done, time.monotonic()
+            if time.monotonic() - since > STANDSTILL:
+                process.kill()
+                require(False, f"{done} shards, then nothing for {STANDSTILL} s; {killed} workers were killed")
             victims = workers_of(process.pid)
             if killed < kills and done >= moments[killed] and victims:
                 os.kill(rng.choice(victims), signal.SIGKILL)

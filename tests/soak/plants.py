@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from facedep_jax.cache import checks, lines, shard, shard_writer, writer
+from facedep_jax.cache import checks, lines, lock, shard, shard_writer, writer
 
 Plant = Callable[[], contextlib.AbstractContextManager[None]]
 
@@ -87,13 +87,13 @@ def _written_under_its_name() -> contextlib.AbstractContextManager[None]:
 
 def settling_without(owner: Any, name: str) -> Plant:
     """A new writer tidies up what others left as it should, only that `owner.name` does nothing meanwhile."""
-    real = writer.CacheWriter._settle
+    real = lock.settle
 
-    def _settle(self: writer.CacheWriter) -> None:
+    def settle(folder: Path) -> None:
         with replaced(owner, name, lambda *arguments: None):
-            real(self)
+            real(folder)
 
-    return lambda: replaced(writer.CacheWriter, "_settle", _settle)
+    return lambda: replaced(lock, "settle", settle)
 
 
 def _folder_not_fsynced() -> contextlib.AbstractContextManager[None]:

@@ -13,6 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from facedep_jax.cache.lock import LOCK
 from soak import material, plants
 from soak.checks import Broken, check_finished, check_stopped, described, require
 from soak.disk import Disk
@@ -45,18 +46,28 @@ def refuse(trial: Trial, number: int, error: int, lasting: bool) -> tuple[int, i
     return calls, refused, status
 
 
-def real_command(folder: Path, number: int, error: int, lasting: bool) -> None:
-    """The same to a process of its own, started as a user would. Raises Broken."""
-    cache, undisturbed = folder / "real", folder / "undisturbed"
+def real_command(folder: Path, number: int, error: int, lasting: bool) -> int:
+    """The same to a process of its own, started as a user would; returns its exit status. Raises Broken.
+
+    How many calls it makes depends on how its threads take turns, so that call `number` may not come; and what the lock
+    says is emptied when all is done. Where nothing else was refused the command has to do everything.
+    """
+    cache, undisturbed, said = folder / "real", folder / "undisturbed", folder / "refused"
     shutil.rmtree(cache, ignore_errors=True)
+    said.unlink(missing_ok=True)
     orders = {"SOAK_FOLDER": cache, "SOAK_REFUSE": number, "SOAK_ERROR": error, "SOAK_LASTING": int(lasting)}
+    orders["SOAK_REFUSED"] = said
     command = [sys.executable, "-m", "facedep_jax", *material.arguments(folder / "source", cache, SHARD_ROWS)]
     shim = {"LD_PRELOAD": preloaded(folder)["LD_PRELOAD"]} | {name: str(value) for name, value in orders.items()}
     refused = subprocess.run(command, env=os.environ | shim, capture_output=True, text=True, check=False)
-    judge(refused.returncode, refused.stderr)
+    if set(said.read_text().splitlines()) <= {str(cache / LOCK)} and refused.returncode == DONE:
+        check_finished(cache, undisturbed)
+    else:
+        judge(refused.returncode, refused.stderr)
     again = subprocess.run(command, capture_output=True, text=True, check=False)
     require(again.returncode == DONE, f"the run after it ended with {again.returncode}: {again.stderr[-600:]}")
     check_finished(cache, undisturbed)
+    return refused.returncode
 
 
 def judge(status: int, said: str) -> None:

@@ -30,7 +30,7 @@ struct record {
 
 static char root[PATH_MAX];
 static size_t root_length;
-static int log_file = -1;
+static int log_file = -1, refusal_file = -1;
 static long counted, refusals, refuse_at, refuse_errno, refuse_from_then_on;
 static pthread_mutex_t one_at_a_time = PTHREAD_MUTEX_INITIALIZER;
 
@@ -54,9 +54,10 @@ long soak_refusals(void) { return refusals; }
 
 /* The same orders for a process that does not know of this file. */
 __attribute__((constructor)) static void orders(void) {
-    const char *folder = getenv("SOAK_FOLDER"), *at = getenv("SOAK_REFUSE");
+    const char *folder = getenv("SOAK_FOLDER"), *at = getenv("SOAK_REFUSE"), *said = getenv("SOAK_REFUSED");
     if (!folder || !at) return;
     soak_watch(folder, "");
+    refusal_file = syscall(SYS_openat, AT_FDCWD, said, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     soak_refuse(atol(at), atol(getenv("SOAK_ERROR")), atol(getenv("SOAK_LASTING")));
 }
 
@@ -90,12 +91,15 @@ static void put(int32_t op, int32_t flag, int64_t offset, const char *first, con
     if (syscall(SYS_writev, log_file, parts, 4) < 0) abort();
 }
 
-/* Whether the call that is about to be made is to be refused. A full disk refuses what needs room and nothing else. */
-static int refused(int needs_room) {
+/* Whether the call to `path` that is about to be made is to be refused. A full disk refuses what needs room and
+ * nothing else. */
+static int refused(int needs_room, const char *path) {
     counted++;
     int due = refuse_at && (counted == refuse_at || (refuse_from_then_on && counted > refuse_at));
     if (!due || (refuse_errno == ENOSPC && !needs_room)) return 0;
     refusals++;
+    struct iovec line[] = {{(void *)path, strlen(path)}, {"\n", 1}};
+    if (refusal_file >= 0 && syscall(SYS_writev, refusal_file, line, 2) < 0) abort();
     return refuse_errno;
 }
 
@@ -109,7 +113,7 @@ static int opened(int folder, const char *path, int flags, mode_t mode) {
         return syscall(SYS_openat, folder, path, flags, mode);
     ENTER;
     struct stat status;
-    int exists = !lstat(where, &status), file = -1, error = refused(!exists);
+    int exists = !lstat(where, &status), file = -1, error = refused(!exists, where);
     if (error) errno = error;
     else file = syscall(SYS_openat, folder, path, flags, mode);
     error = file < 0 ? errno : 0;
@@ -142,7 +146,7 @@ static ssize_t written(int file, const void *bytes, size_t length, off_t offset,
     char path[PATH_MAX];
     if (!watched_file(file, path)) return really_written(file, bytes, length, offset, positioned);
     ENTER;
-    int error = refused(1);
+    int error = refused(1, path);
     if (error == ENOSPC && length > 1 && counted == refuse_at) length /= 2, error = 0, refuse_at++;
     ssize_t done = -1;
     if (error) errno = error;
@@ -166,7 +170,7 @@ static int truncated(int file, off_t length) {
     char path[PATH_MAX];
     if (!watched_file(file, path)) return syscall(SYS_ftruncate, file, length);
     ENTER;
-    int error = refused(0), result = -1;
+    int error = refused(0, path), result = -1;
     if (error) errno = error;
     else result = syscall(SYS_ftruncate, file, length);
     if (!result) put(TRUNCATE, 0, length, path, "", 0, 0);
@@ -192,7 +196,7 @@ static int synced(int file, long number) {
     char path[PATH_MAX];
     if (!watched_file(file, path)) return syscall(number, file);
     ENTER;
-    int error = refused(1), result = -1;
+    int error = refused(1, path), result = -1;
     if (error) errno = error;
     else result = syscall(number, file);
     if (!result) put(FSYNC, 0, 0, path, "", 0, 0);
@@ -209,7 +213,7 @@ static int named(int op, int needs_room, int from, const char *path, int to, con
     int known = absolute(from, path, where) && (!other || absolute(to, other, target));
     int ours = known && (watched(where) || (other && watched(target)));
     if (ours) ENTER;
-    int error = ours ? refused(needs_room) : 0, result = -1;
+    int error = ours ? refused(needs_room, where) : 0, result = -1;
     if (error) errno = error;
     else if (other) result = syscall(SYS_renameat2, from, path, to, other, flags);
     else if (op == MKDIR) result = syscall(SYS_mkdirat, from, path, mode);

@@ -47,7 +47,9 @@ def test_refused_calls_end_in_one_sentence_and_lose_nothing(tmp_path):
     found = gathered(under_the_shim("refusals", tmp_path, 30))
     assert found["broken"] == []
     assert found["refused"] >= 8 and found["ended_with_an_error"] >= 8
-    refusals.real_command(tmp_path, found["calls"] // 2, *refusals.MODES[1])
+    status = refusals.real_command(tmp_path, found["calls"] // 2, *refusals.MODES[1])
+    assert status == refusals.FAILED
+    assert refusals.real_command(tmp_path, found["calls"] + 50, *refusals.MODES[2]) == refusals.DONE
 
 
 @needs_compiler

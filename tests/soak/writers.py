@@ -27,7 +27,7 @@ def pair(folder: Path, source: Path, rows: int, apart: float, plant: str = "") -
     require(sorted(ends) in ([REFUSED, DONE], [DONE, DONE]), f"they ended with {ends}: {said}")
     for end, words in zip(ends, said, strict=True):
         complaints = [line for line in words.splitlines() if line.startswith("error: ")]
-        refused = len(complaints) == 1 and "is being written by" in complaints[0]
+        refused = len(complaints) == 1 and "is being used by process " in complaints[0]
         require(refused if end == REFUSED else not complaints, f"a refusal reads: {words[-400:]}")
     written = sum(json.loads(one.said.read_text())["rows"] for one, end in zip(both, ends, strict=True) if end == DONE)
     require(written == rows, f"{written} rows were written, the source has {rows}")
