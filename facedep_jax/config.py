@@ -37,8 +37,12 @@ class ExtractSettings:
     faces: str | None = None  # none for images, auto for clips
     detector_model: str | None = None
     margin: float | None = None  # the detector's own default, see media/frames.py
+    face_policy: str | None = None  # largest for images, track for clips
+    align: bool = False
+    min_face: float | None = None  # pixels; the default is media/frames.py's
     fps: float = 4.0
     shard_rows: int = 2048
+    flip: bool = False  # also keep the features of every picture mirrored left to right
     batch_size: int = 32
     retry_failed: bool = False
     limit: int | None = None
@@ -63,6 +67,14 @@ class ExtractSettings:
             (
                 self.margin is None or -0.25 <= self.margin <= 2,
                 f"--margin is {self.margin}, expected −0.25 to 2 of the face's size",
+            ),
+            (
+                self.face_policy in (None, "largest", "central", "track"),
+                f"--face-policy is {self.face_policy!r}, expected largest, central or track",
+            ),
+            (
+                self.min_face is None or 0 <= self.min_face < math.inf,
+                f"--min-face is {self.min_face}, expected a number of pixels, 0 or more",
             ),
             (
                 1 <= self.shard_rows <= MAX_SHARD_ROWS,

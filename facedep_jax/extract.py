@@ -15,7 +15,7 @@ from facedep_jax.config import ExtractSettings, to_table
 from facedep_jax.engine import IN_FLIGHT, load_checked_engine
 from facedep_jax.events import Note, Report, silent
 from facedep_jax.extraction import Extraction
-from facedep_jax.plan import Plan, plan_extraction
+from facedep_jax.plan import Plan, kept_taps, plan_extraction
 from facedep_jax.sources import Source
 from facedep_jax.versions import write_config
 
@@ -60,7 +60,7 @@ def extract(
         "engine": engine_name,
         "precision": settings.precision,
         "untrained": any(w.untrained for w in plan.weights.values()),
-        "features": {str(t): [t.cells, t.cells, t.channels] for t in plan.taps},
+        "features": {name: [t.cells, t.cells, t.channels] for name, t in kept_taps(plan.taps, settings.flip).items()},
         "failures": accounts.tally.failures,
     }
 

@@ -4,6 +4,7 @@ Files are decoded ahead of the pipeline that computes and writes; rows keep the 
 content does not depend on timing.
 """
 
+import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,7 +17,7 @@ from facedep_jax.cores import cores
 from facedep_jax.errors import MediaError
 from facedep_jax.events import Note, Report, silent
 from facedep_jax.media import Frame, InputSettings, open_clip, read_image
-from facedep_jax.media.content import hash_content, read_content
+from facedep_jax.media.content import hash_content, read_content, require_unchanged, state_of
 from facedep_jax.pipeline import Pipeline
 from facedep_jax.plan import Plan
 from facedep_jax.sources import Listing, Source
@@ -124,6 +125,7 @@ class Extraction(Accounts):
     def _clip(self, source: Source, listing: Listing) -> None:
         item = None
         try:
+            before = state_of(listing.file)
             item = self.known_item(listing)
             if item is None:
                 content = hash_content(listing.file)
@@ -138,16 +140,17 @@ class Extraction(Accounts):
                 return
             self.refuse_known_failure(item)
             self._begun[item] = source, listing
-            self._clip_rows(listing, item)
+            self._clip_rows(listing, item, before)
         except MediaError as error:
-            self.fail(source, listing, item, error)
+            # What went wrong with the file says nothing of its bytes: they may come again.
+            self.fail(source, listing, None if error.stage == "read" else item, error)
             return
         if item not in self.tally.failed_ids:  # else the pipeline has refused it on the way
             self.enter(source, listing, item)
             self.tally.new.add(item)
         self.progress(listing)
 
-    def _clip_rows(self, listing: Listing, item: str) -> None:
+    def _clip_rows(self, listing: Listing, item: str, before: os.stat_result) -> None:
         """Decode a clip and pass its rows on, leaving out those that an earlier, interrupted run committed."""
         _, committed = self.writer.partial.get(item, (0, 0))
         with open_clip(listing.file, self.plan.input_settings("clip")) as clip:
@@ -158,6 +161,7 @@ class Extraction(Accounts):
                         self.pipeline.add_frame(frame)
                     if number % 20 == 0:
                         self.progress(listing, done=0, detail=f"{number} frames")
+                require_unchanged(listing.file, before)
             except MediaError:
                 self.pipeline.abandon_item()
                 raise

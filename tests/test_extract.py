@@ -7,7 +7,9 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 
@@ -87,6 +89,30 @@ def test_values_do_not_depend_on_neighbours_or_interruptions(faces, tmp_path):
     run(faces, tmp_path / "pieces", ExtractSettings(**{**vars(QUICK), "limit": 13, "shard_rows": 3}))
     run(faces, tmp_path / "pieces", ExtractSettings(**{**vars(QUICK), "shard_rows": 5}))
     assert diff_caches(tmp_path / "whole", tmp_path / "pieces") == {"equal": True, "differences": []}
+
+
+def test_flipped_views_are_the_features_of_mirrored_files(faces, tmp_path):
+    flip = replace(QUICK, flip=True, limit=9)
+    summary = run(faces, tmp_path / "both", flip)
+    assert summary["features"] == {"mobilenet_v2:mid@2": [2, 2, 576], "mobilenet_v2:mid@2~flipped": [2, 2, 576]}
+    both = open_cache(tmp_path / "both")
+    mirrored = tmp_path / "mirrored" / "neutral"
+    mirrored.mkdir(parents=True)
+    paths = {e["item"]: e["path"] for e in both.listings}
+    for number, item in enumerate(both.items.id):
+        picture = cv2.imread(str(faces / paths[str(item)]))
+        assert cv2.imwrite(str(mirrored / f"{number:02}.png"), picture[:, ::-1])
+    run(mirrored.parent, tmp_path / "plain")
+    plain = open_cache(tmp_path / "plain")
+    order = {e["item"]: e["path"] for e in plain.listings}
+    rows = np.argsort([order[str(item)] for item in plain.items.id])
+    expected = plain.features("mobilenet_v2:mid@2", plain.rows.feature[plain.items.first_row[rows]])
+    got = both.features("mobilenet_v2:mid@2~flipped", both.rows.feature[both.items.first_row])
+    np.testing.assert_array_equal(got, expected)
+    assert (got != both.features("mobilenet_v2:mid@2", both.rows.feature[both.items.first_row])).any()
+    assert verify_cache(tmp_path / "both")["ok"]
+    with pytest.raises(SpecMismatch, match="taps"):
+        run(faces, tmp_path / "both")
 
 
 def test_moving_a_file_corrects_its_label_and_touches_no_feature(tmp_path):

@@ -23,6 +23,7 @@ MAX_CELLS = 7  # the top tap has 7×7 pixels at 224, the networks' own input siz
 SIZE_STEP, MAX_SIZE = 32, 1024  # the deepest stride; above 1024 a batch no longer fits common memories
 DEFAULT_TAPS = "mobilenet_v2:mid@3,resnet50:mid@3,mobilenet_v2:top@1,resnet50:top@1"
 DEFAULT_SIZE = "224"
+FLIPPED = "~flipped"  # ends the name of a tap of the picture mirrored left to right
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,11 @@ def parse_taps(text: str) -> tuple[Tap, ...]:
     if twice:
         raise SettingsError(f"taps given twice: {', '.join(twice)}; name each once")
     return taps
+
+
+def plain_taps(names: Iterable[str]) -> tuple[str, ...]:
+    """The names without those of other views than the picture as it is."""
+    return tuple(name for name in names if not name.endswith(FLIPPED))
 
 
 def parse_sizes(text: str, backbones: Iterable[str]) -> dict[str, int]:

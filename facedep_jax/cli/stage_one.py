@@ -32,6 +32,18 @@ INPUT_OPTIONS = [
         help="Find and crop faces first.  [default: none for images, auto for clips]",
     ),
     click.option("--detector-model", type=click.Path(dir_okay=False), help="YuNet's ONNX file."),
+    click.option(
+        "--face-policy",
+        type=click.Choice(["largest", "central", "track"]),
+        help="Whose face, where there are several; track follows one person.  "
+        "[default: largest for images, track for clips]",
+    ),
+    click.option(
+        "--align/--no-align", default=None, help="Turn faces upright by eyes, nose and mouth (YuNet).  [default: no]"
+    ),
+    click.option(
+        "--min-face", type=float, metavar="PIXELS", help="Smaller faces are left out as too small.  [default: 36]"
+    ),
 ]
 SOURCE_OPTIONS = [
     click.argument("sources", nargs=-1, required=True, metavar="SOURCE..."),
@@ -55,6 +67,9 @@ EXTRACT_OPTIONS = [
     click.option("--size", help="Input size, 224 or mobilenet_v2=224,resnet50=96; multiples of 32."),
     click.option("--precision", type=click.Choice(["float32", "bfloat16"])),
     click.option("--color", type=click.Choice(["rgb", "grey"])),
+    click.option(
+        "--flip", is_flag=True, default=None, help="Keep mirrored views as well: training then sees either.  [2× time]"
+    ),
     click.option(
         "--margin",
         type=float,
@@ -84,8 +99,9 @@ def extract_features(
 ) -> Outcome:
     """Run frozen MobileNetV2 and ResNet50 once over every image and sampled frame; keep the features in a cache.
 
-    SOURCE is a folder (split/emotion/file, emotion/file or plain files), a glob, or a CSV or JSONL manifest with a
-    column path. Running the same command again continues; nothing that is in the cache is computed twice.
+    SOURCE is a folder (split/emotion/file, emotion/file or plain files), a glob, a CSV or JSONL manifest with a
+    column path, tfds:NAME[/CONFIG]:SPLIT (prepared as array records), or kaggle:OWNER/DATASET (extra: kaggle).
+    Running the same command again continues; nothing that is in the cache is computed twice.
     """
     from facedep_jax.config import ExtractSettings, resolve
     from facedep_jax.events import Note
@@ -93,7 +109,7 @@ def extract_features(
     from facedep_jax.sources import read_sources
 
     settings = resolve(ExtractSettings, "extract", config, given)
-    found = read_sources(sources, subjects=subjects, subject_regex=subject_regex)
+    found = read_sources(sources, subjects=subjects, subject_regex=subject_regex, report=report)
     for source in found:
         report(Note(f"{source.where}: {len(source.listings)} files, {source.layout}, {source.ignored} ignored"))
     summary = extract(found, out or Path("cache") / found[0].name, settings, report)

@@ -7,7 +7,9 @@ from facedep_jax.media.clips import Clip, open_clip
 from facedep_jax.media.faces import FaceChoice, resolve_faces
 from facedep_jax.media.frames import (
     DEFAULT_MARGINS,
+    DEFAULT_MIN_FACE,
     FACE_STATES,
+    WITHOUT_CROP,
     ClipInfo,
     Face,
     Frame,
@@ -18,7 +20,9 @@ from facedep_jax.media.images import read_image
 
 __all__ = [
     "DEFAULT_MARGINS",
+    "DEFAULT_MIN_FACE",
     "FACE_STATES",
+    "WITHOUT_CROP",
     "Clip",
     "ClipInfo",
     "Face",

@@ -12,9 +12,11 @@ from jaxtyping import UInt8
 
 from facedep_jax.errors import MediaError
 from facedep_jax.media import complaints
+from facedep_jax.media.containers import why_not
 from facedep_jax.media.crops import resize
+from facedep_jax.media.damage import Doubt
 from facedep_jax.media.frames import ClipInfo
-from facedep_jax.media.opencv import cv2
+from facedep_jax.media.opencv import MAX_PIXELS, cv2
 from facedep_jax.media.sampling import Clock, Sampler
 
 # After damage grab() fails once or a few times and then goes on; at the end it fails for ever, at once.
@@ -23,18 +25,21 @@ RETRIES = 64
 LEAST_OBLONG, MOST_OBLONG = 0.01, 4.0
 # swscale's words when it leaves the pixels undefined, as for interlaced input (OpenCV 4.13, 4.14).
 _UNDEFINED = "Cannot convert"
+_INTRA = ord("I")  # what CAP_PROP_FRAME_TYPE says of a frame that is made from no other
+_INTERLACED = "Cannot convert interlaced"
 _NOT_LISTED = re.compile(r"\[([^\]]+)\] Format not on whitelist")
 
 
 class Capture:
-    """An open clip. Iterate over `samples`, then ask for `info`. Raises MediaError."""
+    """An open clip. Iterate over `samples`, then ask for `info`. Raises MediaError.
+
+    Decoded by as many threads as there are cores until the decoder tells of damage, which it then does at a frame or
+    some frames before it, by chance. From there on one thread decodes, so that what is left out is always the same.
+    """
 
     def __init__(self, path: bytes, fps: float, alive: Callable[[], None]) -> None:
-        complaints.clear()
-        self._capture = cv2.VideoCapture(path, cv2.CAP_FFMPEG)
-        if not self._capture.isOpened():
-            raise MediaError(_refusal(complaints.text()))
-        self._clock, self._sampler, self._alive = Clock(), Sampler(fps), alive
+        self._path, self._careful, self._capture = path, False, _open(path)
+        self._clock, self._sampler, self._doubt, self._alive = Clock(), Sampler(fps), Doubt(), alive
         self._read = self._sampled = self._gaps = self._undefined = 0
         self._start = self._time = 0.0
         self._shape = (0, 0)
@@ -44,21 +49,28 @@ class Capture:
 
     def samples(self) -> Iterator[tuple[float, UInt8[np.ndarray, "h w 3"]]]:
         """(time in seconds, upright RGB pixels) of each sampled frame."""
-        while self._grab():
+        while True:
+            grabbed, gap = self._grab()
+            damaged = self._told_of_damage() or (gap and grabbed)
+            if damaged and not self._careful:
+                self._start_again()
+                continue
+            if not grabbed:
+                break
             time = self._clock.tick(self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000)
             if not self._read:
                 self._start = time
             self._time = time
             self._read += 1
+            self._gaps += gap
             self._alive()
-            self._remember()
-            if self._sampler.wants(time):
+            intra = self._capture.get(cv2.CAP_PROP_FRAME_TYPE) == _INTRA
+            if not self._doubt.about(time, damaged, intra) and self._sampler.wants(time):
                 pixels = self._retrieve()
                 if pixels is not None:
                     self._sampler.take(time)
                     self._sampled += 1
                     yield time, pixels
-        self._remember()
         self._capture.release()
         if not self._sampled:
             raise MediaError(self._nothing())
@@ -69,12 +81,22 @@ class Capture:
         duration = self._time - self._start + (self._clock.step if self._read > 1 else 0.0)
         return ClipInfo(width, height, self._rotation, duration, self._read, self._sampled, self._notes())
 
-    def _grab(self) -> bool:
+    def _start_again(self) -> None:
+        """One thread from here on: everything that was read is decoded once more, to no other end."""
+        self._capture.release()
+        self._careful, self._capture = True, _open(self._path, (cv2.CAP_PROP_N_THREADS, 1))
+        for _ in range(self._read):
+            self._grab()
+            self._alive()
+        self._said = ""
+        complaints.clear()
+
+    def _grab(self) -> tuple[bool, bool]:
+        """Whether there is another frame, and whether decoding failed before it came."""
         for attempt in range(RETRIES):
             if self._capture.grab():
-                self._gaps += attempt > 0
-                return True
-        return False
+                return True, attempt > 0
+        return False, True
 
     def _retrieve(self) -> UInt8[np.ndarray, "h w 3"] | None:
         """The grabbed frame, or None where its pixels are undefined."""
@@ -101,22 +123,33 @@ class Capture:
             return 1.0
         return down / across if self._rotation in (90, 270) else across / down
 
-    def _remember(self) -> None:
-        """Keeps the first thing that was said, and lets no chatter pile up."""
-        self._said = self._said or complaints.first_line(complaints.text())
+    def _told_of_damage(self) -> bool:
+        """Whether the decoder has said something since it was asked last. Keeps the first line, and lets no chatter
+        pile up."""
+        text = complaints.text()
+        if not text:
+            return False
         complaints.clear()
+        said = complaints.first_line(text)
+        self._said = self._said or said
+        return bool(said) and _UNDEFINED not in said
 
     def _nothing(self) -> str:
         if self._undefined:
             why = self._said or "no reason given"
+            if _INTERLACED in why:
+                why = "interlaced video, which OpenCV cannot convert; deinterlace it first (ffmpeg -vf yadif)"
             return f"none of {self._read} frames could be converted to RGB ({why})"
-        return "no frame could be decoded" + (f" ({self._said})" if self._said else "")
+        what = f"none of {self._read} frames is free of damage" if self._read else "no frame could be decoded"
+        return what + (f" ({self._said})" if self._said else "")
 
     def _notes(self) -> tuple[str, ...]:
         stretched = self._sampled if abs(self._wider - 1) >= LEAST_OBLONG else 0
         counted = (
             ("time stamps that went back, stood still or leapt, mended", self._clock.mended),
             ("gaps in decoding, passed over", self._gaps),
+            ("frames at which the decoder told of damage", self._doubt.told),
+            ("frames not used because they are damaged or made from damaged ones", self._doubt.frames),
             ("wanted frames that could not be converted to RGB, replaced by the next", self._undefined),
             ("frames stretched to square pixels", stretched),
         )
@@ -124,11 +157,25 @@ class Capture:
         return (*notes, f"the decoder said: {self._said}") if self._said else tuple(notes)
 
 
-def _refusal(said: str) -> str:
+def _open(path: bytes, options: tuple[int, ...] = ()) -> cv2.VideoCapture:
+    """Raises MediaError for what FFmpeg cannot open, and for frames that no memory should be spent on."""
+    complaints.clear()
+    capture = cv2.VideoCapture(path, cv2.CAP_FFMPEG, options)
+    if not capture.isOpened():
+        raise MediaError(_refusal(complaints.text(), path))
+    complaints.clear()
+    sides = (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)
+    width, height = (int(capture.get(side)) for side in sides)
+    if width * height > MAX_PIXELS:
+        raise MediaError(f"declares frames of {width}×{height} pixels; {MAX_PIXELS / 1e6:.0f} megapixels is most")
+    return capture
+
+
+def _refusal(said: str, path: bytes) -> str:
     if "m3u8" in said:
         return "not a video but a playlist"
     taken_for = _NOT_LISTED.search(said)
     if taken_for:
         return f"not a video container that is read here (FFmpeg takes it for {taken_for[1]})"
-    line = complaints.first_line(said)
-    return "not a video that FFmpeg can open" + (f" ({line})" if line else "")
+    reason = why_not(path) or complaints.first_line(said)
+    return "not a video that FFmpeg can open" + (f" ({reason})" if reason else "")

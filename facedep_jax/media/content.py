@@ -43,14 +43,36 @@ def hash_content(file: Path) -> Content:
         return Content(item, None, _unchanged(before, stream))
 
 
+def state_of(file: Path) -> os.stat_result:
+    """What the file is now, for `require_unchanged`. Raises MediaError unless it is a regular file that can be read."""
+    return _stat(regular_file(file))
+
+
+def require_unchanged(file: Path, before: os.stat_result) -> None:
+    """Raises MediaError where the file at this path is not the one, or not as it was, `before`.
+
+    Clips are hashed and decoded one after the other, by path: what was hashed has to be what was decoded.
+    """
+    after = _stat(file)
+    if _signature(before) != _signature(after):
+        grown = after.st_size - before.st_size
+        how = f" (by {grown:+,} bytes)" if grown else ""
+        raise MediaError(f"changed while it was read{how}; try again once nobody writes to it", stage="read")
+
+
+def _stat(file: Path | bytes) -> os.stat_result:
+    try:
+        return os.stat(file)
+    except OSError as error:
+        raise MediaError(f"disappeared while it was read: {error.strerror}", stage="read") from error
+
+
 def _unchanged(before: os.stat_result, stream: BinaryIO) -> os.stat_result | None:
-    after = os.fstat(stream.fileno())
-    same = (before.st_size, before.st_mtime_ns, before.st_ctime_ns) == (
-        after.st_size,
-        after.st_mtime_ns,
-        after.st_ctime_ns,
-    )
-    return before if same else None
+    return before if _signature(before) == _signature(os.fstat(stream.fileno())) else None
+
+
+def _signature(stat: os.stat_result) -> tuple[int, ...]:
+    return (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino, stat.st_dev)
 
 
 @contextmanager

@@ -4,34 +4,18 @@ EXIF turns are applied (JPEG, PNG and WebP alike); grey, CMYK and palette become
 colours under it are kept as stored; of animations and of several pages the first is taken.
 """
 
-import re
-
 import numpy as np
 from jaxtyping import Float, UInt8, UInt16
 
 from facedep_jax.errors import MediaError
 from facedep_jax.media import complaints
+from facedep_jax.media.image_damage import JPEG, refuse_damaged, unreadable
 from facedep_jax.media.jpeg import jpeg_size, reduction
 from facedep_jax.media.opencv import MAX_PIXELS, cv2
 
 # How many bits 16-bit files really use; sensors of 10, 12 and 14 bits are stored unscaled.
 _DEPTHS = (8, 10, 12, 14, 16)
 
-# libjpeg's words (jerror.h, jdhuff.c) when the picture holds pixels that it made up.
-_JPEG_DAMAGE = re.compile(
-    r"premature end|bad Huffman|bad arithmetic|found marker|Inconsistent progression", re.IGNORECASE
-)
-_JPEG_SURPLUS = re.compile(r"(\d+) extraneous bytes before marker")
-# Cameras pad their scans with a byte or two; a scan that lost its step leaves far more behind.
-_PADDING = 16
-
-_SIGNATURES = {
-    b"\xff\xd8\xff": "JPEG", b"\x89PNG\r\n\x1a\n": "PNG", b"GIF8": "GIF", b"BM": "BMP", b"II*\0": "TIFF",
-    b"MM\0*": "TIFF", b"RIFF": "WebP", b"\0\0\0\x0cjP  ": "JPEG 2000", b"\xff\x4f\xff\x51": "JPEG 2000",
-}  # fmt: skip
-
-
-_JPEG = b"\xff\xd8"
 # Bits of their own: with IMREAD_COLOR_RGB they give RGB, whatever their names say.
 _REDUCED = {
     1: 0,
@@ -54,7 +38,7 @@ def decode_for(data: bytes, need: int) -> tuple[UInt8[np.ndarray, "h w 3"], int,
 
     A JPEG that is far larger is decoded at 1/2, 1/4 or 1/8 of its size, in a third of the time or less.
     """
-    size = jpeg_size(data) if data.startswith(_JPEG) else None
+    size = jpeg_size(data) if data.startswith(JPEG) else None
     # What declares too many pixels is refused at its full size, however small it could be decoded.
     factor = reduction(size, need) if size and size[0] * size[1] <= MAX_PIXELS else 1
     pixels = _decode(data, factor)
@@ -75,9 +59,8 @@ def _decode(data: bytes, factor: int) -> UInt8[np.ndarray, "h w 3"]:
         raise MediaError(_refusal(error)) from error
     said = complaints.text()
     if pixels is None:
-        raise MediaError(_unreadable(data, said))
-    if data.startswith(_JPEG):
-        _check_jpeg(said)
+        raise MediaError(unreadable(data, said))
+    refuse_damaged(data, said)
     return to_8_bits(pixels)
 
 
@@ -96,21 +79,6 @@ def _refusal(error: Exception) -> str:
     if "CV_IO_MAX_IMAGE" in str(error):
         return f"declares more than {MAX_PIXELS / 1e6:.0f} megapixels, the limit for one image"
     return f"OpenCV refuses it: {complaints.first_line(str(error))}"
-
-
-def _unreadable(data: bytes, said: str) -> str:
-    for signature, name in _SIGNATURES.items():
-        if data.startswith(signature):
-            why = complaints.first_line(said)
-            return f"a {name} file that is cut short or damaged" + (f" ({why})" if why else "")
-    return f"not an image OpenCV can read (starts with {bytes(data[:16])!r})"
-
-
-def _check_jpeg(said: str) -> None:
-    # imdecode refuses what is cut short but not what is overwritten: libjpeg fills in and says so.
-    surplus = _JPEG_SURPLUS.search(said)
-    if _JPEG_DAMAGE.search(said) or (surplus and int(surplus[1]) > _PADDING):
-        raise MediaError(f"a damaged JPEG: part of the picture is made up ({complaints.first_line(said)})")
 
 
 def to_8_bits(pixels: np.ndarray) -> UInt8[np.ndarray, "h w 3"]:

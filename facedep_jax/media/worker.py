@@ -10,12 +10,12 @@ import signal
 import sys
 import threading
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from facedep_jax.errors import EngineError, MediaError
 from facedep_jax.media import pixels as images
 from facedep_jax.media.capture import Capture
-from facedep_jax.media.crops import cut
+from facedep_jax.media.choosing import chooser, framed, pick
 from facedep_jax.media.finders import FaceFinder
 from facedep_jax.media.frames import Frame, InputSettings
 from facedep_jax.media.messages import frame_bodies, frame_header
@@ -101,18 +101,23 @@ def _image(channel: Channel, finders: Finders, settings: InputSettings, data: by
     else:
         pixels = images.decode(data)
         height, width = pixels.shape[:2]
-    face = finders.of(settings).find(pixels)
+    found = finders.of(settings).find(pixels)
     known = {"width": width, "height": height, "phash": f"{images.difference_hash(pixels):016x}"}
-    _say_frame(channel, {"say": "picture", **known}, Frame(0.0, face, cut(pixels, face, settings)))
+    frame = framed(0.0, pixels, found, pick(found, pixels.shape, settings), settings)
+    _say_frame(channel, {"say": "picture", **known}, frame)
 
 
 def _clip(channel: Channel, finders: Finders, settings: InputSettings, path: bytes) -> None:
     finder = finders.of(settings)
     capture = Capture(path, settings.fps, channel.alive)
+    choice = chooser(settings)
     for moment, pixels in capture.samples():
-        face = finder.find(pixels)
-        _say_frame(channel, {"say": "frame"}, Frame(moment, face, cut(pixels, face, settings)))
-    channel.say({"say": "end", "info": asdict(capture.info())})
+        for frame in choice.add(moment, pixels, finder.find(pixels)):
+            _say_frame(channel, {"say": "frame"}, frame)
+    for frame in choice.rest():
+        _say_frame(channel, {"say": "frame"}, frame)
+    info = capture.info()
+    channel.say({"say": "end", "info": asdict(replace(info, notes=info.notes + choice.notes()))})
 
 
 def _detector(channel: Channel, finders: Finders, settings: InputSettings, _: bytes) -> None:

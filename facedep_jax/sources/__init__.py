@@ -3,9 +3,12 @@
 import glob
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from facedep_jax.errors import SourceError
+from facedep_jax.events import Report, silent
+from facedep_jax.sources.affectnet import with_label_table
 from facedep_jax.sources.folders import describe, list_folder
 from facedep_jax.sources.kinds import kind_of
 from facedep_jax.sources.listing import Listing, Source
@@ -16,14 +19,19 @@ __all__ = ["Listing", "Source", "read_source", "read_sources"]
 
 
 def read_sources(
-    sources: Sequence[str], *, subjects: Path | None = None, subject_regex: str | None = None
+    sources: Sequence[str],
+    *,
+    subjects: Path | None = None,
+    subject_regex: str | None = None,
+    report: Report = silent,
 ) -> list[Source]:
     """Read several sources; the table or expression for subjects has to fit one of them, not each.
 
     Raises SourceError where one of them cannot be read, and where no file of any has a subject though it was asked for.
     """
     found = [
-        read_source(s, subjects=subjects, subject_regex=subject_regex, must_fit=len(sources) == 1) for s in sources
+        read_source(s, subjects=subjects, subject_regex=subject_regex, must_fit=len(sources) == 1, report=report)
+        for s in sources
     ]
     asked = [str(way) for way in (subjects, subject_regex) if way]
     if asked and not any(listing.subject for source in found for listing in source.listings):
@@ -40,13 +48,15 @@ def read_source(
     subject_regex: str | None = None,
     recursive: bool = True,
     must_fit: bool = True,
+    report: Report = silent,
 ) -> Source:
-    """Read a folder, a glob, a file, or a CSV or JSONL manifest.
+    """Read a folder, a glob, a file, a CSV or JSONL manifest, or what `tfds:` and `kaggle:` name.
 
     Raises SourceError if nothing is there, if nothing there is an image or clip, or, where they `must_fit`, if
     `subjects` or `subject_regex` say nothing of any file.
     """
-    listings, ignored, layout, where = _read(source, recursive)
+    found = _read(source, recursive, report)
+    listings, ignored, layout = list(found.listings), found.ignored, found.layout
     if not listings:
         raise SourceError(
             f"{source}: no images or clips ({ignored} other file{'s' * (ignored != 1)} ignored)"
@@ -60,35 +70,54 @@ def read_source(
     if subjects or subject_regex:
         known = sum(listing.subject is not None for listing in listings)
         layout += f", subjects for {known} of {len(listings)} files"
-    unreadable = any(listing.path.endswith("/") for listing in listings)
-    whole = recursive and not unreadable and where == str(Path(source).resolve())
-    return Source(_short_name(source, where), where, tuple(listings), ignored, whole, layout)
+    return replace(found, listings=tuple(listings), layout=layout)
 
 
-def _read(source: str, recursive: bool) -> tuple[list[Listing], int, str, str]:
+def _read(source: str, recursive: bool, report: Report) -> Source:
     path = Path(source)
-    if path.is_dir():
-        listings, ignored = list_folder(path.resolve(), recursive)
-        return listings, ignored, describe(listings), str(path.resolve())
-    if path.exists() and is_manifest(path):
-        listings, ignored = list_manifest(path.resolve())
-        return listings, ignored, f"{path.suffix[1:]} manifest", str(path.resolve())
     if os.path.lexists(path):
-        kind = kind_of(path)
-        where = path.parent.resolve()
-        listings = [Listing(path.name, where / path.name, kind)] if kind else []
-        return listings, int(kind is None), "one file", str(where)
+        return _read_path(source, path, recursive)
+    if source.startswith("tfds:"):
+        from facedep_jax.sources.tfds_sets import list_tfds
+
+        listings, layout, where = list_tfds(source, report)
+        name = where.removeprefix("tfds:").split("/")[0]
+        return Source(name, where, tuple(listings), 0, True, layout)
+    if source.startswith("kaggle:"):
+        from facedep_jax.sources.kaggle import fetch
+
+        found = _read_folder(fetch(source, report), recursive)
+        return replace(found, name=source.removeprefix("kaggle:").split("/")[1])
     if glob.has_magic(source):
-        return _read_glob(source)
-    if source.startswith(("tfds:", "kaggle:")):
-        raise SourceError(
-            f"{source}: this version reads folders, globs and manifests only; "
-            "prepare the data set and list its files in a CSV with a column `path`"
-        )
+        listings, ignored, where = _read_glob(source)
+        return Source(Path(where).name or "source", where, tuple(listings), ignored, False, "glob")
     raise SourceError(f"{source}: no such file or folder")
 
 
-def _read_glob(source: str) -> tuple[list[Listing], int, str, str]:
+def _read_path(source: str, path: Path, recursive: bool) -> Source:
+    if path.is_dir():
+        return replace(_read_folder(path.resolve(), recursive), name=Path(os.path.abspath(source)).name or "source")
+    if path.exists() and is_manifest(path):
+        listings, ignored = list_manifest(path.resolve())
+        layout = f"{path.suffix[1:]} manifest"
+        return Source(path.resolve().stem, str(path.resolve()), tuple(listings), ignored, recursive, layout)
+    kind = kind_of(path)
+    where = path.parent.resolve()
+    listings = (Listing(path.name, where / path.name, kind),) if kind else ()
+    return Source(where.name or "source", str(where), listings, int(kind is None), False, "one file")
+
+
+def _read_folder(folder: Path, recursive: bool) -> Source:
+    listings, ignored = list_folder(folder, recursive)
+    layout = describe(listings)
+    listings, told = with_label_table(listings, folder)
+    # A subfolder that could not be read may hold what is listed nowhere.
+    whole = recursive and not any(listing.path.endswith("/") for listing in listings)
+    layout = f"{layout}; {told}" if told else layout
+    return Source(folder.name or "source", str(folder), tuple(listings), ignored - bool(told), whole, layout)
+
+
+def _read_glob(source: str) -> tuple[list[Listing], int, str]:
     fixed = []
     for part in Path(source).parts:
         if glob.has_magic(part):
@@ -100,10 +129,4 @@ def _read_glob(source: str) -> tuple[list[Listing], int, str, str]:
     listings = [
         Listing(os.path.relpath(os.path.abspath(f), root), Path(os.path.abspath(f)), kind) for f, kind in found if kind
     ]
-    return listings, len(files) - len(listings), "glob", str(root)
-
-
-def _short_name(source: str, where: str) -> str:
-    """What the user called it, for default output directories."""
-    path = Path(os.path.abspath(source)) if os.path.isdir(source) else Path(where)
-    return (path.stem if is_manifest(path) else path.name) or "source"
+    return listings, len(files) - len(listings), str(root)

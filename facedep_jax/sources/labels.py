@@ -4,7 +4,6 @@ A listing is a mapping with `item`, `path`, `emotion`, `subject` and `split`, mi
 name one item (equal bytes); what training sees is one `Labelled` per item, or per item and split.
 """
 
-import csv
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from facedep_jax.errors import LabelError
+from facedep_jax.sources.label_table import read_label_table
 from facedep_jax.sources.splits import split_name
 
 DEFAULT_POSITIVE = ("sad", "sadness", "neutral")
+PROXY_CLASSES = ("rest", "positive")
 
 
 @dataclass(frozen=True)
@@ -133,61 +134,55 @@ def make_target(emotions: Sequence[str], positive: Sequence[str] = DEFAULT_POSIT
     Raises LabelError when no emotion, or every emotion, is positive. Positive names that do not occur are noted.
     """
     present = Counter(normal(emotion) for emotion in emotions)
-    wanted = {normal(name) for name in positive} - {None}
-    chosen = wanted & present.keys()
-    have = ", ".join(f"{name} ({count:,})" for name, count in sorted(present.items()))
     if not present:
         raise LabelError("no item has an emotion; name the folders after emotions, or give a manifest with that column")
+    have = ", ".join(f"{name} ({count:,})" for name, count in sorted(present.items()))
+    chosen, missing = choose_positive(tuple(present), positive, have)
+    notes = (f"positive emotions that do not occur: {', '.join(missing)}; present are {have}",) if missing else ()
+    if kind == "proxy":
+        return Target(PROXY_CLASSES, (False, True), {name: int(name in chosen) for name in present}, notes)
+    names = tuple(sorted(present))
+    return Target(names, tuple(name in chosen for name in names), {name: i for i, name in enumerate(names)}, notes)
+
+
+def choose_positive(present: Sequence[str], positive: Sequence[str], have: str = "") -> tuple[set[str], list[str]]:
+    """Which of the emotions `present` are meant by the names `positive`, and names that do not occur.
+
+    Raises LabelError when none or every one is; `have` is how the message lists those that are there.
+    """
+    have = have or ", ".join(sorted(present))
+    wanted = {normal(name) for name in positive} - {None}
+    chosen = wanted & set(present)
     if not chosen:
         raise LabelError(
             f"none of the positive emotions {', '.join(sorted(wanted)) or '(none given)'} occurs; present are {have}. "
             "Choose among them with --positive"
         )
-    if chosen == present.keys():
+    if chosen == set(present):
         raise LabelError(f"every item is positive, so there is nothing to tell apart; present are {have}")
-    missing = sorted(wanted - present.keys())
-    notes = (f"positive emotions that do not occur: {', '.join(missing)}; present are {have}",) if missing else ()
-    if kind == "proxy":
-        return Target(("rest", "positive"), (False, True), {name: int(name in chosen) for name in present}, notes)
-    names = tuple(sorted(present))
-    return Target(names, tuple(name in chosen for name in names), {name: i for i, name in enumerate(names)}, notes)
+    return chosen, sorted(wanted - chosen)
 
 
 def relabel(listings: Iterable[Mapping[str, Any]], table: Path) -> list[dict[str, Any]]:
     """Listings with emotion, subject and split replaced where the CSV `table` says so.
 
     Its columns are `path` or `item`, and any of emotion (or label), subject, split; an empty cell leaves what is there.
-    Raises LabelError for other headings and for rows that match no listing.
+    Raises LabelError for other headings, for rows that match no listing and for two rows of one name.
     """
-    key, rows = _read_table(Path(table))
-    changed, used = [], set()
-    for listing in listings:
-        row = rows.get(str(listing.get(key)))
-        if row is not None:
-            used.add(str(listing.get(key)))
-        changed.append(dict(listing) | {k: v for k, v in (row or {}).items() if v})
-    lost = [name for name in rows if name not in used]
+    listings = list(listings)
+    key, rows = read_label_table(Path(table))
+    known = {str(listing.get(key)) for listing in listings}
+    lost = [name for name in rows if name not in known]
     if lost:
-        raise LabelError(f"{table}: {len(lost)} rows match no listing by {key}, for example {lost[0]}")
-    return changed
-
-
-def _read_table(table: Path) -> tuple[str, dict[str, dict[str, str]]]:
-    try:
-        with open(table, newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream)
-            headings = [str(name).strip().lower() for name in reader.fieldnames or ()]
-            rows = [dict(zip(headings, row.values(), strict=False)) for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise LabelError(f"{table} cannot be read as a CSV of labels: {error}") from error
-    key = next((name for name in ("item", "path") if name in headings), None)
-    columns = {"emotion": "emotion", "label": "emotion", "subject": "subject", "split": "split"}
-    if key is None or not columns.keys() & set(headings):
         raise LabelError(
-            f"{table} has the columns {', '.join(headings) or '(none)'}; expected path or item, and any of "
-            "emotion, subject, split"
+            f"{table}: {len(lost)} rows match no listing by {key}, for example {lost[0]}; the cache lists "
+            f"{min(known, default='nothing')} and others"
         )
-    return key, {row[key]: {columns[c]: (row.get(c) or "").strip() for c in columns if c in headings} for row in rows}
+    said = [rows.get(str(listing.get(key)), {}) for listing in listings]
+    return [
+        dict(listing) | {name: value for name, value in row.items() if value}
+        for listing, row in zip(listings, said, strict=True)
+    ]
 
 
 def with_splits(labels: Labels, splits: Sequence[str]) -> Labels:
