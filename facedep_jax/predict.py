@@ -23,7 +23,8 @@ from facedep_jax.score import extract_settings
 class Prediction:
     """One picture: the calibrated probability of the proxy, None without a face or a readable picture.
 
-    `crop` and `attention` (weights of each tap's cells, adding up to 1 over all taps) are for drawing.
+    `members_low` and `members_high` are that of the lowest and the highest member, None for a head of one. `crop` and
+    `attention` (weights of each tap's cells, adding up to 1 over all taps) are for drawing.
     """
 
     path: str
@@ -31,12 +32,15 @@ class Prediction:
     face: dict[str, Any] | None = None
     probability: float | None = None
     decision: str = ""
+    members_low: float | None = None
+    members_high: float | None = None
     crop: UInt8[np.ndarray, "s s 3"] | None = None
     attention: dict[str, Float[np.ndarray, "S S"]] | None = None
 
     def record(self) -> dict[str, Any]:
-        """The fields of INTERFACE.md."""
-        return {name: getattr(self, name) for name in ("path", "probability", "decision", "face", "status")}
+        """The fields of INTERFACE.md, and how far the members are apart."""
+        names = ("path", "probability", "members_low", "members_high", "decision", "face", "status")
+        return {name: getattr(self, name) for name in names}
 
 
 def predict(paths: list[Path], head: Any, given: ExtractSettings, report: Report = silent) -> list[Prediction]:
@@ -74,13 +78,16 @@ def _predict_frame(path: str, frame: Frame, head: Any, engine: Any, sizes: dict[
     if not finite_rows(tokens).all():
         return Prediction(path, f"failed: {UNUSABLE}", face)
     tokens = {tap: tokens[tap] for tap in head.taps}
-    probability = float(head.probability(head.frame_logits(tokens))[0])
+    members = head.frame_members(tokens)
+    probability = float(head.probability(members.mean(0))[0])
+    low, high = (float(edge[0]) for edge in head.members_range(members))
     return Prediction(
         path,
         "scored",
         face,
         probability,
         "positive" if probability >= head.threshold else "negative",
+        *((low, high) if head.members > 1 else (None, None)),
         crop=frame.crops[max(sizes.values())],
         attention=_by_tap(head.attention(tokens)[0], tokens),
     )

@@ -10,13 +10,14 @@ import hashlib
 import json
 import os
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from facedep_jax.cache.reader import Cache, open_cache
 from facedep_jax.config import ExtractSettings, ScoreSettings, differences, read_records, to_table
@@ -37,6 +38,8 @@ CLIP_COLUMNS = (
     "score",
     "low",
     "high",
+    "members_low",
+    "members_high",
     "decision",
     "coverage",
     "frames_sampled",
@@ -45,13 +48,27 @@ CLIP_COLUMNS = (
     "warning",
 )
 FRAME_COLUMNS = ("clip", "time_s", "face", "x", "y", "width", "height", "probability", "warning")
+DECIDING = (  # settings of extraction that make other scores
+    "faces",
+    "detector_model",
+    "margin",
+    "fps",
+    "limit",
+    "face_policy",
+    "align",
+    "min_face",
+)
 OWN_FILES = frozenset(("clips.csv", "frames.csv", "plots", "report.html", "summary.json", "config.toml", "cache"))
 BATCH = 512  # frames the head sees at once
+FRAMEWISE = "use one trained with --temporal none for scores by frame"
 
 
 @dataclass(frozen=True)
 class ClipScore:
-    """One clip: `score`, `low` and `high` are probabilities, None where there is none; times in seconds."""
+    """One clip: `score`, `low` and `high` are probabilities, None where there is none; times in seconds.
+
+    `members_low` and `members_high` are the scores by the lowest and the highest member, None for a head of one.
+    """
 
     clip: str
     status: str  # scored, abstained or failed
@@ -59,6 +76,8 @@ class ClipScore:
     score: float | None = None
     low: float | None = None
     high: float | None = None
+    members_low: float | None = None
+    members_high: float | None = None
     decision: str = ""
     coverage: float | None = None
     frames_sampled: int = 0
@@ -68,12 +87,16 @@ class ClipScore:
 
 @dataclass(frozen=True)
 class Frames:
-    """The sampled frames of one clip: probability is NaN where there is no face; boxes in pixels."""
+    """The sampled frames of one clip: probability is NaN where there is no face; boxes in pixels.
+
+    `members` are the probabilities by each member of the head.
+    """
 
     time: Float[np.ndarray, " t"]
     face: np.ndarray
     box: Float[np.ndarray, "t 4"]
     probability: Float[np.ndarray, " t"]
+    members: Float[np.ndarray, "m t"] | None = None
 
 
 def score_videos(
@@ -94,6 +117,12 @@ def score_videos(
     begun = time.monotonic()
     clips = _only_clips(source, report)
     records = {"run": {"path": str(head.path), "sha256": head.sha256, "fingerprint": head.fingerprint}}
+    if head.target == "emotion":  # whose positives may be other than its run's
+        records["run"]["positive"] = list(head.positive_emotions)
+    if head.architecture.temporal != "none":
+        report(
+            Note(f"the head mixes frames in time; here every frame is a clip of its own to it: {FRAMEWISE}", "warning")
+        )
     wanted = {"score": _resolved(given, settings), **records}
     _refuse_other(out, wanted)
     folder = cache or out / "cache"
@@ -146,7 +175,7 @@ def _only_clips(source: Source, report: Report) -> Source:
 
 
 def _resolved(given: ExtractSettings, settings: ScoreSettings) -> dict[str, Any]:
-    chosen = {k: v for k, v in to_table(given).items() if k in ("faces", "detector_model", "margin", "fps", "limit")}
+    chosen = {k: v for k, v in to_table(given).items() if k in DECIDING}
     return chosen | to_table(settings)
 
 
@@ -202,12 +231,14 @@ def score_frames(cache: Cache, item: int, head: Any) -> Frames:
     rows = slice(cache.items.first_row[item], cache.items.first_row[item] + cache.items.rows[item])
     feature = cache.rows.feature[rows]
     probability = np.full(len(feature), np.nan)
+    members = np.full((head.members, len(feature)), np.nan)
     with_face = np.flatnonzero(feature >= 0)
     for start in range(0, len(with_face), BATCH):
         chosen = with_face[start : start + BATCH]
         tokens = {tap: cache.features(tap, feature[chosen]) for tap in head.taps}
-        probability[chosen] = head.probability(head.frame_logits(tokens))
-    return Frames(cache.rows.time[rows], cache.rows.face[rows], cache.rows.box[rows], probability)
+        logits = head.frame_members(tokens)
+        probability[chosen], members[:, chosen] = head.probability(logits.mean(0)), head.probability(logits)
+    return Frames(cache.rows.time[rows], cache.rows.face[rows], cache.rows.box[rows], probability, members)
 
 
 def score_clip(name: str, frames: Frames, duration: float, threshold: float, settings: ScoreSettings) -> ClipScore:
@@ -226,10 +257,18 @@ def score_clip(name: str, frames: Frames, duration: float, threshold: float, set
         return replace(known, reason="no face in any sampled frame")
     score = float(frames.probability[with_face].mean())
     low, high = within_clip_interval(frames, settings.window)
-    known = replace(known, score=score, low=low, high=high)
+    known = replace(known, score=score, low=low, high=high, **_members(frames, with_face))
     if coverage < settings.min_coverage:
         return replace(known, reason=f"a face in {coverage:.0%} of frames, below {settings.min_coverage:.0%}")
     return replace(known, status="scored", decision="positive" if score >= threshold else "negative")
+
+
+def _members(frames: Frames, with_face: Bool[np.ndarray, " t"]) -> dict[str, float]:
+    """The clip's score by the lowest and by the highest member, where there are several."""
+    if frames.members is None or len(frames.members) == 1:
+        return {}
+    each = frames.members[:, with_face].mean(1)
+    return {"members_low": float(each.min()), "members_high": float(each.max())}
 
 
 def within_clip_interval(frames: Frames, window: float) -> tuple[float | None, float | None]:
@@ -251,7 +290,7 @@ def _write_tables(out: Path, scored: list[tuple[ClipScore, Frames | None]], warn
     _write_csv(out / "clips.csv", CLIP_COLUMNS, clips)
     rows = []
     for score, frames in scored:
-        for t, face, box, p in zip(*asdict(frames).values(), strict=True) if frames else ():
+        for t, face, box, p in _rows(frames) if frames else ():
             rows.append(
                 [
                     score.clip,
@@ -263,6 +302,10 @@ def _write_tables(out: Path, scored: list[tuple[ClipScore, Frames | None]], warn
                 ]
             )
     _write_csv(out / "frames.csv", FRAME_COLUMNS, rows)
+
+
+def _rows(frames: Frames) -> Iterator[tuple]:
+    return zip(frames.time, frames.face, frames.box, frames.probability, strict=True)
 
 
 def _rounded(values: dict[str, Any]) -> dict[str, Any]:

@@ -16,10 +16,12 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
-@pytest.fixture(autouse=True)
-def private_user_cache(tmp_path_factory, monkeypatch):
+@pytest.fixture(autouse=True, scope="session")
+def private_user_cache(tmp_path_factory):
     """No test reads or writes the user's own cache directory."""
-    monkeypatch.setenv("FACEDEP_CACHE", str(tmp_path_factory.getbasetemp() / "user-cache"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FACEDEP_CACHE", str(tmp_path_factory.getbasetemp() / "user-cache"))
+        yield
 
 
 @pytest.fixture(scope="session")

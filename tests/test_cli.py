@@ -438,7 +438,7 @@ def test_figures_stay_whole_on_narrow_terminals(work, tmp_path):
 
 
 def test_demo_expects_its_broken_clip_and_nothing_else(tmp_path):
-    draw_faces(tmp_path / "faces", persons=5)
+    draw_faces(tmp_path / "faces", persons=10)
     draw_clips(tmp_path / "clips")
     spared = tmp_path / "clips" / "smiling.mp4"
     whole = spared.read_bytes()

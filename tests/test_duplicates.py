@@ -13,7 +13,7 @@ from facedep_jax.drawn import draw_faces
 from facedep_jax.errors import LabelError
 from facedep_jax.extract import extract
 from facedep_jax.head.examples import equal_pixels_across, gather, look_alikes
-from facedep_jax.head.prepare import prepare
+from facedep_jax.head.prepare import duplicate_warnings, prepare
 from facedep_jax.head.settings import TrainSettings
 from facedep_jax.head.train import train_head
 from facedep_jax.sources import read_source
@@ -21,7 +21,7 @@ from facedep_jax.sources import read_source
 QUICK = ExtractSettings(
     weights="random:1", taps="mobilenet_v2:mid@2,mobilenet_v2:top@1", size="32", batch_size=4, faces="none"
 )
-SETTINGS = TrainSettings(preset="tiny", epochs=1, seeds=1, baselines=False, resamples=10)
+SETTINGS = TrainSettings(preset="tiny", epochs=1, seeds=1)
 
 
 @pytest.fixture(scope="module")
@@ -67,10 +67,27 @@ def test_a_brighter_copy_looks_alike(cache):
 
 
 def test_training_stops_unless_duplicates_are_allowed(cache, tmp_path):
-    opened = open_cache(cache)
+    opened, examples = examples_of(cache)
     with pytest.raises(LabelError, match=r"2 items have the pixels of an item of another split.*--allow-duplicates"):
         train_head([opened], SETTINGS, tmp_path / "run")
     assert not (tmp_path / "run").exists()
-    summary = train_head([opened], replace(SETTINGS, allow_duplicates=True), tmp_path / "run")
-    assert [w for w in summary["warnings"] if "they are kept, as asked" in w]
-    assert [w for w in summary["warnings"] if "near-duplicates of an item of another split" in w]
+    kept, alike = duplicate_warnings([opened], examples, allowed=True)
+    assert "they are kept, as asked" in kept
+    assert "near-duplicates of an item of another split" in alike
+
+
+class FarEnough(Exception):
+    """Training has said all that this file wants to hear."""
+
+
+def test_the_run_that_allows_them_says_so(cache, tmp_path):
+    said = []
+
+    def report(event):
+        said.append(getattr(event, "text", ""))
+        if "near-duplicates of an item of another split" in said[-1]:
+            raise FarEnough
+
+    with pytest.raises(FarEnough):
+        train_head([open_cache(cache)], replace(SETTINGS, allow_duplicates=True), tmp_path / "run", report)
+    assert any("2 items have the pixels" in text and "they are kept, as asked" in text for text in said)

@@ -36,7 +36,7 @@ def test_engine_and_label(tmp_path, examples):
 def test_engine_and_split_reach_the_run(tmp_path, examples):
     caches = two_caches(tmp_path, examples, examples.split == "train")
     notes = []
-    settings = TrainSettings(preset="tiny", epochs=1, seeds=1, baselines=False, resamples=10)
+    settings = TrainSettings(preset="tiny", epochs=1, seeds=1, baselines="none", resamples=10)
     summary = train_head(caches, settings, tmp_path / "run", notes.append)
     (said,) = [text for text in summary["warnings"] if "engine" in text]
     assert "engine and split go together" in said and "openvino 1 on cpu: 0 test, 60 train, 0 val" in said

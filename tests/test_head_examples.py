@@ -9,9 +9,9 @@ from planted import NO_BOX, TAPS, planted_examples, spec, write_cache
 
 from facedep_jax import open_cache
 from facedep_jax.cache import CacheWriter
-from facedep_jax.errors import LabelError
+from facedep_jax.errors import DamagedCache, LabelError
 from facedep_jax.head import examples as module
-from facedep_jax.head.examples import equal_pixels_across, gather, look_alikes
+from facedep_jax.head.examples import equal_pixels_across, gather, look_alikes, plain_taps
 from facedep_jax.head.settings import TrainSettings
 from facedep_jax.head.train import train_head
 from facedep_jax.sources.labels import Labelled
@@ -51,6 +51,66 @@ def test_frames_without_a_face_and_clips_without_any_are_left_out(clips):
         assert (found.tokens[tap][0, 4] == frame(f"{2:064x}", 4)[tap]).all()
         assert not found.tokens[tap][1, 2:].any()
     assert "1 items without a frame" in events[0].text
+
+
+def test_what_stays_in_the_cache_reads_as_if_it_were_in_memory(clips):
+    labels = labels_of([f"{i:064x}" for i in (2, 0)])
+    held, stored = (gather([clips], labels, [1, 0], tuple(TAPS), stream=stream) for stream in (False, True))
+    assert stored.streamed and not held.streamed and stored.feature_bytes == held.feature_bytes
+    assert (stored.mask == held.mask).all() and (stored.times == held.times).all()
+    for tap, x in held.tokens.items():
+        lazy = stored.tokens[tap]
+        assert (lazy.shape, lazy.dtype, lazy.nbytes, len(lazy)) == (x.shape, x.dtype, x.nbytes, len(x))
+        for index in (1, [1, 0, 1], np.s_[:1], np.s_[0:0], np.array([False, True]), ([0, 1], 0), ([1, 0], [1, 4])):
+            np.testing.assert_array_equal(lazy[index], x[index])
+        np.testing.assert_array_equal(lazy[1][held.mask[1]], x[1][held.mask[1]])
+        out = np.full((3, *x.shape[1:]), 7, np.float16)
+        lazy.read(np.array([1, 0]), np.array([2, 0]), out)
+        assert (
+            (out[2, :2] == x[1, :2]).all()
+            and (out[0] == x[0]).all()
+            and (out[1] == 7).all()
+            and (out[2, 2:] == 7).all()
+        )
+
+
+def test_choosing_clips_and_taps_reads_nothing(clips):
+    stored = gather([clips], labels_of([f"{i:064x}" for i in (2, 0)]), [1, 0], tuple(TAPS), stream=True)
+    for shard in clips.shards:
+        shard.path.unlink()
+    some = stored[np.array([False, True])].only(["resnet50:top@1"])
+    assert some.streamed and len(some) == 1 and some.item.tolist() == [f"{0:064x}"]
+    with pytest.raises(DamagedCache, match="cannot be read any more"):
+        some.tokens["resnet50:top@1"][0]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_second_views_are_found_beside_plain_taps(tmp_path, stream):
+    """Of a cache extracted with mirrored views; another without them beside it, and there are none."""
+    shapes = {name: TAPS[tap] for tap in TAPS for name in (tap, f"{tap}~flipped")}
+    rng = np.random.default_rng(0)
+    values = [{name: rng.normal(size=s).astype(np.float16) for name, s in shapes.items()} for _ in range(4)]
+    both = spec(taps=list(shapes), channels={name: shape[-1] for name, shape in shapes.items()})
+    engine = SimpleNamespace(name="xla", version="1", device="cpu")
+    with CacheWriter(tmp_path / "both", both, engine) as writer:
+        for number, features in enumerate(values):
+            writer.begin_item(f"{number:064x}", "image")
+            writer.add_row(0.0, 0, NO_BOX, np.nan, features)
+            writer.end_item(64, 64)
+    cache = open_cache(tmp_path / "both")
+    assert plain_taps(cache.taps) == tuple(TAPS)
+    order = [3, 0, 2]
+    found = gather([cache], labels_of([f"{i:064x}" for i in order]), [0, 1, 0], tuple(TAPS), stream=stream)
+    assert list(found.tokens) == list(found.views) == list(TAPS)
+    for part in (found, found[np.arange(3)], found.only(list(TAPS))):
+        for tap in TAPS:
+            for place, number in enumerate(order):
+                assert (part.tokens[tap][place, 0] == values[number][tap]).all()
+                assert (part.views[tap][place, 0] == values[number][f"{tap}~flipped"]).all()
+    plain = open_cache(write_cache(tmp_path / "plain", planted_examples(8)))
+    assert gather([plain], labels_of([f"{1:064x}"]), [0], tuple(TAPS)).views is None
+    mixed = gather([cache, plain], labels_of([f"{i:064x}" for i in (1, 7)]), [0, 1], tuple(TAPS))
+    assert mixed.views is None and len(mixed) == 2
 
 
 def test_long_clips_are_thinned_evenly(clips, monkeypatch):
@@ -114,7 +174,7 @@ def test_equal_pixels_stop_training_unless_they_are_allowed(tmp_path):
         x[4] = x[0]
     cache = open_cache(write_cache(tmp_path / "c", examples))
     cache.items.phash[4] = cache.items.phash[0]
-    settings = TrainSettings(preset="tiny", epochs=1, seeds=1, baselines=False, resamples=10)
+    settings = TrainSettings(preset="tiny", epochs=1, seeds=1, baselines="none", resamples=10)
     with pytest.raises(
         LabelError, match=r"1 items have the pixels .*0\.jpg \(train\) and 4\.jpg \(val\).*--allow-duplicates"
     ):

@@ -9,31 +9,35 @@ import pytest
 from planted import planted_examples
 
 from facedep_jax.errors import LabelError, RunError
+from facedep_jax.head import checkpoint
 from facedep_jax.head import fit as fit_module
 from facedep_jax.head.baselines import fit_probe
+from facedep_jax.head.checkpoint import Stage
 from facedep_jax.head.crossval import crossvalidate
-from facedep_jax.head.epoch import _decayed, proxy_logit, weighted_auroc
-from facedep_jax.head.fit import balanced_weights, check_finite, fit, predict
+from facedep_jax.head.epoch import weighted_auroc
+from facedep_jax.head.fit import balanced_weights, check_finite, finite_members, fit, predict
+from facedep_jax.head.flat import _decayed
 from facedep_jax.head.head import inputs_of
 from facedep_jax.head.metrics import auroc
 from facedep_jax.head.model import PRESETS, Architecture, init_states
 from facedep_jax.head.settings import TrainSettings
-from facedep_jax.head.stack import member_keys, on_device, plan_for, rates_for
+from facedep_jax.head.stack import feed, member_keys, plan_for, rates_for
+from facedep_jax.head.steps import proxy_logit
 
 POSITIVE = np.array([False, True])
 SETTINGS = TrainSettings(preset="tiny", epochs=10, patience=10, batch_size=32, learning_rate=3e-3, dropout=0.1, seeds=2)
 
 
-def train(examples, settings=SETTINGS, weight=None):
+def train(examples, settings=SETTINGS, weight=None, **options):
     """Fitted members and what they were given; 112 rows to learn from leave the last of 4 batches half empty."""
     learn = np.flatnonzero(examples.split == "train")[:112]
     watch = np.flatnonzero(examples.split == "val")
     weight = np.ones((settings.seeds, len(learn)), np.float32) if weight is None else weight
-    data = on_device(examples, POSITIVE, learn, weight, watch, np.ones((settings.seeds, len(watch)), np.float32))
+    fed = feed(examples, POSITIVE, learn, weight, watch, np.ones((settings.seeds, len(watch)), np.float32))
     plan, rates = plan_for(examples, POSITIVE, settings), rates_for(settings, settings.seeds)
     keys = member_keys(settings.seed, settings.seeds)
     with jax.transfer_guard("disallow"):
-        return fit(keys, plan, rates, data), plan
+        return fit(keys, plan, rates, fed, **options), plan
 
 
 def logits_of(fitted, plan, examples):
@@ -85,6 +89,72 @@ def test_same_seed_same_result_and_members_differ(examples, trained):
         assert (np.asarray(a) == np.asarray(b)).all()
     logits = logits_of(fitted, plan, examples)
     assert np.abs(logits[0] - logits[1]).max() > 0.01
+
+
+@pytest.fixture
+def checkpoints_always(monkeypatch):
+    """A checkpoint after every chunk, however quick."""
+    monkeypatch.setattr(checkpoint, "LEAST_SECONDS", 0.0)
+    monkeypatch.setattr(checkpoint, "SHARE", float("inf"))
+
+
+class Killed(Exception):
+    """Stands for the end of the process."""
+
+
+def killed_after(epochs):
+    def watch(done, _):
+        if done == epochs:
+            raise Killed
+
+    return watch
+
+
+def test_stopped_and_continued_gives_the_same_bits(examples, trained, tmp_path, checkpoints_always):
+    with pytest.raises(Killed):
+        train(examples, watch=killed_after(5), stage=Stage(tmp_path / "head"))
+    begun = []
+    stage = Stage(tmp_path / "head")
+    again, _ = train(examples, watch=lambda done, _: begun.append(done), stage=stage)
+    assert begun == [5, 10] and stage.latest() == 10
+    assert sorted(path.name for path in (tmp_path / "head").iterdir()) == ["10", "10.sha256"]  # older ones are gone
+    finished, _ = train(examples, watch=lambda done, _: begun.append(done), stage=stage)
+    assert begun == [5, 10, 10]  # nothing is left to train
+    for other in (again, finished):
+        for a, b in zip(jax.tree.leaves(tuple(trained[0])), jax.tree.leaves(tuple(other)), strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_a_checkpoint_that_is_damaged_or_of_another_stack_is_refused(examples, tmp_path, checkpoints_always):
+    with pytest.raises(Killed):
+        train(examples, watch=killed_after(5), stage=Stage(tmp_path / "head"))
+    three = replace(SETTINGS, seeds=3)
+    with pytest.raises(RunError, match=r"head/5 was written by another version.*remove .*to begin again"):
+        train(examples, three, stage=Stage(tmp_path / "head"))
+    largest = max((tmp_path / "head").rglob("*"), key=lambda path: path.stat().st_size if path.is_file() else 0)
+    content = bytearray(largest.read_bytes())
+    content[len(content) // 2] ^= 1
+    largest.write_bytes(content)
+    with pytest.raises(RunError, match=r"head/5 is damaged; remove .* to begin again"):
+        train(examples, stage=Stage(tmp_path / "head"))
+    largest.unlink()
+    with pytest.raises(RunError, match=r"head/5 is damaged; remove .* to begin again"):
+        train(examples, stage=Stage(tmp_path / "head"))
+
+
+def test_a_checkpoint_that_was_being_written_is_not_taken_for_one(examples, trained, tmp_path, checkpoints_always):
+    """Killed while Orbax wrote it, or before its checksum was there."""
+    for name in ("5.orbax-checkpoint-tmp", "10"):
+        (tmp_path / "head" / name).mkdir(parents=True)
+        (tmp_path / "head" / name / "manifest.ocdbt").write_bytes(b"half")
+    again, _ = train(examples, stage=Stage(tmp_path / "head"))
+    np.testing.assert_array_equal(again.history["val_loss"], trained[0].history["val_loss"])
+    assert sorted(path.name for path in (tmp_path / "head").iterdir()) == ["10", "10.sha256"]
+
+
+def test_checkpoints_are_not_written_while_there_is_little_to_lose(examples, tmp_path):
+    train(examples, stage=Stage(tmp_path / "head"))
+    assert not (tmp_path / "head").exists()
 
 
 def test_rows_of_weight_zero_and_chunks_of_epochs_change_nothing(examples, monkeypatch):
@@ -188,6 +258,19 @@ def test_a_loss_that_is_not_finite_is_an_error(examples):
         train(replace(examples, tokens=tokens))
 
 
+def test_a_member_that_is_lost_leaves_the_others_as_they_were(examples, trained):
+    """As in a grid, where one learning rate is too high."""
+    settings = replace(SETTINGS, seeds=2)
+    learn, watch = np.flatnonzero(examples.split == "train")[:112], np.flatnonzero(examples.split == "val")
+    ones = [np.ones((2, len(rows)), np.float32) for rows in (learn, watch)]
+    rates = rates_for(settings, 2)
+    rates = rates._replace(learning_rate=rates.learning_rate.at[1].set(np.nan))
+    fed = feed(examples, POSITIVE, learn, ones[0], watch, ones[1])
+    found = fit(member_keys(0, 2), plan_for(examples, POSITIVE, settings), rates, fed, strict=False)
+    assert finite_members(found.history).tolist() == [True, False]
+    np.testing.assert_array_equal(found.history["val_loss"][:, 0], trained[0].history["val_loss"][:, 0])
+
+
 @pytest.mark.parametrize("what", ["head", "probe"])
 def test_cross_validation_never_touches_test_and_finds_the_pattern(examples, what):
     tokens = {tap: x.copy() for tap, x in examples.tokens.items()}
@@ -197,6 +280,9 @@ def test_cross_validation_never_touches_test_and_finds_the_pattern(examples, wha
     found = crossvalidate(replace(examples, tokens=tokens), POSITIVE, settings, 3, what)
     assert len(found["folds"]) == 3 and found["auroc"] > 0.9
     assert found["auroc"] == pytest.approx(np.mean(found["folds"]))
+    if what == "head":
+        assert found["seeds"] == 1 and found["single"]["folds"] == found["folds"]  # of one member
+        assert found["single"]["sd"] is None
 
 
 def test_a_probe_copies_the_rows_it_learns_from_once():

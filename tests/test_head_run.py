@@ -3,23 +3,31 @@
 import csv
 import json
 import os
+import random
 import resource
 import shutil
 import signal
 import subprocess
 import sys
+import time
 import tomllib
 from dataclasses import replace
 
+import jax
 import numpy as np
 import pytest
 import tomli_w
 from planted import planted_examples, spec, write_cache
 
 from facedep_jax import open_cache
-from facedep_jax.config import build, to_table
+from facedep_jax.cli import stage_two
+from facedep_jax.config import ScoreSettings, build, to_table
 from facedep_jax.errors import CacheError, LabelError, OutputError, RunError, SettingsError, SpecMismatch
+from facedep_jax.events import silent
+from facedep_jax.head import checkpoint
+from facedep_jax.head import search as search_module
 from facedep_jax.head import train as train_module
+from facedep_jax.head.calibration import calibrate
 from facedep_jax.head.evaluate import evaluate_run
 from facedep_jax.head.examples import gather
 from facedep_jax.head.prepare import prepare
@@ -27,8 +35,26 @@ from facedep_jax.head.run import load_head, read_config, write_head, write_whole
 from facedep_jax.head.settings import TrainSettings
 from facedep_jax.head.train import train_head
 from facedep_jax.meaning import UNTRAINED
+from facedep_jax.score import score_clip, score_frames
 
-SETTINGS = TrainSettings(preset="tiny", epochs=5, batch_size=32, learning_rate=3e-3, seeds=2, resamples=100)
+SETTINGS = TrainSettings(
+    preset="tiny", epochs=20, patience=20, batch_size=32, learning_rate=1e-3, seeds=2, resamples=100
+)
+# The command line, but with a checkpoint after every chunk of epochs instead of every few seconds.
+CHILD = """
+from facedep_jax.head import checkpoint
+checkpoint.LEAST_SECONDS, checkpoint.SHARE = 0.0, float("inf")
+from facedep_jax.cli import main
+main()
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def shared_user_cache(tmp_path_factory):
+    """Where every test has it, for fixtures that come before: processes of their own need not compile again."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FACEDEP_CACHE", str(tmp_path_factory.getbasetemp() / "user-cache"))
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +154,7 @@ def test_a_run_of_the_same_settings_is_not_made_again(run, cache, monkeypatch):
 
 
 def test_a_run_of_other_settings_is_not_overwritten(run, cache):
-    with pytest.raises(RunError, match=r"train\.epochs: 5 → 6"):
+    with pytest.raises(RunError, match=r"train\.epochs: 20 → 6"):
         train_head([cache], replace(SETTINGS, epochs=6), run[0])
 
 
@@ -154,10 +180,197 @@ def test_a_run_that_fails_half_way_leaves_nothing(cache, tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("facedep_jax.head.write.write_plots", fail)
-    monkeypatch.setattr(train_module, "judge_baselines", lambda *_: {})
+    monkeypatch.setattr("facedep_jax.head.beside.judge_baselines", lambda *_: {})
     with pytest.raises(KeyboardInterrupt):
         train_head([cache], SETTINGS, tmp_path / "run")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_is_repeated_from_its_config_to_the_byte(run, tmp_path):
+    """On the caches that it was trained on, without naming them."""
+    outcome = stage_two.train_head(silent, (), tmp_path / "again", run[0] / "config.toml", None)
+    assert outcome.exit_code == 0
+    for name in ("head.safetensors", "history.csv", "predictions.csv", "config.toml"):
+        assert (tmp_path / "again" / name).read_bytes() == (run[0] / name).read_bytes(), name
+
+
+def test_a_config_without_caches_needs_one(run, tmp_path):
+    with pytest.raises(SettingsError, match="no cache is named"):
+        stage_two.train_head(silent, (), tmp_path / "run", None, None)
+    record = tomllib.loads((run[0] / "config.toml").read_text())
+    record["cache"]["fingerprints"] = ["0" * 64]
+    (tmp_path / "other.toml").write_text(tomli_w.dumps(record))
+    with pytest.raises(RunError, match="extracted with other settings since"):
+        stage_two.train_head(silent, (), tmp_path / "run", tmp_path / "other.toml", None)
+
+
+def checkpoints_of(folder):
+    return [int(path.stem) for path in (folder / ".run.unfinished" / "head").glob("*.sha256")]
+
+
+def test_killed_and_continued_equals_never_killed(run, tmp_path):
+    """A process of its own, killed at a random moment after its first checkpoint, and another one that goes on."""
+    config = [str(run[0] / "config.toml"), "--baselines", "none", "--resamples", "20"]
+    command = [sys.executable, "-c", CHILD, "train-head", "--out", str(tmp_path / "run"), "--config", *config]
+    first = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while not checkpoints_of(tmp_path):
+        assert first.poll() is None, first.communicate()
+        time.sleep(0.002)
+    time.sleep(random.uniform(0, 0.7))
+    first.kill()
+    first.communicate()
+    left = max(checkpoints_of(tmp_path))
+    last = subprocess.run([*command, "--resume", "--progress", "json"], capture_output=True, text=True)
+    assert last.returncode == 0, last.stderr
+    events = [json.loads(line) for line in last.stderr.splitlines()]
+    assert next(event["done"] for event in events if event.get("stage") == "train") == left
+    for name in ("head.safetensors", "history.csv"):
+        assert (tmp_path / "run" / name).read_bytes() == (run[0] / name).read_bytes(), name
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+@pytest.fixture
+def checkpoints_always(monkeypatch):
+    monkeypatch.setattr(checkpoint, "LEAST_SECONDS", 0.0)
+    monkeypatch.setattr(checkpoint, "SHARE", float("inf"))
+
+
+def test_a_fit_that_is_done_is_not_lost_with_what_follows(cache, run, tmp_path, monkeypatch, checkpoints_always):
+    """The disk is full when the run is written; once there is room, only that is done again."""
+
+    def full(*_, **__):
+        raise OutputError("the disk is full")
+
+    settings = replace(SETTINGS, baselines="none")
+    with monkeypatch.context() as patched, pytest.raises(OutputError):
+        patched.setattr(train_module, "write_run", full)
+        train_head([cache], settings, tmp_path / "run")
+    with pytest.raises(RunError, match=r"\(head after epoch 20\): continue it with --resume, or remove .*unfinished"):
+        train_head([cache], settings, tmp_path / "run")
+    events = []
+    train_head([cache], settings, tmp_path / "run", events.append, resume=True)
+    assert [event.done for event in events if getattr(event, "stage", "") == "train"] == [20]
+    assert (tmp_path / "run" / "head.safetensors").read_bytes() == (run[0] / "head.safetensors").read_bytes()
+
+
+def test_a_loss_that_is_not_finite_leaves_nothing_to_continue(cache, tmp_path, checkpoints_always):
+    with pytest.raises(RunError, match="no longer finite"):
+        train_head([cache], replace(SETTINGS, learning_rate=1e30), tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_cross_validation_that_fails_does_not_cost_the_run(cache, run, tmp_path, monkeypatch):
+    def diverge(*_, **__):
+        raise RunError("the loss is no longer finite")
+
+    monkeypatch.setattr("facedep_jax.head.beside.crossvalidate", diverge)
+    config = run[0] / "config.toml"
+    outcome = stage_two.train_head(silent, (cache.path,), tmp_path / "run", config, None, folds=3, baselines="none")
+    assert outcome.exit_code == 3
+    problems = outcome.summary["problems"]
+    assert [problem["what"] for problem in problems] == [
+        "cross-validation of the head",
+        "cross-validation of the probe",
+    ]
+    assert "no longer finite" in problems[0]["detail"] and outcome.summary["cross_validation"] == {}
+    assert json.loads((tmp_path / "run" / "metrics.json").read_text())["problems"] == problems
+    assert (tmp_path / "run" / "head.safetensors").read_bytes() == (run[0] / "head.safetensors").read_bytes()
+
+
+def test_a_grid_search_takes_the_best_by_validation_and_leaves_a_run_like_any_other(run, tmp_path, monkeypatch):
+    """The middle rate is that of the run `run`, so that the head it takes is that one, to the byte."""
+    monkeypatch.setattr(search_module, "AT_ONCE", 2)  # the seeds of one point: the program of `run`
+    (tmp_path / "grid.toml").write_text("[grid]\nlearning_rate = [1e-6, 1e-3, 1e30]\n")
+    arguments = {"config": run[0] / "config.toml", "positive": None, "baselines": "none"}
+    search = {"grid_search": tmp_path / "grid.toml", "weight_decay": 1.0}
+    outcome = stage_two.train_head(silent, (), tmp_path / "run", **arguments, **search)
+    found = outcome.summary["grid"]
+    low, middle, high = found["points"]
+    assert found["by"] == "validation" and found["chosen"] == {"learning_rate": 1e-3}
+    assert middle["chosen"] and middle["auroc"] > low["auroc"] and high["auroc"] is None
+    alone = [row["val_auroc"] for row in outcome.summary["members"]]
+    assert middle["auroc"] == pytest.approx(np.mean(alone), abs=1e-6)
+    assert middle["auroc_sd"] == pytest.approx(np.std(alone, ddof=1), abs=1e-6)
+    with open(tmp_path / "run" / "grid.csv", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["chosen"] for row in rows] == ["False", "True", "False"] and rows[2]["auroc"] == ""
+    assert (tmp_path / "run" / "head.safetensors").read_bytes() == (run[0] / "head.safetensors").read_bytes()
+    config = tomllib.loads((tmp_path / "run" / "config.toml").read_text())
+    assert build(TrainSettings, config["train"], "test") == replace(SETTINGS, baselines="none")
+    for again in (search, {}):  # the same search, and the settings that it took
+        assert stage_two.train_head(silent, (), tmp_path / "run", **arguments, **again).summary["reused"]
+    (tmp_path / "grid.toml").write_text("[grid]\nlearning_rate = [1e-6, 1e-3]\n")
+    with pytest.raises(RunError, match=r"other settings .*data\.grid\.learning_rate"):
+        stage_two.train_head(silent, (), tmp_path / "run", **arguments, **search)
+
+
+@pytest.fixture(scope="module")
+def emotional(cache, tmp_path_factory):
+    """A head over the three emotions, and its summary."""
+    out = tmp_path_factory.mktemp("emotional") / "run"
+    return out, train_head([cache], replace(SETTINGS, target="emotion"), out)
+
+
+def test_a_head_over_emotions_has_the_binary_head_in_its_table(emotional, run):
+    _, summary = emotional
+    assert summary["classes"] == ["happy", "neutral", "sad"] and summary["target"] == "emotion"
+    binary, expected = summary["baselines"]["binary"]["test"], run[1]["metrics"]["test"]
+    for name in ("auroc", "brier", "confusion", "calibration_slope"):
+        assert binary[name] == expected[name]
+    assert summary["metrics"]["test"]["auroc"] > 0.95
+
+
+def test_positives_of_a_head_over_emotions_change_after_training(emotional, cache):
+    """Calibration and threshold come from what the run kept of its validation items, as training finds them."""
+    out, _ = emotional
+    head = load_head(out)
+    same = head.with_positive(("Neutral", "sad"))
+    assert same.calibration == head.calibration and same.positive_emotions == ("neutral", "sad")
+    happy = head.with_positive(("happy",))
+    prepared = prepare([cache], replace(SETTINGS, target="emotion"))
+    examples = gather([cache], prepared.items, prepared.classes, head.taps)
+    test = examples[examples.split == "test"]
+    inputs = test.tokens, test.times, test.mask
+    np.testing.assert_allclose(happy.clip_logits(*inputs), -head.clip_logits(*inputs), atol=1e-4)
+    val = examples[examples.split == "val"]
+    logits = happy.clip_logits(val.tokens, val.times, val.mask)
+    assert happy.calibration.scale == pytest.approx(calibrate(logits, val.emotion == "happy").scale, rel=1e-3)
+    assert evaluate_run(out, cache, "test", ("happy",))["auroc"] > 0.95
+    summary = stage_two.evaluate(silent, out, cache.path, "test", "happy").summary
+    assert summary["threshold"] == happy.threshold and summary["prevalence"] == pytest.approx(0.5)
+
+
+def test_positives_that_cannot_be_are_refused(emotional, run):
+    head = load_head(emotional[0])
+    with pytest.raises(LabelError, match="does not know bored; it has happy, neutral, sad"):
+        head.with_positive(("sad", "bored"))
+    with pytest.raises(LabelError, match="every item is positive"):
+        head.with_positive(("happy", "neutral", "sad"))
+    with pytest.raises(LabelError, match="its positives cannot be changed; train one with --target emotion"):
+        load_head(run[0]).with_positive(("sad",))
+    without = replace(head, validation=head.validation._replace(target=head.validation.target * 0))
+    with pytest.raises(LabelError, match="all 60 validation items of the run are negative"):
+        without.with_positive(("sad",))
+    with pytest.raises(RunError, match=r"no validation\.safetensors"):
+        replace(head, validation=None).with_positive(("sad",))
+
+
+def test_members_range_is_that_of_the_members(run, cache):
+    head = load_head(run[0])
+    tokens = {tap: cache.features(tap, np.arange(5))[:, None] for tap in head.taps}
+    members = head.member_logits(tokens, np.zeros((5, 1), np.float32), np.ones((5, 1), bool))
+    low, high = head.members_range(members)
+    np.testing.assert_array_equal(np.stack([low, high]), np.sort(head.probability(members), 0))
+    middle = head.probability(members.mean(0))
+    assert ((low <= middle) & (middle <= high)).all() and (low < high).any()
+    one = replace(head, states=jax.tree.map(lambda leaf: leaf[:1], head.states))
+    assert np.isnan(one.members_range(members[:1])).all()
+    frames = score_frames(cache, 3, head)
+    clip = score_clip("a.mp4", frames, 1.0, head.threshold, ScoreSettings())
+    assert (clip.members_low, clip.members_high) == pytest.approx((low[3], high[3]), abs=1e-6)
+    alone = replace(frames, members=frames.members[:1])
+    alone = score_clip("a.mp4", alone, 1.0, head.threshold, ScoreSettings())
+    assert (alone.members_low, alone.members_high) == (None, None) and alone.score is not None
 
 
 def test_evaluate_gives_what_training_gave(run, cache):
@@ -184,7 +397,7 @@ def test_evaluate_takes_what_the_run_took_its_items_for(cache, tmp_path):
         for i, (path, emotion, split) in enumerate(zip(examples.path, examples.emotion, examples.split, strict=True))
     ]
     table.write_text("path,emotion,subject,split\n" + "".join(rows))
-    settings = replace(SETTINGS, labels=str(table), baselines=False)
+    settings = replace(SETTINGS, labels=str(table), baselines="none")
     expected = train_head([cache], settings, tmp_path / "run")["metrics"]["test"]
     table.unlink()
     found = evaluate_run(tmp_path / "run", cache, "test")
@@ -296,7 +509,7 @@ def test_what_killed_processes_left_is_removed_and_nothing_else(tmp_path):
 
 @pytest.mark.parametrize("length", [300, 250], ids=["name too long", "too long while it is made"])
 def test_a_name_that_no_file_can_have_is_refused_before_training(cache, tmp_path, monkeypatch, length):
-    monkeypatch.setattr(train_module, "gather", None)
+    monkeypatch.setattr("facedep_jax.head.task.gather", None)
     with pytest.raises(OutputError, match="cannot be written"):
         train_head([cache], SETTINGS, tmp_path / ("x" * length))
 

@@ -77,9 +77,25 @@ def test_a_table_of_labels_replaces_what_listings_say(tmp_path):
     changed = relabel(listings, table)
     assert [(e["emotion"], e["split"]) for e in changed] == [("Sad", "train"), ("happy", "val")]
     assert listings[0]["emotion"] == "happy"
-    table.write_text("path,label\nz.jpg,sad\n")
-    with pytest.raises(LabelError, match=r"match no listing.*z\.jpg"):
-        relabel(listings, table)
+
+
+@pytest.mark.parametrize(
+    "rows, message",
+    [
+        ("z.jpg,sad\ny.jpg,sad", r"1 rows match no listing by path, for example z\.jpg; the cache lists x\.jpg"),
+        (
+            "x.jpg,sad\ny.jpg,sad\nx.jpg,happy",
+            r"1 values of path stand in more than one row, .*x\.jpg in lines 2 and 4",
+        ),
+        (",sad", "1 rows have no path, the first in line 2"),
+    ],
+    ids=["unknown", "repeated", "empty"],
+)
+def test_rows_of_a_table_that_cannot_be_meant_are_named(tmp_path, rows, message):
+    table = tmp_path / "labels.csv"
+    table.write_text(f"path,label\n{rows}\n")
+    with pytest.raises(LabelError, match=message):
+        relabel([listing("a", "happy", path="x.jpg"), listing("b", "happy", path="y.jpg")], table)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import pytest
 from sklearn.metrics import roc_curve
 
 from facedep_jax.errors import OutputError
+from facedep_jax.head.calibration import OperatingPoint
 from facedep_jax.head.metrics import evaluate
 from facedep_jax.meaning import UNTRAINED
 from facedep_jax.predict import Prediction
@@ -16,6 +17,7 @@ from facedep_jax.report.timeline import draw_timeline
 from facedep_jax.score import ClipScore, Frames
 
 BANNER = UNTRAINED
+DIFFERENCE = {"auroc": 0.01, "auroc_ci": [-0.02, 0.03]}
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +26,9 @@ def judged():
     positive = rng.random(60) < 0.5
     score = np.round(np.clip(0.3 * positive + rng.random(60) * 0.7, 0, 1), 2)
     emotion = np.where(positive, "neutral", "happy").astype(object)
-    return score, positive, emotion, evaluate(score, positive, 0.5, np.full(60, None), emotion, resamples=50)
+    points = (OperatingPoint(0.8, 0.6), OperatingPoint(0.9, 0.7))
+    found = evaluate(score, positive, 0.5, np.full(60, None), emotion, resamples=50, raw=np.sqrt(score), points=points)
+    return score, positive, emotion, found
 
 
 def draw_all(judged, banner=""):
@@ -38,7 +42,8 @@ def draw_all(judged, banner=""):
         plots.draw_confusion(metrics["confusion"], 0.5, "test", banner),
         plots.draw_roc({"head": (score, positive), "probe": (1 - score, positive)}, metrics, "test", banner),
         plots.draw_precision_recall({"head": (score, positive)}, metrics, "test", banner),
-        plots.draw_reliability(score, positive, metrics, "test", banner),
+        plots.draw_reliability(score, positive, metrics, "test", banner, np.sqrt(score)),
+        plots.draw_models({"head": metrics, "probe": metrics | {"vs_head": DIFFERENCE}}, "test", banner),
         plots.draw_score_by_emotion(score, emotion, ("neutral",), metrics, 0.5, "test", banner),
     ]
 
@@ -65,6 +70,25 @@ def test_points_of_the_roc_curve_are_those_of_scikit_learn(judged):
     score, positive, _, _ = judged
     expected = roc_curve(positive, score, drop_intermediate=False)[:2]
     np.testing.assert_allclose(plots.roc_points(score, positive), expected)
+
+
+def test_operating_points_lie_on_the_curve_where_they_were_reached(judged):
+    _, _, _, metrics = judged
+    axis = draw_all(judged)[2].axes[0]
+    marks = {line.get_label(): line.get_xydata() for line in axis.lines}
+    hollow = next(xy for label, xy in marks.items() if label.startswith("thresholds for specificity 80%, 90%"))
+    expected = [(1 - point["specificity"], point["recall"]) for point in metrics["operating_points"]]
+    np.testing.assert_allclose(hollow, expected)
+    np.testing.assert_allclose(marks["the run's threshold"], [(1 - metrics["specificity"], metrics["recall"])])
+
+
+def test_reliability_shows_both_sides_of_calibration(judged):
+    score, positive, _, metrics = judged
+    labels = [text.get_text() for text in draw_all(judged)[4].axes[0].get_legend().get_texts()]
+    assert f"before, ECE {metrics['raw']['ece']:.3f}" in " ".join(labels)
+    assert f"calibrated, ECE {metrics['ece']:.3f}" in " ".join(labels)
+    once = plots.draw_reliability(score, positive, metrics, "test").axes[0]
+    assert not any("before" in text.get_text() for text in once.get_legend().get_texts())
 
 
 def test_emotions_are_in_the_order_of_their_means(judged):

@@ -110,7 +110,8 @@ def _run(function: Callable[..., Outcome], as_json: bool, progress: str, options
         display.say("error", f"{error}")
         return error.exit_code
     except KeyboardInterrupt:
-        display.say("interrupted", f"{report.state()}what was committed is safe; run the same command to go on")
+        again = "the same command with --resume" if "resume" in options else "the same command"
+        display.say("interrupted", f"{report.state()}what was committed is safe; run {again} to go on")
         return INTERRUPTED
     finally:
         signal.signal(signal.SIGINT, before)

@@ -7,6 +7,7 @@ import click
 
 from facedep_jax.cli.frame import Outcome, all_failed, command
 from facedep_jax.cli.stage_one import INPUT_OPTIONS
+from facedep_jax.cli.stage_two import OTHER_POSITIVE, head_of
 from facedep_jax.cli.tables import plain_table, show_number, show_table, show_warning
 from facedep_jax.errors import RunError
 from facedep_jax.events import Note, Report
@@ -19,6 +20,7 @@ OPTIONS = [
     click.option("--out", type=PATH, metavar="SCORES", help="[default: scores/<name of the folder>]"),
     click.option("--cache", type=PATH, help="Keep features here.  [default: SCORES/cache]"),
     *INPUT_OPTIONS,
+    OTHER_POSITIVE,
     click.option(
         "--margin",
         type=float,
@@ -48,6 +50,7 @@ def score_videos(
     window: float | None,
     min_coverage: float | None,
     recursive: bool,
+    positive: str | None = None,
     **given: Any,
 ) -> Outcome:
     """Score every clip of a folder: one row a clip, one row a frame, and a timeline for each.
@@ -55,7 +58,6 @@ def score_videos(
     A clip that cannot be read is listed with its reason, and the others are scored.
     """
     from facedep_jax.config import ExtractSettings, ScoreSettings, resolve
-    from facedep_jax.head.run import load_head
     from facedep_jax.score import score_videos as score
     from facedep_jax.sources import read_source
 
@@ -64,7 +66,7 @@ def score_videos(
     settings = resolve(ScoreSettings, "score", None, {"window": window, "min_coverage": min_coverage})
     summary = score(
         source,
-        load_head(chosen),
+        head_of(chosen, positive),
         out or Path("scores") / source.name,
         resolve(ExtractSettings, "extract", None, given),
         settings,

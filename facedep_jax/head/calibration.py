@@ -1,5 +1,6 @@
 """From logits to probabilities and decisions, by validation data only. It does not know what made the logits."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,34 @@ class Calibration:
 
     def probability(self, logit: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
         return 1 / (1 + np.exp(-np.clip(self.scale * np.asarray(logit, np.float64) + self.bias, -700, 700)))
+
+
+RAW = Calibration()  # the members' mean logit as it is
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """The threshold at which validation data reached a wanted specificity."""
+
+    specificity: float
+    threshold: float
+
+
+SPECIFICITIES = (0.80, 0.90, 0.95)
+
+
+def operating_points(
+    probability: Float[np.ndarray, " n"], positive: Bool[np.ndarray, " n"], wanted: Sequence[float] = SPECIFICITIES
+) -> tuple[OperatingPoint, ...]:
+    """For every specificity the lowest threshold that reaches it on the data given, which is to be validation data.
+
+    The lowest, since recall only falls from there. Thresholds lie half-way between two scores; the last one is above
+    all of them.
+    """
+    level = np.unique(probability)
+    cuts = np.concatenate([level[:1], (level[1:] + level[:-1]) / 2, np.nextafter(level[-1:], 2)])
+    specificity = np.searchsorted(np.sort(probability[~positive]), cuts) / max(int((~positive).sum()), 1)
+    return tuple(OperatingPoint(float(s), float(cuts[np.argmax(specificity >= s - 1e-12)])) for s in wanted)
 
 
 def calibrate(logit: Float[np.ndarray, " n"], positive: Bool[np.ndarray, " n"]) -> Calibration:

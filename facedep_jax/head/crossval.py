@@ -1,36 +1,28 @@
 """How well a kind of model does, from train and validation items alone. It never sees a test item.
 
-Persons are in one fold each. In every fold, what is chosen (the epoch, the penalty) is chosen on an inner validation
-part of the other folds, by person as well, and never on the fold held out.
+In every fold, what is chosen (the epoch, the penalty) is chosen on an inner validation part of the other folds, by
+person as well, and never on the fold held out.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
+import jax
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float
 
-from facedep_jax.errors import LabelError
+from facedep_jax.errors import RunError
 from facedep_jax.events import Progress, Report, silent
 from facedep_jax.head.baselines import fit_probe, flat_features
+from facedep_jax.head.checkpoint import Stage
 from facedep_jax.head.examples import Examples
-from facedep_jax.head.metrics import auroc
+from facedep_jax.head.fit import Fitted, balanced_weights, finite_members, fit, predict
+from facedep_jax.head.folds import Folds, make_folds
 from facedep_jax.head.settings import TrainSettings
-from facedep_jax.head.stack import member_keys, on_device, plan_for, rates_for
-from facedep_jax.sources.splits import VAL_PART, most_folds, subject_folds, subject_keys, take_part
-
-
-class Folds(NamedTuple):
-    """The fold 0..k−1 of every row, and per fold the rows of the other folds that are chosen by."""
-
-    fold: Int[np.ndarray, " n"]
-    inner: tuple[Int[np.ndarray, " watch"], ...]
-
-    def parts(self, number: int) -> tuple[Int[np.ndarray, " learn"], Int[np.ndarray, " watch"], Int[np.ndarray, " h"]]:
-        """Rows to learn from, to choose by and to judge, when fold `number` is held out."""
-        held, watch = np.flatnonzero(self.fold == number), self.inner[number]
-        return np.setdiff1d(np.flatnonzero(self.fold != number), watch), watch, held
+from facedep_jax.head.stack import feed, member_keys, plan_for
+from facedep_jax.head.steps import Rates
+from facedep_jax.head.watch import Watch
+from facedep_jax.head.weighted import auroc
 
 
 def crossvalidate(
@@ -42,60 +34,53 @@ def crossvalidate(
     taps: Sequence[str] | None = None,
     report: Report = silent,
     balance: int = 0,
+    stage: Stage | None = None,
 ) -> dict[str, Any]:
     """Mean and standard deviation over folds of the AUC on the fold held out.
 
-    `what` is "head" (`settings.seeds` members a fold, all trained side by side, their mean logit judged) or "probe".
-    Rows of the split test are left out here whatever is passed. `balance` salts the making of folds.
+    `what` is "head" (`settings.seeds` members a fold, all trained side by side, their mean logit judged, and beside it,
+    as `single`, what they reach alone) or "probe". Rows of the split test are left out here whatever is passed.
+    `balance` salts the making of folds. With a `stage`, heads are trained on from its checkpoint.
     Raises LabelError as `make_folds` does, and RunError when a loss is not finite.
     """
-    examples = examples.only(taps or tuple(examples.tokens))[examples.split != "test"]
+    examples = seen_in_training(examples.only(taps or tuple(examples.tokens)))
     label = positive[examples.target]
     made = make_folds(examples.item, examples.subject, label, folds, balance)
-    scores = (_probe_scores if what == "probe" else _head_scores)(examples, positive, settings, made, report)
-    held = [made.parts(number)[2] for number in range(folds)]
-    auc = [float(auroc(scores[rows], label[rows], np.ones((1, len(rows))))[0]) for rows in held]
-    return {"auroc": float(np.mean(auc)), "sd": float(np.std(auc, ddof=1)), "folds": auc}
+    if what == "probe":
+        return _over_folds(_probe_scores(examples, label, made, report), label, made)
+    watch = Watch(report, "cross-validate head", settings.epochs)
+    logits = held_out_logits(examples, positive, [settings], made, report, watch, stage)[0]
+    watch.close()
+    if np.isnan(logits).any():
+        raise RunError("the loss of a head is no longer finite in cross-validation; lower --learning-rate")
+    alone = fold_aurocs(logits, label, made)
+    by_seed = alone.mean(1)
+    single = {"auroc": float(alone.mean()), "sd": _deviation(by_seed), "folds": alone.mean(0).tolist()}
+    return _over_folds(logits.mean(0), label, made) | {"seeds": len(logits), "single": single}
 
 
-def make_folds(
-    items: Sequence[str], subjects: Sequence[str | None], label: Bool[np.ndarray, " n"], folds: int, salt: int = 0
-) -> Folds:
-    """Folds by subject whose parts all hold both classes.
-
-    Raises LabelError where there are too few subjects for that, with the nearest number of folds that is possible.
-    """
-    made = _try_folds(items, subjects, label, folds, salt)
-    if made:
-        return made
-    most = most_folds(subject_keys(items, subjects), label)
-    nearest = sorted(range(2, most + 1), key=lambda k: abs(k - folds))
-    possible = next((k for k in nearest if _try_folds(items, subjects, label, k, salt)), None)
-    raise LabelError(
-        f"{folds} folds are not possible: each is to hold positive items and others, and so is what remains to learn "
-        f"from and to choose by; the class with fewer subjects in train and val has {most}. "
-        + (f"{possible} folds are possible: --folds {possible}" if possible else "Add subjects, or drop --folds")
-    )
+def seen_in_training(examples: Examples) -> Examples:
+    """All but the test items."""
+    return examples[examples.split != "test"]
 
 
-def _try_folds(items, subjects, label, folds: int, salt: int) -> Folds | None:
-    """Folds, or None where a part would lack a class."""
-    keys = np.array(subject_keys(items, subjects), object)
-    if folds > most_folds(keys, label):
-        return None
-    fold = subject_folds(items, subjects, label, folds, salt)
-    inner = []
-    for number in range(folds):
-        rows = np.flatnonzero(fold != number)
-        inner.append(rows[take_part(keys[rows], label[rows], VAL_PART, f"{salt}:inner{number}")])
-    made = Folds(fold, tuple(inner))
-    both = all(len(np.unique(label[rows])) == 2 for number in range(folds) for rows in made.parts(number))
-    return made if both else None
+def fold_aurocs(scores: Float[np.ndarray, "m n"], label: Bool[np.ndarray, " n"], folds: Folds) -> np.ndarray:
+    """(m, folds) AUC of each row of scores on each fold held out."""
+    held = [folds.parts(number)[2] for number in range(len(folds.inner))]
+    return np.array([[auroc(s[rows], label[rows], np.ones((1, len(rows))))[0] for rows in held] for s in scores])
 
 
-def _probe_scores(examples, positive, settings, folds: Folds, report) -> np.ndarray:
+def _over_folds(scores: Float[np.ndarray, " n"], label, folds: Folds) -> dict[str, Any]:
+    auc = fold_aurocs(scores[None], label, folds)[0]
+    return {"auroc": float(auc.mean()), "sd": _deviation(auc), "folds": auc.tolist()}
+
+
+def _deviation(values: Float[np.ndarray, " k"]) -> float | None:
+    return float(values.std(ddof=1)) if len(values) > 1 else None
+
+
+def _probe_scores(examples: Examples, label, folds: Folds, report: Report) -> Float[np.ndarray, " n"]:
     features = flat_features(examples, tuple(examples.tokens))
-    label = positive[examples.target]
     scores = np.zeros(len(examples))
     for number in range(len(folds.inner)):
         learn, watch, held = folds.parts(number)
@@ -104,28 +89,52 @@ def _probe_scores(examples, positive, settings, folds: Folds, report) -> np.ndar
     return scores
 
 
-def _head_scores(examples, positive, settings, folds: Folds, report) -> np.ndarray:
-    """All folds at once: they share the features and differ in the weights of rows."""
-    from facedep_jax.head.fit import balanced_weights, fit, predict
+def stacked_rates(points: Sequence[TrainSettings], each: int) -> Rates:
+    """Rates of `each` members of every point, on the device."""
+    values = ([getattr(point, name) for point in points] for name in Rates._fields)
+    return jax.device_put(Rates(*(np.repeat(np.array(column, np.float32), each) for column in values)))
 
-    count, seeds, number_of_folds = len(examples), settings.seeds, len(folds.inner)
-    learn, watch = np.zeros((2, number_of_folds, count), np.float32)
+
+def held_out_logits(
+    examples: Examples,
+    positive: Bool[np.ndarray, " classes"],
+    points: Sequence[TrainSettings],
+    folds: Folds,
+    report: Report = silent,
+    watch: Watch | None = None,
+    stage: Stage | None = None,
+) -> Float[np.ndarray, "points seeds n"]:
+    """Logits of every row by heads of the fold that it was held out of; NaN where a loss was not finite.
+
+    All points, folds and seeds are trained at once: they share the features and differ in rates and in the weights of
+    rows. Points differ in `Rates` only.
+    """
+    fitted = _fit_folds(examples, positive, points, folds, report, watch, stage)
+    architecture = plan_for(examples, positive, points[0]).architecture
+    number_of_folds, seeds = len(folds.inner), points[0].seeds
+    member = np.arange(len(points) * number_of_folds * seeds).reshape(len(points), number_of_folds, seeds)
+    finite = finite_members(fitted.history)
+    logits = np.zeros((len(points), seeds, len(examples)), np.float32)
     for number in range(number_of_folds):
+        chosen, held = member[:, number].ravel(), folds.parts(number)[2]
+        states = jax.tree.map(lambda leaf, chosen=chosen: leaf[chosen], fitted.states)
+        part = examples[held]
+        read = predict(architecture, states, part.tokens, part.times, part.mask, positive)
+        read = np.where(finite[chosen, None], read, np.nan)
+        logits[:, :, held] = read.reshape(len(points), seeds, -1)
+    return logits
+
+
+def _fit_folds(examples, positive, points, folds: Folds, report: Report, watch, stage: Stage | None) -> Fitted:
+    settings, count = points[0], len(examples)
+    learn, choose = np.zeros((2, len(folds.inner), count), np.float32)
+    for number in range(len(folds.inner)):
         rows, chosen, _ = folds.parts(number)
         learn[number, rows] = balanced_weights(examples.target[rows], len(positive), settings.balanced)
-        watch[number, chosen] = 1
-    everyone = np.arange(count)
-    data = on_device(examples, positive, everyone, np.repeat(learn, seeds, 0), everyone, np.repeat(watch, seeds, 0))
-    members = seeds * number_of_folds
-    plan = plan_for(examples, positive, replace(settings, seeds=members))
-    total = settings.epochs
-    fitted = fit(
-        member_keys(settings.seed, members),
-        plan,
-        rates_for(settings, members),
-        data,
-        lambda done, _: report(Progress("cross-validate head", done, total, "epochs")),
-    )
-    logits = predict(plan.architecture, fitted.states, examples.tokens, examples.times, examples.mask, positive)
-    logits = logits.reshape(number_of_folds, seeds, count).mean(1)
-    return logits[folds.fold, everyone]
+        choose[number, chosen] = 1
+    weights = (np.tile(np.repeat(weight, settings.seeds, 0), (len(points), 1)) for weight in (learn, choose))
+    everyone, each = np.arange(count), len(folds.inner) * settings.seeds
+    fed = feed(examples, positive, everyone, next(weights), everyone, next(weights), settings.stream, report)
+    keys = member_keys(settings.seed, each)[np.tile(np.arange(each), len(points))]
+    plan = plan_for(examples, positive, settings)
+    return fit(keys, plan, stacked_rates(points, each), fed, watch, stage, strict=False)

@@ -1,6 +1,5 @@
-"""What happens on the device while heads are trained: steps, epochs, looks at validation. It does not know the host."""
+"""What happens on the device while heads are trained: epochs, and looks at validation. It does not know the host."""
 
-from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
@@ -10,18 +9,22 @@ import optax
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Float32, Int32, Key
 
-from facedep_jax.head.model import Architecture, graph_of, init_states
-
-READ_BATCH = 512  # rows per evaluation step
-
-
-class Rates(NamedTuple):
-    """Hyperparameters that may differ between members, each of shape (m,)."""
-
-    learning_rate: Float32[Array, " m"]
-    weight_decay: Float32[Array, " m"]
-    dropout: Float32[Array, " m"]
-    label_smoothing: Float32[Array, " m"]
+from facedep_jax.head.devices import first_device as first_device
+from facedep_jax.head.flat import _decayed as _decayed
+from facedep_jax.head.flat import flatten, unflatten
+from facedep_jax.head.model import init_states
+from facedep_jax.head.steps import READ_BATCH as READ_BATCH
+from facedep_jax.head.steps import (
+    Batch,
+    Learned,
+    Plan,
+    Rates,
+    begin_moments,
+    learn,
+    proxy_logit,
+    read_logits,
+    read_rows_for,
+)
 
 
 class Data(NamedTuple):
@@ -36,18 +39,7 @@ class Data(NamedTuple):
     learn_weight: Float32[Array, "m a"]
     watch: Int32[Array, " b"]
     watch_weight: Float32[Array, "m b"]
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Static half of the hyperparameters: everything that shapes the compiled program."""
-
-    architecture: Architecture
-    epochs: int
-    patience: int
-    batch_size: int
-    warmup: float
-    clip_norm: float
+    views: dict[str, Array] | None = None  # the same clips seen otherwise; each epoch takes one of the two by chance
 
 
 class Carry(NamedTuple):
@@ -59,14 +51,6 @@ class Carry(NamedTuple):
     epoch: Int32[Array, ""]
     key: Key[Array, " m"]
     order: Key[Array, ""]
-
-
-def proxy_logit(logits: Float[Array, "... classes"], positive: Bool[Array, " classes"]) -> Float[Array, "..."]:
-    """Log odds of the positive classes against the others: log Σ⁺ exp − log Σ⁻ exp."""
-    shape = (1,) * (logits.ndim - 1) + positive.shape
-    chosen = positive.reshape(shape)
-    side = jax.nn.logsumexp
-    return side(jnp.where(chosen, logits, -jnp.inf), -1) - side(jnp.where(chosen, -jnp.inf, logits), -1)
 
 
 def weighted_auroc(
@@ -90,7 +74,7 @@ def start(plan: Plan, keys: Key[Array, " m"]) -> Carry:
     members = keys.shape[0]
     return Carry(
         states,
-        jax.vmap(_optimiser(plan).init)(states),
+        begin_moments(plan, _flat(plan, states)),
         states,
         jnp.full(members, -1.0, jnp.float32),
         jnp.zeros(members, jnp.int32),
@@ -100,13 +84,8 @@ def start(plan: Plan, keys: Key[Array, " m"]) -> Carry:
     )
 
 
-def _optimiser(plan: Plan) -> optax.GradientTransformation:
-    """Adam with clipping; decay and the rate itself may differ between members and are applied in `_step`."""
-    return optax.chain(optax.clip_by_global_norm(plan.clip_norm), optax.scale_by_adam())
-
-
-def _decayed(path, parameter) -> bool:
-    return any(getattr(part, "key", None) == "kernel" for part in path)
+def _flat(plan: Plan, states: nnx.State) -> Float32[Array, "m p"]:
+    return jax.vmap(partial(flatten, plan.architecture))(states)
 
 
 @partial(jax.jit, static_argnums=(0, 1))
@@ -126,29 +105,53 @@ def run_epochs(plan: Plan, length: int, carry: Carry, rates: Rates, data: Data):
 
 def _epoch(plan: Plan, carry: Carry, rates: Rates, data: Data):
     """One pass over the rows to learn from, then a look at the rows to stop by."""
-    count = data.learn.shape[0]
-    steps = -(-count // plan.batch_size)
-    order = jax.random.permutation(jax.random.fold_in(carry.order, carry.epoch), count)
-    padded = jnp.concatenate([order, jnp.zeros(steps * plan.batch_size - count, order.dtype)])
-    real = (jnp.arange(steps * plan.batch_size) < count).astype(jnp.float32)
-    batches = padded.reshape(steps, -1), real.reshape(steps, -1), jnp.arange(steps) + carry.epoch * steps
-    total = steps * plan.epochs
+    count, size = data.learn.shape[0], plan.batch_size
+    steps = -(-count // size)
+    order = epoch_order(carry.order, carry.epoch, count)
+    padded = jnp.concatenate([order, jnp.zeros(steps * size - count, order.dtype)])
+    real = (jnp.arange(steps * size) < count).astype(jnp.float32)
+    other = other_view(carry.order, carry.epoch, data.target.shape[0])
 
-    def step(inner, batch):
-        states, moments = inner
-        index, weight, number = batch
+    def batch(number):
+        index, weight = (jax.lax.dynamic_slice_in_dim(x, number * size, size) for x in (padded, real))
         rows = data.learn[index]
-        inputs = {tap: x[rows] for tap, x in data.tokens.items()}, data.times[rows], data.mask[rows], data.target[rows]
-        member = partial(_step, plan, data.positive, inputs, _schedule(plan, number, total), number)
-        states, moments, seen = jax.vmap(member)(
-            states, moments, carry.key, rates, data.learn_weight[:, index] * weight[None]
-        )
-        return (states, moments), seen
+        tokens = {tap: x[rows] for tap, x in data.tokens.items()}
+        if data.views is not None:
+            chosen = other[rows].reshape(-1, 1, 1, 1, 1)
+            tokens = {tap: jnp.where(chosen, data.views[tap][rows], x) for tap, x in tokens.items()}
+        weight = data.learn_weight[:, index] * weight[None]
+        return Batch(tokens, data.times[rows], data.mask[rows], data.target[rows], weight)
 
-    (states, moments), seen = jax.lax.scan(step, (carry.states, carry.moments), batches)
-    weight = jnp.maximum(seen["weight"].sum(0), 1e-12)
-    history = {"train_loss": seen["loss"].sum(0) / weight, "train_accuracy": seen["right"].sum(0) / weight}
-    history |= jax.vmap(partial(_look, plan, data))(_watch_logits(plan, states, data), data.watch_weight)
+    learned = learn(
+        plan, begin_epoch(plan, carry, steps), rates, carry.key, data.positive, batch, steps, steps * plan.epochs
+    )
+    logits = _watch_logits(plan, learned.parameters, data)
+    return close_epoch(plan, carry, learned, logits, data.target[data.watch], data.watch_weight, data.positive)
+
+
+def epoch_order(key: Key[Array, ""], epoch: Int32[Array, ""], count: int) -> Int32[Array, " count"]:
+    """The order in which one epoch takes the rows to learn from, where all of them are at hand."""
+    return jax.random.permutation(jax.random.fold_in(key, epoch), count)
+
+
+def other_view(key: Key[Array, ""], epoch: Int32[Array, ""], count: int) -> Bool[Array, " count"]:
+    """Which clips are seen in their other view in one epoch. A clip comes once an epoch."""
+    return jax.random.bernoulli(jax.random.fold_in(jax.random.fold_in(key, epoch), 1), 0.5, (count,))
+
+
+def begin_epoch(plan: Plan, carry: Carry, steps: int) -> Learned:
+    """`steps` is the number of steps of every epoch."""
+    nothing = jnp.zeros(carry.best_epoch.shape, jnp.float32)
+    seen = {name: nothing for name in ("loss", "right", "weight")}
+    return Learned(_flat(plan, carry.states), carry.moments, carry.epoch * steps, seen)
+
+
+def close_epoch(plan: Plan, carry: Carry, learned: Learned, logits, target, watch_weight, positive):
+    """The carry after an epoch and its history, from what was learned and the logits of the rows to stop by."""
+    weight = jnp.maximum(learned.seen["weight"], 1e-12)
+    history = {f"train_{name}": learned.seen[key] / weight for name, key in (("loss", "loss"), ("accuracy", "right"))}
+    history |= jax.vmap(partial(_look, target, positive))(logits, watch_weight)
+    states = jax.vmap(partial(unflatten, plan.architecture))(learned.parameters)
     epoch = carry.epoch + 1
     stopped = epoch - carry.best_epoch > plan.patience
     better = (history["val_auroc"] > carry.best_auroc) & ~stopped
@@ -157,7 +160,7 @@ def _epoch(plan: Plan, carry: Carry, rates: Rates, data: Data):
     )
     return Carry(
         states,
-        moments,
+        learned.moments,
         best,
         jnp.where(better, history["val_auroc"], carry.best_auroc),
         jnp.where(better, epoch, carry.best_epoch),
@@ -167,62 +170,29 @@ def _epoch(plan: Plan, carry: Carry, rates: Rates, data: Data):
     ), history
 
 
-def _schedule(plan: Plan, number, total: int):
-    """Part of the peak rate at a step: linear warm-up, then a cosine down to 0."""
-    warm = max(1, round(plan.warmup * total))
-    number = number.astype(jnp.float32)
-    fall = 0.5 * (1 + jnp.cos(jnp.pi * jnp.clip((number - warm) / max(total - warm, 1), 0.0, 1.0)))
-    return jnp.minimum((number + 1) / warm, 1.0) * fall
-
-
-def _step(plan, positive, inputs, part_of_rate, number, state, moments, key, rates: Rates, weight):
-    """One update of one member."""
-    tokens, times, mask, target = inputs
-    graph = graph_of(plan.architecture)
-    classes = positive.shape[0]
-    wanted = optax.smooth_labels(jax.nn.one_hot(target, classes), rates.label_smoothing)
-
-    def loss_of(parameters):
-        logits = nnx.merge(graph, parameters)(tokens, times, mask, rates.dropout, jax.random.fold_in(key, number))
-        losses = optax.softmax_cross_entropy(logits, wanted) * weight
-        return losses.sum() / jnp.maximum(weight.sum(), 1e-12), (losses.sum(), logits)
-
-    (_, (total, logits)), gradient = jax.value_and_grad(loss_of, has_aux=True)(state)
-    with jax.numpy_dtype_promotion("standard"):  # optax raises a float to an integer step count
-        updates, moments = _optimiser(plan).update(gradient, moments, state)
-    rate = rates.learning_rate * part_of_rate
-    new = jax.tree_util.tree_map_with_path(
-        lambda path, p, u: p - rate * (u + (rates.weight_decay * p if _decayed(path, p) else 0.0)), state, updates
-    )
-    right = (proxy_logit(logits, positive) > 0) == positive[target]
-    return new, moments, {"loss": total, "right": jnp.where(right, weight, 0.0).sum(), "weight": weight.sum()}
-
-
-def _watch_logits(plan: Plan, states: nnx.State, data: Data):
-    """(m, b, classes) logits of the rows to stop by, in padded blocks of one shape."""
+def _watch_logits(plan: Plan, parameters: Float32[Array, "m p"], data: Data) -> Float32[Array, "m b classes"]:
+    """Logits of the rows to stop by, in padded blocks of one shape."""
     count = data.watch.shape[0]
-    size = min(READ_BATCH, count)
+    size = min(read_rows_for(data.times.shape[1]), count)
     steps = -(-count // size)
     rows = jnp.concatenate([data.watch, jnp.zeros(steps * size - count, data.watch.dtype)]).reshape(steps, size)
-    graph = graph_of(plan.architecture)
 
     def block(_, index):
         inputs = {tap: x[index] for tap, x in data.tokens.items()}, data.times[index], data.mask[index]
-        return None, jax.vmap(lambda state: nnx.merge(graph, state)(*inputs))(states)
+        return None, read_logits(plan, parameters, *inputs)
 
     logits = jax.lax.scan(block, None, rows)[1]  # (steps, m, size, classes)
     return jnp.moveaxis(logits, 1, 0).reshape(logits.shape[1], steps * size, -1)[:, :count]
 
 
-def _look(plan: Plan, data: Data, logits, weight):
+def _look(target, positive, logits, weight):
     """Loss, accuracy and AUC of one member on the rows to stop by."""
-    target = data.target[data.watch]
-    positive = data.positive[target]
-    proxy = proxy_logit(logits, data.positive)
+    label = positive[target]
+    proxy = proxy_logit(logits, positive)
     whole = jnp.maximum(weight.sum(), 1e-12)
     loss = optax.softmax_cross_entropy_with_integer_labels(logits, target)
     return {
         "val_loss": (loss * weight).sum() / whole,
-        "val_accuracy": jnp.where((proxy > 0) == positive, weight, 0.0).sum() / whole,
-        "val_auroc": weighted_auroc(proxy, positive, weight),
+        "val_accuracy": jnp.where((proxy > 0) == label, weight, 0.0).sum() / whole,
+        "val_auroc": weighted_auroc(proxy, label, weight),
     }

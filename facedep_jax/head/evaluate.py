@@ -1,60 +1,85 @@
 """A run applied to a labelled cache. It changes nothing on disk and chooses nothing."""
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from facedep_jax.cache import Cache
-from facedep_jax.errors import LabelError, RunError, SettingsError
+from facedep_jax.errors import LabelError, SettingsError
 from facedep_jax.events import Note, Report, silent
-from facedep_jax.head.examples import gather
+from facedep_jax.head.calibration import OperatingPoint, operating_points
+from facedep_jax.head.columns import OF_LABELS, Columns, listing_columns
+from facedep_jax.head.compare import paired_difference
+from facedep_jax.head.examples import Examples, gather
+from facedep_jax.head.fit import proxy_logits
+from facedep_jax.head.head import Head
+from facedep_jax.head.measure import Wanted, measure_scores
 from facedep_jax.head.metrics import evaluate
 from facedep_jax.head.run import load_head, read_config
-from facedep_jax.sources.labels import Labelled, collect_labels, make_target
+from facedep_jax.head.truth import Remembered, present_truth, remembered
+from facedep_jax.sources.labels import Labelled, make_target
 
 SPLITS = ("train", "val", "test", "all")
 
 
 def evaluate_run(
-    run: Path | str, cache: Cache, split: str = "test", positive: Sequence[str] | None = None, report: Report = silent
+    run: Path | str,
+    cache: Cache,
+    split: str = "test",
+    positive: Sequence[str] | None = None,
+    report: Report = silent,
+    *,
+    by: Sequence[str] | None = None,
+    second_label: str | None = None,
+    labels: Path | str | None = None,
+    prevalences: Sequence[float] = (),
+    against: Path | str | None = None,
 ) -> dict[str, Any]:
-    """Every field of INTERFACE.md's `evaluate` for the items of a split of `cache`.
+    """Every field of INTERFACE.md's `evaluate` for the items of a split of `cache`, and what docs/evaluation.md adds.
 
-    An item that the run was made with keeps the emotion, subject and split that it had there (so `--labels` need not be
-    at hand); others have the listing's. A cache that names no split at all counts as the split asked for. `positive`
-    replaces the run's positive emotions as the truth, not the score. Raises LabelError without such items, SpecMismatch
-    for other features, SettingsError for an unknown split.
+    Items that the run was made with keep their split; their emotions and subjects are what the listings say by now, or
+    the CSV `labels` (see `present_truth`). A cache that names no split at all counts as the split asked for.
+    `positive` replaces the run's positive emotions as the truth, and, for a head over emotions, in its score as well.
+    `by` names columns whose groups are compared, `second_label` the column of another rater's emotions; None takes
+    what the listings offer. `against` is another run, measured on the same items.
+
+    Raises LabelError without such items, SpecMismatch for other features, SettingsError for what cannot be asked.
     """
     run = Path(run)
-    if split not in SPLITS:
-        raise SettingsError(f"split {split!r} is not known; expected one of {', '.join(SPLITS)}")
-    head = load_head(run)
+    _check(split, prevalences)
+    head, train, memory = load_head(run), read_config(run)["train"], remembered(run)
+    if positive and head.target == "emotion":
+        head = head.with_positive(positive)
     head.require_features(cache.spec, report)
-    train = read_config(run)["train"]
-    held = {str(item) for item in cache.items.id}
-    known = [label for label in _labels_of_run(run) if label.item in held]
-    strange = held - {label.item for label in known}
-    listed = collect_labels((e for e in cache.listings if e.get("item") in strange), allow_duplicates=True)
-    labels = (*known, *listed.items)
-    items, notes = _of_split(labels, split, known)
-    for text in (*listed.notes, *notes):
-        report(Note(text))
-    for text in listed.warnings:
-        report(Note(text, "warning"))
+    known = [entry.label for entry in memory]
+    truth = present_truth(cache, known, train.get("labels"), None if labels is None else Path(labels))
+    items, notes = _of_split(truth.labels, split, known)
+    for level, texts in (("info", (*truth.notes, *notes)), ("warning", truth.warnings)):
+        for text in texts:
+            report(Note(text, level))
     if not items:
         raise LabelError(f"{cache.path} has no labelled item in the split {split}; name another with --split, or all")
-    truth = make_target([label.emotion for label in labels], tuple(positive or train["positive"]))
-    examples = gather([cache], items, [truth.emotions[label.emotion] for label in items], head.taps, report)
-    probability = head.probability(head.clip_logits(examples.tokens, examples.times, examples.mask))
-    result = evaluate(
-        probability,
-        examples.target == 1,
-        head.threshold,
-        examples.subject,
-        examples.emotion,
-        resamples=train["resamples"],
-        seed=train["seed"],
+    wanted = tuple(positive or train["positive"])
+    target = make_target([label.emotion for label in truth.labels], wanted)
+    other = None if against is None else _other(Path(against), cache, items, report)
+    taps = dict.fromkeys((*head.taps, *(other.taps if other else ())))
+    examples = gather([cache], items, [target.emotions[label.emotion] for label in items], tuple(taps), report)
+    members = _logits(head, examples)
+    asked = Wanted(
+        wanted,
+        _points(head, memory, positive),
+        tuple(prevalences),
+        _columns(truth.listings, examples, by),
+        None if by is None else tuple(by),
+        second_label,
+        train["resamples"],
+        train["seed"],
+    )
+    label = examples.target == 1
+    result = measure_scores(
+        head.calibration, members.mean(0), label, examples.subject, examples.emotion, asked, members
     )
     if head.untrained:
         report(Note(head.warning, "warning"))
@@ -62,11 +87,64 @@ def evaluate_run(
         "run": str(run),
         "cache": str(cache.path),
         "split": split,
+        "positive": sorted(wanted),
         **result,
         "threshold": head.threshold,
         "untrained": head.untrained,
         "warning": head.warning,
+        "against": None if other is None else _compared(head, members.mean(0), other, examples, asked),
     }
+
+
+def _check(split: str, prevalences: Sequence[float]) -> None:
+    if split not in SPLITS:
+        raise SettingsError(f"split {split!r} is not known; expected one of {', '.join(SPLITS)}")
+    wrong = [p for p in prevalences if not 0 < p < 1]
+    if wrong:
+        raise SettingsError(f"prevalence {wrong[0]:g}: expected a part between 0 and 1, such as 0.1 for one in ten")
+
+
+def _logits(head: Head, examples: Examples) -> np.ndarray:
+    return head.member_logits(examples.tokens, examples.times, examples.mask)
+
+
+def _points(head: Head, memory: Sequence[Remembered], positive: Sequence[str] | None) -> tuple[OperatingPoint, ...]:
+    """Chosen on the validation items of the run, by the labels that they had there."""
+    if positive and head.validation is not None:
+        logit = proxy_logits(head.validation.logits, head.positive).mean(0)
+        return operating_points(head.probability(logit), head.positive[head.validation.target])
+    val = [entry for entry in memory if entry.label.split == "val"]
+    probability = np.array([entry.probability for entry in val])
+    return operating_points(probability, np.array([entry.positive for entry in val], bool))
+
+
+def _columns(listings, examples: Examples, by: Sequence[str] | None) -> Columns:
+    """Of the listings; the labels' own columns only when asked for."""
+    columns = listing_columns(listings, examples.item, examples.path)
+    own = {name: getattr(examples, name) for name in OF_LABELS if name in (by or ())}
+    return {**columns, **own}
+
+
+def _other(run: Path, cache: Cache, items: Sequence[Labelled], report: Report) -> Head:
+    """The run to compare with. It is said when it learned from the items that it is to be measured on."""
+    head = load_head(run)
+    head.require_features(cache.spec, report)
+    used = {entry.label.item for entry in remembered(run) if entry.label.split != "test"}
+    learned = sum(label.item in used for label in items)
+    if learned:
+        text = f"{learned} of these items were learned from or chosen by in {run}: its figures are too good"
+        report(Note(text, "warning"))
+    return head
+
+
+def _compared(head: Head, logit, other: Head, examples: Examples, asked: Wanted) -> dict[str, Any]:
+    """AUC and Brier score of the other run, and the run minus the other."""
+    label = examples.target == 1
+    theirs = other.probability(_logits(other, examples).mean(0))
+    found = evaluate(theirs, label, other.threshold, examples.subject, examples.emotion, **asked.drawing)
+    shown = {name: found[name] for figure in ("auroc", "brier") for name in (figure, f"{figure}_ci")}
+    difference = paired_difference(head.probability(logit), theirs, label, examples.subject, **asked.drawing)
+    return {"run": str(other.path), **shown, "warning": other.warning, "difference": difference}
 
 
 def _of_split(labels: Sequence[Labelled], split: str, known: Sequence[Labelled]) -> tuple[list[Labelled], list[str]]:
@@ -82,17 +160,3 @@ def _of_split(labels: Sequence[Labelled], split: str, known: Sequence[Labelled])
     if learned and split in ("test", "all"):
         notes.append(f"{learned} of these items were learned from or chosen by: figures are too good")
     return once, notes
-
-
-def _labels_of_run(run: Path) -> list[Labelled]:
-    """What the run took its items for. Raises RunError when its predictions are gone or damaged."""
-    try:
-        with open(run / "predictions.csv", newline="", encoding="utf-8") as stream:
-            rows = list(csv.DictReader(stream, strict=True))
-        if any(None in row.values() for row in rows):
-            raise ValueError("a row is cut short")
-        return [Labelled(r["item"], r["path"], r["emotion"], r["subject"] or None, r["split"]) for r in rows]
-    except (OSError, KeyError, ValueError, csv.Error) as error:
-        raise RunError(
-            f"{run}/predictions.csv cannot be read ({error}); it says which items were learned from"
-        ) from error

@@ -1,20 +1,25 @@
 """Clips and images as arrays with labels, out of one or several caches. It knows nothing of models.
 
 An image is a clip of one frame. Frames without a face have no feature and are left out; so are items without any.
+Features that do not fit into memory stay where they are; the rows that are asked for are read then.
 """
 
 import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from jaxtyping import Bool, Float16, Float32, Int, Int32
 
+from facedep_jax.backbones.taps import FLIPPED
+from facedep_jax.backbones.taps import plain_taps as plain_taps
 from facedep_jax.cache import Cache
 from facedep_jax.cache.duplicates import near_duplicates
 from facedep_jax.errors import LabelError
 from facedep_jax.events import Note, Report, silent
+from facedep_jax.head.memory import fits_machine
+from facedep_jax.head.stored import Stored
 from facedep_jax.sources.labels import Labelled
 
 MAX_FRAMES = 128  # of a clip, evenly spaced; bounds the memory that the longest clip costs all others
@@ -24,10 +29,11 @@ MAX_FRAMES = 128  # of a clip, evenly spaced; bounds the memory that the longest
 class Examples:
     """n labelled clips of up to t frames. `times` are in seconds; `mask` says which frames are real.
 
-    `target` is the class; `item`, `path`, `subject` (or None), `split` and `emotion` are object arrays.
+    `target` is the class; `item`, `path`, `subject` (or None), `split` and `emotion` are object arrays. `views` holds
+    the same clips seen in a mirror, by the same names of taps, where the caches do.
     """
 
-    tokens: dict[str, Float16[np.ndarray, "n t S S C"]]
+    tokens: dict[str, Float16[np.ndarray, "n t S S C"] | Stored]
     times: Float32[np.ndarray, "n t"]
     mask: Bool[np.ndarray, "n t"]
     target: Int32[np.ndarray, " n"]
@@ -36,18 +42,32 @@ class Examples:
     subject: np.ndarray
     split: np.ndarray
     emotion: np.ndarray
+    views: dict[str, Float16[np.ndarray, "n t S S C"] | Stored] | None = None
 
     def __len__(self) -> int:
         return len(self.target)
 
+    @property
+    def streamed(self) -> bool:
+        """Whether features are read when they are asked for, and not held."""
+        return any(isinstance(x, Stored) for x in self.tokens.values())
+
+    @property
+    def feature_bytes(self) -> int:
+        """Of all taps and views."""
+        return sum(x.nbytes for part in (self.tokens, self.views or {}) for x in part.values())
+
     def __getitem__(self, rows: Int[np.ndarray, " k"] | Bool[np.ndarray, " n"]) -> "Examples":
-        columns = {f.name: getattr(self, f.name)[rows] for f in fields(self) if f.name != "tokens"}
-        return Examples({tap: x[rows] for tap, x in self.tokens.items()}, **columns)
+        columns = {f.name: getattr(self, f.name)[rows] for f in fields(self) if f.name not in ("tokens", "views")}
+        return self._with(lambda x: x.take(rows) if isinstance(x, Stored) else x[rows], tuple(self.tokens), columns)
 
     def only(self, taps: Sequence[str]) -> "Examples":
         """The same clips with some of the taps."""
-        columns = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "tokens"}
-        return Examples({tap: self.tokens[tap] for tap in taps}, **columns)
+        return self._with(lambda x: x, taps, {})
+
+    def _with(self, change, taps: Sequence[str], columns: dict[str, np.ndarray]) -> "Examples":
+        tokens, views = (part and {tap: change(part[tap]) for tap in taps} for part in (self.tokens, self.views))
+        return replace(self, tokens=tokens, views=views, **columns)
 
 
 def gather(
@@ -56,8 +76,12 @@ def gather(
     target: Sequence[int],
     taps: Sequence[str],
     report: Report = silent,
+    stream: bool | None = False,
 ) -> Examples:
-    """Examples of those `labels` that have a frame with a face in one of `caches` (the first that holds the item)."""
+    """Examples of those `labels` that have a frame with a face in one of `caches` (the first that holds the item).
+
+    With `stream` features are left in the caches; None leaves them there if they would take too much memory.
+    """
     where = {str(item): (c, i) for c in reversed(range(len(caches))) for i, item in enumerate(caches[c].items.id)}
     frames = [_frames_of(caches[where[label.item][0]], where[label.item][1]) for label in labels]
     faces = [n for n, (index, _) in enumerate(frames) if len(index)]
@@ -66,21 +90,30 @@ def gather(
     if not faces:
         raise LabelError("no labelled item has a frame with a face; look at the cache with `cache inspect`")
     longest = max(len(frames[n][0]) for n in faces)
-    index = np.zeros((len(faces), longest), np.int64)
+    index = np.full((len(faces), longest), -1, np.int64)
     times = np.zeros((len(faces), longest), np.float32)
-    mask = np.zeros((len(faces), longest), bool)
     for row, n in enumerate(faces):
         count = len(frames[n][0])
         index[row, :count], times[row, :count] = frames[n]
-        mask[row, :count] = True
     owner = np.array([where[labels[n].item][0] for n in faces])
-    tokens = {tap: _read(caches, owner, index, mask, tap) for tap in taps}
     chosen = [labels[n] for n in faces]
     columns = {
         name: np.array([getattr(label, name) for label in chosen], object)
         for name in ("item", "path", "subject", "split", "emotion")
     }
-    return Examples(tokens, times, mask, np.array([target[n] for n in faces], np.int32), **columns)
+    flipped = all(f"{tap}{FLIPPED}" in cache.taps for cache in caches for tap in taps)
+    stored = Examples(
+        {tap: Stored(tuple(caches), owner, index, tap) for tap in taps},
+        times,
+        index >= 0,
+        np.array([target[n] for n in faces], np.int32),
+        **columns,
+        views={tap: Stored(tuple(caches), owner, index, f"{tap}{FLIPPED}") for tap in taps} if flipped else None,
+    )
+    if stream is None and not fits_machine(stored.feature_bytes):
+        report(Note(f"features take {stored.feature_bytes / 1e9:.1f} GB: they are read from the caches as needed"))
+        stream = True
+    return stored if stream else stored._with(lambda x: x[:], taps, {})
 
 
 def _frames_of(cache: Cache, item: int) -> tuple[np.ndarray, np.ndarray]:
@@ -91,19 +124,6 @@ def _frames_of(cache: Cache, item: int) -> tuple[np.ndarray, np.ndarray]:
     if len(seen) > MAX_FRAMES:
         seen = seen[np.linspace(0, len(seen) - 1, MAX_FRAMES).round().astype(int)]
     return feature[seen], cache.rows.time[first : first + count][seen]
-
-
-def _read(caches, owner, index, mask, tap: str) -> Float16[np.ndarray, "n t S S C"]:
-    """Features of one tap, zero outside the mask."""
-    if len(caches) == 1 and mask.all():
-        flat = caches[0].features(tap, index.ravel())
-        return flat.reshape(*index.shape, *flat.shape[1:])
-    side, channels = int(tap.rpartition("@")[2]), caches[0].spec["features"]["channels"][tap]
-    out = np.zeros((*index.shape, side, side, channels), np.float16)
-    for number, cache in enumerate(caches):
-        mine = mask & (owner == number)[:, None]
-        out[mine] = cache.features(tap, index[mine])
-    return out
 
 
 def look_alikes(caches: Sequence[Cache], examples: Examples) -> int:

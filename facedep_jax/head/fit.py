@@ -5,21 +5,29 @@ stack. Members see batches in the same order, so features are gathered and norma
 in initial weights, dropout, rates and in the weight that each row has for them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Float32, Key
+from jaxtyping import Array, Bool, Float32, Int32, Key
 
 from facedep_jax.errors import LabelError, RunError
-from facedep_jax.head.epoch import READ_BATCH, Data, Plan, Rates, proxy_logit, run_epochs, start
+from facedep_jax.head.checkpoint import History, Stage
+from facedep_jax.head.devices import first_device
+from facedep_jax.head.epoch import start
+from facedep_jax.head.memory import explained_memory
 from facedep_jax.head.model import Architecture, graph_of
+from facedep_jax.head.steps import Plan, Rates, proxy_logit, read_rows_for
+from facedep_jax.head.streamed import Feed
 
 CHUNK = 5  # epochs between two reports; the result does not depend on it
+
+
+class Diverged(RunError):
+    """A loss that is not finite: the same training would end there again."""
 
 
 class Fitted(NamedTuple):
@@ -28,7 +36,7 @@ class Fitted(NamedTuple):
     states: nnx.State
     best_epoch: np.ndarray
     best_auroc: np.ndarray
-    history: dict[str, np.ndarray]
+    history: History
 
 
 def balanced_weights(target: np.ndarray, classes: int, balanced: bool) -> Float32[np.ndarray, " n"]:
@@ -57,61 +65,97 @@ def fit(
     keys: Key[Array, " m"],
     plan: Plan,
     rates: Rates,
-    data: Data,
-    watch: Callable[[int, dict[str, np.ndarray]], None] | None = None,
+    feed: Feed,
+    watch: Callable[[int, History], None] | None = None,
+    stage: Stage | None = None,
+    strict: bool = True,
 ) -> Fitted:
     """Train one head per key and keep, for each, the state of its best epoch by validation AUC.
 
-    `data` and `rates` are on the device. `watch(epochs done, history of these epochs)` is called between chunks.
-    A member that has not improved for `plan.patience` epochs keeps its best state; once all have, `fit` ends.
-    Raises RunError when a loss is not finite.
+    `watch(epochs done, history of these epochs)` is called between chunks. A member that has not improved for
+    `plan.patience` epochs keeps its best state; once all have, `fit` ends. With a `stage`, it goes on from the
+    checkpoint there, to the same bits as if it had never stopped, and leaves new ones.
+    Raises Diverged when a loss is not finite; not `strict`, that is left to see in the history.
     """
     carry = start(plan, keys)
-    parts: list[dict[str, np.ndarray]] = []
-    done = 0
-    while done < plan.epochs:
+    done, carry, history = (stage.load(carry) if stage else None) or (0, carry, {})
+    if watch:
+        watch(done, history)
+    while not _ended(plan, done, jax.device_get(carry.best_epoch)):
         length = min(CHUNK, plan.epochs - done)
-        carry, history = run_epochs(plan, CHUNK, carry, rates, data)
-        history, best_epoch = jax.device_get((history, carry.best_epoch))
-        history = {name: values[:length] for name, values in history.items()}
-        if not all(np.isfinite(history[name]).all() for name in ("train_loss", "val_loss")):
-            raise RunError(
-                f"the loss is no longer finite in epochs {done + 1} to {done + length}; "
-                "lower --learning-rate, or look at the features with inspect"
-            )
-        parts.append(history)
+        carry, seen = feed.advance(plan, CHUNK, carry, rates)
+        seen = {name: values[:length] for name, values in jax.device_get(seen).items()}
+        if strict:
+            _require_finite(seen, done)
+        history = {name: np.concatenate([history[name], new]) if done else new for name, new in seen.items()}
         done += length
+        if stage and stage.due:
+            stage.save(done, carry, history)
         if watch:
             watch(done, history)
-        if (done - best_epoch >= plan.patience).all():
-            break
-    whole = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    best_auroc = jax.device_get(carry.best_auroc)
-    return Fitted(carry.best, best_epoch, best_auroc, whole)
+    best_epoch, best_auroc = jax.device_get((carry.best_epoch, carry.best_auroc))
+    return Fitted(first_device(carry.best), best_epoch, best_auroc, history)
+
+
+def _ended(plan: Plan, done: int, best_epoch: Int32[np.ndarray, " m"]) -> bool:
+    return done >= plan.epochs or bool((done - best_epoch >= plan.patience).all())
+
+
+def finite_members(history: History) -> Bool[np.ndarray, " m"]:
+    """Which members kept finite losses."""
+    return np.all([np.isfinite(history[name]).all(0) for name in ("train_loss", "val_loss")], 0)
+
+
+def _require_finite(history: History, done: int) -> None:
+    if not finite_members(history).all():
+        raise Diverged(
+            f"the loss is no longer finite in epochs {done + 1} to {done + len(history['train_loss'])}; "
+            "lower --learning-rate, or look at the features with inspect"
+        )
 
 
 def predict(
     architecture: Architecture,
     states: nnx.State,
-    tokens: dict[str, np.ndarray],
-    times: np.ndarray,
-    mask: np.ndarray,
-    positive: np.ndarray,
-    batch: int = READ_BATCH,
+    tokens: Mapping[str, np.ndarray],
+    times: Float32[np.ndarray, "n t"],
+    mask: Bool[np.ndarray, "n t"],
+    positive: Bool[np.ndarray, " classes"],
+    batch: int | None = None,
 ) -> Float32[np.ndarray, "m n"]:
-    """Proxy logits of n clips by every member. Batches have one shape: the last is padded on the host and cut after."""
+    """Proxy logits of n clips by every member."""
+    return proxy_logits(predict_classes(architecture, states, tokens, times, mask, batch), positive)
+
+
+def proxy_logits(
+    logits: Float32[np.ndarray, "m n classes"], positive: Bool[np.ndarray, " classes"]
+) -> Float32[np.ndarray, "m n"]:
+    """Log odds of the positive classes against the others."""
+    return np.asarray(proxy_logit(*jax.device_put((logits, np.asarray(positive, bool)))))
+
+
+def predict_classes(
+    architecture: Architecture,
+    states: nnx.State,
+    tokens: Mapping[str, np.ndarray],
+    times: Float32[np.ndarray, "n t"],
+    mask: Bool[np.ndarray, "n t"],
+    batch: int | None = None,
+) -> Float32[np.ndarray, "m n classes"]:
+    """Logits of n clips by every member. Batches have one shape: the last is padded on the host and cut after."""
+    batch = batch or read_rows_for(times.shape[1])
     parts = []
-    chosen = jnp.asarray(positive)
     for first in range(0, len(times), batch):
         rows = np.arange(first, min(first + batch, len(times)))
         index = np.resize(rows, batch)
         part = {tap: x[index] for tap, x in tokens.items()}
-        logits = _predict(architecture, states, *jax.device_put((part, times[index], mask[index])), chosen)
-        parts.append(np.asarray(logits)[:, : len(rows)])
+        with explained_memory("applying the head"):
+            logits = _predict(architecture, states, *jax.device_put((part, times[index], mask[index])))
+            parts.append(np.asarray(logits)[:, : len(rows)])
     return np.concatenate(parts, 1)
 
 
 @partial(jax.jit, static_argnums=0)
-def _predict(architecture, states, tokens, times, mask, positive):
+def _predict(architecture, states, tokens, times, mask):
     graph = graph_of(architecture)
-    return jax.vmap(lambda state: proxy_logit(nnx.merge(graph, state)(tokens, times, mask), positive))(states)
+    return jax.vmap(lambda state: nnx.merge(graph, state)(tokens, times, mask))(states)

@@ -1,7 +1,7 @@
 """A trained head in use: features in, logits and probabilities out. It does not know how it was trained."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,16 @@ from flax import nnx
 from jaxtyping import Bool, Float, Float16, Float32
 
 from facedep_jax.config import differences
+from facedep_jax.errors import LabelError, RunError
 from facedep_jax.events import Note, Report, silent
 from facedep_jax.head.calibration import Calibration
-from facedep_jax.head.epoch import READ_BATCH
 from facedep_jax.head.features import check_features, without_none
-from facedep_jax.head.fit import predict
+from facedep_jax.head.fit import predict_classes, proxy_logits
 from facedep_jax.head.model import Architecture, Inputs, graph_of
+from facedep_jax.head.steps import READ_BATCH
+from facedep_jax.head.validation import Validation
 from facedep_jax.meaning import UNTRAINED
+from facedep_jax.sources.labels import PROXY_CLASSES, choose_positive
 
 
 @dataclass(frozen=True)
@@ -38,10 +41,16 @@ class Head:
     fingerprint: str = ""  # of the first cache that it was trained on
     path: Path | None = None  # of the run, where there is one
     sha256: str = ""  # of head.safetensors
+    validation: Validation | None = None  # of a head over emotions
 
     @property
     def taps(self) -> tuple[str, ...]:
         return self.architecture.inputs.taps
+
+    @property
+    def target(self) -> str:
+        """`proxy` for a head of two classes, `emotion` for one class per emotion."""
+        return "proxy" if self.classes == PROXY_CLASSES else "emotion"
 
     @property
     def weights(self) -> dict[str, str]:
@@ -63,9 +72,13 @@ class Head:
 
     def frame_logits(self, tokens: Mapping[str, Float16[np.ndarray, "n S S C"]]) -> Float32[np.ndarray, " n"]:
         """Logits of single frames, each as a clip of its own."""
+        return self.frame_members(tokens).mean(0)
+
+    def frame_members(self, tokens: Mapping[str, Float16[np.ndarray, "n S S C"]]) -> Float32[np.ndarray, "m n"]:
+        """The same by every member."""
         count = len(tokens[self.taps[0]])
         clips = {tap: np.asarray(tokens[tap])[:, None] for tap in self.taps}
-        return self.clip_logits(clips, np.zeros((count, 1), np.float32), np.ones((count, 1), bool))
+        return self.member_logits(clips, np.zeros((count, 1), np.float32), np.ones((count, 1), bool))
 
     def clip_logits(
         self,
@@ -78,10 +91,45 @@ class Head:
 
     def member_logits(self, tokens, times, mask) -> Float32[np.ndarray, "m n"]:
         """Logits of clips by every member."""
+        return proxy_logits(self.class_logits(tokens, times, mask), self.positive)
+
+    def class_logits(self, tokens, times, mask) -> Float32[np.ndarray, "m n classes"]:
+        """Logits of clips by every member, one per class."""
         if not len(times):
-            return np.zeros((self.members, 0), np.float32)
-        chosen = {tap: np.asarray(tokens[tap]) for tap in self.taps}
-        return predict(self.architecture, self.states, chosen, times, mask, self.positive)
+            return np.zeros((self.members, 0, len(self.classes)), np.float32)
+        return predict_classes(self.architecture, self.states, {tap: tokens[tap] for tap in self.taps}, times, mask)
+
+    def members_range(
+        self, logits: Float[np.ndarray, "m n"]
+    ) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
+        """Calibrated probabilities by the lowest and by the highest member, NaN for a head of one.
+
+        It says how far heads that differ in their seed alone are apart, and nothing of errors that they share.
+        """
+        if self.members == 1:
+            return np.full(logits.shape[1], np.nan), np.full(logits.shape[1], np.nan)
+        return self.probability(logits.min(0)), self.probability(logits.max(0))
+
+    def with_positive(self, names: Sequence[str]) -> "Head":
+        """The same members with other positive emotions; calibration and threshold by the run's validation items.
+
+        Raises LabelError for a head of two classes, for emotions that it does not know, and where its validation items
+        are all on one side; RunError where the run did not keep what its members said of them.
+        """
+        name = self.path or "the head"
+        if self.target == "proxy":
+            raise LabelError(
+                f"{name} knows {', '.join(self.positive_emotions)} against the rest and no single emotion, so its "
+                "positives cannot be changed; train one with --target emotion"
+            )
+        chosen, unknown = choose_positive(self.classes, names)
+        if unknown:
+            raise LabelError(f"{name} does not know {', '.join(unknown)}; it has {', '.join(self.classes)}")
+        if self.validation is None:
+            raise RunError(f"{name} has no validation.safetensors to calibrate other positives by; train it again")
+        positive = np.array([name in chosen for name in self.classes])
+        calibration = self.validation.calibrate(positive)
+        return replace(self, positive=positive, positive_emotions=tuple(sorted(chosen)), calibration=calibration)
 
     @property
     def members(self) -> int:

@@ -1,86 +1,185 @@
 """Scores of examples against their labels: calibrated on val, measured on val and test, whatever made them."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from facedep_jax.events import Progress, Report, silent
-from facedep_jax.head.baselines import fit_probe, flat_features
-from facedep_jax.head.calibration import Calibration, calibrate
+from facedep_jax.cache import Cache
+from facedep_jax.events import Note, Progress, Report, silent
+from facedep_jax.head.baselines import fit_probe, flat_features, hybrid_logits, pooled_tops
+from facedep_jax.head.calibration import RAW, Calibration, calibrate, operating_points
+from facedep_jax.head.columns import Columns, listing_columns, with_table
+from facedep_jax.head.compare import paired_difference
 from facedep_jax.head.examples import Examples
-from facedep_jax.head.metrics import evaluate
+from facedep_jax.head.fit import predict
+from facedep_jax.head.measure import Wanted, measure_scores
+from facedep_jax.head.members import fit_members
+from facedep_jax.head.memory import fits_machine
 from facedep_jax.head.settings import TrainSettings
 
 
 @dataclass(frozen=True)
 class Judged:
-    """One way of scoring all examples: the head or a baseline."""
+    """One way of scoring all examples: the head or a baseline. `members` are the logits whose mean `logit` is."""
 
     logit: np.ndarray
     calibration: Calibration
     metrics: dict[str, Any]  # val and test
+    members: np.ndarray | None = None
 
 
-def judge(logit: np.ndarray, examples: Examples, positive, settings: TrainSettings) -> Judged:
-    """Calibrate on val, then measure val and test (None without test items)."""
+def judge(
+    logit: np.ndarray,
+    examples: Examples,
+    positive,
+    settings: TrainSettings,
+    members: np.ndarray | None = None,
+    caches: Sequence[Cache] = (),
+) -> Judged:
+    """Calibrate on val, choose operating points there, then measure val and test (None without test items).
+
+    With `members` (m, n) their spread is measured too, and with `caches` the groups and further raters that the
+    listings name.
+    """
     label = positive[examples.target]
     val = examples.split == "val"
     calibration = calibrate(logit[val], label[val])
+    wanted = replace(
+        _wanted(settings),
+        points=operating_points(calibration.probability(logit[val]), label[val]),
+        columns=_columns(caches, examples, settings.labels),
+    )
     metrics = {
-        split: measure(calibration, logit, examples, label, examples.split == split, settings)
+        split: measure(calibration, logit, examples, label, examples.split == split, settings, wanted, members)
         for split in ("val", "test")
     }
-    return Judged(logit, calibration, metrics)
+    return Judged(logit, calibration, metrics, members)
 
 
 def measure(
-    calibration: Calibration, logit, examples: Examples, label, rows, settings: TrainSettings
+    calibration: Calibration,
+    logit,
+    examples: Examples,
+    label,
+    rows,
+    settings: TrainSettings,
+    wanted: Wanted | None = None,
+    members: np.ndarray | None = None,
 ) -> dict[str, Any] | None:
     """Fields of `evaluate` for some rows; None without rows."""
     if not rows.any():
         return None
-    return evaluate(
-        calibration.probability(logit[rows]),
+    wanted = wanted or _wanted(settings)
+    return measure_scores(
+        calibration,
+        logit[rows],
         label[rows],
-        calibration.threshold,
         examples.subject[rows],
         examples.emotion[rows],
-        resamples=settings.resamples,
-        seed=settings.seed,
+        replace(wanted, columns=wanted.only(rows)),
+        None if members is None else members[:, rows],
     )
+
+
+def _wanted(settings: TrainSettings) -> Wanted:
+    return Wanted(settings.positive, resamples=settings.resamples, seed=settings.seed)
+
+
+def _columns(caches: Sequence[Cache], examples: Examples, labels: str | None) -> Columns:
+    listings = [listing for cache in caches for listing in cache.listings]
+    if listings and labels:
+        listings = with_table(listings, Path(labels))
+    return listing_columns(listings, examples.item, examples.path)
+
+
+def beside_head(
+    head: Judged, baselines: Mapping[str, Judged], examples: Examples, positive, settings: TrainSettings
+) -> dict[str, dict[str, Any]]:
+    """Metrics of every baseline; `vs_head` of a split is head minus baseline on the same resamples of subjects."""
+    label = positive[examples.target]
+    beside: dict[str, dict[str, Any]] = {}
+    for name, other in baselines.items():
+        beside[name] = {}
+        for split, metrics in other.metrics.items():
+            rows = examples.split == split
+            beside[name][split] = metrics and metrics | {
+                "vs_head": paired_difference(
+                    head.calibration.probability(head.logit[rows]),
+                    other.calibration.probability(other.logit[rows]),
+                    label[rows],
+                    examples.subject[rows],
+                    resamples=settings.resamples,
+                    seed=settings.seed,
+                )
+            }
+    return beside
 
 
 def judge_baselines(
     examples: Examples, positive, settings: TrainSettings, report: Report = silent
 ) -> dict[str, Judged]:
-    """The majority class, a linear probe on all taps and, of several backbones, one on each."""
+    """The majority class, a linear probe on all taps and, of several backbones, one on each.
+
+    With `settings.baselines` "full" also the usual hybrid and, of several backbones, the same head on the taps of each,
+    all of them with as many seeds as the head, so that what is compared is not one network with an ensemble.
+    """
+    judged = {"majority": judge_majority(examples, positive, settings)}
+    judged |= _judge_probes(examples, positive, settings, report)
+    if settings.baselines == "full":
+        judged |= _judge_hybrid(examples, positive, settings, report)
+        for backbone, taps in _alone(examples).items():
+            part = examples.only(taps)
+            fitted, plan = fit_members(part, positive, settings, report, what=f"train head on {backbone}")
+            inputs = part.tokens, part.times, part.mask
+            members = predict(plan.architecture, fitted.states, *inputs, positive)
+            judged[f"head:{backbone}"] = judge(members.mean(0), examples, positive, settings, members)
+    return judged
+
+
+def judge_majority(examples: Examples, positive, settings: TrainSettings) -> Judged:
+    """The training part of positives as everyone's probability; nothing is chosen."""
+    label = positive[examples.target]
+    share = float(label[examples.split == "train"].mean())
+    logit = np.full(len(examples), np.log(share / (1 - share)))
+    metrics = {
+        split: measure(RAW, logit, examples, label, examples.split == split, settings) for split in ("val", "test")
+    }
+    return Judged(logit, RAW, metrics)
+
+
+def _alone(examples: Examples) -> dict[str, tuple[str, ...]]:
+    """The taps of each backbone, where there are several."""
+    backbones = dict.fromkeys(tap.split(":")[0] for tap in examples.tokens)
+    parts = {b: tuple(tap for tap in examples.tokens if tap.startswith(f"{b}:")) for b in backbones}
+    return parts if len(parts) > 1 else {}
+
+
+def _judge_probes(examples: Examples, positive, settings: TrainSettings, report: Report) -> dict[str, Judged]:
+    """Linear probes; those whose features do not fit into memory are left out, and it is said."""
     label = positive[examples.target]
     learn, watch = np.flatnonzero(examples.split == "train"), np.flatnonzero(examples.split == "val")
-    taps = tuple(examples.tokens)
-    sets = {"probe": taps} | {
-        f"probe:{b}": tuple(t for t in taps if t.startswith(f"{b}:"))
-        for b in dict.fromkeys(t.split(":")[0] for t in taps)
-    }
-    if len(sets) == 2:
-        del sets[list(sets)[1]]
-    share = float(label[learn].mean())
-    constant = np.full(len(examples), np.log(share / (1 - share)))
-    majority = Calibration(1.0, 0.0, 0.5)
-    judged = {
-        "majority": Judged(
-            constant,
-            majority,
-            {
-                split: measure(majority, constant, examples, label, examples.split == split, settings)
-                for split in ("val", "test")
-            },
-        )
-    }
-    for number, (name, chosen) in enumerate(sets.items()):
+    sets = {"probe": tuple(examples.tokens)} | {f"probe:{b}": taps for b, taps in _alone(examples).items()}
+    judged = {}
+    for number, (name, taps) in enumerate(sets.items()):
         report(Progress("baselines", number, len(sets), "probes", detail=name))
-        features = flat_features(examples, chosen)
+        if examples.streamed and not fits_machine(examples.only(taps).feature_bytes):
+            report(Note(f"{name} is left out: its features do not fit into memory", "warning"))
+            continue
+        features = flat_features(examples, taps)
         probe = fit_probe(features, label, learn, watch)
         judged[name] = judge(probe.logits(features), examples, positive, settings)
     report(Progress("baselines", len(sets), len(sets), "probes"))
     return judged
+
+
+def _judge_hybrid(examples: Examples, positive, settings: TrainSettings, report: Report) -> dict[str, Judged]:
+    tops = pooled_tops(examples)
+    if not tops:
+        report(Note("the hybrid is left out: it needs a top tap of every backbone, such as mobilenet_v2:top@1"))
+        return {}
+    label = positive[examples.target]
+    members = hybrid_logits(tops, label, examples.split, settings.seed, settings.seeds, report)
+    return {"hybrid": judge(members.mean(0), examples, positive, settings, members)}

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +13,11 @@ from jaxtyping import Bool
 
 from facedep_jax.cache import Cache
 from facedep_jax.errors import LabelError
-from facedep_jax.head.examples import Examples, equal_pixels_across, look_alikes
+from facedep_jax.head.examples import Examples, equal_pixels_across, look_alikes, plain_taps
 from facedep_jax.head.features import check_features, features_of, require_taps
 from facedep_jax.head.settings import TrainSettings
 from facedep_jax.sources.labels import Labelled, Target, collect_labels, make_target, relabel, with_splits
-from facedep_jax.sources.splits import assign_splits
+from facedep_jax.sources.splits import assign_splits, subject_keys
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Prepared:
 
 def prepare(caches: Sequence[Cache], settings: TrainSettings) -> Prepared:
     """Labels, target and splits of everything that the caches list, and their common features."""
-    taps = tuple(t.strip() for t in settings.taps.split(",") if t.strip()) if settings.taps else caches[0].taps
+    taps = named_taps(settings.taps) if settings.taps else plain_taps(caches[0].taps)
     require_taps(caches[0].spec, taps, "this run")
     features = features_of(caches[0].spec, taps)
     for cache in caches[1:]:
@@ -54,6 +55,7 @@ def prepare(caches: Sequence[Cache], settings: TrainSettings) -> Prepared:
     labels = collect_labels((e for e in listings if e.get("item") in held), allow_duplicates=settings.allow_duplicates)
     target = make_target([label.emotion for label in labels.items], settings.positive, settings.target)
     positive = [int(target.positive[target.emotions[label.emotion]]) for label in labels.items]
+    _require_both_sides(labels.items, positive)
     splits = assign_splits(
         [i.split for i in labels.items],
         [i.item for i in labels.items],
@@ -62,6 +64,8 @@ def prepare(caches: Sequence[Cache], settings: TrainSettings) -> Prepared:
         settings.seed,
     )
     items = with_splits(labels, splits.names).items
+    lonely = _require_subjects(items)
+    unseen = _unseen_classes(items, target) if settings.target == "emotion" else ()
     text = json.dumps(sorted([i.item, i.split, i.emotion, i.subject or ""] for i in items))
     data = {
         "labels_sha256": hashlib.sha256(text.encode()).hexdigest(),
@@ -75,8 +79,58 @@ def prepare(caches: Sequence[Cache], settings: TrainSettings) -> Prepared:
         features,
         data,
         labels.notes + target.notes + splits.notes,
-        labels.warnings + splits.warnings,
+        labels.warnings + splits.warnings + lonely + unseen,
     )
+
+
+def _require_both_sides(items: Sequence[Labelled], positive: Sequence[int]) -> None:
+    """Raise LabelError for a train or validation split of the data's own that lacks positive items, or others."""
+    whole = any(label.split == "train" for label in items)
+    for split, name in (("train", "training"), ("val", "validation")):
+        inside = [
+            (label.emotion, side)
+            for label, side in zip(items, positive, strict=True)
+            if (label.split or ("train" if whole else None)) == split
+        ]
+        sides = {side for _, side in inside}
+        if len(sides) == 1:
+            there = ", ".join(f"{emotion} ({n:,})" for emotion, n in sorted(Counter(e for e, _ in inside).items()))
+            raise LabelError(
+                f"the {name} split has no {'other than positive' if sides == {1} else 'positive'} item, only {there}: "
+                "move items there with --labels, or choose other --positive"
+            )
+
+
+def _require_subjects(items: Sequence[Labelled]) -> tuple[str, ...]:
+    """Raise LabelError for a train or validation split of one subject, and warn of such a test split."""
+    people: dict[str, set[str]] = defaultdict(set)
+    for label, key in zip(items, subject_keys([i.item for i in items], [i.subject for i in items]), strict=True):
+        people[str(label.split)].add(key)
+    alone = {split: min(keys).partition(":")[2] for split, keys in people.items() if len(keys) < 2}
+    for split in ("train", "val"):
+        if split in alone:
+            raise LabelError(
+                f"the split {split} holds one subject only ({alone[split]}), and two are the least: add subjects, "
+                "or move that one elsewhere with --labels"
+            )
+    if "test" in alone:
+        return (f"the test split holds one subject only ({alone['test']}): its figures speak of that person alone",)
+    return ()
+
+
+def _unseen_classes(items: Sequence[Labelled], target: Target) -> tuple[str, ...]:
+    """Sentences about emotions that cannot be learned or cannot be chosen by."""
+    meaning = {"train": "the head cannot learn it", "val": "nothing is chosen or calibrated by it"}
+    present = {split: {label.emotion for label in items if label.split == split} for split in meaning}
+    return tuple(
+        f"no {'training' if split == 'train' else 'validation'} item shows {', '.join(absent)}: {why}"
+        for split, why in meaning.items()
+        if (absent := [name for name in target.classes if name not in present[split]])
+    )
+
+
+def named_taps(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def duplicate_warnings(caches: Sequence[Cache], examples: Examples, allowed: bool) -> list[str]:

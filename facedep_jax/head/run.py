@@ -22,6 +22,7 @@ from facedep_jax.head.calibration import Calibration
 from facedep_jax.head.features import without_none
 from facedep_jax.head.head import Head, flat_names, from_names
 from facedep_jax.head.model import PRESETS, Architecture, Inputs
+from facedep_jax.head.validation import Validation
 from facedep_jax.versions import write_config
 
 FORMAT = 1
@@ -93,7 +94,8 @@ def find_equal(out: Path, identity: Mapping[str, Any]) -> dict[str, Any] | None:
             return None
     if not (out / "config.toml").is_file() or not (out / "metrics.json").is_file():
         raise OutputError(f"{out} holds something else and no run; choose another --out")
-    found = differences(identity_of(read_config(out)), without_none(identity))
+    held = identity_of(read_config(out), searched="grid" in identity["data"])
+    found = differences(held, without_none(identity))
     if found:
         raise RunError(
             f"{out} holds a run of other settings (there → asked for): {'; '.join(found)}. Choose another --out, "
@@ -105,14 +107,23 @@ def find_equal(out: Path, identity: Mapping[str, Any]) -> dict[str, Any] | None:
         raise RunError(f"{out}/metrics.json is damaged ({error}); choose another --out or delete {out}") from error
 
 
-def identity_of(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What makes two runs the same: settings, features and labels. Where the cache lies does not matter."""
-    return {
+def identity_of(config: Mapping[str, Any], searched: bool = False) -> dict[str, Any]:
+    """What makes two runs the same: settings, features and labels. Where the cache lies does not matter.
+
+    A run whose settings a grid search chose is the run of these settings, and that of the grid: what was asked for is
+    in its `[run.data.grid]`, and is what counts where a grid is `searched`.
+    """
+    data = dict(config["run"]["data"])
+    grid = data.pop("grid", None)
+    held = {
         "train": config["train"],
         "features": config["cache"]["features"],
         "input": config["cache"].get("input", {}),
-        "data": config["run"]["data"],
+        "data": data,
     }
+    if grid and searched:
+        return held | {"train": grid["train"], "features": grid["features"], "data": data | {"grid": grid["asked"]}}
+    return held
 
 
 def read_config(run: Path) -> dict[str, Any]:
@@ -120,6 +131,8 @@ def read_config(run: Path) -> dict[str, Any]:
     try:
         config = tomllib.loads((run / "config.toml").read_text())
         version = config["run"]["format"]
+        if config["run"].get("kind") == "cnn":
+            raise RunError(f"{run} is the run of a CNN on pixels, which has no head; give a run of train-head")
         identity_of(config)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise RunError(f"{run} is not a run: it has no config.toml; train one with train-head") from error
@@ -133,9 +146,10 @@ def read_config(run: Path) -> dict[str, Any]:
 def write_head(
     folder: Path, head: Head, train: Mapping[str, Any], cache: Mapping[str, Any], data: Mapping[str, Any]
 ) -> None:
-    """`head.safetensors` and `config.toml`, from which `load_head` makes the same head again."""
-    arrays = {name: np.ascontiguousarray(x) for name, x in flat_names(head.states).items()}
-    (folder / "head.safetensors").write_bytes(save(arrays))  # not save_file: its errors on a full disk are no OSError
+    """`head.safetensors`, `config.toml` and, of a head over emotions, `validation.safetensors`, for `load_head`."""
+    _write_arrays(folder / "head.safetensors", flat_names(head.states))
+    if head.validation:
+        _write_arrays(folder / "validation.safetensors", head.validation._asdict())
     inputs = head.architecture.inputs
     record = {
         "format": FORMAT,
@@ -159,6 +173,11 @@ def write_head(
     write_config(folder / "config.toml", "train", without_none(train), without_none(records))
 
 
+def _write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Not by `save_file`: its errors on a full disk are no OSError. Bytes are saved as they lie, so lie in order."""
+    path.write_bytes(save({name: np.ascontiguousarray(x) for name, x in arrays.items()}))
+
+
 def load_head(run: Path | str) -> Head:
     """The head of a run. Raises RunError naming everything missing, extra or misshapen."""
     run = Path(run)
@@ -171,6 +190,7 @@ def load_head(run: Path | str) -> Head:
         architecture = Architecture(inputs, PRESETS[train["preset"]], train["temporal"])
         calibration = Calibration(record["scale"], record["bias"], record["threshold"])
         arrays = load_file(run / "head.safetensors")
+        kept = run / "validation.safetensors"
         rest = {
             "classes": tuple(record["classes"]),
             "positive": np.array(record["positive"], bool),
@@ -182,6 +202,7 @@ def load_head(run: Path | str) -> Head:
             "fingerprint": config["cache"]["fingerprints"][0],
             "path": run,
             "sha256": hashlib.sha256((run / "head.safetensors").read_bytes()).hexdigest(),
+            "validation": Validation(**load_file(kept)) if kept.exists() else None,
         }
     except KeyError as error:
         raise RunError(f"{run} is damaged: config.toml lacks {error}; restore it from a copy or train again") from error

@@ -17,7 +17,7 @@ class TrainSettings:
     labels: str | None = None  # CSV that overrides emotions, subjects and splits of the listings
     taps: str | None = None  # a subset of the cache's taps; all by default
     preset: str = "base"
-    temporal: str = "none"
+    temporal: str = "none"  # what mixes the frames of a clip: nothing, a transformer or a GRU
     seed: int = 0
     seeds: int = 4
     folds: int = 0  # also cross-validate over so many folds of train+val
@@ -29,10 +29,12 @@ class TrainSettings:
     warmup: float = 0.1  # part of all steps
     weight_decay: float = 1.0
     dropout: float = 0.5
+    feature_dropout: float = 0.0  # of whole cells of a tap
     label_smoothing: float = 0.0
     clip_norm: float = 1.0
     balanced: bool = True  # classes weigh the same in the loss
-    baselines: bool = True
+    stream: bool | None = None  # read features block by block; decided by memory where it is not said
+    baselines: str = "quick"  # majority and linear probes; "full" adds the earlier prototype's model
     resamples: int = 2000
 
     def __post_init__(self) -> None:
@@ -48,7 +50,7 @@ class TrainSettings:
         ]
         wrong += [
             f"{name} = {getattr(self, name)}, expected 0 to below 1"
-            for name in ("warmup", "dropout", "label_smoothing")
+            for name in _PARTS
             if not 0 <= getattr(self, name) < 1
         ]
         if not 0 <= self.seed < SEEDS:
@@ -62,8 +64,10 @@ class TrainSettings:
 _CHOICES = {
     "target": ("proxy", "emotion"),
     "preset": ("tiny", "base", "large"),
-    "temporal": ("none", "transformer"),
+    "temporal": ("none", "transformer", "gru"),
+    "baselines": ("none", "quick", "full"),
 }
+_PARTS = ("warmup", "dropout", "feature_dropout", "label_smoothing")
 _LEAST = {
     "seeds": 1,
     "folds": 0,

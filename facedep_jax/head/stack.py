@@ -2,15 +2,19 @@
 
 import jax
 import numpy as np
-from jaxtyping import Array, Bool, Float32, Int, Key
+from jaxtyping import Bool, Float32, Int, Key
 
-from facedep_jax.head.epoch import Data, Plan, Rates
+from facedep_jax.errors import SettingsError
+from facedep_jax.events import Report, silent
+from facedep_jax.head.devices import devices_for
+from facedep_jax.head.epoch import Data
 from facedep_jax.head.examples import Examples
 from facedep_jax.head.head import inputs_of
+from facedep_jax.head.material import Material
 from facedep_jax.head.model import PRESETS, Architecture
 from facedep_jax.head.settings import TrainSettings
-
-FRAMES_AT_ONCE = 4096  # of one batch; a clip counts as many as the longest one has
+from facedep_jax.head.steps import FRAMES_AT_ONCE, Plan, Rates
+from facedep_jax.head.streamed import Feed
 
 
 def plan_for(examples: Examples, positive: Bool[np.ndarray, " classes"], settings: TrainSettings) -> Plan:
@@ -18,10 +22,20 @@ def plan_for(examples: Examples, positive: Bool[np.ndarray, " classes"], setting
     inputs = inputs_of(examples.tokens, tuple(examples.tokens), len(positive))
     architecture = Architecture(inputs, PRESETS[settings.preset], settings.temporal)
     batch = min(settings.batch_size, max(1, FRAMES_AT_ONCE // examples.times.shape[1]))
-    return Plan(architecture, settings.epochs, settings.patience, batch, settings.warmup, settings.clip_norm)
+    numbers = settings.epochs, settings.patience, batch, settings.warmup, settings.clip_norm
+    return Plan(architecture, *numbers, devices_for(batch))
 
 
-def member_keys(seed: int, members: int) -> Key[Array, " m"]:
+def require_clips(examples: Examples, temporal: str) -> None:
+    """Raise SettingsError where a temporal part would see single frames only, and so learn nothing."""
+    if temporal != "none" and examples.times.shape[1] == 1:
+        raise SettingsError(
+            f"temporal = {temporal} mixes the frames of clips, and every item here has one frame; use none: "
+            "then the logit of a clip is the mean of its frames' logits"
+        )
+
+
+def member_keys(seed: int, members: int) -> Key[jax.Array, " m"]:
     return jax.random.split(jax.random.key(seed), members)
 
 
@@ -29,6 +43,20 @@ def rates_for(settings: TrainSettings, members: int) -> Rates:
     """The same rates for every member, on the device."""
     values = (getattr(settings, name) for name in Rates._fields)
     return jax.device_put(Rates(*(np.full(members, value, np.float32) for value in values)))
+
+
+def feed(
+    examples: Examples,
+    positive: Bool[np.ndarray, " classes"],
+    learn: Int[np.ndarray, " a"],
+    learn_weight: Float32[np.ndarray, "m a"],
+    watch: Int[np.ndarray, " b"],
+    watch_weight: Float32[np.ndarray, "m b"],
+    stream: bool | None = None,
+    report: Report = silent,
+) -> Feed:
+    """Examples and weights of rows as `fit` takes them."""
+    return Feed(Material(examples, positive, learn, learn_weight, watch, watch_weight), stream, report)
 
 
 def on_device(
@@ -39,17 +67,5 @@ def on_device(
     watch: Int[np.ndarray, " b"],
     watch_weight: Float32[np.ndarray, "m b"],
 ) -> Data:
-    """Features and row weights where `fit` wants them; features stay float16."""
-    return jax.device_put(
-        Data(
-            examples.tokens,
-            examples.times,
-            examples.mask,
-            examples.target,
-            np.asarray(positive, bool),
-            learn.astype(np.int32),
-            learn_weight,
-            watch.astype(np.int32),
-            watch_weight,
-        )
-    )
+    """The same on one device, as `run_epochs` takes it."""
+    return Material(examples, positive, learn, learn_weight, watch, watch_weight).on_device()

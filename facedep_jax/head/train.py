@@ -1,66 +1,121 @@
-"""From caches to a run: members, calibration, baselines, files. The test split is only reported."""
+"""From caches to a run: grid, members, calibration, baselines, files. The test split is only reported."""
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
+from facedep_jax.backbones.compiled import keep_compiled
 from facedep_jax.cache import Cache
 from facedep_jax.config import to_table
-from facedep_jax.errors import LabelError
-from facedep_jax.events import Note, Progress, Report, silent
+from facedep_jax.events import Note, Report, silent
+from facedep_jax.head.beside import baselines_of, cross_validation_of
 from facedep_jax.head.calibration import Calibration
-from facedep_jax.head.crossval import crossvalidate, make_folds
-from facedep_jax.head.engines import engine_warnings
-from facedep_jax.head.examples import Examples, gather
+from facedep_jax.head.examples import Examples
 from facedep_jax.head.features import without_none
-from facedep_jax.head.fit import Fitted, balanced_weights, check_finite, fit
+from facedep_jax.head.fit import Diverged, Fitted, proxy_logits
+from facedep_jax.head.grid import Grid
 from facedep_jax.head.head import Head
-from facedep_jax.head.judge import judge, judge_baselines
-from facedep_jax.head.prepare import duplicate_warnings, prepare
+from facedep_jax.head.judge import Judged, beside_head, judge
+from facedep_jax.head.members import fit_members, member_rows
+from facedep_jax.head.prepare import prepare
 from facedep_jax.head.run import find_equal
+from facedep_jax.head.search import search
 from facedep_jax.head.settings import TrainSettings
-from facedep_jax.head.stack import member_keys, on_device, plan_for, rates_for
+from facedep_jax.head.steps import Plan
+from facedep_jax.head.task import Task, examples_of
+from facedep_jax.head.unfinished import Unfinished, unfinished
+from facedep_jax.head.validation import Validation
 from facedep_jax.head.write import write_run
 from facedep_jax.meaning import UNTRAINED
+from facedep_jax.versions import versions
 
 
-def train_head(caches: Sequence[Cache], settings: TrainSettings, out: Path, report: Report = silent) -> dict[str, Any]:
+def train_head(
+    caches: Sequence[Cache],
+    settings: TrainSettings,
+    out: Path,
+    report: Report = silent,
+    *,
+    grid: Grid | None = None,
+    resume: bool = False,
+) -> dict[str, Any]:
     """Train a head on one or more caches of equal features and write the run `out`; returns INTERFACE.md's summary.
 
-    A run of the same settings, features and labels that is there already is loaded, not trained again (`reused`).
+    A run of the same settings, features and labels that is there already is loaded, not trained again (`reused`). With
+    a `grid`, `settings` are what its points have in common. With `resume`, training goes on where a killed one was.
     Raises LabelError (nothing to learn, conflicts, items in two splits, features that are not finite, folds that cannot
-    be made), CacheError or SpecMismatch (taps or features), RunError (another run is there, or the loss is no longer
-    finite), OutputError.
+    be made), CacheError or SpecMismatch (taps or features), RunError (another run is there, an unfinished one without
+    `resume`, the loss is no longer finite, a device's memory is not enough), OutputError.
     """
     begun = time.monotonic()
-    prepared = prepare(caches, settings)
-    inputs = without_none(caches[0].spec["input"])
-    identity = {"train": to_table(settings), "features": prepared.features, "input": inputs, "data": prepared.data}
-    done = find_equal(out, identity)
+    base = grid.base(settings) if grid else settings
+    prepared = prepare(caches, base)
+    asked = {
+        "train": to_table(settings),
+        "features": prepared.features,
+        "input": without_none(caches[0].spec["input"]),
+        "data": prepared.data | ({"grid": {name: list(values) for name, values in grid.lists.items()}} if grid else {}),
+    }
+    done = find_equal(out, asked)
     if done is not None:
         report(Note(f"{out} holds the run of these settings already; nothing to do"))
         return done | {"run": str(out), "reused": True}
-    untrained = any(cache.untrained for cache in caches)
-    warnings = (UNTRAINED, *prepared.warnings) if untrained else prepared.warnings
-    for level, texts in (("info", prepared.notes), ("warning", warnings)):
-        for text in texts:
-            report(Note(text, level))
-    examples = gather(caches, prepared.items, prepared.classes, prepared.taps, report)
-    check_finite(examples.tokens)
-    late = engine_warnings(caches, examples, prepared.positive)
-    late += duplicate_warnings(caches, examples, settings.allow_duplicates)
-    for text in late:
-        report(Note(text, "warning"))
-    warnings += tuple(late)
-    if settings.folds:  # whether they are possible is to be known before hours of fitting
-        seen = examples.split != "test"
-        make_folds(
-            examples.item[seen], examples.subject[seen], prepared.positive[examples.target[seen]], settings.folds
-        )
-    fitted, plan = fit_members(examples, prepared.positive, settings, report)
+    if lost := keep_compiled():
+        report(Note(lost.removeprefix("; ")))
+    made_with = versions() | {"device": jax.devices()[0].device_kind}
+    with unfinished(out, asked | {"made_with": made_with}, resume, report) as place:
+        summary = _train(Task(caches, base, prepared, asked), grid, out, place, begun, report)
+        place.discard()
+    return summary
+
+
+def _train(task: Task, grid: Grid | None, out: Path, place: Unfinished, begun: float, report: Report) -> dict[str, Any]:
+    examples, warnings = examples_of(task, report)
+    if grid:
+        task, examples = _searched(task, grid, examples, place, report)
+    prepared, settings = task.prepared, task.settings
+    try:
+        fitted, plan = fit_members(examples, prepared.positive, settings, report, place.stage("head"))
+    except Diverged:
+        place.discard()
+        raise
+    head, members = _head(task, examples, fitted, plan)
+    report(Note("measuring the head and its baselines"))
+    judged = judge(members.mean(0), examples, prepared.positive, settings, members, task.caches)
+    baselines, problems = baselines_of(task, examples, place, report)
+    summary = {
+        **_summary(task, out, examples, judged, warnings),
+        "baselines": beside_head(judged, baselines, examples, prepared.positive, settings),
+        "best_epoch": int(fitted.best_epoch[0]),
+        "members": member_rows(members, fitted, examples, prepared.positive),
+        "problems": problems,
+    }
+    if settings.folds:
+        summary["cross_validation"] = cross_validation_of(task, examples, place, problems, report)
+    if task.found:
+        summary["grid"] = {"by": task.found.by, "points": task.found.rows, "chosen": grid.values(settings)}
+    summary["seconds"] = round(time.monotonic() - begun, 3)
+    tables = {"grid.csv": task.found.rows} if task.found else {}
+    parts = task.caches, examples, fitted, judged, baselines, summary
+    write_run(out, head, task.identity, *parts, members=members, tables=tables)
+    return summary
+
+
+def _searched(task: Task, grid: Grid, examples: Examples, place: Unfinished, report: Report) -> tuple[Task, Examples]:
+    """The task with the settings that the grid search took, and the taps that these need."""
+    found = search(examples, task.prepared.positive, task.settings, grid, place, report)
+    prepared = prepare(task.caches, found.settings)
+    return replace(task, settings=found.settings, prepared=prepared, found=found), examples.only(prepared.taps)
+
+
+def _head(task: Task, examples: Examples, fitted: Fitted, plan: Plan) -> tuple[Head, np.ndarray]:
+    """The head, not calibrated yet, and its members' logits (m, n) of all examples."""
+    prepared = task.prepared
     head = Head(
         plan.architecture,
         fitted.states,
@@ -69,74 +124,29 @@ def train_head(caches: Sequence[Cache], settings: TrainSettings, out: Path, repo
         tuple(sorted(e for e, c in prepared.target.emotions.items() if prepared.positive[c])),
         Calibration(),
         prepared.features,
-        inputs,
-        untrained,
-        caches[0].fingerprint,
+        task.asked["input"],
+        task.untrained,
+        task.caches[0].fingerprint,
     )
-    members = head.member_logits(examples.tokens, examples.times, examples.mask)
-    report(Note("measuring the head and its baselines"))
-    judged = judge(members.mean(0), examples, prepared.positive, settings)
-    baselines = judge_baselines(examples, prepared.positive, settings, report) if settings.baselines else {}
-    summary = {
+    logits = head.class_logits(examples.tokens, examples.times, examples.mask)
+    if head.target == "emotion":
+        val = examples.split == "val"
+        head = replace(head, validation=Validation(logits[:, val], examples.target[val]))
+    return head, proxy_logits(logits, prepared.positive)
+
+
+def _summary(task: Task, out: Path, examples: Examples, judged: Judged, warnings: list[str]) -> dict[str, Any]:
+    return {
         "run": str(out),
         **{f"n_{split}": int((examples.split == split).sum()) for split in ("train", "val", "test")},
         "metrics": judged.metrics,
-        "baselines": {name: b.metrics for name, b in baselines.items()},
-        "seconds": 0.0,
-        "best_epoch": int(fitted.best_epoch[0]),
         "threshold": judged.calibration.threshold,
         "reused": False,
-        "untrained": untrained,
-        "warning": UNTRAINED if untrained else "",
-        "members": _member_rows(members, fitted, examples, prepared.positive, settings),
-        "left_out": prepared.data["left_out"],
-        "notes": list(prepared.notes),
-        "warnings": list(warnings),
+        "target": task.settings.target,
+        "classes": list(task.prepared.target.classes),
+        "untrained": task.untrained,
+        "warning": UNTRAINED if task.untrained else "",
+        "left_out": task.prepared.data["left_out"],
+        "notes": list(task.prepared.notes),
+        "warnings": warnings,
     }
-    if settings.folds:
-        summary["cross_validation"] = {
-            what: crossvalidate(examples, prepared.positive, settings, settings.folds, what, report=report)
-            for what in ("head", "probe")
-        }
-    summary["seconds"] = round(time.monotonic() - begun, 3)
-    write_run(out, head, identity, caches, examples, fitted, judged, baselines, summary)
-    return summary
-
-
-def fit_members(examples: Examples, positive, settings: TrainSettings, report: Report = silent) -> tuple[Fitted, Any]:
-    """Train `settings.seeds` heads on the split train, stopped by the split val. Test rows never reach the device."""
-    seen = examples[examples.split != "test"]
-    learn, watch = np.flatnonzero(seen.split == "train"), np.flatnonzero(seen.split == "val")
-    for split, rows in (("train", learn), ("val", watch)):
-        if len({bool(positive[c]) for c in seen.target[rows]}) < 2:
-            raise LabelError(
-                f"the split {split} needs positive items and others; {len(rows)} items with a face are left"
-            )
-    weight = balanced_weights(seen.target[learn], len(positive), settings.balanced)
-    m = settings.seeds
-    data = on_device(seen, positive, learn, np.tile(weight, (m, 1)), watch, np.ones((m, len(watch)), np.float32))
-    plan = plan_for(seen, positive, settings)
-
-    def watch_epochs(done: int, history: dict[str, np.ndarray]) -> None:
-        detail = f"validation AUC {history['val_auroc'][-1].mean():.3f}"
-        report(Progress("train", done, settings.epochs, "epochs", detail=detail))
-
-    return fit(member_keys(settings.seed, m), plan, rates_for(settings, m), data, watch_epochs), plan
-
-
-def _member_rows(
-    members, fitted: Fitted, examples: Examples, positive, settings: TrainSettings
-) -> list[dict[str, Any]]:
-    """What every member of the ensemble reaches on its own."""
-    from facedep_jax.head.metrics import auroc
-
-    label = positive[examples.target]
-    rows = []
-    for number, logit in enumerate(members):
-        row: dict[str, Any] = {"member": number, "best_epoch": int(fitted.best_epoch[number])}
-        for split in ("val", "test"):
-            chosen = examples.split == split
-            value = auroc(logit[chosen], label[chosen], np.ones((1, int(chosen.sum()))))[0]
-            row[f"{split}_auroc"] = float(value) if np.isfinite(value) else None
-        rows.append(row)
-    return rows

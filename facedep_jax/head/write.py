@@ -1,17 +1,24 @@
 """What a run holds besides the head itself: tables, figures and the model card, for people to read."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from facedep_jax.cache import Cache
-from facedep_jax.head.card import model_card
+from facedep_jax.head.calibration import RAW
+from facedep_jax.head.card import model_card, page_sections
 from facedep_jax.head.examples import Examples
 from facedep_jax.head.fit import Fitted
 from facedep_jax.head.head import Head
+from facedep_jax.head.judge import Judged
+from facedep_jax.head.measure import member_spread
 from facedep_jax.head.run import write_head, write_json, write_table, write_whole
+from facedep_jax.report.run_sections import reported_split
+from facedep_jax.report.sections import Section, Table
 
 
 def write_run(
@@ -21,67 +28,54 @@ def write_run(
     caches: Sequence[Cache],
     examples: Examples,
     fitted: Fitted,
-    judged: Any,
-    baselines: Mapping[str, Any],
+    judged: Judged,
+    baselines: Mapping[str, Judged],
     summary: Mapping[str, Any],
+    *,
+    members: Float[np.ndarray, "m n"] | None = None,
+    tables: Mapping[str, Iterable[Mapping[str, Any]]] | None = None,
 ) -> None:
-    """Write the whole run directory, or nothing."""
-    from dataclasses import replace
-
+    """Write the whole run directory, or nothing. `tables` are further CSVs by name."""
     head = replace(head, calibration=judged.calibration)
     places = {"paths": [str(c.path.resolve()) for c in caches], "fingerprints": [c.fingerprint for c in caches]}
-    probability = judged.calibration.probability(judged.logit)
 
     def fill(folder: Path) -> None:
         write_head(folder, head, identity["train"], places, identity["data"])
         write_json(folder / "metrics.json", summary)
         write_table(folder / "history.csv", history_rows(fitted))
-        write_table(folder / "predictions.csv", prediction_rows(examples, head, judged.logit, probability))
-        (folder / "MODEL_CARD.md").write_text(model_card(summary, head.positive_emotions))
+        write_table(folder / "predictions.csv", prediction_rows(examples, head, judged.logit, members))
+        for name, rows in (tables or {}).items():
+            write_table(folder / name, rows)
+        (folder / "MODEL_CARD.md").write_text(model_card(summary, head.positive_emotions), encoding="utf-8")
         (folder / "plots").mkdir()
-        write_plots(folder / "plots", head, examples, fitted, judged, baselines)
-        (folder / "report.html").write_text(run_page(folder, head, summary))
+        write_plots(folder / "plots", head, examples, fitted, judged, baselines, summary)
+        (folder / "report.html").write_text(run_page(folder, head, summary, identity["train"]), encoding="utf-8")
 
     write_whole(out, fill)
 
 
-def run_page(folder: Path, head: Head, summary: Mapping[str, Any]) -> str:
-    """The run as one page: the head beside its baselines, scores by emotion, and the plots in `folder`."""
-    from facedep_jax.report.html import render_page
+def run_page(folder: Path, head: Head, summary: Mapping[str, Any], train: Mapping[str, Any]) -> str:
+    """The run as one page: the model card with the plots in `folder`, and the settings."""
+    from facedep_jax.report.html import render_sections
 
-    split = "test" if summary["metrics"]["test"] else "val"
-    shown = (
-        "auroc",
-        "auprc",
-        "accuracy",
-        "balanced_accuracy",
-        "f1",
-        "brier",
-        "ece",
-        "auroc_sad_vs_rest",
-        "auroc_sad_vs_neutral",
-    )
-    models = {"head": summary["metrics"], **summary["baselines"]}
-    compared = [("", *shown), *((name, *(m[split][figure] for figure in shown)) for name, m in models.items())]
-    metrics = summary["metrics"][split]
-    own = [
-        ("figure", "value", "low", "high"),
-        *((figure, metrics[figure], *(metrics[f"{figure}_ci"] or (None, None))) for figure in shown),
-    ]
-    emotions = [
-        ("emotion", "items", "mean score", "low", "high"),
-        *((name, row["n"], row["mean"], row["low"], row["high"]) for name, row in metrics["score_by_emotion"].items()),
-    ]
+    plots = {path.stem for path in (folder / "plots").glob("*.png")}
     facts = {
         "positive": ", ".join(head.positive_emotions),
-        "items (train, val, test)": ", ".join(str(summary[f"n_{s}"]) for s in ("train", "val", "test")),
+        "items (train, val, test)": ", ".join(f"{summary[f'n_{s}']:,}" for s in ("train", "val", "test")),
         "threshold": head.threshold,
-        "members": head.members,
-        "intervals": f"95 %, by {metrics['ci_by']}",
+        "heads": head.members,
+        "seconds": f"{summary['seconds']:.1f}",
     }
-    pictures = {path.stem.replace("_", " "): path for path in sorted((folder / "plots").glob("*.png"))}
-    tables = {f"Head and baselines, {split}": compared, f"Head, {split}": own, "Score by emotion": emotions}
-    return render_page(f"Run: {Path(summary['run']).name}", tables, pictures, facts, head.warning)
+    sections = [*page_sections(summary, head.positive_emotions, plots), _settings(head, train)]
+    return render_sections(f"Run: {Path(summary['run']).name}", facts, sections, folder / "plots", head.warning)
+
+
+def _settings(head: Head, train: Mapping[str, Any]) -> Section:
+    """What the run was made with, as in its config.toml."""
+    rows = [(name, ", ".join(map(str, v)) if isinstance(v, list | tuple) else str(v)) for name, v in train.items()]
+    rows += [("taps", ", ".join(head.taps))]
+    rows += [(f"weights of {name}", sha256) for name, sha256 in head.weights.items()]
+    return Section("Settings", (Table(("setting", "value"), tuple(rows), wrapped=True),))
 
 
 def history_rows(fitted: Fitted) -> Iterator[dict[str, Any]]:
@@ -96,8 +90,18 @@ def history_rows(fitted: Fitted) -> Iterator[dict[str, Any]]:
             }
 
 
-def prediction_rows(examples: Examples, head: Head, logit, probability) -> Iterator[dict[str, Any]]:
-    """One row per example. `label` is the proxy's, 0 or 1; `warning` is empty unless the scores mean nothing."""
+def prediction_rows(
+    examples: Examples,
+    head: Head,
+    logit: Float[np.ndarray, " n"],
+    members: Float[np.ndarray, "m n"] | None = None,
+) -> Iterator[dict[str, Any]]:
+    """One row per example. `label` is the proxy's, 0 or 1; `logit_sd` and `probability_sd` are standard deviations
+    over the members, empty for fewer than two; `warning` is empty unless the scores mean nothing."""
+    probability = head.probability(logit)
+    several = members is not None and len(members) > 1
+    logit_sd = members.std(0, ddof=1) if several else None
+    probability_sd = member_spread(head.calibration, members) if several else None
     for i in range(len(examples)):
         yield {
             "item": examples.item[i],
@@ -109,17 +113,25 @@ def prediction_rows(examples: Examples, head: Head, logit, probability) -> Itera
             "logit": float(logit[i]),
             "probability": float(probability[i]),
             "decision": int(probability[i] >= head.threshold),
+            "logit_sd": float(logit_sd[i]) if several else None,
+            "probability_sd": float(probability_sd[i]) if several else None,
             "warning": head.warning,
         }
 
 
 def write_plots(
-    folder: Path, head: Head, examples: Examples, fitted: Fitted, judged: Any, baselines: Mapping[str, Any]
+    folder: Path,
+    head: Head,
+    examples: Examples,
+    fitted: Fitted,
+    judged: Judged,
+    baselines: Mapping[str, Judged],
+    summary: Mapping[str, Any],
 ) -> None:
     """All figures, of the split test where there is one, else of val."""
     from facedep_jax.report import plots
 
-    split = "test" if judged.metrics["test"] else "val"
+    split = reported_split(summary)
     rows = examples.split == split
     label, metrics = head.positive[examples.target][rows], judged.metrics[split]
     probability = judged.calibration.probability(judged.logit)[rows]
@@ -135,8 +147,12 @@ def write_plots(
         ),
     }
     if len(np.unique(label)) == 2:
+        raw = RAW.probability(judged.logit[rows])
         drawn["roc"] = plots.draw_roc(curves, metrics, split, banner)
         drawn["precision_recall"] = plots.draw_precision_recall(curves, metrics, split, banner)
-        drawn["reliability"] = plots.draw_reliability(probability, label, metrics, split, banner)
+        drawn["reliability"] = plots.draw_reliability(probability, label, metrics, split, banner, raw)
+    if summary["baselines"]:
+        models = {"head": metrics} | {name: found[split] for name, found in summary["baselines"].items()}
+        drawn["models"] = plots.draw_models(models, split, banner)
     for name, figure in drawn.items():
         plots.save(figure, folder / f"{name}.png")

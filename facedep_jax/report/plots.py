@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from facedep_jax.files import write_atomically
 
@@ -20,6 +21,7 @@ INK, QUIET, GRID = "#22313f", "#7b8794", "#e4e7eb"
 MAIN, OTHER, THIRD = "#1f6f8b", "#d9822b", "#7a5195"
 ALERT = "#b3261e"
 SCORE = "score (calibrated probability)"
+_ABOVE = {"bbox_to_anchor": (1, 1), "borderaxespad": 0.2}  # of a legend: on the line of the title
 
 
 def figure(width: float, height: float, panels: int = 1, banner: str = "", rows: int = 1) -> tuple[Figure, list[Axes]]:
@@ -109,13 +111,15 @@ def draw_confusion(confusion: list[list[int]], threshold: float, split: str, ban
 def draw_roc(
     curves: Mapping[str, tuple[np.ndarray, np.ndarray]], metrics: Mapping[str, Any], split: str, banner: str = ""
 ) -> Figure:
-    """ROC curves of `name → (score, positive)`; the first is the head, whose `metrics` give the legend its interval."""
-    drawn, (axis,) = figure(4.8, 4.5, 1, banner)
+    """ROC curves of `name → (score, positive)`; the first is the head, whose `metrics` give interval and points."""
+    drawn, (axis,) = figure(4.8, 4.8, 1, banner)
+    axis.plot([0, 1], [0, 1], color=QUIET, linewidth=1, linestyle=":")
     for i, (name, (score, positive)) in enumerate(curves.items()):
         false, true = roc_points(score, positive)
         label = f"{name}, AUC {_interval(metrics, 'auroc')}" if i == 0 else name
         axis.plot(false, true, label=label, **_line(i))
-    axis.plot([0, 1], [0, 1], color=QUIET, linewidth=1, linestyle=":")
+    places = [(1 - metrics["specificity"], metrics["recall"])] if metrics["specificity"] is not None else []
+    _points(axis, [*places, *((1 - p["specificity"], p["recall"]) for p in _reached(metrics))], metrics)
     axis.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
     _label(axis, f"ROC, {split}", "false positive rate", "true positive rate")
     _legend(axis, "lower right")
@@ -126,23 +130,44 @@ def draw_precision_recall(
     curves: Mapping[str, tuple[np.ndarray, np.ndarray]], metrics: Mapping[str, Any], split: str, banner: str = ""
 ) -> Figure:
     """Precision against recall of `name → (score, positive)`, with the prevalence as the floor."""
-    drawn, (axis,) = figure(4.8, 4.5, 1, banner)
+    drawn, (axis,) = figure(4.8, 4.8, 1, banner)
+    axis.axhline(
+        metrics["prevalence"], color=QUIET, linewidth=1, linestyle=":", label=f"prevalence {metrics['prevalence']:.2f}"
+    )
     for i, (name, (score, positive)) in enumerate(curves.items()):
         false, true = roc_points(score, positive)
         found, wrong = true[1:] * positive.sum(), false[1:] * (~positive).sum()
         label = f"{name}, AP {_interval(metrics, 'auprc')}" if i == 0 else name
         axis.plot(true[1:], found / (found + wrong), label=label, **_line(i))
-    axis.axhline(
-        metrics["prevalence"], color=QUIET, linewidth=1, linestyle=":", label=f"prevalence {metrics['prevalence']:.2f}"
-    )
+    _points(axis, [(p["recall"], p["precision"]) for p in (metrics, *_reached(metrics))], metrics)
     axis.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
     _label(axis, f"precision and recall, {split}", "recall", "precision")
     _legend(axis, "lower left")
     return drawn
 
 
+def _reached(metrics: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [point for point in metrics["operating_points"] if point["specificity"] is not None]
+
+
+def _points(axis: Axes, places: list[tuple[float, float]], metrics: Mapping[str, Any]) -> None:
+    """The run's threshold filled, then the operating points hollow; thresholds that fall together are one point."""
+    if not places:
+        return
+    axis.plot(*places[0], "o", color=MAIN, markersize=8, zorder=4, label="the run's threshold")
+    wanted = ", ".join(f"{point['wanted_specificity']:.0%}" for point in _reached(metrics))
+    if places[1:]:
+        label = f"thresholds for specificity {wanted} (from val)"
+        axis.plot(*zip(*places[1:], strict=True), "D", color=MAIN, mfc="white", markersize=6, zorder=5, label=label)
+
+
 def _line(number: int) -> dict[str, Any]:
-    return {"color": (MAIN, OTHER, THIRD)[number % 3], "linewidth": 1.3 if number else 2.2}
+    styles = ("-", "--", "-.")
+    return {
+        "color": (MAIN, OTHER, THIRD)[number % 3],
+        "linewidth": 1.3 if number else 2.2,
+        "linestyle": styles[number % 3],
+    }
 
 
 def roc_points(score: Float[np.ndarray, " n"], positive: Bool[np.ndarray, " n"]) -> tuple[np.ndarray, np.ndarray]:
@@ -159,38 +184,36 @@ def draw_reliability(
     metrics: Mapping[str, Any],
     split: str,
     banner: str = "",
+    raw: Float[np.ndarray, " n"] | None = None,
 ) -> Figure:
-    """Part of positives against mean probability in 10 bins of equal count, with 95 % Wilson intervals by item."""
-    drawn, (axis,) = figure(4.8, 4.5, 1, banner)
-    bins = [b for b in np.array_split(np.argsort(probability, kind="stable"), 10) if len(b)]
-    mean = np.array([probability[b].mean() for b in bins])
-    part = np.array([positive[b].mean() for b in bins])
-    low, high = wilson(part, np.array([len(b) for b in bins]))
-    axis.plot([0, 1], [0, 1], color=QUIET, linewidth=1, linestyle=":", label="calibrated")
-    axis.errorbar(
-        mean,
-        part,
-        yerr=np.abs(np.stack([part - low, high - part])),
-        color=MAIN,
-        marker="o",
-        markersize=5,
-        linewidth=1.6,
-        elinewidth=1,
-        capsize=2,
-        label=f"ECE {_interval(metrics, 'ece')}",
-    )
-    axis.hist(
-        probability,
-        bins=np.linspace(0, 1, 31),
-        weights=np.full(len(probability), 0.8 / max(len(probability), 1)),
-        color=GRID,
-        zorder=0,
-        label="scores (histogram)",
-    )
+    """Part of positives against mean probability in 10 bins of equal count, with 95 % Wilson intervals by item.
+
+    `raw` are the probabilities before calibration, whose figures are in `metrics["raw"]`.
+    """
+    drawn, (axis,) = figure(4.8, 4.8, 1, banner)
+    axis.plot([0, 1], [0, 1], color=QUIET, linewidth=1, linestyle=":")
+    share = np.full(len(probability), 0.8 / max(len(probability), 1))
+    axis.hist(probability, np.linspace(0, 1, 31), weights=share, color=GRID, zorder=0, label="scores (histogram)")
+    if raw is not None:
+        label = f"before, ECE {_interval(metrics['raw'], 'ece')}"
+        axis.plot(*_bins(raw, positive)[:2], color=OTHER, marker="s", markersize=4, linewidth=1.2, ls="--", label=label)
+    mean, part, count = _bins(probability, positive)
+    low, high = wilson(part, count)
+    label = f"{'calibrated' if raw is not None else 'scores'}, ECE {_interval(metrics, 'ece')}"
+    bars = {"elinewidth": 1, "capsize": 2, "markersize": 5, "linewidth": 1.8}
+    spread = np.abs(np.stack([part - low, high - part]))
+    axis.errorbar(mean, part, yerr=spread, color=MAIN, marker="o", label=label, **bars)
     axis.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
-    _label(axis, f"reliability, {split}", f"mean {SCORE}", "part labelled positive")
+    _label(axis, f"reliability, {split}", "mean probability", "part labelled positive")
     _legend(axis, "upper left")
     return drawn
+
+
+def _bins(probability: np.ndarray, positive: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean probability, part of positives and count of up to ten bins of equal count."""
+    bins = [b for b in np.array_split(np.argsort(probability, kind="stable"), 10) if len(b)]
+    mean, part = (np.array([values[b].mean() for b in bins]) for values in (probability, positive))
+    return mean, part, np.array([len(b) for b in bins])
 
 
 def wilson(part: np.ndarray, count: np.ndarray, z: float = 1.96) -> tuple[np.ndarray, np.ndarray]:
@@ -211,7 +234,7 @@ def draw_score_by_emotion(
 ) -> Figure:
     """Scores of the items of each emotion as boxes, means with their intervals on top; positive emotions coloured."""
     names = sorted(metrics["score_by_emotion"], key=lambda name: metrics["score_by_emotion"][name]["mean"])
-    drawn, (axis,) = figure(7.2, 1.4 + 0.42 * len(names), 1, banner)
+    drawn, (axis,) = figure(7.2, 1.7 + 0.42 * len(names), 1, banner)
     for place, name in enumerate(names):
         entry = metrics["score_by_emotion"][name]
         color = MAIN if name in positive_emotions else OTHER
@@ -233,8 +256,39 @@ def draw_score_by_emotion(
     axis.set_yticks(range(len(names)), [f"{name} ({metrics['score_by_emotion'][name]['n']:,})" for name in names])
     axis.set(xlim=(-0.01, 1.01), ylim=(-0.6, len(names) - 0.4))
     axis.axvline(threshold, color=QUIET, linewidth=1, linestyle=":")
+    sides = (("counts as positive", MAIN), ("rest", OTHER))
+    patches = [Patch(facecolor=color, alpha=0.35, edgecolor=color, label=name) for name, color in sides]
+    axis.legend(handles=patches, frameon=False, fontsize=8.5, labelcolor=INK, ncols=2, loc="lower right", **_ABOVE)
     _label(axis, f"score by emotion, {split}", f"{SCORE}; dot and bar: mean and 95 % interval; dotted: threshold", "")
     return drawn
+
+
+def draw_models(models: Mapping[str, Mapping[str, Any]], split: str, banner: str = "") -> Figure:
+    """AUC of the head and its baselines, and the paired difference from the head, with 95 % intervals."""
+    names = list(models)
+    drawn, axes = figure(9.4, 1.5 + 0.36 * len(names), 2, banner)
+    for place, name in enumerate(names):
+        found = models[name]
+        color = OTHER if place else MAIN
+        _whisker(axes[0], place, found["auroc"], found["auroc_ci"], color)
+        if difference := found.get("vs_head"):
+            _whisker(axes[1], place, difference["auroc"], difference["auroc_ci"], color)
+    axes[1].axvline(0, color=QUIET, linewidth=1, linestyle=":")
+    for axis, labels in zip(axes, (names, [""] * len(names)), strict=True):
+        axis.set_yticks(range(len(names)), labels)
+        axis.set_ylim(len(names) - 0.5, -0.5)
+        axis.grid(False, axis="y")
+    _label(axes[0], f"AUC, {split}", "AUC, 95 % interval", "")
+    _label(axes[1], "head minus baseline, paired", "difference of AUC (right: the head is better)", "")
+    return drawn
+
+
+def _whisker(axis: Axes, place: int, value: float | None, interval: list[float | None], color: str) -> None:
+    if value is None:
+        return
+    if interval[0] is not None:
+        axis.plot(interval, [place, place], color=color, linewidth=2)
+    axis.plot(value, place, "o", color=color, markersize=6)
 
 
 def save(drawn: Figure, path: Path) -> None:

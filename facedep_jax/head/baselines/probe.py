@@ -1,4 +1,4 @@
-"""What a head has to beat: the majority class and linear probes. They know nothing of attention or of clips' order.
+"""Linear probes. They know nothing of attention or of clips' order.
 
 A probe is logistic regression with an L2 penalty on the tokens of a clip, averaged over its frames, flattened and
 standardised by training rows; the penalty is chosen by validation AUC. Features stay float16 and are cast a block at a
@@ -6,21 +6,20 @@ time. 30,000 images of 17,728 values are 1 GB, held three times while a probe is
 and, training rows only, on the device. While these go there, they are a fourth time in host memory.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Float16, Int
-from scipy.linalg import cholesky, solve_triangular
 from scipy.optimize import minimize
 
+from facedep_jax.head.baselines.spaces import BLOCK, Space, space_of
 from facedep_jax.head.examples import Examples
-from facedep_jax.head.metrics import auroc
+from facedep_jax.head.weighted import auroc
 
 PENALTIES = (100.0, 30.0, 10.0, 3.0, 1.0, 0.3)  # on ‖w‖²/2 against the mean loss, strongest first
-BLOCK = 256
 MAX_STEPS = 60
 
 
@@ -45,17 +44,12 @@ def flat_features(examples: Examples, taps: Sequence[str]) -> Float16[np.ndarray
     """Tokens of `taps` side by side, the mean over the frames of a clip."""
     parts = []
     for tap in taps:
-        tokens = examples.tokens[tap]
+        tokens = examples.tokens[tap][:]  # read, where they are still in a cache
         if tokens.shape[1] > 1:
-            weight = examples.mask / examples.mask.sum(1, keepdims=True)
+            weight = (examples.mask / examples.mask.sum(1, keepdims=True)).astype(np.float32)
             tokens = np.einsum("ntijc,nt->nijc", tokens, weight, dtype=np.float32).astype(np.float16)
         parts.append(tokens.reshape(len(examples), -1))
     return np.concatenate(parts, 1)
-
-
-def majority(positive: Bool[np.ndarray, " n"], n: int) -> Float[np.ndarray, " n"]:
-    """The training part of positives as everyone's probability."""
-    return np.full(n, positive.mean())
 
 
 def fit_probe(
@@ -69,7 +63,7 @@ def fit_probe(
 
     Full-batch L-BFGS, each penalty starting from the one before; two falls of the AUC in a row end the path.
     """
-    space, mean, scale = _space(features, learn)
+    space, mean, scale = space_of(features, learn)
     objective = _objective(space, positive[learn])
     watched = features[watch]
     weight = np.zeros(space.size + 1)
@@ -93,75 +87,7 @@ def fit_probe(
     return best
 
 
-def _space(features, learn):
-    """Where to solve for the rows `learn`, with their mean and standard deviation."""
-    rows = _blocks(len(learn), features.shape[1], features.dtype)
-    np.take(features, learn, axis=0, out=rows[: len(learn)], mode="clip")  # other modes copy once more
-    mean, scale = _moments(rows[: len(learn)])
-    return (_Span if len(learn) < features.shape[1] else _Columns)(rows, len(learn), mean, scale), mean, scale
-
-
-def _blocks(count: int, width: int, dtype) -> np.ndarray:
-    """Zeros for `count` rows and as many more as make whole blocks."""
-    return np.zeros((-(-count // BLOCK) * BLOCK, width), dtype)
-
-
-class _Columns:
-    """Standardised features as they are, one weight per column: for more items than columns."""
-
-    def __init__(self, features, count, mean, scale):
-        self.size, self._mean, self._scale = features.shape[1], mean, scale
-        self.rows = features
-
-    def inner(self, weight, bias):
-        """What to multiply the raw rows with, and to add."""
-        raw = weight / self._scale
-        return raw, bias - raw @ self._mean
-
-    def outer(self, slope, total):
-        """The gradient with respect to the weights from Σ residual·row and Σ residual."""
-        return (slope - total * self._mean) / self._scale
-
-    def expand(self, weight):
-        return weight
-
-
-class _Span:
-    """Standardised features in the space that the items span, one weight per item: for more columns than items.
-
-    A penalised linear model's weights lie in the span of its items: X = L Q with Q orthonormal and L the Cholesky
-    factor of X·Xᵀ, so the problem in L has the same solution. The sum is in float32, hence 1e-4 of the mean diagonal
-    is added to keep it positive: as if every item had a feature of its own, a hundredth of its length.
-    """
-
-    def __init__(self, features, count, mean, scale, block: int = 2048):
-        self.size = count
-        self._features, self._mean, self._scale, self._block = features[:count], mean, scale, block
-        gram = np.zeros((self.size, self.size))
-        for part in self._parts():
-            gram += part @ part.T
-        gram[np.diag_indices(self.size)] += 1e-4 * gram.trace() / self.size + 1e-12
-        self._factor = cholesky(gram, lower=True, overwrite_a=True)
-        self.rows = _blocks(count, count, np.float32)
-        self.rows[:count] = self._factor
-
-    def _parts(self) -> Iterator[np.ndarray]:
-        for start in range(0, len(self._mean), self._block):
-            columns = slice(start, start + self._block)
-            yield ((self._features[:, columns] - self._mean[columns]) / self._scale[columns]).astype(np.float32)
-
-    def inner(self, weight, bias):
-        return weight, bias
-
-    def outer(self, slope, total):
-        return slope
-
-    def expand(self, weight):
-        items = solve_triangular(self._factor, weight, lower=True, trans="T")
-        return np.concatenate([items @ part for part in self._parts()])
-
-
-def _objective(space: _Columns | _Span, positive: Bool[np.ndarray, " n"]) -> Callable:
+def _objective(space: Space, positive: Bool[np.ndarray, " n"]) -> Callable:
     """Penalised mean cross-entropy and its gradient in `space`; classes weigh the same, as they do for the head.
 
     Takes the rows of `space`, in whole blocks, to the device.
@@ -186,17 +112,6 @@ def _objective(space: _Columns | _Span, positive: Bool[np.ndarray, " n"]) -> Cal
         return float(loss) + penalty / 2 * parameters[:-1] @ parameters[:-1], gradient
 
     return objective
-
-
-def _moments(features, block: int = 2048) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of the columns; a column that never changes gets scale 1."""
-    blocks = range(0, len(features), block)
-    mean = sum(features[i : i + block].sum(0, dtype=np.float64) for i in blocks) / len(features)
-    square = sum(
-        np.square(features[i : i + block].astype(np.float32) - mean.astype(np.float32)).sum(0, dtype=np.float64)
-        for i in blocks
-    ) / len(features)
-    return mean, np.where(square > 1e-10, np.sqrt(square), 1.0)
 
 
 @jax.jit

@@ -1,0 +1,104 @@
+"""`train-cnn`."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from facedep_jax.cli.frame import Outcome, command
+from facedep_jax.cli.tables import plain_table, show_number, show_table
+from facedep_jax.events import Report
+from facedep_jax.meaning import MEANING
+
+PATH = click.Path(path_type=Path)
+FILE = click.Path(path_type=Path, dir_okay=False)
+OPTIONS = [
+    click.argument("source"),
+    click.option("--out", type=PATH, metavar="RUN", help="[default: runs/<name of the source>-cnn]"),
+    click.option("--config", type=FILE, help="TOML with a table [train]; RUN/config.toml repeats a run."),
+    click.option("--positive", metavar="A,B", help="Emotions that count as positive.  [default: sad,sadness,neutral]"),
+    click.option(
+        "--split",
+        type=click.Choice(["given", "tutorial"]),
+        help="The source's own splits, or the tutorial's: a random 80/20 of everything, persons and equal files on "
+        "both sides.  [default: given]",
+    ),
+    click.option("--subjects", type=FILE, help="CSV with columns path (relative to the source) and subject."),
+    click.option("--subject-regex", metavar="RE", help="The first group found in a path is its subject."),
+    click.option("--seed", type=int, help="[default: 0]"),
+    click.option("--epochs", type=int, help="[default: 10]"),
+    click.option("--batch-size", type=int, help="[default: 32]"),
+    click.option("--learning-rate", type=float, help="[default: 0.001]"),
+    click.option("--limit", type=int, metavar="N", help="Use N images, spread evenly over the source."),
+    click.option(
+        "--allow-duplicates", is_flag=True, default=None, help="Equal items in two splits do not stop training."
+    ),
+]
+
+
+def add_to(group: click.Group) -> None:
+    """Add the command to `group`."""
+    wrapped: Any = train_cnn
+    for option in reversed(OPTIONS):
+        wrapped = option(wrapped)
+    command(group, "train-cnn", short_help="Train the tutorial's network on pixels, as a baseline.")(wrapped)
+
+
+def train_cnn(
+    report: Report,
+    source: str,
+    out: Path | None,
+    config: Path | None,
+    positive: str | None,
+    subjects: Path | None,
+    subject_regex: str | None,
+    **given: Any,
+) -> Outcome:
+    """Train the tutorial's network on the pixels of SOURCE, from scratch: what frozen features have to beat.
+
+    128×128 grey pixels, three convolutions, 10 epochs. SOURCE is what extract-features takes; clips are left out. The
+    network of the last epoch is kept. Nothing else can be scored by it.
+    """
+    from facedep_jax.cnn.settings import CnnSettings
+    from facedep_jax.cnn.train import train_cnn as train
+    from facedep_jax.config import resolve
+    from facedep_jax.events import Note
+    from facedep_jax.sources import read_source
+
+    given["positive"] = positive and tuple(name.strip() for name in positive.split(",") if name.strip())
+    settings = resolve(CnnSettings, "train", config, given)
+    found = read_source(source, subjects=subjects, subject_regex=subject_regex, report=report)
+    report(Note(f"{found.where}: {len(found.listings)} files, {found.layout}, {found.ignored} ignored"))
+    summary = train(found, settings, out or Path("runs") / f"{found.name}-cnn", report)
+    return Outcome(summary, lambda console: show_cnn(console, summary), bool(summary["failures"]))
+
+
+def show_cnn(console: Any, summary: dict[str, Any]) -> None:
+    """The last epoch above other readings of it, then how it was made."""
+    split = "test" if summary["metrics"]["test"] else "val"
+    table = plain_table(f"run {summary['run']}", "", "val AUC", f"{split} AUC", "accuracy", "F1", names=("",))
+    for name, metrics in {"CNN on pixels": summary["metrics"], **summary["baselines"]}.items():
+        val, here = metrics["val"] or {}, metrics[split] or {}
+        low, high = here.get("auroc_ci") or (None, None)
+        interval = "" if low is None else f" ({low:.2f}–{high:.2f})"
+        figures = (show_number(here.get(figure)) for figure in ("accuracy", "f1"))
+        table.add_row(name, show_number(val.get("auroc")), f"{show_number(here.get('auroc'))}{interval}", *figures)
+    show_table(console, table)
+    console.print(
+        f"{summary['n_train']} train, {summary['n_val']} val, {summary['n_test']} test images; epoch "
+        f"{summary['epoch_used']} is used, the last (best on validation: {summary['best_epoch']}); threshold "
+        f"{summary['threshold']:.3f}; {summary['seconds_training']:.1f} s of training, "
+        f"{summary['images_per_second']:.0f} images/s"
+    )
+    shared = summary["leaks"]
+    if any(shared.values()):
+        console.print(
+            f"of the test images {shared['equal_bytes']} are in training too, and {shared['same_subject']} show a "
+            "person who is",
+            style="bold yellow",
+        )
+    console.print(MEANING)
+    for failure in summary["failures"][:20]:
+        console.print(f"failed {failure['path']}: {failure['reason']}", markup=False, soft_wrap=not console.is_terminal)
+    if len(summary["failures"]) > 20:
+        console.print(f"… and {len(summary['failures']) - 20} more, all in {summary['run']}/metrics.json", markup=False)

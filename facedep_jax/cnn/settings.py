@@ -1,0 +1,41 @@
+"""Settings of the tutorial's network. They know nothing of the pictures that they will meet."""
+
+from dataclasses import dataclass
+
+from facedep_jax.errors import SettingsError
+from facedep_jax.head.settings import POSITIVE, SEEDS, TrainSettings
+
+
+@dataclass(frozen=True)
+class CnnSettings:
+    """What decides a run of `train-cnn`; the defaults are the tutorial's, but for the split."""
+
+    positive: tuple[str, ...] = POSITIVE
+    split: str = "given"  # or "tutorial": a random 80/20 of everything, whoever and whatever it shows
+    seed: int = 0
+    epochs: int = 10
+    batch_size: int = 32
+    learning_rate: float = 1e-3
+    limit: int | None = None  # listings, spread evenly over the source
+    allow_duplicates: bool = False
+    resamples: int = 2000
+
+    def __post_init__(self) -> None:
+        wrong = [
+            f"{name} = {getattr(self, name)}, expected at least {low}"
+            for name, low in (("epochs", 1), ("batch_size", 1), ("limit", 1), ("resamples", 1))
+            if getattr(self, name) is not None and getattr(self, name) < low
+        ]
+        if self.split not in ("given", "tutorial"):
+            wrong.append(f"split = {self.split!r}, expected given or tutorial")
+        if not 0 < self.learning_rate < float("inf"):
+            wrong.append(f"learning_rate = {self.learning_rate}, expected a number above 0")
+        if not 0 <= self.seed < SEEDS:
+            wrong.append(f"seed = {self.seed}, expected 0 to {SEEDS - 1}")
+        if wrong:
+            raise SettingsError("settings of the network on pixels: " + "; ".join(wrong))
+
+    @property
+    def judging(self) -> TrainSettings:
+        """What heads are judged by, so that figures are made alike."""
+        return TrainSettings(positive=self.positive, seed=self.seed, resamples=self.resamples)

@@ -1,0 +1,93 @@
+"""Where a linear probe is solved: one weight per column or one per item. No labels, no penalties here."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from jaxtyping import Float16, Int
+from scipy.linalg import cholesky, solve_triangular
+
+BLOCK = 256
+
+
+def space_of(
+    features: Float16[np.ndarray, "n d"], learn: Int[np.ndarray, " a"]
+) -> tuple["Space", np.ndarray, np.ndarray]:
+    """Where to solve for the rows `learn`, with their mean and standard deviation."""
+    rows = _blocks(len(learn), features.shape[1], features.dtype)
+    np.take(features, learn, axis=0, out=rows[: len(learn)], mode="clip")  # other modes copy once more
+    mean, scale = _moments(rows[: len(learn)])
+    return (Span if len(learn) < features.shape[1] else Columns)(rows, len(learn), mean, scale), mean, scale
+
+
+def _blocks(count: int, width: int, dtype) -> np.ndarray:
+    """Zeros for `count` rows and as many more as make whole blocks."""
+    return np.zeros((-(-count // BLOCK) * BLOCK, width), dtype)
+
+
+class Columns:
+    """Standardised features as they are, one weight per column: for more items than columns."""
+
+    def __init__(self, features, count, mean, scale):
+        self.size, self._mean, self._scale = features.shape[1], mean, scale
+        self.rows = features
+
+    def inner(self, weight, bias):
+        """What to multiply the raw rows with, and to add."""
+        raw = weight / self._scale
+        return raw, bias - raw @ self._mean
+
+    def outer(self, slope, total):
+        """The gradient with respect to the weights from Σ residual·row and Σ residual."""
+        return (slope - total * self._mean) / self._scale
+
+    def expand(self, weight):
+        return weight
+
+
+class Span:
+    """Standardised features in the space that the items span, one weight per item: for more columns than items.
+
+    A penalised linear model's weights lie in the span of its items: X = L Q with Q orthonormal and L the Cholesky
+    factor of X·Xᵀ, so the problem in L has the same solution. The sum is in float32, hence 1e-4 of the mean diagonal
+    is added to keep it positive: as if every item had a feature of its own, a hundredth of its length.
+    """
+
+    def __init__(self, features, count, mean, scale, block: int = 2048):
+        self.size = count
+        self._features, self._mean, self._scale, self._block = features[:count], mean, scale, block
+        gram = np.zeros((self.size, self.size))
+        for part in self._parts():
+            gram += part @ part.T
+        gram[np.diag_indices(self.size)] += 1e-4 * gram.trace() / self.size + 1e-12
+        self._factor = cholesky(gram, lower=True, overwrite_a=True)
+        self.rows = _blocks(count, count, np.float32)
+        self.rows[:count] = self._factor
+
+    def _parts(self) -> Iterator[np.ndarray]:
+        for start in range(0, len(self._mean), self._block):
+            columns = slice(start, start + self._block)
+            yield ((self._features[:, columns] - self._mean[columns]) / self._scale[columns]).astype(np.float32)
+
+    def inner(self, weight, bias):
+        return weight, bias
+
+    def outer(self, slope, total):
+        return slope
+
+    def expand(self, weight):
+        items = solve_triangular(self._factor, weight, lower=True, trans="T")
+        return np.concatenate([items @ part for part in self._parts()])
+
+
+Space = Columns | Span
+
+
+def _moments(features, block: int = 2048) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of the columns; a column that never changes gets scale 1."""
+    blocks = range(0, len(features), block)
+    mean = sum(features[i : i + block].sum(0, dtype=np.float64) for i in blocks) / len(features)
+    square = sum(
+        np.square(features[i : i + block].astype(np.float32) - mean.astype(np.float32)).sum(0, dtype=np.float64)
+        for i in blocks
+    ) / len(features)
+    return mean, np.where(square > 1e-10, np.sqrt(square), 1.0)

@@ -1,0 +1,57 @@
+"""Who is held out when: persons are in one fold each, and every part holds both classes. No scores, no features."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+from facedep_jax.errors import LabelError
+from facedep_jax.sources.splits import VAL_PART, most_folds, subject_folds, subject_keys, take_part
+
+
+class Folds(NamedTuple):
+    """The fold 0..k−1 of every row, and per fold the rows of the other folds that are chosen by."""
+
+    fold: Int[np.ndarray, " n"]
+    inner: tuple[Int[np.ndarray, " watch"], ...]
+
+    def parts(self, number: int) -> tuple[Int[np.ndarray, " learn"], Int[np.ndarray, " watch"], Int[np.ndarray, " h"]]:
+        """Rows to learn from, to choose by and to judge, when fold `number` is held out."""
+        held, watch = np.flatnonzero(self.fold == number), self.inner[number]
+        return np.setdiff1d(np.flatnonzero(self.fold != number), watch), watch, held
+
+
+def make_folds(
+    items: Sequence[str], subjects: Sequence[str | None], label: Bool[np.ndarray, " n"], folds: int, salt: int = 0
+) -> Folds:
+    """Folds by subject whose parts all hold both classes.
+
+    Raises LabelError where there are too few subjects for that, with the nearest number of folds that is possible.
+    """
+    made = _try_folds(items, subjects, label, folds, salt)
+    if made:
+        return made
+    most = most_folds(subject_keys(items, subjects), label)
+    nearest = sorted(range(2, most + 1), key=lambda k: abs(k - folds))
+    possible = next((k for k in nearest if _try_folds(items, subjects, label, k, salt)), None)
+    raise LabelError(
+        f"{folds} folds are not possible: each is to hold positive items and others, and so is what remains to learn "
+        f"from and to choose by; the class with fewer subjects in train and val has {most}. "
+        + (f"{possible} folds are possible: --folds {possible}" if possible else "Add subjects, or drop --folds")
+    )
+
+
+def _try_folds(items, subjects, label, folds: int, salt: int) -> Folds | None:
+    """Folds, or None where a part would lack a class."""
+    keys = np.array(subject_keys(items, subjects), object)
+    if folds > most_folds(keys, label):
+        return None
+    fold = subject_folds(items, subjects, label, folds, salt)
+    inner = []
+    for number in range(folds):
+        rows = np.flatnonzero(fold != number)
+        inner.append(rows[take_part(keys[rows], label[rows], VAL_PART, f"{salt}:inner{number}")])
+    made = Folds(fold, tuple(inner))
+    both = all(len(np.unique(label[rows])) == 2 for number in range(folds) for rows in made.parts(number))
+    return made if both else None

@@ -1,0 +1,111 @@
+"""Many settings tried on the same examples, and the one to take: chosen by validation or by folds, never by test."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool
+
+from facedep_jax.errors import RunError
+from facedep_jax.events import Note, Report, silent
+from facedep_jax.head.checkpoint import Stage
+from facedep_jax.head.crossval import fold_aurocs, held_out_logits, seen_in_training, stacked_rates
+from facedep_jax.head.examples import Examples
+from facedep_jax.head.fit import finite_members, fit
+from facedep_jax.head.folds import make_folds
+from facedep_jax.head.grid import Grid, by_program
+from facedep_jax.head.members import training_feed
+from facedep_jax.head.prepare import named_taps
+from facedep_jax.head.settings import TrainSettings
+from facedep_jax.head.stack import member_keys, plan_for
+from facedep_jax.head.unfinished import Unfinished
+from facedep_jax.head.watch import Watch
+
+AT_ONCE = 64  # members in one stack: memory for states and activations grows with them
+
+Reached = tuple[float | None, float | None]  # mean and deviation of the AUC over seeds; None for a loss not finite
+
+
+class Found(NamedTuple):
+    """The settings to take, and one row a point for the user to see."""
+
+    settings: TrainSettings
+    rows: list[dict[str, Any]]
+    by: str
+
+
+def search(
+    examples: Examples,
+    positive: Bool[np.ndarray, " classes"],
+    base: TrainSettings,
+    grid: Grid,
+    place: Unfinished,
+    report: Report = silent,
+) -> Found:
+    """Train `base.seeds` heads for every point of the grid and take the point of the highest mean AUC of single heads.
+
+    The AUC is that of the validation split or, with `base.folds`, of the folds held out. Finished groups of points are
+    remembered in `place`. A point whose loss is not finite is out; raises RunError when all are.
+    """
+    points = grid.points(base)
+    members = base.seeds * max(base.folds, 1)
+    groups = by_program(points, max(1, AT_ONCE // members))
+    reached: dict[str, Reached] = place.recall("grid") or {}
+    total, done = sum(points[group[0]].epochs for group in groups), 0
+    for number, group in enumerate(groups):
+        tried = [points[i] for i in group]
+        if str(group[0]) not in reached:
+            stage = place.stage(f"grid-{number}")
+            watch = Watch(report, f"grid search, {len(points)} points", tried[0].epochs, done, total)
+            part = examples.only(named_taps(tried[0].taps)) if tried[0].taps else examples
+            found = (_by_folds if base.folds else _by_validation)(part, positive, tried, report, watch, stage)
+            reached |= {str(i): value for i, value in zip(group, found, strict=True)}
+            place.remember("grid", reached)
+            stage.discard()
+            watch.close()
+        done += tried[0].epochs
+    best = _best([reached[str(i)] for i in range(len(points))])
+    by = f"{base.folds} folds" if base.folds else "validation"
+    rows = [_row(i, grid.values(point), reached[str(i)], i == best) for i, point in enumerate(points)]
+    shown = ", ".join(f"{name} = {value}" for name, value in grid.values(points[best]).items())
+    report(Note(f"grid search over {len(points)} points by {by}: {shown} (AUC {reached[str(best)][0]:.3f})"))
+    return Found(points[best], rows, by)
+
+
+def _by_validation(examples, positive, points: Sequence[TrainSettings], report, watch, stage: Stage) -> list[Reached]:
+    seeds = points[0].seeds
+    fed = training_feed(examples, positive, points[0], seeds * len(points), report)
+    keys = member_keys(points[0].seed, seeds)[np.tile(np.arange(seeds), len(points))]
+    rates = stacked_rates(points, seeds)
+    fitted = fit(keys, plan_for(examples, positive, points[0]), rates, fed, watch, stage, strict=False)
+    auc = np.where(finite_members(fitted.history), fitted.best_auroc, np.nan).reshape(-1, seeds)
+    return [_reached(row) for row in auc]
+
+
+def _by_folds(examples, positive, points: Sequence[TrainSettings], report, watch, stage: Stage) -> list[Reached]:
+    examples = seen_in_training(examples)
+    label = positive[examples.target]
+    folds = make_folds(examples.item, examples.subject, label, points[0].folds)
+    logits = held_out_logits(examples, positive, points, folds, report, watch, stage)
+    return [
+        (None, None) if np.isnan(scores).any() else _reached(fold_aurocs(scores, label, folds).mean(1))
+        for scores in logits
+    ]
+
+
+def _reached(auc: np.ndarray) -> Reached:
+    if np.isnan(auc).any():
+        return None, None
+    return float(auc.mean()), float(auc.std(ddof=1)) if len(auc) > 1 else None
+
+
+def _best(reached: Sequence[Reached]) -> int:
+    """The first of the highest mean."""
+    known = [i for i, (mean, _) in enumerate(reached) if mean is not None]
+    if not known:
+        raise RunError("no point of the grid kept a finite loss; try lower values of learning_rate")
+    return max(known, key=lambda i: (reached[i][0], -i))
+
+
+def _row(number: int, values: dict[str, Any], reached: Reached, chosen: bool) -> dict[str, Any]:
+    return {"point": number, **values, "auroc": reached[0], "auroc_sd": reached[1], "chosen": chosen}

@@ -1,0 +1,150 @@
+"""What came out of a run, section by section, with what to read from it. It knows only the summary."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from facedep_jax.report.run_tables import (
+    calibration_table,
+    differences_table,
+    emotions_table,
+    figures_table,
+    models_table,
+    operating_table,
+    predictive_table,
+    raters_table,
+    subgroups_table,
+)
+from facedep_jax.report.sections import Block, Picture, Section, estimate, interval, number
+
+Summary = Mapping[str, Any]
+
+PICTURES = {
+    "models": Picture("models.png", "AUC of the head and its baselines, and paired differences.", True),
+    "roc": Picture("roc.png", "ROC curves. Filled: the run's threshold. Hollow: thresholds chosen for a specificity."),
+    "precision_recall": Picture("precision_recall.png", "Precision against recall, the prevalence dotted."),
+    "confusion": Picture("confusion.png", "Confusion matrix at the run's threshold; parts are of a row."),
+    "curves": Picture(
+        "curves.png",
+        "Training and validation by epoch; thin lines are members of the ensemble. Training is averaged over an epoch "
+        "while it goes on, with dropout; validation is measured after it, without.",
+        True,
+    ),
+    "reliability": Picture(
+        "reliability.png",
+        "Ten bins of equal count, before and after calibration; bars are 95 % Wilson intervals that take items for "
+        "independent, so with several items a person they are too narrow.",
+    ),
+    "score_by_emotion": Picture(
+        "score_by_emotion.png",
+        "Boxes: quartiles of the scores, whiskers to at most 1.5 times their distance. Dots and bars: means with 95 % "
+        "intervals, which five or more subjects have.",
+        True,
+    ),
+}
+
+
+def reported_split(summary: Summary) -> str:
+    """test where there are test items, else val."""
+    return "test" if summary["metrics"]["test"] else "val"
+
+
+def result_sections(summary: Summary, positive: Sequence[str], plots: Collection[str] = ()) -> list[Section]:
+    """Sections on figures, baselines, calibration, decisions, emotions, groups and raters, of the split reported.
+
+    `plots` names the pictures that there are; each stands in its section.
+    """
+    split = reported_split(summary)
+    metrics = summary["metrics"][split]
+
+    def shown(*names: str) -> tuple[Picture, ...]:
+        return tuple(PICTURES[name] for name in names if name in plots)
+
+    return [
+        Section(
+            f"What came out, on {split}",
+            (_measured(summary, metrics), figures_table(metrics), *shown("confusion", "roc", "precision_recall")),
+        ),
+        Section("Beside simpler models", (*_beside(summary, split), *shown("models", "curves"))),
+        Section("Calibration", (_CALIBRATION, calibration_table(metrics), *shown("reliability"))),
+        Section("Decisions", (operating_table(metrics), predictive_table(metrics))),
+        Section(
+            "What the score means for each emotion",
+            (emotions_table(metrics, positive), *sadness(metrics), *shown("score_by_emotion")),
+        ),
+        Section("Groups", _groups(metrics)),
+        Section("Agreement of raters", _raters(metrics)),
+    ]
+
+
+_CALIBRATION = (
+    "Scale and bias of the logit were fitted on validation items. Before: the members' mean logit as it is. A slope "
+    "below 1 means scores that are too far from one half, an intercept below 0 scores that are too high."
+)
+
+
+def _measured(summary: Summary, metrics: Mapping[str, Any]) -> str:
+    (tn, fp), (fn, tp) = metrics["confusion"]
+    return (
+        f"{metrics['n']:,} items of {metrics['subjects']:,} subjects, {100 * metrics['prevalence']:.1f} % of them "
+        f"positive. At the threshold of {summary['threshold']:.3f}, chosen on validation: {tp:,} true positive, {fp:,} "
+        f"false positive, {fn:,} false negative, {tn:,} true negative. Intervals are 95 %, by {metrics['ci_by']}."
+    )
+
+
+def _beside(summary: Summary, split: str) -> list[Block]:
+    blocks: list[Block] = [models_table(summary, split)]
+    differences = differences_table(summary, split)
+    blocks += [differences] if differences.rows else []
+    for what, found in summary.get("cross_validation", {}).items():
+        blocks.append(
+            f"{what}, {len(found['folds'])} folds by subject over train and val: AUC {found['auroc']:.3f} ± "
+            f"{found['sd']:.3f} (standard deviation over folds)."
+        )
+    return blocks
+
+
+def sadness(metrics: Mapping[str, Any]) -> list[Block]:
+    """What the score says of sadness itself; nothing where no item is sad."""
+    said = []
+    for name, others in (("auroc_sad_vs_rest", "all others"), ("auroc_sad_vs_neutral", "neutral ones")):
+        value, (low, high) = metrics[name], metrics[f"{name}_ci"]
+        if value is None or low is None:
+            continue
+        if low > 0.5:
+            how = f"Sad faces score higher than {others}"
+        elif high < 0.5:
+            how = f"Sad faces score lower than {others}"
+        else:
+            how = f"The score cannot be said to tell sad faces from {others}"
+        said.append(f"{how} (AUC {value:.2f}, {interval((low, high), 2)}).")
+    return [" ".join(said)] if said else []
+
+
+def _groups(metrics: Mapping[str, Any]) -> tuple[Block, ...]:
+    if not metrics.get("subgroups"):
+        return (
+            "The listings name no groups to compare (such as source, camera, age or sex), so how far figures differ "
+            "between groups of people has not been measured.",
+        )
+    return tuple(subgroups_table(column, found) for column, found in metrics["subgroups"].items())
+
+
+def _raters(metrics: Mapping[str, Any]) -> tuple[Block, ...]:
+    if not metrics.get("raters"):
+        return (
+            "No second label was at hand (a column such as emotion2), so it is not known how far people agree on these "
+            "items. Where raters agree little, no head can be right often.",
+        )
+    blocks: list[Block] = []
+    for column, found in metrics["raters"].items():
+        blocks += [raters_table(column, found), _ceiling(found)]
+    return tuple(blocks)
+
+
+def _ceiling(found: Mapping[str, Any]) -> str:
+    return (
+        f"Two people agree on the proxy label for {100 * found['raters']['agreement']:.1f} % of these items "
+        f"(κ {estimate(found['raters'], 'kappa')}). Agreement of the head with one of them "
+        f"({number(found['head_and_first']['agreement'])}, {number(found['head_and_second']['agreement'])}) that is "
+        "higher would say that it learned this rater's habits, not that it sees more."
+    )

@@ -1,0 +1,195 @@
+"""The figures of a run as tables, for page, model card and terminal alike. It computes nothing but roundings."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from facedep_jax.report.sections import GAP, Table, brief_estimate, estimate, interval, number, percent, signed
+
+NAMES = {
+    "auroc": "AUC",
+    "auprc": "average precision",
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "precision": "precision",
+    "recall": "recall",
+    "f1": "F1",
+    "specificity": "specificity",
+    "mcc": "Matthews' coefficient",
+    "brier": "Brier score",
+    "ece": "calibration error (10 equal-mass bins)",
+    "calibration_slope": "calibration slope",
+    "calibration_intercept": "calibration intercept",
+    "auroc_sad_vs_rest": "AUC, sad against the rest",
+    "auroc_sad_vs_neutral": "AUC, sad against neutral",
+}
+CALIBRATION = {"brier": "Brier score", "ece": "calibration error", "calibration_slope": "slope (1 is right)"} | {
+    "calibration_intercept": "intercept (0 is right)"
+}
+Metrics = Mapping[str, Any]
+
+
+def figures_table(metrics: Metrics) -> Table:
+    """Every headline figure with its interval."""
+    rows = [(label, number(metrics[name]), interval(metrics[f"{name}_ci"])) for name, label in NAMES.items()]
+    return Table(("figure", "value", "95 % interval"), tuple(rows))
+
+
+def emotions_table(metrics: Metrics, positive: Sequence[str]) -> Table:
+    """Mean score of each emotion."""
+    rows = [
+        (
+            name,
+            "positive" if name in positive else "rest",
+            f"{entry['n']:,}",
+            number(entry["mean"]),
+            interval((entry["low"], entry["high"])),
+        )
+        for name, entry in metrics["score_by_emotion"].items()
+    ]
+    return Table(("emotion", "counts as", "items", "mean score", "95 % interval"), tuple(rows))
+
+
+def models_table(summary: Mapping[str, Any], split: str) -> Table:
+    """The head above its baselines, and what the head is better or worse by."""
+    models = {"head": summary["metrics"], **summary["baselines"]}
+    rows = []
+    for name, found in models.items():
+        val, here = found.get("val") or {}, found.get(split) or {}
+        rows.append(
+            (
+                name,
+                number(val.get("auroc")),
+                estimate(here, "auroc"),
+                number(here.get("accuracy")),
+                number(here.get("f1")),
+                number(here.get("brier")),
+                number(here.get("ece")),
+            )
+        )
+    head = ("model", "val AUC", f"{split} AUC", "accuracy", "F1", "Brier", "calibration error")
+    return Table(head, tuple(rows))
+
+
+def differences_table(summary: Mapping[str, Any], split: str) -> Table:
+    """Head minus each baseline, whichever way it falls."""
+    found = {name: (metrics.get(split) or {}).get("vs_head") for name, metrics in summary["baselines"].items()}
+    rows = [
+        (name, signed(d, "auroc"), number(d["auroc_below_0"]), signed(d, "brier"), verdict(d))
+        for name, d in found.items()
+        if d
+    ]
+    note = (
+        "Paired: both are measured on the same resamples of subjects. The AUC is better where it is greater, the Brier "
+        "score where it is smaller."
+    )
+    head = ("head minus", "AUC", "resamples below 0", "Brier score", "that is")
+    return Table(head, tuple(rows), note=note)
+
+
+def verdict(difference: Metrics, first: str = "the head") -> str:
+    """A paired difference of AUC in words."""
+    low, high = difference["auroc_ci"]
+    if low is None:
+        return "not defined"
+    if low > 0:
+        return f"{first} ranks better"
+    return f"{first} ranks worse" if high < 0 else "no difference to be told"
+
+
+def calibration_table(metrics: Metrics) -> Table:
+    """Before (the members' mean logit as it is) and after scale and bias."""
+    raw = metrics.get("raw") or {}
+    rows = [(label, estimate(raw, name), estimate(metrics, name)) for name, label in CALIBRATION.items()]
+    return Table(("figure", "before", "after calibration"), tuple(rows))
+
+
+def operating_table(metrics: Metrics, brief: bool = False) -> Table:
+    """Thresholds chosen on validation for a specificity, and what they reach here."""
+    rows = [
+        (
+            percent(point["wanted_specificity"]),
+            number(point["threshold"]),
+            *((brief_estimate if brief else estimate)(point, name) for name in ("specificity", "recall", "precision")),
+        )
+        for point in metrics.get("operating_points", ())
+    ]
+    note = (
+        "Each threshold is the lowest that reaches the wanted specificity on validation items; the rest is measured "
+        "here."
+    )
+    return Table(("wanted", "threshold", "specificity", "recall", "precision"), tuple(rows), note=note)
+
+
+def predictive_table(metrics: Metrics) -> Table:
+    """What a decision is worth where a given part of people is positive."""
+    rows = [
+        (
+            percent(row["prevalence"]) + (" (found)" if row["origin"] == "found" else ""),
+            estimate(row, "ppv"),
+            estimate(row, "npv"),
+        )
+        for row in metrics.get("predictive_values", ())
+    ]
+    note = (
+        "By Bayes' rule from recall and specificity at the run's threshold, which are taken to be the same at every "
+        "prevalence; the intervals are theirs alone."
+    )
+    return Table(("prevalence", "right if positive (PPV)", "right if negative (NPV)"), tuple(rows), note=note)
+
+
+def subgroups_table(column: str, found: Mapping[str, Any], brief: bool = False) -> Table:
+    """One row per group; `brief` leaves out all intervals but that of the AUC."""
+    show = (lambda row, name: number(row[name])) if brief else estimate
+    rows = [
+        (
+            (GAP if row["group"] is None else row["group"]) + (" (few)" if row["small"] else ""),
+            f"{row['n']:,}",
+            f"{row['subjects']:,}",
+            number(row["prevalence"]),
+            (brief_estimate if brief else estimate)(row, "auroc"),
+            *(show(row, name) for name in ("false_positive_rate", "false_negative_rate", "mean_score")),
+        )
+        for row in found["groups"]
+    ]
+    head = ("group", "items", "subjects", "positive", "AUC", "FPR", "FNR", "mean score")
+    few = any(row["small"] for row in found["groups"])
+    notes = [
+        "FPR and FNR: parts of negative and of positive items decided wrongly at the run's threshold.",
+        "(few): fewer than 30 items or 10 subjects, too few to say much." if few else "",
+        _label_from_group(found["label_from_group"]),
+    ]
+    return Table(head, tuple(rows), f"by {column}", " ".join(note for note in notes if note))
+
+
+def _label_from_group(value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"Guessing the label from the group alone would have an AUC of {value:.2f}."
+
+
+def raters_table(column: str, found: Mapping[str, Any], brief: bool = False) -> Table:
+    """Agreement of two raters, and of the head with each, on the same items."""
+    pairs = {
+        "both raters, proxy label": "raters",
+        "both raters, emotion": "emotions",
+        "head and first rater": "head_and_first",
+        "head and second rater": "head_and_second",
+    }
+    show = brief_estimate if brief else estimate
+    figures = ("agreement", "kappa", "auroc")
+    rows = [(name, *(show(found[key], figure) for figure in figures)) for name, key in pairs.items()]
+    note = f"On the {found['n']:,} items of {found['subjects']:,} subjects that both raters labelled."
+    return Table(("pair", "agreement", "Cohen's κ", "AUC"), tuple(rows), f"second rater: {column}", note)
+
+
+def against_table(summary: Mapping[str, Any]) -> Table:
+    """Two runs on the same items, and the first minus the second on the same resamples."""
+    other = summary["against"]
+    rows = [
+        (label, brief_estimate(summary, name), brief_estimate(other, name), signed(other["difference"], name))
+        for name, label in (("auroc", "AUC"), ("brier", "Brier score"))
+    ]
+    difference = other["difference"]
+    found = verdict(difference, "this run")
+    note = f"Paired, on {difference['n']:,} items of {difference['subjects']:,} subjects: {found}."
+    return Table(("figure", "this run", "the other", "difference"), tuple(rows), note=note)

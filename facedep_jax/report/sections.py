@@ -1,0 +1,116 @@
+"""What a report says, before it is a page, a Markdown file or a table on a terminal. It knows nothing of runs."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+GAP = "–"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of text under headings; the first column names the row. `note` is said below; `wrapped` cells may break."""
+
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    title: str = ""
+    note: str = ""
+    wrapped: bool = False
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A file of a run's plots and what is to be seen on it."""
+
+    file: str
+    caption: str
+    broad: bool = False  # takes a line of its own
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Sentences that stand one below the other."""
+
+    points: tuple[str, ...]
+
+
+Block = str | Table | Picture | Listing
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading and what stands below it, in order; text is a paragraph."""
+
+    title: str
+    blocks: tuple[Block, ...]
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """Rounded; a dash for what is undefined."""
+    return GAP if value is None else f"{value:.{digits}f}"
+
+
+def interval(low_high: Sequence[float | None], digits: int = 3) -> str:
+    """As "0.848 to 0.926"; a dash for what is undefined."""
+    low, high = low_high
+    return GAP if low is None or high is None else f"{low:.{digits}f} to {high:.{digits}f}"
+
+
+def estimate(entry: Mapping[str, Any], name: str) -> str:
+    """A field with its interval: "0.889 (0.848 to 0.926)"."""
+    value, low_high = entry.get(name), entry.get(f"{name}_ci") or (None, None)
+    return number(value) if value is None or low_high[0] is None else f"{number(value)} ({interval(low_high)})"
+
+
+def brief_estimate(entry: Mapping[str, Any], name: str) -> str:
+    """The same where there is little room: "0.889 (0.85–0.93)"."""
+    value, (low, high) = entry.get(name), entry.get(f"{name}_ci") or (None, None)
+    if value is None or low is None:
+        return number(value)
+    return f"{number(value)} ({low:.2f}{'–' if low >= 0 else ' to '}{high:.2f})"
+
+
+def signed(entry: Mapping[str, Any], name: str) -> str:
+    """A difference with its interval: "+0.001 (−0.012, +0.015)"."""
+    value, (low, high) = entry.get(name), entry.get(f"{name}_ci") or (None, None)
+    if value is None:
+        return GAP
+    return sign(value) + ("" if low is None else f" ({sign(low)}, {sign(high)})")
+
+
+def sign(value: float) -> str:
+    """A number that says on which side of 0 it is."""
+    return f"{value:+.3f}".replace("-", "−")
+
+
+def percent(part: float | None) -> str:
+    return GAP if part is None else f"{100 * part:.3g} %"
+
+
+def to_markdown(title: str, sections: Sequence[Section]) -> str:
+    """GitHub's Markdown, without the pictures. Names from outside are shown as they are written."""
+    parts = [f"# {_plain(title)}"]
+    for section in sections:
+        parts += [f"## {_plain(section.title)}"] if section.title else []
+        parts += [text for block in section.blocks if (text := _markdown(block))]
+    return "\n\n".join(parts) + "\n"
+
+
+def _markdown(block: Block) -> str:
+    if isinstance(block, Table):
+        heading = [f"**{_plain(block.title)}**\n"] if block.title else []
+        lines = [_row(block.head), _row(("---",) * len(block.head)), *map(_row, block.rows)]
+        return "\n".join([*heading, *lines, *(["", _plain(block.note)] if block.note else [])])
+    if isinstance(block, Listing):
+        return "\n".join(f"- {_plain(point)}" for point in block.points)
+    return "" if isinstance(block, Picture) else _plain(block)
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(_plain(cell).replace('|', chr(92) + '|') for cell in cells)} |"
+
+
+def _plain(text: str) -> str:
+    """One line that Markdown takes for text: no tags, no control characters."""
+    shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(text))
+    return shown.replace("&", "&amp;").replace("<", "&lt;")

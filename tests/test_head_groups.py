@@ -1,0 +1,182 @@
+"""Groups, raters and paired comparisons: against scikit-learn, explicit resampling and figures worked out by hand."""
+
+import numpy as np
+import pytest
+from sklearn import metrics as reference
+
+from facedep_jax.errors import LabelError, SettingsError
+from facedep_jax.head.columns import few_valued, groups, listing_columns, rater_columns, with_table
+from facedep_jax.head.compare import paired_difference
+from facedep_jax.head.raters import compare_raters
+from facedep_jax.head.subgroups import subgroup_table
+
+RESAMPLES = {"resamples": 200}
+
+
+@pytest.fixture(scope="module")
+def scored():
+    """Two scores of the same 300 items of 100 subjects, the second a noisier one."""
+    rng = np.random.default_rng(4)
+    positive = rng.random(300) < 0.5
+    first = np.clip(0.5 + 0.25 * (positive - 0.5) + rng.normal(0, 0.15, 300), 0, 1)
+    second = np.clip(first + rng.normal(0, 0.2, 300), 0, 1)
+    return first, second, positive, np.array([f"p{i // 3}" for i in range(300)], object)
+
+
+def test_a_row_of_a_group_is_what_its_items_give_alone(scored):
+    score, _, positive, subject = scored
+    group = np.where(np.arange(300) < 24, "film", "portrait").astype(object)
+    group[290:] = None
+    found = subgroup_table(group, ("film", "portrait"), score, positive, 0.5, subject, **RESAMPLES)
+    assert [row["group"] for row in found["groups"]] == ["film", "portrait", None]
+    for row in found["groups"]:
+        mine = group == row["group"]
+        tn, fp, fn, tp = reference.confusion_matrix(positive[mine], score[mine] >= 0.5).ravel()
+        expected = {
+            "n": mine.sum(),
+            "subjects": len(set(subject[mine])),
+            "prevalence": positive[mine].mean(),
+            "auroc": reference.roc_auc_score(positive[mine], score[mine]),
+            "false_positive_rate": fp / (fp + tn),
+            "false_negative_rate": fn / (fn + tp),
+            "mean_score": score[mine].mean(),
+        }
+        assert {name: row[name] for name in expected} == pytest.approx(expected)
+    few, many, unsaid = found["groups"]
+    assert (few["small"], many["small"], unsaid["small"]) == (True, False, True)
+    assert many["auroc_ci"][0] < many["auroc"] < many["auroc_ci"][1]
+    assert unsaid["subjects"] == 4 and unsaid["auroc_ci"] == [None, None]
+
+
+def test_groups_that_give_the_label_away_are_noticed(scored):
+    score, _, positive, subject = scored
+    telling = np.where(positive, "a", "b").astype(object)
+    mute = np.where(np.arange(300) % 2, "a", "b").astype(object)
+    found = [subgroup_table(g, ("a", "b"), score, positive, 0.5, subject, **RESAMPLES) for g in (telling, mute)]
+    assert found[0]["label_from_group"] == 1.0 and found[0]["groups"][0]["auroc"] is None
+    assert found[1]["label_from_group"] < 0.6
+
+
+def test_agreement_is_that_of_scikit_learn():
+    rng = np.random.default_rng(0)
+    first = rng.choice(["sad", "neutral", "happy", "anger"], 200).astype(object)
+    second = np.where(rng.random(200) < 0.6, first, rng.choice(["sad", " Happy ", "fear"], 200)).astype(object)
+    second[:20] = None
+    score, subject = rng.random(200), np.array([f"p{i // 2}" for i in range(200)], object)
+    found = compare_raters(first, second, ("sad", "neutral"), score, 0.5, subject, **RESAMPLES)
+    one, two = first[20:], np.array([e.strip().lower() for e in second[20:]], object)
+    positive = [np.isin(e, ["sad", "neutral"]) for e in (one, two)]
+    head = score[20:] >= 0.5
+    pairs = {
+        "raters": positive,
+        "emotions": (one.astype(str), two.astype(str)),
+        "head_and_first": (positive[0], head),
+        "head_and_second": (positive[1], head),
+    }
+    for name, (a, b) in pairs.items():
+        assert found[name]["agreement"] == pytest.approx(np.mean(a == b)), name
+        assert found[name]["kappa"] == pytest.approx(reference.cohen_kappa_score(a, b)), name
+        low, high = found[name]["kappa_ci"]
+        assert low < found[name]["kappa"] < high
+    assert found["head_and_second"]["auroc"] == pytest.approx(reference.roc_auc_score(positive[1], score[20:]))
+    assert found["confusion"] == reference.confusion_matrix(*positive).tolist()
+    assert (found["n"], found["subjects"]) == (180, 90)
+
+
+def test_raters_without_an_item_in_common_are_none():
+    first, second = np.array(["sad", None], object), np.array([None, "sad"], object)
+    assert compare_raters(first, second, ("sad",), np.zeros(2), 0.5, np.array([None, None]), **RESAMPLES) is None
+
+
+def test_a_paired_difference_is_that_of_explicit_resampling(scored):
+    first, second, positive, subject = scored
+    found = paired_difference(first, second, positive, subject, resamples=1000)
+    auc = [reference.roc_auc_score(positive, score) for score in (first, second)]
+    brier = [reference.brier_score_loss(positive, score) for score in (first, second)]
+    assert found["auroc"] == pytest.approx(auc[0] - auc[1]) and found["brier"] == pytest.approx(brier[0] - brier[1])
+    rng, rows, drawn = np.random.default_rng(7), np.arange(300).reshape(100, 3), []
+    for _ in range(400):
+        index = rows[rng.integers(0, 100, 100)].ravel()
+        drawn.append(np.subtract(*(reference.roc_auc_score(positive[index], s[index]) for s in (first, second))))
+    assert found["auroc_ci"] == pytest.approx(list(np.quantile(drawn, [0.025, 0.975])), abs=0.012)
+    assert found["auroc_below_0"] == pytest.approx(np.mean(np.array(drawn) < 0), abs=0.03)
+
+
+def test_pairing_is_what_makes_the_interval_narrow(scored):
+    """Two scores that err on the same items differ by far less than either is uncertain."""
+    first, _, positive, subject = scored
+    alike = np.clip(first + np.random.default_rng(1).normal(0, 0.02, 300), 0, 1)
+    paired = paired_difference(first, alike, positive, subject, **RESAMPLES)["auroc_ci"]
+    table = subgroup_table(np.full(300, "all", object), ("all",), first, positive, 0.5, subject, **RESAMPLES)
+    alone = table["groups"][0]["auroc_ci"]
+    assert paired[1] - paired[0] < (alone[1] - alone[0]) / 3
+
+
+def test_nothing_is_better_than_itself_and_signs_turn_around(scored):
+    first, second, positive, subject = scored
+    same = paired_difference(first, first, positive, subject, **RESAMPLES)
+    assert (same["auroc"], same["auroc_ci"], same["auroc_below_0"]) == (0.0, [0.0, 0.0], 0.5)
+    there, back = (
+        paired_difference(*pair, positive, subject, **RESAMPLES) for pair in ((first, second), (second, first))
+    )
+    assert back["auroc_ci"] == pytest.approx([-v for v in reversed(there["auroc_ci"])])
+    assert back["brier_below_0"] == pytest.approx(1 - there["brier_below_0"])
+
+
+def listing(item, path, **columns):
+    return {"item": item, "source": "/s", "path": path, "emotion": "sad", "subject": None, "split": None, **columns}
+
+
+def test_columns_are_called_what_their_source_called_them():
+    listings = [
+        listing("a", "1.jpg", source_column="film", age="31", emotion2="Sad"),
+        listing("b", "2.jpg", source_column="portrait", age=" "),
+        listing("a", "copy.jpg", source_column="other"),
+    ]
+    columns = listing_columns(listings, ["b", "a", "c", "a"], ["2.jpg", "copy.jpg", "3.jpg", "gone.jpg"])
+    assert columns["source"].tolist() == ["portrait", "other", None, "film"]
+    assert columns["age"].tolist() == [None, None, None, "31"]
+    assert rater_columns(columns) == ("emotion2",) and few_valued(columns) == ("source",)
+
+
+def test_numbers_are_cut_into_quarters_in_their_order():
+    values = np.array([str(age) for age in range(5, 105)] + [None], object)
+    group, names = groups("age", {"age": values})
+    assert names == ("up to 29.75", "over 29.75, to 54.5", "over 54.5, to 79.25", "over 79.25")
+    assert [int(np.sum(group == name)) for name in names] == [25, 25, 25, 25] and group[-1] is None
+    assert group[0] == names[0] and group[99] == names[3]
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("id", "of its own"), ("nothing", "no item of this split has"), ("sex", "there are id, nothing")],
+)
+def test_columns_without_groups_are_refused(name, said):
+    columns = {"id": np.array(["x", "y", "z"], object), "nothing": np.array([None] * 3, object)}
+    with pytest.raises(SettingsError, match=said):
+        groups(name, columns)
+
+
+def test_a_table_corrects_labels_and_brings_columns(tmp_path):
+    listings = [listing("a", "1.jpg"), listing("b", "2.jpg", camera="x")]
+    table = tmp_path / "labels.csv"
+    table.write_text("path,emotion,emotion2,camera\n1.jpg,happy,neutral,\n2.jpg,,,y\n")
+    first, second = with_table(listings, table)
+    assert (first["emotion"], first["emotion2"], "camera" in first) == ("happy", "neutral", False)
+    assert (second["emotion"], second["camera"]) == ("sad", "y")
+    table.write_text("path,emotion2\n1.jpg,neutral\n")  # nothing of what labels are made of
+    assert with_table(listings, table)[0]["emotion2"] == "neutral"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("path,emotion2\nno.jpg,sad\n", "match no listing by path, for example no.jpg"),
+        ("path,emotion2\n1.jpg,sad\n1.jpg,happy\n", "stand in several rows"),
+        ("file,emotion2\n1.jpg,sad\n", "expected path or item"),
+    ],
+)
+def test_a_table_that_fits_nothing_is_refused(tmp_path, text, said):
+    (tmp_path / "labels.csv").write_text(text)
+    with pytest.raises(LabelError, match=said):
+        with_table([listing("a", "1.jpg")], tmp_path / "labels.csv")

@@ -1,0 +1,248 @@
+"""How fast heads are trained: python tools/bench_head.py [CACHE] [--rounds N] [--only PATTERN] [--json].
+
+Seconds per epoch of the preset base, batches of 128, on the training split of CACHE (or on a cache of random features,
+2,874 images to learn from and 545 to stop by): features in memory, streamed out of the cache, 16 members at once, and
+the same head in PyTorch with its features as tensors in memory, eager and compiled. An epoch is one pass and one look
+at validation; compiling is not counted. Contenders take turns of five epochs, and ratios are formed within a round.
+The last line is a whole training: a cache of 29,000 images opened, loaded, compiled for and learned from with the
+preset tiny for 20 epochs, no test split held back. PyTorch is in the extra bench. Knows nothing of how good heads are.
+"""
+
+import argparse
+import fnmatch
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from bench_cache import write
+from benchmark.memory import keep_memory
+from benchmark.rounds import Numbers, Turn, alternate, spread
+
+from facedep_jax import open_cache
+from facedep_jax.cache import Cache
+from facedep_jax.cores import cores
+from facedep_jax.head.epoch import start
+from facedep_jax.head.examples import Examples, gather, plain_taps
+from facedep_jax.head.fit import CHUNK, fit, predict_classes
+from facedep_jax.head.head import flat_names
+from facedep_jax.head.model import init_states
+from facedep_jax.head.prepare import prepare
+from facedep_jax.head.settings import TrainSettings
+from facedep_jax.head.stack import feed, member_keys, plan_for, rates_for
+from facedep_jax.sources.labels import Labelled
+from facedep_jax.versions import versions
+
+POSITIVE = np.array([False, True])
+MEMBERS = 16
+FOREVER = 100_000  # epochs: the schedule is that of a run that does not end while it is timed
+EPOCHS = CHUNK  # of a turn, as training does them in one go
+OURS = ("ours", "ours/streamed", f"ours/{MEMBERS} members")
+TORCH = tuple(f"torch/{way}/{kind}" for way in ("eager", "compile") for kind in ("float32", "float16"))
+RATIOS = (  # name, over, under, what it should be
+    ("fastest PyTorch / ours", TORCH, "ours", "at least 1.2"),
+    ("streamed / in memory", ("ours/streamed",), "ours", "at most 1.25"),
+    (f"{MEMBERS} members / one", (f"ours/{MEMBERS} members",), "ours", "below 4 on an H100"),
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("cache", nargs="?", type=Path, help="a labelled cache (default: random features)")
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--minutes", type=float, default=20.0, help="begin no round that would end later")
+    parser.add_argument("--only", action="append", default=[], metavar="PATTERN", help="of contenders; may be repeated")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    result = measure(options)
+    print(json.dumps(result) if options.json else table(result))
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    keep_memory()
+    begun, chosen = (
+        time.monotonic(),
+        lambda name: not options.only or any(fnmatch.fnmatch(name, p) for p in options.only),
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        cache = labelled(options.cache, Path(folder) / "small", 3419)
+        absent: dict[str, str] = {}
+        turns = dict(contenders(cache, chosen, absent))
+        rounds = alternate(turns, options.rounds, begun + 60 * options.minutes, say)
+        whole = whole_training(Path(folder) / "large") if chosen("whole") else None
+    return {
+        "device": str(jax.devices()[0].device_kind),
+        "cores": cores(),
+        "versions": versions(),
+        "rounds": len(rounds),
+        "seconds": {name: dict(zip(("median", "low", "high"), of(rounds, name), strict=True)) for name in turns},
+        "ratios": [found for row in RATIOS if (found := ratio(rounds, turns, *row))],
+        "whole_training_s": whole,
+        "absent": absent,
+    }  # fmt: skip
+
+
+def labelled(given: Path | None, folder: Path, rows: int) -> Cache:
+    if given is None:
+        write(folder, rows)
+    return open_cache(given or folder)
+
+
+def examples_of(cache: Cache, stream: bool = False, learned: float = 2874 / 3419) -> Examples:
+    """Train and val of a labelled cache; of one without listings, `learned` of the rows and the others."""
+    if cache.listings:
+        prepared = prepare([cache], TrainSettings())
+        found = gather([cache], prepared.items, prepared.classes, prepared.taps, stream=stream)
+        return found[found.split != "test"]
+    ids = cache.items.id.tolist()
+    splits = ["train" if number < learned * len(ids) else "val" for number in range(len(ids))]
+    labels = [Labelled(item, item, "none", None, split) for item, split in zip(ids, splits, strict=True)]
+    return gather([cache], labels, np.arange(len(ids)) % 2, plain_taps(cache.taps), stream=stream)
+
+
+def parts(examples: Examples, members: int) -> tuple[np.ndarray, ...]:
+    learn, watch = (np.flatnonzero(examples.split == split) for split in ("train", "val"))
+    return learn, np.ones((members, len(learn)), np.float32), watch, np.ones((members, len(watch)), np.float32)
+
+
+def contenders(cache: Cache, chosen: Callable[[str], bool], absent: dict[str, str]) -> Iterator[tuple[str, Turn]]:
+    """Each ready to train: the first turn, which compiles, is behind it."""
+    resident = examples_of(cache)
+    for name in filter(chosen, OURS):
+        members = MEMBERS if "members" in name else 1
+        examples = examples_of(cache, stream=True) if "streamed" in name else resident
+        yield name, ready(name, ours(examples, members))
+    for name in filter(chosen, TORCH):
+        with told_if_absent(name, absent):
+            _, way, kind = name.split("/")
+            yield name, ready(name, in_torch(resident, way == "compile", kind))
+
+
+def ready(name: str, train: Callable[[], Any]) -> Turn:
+    say(f"{name}: the first {EPOCHS} epochs took {timed(train):.1f} s")
+
+    def turn() -> Numbers:
+        return {name: timed(train) / EPOCHS}
+
+    return turn
+
+
+def ours(examples: Examples, members: int) -> Callable[[], None]:
+    settings = TrainSettings(epochs=FOREVER, patience=FOREVER)
+    plan, rates = plan_for(examples, POSITIVE, settings), rates_for(settings, members)
+    fed = feed(examples, POSITIVE, *parts(examples, members), examples.streamed)
+    carry = start(plan, member_keys(0, members))
+
+    def train() -> None:
+        nonlocal carry
+        carry, _ = jax.block_until_ready(fed.advance(plan, EPOCHS, carry, rates))
+
+    return train
+
+
+def in_torch(examples: Examples, compiled: bool, kind: str) -> Callable[[], list[float]]:
+    """The same head, which it shows before it is timed: equal parameters give equal logits."""
+    import torch
+    from benchmark.torch_head import Recipe, TorchHead, TorchTraining
+
+    torch.set_num_threads(cores())
+    settings = TrainSettings()
+    plan = plan_for(examples, POSITIVE, settings)
+    inputs, shape = plan.architecture.inputs, plan.architecture.shape
+    backbones = [tap.split(":")[0] for tap in inputs.taps]
+    number = {name: place for place, name in enumerate(dict.fromkeys(backbones))}
+    sizes = shape.width, shape.heads, shape.depth, shape.expansion, 2
+    rates = settings.dropout, settings.learning_rate, settings.weight_decay, settings.clip_norm, settings.warmup
+    recipe = Recipe(
+        inputs.cells,
+        inputs.channels,
+        tuple(number[name] for name in backbones),
+        *sizes,
+        *rates,
+        plan.batch_size,
+        FOREVER,
+    )
+    states = init_states(plan.architecture, member_keys(0, 1))
+    head = TorchHead(recipe).take({name: value[0] for name, value in flat_names(states).items()})
+    grids = [examples.tokens[tap] for tap in inputs.taps]
+    tokens = [grid.reshape(len(examples), -1, grid.shape[-1]) for grid in grids]
+    with torch.inference_mode():
+        theirs = head.eval()([torch.tensor(x[:64]) for x in tokens]).numpy()
+    some = examples[np.arange(64)]
+    expected = predict_classes(plan.architecture, states, some.tokens, some.times, some.mask)[0]
+    np.testing.assert_allclose(theirs, expected, rtol=1e-4, atol=1e-4)
+    learn, weight, watch, _ = parts(examples, 1)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    training = TorchTraining(head, tokens, examples.target, learn, weight[0], watch, kind, compiled, device)
+    return lambda: [training.epoch() for _ in range(EPOCHS)]
+
+
+def whole_training(folder: Path, rows: int = 29_000, epochs: int = 20) -> float:
+    """Seconds from a closed cache of random features to a trained head of the preset tiny."""
+    write(folder, rows)
+    settings = TrainSettings(preset="tiny", epochs=epochs, patience=epochs)
+    begun = time.perf_counter()
+    examples = examples_of(open_cache(folder), learned=0.85)
+    plan = plan_for(examples, POSITIVE, settings)
+    fed = feed(examples, POSITIVE, *parts(examples, 1))
+    fit(member_keys(0, 1), plan, rates_for(settings, 1), fed)
+    return time.perf_counter() - begun
+
+
+@contextmanager
+def told_if_absent(name: str, absent: dict[str, str]) -> Iterator[None]:
+    """A peer that is not installed, or cannot compile here, becomes a line in `absent`."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        absent[name] = f"{error.name} is not installed; pip install 'facedep-jax[bench]'"
+    except RuntimeError as error:
+        absent[name] = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+
+
+def timed(work: Callable[[], Any]) -> float:
+    begun = time.perf_counter()
+    work()
+    return time.perf_counter() - begun
+
+
+def of(rounds: list[Numbers], name: str) -> tuple[float, float, float]:
+    return spread([numbers[name] for numbers in rounds])
+
+
+def ratio(rounds: list[Numbers], turns: dict[str, Turn], name: str, over, under: str, goal: str) -> dict[str, Any]:
+    """Median and quartiles over rounds of the fastest of `over`, by its median, to `under`."""
+    there = [contender for contender in over if contender in turns]
+    if under not in turns or not there:
+        return {}
+    best = min(there, key=lambda contender: of(rounds, contender)[0])
+    middle, low, high = spread([numbers[best] / numbers[under] for numbers in rounds])
+    return {"name": name, "over": best, "ratio": middle, "low": low, "high": high, "goal": goal}
+
+
+def table(result: dict[str, Any]) -> str:
+    lines = [f"{result['device']}, {result['cores']} cores, {result['rounds']} rounds, medians and quartiles", ""]
+    lines += ["| one epoch | seconds | quartiles |", "| --- | --- | --- |"]
+    lines += [f"| {n} | {s['median']:.3f} | {s['low']:.3f} to {s['high']:.3f} |" for n, s in result["seconds"].items()]
+    lines += ["", "| ratio | median | quartiles | aim |", "| --- | --- | --- | --- |"]
+    lines += [
+        f"| {r['name']} ({r['over']}) | {r['ratio']:.2f} | {r['low']:.2f} to {r['high']:.2f} | {r['goal']} |"
+        for r in result["ratios"]
+    ]
+    if result["whole_training_s"]:
+        lines += ["", f"29,000 rows, tiny, 20 epochs, load and compiling included: {result['whole_training_s']:.1f} s"]
+    return "\n".join(lines + [f"{name} is absent: {why}" for name, why in result["absent"].items()])
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()
