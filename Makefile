@@ -9,7 +9,7 @@ demo: .venv
 	$(BIN)/cli demo
 
 test: .venv lint
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
 # Accidents done to caches, for an hour or more; docs/reliability.md says what came of them.
 soak: .venv

@@ -24,6 +24,7 @@ from facedep_jax.worker import compute_task
 IMAGES_A_TASK = 512  # some seconds of work, and what a killed worker costs at most
 DEATHS = 10  # of workers that a task may see before it, and not chance, is taken for the cause
 READERS = 8  # threads that hash files
+SILENCE_S = 60.0  # without a result: then workers are looked for, and none is expected after as long again
 
 Pair = tuple[Source, Listing]
 
@@ -118,15 +119,16 @@ class Distribution(Accounts):
         self.report(Note(f"{count} workers {where}"))
 
     def _collect(self, client: Any, tasks: list[dict[str, Any]]) -> None:
-        from distributed import KilledWorker, as_completed
+        from distributed import KilledWorker
 
         futures = [client.submit(compute_task, task, pure=False, retries=0) for task in tasks]
         listings = {future.key: task["source"].listings for future, task in zip(futures, tasks, strict=True)}
         try:
-            waiting = as_completed(futures)
-            while listings:
+            pending = set(futures)
+            while pending:
                 with self.waits.on("engine"):
-                    future = next(waiting)
+                    future = _first_done(client, pending)
+                pending.discard(future)
                 done = future.result()
                 with self.waits.on("write"):
                     self._take(done)
@@ -160,6 +162,24 @@ class Distribution(Accounts):
         self.writer.commit()
 
 
+def _first_done(client: Any, pending: set[Any]) -> Any:
+    """A task that is done. Raises ClusterError where there has been no worker for SILENCE_S seconds to do one."""
+    from distributed import wait
+
+    while True:
+        try:
+            return next(iter(wait(pending, timeout=SILENCE_S, return_when="FIRST_COMPLETED").done))
+        except TimeoutError:
+            pass  # a long clip takes its time, as long as there are workers
+        try:
+            client.wait_for_workers(1, timeout=SILENCE_S)
+        except TimeoutError as error:
+            raise ClusterError(
+                f"no worker is left and {len(pending)} tasks are: start workers, and run the same command again; what "
+                "was committed is safe"
+            ) from error
+
+
 @contextmanager
 def _client(settings: Any) -> Iterator[Any]:
     """A dask client: of a cluster of `settings.workers` processes that lives as long as the block, or of a running one.
@@ -180,8 +200,8 @@ def _client(settings: Any) -> Iterator[Any]:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with (
             LocalCluster(
-                settings.workers, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address=None,
-                local_directory=str(folder), silence_logs=logging.CRITICAL, memory_limit=0,
+                n_workers=settings.workers, threads_per_worker=1, processes=True, host="127.0.0.1",
+                dashboard_address=None, local_directory=str(folder), silence_logs=logging.CRITICAL, memory_limit=0,
             ) as cluster,
             Client(cluster) as client,
         ):  # fmt: skip

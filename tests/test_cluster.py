@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from facedep_jax import cluster
 from facedep_jax.cache.verify import diff_caches, verify_cache
 from facedep_jax.config import ExtractSettings
 from facedep_jax.drawn import draw_clips, draw_faces
@@ -166,6 +167,24 @@ def test_a_running_cluster(media, alone, tmp_path):
             process.wait(30)
     assert summary["items_new"] == alone[1]["items_new"]
     assert diff_caches(alone[0], tmp_path / "cache")["equal"]
+
+
+def test_as_many_workers_as_asked_for_whatever_the_cores(tmp_path):
+    count = (os.cpu_count() or 1) + 1
+    with cluster._client(ExtractSettings(workers=count)) as client:
+        assert len(client.scheduler_info(n_workers=-1)["workers"]) == count
+
+
+def test_no_worker_left_is_said(tmp_path, monkeypatch):
+    monkeypatch.setattr(cluster, "SILENCE_S", 0.5)
+    with (
+        distributed.LocalCluster(
+            n_workers=0, host="127.0.0.1", dashboard_address=None, local_directory=str(tmp_path)
+        ) as nobody,
+        distributed.Client(nobody) as client,
+        pytest.raises(ClusterError, match="no worker is left and 1 tasks are"),
+    ):
+        cluster._first_done(client, {client.submit(len, "nothing")})
 
 
 def test_a_scheduler_that_is_not_there(media, tmp_path):
