@@ -261,6 +261,13 @@ def test_the_same_run_gives_the_same_bytes(exported, tmp_path):
     assert export(load_head(head.path), tmp_path / "again.onnx", GIVEN)["sha256"] == summary["sha256"]
 
 
+def test_a_gru_is_refused_and_not_left_out(tmp_path):
+    head = write_run(tmp_path / "run", temporal="gru")
+    with pytest.raises(RunError, match="has a GRU, which cannot be exported"):
+        export(head, tmp_path / "head.onnx", SMALL)
+    assert not (tmp_path / "head.onnx").exists()
+
+
 def test_a_file_that_is_there_is_checked_and_kept(exported):
     head, file, summary = exported
     before = file.stat()
@@ -412,7 +419,7 @@ def umask():
 
 def test_from_drawn_faces_to_the_file_by_the_command_line(tmp_path, umask):
     """What the file gives for pictures cut as its metadata says is what `predict` gives for them."""
-    draw_faces(tmp_path / "faces", persons=5)
+    draw_faces(tmp_path / "faces", persons=10)
     settings = ["--weights", "random:1", "--taps", "mobilenet_v2:mid@3,mobilenet_v2:top@1", "--size", "96"]
     regex = ["--subject-regex", "(p[0-9]+)_"]
     cli("extract-features", tmp_path / "faces", *settings, *regex, "--out", tmp_path / "cache")

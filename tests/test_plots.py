@@ -111,7 +111,12 @@ def test_fewer_items_than_bins_and_one_emotion():
 def test_pictures_on_a_full_disk_are_one_clear_error_and_leave_nothing(tmp_path):
     frames = Frames(np.arange(3.0), np.zeros(3), np.zeros((3, 4)), np.full(3, 0.5))
     picture = Prediction(
-        "p.jpg", "scored", {}, 0.5, "positive", np.zeros((8, 8, 3), np.uint8), {"tap": np.full((2, 2), 0.25)}
+        "p.jpg",
+        "scored",
+        probability=0.5,
+        decision="positive",
+        crop=np.zeros((8, 8, 3), np.uint8),
+        attention={"tap": np.full((2, 2), 0.25)},
     )
     draws = {
         "matrix.png": lambda path: plots.save(plots.draw_confusion([[7, 3], [1, 9]], 0.5, "test"), path),

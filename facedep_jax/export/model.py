@@ -33,7 +33,10 @@ def export(head: "Head", out: Path, given: ExtractSettings, report: Report = sil
     `given` says where the weights are; all else is the run's own. Raises WeightsError or SpecMismatch for weights
     that are not the run's, RunError where `out` holds another export, OutputError where it holds something else, and
     EngineError without onnx and onnxruntime, or where the file does not give JAX's numbers: then nothing is written.
+    RunError also for a head with a GRU, which the file cannot hold.
     """
+    if head.architecture.temporal == "gru":
+        raise RunError(f"run {head.path} has a GRU, which cannot be exported; train with another --temporal")
     packages = _packages()
     plan = plan_extraction((), extract_settings(head.features, given), report)
     _check_weights(head, plan)

@@ -9,11 +9,8 @@ import optax
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Float32, Int32, Key
 
-from facedep_jax.head.devices import first_device as first_device
-from facedep_jax.head.flat import _decayed as _decayed
 from facedep_jax.head.flat import flatten, unflatten
 from facedep_jax.head.model import init_states
-from facedep_jax.head.steps import READ_BATCH as READ_BATCH
 from facedep_jax.head.steps import (
     Batch,
     Learned,
