@@ -44,6 +44,7 @@ class Distribution(Accounts):
             with _client(self.plan.settings) as client:
                 self._announce(client)
                 self._collect(client, tasks)
+            self.writer.take_over()
         for source, listing, item in again:  # other names of what was computed just now
             if item in self.tally.failed_ids:
                 self.fail(source, listing, item, self.tally.failed_ids[item])

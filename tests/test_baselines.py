@@ -124,6 +124,14 @@ def full():
     return examples, judge_baselines(examples, SIDES, FULL, events.append), events
 
 
+def test_a_baseline_that_diverges_does_not_cost_the_others():
+    wild, problems = replace(FULL, learning_rate=1e30), []
+    judged = judge_baselines(tops(), SIDES, wild, problems=problems)
+    assert set(judged) == {"majority", "probe", "probe:mobilenet_v2", "probe:resnet50", "hybrid"}
+    assert [p["what"] for p in problems] == ["baseline head:mobilenet_v2", "baseline head:resnet50"]
+    assert all("no longer finite" in p["detail"] for p in problems)
+
+
 def test_full_baselines_have_as_many_members_as_the_head(full):
     examples, judged, _ = full
     quick = {"majority", "probe", "probe:mobilenet_v2", "probe:resnet50"}

@@ -16,6 +16,7 @@ from types import SimpleNamespace
 import h5py
 import numpy as np
 import pytest
+from hostile_h5 import SPEC, TAPS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -31,19 +32,6 @@ from facedep_jax.cache.verify import diff_caches, verify_cache
 from facedep_jax.errors import CacheError, CacheLocked, DamagedCache, OutputError, SpecMismatch
 from facedep_jax.files import make_folder
 
-TAPS = {"mobilenet_v2:mid@2": (2, 2, 3), "resnet50:top@1": (1, 1, 5)}
-SPEC = {
-    "features": {
-        "weights": {"mobilenet_v2": {"sha256": "0" * 64, "family": "keras"}},
-        "taps": list(TAPS),
-        "channels": {tap: shape[-1] for tap, shape in TAPS.items()},
-        "size": {"mobilenet_v2": 32},
-        "color": "rgb",
-        "precision": "float32",
-        "interpolation": "area",
-    },
-    "input": {"image": {"faces": "none"}},
-}
 ENGINE = SimpleNamespace(name="xla", version="1", device="cpu")
 NO_BOX = (np.nan,) * 4
 
@@ -105,6 +93,21 @@ def cache(tmp_path):
         add_clip(writer, 100, [1, 0, 1, 1, 0, 0, 1])
         add_listings(writer)
     return tmp_path / "c"
+
+
+def test_what_a_killed_worker_finished_is_named_and_what_it_did_not_is_removed(tmp_path):
+    with CacheWriter(tmp_path / "worker", SPEC, ENGINE) as writer:
+        add_image(writer, 0)
+        add_image(writer, 1)
+    orphan = next((tmp_path / "worker" / "shards").iterdir())
+    with CacheWriter(tmp_path / "c", SPEC, ENGINE) as writer:
+        add_image(writer, 1)
+        writer.commit()
+        shutil.copy(orphan, writer.shards)
+        (writer.shards / "host-1.tmp").write_bytes(b"half")
+        writer.take_over()
+    assert verify_cache(tmp_path / "c")["ok"]
+    assert open_cache(tmp_path / "c").items.id.tolist() == [identity(1), identity(0)]
 
 
 @settings(max_examples=25, deadline=None)

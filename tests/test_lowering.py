@@ -11,8 +11,9 @@ from facedep_jax.backbones.taps import DEFAULT_TAPS, parse_taps
 from facedep_jax.backbones.weights import find_weights
 from facedep_jax.backbones.xla import build_network, compilable
 from facedep_jax.head.epoch import run_epochs, start
+from facedep_jax.head.material import Material
 from facedep_jax.head.settings import TrainSettings
-from facedep_jax.head.stack import member_keys, on_device, plan_for, rates_for
+from facedep_jax.head.stack import member_keys, plan_for, rates_for
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 
@@ -35,7 +36,7 @@ def test_training_lowers_for_every_device(settings):
     examples, positive = planted_examples(), np.array([False, True])
     learn, watch = (np.flatnonzero(examples.split == split) for split in ("train", "val"))
     weights = (np.ones((settings.seeds, len(rows)), np.float32) for rows in (learn, watch))
-    data = on_device(examples, positive, learn, next(weights), watch, next(weights))
+    data = Material(examples, positive, learn, next(weights), watch, next(weights)).on_device()
     plan = plan_for(examples, positive, settings)
     carry = start(plan, member_keys(0, settings.seeds))
     steps = jax.jit(lambda *arguments: run_epochs(plan, 2, *arguments))

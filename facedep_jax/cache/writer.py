@@ -12,7 +12,7 @@ from typing import Any
 from facedep_jax.cache.chains import chain, first_copies
 from facedep_jax.cache.ledgers import read_ledger
 from facedep_jax.cache.lines import append_lines, encode_line
-from facedep_jax.cache.lock import LOCK, write_lock
+from facedep_jax.cache.lock import LOCK, settle, write_lock
 from facedep_jax.cache.manifest import load_manifest
 from facedep_jax.cache.shard import TEMPORARY
 from facedep_jax.cache.shard_writer import ShardWriter
@@ -195,3 +195,10 @@ class CacheWriter(ShardWriter):
                     _, before = self.partial.get(item, (0, 0))
                     self.partial[item] = (part + 1, before + rows)
         self.features_committed += features
+
+    def take_over(self) -> None:
+        """After other processes have put shards in place: remove what those that were killed left half written, and
+        name what they had finished and could not say so. Copies of what is named are the same rows.
+        """
+        settle(self.folder)
+        load_manifest(self.folder, repair=True)

@@ -14,6 +14,7 @@ from facedep_jax.head.features import without_none
 from facedep_jax.head.head import flat_names
 from facedep_jax.head.judge import Judged
 from facedep_jax.head.run import FORMAT, write_json, write_table, write_whole
+from facedep_jax.head.write import scored_rows
 from facedep_jax.report.run_sections import PICTURES, reported_split, sadness
 from facedep_jax.report.run_tables import emotions_table, figures_table
 from facedep_jax.report.sections import Listing, Section, Table, estimate
@@ -42,7 +43,9 @@ def write_run(
         write_config(folder / "config.toml", "train", without_none(identity["train"]), without_none(records))
         write_json(folder / "metrics.json", summary)
         write_table(folder / "history.csv", _history_rows(trained))
-        write_table(folder / "predictions.csv", _prediction_rows(task, judged))
+        write_table(
+            folder / "predictions.csv", scored_rows(task.examples, task.label, judged.logit, judged.calibration)
+        )
         (folder / "plots").mkdir()
         _write_plots(folder / "plots", task, trained, judged, beside)
         (folder / "report.html").write_text(_page(folder, task, summary), encoding="utf-8")
@@ -71,23 +74,6 @@ def _places(source: Source, identity: Mapping[str, Any]) -> dict[str, Any]:
 def _history_rows(trained: Trained) -> Iterator[dict[str, Any]]:
     for epoch in range(len(trained.history["train_loss"])):
         yield {"epoch": epoch + 1, **{name: float(values[epoch]) for name, values in trained.history.items()}}
-
-
-def _prediction_rows(task: Task, judged: Judged) -> Iterator[dict[str, Any]]:
-    """One row per picture; `label` is the proxy's, 0 or 1."""
-    examples, probability = task.examples, judged.calibration.probability(judged.logit)
-    for i in range(len(examples)):
-        yield {
-            "item": examples.item[i],
-            "path": examples.path[i],
-            "subject": examples.subject[i],
-            "split": examples.split[i],
-            "emotion": examples.emotion[i],
-            "label": int(task.label[i]),
-            "logit": float(judged.logit[i]),
-            "probability": float(probability[i]),
-            "decision": int(probability[i] >= judged.calibration.threshold),
-        }
 
 
 def _write_plots(folder: Path, task: Task, trained: Trained, judged: Judged, beside: Mapping[str, Judged]) -> None:

@@ -31,13 +31,13 @@ def baselines_of(
     if settings.baselines == "none":
         return {}, []
     judged: dict[str, Judged] = {}
-    problems = []
+    problems: Problems = []
     if settings.target == "emotion":
         try:
             judged["binary"] = _binary(examples, positive, settings, place, report)
         except RunError as error:
             problems.append({"what": "baseline binary", "detail": str(error)})
-    return judged | judge_baselines(examples, positive, settings, report), problems
+    return judged | judge_baselines(examples, positive, settings, report, problems), problems
 
 
 def _binary(examples: Examples, positive, settings: TrainSettings, place: Unfinished, report: Report) -> Judged:

@@ -13,7 +13,6 @@ import numpy as np
 from jaxtyping import Bool, Float16, Float32, Int, Int32
 
 from facedep_jax.backbones.taps import FLIPPED
-from facedep_jax.backbones.taps import plain_taps as plain_taps
 from facedep_jax.cache import Cache
 from facedep_jax.cache.duplicates import near_duplicates
 from facedep_jax.errors import LabelError

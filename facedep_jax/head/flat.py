@@ -33,7 +33,7 @@ def layout(architecture: Architecture) -> Layout:
     return Layout(tree, order, tuple(leaf.shape for _, leaf in named), kernels)
 
 
-def _decayed(path, _=None) -> bool:
+def _decayed(path) -> bool:
     """Whether weight decay is meant for this parameter: kernels, but no biases, scales or embeddings."""
     return any(getattr(part, "key", None) == "kernel" for part in path)
 

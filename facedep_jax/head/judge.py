@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from facedep_jax.cache import Cache
+from facedep_jax.errors import RunError
 from facedep_jax.events import Note, Progress, Report, silent
 from facedep_jax.head.baselines import fit_probe, flat_features, hybrid_logits, pooled_tops
 from facedep_jax.head.calibration import RAW, Calibration, calibrate, operating_points
@@ -119,24 +121,42 @@ def beside_head(
 
 
 def judge_baselines(
-    examples: Examples, positive, settings: TrainSettings, report: Report = silent
+    examples: Examples,
+    positive,
+    settings: TrainSettings,
+    report: Report = silent,
+    problems: list[dict[str, str]] | None = None,
 ) -> dict[str, Judged]:
     """The majority class, a linear probe on all taps and, of several backbones, one on each.
 
     With `settings.baselines` "full" also the usual hybrid and, of several backbones, the same head on the taps of each,
-    all of them with as many seeds as the head, so that what is compared is not one network with an ensemble.
+    all of them with as many seeds as the head, so that what is compared is not one network with an ensemble. One that
+    cannot be trained is added to `problems`; without such a list its RunError is raised.
     """
     judged = {"majority": judge_majority(examples, positive, settings)}
     judged |= _judge_probes(examples, positive, settings, report)
     if settings.baselines == "full":
-        judged |= _judge_hybrid(examples, positive, settings, report)
+        trained = {"hybrid": lambda: _judge_hybrid(examples, positive, settings, report)}
         for backbone, taps in _alone(examples).items():
-            part = examples.only(taps)
-            fitted, plan = fit_members(part, positive, settings, report, what=f"train head on {backbone}")
-            inputs = part.tokens, part.times, part.mask
-            members = predict(plan.architecture, fitted.states, *inputs, positive)
-            judged[f"head:{backbone}"] = judge(members.mean(0), examples, positive, settings, members)
+            trained[f"head:{backbone}"] = partial(_judge_alone, backbone, taps, examples, positive, settings, report)
+        for name, train in trained.items():
+            try:
+                judged |= train()
+            except RunError as error:
+                if problems is None:
+                    raise
+                problems.append({"what": f"baseline {name}", "detail": str(error)})
     return judged
+
+
+def _judge_alone(
+    backbone: str, taps: Sequence[str], examples: Examples, positive, settings: TrainSettings, report: Report
+) -> dict[str, Judged]:
+    """The head of the same settings on the taps of one backbone."""
+    part = examples.only(taps)
+    fitted, plan = fit_members(part, positive, settings, report, what=f"train head on {backbone}")
+    members = predict(plan.architecture, fitted.states, part.tokens, part.times, part.mask, positive)
+    return {f"head:{backbone}": judge(members.mean(0), examples, positive, settings, members)}
 
 
 def judge_majority(examples: Examples, positive, settings: TrainSettings) -> Judged:

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool
 
+from facedep_jax.backbones.taps import plain_taps
 from facedep_jax.cache import Cache
 from facedep_jax.errors import LabelError
-from facedep_jax.head.examples import Examples, equal_pixels_across, look_alikes, plain_taps
+from facedep_jax.head.examples import Examples, equal_pixels_across, look_alikes
 from facedep_jax.head.features import check_features, features_of, require_taps
 from facedep_jax.head.settings import TrainSettings
 from facedep_jax.sources.labels import Labelled, Target, collect_labels, make_target, relabel, with_splits

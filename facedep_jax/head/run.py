@@ -131,8 +131,6 @@ def read_config(run: Path) -> dict[str, Any]:
     try:
         config = tomllib.loads((run / "config.toml").read_text())
         version = config["run"]["format"]
-        if config["run"].get("kind") == "cnn":
-            raise RunError(f"{run} is the run of a CNN on pixels, which has no head; give a run of train-head")
         identity_of(config)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise RunError(f"{run} is not a run: it has no config.toml; train one with train-head") from error
@@ -183,6 +181,8 @@ def load_head(run: Path | str) -> Head:
     run = Path(run)
     config = read_config(run)
     record, train = config["run"], config["train"]
+    if record.get("kind") == "cnn":
+        raise RunError(f"{run} is the run of a CNN on pixels, which has no head; give a run of train-head")
     try:
         inputs = Inputs(
             tuple(record["taps"]), tuple(record["cells"]), tuple(record["channels"]), len(record["classes"])

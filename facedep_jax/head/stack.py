@@ -7,7 +7,6 @@ from jaxtyping import Bool, Float32, Int, Key
 from facedep_jax.errors import SettingsError
 from facedep_jax.events import Report, silent
 from facedep_jax.head.devices import devices_for
-from facedep_jax.head.epoch import Data
 from facedep_jax.head.examples import Examples
 from facedep_jax.head.head import inputs_of
 from facedep_jax.head.material import Material
@@ -57,15 +56,3 @@ def feed(
 ) -> Feed:
     """Examples and weights of rows as `fit` takes them."""
     return Feed(Material(examples, positive, learn, learn_weight, watch, watch_weight), stream, report)
-
-
-def on_device(
-    examples: Examples,
-    positive: Bool[np.ndarray, " classes"],
-    learn: Int[np.ndarray, " a"],
-    learn_weight: Float32[np.ndarray, "m a"],
-    watch: Int[np.ndarray, " b"],
-    watch_weight: Float32[np.ndarray, "m b"],
-) -> Data:
-    """The same on one device, as `run_epochs` takes it."""
-    return Material(examples, positive, learn, learn_weight, watch, watch_weight).on_device()

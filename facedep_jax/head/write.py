@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from facedep_jax.cache import Cache
-from facedep_jax.head.calibration import RAW
+from facedep_jax.head.calibration import RAW, Calibration
 from facedep_jax.head.card import model_card, page_sections
 from facedep_jax.head.examples import Examples
 from facedep_jax.head.fit import Fitted
@@ -90,29 +90,36 @@ def history_rows(fitted: Fitted) -> Iterator[dict[str, Any]]:
             }
 
 
+def scored_rows(
+    examples: Examples, label: Bool[np.ndarray, " n"], logit: Float[np.ndarray, " n"], calibration: Calibration
+) -> Iterator[dict[str, Any]]:
+    """One row per example, whatever scored it. `label` is the proxy's, 0 or 1; `probability` is calibrated."""
+    probability = calibration.probability(logit)
+    for i in range(len(examples)):
+        yield {
+            **{name: getattr(examples, name)[i] for name in ("item", "path", "subject", "split", "emotion")},
+            "label": int(label[i]),
+            "logit": float(logit[i]),
+            "probability": float(probability[i]),
+            "decision": int(probability[i] >= calibration.threshold),
+        }
+
+
 def prediction_rows(
     examples: Examples,
     head: Head,
     logit: Float[np.ndarray, " n"],
     members: Float[np.ndarray, "m n"] | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """One row per example. `label` is the proxy's, 0 or 1; `logit_sd` and `probability_sd` are standard deviations
-    over the members, empty for fewer than two; `warning` is empty unless the scores mean nothing."""
-    probability = head.probability(logit)
+    """`scored_rows` with `logit_sd` and `probability_sd`, standard deviations over the members, empty for fewer than
+    two, and `warning`, empty unless the scores mean nothing."""
     several = members is not None and len(members) > 1
     logit_sd = members.std(0, ddof=1) if several else None
     probability_sd = member_spread(head.calibration, members) if several else None
-    for i in range(len(examples)):
+    rows = scored_rows(examples, head.positive[examples.target], logit, head.calibration)
+    for i, row in enumerate(rows):
         yield {
-            "item": examples.item[i],
-            "path": examples.path[i],
-            "subject": examples.subject[i],
-            "split": examples.split[i],
-            "emotion": examples.emotion[i],
-            "label": int(head.positive[examples.target[i]]),
-            "logit": float(logit[i]),
-            "probability": float(probability[i]),
-            "decision": int(probability[i] >= head.threshold),
+            **row,
             "logit_sd": float(logit_sd[i]) if several else None,
             "probability_sd": float(probability_sd[i]) if several else None,
             "warning": head.warning,
