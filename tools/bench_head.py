@@ -26,10 +26,11 @@ from benchmark.memory import keep_memory
 from benchmark.rounds import Numbers, Turn, alternate, spread
 
 from facedep_jax import open_cache
+from facedep_jax.backbones.taps import plain_taps
 from facedep_jax.cache import Cache
 from facedep_jax.cores import cores
 from facedep_jax.head.epoch import start
-from facedep_jax.head.examples import Examples, gather, plain_taps
+from facedep_jax.head.examples import Examples, gather
 from facedep_jax.head.fit import CHUNK, fit, predict_classes
 from facedep_jax.head.head import flat_names
 from facedep_jax.head.model import init_states
