@@ -217,7 +217,7 @@ def test_decay_reaches_kernels_and_nothing_else(examples):
     architecture = Architecture(inputs_of(examples.tokens, tuple(examples.tokens), 2), PRESETS["tiny"])
     state = init_states(architecture, member_keys(0, 1))
     named = jax.tree_util.tree_flatten_with_path(state)[0]
-    decayed = {jax.tree_util.keystr(path) for path, _ in named if _decayed(path, None)}
+    decayed = {jax.tree_util.keystr(path) for path, _ in named if _decayed(path)}
     assert decayed == {jax.tree_util.keystr(path) for path, _ in named if "'kernel'" in jax.tree_util.keystr(path)}
     assert 5 < len(decayed) < len(named)
 

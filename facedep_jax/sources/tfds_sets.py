@@ -128,6 +128,6 @@ def _only(
         if name in found:
             return name
     if found or required:
-        there = f"there are {', '.join(found)}" if found else "there is none"
+        there = f"there are {', '.join(sorted(found))}" if found else "there is none"
         raise SourceError(f"{source}: which feature is the {what}? {there}; prepare it with one, called {usual[0]!r}")
     return None
