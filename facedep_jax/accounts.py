@@ -119,8 +119,10 @@ class Accounts:
         if item not in self._failed_before:
             self.writer.record_failure(str(listing.file), item, error.stage, error.reason)
 
-    def enter(self, source: Source, listing: Listing, item: str | None, failed: bool = False) -> None:
-        """Put the listing and its item into the cache's listings."""
+    def enter(
+        self, source: Source, listing: Listing, item: str | None, failed: bool = False, decoding: str = ""
+    ) -> None:
+        """Put the listing and its item into the cache's listings; `decoding`: what was odd, mended or left out."""
         entry = {
             "item": item,
             "source": source.where,
@@ -129,8 +131,9 @@ class Accounts:
             "subject": listing.subject,
             "split": listing.split,
         }
-        others = {f"{name}_column" if name in (*entry, "check") else name: v for name, v in listing.extra.items()}
-        self.writer.add_listing(entry | others)
+        taken = (*entry, "check", "decoding")
+        others = {f"{name}_column" if name in taken else name: v for name, v in listing.extra.items()}
+        self.writer.add_listing(entry | others | ({"decoding": decoding} if decoding else {}))
         if not failed:
             self.writer.clear_failure(str(listing.file))
 

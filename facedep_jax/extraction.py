@@ -16,7 +16,7 @@ from facedep_jax.cache.purged import Purged
 from facedep_jax.cores import cores
 from facedep_jax.errors import MediaError
 from facedep_jax.events import Note, Report, silent
-from facedep_jax.media import Frame, InputSettings, open_clip, read_image
+from facedep_jax.media import ClipInfo, Frame, InputSettings, open_clip, read_image
 from facedep_jax.media.content import hash_content, read_content, require_unchanged, state_of
 from facedep_jax.pipeline import Pipeline
 from facedep_jax.plan import Plan
@@ -140,17 +140,17 @@ class Extraction(Accounts):
                 return
             self.refuse_known_failure(item)
             self._begun[item] = source, listing
-            self._clip_rows(listing, item, before)
+            info = self._clip_rows(listing, item, before)
         except MediaError as error:
             # What went wrong with the file says nothing of its bytes: they may come again.
             self.fail(source, listing, None if error.stage == "read" else item, error)
             return
         if item not in self.tally.failed_ids:  # else the pipeline has refused it on the way
-            self.enter(source, listing, item)
+            self.enter(source, listing, item, decoding=info.account)
             self.tally.new.add(item)
         self.progress(listing)
 
-    def _clip_rows(self, listing: Listing, item: str, before: os.stat_result) -> None:
+    def _clip_rows(self, listing: Listing, item: str, before: os.stat_result) -> ClipInfo:
         """Decode a clip and pass its rows on, leaving out those that an earlier, interrupted run committed."""
         _, committed = self.writer.partial.get(item, (0, 0))
         with open_clip(listing.file, self.plan.input_settings("clip")) as clip:
@@ -168,6 +168,7 @@ class Extraction(Accounts):
             self.pipeline.end_item(clip.info.width, clip.info.height, clip.info.duration)
             for text in clip.info.notes:
                 self.report(Note(f"{listing.path}: {text}", "warning"))
+            return clip.info
 
     def _timed(self, frames: Iterable[Frame]) -> Iterator[Frame]:
         """The same frames; the time until each one is there counts as waiting for the decoder."""

@@ -2,6 +2,7 @@
 
 import errno
 import fcntl
+import gc
 import json
 import os
 import shutil
@@ -273,6 +274,7 @@ def test_an_interruption_at_any_line_leaves_a_cache_that_opens_and_resumes(tmp_p
     while reached:
         folder = tmp_path / str(line)
         reached = interrupted_at(line, lambda folder=folder: fill(folder))
+        gc.collect()  # as the end of a process does, it closes a lock file that was just about to be closed
         if (folder / "cache.json").exists():
             open_cache(folder)
         fill(folder)

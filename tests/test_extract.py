@@ -202,6 +202,19 @@ def test_clips_become_rows_with_times_and_a_broken_one_is_listed(clips, tmp_path
     assert (again["items_reused"], again["rows"]) == (4, 0)
 
 
+def test_what_was_done_to_a_clip_is_kept_with_every_listing_of_it(awkward_dev, tmp_path):
+    folder, videos = tmp_path / "clips", awkward_dev / "videos"
+    folder.mkdir()
+    for name in ("rotate270.mp4", "bitrot_h265.mp4", "ok_h264.mp4"):
+        shutil.copy(videos / name, folder)
+    run(folder, tmp_path / "c")
+    shutil.copy(folder / "rotate270.mp4", folder / "again.mp4")
+    assert run(folder, tmp_path / "c")["items_new"] == 0  # what is known of an item stays, though nothing is decoded
+    said = {listing["path"]: listing.get("decoding") for listing in open_cache(tmp_path / "c").listings}
+    assert said["rotate270.mp4"] == said["again.mp4"] == "turned by 90°" and not said["ok_h264.mp4"]
+    assert "made from damaged ones: " in said["bitrot_h265.mp4"]
+
+
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [

@@ -108,6 +108,7 @@ class CacheWriter(ShardWriter):
             else:
                 self.partial[item] = (len(committed), sum(rows for rows, _ in committed))
         self._listings = {(e["source"], e["path"]): e for e in self._mended("listings.jsonl")}
+        self._decoding = {e["item"]: e["decoding"] for e in self._listings.values() if e.get("decoding")}
         for entry in self._mended("failures.jsonl"):
             self._failing[entry["path"]] = entry["reason"]
             if entry["id"] and entry["reason"] and entry["id"] not in self.complete:
@@ -150,7 +151,14 @@ class CacheWriter(ShardWriter):
         return len(gone)
 
     def add_listing(self, entry: dict[str, Any]) -> None:
-        """Note a listing; it is written, if new or changed, once its item is committed or known to fail."""
+        """Note a listing; it is written, if new or changed, once its item is committed or known to fail.
+
+        What its `decoding` says is the item's: it is kept when the item is listed again and not decoded again.
+        """
+        if entry.get("decoding"):
+            self._decoding[entry["item"]] = entry["decoding"]
+        elif entry["item"] in self._decoding:
+            entry = entry | {"decoding": self._decoding[entry["item"]]}
         self._unwritten[entry["source"], entry["path"]] = entry
 
     def _write_listings(self) -> None:

@@ -18,7 +18,7 @@ from facedep_jax.errors import LabelError, SettingsError
 from facedep_jax.sources.labels import relabel
 
 LABELS = ("emotion", "label", "subject", "split")  # what `relabel` understands of a table
-OWN = ("item", "path", "check", *LABELS)
+OWN = ("item", "path", "check", "decoding", *LABELS)
 OF_LABELS = ("emotion", "subject", "split")  # by which groups can be made as well
 RENAMED = "_column"
 MOST_GROUPS = 12  # a column with more values is not made a table of unless it is asked for

@@ -159,3 +159,9 @@ class ClipInfo:
     frames_read: int
     frames_sampled: int
     notes: tuple[str, ...]
+
+    @property
+    def account(self) -> str:
+        """What was done beside decoding, in one line; empty where there was nothing to do."""
+        turned = (f"turned by {self.rotation}°",) if self.rotation else ()
+        return "; ".join((*turned, *self.notes))
