@@ -1,6 +1,8 @@
 """Clips with labels, from a cache to a run: of different lengths, with frames that show no face."""
 
 import csv
+import re
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,6 +13,7 @@ from facedep_jax import open_cache
 from facedep_jax.cache import CacheWriter
 from facedep_jax.errors import LabelError, SettingsError
 from facedep_jax.head.evaluate import evaluate_run
+from facedep_jax.head.fit import balanced_weights
 from facedep_jax.head.run import load_head
 from facedep_jax.head.settings import TrainSettings
 from facedep_jax.head.train import train_head
@@ -57,6 +60,32 @@ def test_a_head_is_trained_on_clips_and_measured_on_clips(tmp_path):
     assert load_head(tmp_path / "run").architecture.temporal == "gru"
     found = evaluate_run(tmp_path / "run", cache, "test")
     assert found["auroc"] == pytest.approx(summary["metrics"]["test"]["auroc"])
+
+
+def test_windows_are_learned_from_and_clips_are_judged(tmp_path):
+    cache, notes = write_clips(tmp_path / "cache"), []
+    settings = replace(SETTINGS, window=0.5, target="emotion", temporal="none", folds=2, epochs=6)
+    summary = train_head([cache], settings, tmp_path / "run", notes.append)
+    assert any(re.fullmatch(r"96 clips are cut into \d{3} windows of 0.5 s", getattr(n, "text", "")) for n in notes)
+    assert (summary["n_train"], summary["n_val"], summary["n_test"]) == (48, 24, 24)
+    with open(tmp_path / "run" / "predictions.csv", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert sorted(row["item"] for row in rows) == cache.items.id.tolist()  # one row a clip
+    tested = [row for row in rows if row["split"] == "test"]
+    found = evaluate_run(tmp_path / "run", cache, "test")
+    assert found["auroc"] == pytest.approx(summary["metrics"]["test"]["auroc"]) and found["auroc"] > 0.9
+    assert found["n"] == len(tested) == 24
+    for name, other in summary["baselines"].items():
+        assert other["test"]["n"] == 24, name
+    assert min(found["auroc"] for found in summary["cross_validation"].values()) > 0.8
+
+
+def test_every_clip_weighs_the_same_however_many_windows_it_has():
+    share = np.array([0.25, 0.25, 0.25, 0.25, 1.0, 1.0], np.float32)
+    even = balanced_weights(np.array([0, 0, 0, 0, 0, 1], bool), False, share)
+    assert even.tolist() == pytest.approx([0.5, 0.5, 0.5, 0.5, 2.0, 2.0])
+    balanced = balanced_weights(np.array([0, 0, 0, 0, 0, 1], bool), True, share)
+    assert balanced.tolist() == pytest.approx([0.375] * 4 + [1.5, 3.0])
 
 
 def test_clips_that_all_lack_a_face_are_refused(tmp_path):

@@ -54,6 +54,22 @@ def test_frames_without_a_face_and_clips_without_any_are_left_out(clips):
     assert "1 items without a frame" in events[0].text
 
 
+def test_clips_are_cut_into_windows_and_what_is_said_of_a_clip_is_the_mean_over_them(clips):
+    labels = labels_of([f"{i:064x}" for i in (2, 0, 1)])
+    found = gather([clips], labels, [1, 0, 1], tuple(TAPS), window=0.5)
+    assert found.clip.tolist() == [0, 0, 0, 1, 1]  # 5 frames at 4 a second are 2 + 2 + 1, and 2 of 3 show a face
+    assert found.mask.sum(1).tolist() == [2, 2, 1, 1, 1]
+    assert found.times[1, :2].tolist() == [0.0, 0.25]  # since the window began
+    assert (found.tokens["resnet50:top@1"][2, 0] == frame(f"{2:064x}", 4)["resnet50:top@1"]).all()
+    assert found.clips.item.tolist() == [f"{2:064x}", f"{0:064x}"] and found.clips.target.tolist() == [1, 0]
+    assert found.over_clips(np.array([[3.0, 6.0, 9.0, 1.0, 2.0]])).tolist() == [[6.0, 1.5]]
+    assert found.share.tolist() == pytest.approx([1 / 3, 1 / 3, 1 / 3, 1 / 2, 1 / 2])
+    second = found[found.item == f"{0:064x}"]
+    assert second.over_clips(np.array([[[1.0, 2.0], [3.0, 6.0]]])).tolist() == [[[2.0, 4.0]]]
+    whole = gather([clips], labels, [1, 0, 1], tuple(TAPS), window=100.0)
+    assert whole.clip is None and whole.clips is whole and whole.share.tolist() == [1, 1]
+
+
 def test_what_stays_in_the_cache_reads_as_if_it_were_in_memory(clips):
     labels = labels_of([f"{i:064x}" for i in (2, 0)])
     held, stored = (gather([clips], labels, [1, 0], tuple(TAPS), stream=stream) for stream in (False, True))

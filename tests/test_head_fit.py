@@ -238,8 +238,8 @@ def test_auroc_of_training_is_that_of_the_report():
 
 
 def test_balanced_weights_by_hand():
-    assert balanced_weights(np.array([0, 0, 0, 1]), 2, True).tolist() == pytest.approx([2 / 3, 2 / 3, 2 / 3, 2])
-    assert balanced_weights(np.array([0, 0, 0, 1]), 2, False).tolist() == [1, 1, 1, 1]
+    assert balanced_weights(np.array([0, 0, 0, 1], bool), True).tolist() == pytest.approx([2 / 3, 2 / 3, 2 / 3, 2])
+    assert balanced_weights(np.array([0, 0, 0, 1], bool), False).tolist() == [1, 1, 1, 1]
 
 
 def test_features_that_are_not_finite_are_refused(examples):

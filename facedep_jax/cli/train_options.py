@@ -53,6 +53,13 @@ HEAD = options_of(
         type=click.Choice(["none", "transformer", "gru"]),
         help="What mixes the frames of a clip; none takes the mean of their logits.  [default: none]",
     ),
+    option(
+        "--window",
+        type=float,
+        metavar="S",
+        help="Cut clips into windows of S seconds; a clip's logit is the mean of theirs.  [default: whole clips, of "
+        "which at most 128 frames are taken]",
+    ),
 )
 MANY = options_of(
     "Many at once",
@@ -79,7 +86,11 @@ COURSE = options_of(
     option("--feature-dropout", type=float, metavar="X", help="Part of the cells that is dropped whole.  [default: 0]"),
     option("--label-smoothing", type=float, metavar="X", help="[default: 0]"),
     option("--clip-norm", type=float, metavar="X", help="Longest gradient.  [default: 1]"),
-    option("--balanced/--unbalanced", default=None, help="Whether classes weigh the same.  [default: balanced]"),
+    option(
+        "--balanced/--unbalanced",
+        default=None,
+        help="Whether positives and the others weigh the same.  [default: balanced]",
+    ),
     option(
         "--stream/--no-stream",
         default=None,

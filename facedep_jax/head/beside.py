@@ -47,8 +47,8 @@ def _binary(examples: Examples, positive, settings: TrainSettings, place: Unfini
     settings = replace(settings, target="proxy")
     fitted, plan = fit_members(sides, two, settings, report, place.stage("binary"), "train binary head")
     head = Head(plan.architecture, fitted.states, PROXY_CLASSES, two, (), Calibration(), {})
-    members = head.member_logits(sides.tokens, sides.times, sides.mask)
-    return judge(members.mean(0), sides, two, settings, members)
+    members = sides.over_clips(head.member_logits(sides.tokens, sides.times, sides.mask))
+    return judge(members.mean(0), sides.clips, two, settings, members)
 
 
 def cross_validation_of(

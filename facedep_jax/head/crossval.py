@@ -46,17 +46,18 @@ def crossvalidate(
     examples = seen_in_training(examples.only(taps or tuple(examples.tokens)))
     label = positive[examples.target]
     made = make_folds(examples.item, examples.subject, label, folds, balance)
+    held_out = held_labels(examples, positive, made)
     if what == "probe":
-        return _over_folds(_probe_scores(examples, label, made, report), label, made)
+        return _over_folds(examples.over_clips(_probe_scores(examples, label, made, report)[None])[0], held_out)
     watch = Watch(report, "cross-validate head", settings.epochs)
     logits = held_out_logits(examples, positive, [settings], made, report, watch, stage)[0]
     watch.close()
     if np.isnan(logits).any():
         raise RunError("the loss of a head is no longer finite in cross-validation; lower --learning-rate")
-    alone = fold_aurocs(logits, label, made)
+    alone = fold_aurocs(logits, held_out)
     by_seed = alone.mean(1)
     single = {"auroc": float(alone.mean()), "sd": _deviation(by_seed), "folds": alone.mean(0).tolist()}
-    return _over_folds(logits.mean(0), label, made) | {"seeds": len(logits), "single": single}
+    return _over_folds(logits.mean(0), held_out) | {"seeds": len(logits), "single": single}
 
 
 def seen_in_training(examples: Examples) -> Examples:
@@ -64,14 +65,21 @@ def seen_in_training(examples: Examples) -> Examples:
     return examples[examples.split != "test"]
 
 
-def fold_aurocs(scores: Float[np.ndarray, "m n"], label: Bool[np.ndarray, " n"], folds: Folds) -> np.ndarray:
-    """(m, folds) AUC of each row of scores on each fold held out."""
-    held = [folds.parts(number)[2] for number in range(len(folds.inner))]
-    return np.array([[auroc(s[rows], label[rows], np.ones((1, len(rows))))[0] for rows in held] for s in scores])
+def held_labels(examples: Examples, positive: Bool[np.ndarray, " classes"], folds: Folds) -> list[tuple]:
+    """For each fold, the clips that are held out, as numbers among `examples.clips`, and their labels."""
+    clips = examples.clips
+    fold = folds.fold[examples.first_windows]
+    rows = [np.flatnonzero(fold == number) for number in range(len(folds.inner))]
+    return [(held, positive[clips.target[held]]) for held in rows]
 
 
-def _over_folds(scores: Float[np.ndarray, " n"], label, folds: Folds) -> dict[str, Any]:
-    auc = fold_aurocs(scores[None], label, folds)[0]
+def fold_aurocs(scores: Float[np.ndarray, "m k"], held_out: Sequence[tuple]) -> np.ndarray:
+    """(m, folds) AUC of each row of scores on the clips of each fold held out."""
+    return np.array([[auroc(s[rows], label, np.ones((1, len(rows))))[0] for rows, label in held_out] for s in scores])
+
+
+def _over_folds(scores: Float[np.ndarray, " k"], held_out: Sequence[tuple]) -> dict[str, Any]:
+    auc = fold_aurocs(scores[None], held_out)[0]
     return {"auroc": float(auc.mean()), "sd": _deviation(auc), "folds": auc.tolist()}
 
 
@@ -103,8 +111,8 @@ def held_out_logits(
     report: Report = silent,
     watch: Watch | None = None,
     stage: Stage | None = None,
-) -> Float[np.ndarray, "points seeds n"]:
-    """Logits of every row by heads of the fold that it was held out of; NaN where a loss was not finite.
+) -> Float[np.ndarray, "points seeds k"]:
+    """Logits of every clip by heads of the fold that it was held out of; NaN where a loss was not finite.
 
     All points, folds and seeds are trained at once: they share the features and differ in rates and in the weights of
     rows. Points differ in `Rates` only.
@@ -122,16 +130,16 @@ def held_out_logits(
         read = predict(architecture, states, part.tokens, part.times, part.mask, positive)
         read = np.where(finite[chosen, None], read, np.nan)
         logits[:, :, held] = read.reshape(len(points), seeds, -1)
-    return logits
+    return examples.over_clips(logits.reshape(-1, len(examples))).reshape(len(points), seeds, -1)
 
 
 def _fit_folds(examples, positive, points, folds: Folds, report: Report, watch, stage: Stage | None) -> Fitted:
-    settings, count = points[0], len(examples)
+    settings, count, share = points[0], len(examples), examples.share
     learn, choose = np.zeros((2, len(folds.inner), count), np.float32)
     for number in range(len(folds.inner)):
         rows, chosen, _ = folds.parts(number)
-        learn[number, rows] = balanced_weights(examples.target[rows], len(positive), settings.balanced)
-        choose[number, chosen] = 1
+        learn[number, rows] = balanced_weights(positive[examples.target[rows]], settings.balanced, share[rows])
+        choose[number, chosen] = share[chosen]
     weights = (np.tile(np.repeat(weight, settings.seeds, 0), (len(points), 1)) for weight in (learn, choose))
     everyone, each = np.arange(count), len(folds.inner) * settings.seeds
     fed = feed(examples, positive, everyone, next(weights), everyone, next(weights), settings.stream, report)

@@ -65,8 +65,11 @@ def evaluate_run(
     target = make_target([label.emotion for label in truth.labels], wanted)
     other = None if against is None else _other(Path(against), cache, items, report)
     taps = dict.fromkeys((*head.taps, *(other.taps if other else ())))
-    examples = gather([cache], items, [target.emotions[label.emotion] for label in items], tuple(taps), report)
+    classes = [target.emotions[label.emotion] for label in items]
+    examples = gather([cache], items, classes, tuple(taps), report, window=train.get("window", 0.0))
     members = _logits(head, examples)
+    theirs = None if other is None else _logits(other, examples)
+    examples = examples.clips
     asked = Wanted(
         wanted,
         _points(head, memory, positive),
@@ -92,7 +95,7 @@ def evaluate_run(
         "threshold": head.threshold,
         "untrained": head.untrained,
         "warning": head.warning,
-        "against": None if other is None else _compared(head, members.mean(0), other, examples, asked),
+        "against": None if other is None else _compared(head, members.mean(0), other, theirs.mean(0), examples, asked),
     }
 
 
@@ -105,7 +108,7 @@ def _check(split: str, prevalences: Sequence[float]) -> None:
 
 
 def _logits(head: Head, examples: Examples) -> np.ndarray:
-    return head.member_logits(examples.tokens, examples.times, examples.mask)
+    return examples.over_clips(head.member_logits(examples.tokens, examples.times, examples.mask))
 
 
 def _points(head: Head, memory: Sequence[Remembered], positive: Sequence[str] | None) -> tuple[OperatingPoint, ...]:
@@ -137,10 +140,10 @@ def _other(run: Path, cache: Cache, items: Sequence[Labelled], report: Report) -
     return head
 
 
-def _compared(head: Head, logit, other: Head, examples: Examples, asked: Wanted) -> dict[str, Any]:
+def _compared(head: Head, logit, other: Head, others_logit, examples: Examples, asked: Wanted) -> dict[str, Any]:
     """AUC and Brier score of the other run, and the run minus the other."""
     label = examples.target == 1
-    theirs = other.probability(_logits(other, examples).mean(0))
+    theirs = other.probability(others_logit)
     found = evaluate(theirs, label, other.threshold, examples.subject, examples.emotion, **asked.drawing)
     shown = {name: found[name] for figure in ("auroc", "brier") for name in (figure, f"{figure}_ci")}
     difference = paired_difference(head.probability(logit), theirs, label, examples.subject, **asked.drawing)

@@ -1,16 +1,18 @@
 """Clips and images as arrays with labels, out of one or several caches. It knows nothing of models.
 
 An image is a clip of one frame. Frames without a face have no feature and are left out; so are items without any.
+Clips may be cut into windows: each is an example then, and what is said of a clip is the mean over its windows.
 Features that do not fit into memory stay where they are; the rows that are asked for are read then.
 """
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 
 import numpy as np
-from jaxtyping import Bool, Float16, Float32, Int, Int32
+from jaxtyping import Bool, Float, Float16, Float32, Int, Int32
 
 from facedep_jax.backbones.taps import FLIPPED
 from facedep_jax.cache import Cache
@@ -21,15 +23,16 @@ from facedep_jax.head.memory import fits_machine
 from facedep_jax.head.stored import Stored
 from facedep_jax.sources.labels import Labelled
 
-MAX_FRAMES = 128  # of a clip, evenly spaced; bounds the memory that the longest clip costs all others
+MAX_FRAMES = 128  # of a clip or window, evenly spaced; bounds the memory that the longest costs all others
 
 
 @dataclass(frozen=True)
 class Examples:
-    """n labelled clips of up to t frames. `times` are in seconds; `mask` says which frames are real.
+    """n labelled clips, or windows of clips, of up to t frames.
 
-    `target` is the class; `item`, `path`, `subject` (or None), `split` and `emotion` are object arrays. `views` holds
-    the same clips seen in a mirror, by the same names of taps, where the caches do.
+    `times` are in seconds; `mask` says which frames are real. `target` is the class; `item`, `path`, `subject` (or
+    None), `split` and `emotion` are object arrays. `views` holds the same clips seen in a mirror, by the same names of
+    taps, where the caches do. Windows of one clip share a number in `clip`, which is None where there are none.
     """
 
     tokens: dict[str, Float16[np.ndarray, "n t S S C"] | Stored]
@@ -42,6 +45,7 @@ class Examples:
     split: np.ndarray
     emotion: np.ndarray
     views: dict[str, Float16[np.ndarray, "n t S S C"] | Stored] | None = None
+    clip: Int[np.ndarray, " n"] | None = None
 
     def __len__(self) -> int:
         return len(self.target)
@@ -57,12 +61,48 @@ class Examples:
         return sum(x.nbytes for part in (self.tokens, self.views or {}) for x in part.values())
 
     def __getitem__(self, rows: Int[np.ndarray, " k"] | Bool[np.ndarray, " n"]) -> "Examples":
-        columns = {f.name: getattr(self, f.name)[rows] for f in fields(self) if f.name not in ("tokens", "views")}
+        names = [
+            f.name for f in fields(self) if f.name not in ("tokens", "views") and getattr(self, f.name) is not None
+        ]
+        columns = {name: getattr(self, name)[rows] for name in names}
         return self._with(lambda x: x.take(rows) if isinstance(x, Stored) else x[rows], tuple(self.tokens), columns)
 
     def only(self, taps: Sequence[str]) -> "Examples":
         """The same clips with some of the taps."""
         return self._with(lambda x: x, taps, {})
+
+    @cached_property
+    def clips(self) -> "Examples":
+        """What is known of each clip: a row a clip, no features where there are windows, ordered by `clip`."""
+        return self if self.clip is None else replace(self.only(()), clip=None)[self.first_windows]
+
+    def over_clips(self, scores: Float[np.ndarray, "m n ..."]) -> Float[np.ndarray, "m k ..."]:
+        """Scores of rows → scores of `clips`: the mean over the windows of each."""
+        if self.clip is None:
+            return scores
+        first, owner, count = self._windows
+        sums = np.zeros((len(scores), len(first), *scores.shape[2:]), np.float64)
+        np.add.at(sums, (slice(None), owner), scores)
+        return (sums / count.reshape(-1, *(1,) * (scores.ndim - 2))).astype(scores.dtype)
+
+    @property
+    def first_windows(self) -> Int[np.ndarray, " k"]:
+        """The first row of each of `clips`."""
+        return np.arange(len(self)) if self.clip is None else self._windows[0]
+
+    @property
+    def share(self) -> Float32[np.ndarray, " n"]:
+        """The part that each row is of its clip: 1 for a clip in one piece."""
+        if self.clip is None:
+            return np.ones(len(self), np.float32)
+        _, owner, count = self._windows
+        return (1 / count[owner]).astype(np.float32)
+
+    @cached_property
+    def _windows(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """By number of the clip: its first row; for every row its clip; how many rows each clip has."""
+        _, first, owner, count = np.unique(self.clip, return_index=True, return_inverse=True, return_counts=True)
+        return first, owner, count
 
     def _with(self, change, taps: Sequence[str], columns: dict[str, np.ndarray]) -> "Examples":
         tokens, views = (part and {tap: change(part[tap]) for tap in taps} for part in (self.tokens, self.views))
@@ -76,24 +116,31 @@ def gather(
     taps: Sequence[str],
     report: Report = silent,
     stream: bool | None = False,
+    window: float = 0.0,
 ) -> Examples:
     """Examples of those `labels` that have a frame with a face in one of `caches` (the first that holds the item).
 
-    With `stream` features are left in the caches; None leaves them there if they would take too much memory.
+    With `stream` features are left in the caches; None leaves them there if they would take too much memory. With
+    `window`, in seconds, clips are cut into such windows, and times are those since the window's beginning.
     """
     where = {str(item): (c, i) for c in reversed(range(len(caches))) for i, item in enumerate(caches[c].items.id)}
-    frames = [_frames_of(caches[where[label.item][0]], where[label.item][1]) for label in labels]
-    faces = [n for n, (index, _) in enumerate(frames) if len(index)]
-    if len(faces) < len(labels):
-        report(Note(f"{len(labels) - len(faces)} items without a frame that shows a face are left out", "warning"))
+    pieces = [
+        (n, piece)
+        for n, label in enumerate(labels)
+        for piece in _pieces_of(caches[where[label.item][0]], where[label.item][1], window)
+    ]
+    faces = [n for n, _ in pieces]
+    if lost := len(labels) - len(set(faces)):
+        report(Note(f"{lost} items without a frame that shows a face are left out", "warning"))
+    if len(set(faces)) < len(faces):
+        report(Note(f"{len(set(faces)):,} clips are cut into {len(faces):,} windows of {window:g} s"))
     if not faces:
         raise LabelError("no labelled item has a frame with a face; look at the cache with `cache inspect`")
-    longest = max(len(frames[n][0]) for n in faces)
-    index = np.full((len(faces), longest), -1, np.int64)
-    times = np.zeros((len(faces), longest), np.float32)
-    for row, n in enumerate(faces):
-        count = len(frames[n][0])
-        index[row, :count], times[row, :count] = frames[n]
+    longest = max(len(rows) for _, (rows, _) in pieces)
+    index = np.full((len(pieces), longest), -1, np.int64)
+    times = np.zeros((len(pieces), longest), np.float32)
+    for row, (_, (rows, seconds)) in enumerate(pieces):
+        index[row, : len(rows)], times[row, : len(rows)] = rows, seconds
     owner = np.array([where[labels[n].item][0] for n in faces])
     chosen = [labels[n] for n in faces]
     columns = {
@@ -108,6 +155,7 @@ def gather(
         np.array([target[n] for n in faces], np.int32),
         **columns,
         views={tap: Stored(tuple(caches), owner, index, f"{tap}{FLIPPED}") for tap in taps} if flipped else None,
+        clip=np.array(faces) if len(set(faces)) < len(faces) else None,
     )
     if stream is None and not fits_machine(stored.feature_bytes):
         report(Note(f"features take {stored.feature_bytes / 1e9:.1f} GB: they are read from the caches as needed"))
@@ -115,14 +163,17 @@ def gather(
     return stored if stream else stored._with(lambda x: x[:], taps, {})
 
 
-def _frames_of(cache: Cache, item: int) -> tuple[np.ndarray, np.ndarray]:
-    """Feature rows and times of the frames of an item that have features, at most MAX_FRAMES."""
+def _pieces_of(cache: Cache, item: int, window: float) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Feature rows and times of the frames of an item that have features, by window, at most MAX_FRAMES of each."""
     first, count = int(cache.items.first_row[item]), int(cache.items.rows[item])
-    feature = cache.rows.feature[first : first + count]
+    feature, time = cache.rows.feature[first : first + count], cache.rows.time[first : first + count]
     seen = np.flatnonzero(feature >= 0)
-    if len(seen) > MAX_FRAMES:
-        seen = seen[np.linspace(0, len(seen) - 1, MAX_FRAMES).round().astype(int)]
-    return feature[seen], cache.rows.time[first : first + count][seen]
+    number = np.floor((time[seen] - time[:1]) / window).astype(np.int64) if window else np.zeros(len(seen), np.int64)
+    for part in np.unique(number):
+        frames = seen[number == part]
+        if len(frames) > MAX_FRAMES:
+            frames = frames[np.linspace(0, len(frames) - 1, MAX_FRAMES).round().astype(int)]
+        yield feature[frames], time[frames] - (time[0] + part * window if window else 0)
 
 
 def look_alikes(caches: Sequence[Cache], examples: Examples) -> int:

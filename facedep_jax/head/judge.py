@@ -133,7 +133,7 @@ def judge_baselines(
     all of them with as many seeds as the head, so that what is compared is not one network with an ensemble. One that
     cannot be trained is added to `problems`; without such a list its RunError is raised.
     """
-    judged = {"majority": judge_majority(examples, positive, settings)}
+    judged = {"majority": judge_majority(examples.clips, positive, settings)}
     judged |= _judge_probes(examples, positive, settings, report)
     if settings.baselines == "full":
         trained = {"hybrid": lambda: _judge_hybrid(examples, positive, settings, report)}
@@ -156,7 +156,8 @@ def _judge_alone(
     part = examples.only(taps)
     fitted, plan = fit_members(part, positive, settings, report, what=f"train head on {backbone}")
     members = predict(plan.architecture, fitted.states, part.tokens, part.times, part.mask, positive)
-    return {f"head:{backbone}": judge(members.mean(0), examples, positive, settings, members)}
+    members = part.over_clips(members)
+    return {f"head:{backbone}": judge(members.mean(0), part.clips, positive, settings, members)}
 
 
 def judge_majority(examples: Examples, positive, settings: TrainSettings) -> Judged:
@@ -190,7 +191,8 @@ def _judge_probes(examples: Examples, positive, settings: TrainSettings, report:
             continue
         features = flat_features(examples, taps)
         probe = fit_probe(features, label, learn, watch)
-        judged[name] = judge(probe.logits(features), examples, positive, settings)
+        logit = examples.over_clips(probe.logits(features)[None])[0]
+        judged[name] = judge(logit, examples.clips, positive, settings)
     report(Progress("baselines", len(sets), len(sets), "probes"))
     return judged
 
@@ -202,4 +204,5 @@ def _judge_hybrid(examples: Examples, positive, settings: TrainSettings, report:
         return {}
     label = positive[examples.target]
     members = hybrid_logits(tops, label, examples.split, settings.seed, settings.seeds, report)
-    return {"hybrid": judge(members.mean(0), examples, positive, settings, members)}
+    members = examples.over_clips(members)
+    return {"hybrid": judge(members.mean(0), examples.clips, positive, settings, members)}

@@ -51,8 +51,9 @@ def training_feed(
             raise LabelError(
                 f"the split {split} needs positive items and others; {len(rows)} items with a face are left"
             )
-    weight = balanced_weights(seen.target[learn], len(positive), settings.balanced)
-    learn_weight, watch_weight = np.tile(weight, (members, 1)), np.ones((members, len(watch)), np.float32)
+    share = seen.share
+    weight = balanced_weights(positive[seen.target[learn]], settings.balanced, share[learn])
+    learn_weight, watch_weight = np.tile(weight, (members, 1)), np.tile(share[watch], (members, 1))
     return feed(seen, positive, learn, learn_weight, watch, watch_weight, settings.stream, report)
 
 

@@ -9,7 +9,7 @@ from jaxtyping import Bool
 from facedep_jax.errors import RunError
 from facedep_jax.events import Note, Report, silent
 from facedep_jax.head.checkpoint import Stage
-from facedep_jax.head.crossval import fold_aurocs, held_out_logits, seen_in_training, stacked_rates
+from facedep_jax.head.crossval import fold_aurocs, held_labels, held_out_logits, seen_in_training, stacked_rates
 from facedep_jax.head.examples import Examples
 from facedep_jax.head.fit import finite_members, fit
 from facedep_jax.head.folds import make_folds
@@ -84,12 +84,11 @@ def _by_validation(examples, positive, points: Sequence[TrainSettings], report, 
 
 def _by_folds(examples, positive, points: Sequence[TrainSettings], report, watch, stage: Stage) -> list[Reached]:
     examples = seen_in_training(examples)
-    label = positive[examples.target]
-    folds = make_folds(examples.item, examples.subject, label, points[0].folds)
+    folds = make_folds(examples.item, examples.subject, positive[examples.target], points[0].folds)
     logits = held_out_logits(examples, positive, points, folds, report, watch, stage)
+    held_out = held_labels(examples, positive, folds)
     return [
-        (None, None) if np.isnan(scores).any() else _reached(fold_aurocs(scores, label, folds).mean(1))
-        for scores in logits
+        (None, None) if np.isnan(scores).any() else _reached(fold_aurocs(scores, held_out).mean(1)) for scores in logits
     ]
 
 

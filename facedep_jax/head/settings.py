@@ -18,6 +18,7 @@ class TrainSettings:
     taps: str | None = None  # a subset of the cache's taps; all by default
     preset: str = "base"
     temporal: str = "none"  # what mixes the frames of a clip: nothing, a transformer or a GRU
+    window: float = 0.0  # seconds that clips are cut into, whose mean logit is the clip's; 0: they are taken whole
     seed: int = 0
     seeds: int = 4
     folds: int = 0  # also cross-validate over so many folds of train+val
@@ -32,7 +33,7 @@ class TrainSettings:
     feature_dropout: float = 0.0  # of whole cells of a tap
     label_smoothing: float = 0.0
     clip_norm: float = 1.0
-    balanced: bool = True  # classes weigh the same in the loss
+    balanced: bool = True  # positives and the others weigh the same in the loss
     stream: bool | None = None  # read features block by block; decided by memory where it is not said
     baselines: str = "quick"  # majority and linear probes; "full" adds the earlier prototype's model
     resamples: int = 2000
@@ -74,6 +75,7 @@ _LEAST = {
     "epochs": 1,
     "patience": 1,
     "batch_size": 1,
+    "window": 0.0,
     "learning_rate": 0.0,
     "weight_decay": 0.0,
     "clip_norm": 0.0,

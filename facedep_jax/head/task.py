@@ -58,7 +58,8 @@ def examples_of(task: Task, report: Report) -> tuple[Examples, list[str]]:
     for level, texts in (("info", prepared.notes), ("warning", warnings)):
         for text in texts:
             report(Note(text, level))
-    examples = gather(task.caches, prepared.items, prepared.classes, prepared.taps, report, settings.stream)
+    what = task.caches, prepared.items, prepared.classes, prepared.taps
+    examples = gather(*what, report, settings.stream, settings.window)
     require_clips(examples, settings.temporal)
     check_finite(examples.tokens)
     late = engine_warnings(task.caches, examples, prepared.positive)

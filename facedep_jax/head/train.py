@@ -86,13 +86,14 @@ def _train(task: Task, grid: Grid | None, out: Path, place: Unfinished, begun: f
         raise
     head, members = _head(task, examples, fitted, plan)
     report(Note("measuring the head and its baselines"))
-    judged = judge(members.mean(0), examples, prepared.positive, settings, members, task.caches)
+    clips = examples.clips
+    judged = judge(members.mean(0), clips, prepared.positive, settings, members, task.caches)
     baselines, problems = baselines_of(task, examples, place, report)
     summary = {
-        **_summary(task, out, examples, judged, warnings),
-        "baselines": beside_head(judged, baselines, examples, prepared.positive, settings),
+        **_summary(task, out, clips, judged, warnings),
+        "baselines": beside_head(judged, baselines, clips, prepared.positive, settings),
         "best_epoch": int(fitted.best_epoch[0]),
-        "members": member_rows(members, fitted, examples, prepared.positive),
+        "members": member_rows(members, fitted, clips, prepared.positive),
         "problems": problems,
     }
     if settings.folds:
@@ -101,7 +102,7 @@ def _train(task: Task, grid: Grid | None, out: Path, place: Unfinished, begun: f
         summary["grid"] = {"by": task.found.by, "points": task.found.rows, "chosen": grid.values(settings)}
     summary["seconds"] = round(time.monotonic() - begun, 3)
     tables = {"grid.csv": task.found.rows} if task.found else {}
-    parts = task.caches, examples, fitted, judged, baselines, summary
+    parts = task.caches, clips, fitted, judged, baselines, summary
     write_run(out, head, task.identity, *parts, members=members, tables=tables)
     return summary
 
@@ -114,7 +115,7 @@ def _searched(task: Task, grid: Grid, examples: Examples, place: Unfinished, rep
 
 
 def _head(task: Task, examples: Examples, fitted: Fitted, plan: Plan) -> tuple[Head, np.ndarray]:
-    """The head, not calibrated yet, and its members' logits (m, n) of all examples."""
+    """The head, not calibrated yet, and its members' logits (m, n) of all clips."""
     prepared = task.prepared
     head = Head(
         plan.architecture,
@@ -128,10 +129,10 @@ def _head(task: Task, examples: Examples, fitted: Fitted, plan: Plan) -> tuple[H
         task.untrained,
         task.caches[0].fingerprint,
     )
-    logits = head.class_logits(examples.tokens, examples.times, examples.mask)
+    logits = examples.over_clips(head.class_logits(examples.tokens, examples.times, examples.mask))
     if head.target == "emotion":
-        val = examples.split == "val"
-        head = replace(head, validation=Validation(logits[:, val], examples.target[val]))
+        clips, val = examples.clips, examples.clips.split == "val"
+        head = replace(head, validation=Validation(logits[:, val], clips.target[val]))
     return head, proxy_logits(logits, prepared.positive)
 
 
