@@ -9,7 +9,7 @@ from typing import Any
 from facedep_jax.cache.known_files import KnownFiles
 from facedep_jax.cache.purged import Purged
 from facedep_jax.errors import MediaError
-from facedep_jax.events import Progress, Report
+from facedep_jax.events import Failure, Progress, Report
 from facedep_jax.media.content import Content
 from facedep_jax.plan import Plan
 from facedep_jax.sources import Listing, Source
@@ -68,7 +68,8 @@ class Accounts:
     def __init__(self, writer: Any, plan: Plan, known: KnownFiles | None, purged: Purged | None, report: Report):
         self.writer, self.plan, self.known, self.purged, self.report = writer, plan, known, purged, report
         self.tally, self.waits = Tally(), Waits()
-        self.total = self._done = 0
+        self.total = self._done = self.frames = 0
+        self.media_s = 0.0  # of the clips that were read
         self._failed_before = {} if plan.settings.retry_failed else dict(writer.failed)
 
     def known_item(self, listing: Listing) -> str | None:
@@ -118,6 +119,7 @@ class Accounts:
             self.tally.failed_ids[item] = error
         if item not in self._failed_before:
             self.writer.record_failure(str(listing.file), item, error.stage, error.reason)
+        self.report(Failure(listing.path, error.stage, error.reason))
 
     def enter(
         self, source: Source, listing: Listing, item: str | None, failed: bool = False, decoding: str = ""
@@ -142,5 +144,5 @@ class Accounts:
         self._done += done
         unit = "clips" if listing.kind == "clip" else "images"
         detail = f"{listing.path} {detail}".strip()
-        failed = len(self.tally.failures)
-        self.report(Progress("extract", self._done, self.total, unit, failed, detail, self.waits.longest))
+        failed, read = len(self.tally.failures), (self.frames, round(self.media_s, 3))
+        self.report(Progress("extract", self._done, self.total, unit, failed, detail, self.waits.longest, *read))

@@ -15,7 +15,7 @@ from typing import Any
 from facedep_jax.accounts import Accounts, Tally
 from facedep_jax.config import to_table
 from facedep_jax.errors import ClusterError, MediaError
-from facedep_jax.events import Note
+from facedep_jax.events import Failure, Note
 from facedep_jax.files import user_cache
 from facedep_jax.media.content import hash_content
 from facedep_jax.sources import Listing, Source
@@ -152,6 +152,7 @@ class Distribution(Accounts):
         for failure in done["failures"]:
             error = MediaError(failure["reason"], stage=failure["stage"])
             self.tally.failures.append(failure)
+            self.report(Failure(failure["path"], error.stage, error.reason))
             self.writer.record_failure(failure["path"], failure["id"], error.stage, error.reason)
             if failure["id"]:
                 self.tally.failed_ids[failure["id"]] = error

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 class Progress:
     """`done` of `total` units of a stage are finished, `failed` of them without a result.
 
-    `waits_for` is the part of the work that has held it up longest so far, where that is known.
+    `waits_for` is the part of the work that has held it up longest so far, where that is known. `frames` are the
+    sampled frames of clips that were read so far, `media_s` the seconds of clips that they stand for.
     """
 
     stage: str
@@ -18,6 +19,17 @@ class Progress:
     failed: int = 0
     detail: str = ""
     waits_for: str = ""
+    frames: int = 0
+    media_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One item ended without a result; the work goes on. `stage` is where: read, decode, faces or compute."""
+
+    path: str
+    stage: str
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -28,6 +40,40 @@ class Note:
     level: str = "info"
 
 
+@dataclass(frozen=True)
+class Moment:
+    """A frame of a live source that was scored, and where things stand with it.
+
+    `score` is the mean over the window; `low` to `high` is its interval within the window, `members_low` to
+    `members_high` its range over the members of the head. What there is none of is None. `lag_ms` is the time from
+    when the frame was due to when its score was there; `dropped` counts frames that were passed over for newer ones.
+    """
+
+    source: str
+    time_s: float
+    wall_clock: str  # ISO 8601, of the score
+    face: str  # one of FACE_STATES
+    box: tuple[float, float, float, float] | None  # x, y, width, height in pixels
+    probability: float | None
+    score: float | None
+    low: float | None
+    high: float | None
+    members_low: float | None
+    members_high: float | None
+    decision: str  # positive, negative, or abstained: …
+    threshold: float
+    coverage: float
+    lag_ms: float
+    scored: int
+    dropped: int
+    warning: str
+
+
+@dataclass(frozen=True)
+class Tick:
+    """Nothing new of a live source; a chance to stop."""
+
+
 class Interrupted(KeyboardInterrupt):
     """Raised by a listener instead of returning: the user wants to stop, and the work is between two steps.
 
@@ -35,7 +81,7 @@ class Interrupted(KeyboardInterrupt):
     """
 
 
-Event = Progress | Note
+Event = Progress | Note | Failure | Moment | Tick
 Report = Callable[[Event], None]
 
 

@@ -15,6 +15,7 @@ from facedep_jax.config import ExtractSettings, to_table
 from facedep_jax.engine import IN_FLIGHT, load_checked_engine
 from facedep_jax.events import Note, Report, silent
 from facedep_jax.extraction import Extraction
+from facedep_jax.media import Frame
 from facedep_jax.plan import Plan, kept_taps, plan_extraction
 from facedep_jax.sources import Source
 from facedep_jax.versions import write_config
@@ -26,12 +27,13 @@ def extract(
     settings: ExtractSettings,
     report: Report = silent,
     check: Callable[[dict[str, Any]], None] = lambda spec: None,
+    keep: Callable[[str, int, Frame], None] | None = None,
 ) -> dict[str, Any]:
     """Extract everything that `sources` list into the cache at `out`; returns INTERFACE.md's summary.
 
     What the cache holds already is not computed again. `check` gets the spec and may raise before anything is
-    written. Raises FacedepError for settings, weights, engines and outputs that cannot be used; a file that cannot
-    be used is recorded and counted.
+    written; `keep(item, number, frame)` gets every frame of a clip that this process decodes. Raises FacedepError for
+    settings, weights, engines and outputs that cannot be used; a file that cannot be used is recorded and counted.
     """
     begun = time.monotonic()
     kinds = tuple(k for k in ("image", "clip") if any(k in source.kinds() for source in sources))
@@ -44,7 +46,7 @@ def extract(
     with CacheWriter(out, spec, engine, settings.shard_rows) as writer:
         record = {"fingerprint": fingerprint(spec), **spec}
         write_config(out / "config.toml", "extract", to_table(settings), {"cache": record})
-        accounts, engine_name = _run(sources, writer, engine, plan, KnownFiles(out), report)
+        accounts, engine_name = _run(sources, writer, engine, plan, KnownFiles(out), report, keep)
         with accounts.waits.on("write"):
             writer.commit()
     seconds = time.monotonic() - begun
@@ -66,7 +68,13 @@ def extract(
 
 
 def _run(
-    sources: Sequence[Source], writer: CacheWriter, engine: LazyEngine, plan: Plan, known: KnownFiles, report: Report
+    sources: Sequence[Source],
+    writer: CacheWriter,
+    engine: LazyEngine,
+    plan: Plan,
+    known: KnownFiles,
+    report: Report,
+    keep: Callable[[str, int, Frame], None] | None,
 ) -> tuple[Accounts, str]:
     """What became of the listings, and the name of the engine that computed ("none": there was nothing to compute)."""
     pairs = [(source, listing) for source in sources for listing in source.listings][: plan.settings.limit]
@@ -77,7 +85,7 @@ def _run(
 
             accounts: Accounts = Distribution(writer, plan, known, purged, report)
         else:
-            accounts = Extraction(writer, engine, plan, known, purged, report)
+            accounts = Extraction(writer, engine, plan, known, purged, report, keep)
         accounts.run(pairs)
     finally:
         known.save()

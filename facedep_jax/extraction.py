@@ -6,7 +6,7 @@ content does not depend on timing.
 
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -33,7 +33,8 @@ def decoders() -> int:
 class Extraction(Accounts):
     """Every item of some listings into one writer, in the order of the listings.
 
-    See `Accounts` for `known` and `purged`.
+    See `Accounts` for `known` and `purged`. `keep(item, number, frame)` is called with every frame of a clip that is
+    decoded.
     """
 
     def __init__(
@@ -44,8 +45,10 @@ class Extraction(Accounts):
         known: KnownFiles | None = None,
         purged: Purged | None = None,
         report: Report = silent,
+        keep: Callable[[str, int, Frame], None] | None = None,
     ):
         super().__init__(writer, plan, known, purged, report)
+        self._keep = keep
         self.pipeline = Pipeline(writer, engine, plan.sizes, plan.settings.batch_size, self._refuse, self.waits)
         self._begun: dict[str, tuple[Source, Listing]] = {}  # what the items in the pipeline came from
 
@@ -156,7 +159,12 @@ class Extraction(Accounts):
         with open_clip(listing.file, self.plan.input_settings("clip")) as clip:
             self.pipeline.begin_item(item, "clip")
             try:
+                before_clip, first = self.media_s, None
                 for number, frame in enumerate(self._timed(clip)):
+                    first = frame.time if first is None else first
+                    self.frames, self.media_s = self.frames + 1, before_clip + frame.time - first
+                    if self._keep:
+                        self._keep(item, number, frame)
                     if number >= committed:
                         self.pipeline.add_frame(frame)
                     if number % 20 == 0:
@@ -165,6 +173,7 @@ class Extraction(Accounts):
             except MediaError:
                 self.pipeline.abandon_item()
                 raise
+            self.media_s = before_clip + clip.info.duration
             self.pipeline.end_item(clip.info.width, clip.info.height, clip.info.duration)
             for text in clip.info.notes:
                 self.report(Note(f"{listing.path}: {text}", "warning"))

@@ -78,7 +78,9 @@ def refusal(path: Path, error: OSError) -> OutputError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error):
         return OutputError(f"the disk is full at {path}; what was committed before is safe: free space and rerun")
     if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
-        return OutputError(f"{path} cannot be written ({os.strerror(error.errno)}); choose a place that you may write to")
+        return OutputError(
+            f"{path} cannot be written ({os.strerror(error.errno)}); choose a place that you may write to"
+        )
     return OutputError(f"{path} cannot be written: {error}")
 
 

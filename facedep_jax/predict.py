@@ -1,30 +1,115 @@
-"""Single pictures → scores, without a cache. Knows nothing of training or clips."""
+"""Faces → scores, without a cache: pictures here, live sources in monitor/. Knows nothing of training or clips."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Float16, UInt8
 
-from facedep_jax.backbones.contract import finite_rows
+from facedep_jax.backbones.contract import finite_rows, require_usable
 from facedep_jax.config import ExtractSettings
+from facedep_jax.drawn import EXPRESSIONS, SIDE, draw_face, draw_person
 from facedep_jax.engine import load_checked_engine
 from facedep_jax.errors import MediaError
-from facedep_jax.events import Progress, Report, silent
-from facedep_jax.media import Frame, read_image
+from facedep_jax.events import Failure, Progress, Report, silent
+from facedep_jax.head.fit import predict_classes, proxy_logits
+from facedep_jax.media import Frame, Picture, read_image, read_view
 from facedep_jax.media.content import read_content
 from facedep_jax.pipeline import UNUSABLE
-from facedep_jax.plan import plan_extraction
-from facedep_jax.score import extract_settings
+from facedep_jax.plan import Plan, plan_extraction
+from facedep_jax.scoring.wants import extract_settings, naming_weights
+
+VIEW_SIDE = 640  # pixels of the longer side of a picture that is drawn
+
+
+@dataclass(frozen=True)
+class FaceScore:
+    """Calibrated probabilities of one face: the head's, and each member's. `tokens` are its features by tap."""
+
+    probability: float
+    members: Float[np.ndarray, " m"]
+    tokens: dict[str, Float16[np.ndarray, "1 S S C"]]
+
+    @property
+    def members_range(self) -> tuple[float, float] | tuple[None, None]:
+        """By the lowest and by the highest member, None for a head of one."""
+        return (None, None) if len(self.members) == 1 else (float(self.members.min()), float(self.members.max()))
+
+
+class FaceScorer:
+    """Crops of one face → its score by `head`. Raises SpecMismatch where the plan's features are not the head's."""
+
+    def __init__(self, head: Any, plan: Plan, report: Report = silent):
+        head.require_features(plan.spec, report)
+        self.head, self.plan, self.engine = head, plan, load_checked_engine(plan, report)
+
+    def __call__(self, crops: dict[int, UInt8[np.ndarray, "s s 3"]]) -> FaceScore:
+        """The score of the face in `crops`, one for each size of the plan.
+
+        Raises MediaError (stage "compute") for features that float16 cannot hold.
+        """
+        features = self._features(crops)
+        if not finite_rows(features).all():
+            raise MediaError(UNUSABLE, stage="compute")
+        tokens = {tap: features[tap] for tap in self.head.taps}
+        clip = {tap: values[:, None] for tap, values in tokens.items()}  # a clip of one frame
+        now, there = np.zeros((1, 1), np.float32), np.ones((1, 1), bool)
+        logits = predict_classes(self.head.architecture, self.head.states, clip, now, there, batch=1)
+        members = proxy_logits(logits, self.head.positive)[:, 0]
+        return FaceScore(float(self.head.probability(members.mean())), self.head.probability(members), tokens)
+
+    def warm_up(self) -> None:
+        """Compile, and compare engines, on a drawn face now, so that the first real one need not wait for it.
+
+        Raises EngineError where the engine gives nothing that can be used.
+        """
+        crops = {size: _drawn(size) for size in self.plan.sizes.values()}
+        require_usable(self._features(crops))
+        self(crops)
+
+    def _features(self, crops: dict[int, UInt8[np.ndarray, "s s 3"]]) -> dict[str, Float16[np.ndarray, "1 S S C"]]:
+        return self.engine({backbone: crops[size][None] for backbone, size in self.plan.sizes.items()})
+
+    def decide(self, probability: float) -> str:
+        return "positive" if probability >= self.head.threshold else "negative"
+
+
+def load_scorer(kind: str, head: Any, given: ExtractSettings, report: Report = silent) -> FaceScorer:
+    """A scorer for faces of images or clips (`kind`), one at a time.
+
+    Everything that decides features is the run's own. Raises WeightsError where its weights are not to be found.
+    """
+    settings = extract_settings(head.features, replace(given, batch_size=1))
+    with naming_weights(head, settings):
+        plan = plan_extraction((kind,), settings, report)
+    return FaceScorer(head, plan, report)
+
+
+def _drawn(side: int) -> UInt8[np.ndarray, "s s 3"]:
+    face = draw_face(draw_person(0), np.asarray(EXPRESSIONS["neutral"]), np.random.default_rng(0))
+    near = np.arange(side) * SIDE // side
+    return np.ascontiguousarray(face[near][:, near])
+
+
+@dataclass(frozen=True)
+class Drawable:
+    """What a picture of a prediction shows: the whole `picture`, shrunk by `scale`, and of a face that was scored the
+    `crop` and the `attention` (weights of each tap's cells, adding up to 1 over all taps).
+    """
+
+    picture: UInt8[np.ndarray, "h w 3"]
+    scale: float
+    crop: UInt8[np.ndarray, "s s 3"] | None = None
+    attention: dict[str, Float[np.ndarray, "S S"]] | None = None
 
 
 @dataclass(frozen=True)
 class Prediction:
     """One picture: the calibrated probability of the proxy, None without a face or a readable picture.
 
-    `members_low` and `members_high` are that of the lowest and the highest member, None for a head of one. `crop` and
-    `attention` (weights of each tap's cells, adding up to 1 over all taps) are for drawing.
+    `members_low` and `members_high` are that of the lowest and the highest member, None for a head of one.
     """
 
     path: str
@@ -34,8 +119,7 @@ class Prediction:
     decision: str = ""
     members_low: float | None = None
     members_high: float | None = None
-    crop: UInt8[np.ndarray, "s s 3"] | None = None
-    attention: dict[str, Float[np.ndarray, "S S"]] | None = None
+    drawable: Drawable | None = None
 
     def record(self) -> dict[str, Any]:
         """The fields of INTERFACE.md, and how far the members are apart."""
@@ -43,57 +127,56 @@ class Prediction:
         return {name: getattr(self, name) for name in names}
 
 
-def predict(paths: list[Path], head: Any, given: ExtractSettings, report: Report = silent) -> list[Prediction]:
-    """Score pictures one by one with `head`. Raises WeightsError where the run's weights are not to be found.
+def predict(
+    paths: list[Path], head: Any, given: ExtractSettings, report: Report = silent, drawable: bool = False
+) -> Iterator[Prediction]:
+    """Score pictures one by one with `head`, with what is needed to draw them if `drawable`.
 
-    A file that cannot be used gets a prediction with the status `failed: <reason>`.
+    A file that cannot be used gets a prediction with the status `failed: <reason>`. Raises what `load_scorer` raises.
     """
-    settings = extract_settings(head.features, replace(given, batch_size=1))
-    plan = plan_extraction(("image",), settings, report)
-    head.require_features(plan.spec, report)
-    engine = load_checked_engine(plan, report)
-    results = []
+    scorer = load_scorer("image", head, given, report)
+    failed = 0
     for number, path in enumerate(paths):
-        report(Progress("predict", number, len(paths), "images"))
+        report(Progress("predict", number, len(paths), "images", failed))
         try:
-            frame = _read(path, plan).frame
+            yield _predict(path, scorer, drawable)
         except MediaError as error:
-            results.append(Prediction(str(path), f"failed: {error.reason}"))
-        else:
-            results.append(_predict_frame(str(path), frame, head, engine, plan.sizes))
-    report(Progress("predict", len(paths), len(paths), "images"))
-    return results
+            failed += 1
+            report(Failure(str(path), error.stage, error.reason))
+            yield Prediction(str(path), f"failed: {error.reason}")
+    report(Progress("predict", len(paths), len(paths), "images", failed))
 
 
-def _read(path: Path, plan: Any) -> Any:
-    return read_image(path, read_content(path).data, plan.input_settings("image"))
+def _predict(path: Path, scorer: FaceScorer, drawable: bool) -> Prediction:
+    data = read_content(path).data
+    picture = read_image(path, data, scorer.plan.input_settings("image"))
+    frame = picture.frame
+    box = None if np.isnan(frame.face.box).any() else [round(float(v), 1) for v in frame.face.box]
+    face = {"state": frame.face.state, "box": box}
+    score = scorer(frame.crops) if frame.crops else None
+    drawn = _drawable(data, picture, scorer, score) if drawable else None
+    if score is None:
+        return Prediction(str(path), "no face", face, drawable=drawn)
+    known = (score.probability, scorer.decide(score.probability), *score.members_range)
+    return Prediction(str(path), "scored", face, *known, drawn)
 
 
-def _predict_frame(path: str, frame: Frame, head: Any, engine: Any, sizes: dict[str, int]) -> Prediction:
-    box = [round(float(v), 1) for v in frame.face.box]
-    face = {"state": frame.face.state, "box": None if np.isnan(frame.face.box).any() else box}
-    if not frame.crops:
-        return Prediction(path, "no face", face)
-    tokens = engine({backbone: frame.crops[size][None] for backbone, size in sizes.items()})
-    if not finite_rows(tokens).all():
-        return Prediction(path, f"failed: {UNUSABLE}", face)
-    tokens = {tap: tokens[tap] for tap in head.taps}
-    members = head.frame_members(tokens)
-    probability = float(head.probability(members.mean(0))[0])
-    low, high = (float(edge[0]) for edge in head.members_range(members))
-    return Prediction(
-        path,
-        "scored",
-        face,
-        probability,
-        "positive" if probability >= head.threshold else "negative",
-        *((low, high) if head.members > 1 else (None, None)),
-        crop=frame.crops[max(sizes.values())],
-        attention=_by_tap(head.attention(tokens)[0], tokens),
-    )
+def _drawable(data: bytes, picture: Picture, scorer: FaceScorer, score: FaceScore | None) -> Drawable:
+    view = read_view(data, VIEW_SIDE)
+    scale = view.shape[1] / picture.width
+    if score is None:
+        return Drawable(view, scale)
+    attention = by_tap(scorer.head.attention(score.tokens)[0], score.tokens)
+    return Drawable(view, scale, _largest(picture.frame), attention)
 
 
-def _by_tap(attention: np.ndarray, tokens: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _largest(frame: Frame) -> UInt8[np.ndarray, "s s 3"]:
+    return frame.crops[max(frame.crops)]
+
+
+def by_tap(
+    attention: Float[np.ndarray, " cells"], tokens: dict[str, Float16[np.ndarray, "n S S C"]]
+) -> dict[str, Float[np.ndarray, "S S"]]:
     """Attention over all cells of a frame, cut into the grids of its taps."""
     grids, start = {}, 0
     for tap, values in tokens.items():

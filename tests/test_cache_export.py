@@ -13,9 +13,10 @@ from test_cache_merge import BAD, cut_off, make
 from test_cache_purge import killed_everywhere
 
 from facedep_jax.cache import CacheWriter, open_cache
-from facedep_jax.cache.csv_tables import FORMULA, TABLES
+from facedep_jax.cache.csv_tables import TABLES
 from facedep_jax.cache.export import export_cache
 from facedep_jax.errors import CacheError, OutputError
+from facedep_jax.names import FORMULA
 
 NAMES = ["=1+1.jpg", "@SUM(A1)", "'quoted", "-3", "\tx", 'plain, with "marks"', "a\nb"]
 

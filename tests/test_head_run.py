@@ -35,7 +35,8 @@ from facedep_jax.head.run import load_head, read_config, write_head, write_whole
 from facedep_jax.head.settings import TrainSettings
 from facedep_jax.head.train import train_head
 from facedep_jax.meaning import UNTRAINED
-from facedep_jax.score import score_clip, score_frames
+from facedep_jax.scoring.clips import score_clip
+from facedep_jax.scoring.frames import score_frames
 
 SETTINGS = TrainSettings(
     preset="tiny", epochs=20, patience=20, batch_size=32, learning_rate=1e-3, seeds=2, resamples=100

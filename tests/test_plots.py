@@ -10,11 +10,12 @@ from facedep_jax.errors import OutputError
 from facedep_jax.head.calibration import OperatingPoint
 from facedep_jax.head.metrics import evaluate
 from facedep_jax.meaning import UNTRAINED
-from facedep_jax.predict import Prediction
+from facedep_jax.predict import Drawable, Prediction
 from facedep_jax.report import plots
-from facedep_jax.report.attention import draw_predictions
+from facedep_jax.report.attention import draw_prediction, drawing
 from facedep_jax.report.timeline import draw_timeline
-from facedep_jax.score import ClipScore, Frames
+from facedep_jax.scoring.clips import ClipScore
+from facedep_jax.scoring.frames import Frames
 
 BANNER = UNTRAINED
 DIFFERENCE = {"auroc": 0.01, "auroc_ci": [-0.02, 0.03]}
@@ -113,15 +114,15 @@ def test_pictures_on_a_full_disk_are_one_clear_error_and_leave_nothing(tmp_path)
     picture = Prediction(
         "p.jpg",
         "scored",
+        face={"state": "whole", "box": None},
         probability=0.5,
         decision="positive",
-        crop=np.zeros((8, 8, 3), np.uint8),
-        attention={"tap": np.full((2, 2), 0.25)},
+        drawable=Drawable(np.zeros((8, 8, 3), np.uint8), 1.0, np.zeros((8, 8, 3), np.uint8), {"tap": np.eye(2) / 2}),
     )
     draws = {
         "matrix.png": lambda path: plots.save(plots.draw_confusion([[7, 3], [1, 9]], 0.5, "test"), path),
         "clip.png": lambda path: draw_timeline(path, ClipScore("clip.mp4", "abstained"), frames, 0.5),
-        "p.jpg.png": lambda path: draw_predictions(path.parent, [picture], 0.5),
+        "p.jpg.png": lambda path: list(drawing(path.parent, [picture], 0.5)),
     }
     for name, draw in draws.items():
         # Where write_atomically puts its bytes first, a device that is always full.
@@ -134,4 +135,41 @@ def test_pictures_on_a_full_disk_are_one_clear_error_and_leave_nothing(tmp_path)
 def test_a_folder_for_pictures_that_cannot_be_made_is_one_clear_error(tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(OutputError, match="cannot be written"):
-        draw_predictions(tmp_path / "file" / "plots", [], 0.5)
+        list(drawing(tmp_path / "file" / "plots", [], 0.5))
+
+
+def drawn(state="found", box=(10.0, 20.0, 30.0, 40.0), path="a.jpg", scored=True, warning=""):
+    """The figure of a prediction whose picture, shrunk to half, has 80×60 pixels."""
+    attention = {"a:mid@2": np.array([[0.1, 0.2], [0.3, 0.0]]), "a:top@1": np.array([[0.4]])}
+    picture, crop = np.zeros((60, 80, 3), np.uint8), np.full((8, 8, 3), 200, np.uint8)
+    shown = Drawable(picture, 0.5, *((crop, attention) if scored else ()))
+    known = {"probability": 0.64, "decision": "positive", "members_low": 0.5, "members_high": 0.7} if scored else {}
+    face = {"state": state, "box": box and list(box)}
+    return draw_prediction(Prediction(path, "scored", face, **known, drawable=shown), 0.41, warning)
+
+
+def texts(figure):
+    return " | ".join(text.get_text() for text in figure.findobj(lambda artist: hasattr(artist, "get_text")))
+
+
+def test_a_prediction_shows_the_box_on_the_whole_picture_its_score_and_attention():
+    figure = drawn(warning=BANNER)
+    boxes = {(p.get_x(), p.get_y(), p.get_width(), p.get_height()) for p in figure.axes[0].patches}
+    assert boxes == {(5.0, 10.0, 15.0, 20.0)}
+    said = texts(figure)
+    for part in ("one face, 30×40 pixels", "score 0.640", "positive (threshold 0.41)", "members 0.50 to 0.70",
+                 BANNER, "60% of attention", "50%", "Attention elsewhere: a:top@1 40%", "not a diagnosis"):  # fmt: skip
+        assert part in said.replace("\n", " "), part
+    figure.canvas.draw()
+
+
+def test_a_picture_without_a_score_is_drawn_with_its_reason():
+    said = texts(drawn("too-small", scored=False))
+    assert "no score: face too small to judge, 30×40 pixels" in said and "%" not in said
+    assert "no score: no face found" in texts(drawn("none", None, scored=False))
+
+
+def test_a_name_on_a_picture_is_shown_and_nothing_else():
+    figure = drawn(path="$x^2$ \x1b[31m\n<b>\u202e面.jpg")
+    assert "$x^2$ �[31m�<b>��.jpg" in texts(figure)
+    figure.canvas.draw()  # a glyph that the font lacks would be a warning, a formula that is none an error

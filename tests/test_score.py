@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from facedep_jax.config import ScoreSettings
-from facedep_jax.score import Frames, plot_name, score_clip, within_clip_interval
+from facedep_jax.names import plot_name
+from facedep_jax.scoring.clips import score_clip, within_clip_interval
+from facedep_jax.scoring.frames import Frames
 
 SETTINGS = ScoreSettings()
 

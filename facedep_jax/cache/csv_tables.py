@@ -15,16 +15,16 @@ import numpy as np
 from facedep_jax.cache.reader import Cache
 from facedep_jax.files import fsync_directory, writing
 from facedep_jax.media.frames import FACE_STATES
+from facedep_jax.names import quoted
 
 TABLES = ("items", "rows", "listings", "failures")
-FORMULA = ("=", "+", "-", "@", "'", "\t", "\r")
 
 
 def safe(cell: Any) -> Any:
     """A cell that no spreadsheet takes for a formula; numbers stay as they are, nothing is empty."""
     if cell is None or (isinstance(cell, float) and np.isnan(cell)):
         return ""
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA) else cell
+    return quoted(cell) if isinstance(cell, str) else cell
 
 
 def write_tables(cache: Cache, paths: dict[str, Path]) -> None:

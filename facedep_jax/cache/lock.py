@@ -90,7 +90,7 @@ def _opened(folder: Path, how: int) -> Iterator[IO[str]]:
         if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
             what = f"{folder} cannot be written" if how & os.O_CREAT else f"{path} cannot be read"
             raise OutputError(
-                f"{what} ({os.strerror(error.errno)}): use a copy of it in a place that you may write to"
+                f"{what} ({os.strerror(error.errno)}): use a copy of it in a place you may write to"
             ) from error
         if error.errno == errno.ELOOP:
             raise DamagedCache(f"{path} is a link and was not followed; remove it") from error

@@ -12,6 +12,7 @@ from typing import Any
 from facedep_jax.cache.ledgers import read_ledger
 from facedep_jax.errors import CacheError
 from facedep_jax.events import Note, Report, silent
+from facedep_jax.names import plot_name, printable, unquoted
 
 TRAINED = ("head.safetensors", "cnn.safetensors")  # what learns from items, by the name of its weights
 
@@ -52,7 +53,7 @@ def find_traces(
 class _Wanted:
     def __init__(self, items: frozenset[str], paths: frozenset[str], subjects: frozenset[str]):
         self.items, self.subjects = items, subjects
-        self.paths = paths | {_as_in_tables(path) for path in paths}
+        self.paths = paths | {_as_in_tables(path) for path in paths} | {printable(path) for path in paths}
 
     def is_in(self, row: dict[str, str], name: str) -> bool:
         """Whether a row of a table, whose column `name` holds paths, is of somebody wanted."""
@@ -79,8 +80,6 @@ def _in_run(table: Path, wanted: _Wanted) -> Found:
 
 
 def _in_scores(table: Path, wanted: _Wanted) -> Found:
-    from facedep_jax.score import plot_name
-
     clips = [row["clip"] for row in _rows(table) if wanted.is_in(row, "clip")]
     if not clips:
         return
@@ -89,6 +88,10 @@ def _in_scores(table: Path, wanted: _Wanted) -> Found:
         plot = table.parent / "plots" / plot_name(path)
         if table.name == "clips.csv" and plot.is_file():
             yield plot, "plot", "the clip's scores over time"
+    for item in sorted(wanted.items):
+        crops = table.parent / "crops" / item
+        if table.name == "clips.csv" and crops.is_dir():
+            yield crops, "crops", "faces of the clip, some of them also in report.html"
 
 
 def _in_cache(header: Path, wanted: _Wanted) -> Found:
@@ -105,12 +108,14 @@ def _in_cache(header: Path, wanted: _Wanted) -> Found:
 
 def _rows(table: Path) -> Iterator[dict[str, str]]:
     with open(table, newline="", encoding="utf-8") as stream:
-        yield from csv.DictReader(stream)
+        for row in csv.DictReader(stream):
+            yield {name: unquoted(cell or "") for name, cell in row.items() if name}
 
 
 _LOOKS = {
     "predictions.csv": _in_run,
     "clips.csv": _in_scores,
     "frames.csv": _in_scores,
+    "windows.csv": _in_scores,
     "cache.json": _in_cache,
 }

@@ -125,7 +125,7 @@ def _show(outcome: Outcome, as_json: bool) -> None:
     from facedep_jax.cli.render import PatientConsole, go_silent
 
     if not as_json:
-        outcome.show(PatientConsole(highlight=False))
+        outcome.show(PatientConsole())
         return
     try:
         click.echo(json.dumps(outcome.summary, allow_nan=False))

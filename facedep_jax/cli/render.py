@@ -1,4 +1,4 @@
-"""Progress and messages on standard error: rich bars on a terminal, plain lines or JSON lines elsewhere."""
+"""Progress and messages on standard error: a terminal's display, plain lines or JSON lines elsewhere."""
 
 import json
 import os
@@ -7,21 +7,32 @@ import time
 from typing import Any, TextIO
 
 from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bars
 from rich.text import Text
 
-from facedep_jax.events import Event, Note, Progress
+from facedep_jax.cli.pace import Pace, facts
+from facedep_jax.cli.panel import one_line
+from facedep_jax.cli.terminal import MORE_FAILURES, SHOWN_FAILURES, TerminalDisplay
+from facedep_jax.events import Event, Failure, Moment, Note, Progress, Tick
+from facedep_jax.names import printable
 
 SECONDS_BETWEEN_LINES = 5.0
+KINDS = {Note: "note", Progress: "progress", Failure: "failure", Moment: "frame"}
 
 
 class PatientConsole(Console):
-    """A console whose reader may go away; rich's own would end the process."""
+    """A console whose reader may go away, where rich's own would end the process, and that obeys no text.
+
+    What is printed may hold names of files, with anything in them: it is shown, emoji codes as they are written.
+    """
+
+    def __init__(self, **options: Any):
+        super().__init__(highlight=False, emoji=False, **options)
 
     def on_broken_pipe(self) -> None:
         go_silent(self.file)
+
+    def render_str(self, text: str, **how: Any) -> Text:
+        return super().render_str("\n".join(map(printable, text.split("\n"))), **how)
 
 
 def go_silent(stream: TextIO) -> None:
@@ -36,11 +47,6 @@ def go_silent(stream: TextIO) -> None:
     os.close(nowhere)
 
 
-def printable(text: str) -> str:
-    """`text` with everything escaped that would move a cursor or change a colour: file names may hold it."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
 def write_line(line: str) -> None:
     """One line on standard error, at once."""
     try:
@@ -49,68 +55,13 @@ def write_line(line: str) -> None:
         go_silent(sys.stderr)
 
 
-class RateColumn(ProgressColumn):
-    """Units a second, averaged over the last half minute."""
-
-    def render(self, task: Any) -> Text:
-        speed = task.finished_speed or task.speed
-        return Text(f"{speed:.1f}/s" if speed else "–/s", style="cyan")
-
-
-class FailedColumn(ProgressColumn):
-    """How many failed so far; silent while none did."""
-
-    def render(self, task: Any) -> Text:
-        failed = task.fields.get("failed", 0)
-        return Text(f"{failed} failed" if failed else "", style="red")
-
-
-class TerminalDisplay:
-    """Bars that stay, one per stage, and notes above them."""
-
-    def __init__(self, console: Console):
-        self.console = console
-        self.bars = Bars(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=None),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[unit]}"),
-            RateColumn(),
-            TimeRemainingColumn(compact=True),
-            FailedColumn(),
-            console=console,
-            expand=True,
-        )
-        self._tasks: dict[str, Any] = {}
-
-    def __enter__(self) -> "TerminalDisplay":
-        self.bars.start()
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        self.bars.stop()
-
-    def say(self, kind: str, text: str) -> None:
-        """The last words: an "error", or that the work was "interrupted"."""
-        self.console.print(f"{kind}: {printable(text)}", style="bold red", markup=False)
-
-    def report(self, event: Event) -> None:
-        if isinstance(event, Note):
-            self.bars.console.print(_styled(event), soft_wrap=False)
-            return
-        if event.stage not in self._tasks:
-            self._tasks[event.stage] = self.bars.add_task(event.stage, total=event.total, unit=event.unit)
-        self.bars.update(self._tasks[event.stage], completed=event.done, total=event.total, failed=event.failed)
-        if event.done >= event.total:
-            del self._tasks[event.stage]  # the next stage of this name gets a bar of its own
-
-
 class PlainDisplay:
     """One line every few seconds, for pipes and log files."""
 
     def __init__(self) -> None:
         self._last: dict[str, float] = {}
-        self._begun: dict[str, float] = {}
+        self._paces: dict[str, Pace] = {}
+        self._failures = 0
 
     def __enter__(self) -> "PlainDisplay":
         return self
@@ -125,23 +76,38 @@ class PlainDisplay:
     def report(self, event: Event) -> None:
         if isinstance(event, Note):
             write_line(f"{event.level}: {event.text}")
-            return
+        elif isinstance(event, Failure):
+            self._failed(event)
+        elif isinstance(event, Moment):
+            self._moment(event)
+        elif isinstance(event, Progress):
+            self._progress(event)
+
+    def _failed(self, event: Failure) -> None:
+        self._failures += 1
+        if self._failures <= SHOWN_FAILURES:
+            write_line(f"failed: {event.path}: {event.reason}")
+        elif self._failures == SHOWN_FAILURES + 1:
+            write_line(f"failed: {MORE_FAILURES}")
+
+    def _moment(self, event: Moment) -> None:
         now = time.monotonic()
-        begun = self._begun.setdefault(event.stage, now)
-        if event.done < event.total and now - self._last.get(event.stage, begun) < SECONDS_BETWEEN_LINES:
+        if now - self._last.get("", 0.0) >= SECONDS_BETWEEN_LINES:
+            self._last[""] = now
+            write_line(one_line(event))
+
+    def _progress(self, event: Progress) -> None:
+        now = time.monotonic()
+        pace = self._paces.setdefault(event.stage, Pace(now))
+        pace.add(event, now)
+        if event.done < event.total and now - self._last.get(event.stage, pace.begun) < SECONDS_BETWEEN_LINES:
             return
         self._last[event.stage] = now
-        write_line(self._line(event, now - begun))
+        said = [f"{event.done}/{event.total} {event.unit}", *facts(event, pace)]
+        said += [f"waits for {event.waits_for}"] if event.waits_for else []
+        write_line(f"{event.stage}: {', '.join(said)}")
         if event.done >= event.total:
-            del self._begun[event.stage], self._last[event.stage]  # the next stage of this name starts anew
-
-    @staticmethod
-    def _line(event: Progress, seconds: float) -> str:
-        rate = event.done / seconds if seconds > 0 else 0.0
-        left = f", {(event.total - event.done) / rate:.0f} s left" if rate and event.done < event.total else ""
-        failed = f", {event.failed} failed" if event.failed else ""
-        waits = f", waits for {event.waits_for}" if event.waits_for else ""
-        return f"{event.stage}: {event.done}/{event.total} {event.unit}, {rate:.1f}/s{left}{failed}{waits}"
+            del self._paces[event.stage], self._last[event.stage]  # the next stage of this name starts anew
 
 
 class JsonDisplay(PlainDisplay):
@@ -151,21 +117,17 @@ class JsonDisplay(PlainDisplay):
         write_line(json.dumps({"event": kind, "text": text}))
 
     def report(self, event: Event) -> None:
-        kind = "note" if isinstance(event, Note) else "progress"
-        write_line(json.dumps({"event": kind, **vars(event)}))
+        if not isinstance(event, Tick):
+            write_line(json.dumps({"event": KINDS[type(event)], **vars(event)}))
 
 
 Display = TerminalDisplay | PlainDisplay | JsonDisplay
 
 
 def make_display(progress: str) -> Display:
-    """The display for `--progress auto|plain|json`; `auto` looks whether standard error is a terminal."""
+    """The display for `--progress auto|plain|json`; `auto` looks whether standard error is a terminal that can move."""
     if progress == "json":
         return JsonDisplay()
-    console = PatientConsole(stderr=True, highlight=False)
-    return TerminalDisplay(console) if progress == "auto" and console.is_terminal else PlainDisplay()
-
-
-def _styled(note: Note) -> str:
-    text = escape(printable(note.text))
-    return f"[bold yellow]warning:[/] {text}" if note.level == "warning" else f"[dim]{text}[/]"
+    console = PatientConsole(file=sys.stderr)
+    moves = console.is_terminal and not console.is_dumb_terminal
+    return TerminalDisplay(console) if progress == "auto" and moves else PlainDisplay()

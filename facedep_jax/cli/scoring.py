@@ -30,6 +30,21 @@ OPTIONS = [
     click.option("--window", type=float, help="Seconds a window, for the interval within a clip.  [default: 2]"),
     click.option("--min-coverage", type=float, help="Abstain if fewer frames have a face.  [default: 0.5]"),
     click.option("--recursive/--no-recursive", default=True, show_default=True, help="Look into subfolders."),
+    click.option(
+        "--subjects",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="CSV with columns path (relative to the folder) and subject: who is in which clip.",
+    ),
+    click.option("--subject-regex", metavar="RE", help="The first group found in a path is its subject."),
+    click.option("--retry-failed", is_flag=True, default=None, help="Try again the clips that failed before."),
+    click.option(
+        "--tables-only", is_flag=True, help="Write no timelines and no page: the quickest way to score again."
+    ),
+    click.option(
+        "--keep-crops",
+        is_flag=True,
+        help="Keep the faces in SCORES/crops, for you alone, and show on the page those that moved a score most.",
+    ),
 ]
 
 
@@ -51,17 +66,22 @@ def score_videos(
     min_coverage: float | None,
     recursive: bool,
     positive: str | None = None,
+    subjects: Path | None = None,
+    subject_regex: str | None = None,
+    tables_only: bool = False,
+    keep_crops: bool = False,
     **given: Any,
 ) -> Outcome:
-    """Score every clip of a folder: one row a clip, one row a frame, and a timeline for each.
+    """Score every clip of a folder: tables by clip, window and frame, a timeline for each, and a page of all.
 
-    A clip that cannot be read is listed with its reason, and the others are scored.
+    A clip that cannot be read is listed with its reason, and the others are scored. Where subjects are known, clips
+    are also compared with the others of the same subject. docs/scores.md says what is in every column.
     """
     from facedep_jax.config import ExtractSettings, ScoreSettings, resolve
     from facedep_jax.score import score_videos as score
     from facedep_jax.sources import read_source
 
-    source = read_source(folder, recursive=recursive)
+    source = read_source(folder, subjects=subjects, subject_regex=subject_regex, recursive=recursive)
     chosen = run or newest_run(Path("runs"), report)
     settings = resolve(ScoreSettings, "score", None, {"window": window, "min_coverage": min_coverage})
     summary = score(
@@ -72,6 +92,8 @@ def score_videos(
         settings,
         cache,
         report,
+        tables_only=tables_only,
+        keep_crops=keep_crops,
     )
     failed = [(clip["clip"], clip["reason"]) for clip in summary["clips"] if clip["status"] == "failed"]
     nothing_done = all_failed(failed) if len(failed) == summary["clips_total"] else ""
@@ -92,21 +114,29 @@ def show_scores(console: Any, summary: dict[str, Any]) -> None:
     """One row a clip, then where the results are."""
     from rich.markup import escape
 
-    headings = ("clip", "score", "within clip", "decision", "face")
+    from facedep_jax.names import printable
+
+    relative = any(clip["relative"] is not None for clip in summary["clips"])
+    headings = ("clip", "score", "within clip", *(("relative",) if relative else ()), "decision", "face")
     table = plain_table(f"scores by {summary['run']}", *headings, names=("clip", "decision"))
     for clip in summary["clips"]:
         interval = "" if clip["low"] is None else f"{clip['low']:.2f}–{clip['high']:.2f}"
         coverage = "" if clip["coverage"] is None else f"{clip['coverage']:.0%}"
         decision = clip["decision"] or f"{clip['status']}: {clip['reason']}"
         score = "" if clip["score"] is None else show_number(round(clip["score"], 3))
-        table.add_row(escape(clip["clip"]), score, interval, escape(decision), coverage)
+        own = "" if clip["relative"] is None else f"{clip['relative']:+.3f}"
+        shown = (score, interval, *((own,) if relative else ()), escape(printable(decision)), coverage)
+        table.add_row(escape(printable(clip["clip"])), *shown)
     show_table(console, table)
     console.print(
         f"{summary['clips_scored']} scored, {summary['clips_abstained']} abstained, "
         f"{summary['clips_failed']} failed; {summary['frames']} frames in {summary['seconds']:.1f} s"
     )
-    console.print(
-        f"tables and timelines: {Path(summary['scores']).parent}", markup=False, soft_wrap=not console.is_terminal
-    )
+    what = "page, tables and timelines" if summary["page"] else "tables"
+    console.print(f"{what}: {Path(summary['scores']).parent}", markup=False, soft_wrap=not console.is_terminal)
+    if summary["inputs"]:
+        console.print(f"inputs differ: {summary['inputs']}", style="yellow", markup=False)
+    if summary["crops"]:
+        console.print(f"faces, which are personal data: {summary['crops']}", markup=False)
     console.print(MEANING)
     show_warning(console, summary)

@@ -4,6 +4,7 @@ from typing import Any
 
 from facedep_jax.cli.tables import plain_table, show_number, show_table, show_warning
 from facedep_jax.meaning import MEANING
+from facedep_jax.names import printable
 
 SHOWN_POINTS = 10
 
@@ -104,8 +105,6 @@ def _folded(name: str) -> Any:
     """Names come from outside: shown as they are, whatever rich makes of brackets."""
     from rich.text import Text
 
-    from facedep_jax.cli.render import printable
-
     return Text(printable(name))
 
 
@@ -114,7 +113,7 @@ def show_predictions(console: Any, summary: dict[str, Any]) -> None:
     for result in summary["results"]:
         score = "     " if result["probability"] is None else f"{result['probability']:.3f}"
         console.print(
-            f"{score}  {result['decision'] or result['status']:9}  {result['path']}",
+            f"{score}  {result['decision'] or result['status']:9}  {printable(result['path'])}",
             markup=False,
             soft_wrap=not console.is_terminal,
         )

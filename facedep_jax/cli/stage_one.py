@@ -8,6 +8,7 @@ import click
 from facedep_jax.cli.frame import Outcome, all_failed, command
 from facedep_jax.cli.tables import PLAIN_TABLE, show_warning
 from facedep_jax.events import Report
+from facedep_jax.names import printable
 
 
 def add_to(group: click.Group) -> None:
@@ -145,7 +146,8 @@ def show_extraction(console: Any, summary: dict[str, Any]) -> None:
     console.print(table)
     for failure in summary["failures"][:20]:
         console.print(
-            f"[red]failed[/] {escape(failure['path'])}: {escape(failure['reason'])}", soft_wrap=not console.is_terminal
+            f"[red]failed[/] {escape(printable(failure['path']))}: {escape(printable(failure['reason']))}",
+            soft_wrap=not console.is_terminal,
         )
     if len(summary["failures"]) > 20:
         console.print(

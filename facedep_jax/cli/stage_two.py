@@ -120,18 +120,19 @@ def predict(
     from facedep_jax.predict import predict as score
 
     head = head_of(run, positive)
-    results = score(list(images), head, resolve(ExtractSettings, "extract", None, given), report)
+    found = score(list(images), head, resolve(ExtractSettings, "extract", None, given), report, drawable=bool(plot))
     if plot:
-        from facedep_jax.report.attention import draw_predictions
+        from facedep_jax.report.attention import drawing
 
-        draw_predictions(plot, results, head.threshold, head.warning)
+        found = drawing(plot, found, head.threshold, head.warning)
+    results = [result.record() for result in found]
     summary = {
-        "results": [result.record() for result in results],
+        "results": results,
         "positive": list(head.positive_emotions),
         "untrained": head.untrained,
         "threshold": head.threshold,
     }
-    failed = [(r.path, r.status.removeprefix("failed: ")) for r in results if r.status.startswith("failed")]
+    failed = [(r["path"], r["status"].removeprefix("failed: ")) for r in results if r["status"].startswith("failed")]
     nothing_done = all_failed(failed) if len(failed) == len(results) else ""
     return Outcome(summary, lambda console: show_predictions(console, summary), bool(failed), nothing_done)
 

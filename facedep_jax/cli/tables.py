@@ -6,6 +6,7 @@ rich is loaded only when a table is made.
 from typing import Any
 
 from facedep_jax.meaning import UNTRAINED
+from facedep_jax.names import printable
 
 NAME_WIDTH = 8  # characters below which a folded name cannot be read
 
@@ -20,12 +21,19 @@ PLAIN_TABLE: dict[str, Any] = {
 
 
 def plain_table(title: str, *headings: str, names: tuple[str, ...]) -> Any:
-    """A rich Table of figures, which stay whole, and of the columns `names`, which are folded to fit."""
+    """A rich Table of figures, which stay whole, and of the columns `names`, which are folded to fit.
+
+    Cells may hold names from outside: line breaks in them, too, are shown and not obeyed.
+    """
     from rich.markup import escape
     from rich.table import Column, Table
 
+    class Shown(Table):
+        def add_row(self, *cells: Any, **how: Any) -> None:
+            super().add_row(*(printable(cell) if isinstance(cell, str) else cell for cell in cells), **how)
+
     columns = (Column(h, overflow="fold") if h in names else Column(h, no_wrap=True) for h in headings)
-    return Table(*columns, title=escape(title), **PLAIN_TABLE)
+    return Shown(*columns, title=escape(printable(title)), **PLAIN_TABLE)
 
 
 def show_table(console: Any, table: Any) -> None:

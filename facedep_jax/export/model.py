@@ -18,7 +18,7 @@ from facedep_jax.events import Note, Report, silent
 from facedep_jax.files import fsync_directory, writing
 from facedep_jax.head.features import check_features
 from facedep_jax.plan import Plan, plan_extraction
-from facedep_jax.score import extract_settings
+from facedep_jax.scoring.wants import extract_settings
 from facedep_jax.versions import versions
 
 if TYPE_CHECKING:

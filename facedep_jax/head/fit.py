@@ -138,7 +138,10 @@ def proxy_logits(
     logits: Float32[np.ndarray, "m n classes"], positive: Bool[np.ndarray, " classes"]
 ) -> Float32[np.ndarray, "m n"]:
     """Log odds of the positive classes against the others."""
-    return np.asarray(proxy_logit(*jax.device_put((logits, np.asarray(positive, bool)))))
+    return np.asarray(_proxy_logit(*jax.device_put((logits, np.asarray(positive, bool)))))
+
+
+_proxy_logit = jax.jit(proxy_logit)  # operation by operation it costs every start half a second
 
 
 def predict_classes(

@@ -23,6 +23,7 @@ from facedep_jax.head.features import without_none
 from facedep_jax.head.head import Head, flat_names, from_names
 from facedep_jax.head.model import PRESETS, Architecture, Inputs
 from facedep_jax.head.validation import Validation
+from facedep_jax.names import quoted
 from facedep_jax.versions import write_config
 
 FORMAT = 1
@@ -215,8 +216,9 @@ def load_head(run: Path | str) -> Head:
 
 
 def write_table(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """A CSV with the keys of the first row as headings; None is an empty cell. Bytes that are no text are escaped."""
-    rows = list(rows)
+    """A CSV with the keys of the first row as headings; None is an empty cell. Bytes that are no text are escaped, and
+    text that a spreadsheet would take for a formula is `names.quoted`."""
+    rows = [{k: quoted(v) if isinstance(v, str) else v for k, v in row.items()} for row in rows]
     with open(path, "w", newline="", encoding="utf-8", errors="backslashreplace") as stream:
         writer = csv.DictWriter(stream, list(rows[0]) if rows else [])
         writer.writeheader()

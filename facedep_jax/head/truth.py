@@ -13,6 +13,7 @@ from typing import Any
 from facedep_jax.cache import Cache
 from facedep_jax.errors import RunError
 from facedep_jax.head.columns import with_table
+from facedep_jax.names import unquoted
 from facedep_jax.sources.labels import Labelled, collect_labels
 
 
@@ -44,7 +45,9 @@ def remembered(run: Path) -> list[Remembered]:
             raise ValueError("a row is cut short")
         return [
             Remembered(
-                Labelled(r["item"], r["path"], r["emotion"], r["subject"] or None, r["split"]),
+                Labelled(
+                    *map(unquoted, (r["item"], r["path"], r["emotion"])), unquoted(r["subject"]) or None, r["split"]
+                ),
                 r["label"] == "1",
                 float(r["probability"]),
             )

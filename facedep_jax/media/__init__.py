@@ -16,7 +16,8 @@ from facedep_jax.media.frames import (
     InputSettings,
     Picture,
 )
-from facedep_jax.media.images import read_image
+from facedep_jax.media.images import read_image, read_view
+from facedep_jax.media.live import Live, Located, Sample, locate
 
 __all__ = [
     "DEFAULT_MARGINS",
@@ -29,8 +30,13 @@ __all__ = [
     "FaceChoice",
     "Frame",
     "InputSettings",
+    "Live",
+    "Located",
     "Picture",
+    "Sample",
+    "locate",
     "open_clip",
     "read_image",
+    "read_view",
     "resolve_faces",
 ]

@@ -25,6 +25,7 @@ RETRIES = 64
 LEAST_OBLONG, MOST_OBLONG = 0.01, 4.0
 # swscale's words when it leaves the pixels undefined, as for interlaced input (OpenCV 4.13, 4.14).
 _UNDEFINED = "Cannot convert"
+ONE_THREAD = (cv2.CAP_PROP_N_THREADS, 1)
 _INTRA = ord("I")  # what CAP_PROP_FRAME_TYPE says of a frame that is made from no other
 _INTERLACED = "Cannot convert interlaced"
 _NOT_LISTED = re.compile(r"\[([^\]]+)\] Format not on whitelist")
@@ -34,11 +35,13 @@ class Capture:
     """An open clip. Iterate over `samples`, then ask for `info`. Raises MediaError.
 
     Decoded by as many threads as there are cores until the decoder tells of damage, which it then does at a frame or
-    some frames before it, by chance. From there on one thread decodes, so that what is left out is always the same.
+    some frames before it, by chance. From there on one thread decodes, so that what is left out is always the same;
+    with `careful` from the beginning, so that nothing is ever read twice.
     """
 
-    def __init__(self, path: bytes, fps: float, alive: Callable[[], None]) -> None:
-        self._path, self._careful, self._capture = path, False, _open(path)
+    def __init__(self, path: bytes, fps: float, alive: Callable[[], None], careful: bool = False) -> None:
+        self._path, self._careful = path, careful
+        self._capture = _open(path, ONE_THREAD if careful else ())
         self._clock, self._sampler, self._doubt, self._alive = Clock(), Sampler(fps), Doubt(), alive
         self._read = self._sampled = self._gaps = self._undefined = 0
         self._start = self._time = 0.0
@@ -84,7 +87,7 @@ class Capture:
     def _start_again(self) -> None:
         """One thread from here on: everything that was read is decoded once more, to no other end."""
         self._capture.release()
-        self._careful, self._capture = True, _open(self._path, (cv2.CAP_PROP_N_THREADS, 1))
+        self._careful, self._capture = True, _open(self._path, ONE_THREAD)
         for _ in range(self._read):
             self._grab()
             self._alive()

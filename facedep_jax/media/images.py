@@ -2,10 +2,14 @@
 
 import os
 
+import numpy as np
+from jaxtyping import UInt8
+
 from facedep_jax.errors import MediaError
 from facedep_jax.media.decoder import TIMEOUT, borrow, give_back
 from facedep_jax.media.frames import InputSettings, Picture
 from facedep_jax.media.messages import frame_of
+from facedep_jax.media.wire import Message
 
 MAX_BYTES = 1 << 30  # of an image file; the wire to the worker carries twice that
 
@@ -18,6 +22,17 @@ def read_image(path: str | os.PathLike, data: bytes, settings: InputSettings, ti
     or too large, and for a decoder that crashes or says nothing for `timeout` seconds; EngineError when the
     detector of `settings` cannot be loaded.
     """
+    header, body = _asked("image", data, settings, timeout)
+    return Picture(header["width"], header["height"], int(header["phash"], 16), frame_of(header, body))
+
+
+def read_view(data: bytes, side: int, timeout: float = TIMEOUT) -> UInt8[np.ndarray, "h w 3"]:
+    """The whole picture, upright, its longer side at most `side` pixels: to be looked at. Raises as `read_image`."""
+    header, body = _asked("view", data, InputSettings((side,)), timeout)
+    return np.frombuffer(body, np.uint8).reshape(header["height"], header["width"], 3)
+
+
+def _asked(what: str, data: bytes, settings: InputSettings, timeout: float) -> Message:
     if not data:
         raise MediaError("empty file (0 bytes)", stage="read")
     if len(data) > MAX_BYTES:
@@ -26,8 +41,7 @@ def read_image(path: str | os.PathLike, data: bytes, settings: InputSettings, ti
         )
     decoder = borrow()
     try:
-        decoder.ask("image", settings, data)
-        header, body = decoder.answer(timeout)
+        decoder.ask(what, settings, data)
+        return decoder.answer(timeout)
     finally:
         give_back(decoder)
-    return Picture(header["width"], header["height"], int(header["phash"], 16), frame_of(header, body))

@@ -9,6 +9,7 @@ from jaxtyping import Float, UInt8, UInt16
 
 from facedep_jax.errors import MediaError
 from facedep_jax.media import complaints
+from facedep_jax.media.crops import resize
 from facedep_jax.media.image_damage import JPEG, refuse_damaged, unreadable
 from facedep_jax.media.jpeg import jpeg_size, reduction
 from facedep_jax.media.opencv import MAX_PIXELS, cv2
@@ -47,6 +48,13 @@ def decode_for(data: bytes, need: int) -> tuple[UInt8[np.ndarray, "h w 3"], int,
         return pixels, width, height
     turned = (width > height) != (size[0] > size[1])
     return pixels, *(size[::-1] if turned else size)
+
+
+def shrunk(pixels: UInt8[np.ndarray, "h w 3"], side: int) -> UInt8[np.ndarray, "h w 3"]:
+    """The picture with a longer side of at most `side` pixels."""
+    height, width = pixels.shape[:2]
+    scale = min(1.0, side / max(height, width))
+    return resize(pixels, max(1, round(width * scale)), max(1, round(height * scale)))
 
 
 def _decode(data: bytes, factor: int) -> UInt8[np.ndarray, "h w 3"]:

@@ -14,12 +14,14 @@ from dataclasses import asdict, replace
 
 from facedep_jax.errors import EngineError, MediaError
 from facedep_jax.media import pixels as images
+from facedep_jax.media.at_once import AtOnce
 from facedep_jax.media.capture import Capture
 from facedep_jax.media.choosing import chooser, framed, pick
 from facedep_jax.media.finders import FaceFinder
 from facedep_jax.media.frames import Frame, InputSettings
 from facedep_jax.media.messages import frame_bodies, frame_header
 from facedep_jax.media.opencv import cv2
+from facedep_jax.media.pacing import Camera, Paced, Reader
 from facedep_jax.media.wire import Header, pack, unpack
 
 # A sign of life at least this often while frames are read that nobody wants.
@@ -78,7 +80,7 @@ class Finders:
 def serve(channel: Channel) -> None:
     """Answers requests until the library closes its end."""
     finders = Finders()
-    answers = {"image": _image, "clip": _clip, "detector": _detector}
+    answers = {"image": _image, "view": _view, "clip": _clip, "camera": _camera, "paced": _paced, "detector": _detector}
     while True:
         try:
             header, body = channel.request()
@@ -107,6 +109,11 @@ def _image(channel: Channel, finders: Finders, settings: InputSettings, data: by
     _say_frame(channel, {"say": "picture", **known}, frame)
 
 
+def _view(channel: Channel, _: Finders, settings: InputSettings, data: bytes) -> None:
+    pixels = images.shrunk(images.decode(data), max(settings.sizes))
+    channel.say({"say": "view", "height": pixels.shape[0], "width": pixels.shape[1]}, memoryview(pixels).cast("B"))
+
+
 def _clip(channel: Channel, finders: Finders, settings: InputSettings, path: bytes) -> None:
     finder = finders.of(settings)
     capture = Capture(path, settings.fps, channel.alive)
@@ -118,6 +125,28 @@ def _clip(channel: Channel, finders: Finders, settings: InputSettings, path: byt
         _say_frame(channel, {"say": "frame"}, frame)
     info = capture.info()
     channel.say({"say": "end", "info": asdict(replace(info, notes=info.notes + choice.notes()))})
+
+
+def _camera(channel: Channel, finders: Finders, settings: InputSettings, where: bytes) -> None:
+    _live(channel, finders, settings, Camera(int(where) if where.isdigit() else where, settings.fps))
+
+
+def _paced(channel: Channel, finders: Finders, settings: InputSettings, path: bytes) -> None:
+    _live(channel, finders, settings, Paced(path, settings.fps))
+
+
+def _live(channel: Channel, finders: Finders, settings: InputSettings, source: Camera | Paced) -> None:
+    finder, choice, reader = finders.of(settings), AtOnce(settings), Reader(source)
+    reader.start()
+    while not reader.over:
+        taken = reader.take(_SIGN_OF_LIFE)
+        channel.alive()
+        if taken:
+            number, sample = taken
+            frame = choice.frame(sample.time, sample.pixels, finder.find(sample.pixels))
+            known = {"number": number, "due": sample.due, "notes": source.notes + choice.notes()}
+            _say_frame(channel, {"say": "frame", **known}, frame)
+    channel.say({"say": "end", "notes": source.notes + choice.notes()})
 
 
 def _detector(channel: Channel, finders: Finders, settings: InputSettings, _: bytes) -> None:

@@ -1,4 +1,4 @@
-"""Pixels → image and clip files, for drawn material. Knows nothing of what is drawn."""
+"""Pixels → image and clip files, for drawn material and for crops that are kept. Knows nothing of what is seen."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -35,3 +35,11 @@ def write_clip(path: Path, frames: Iterable[UInt8[np.ndarray, "h w 3"]], fps: fl
     if writer is None:
         raise OutputError(f"{path}: a clip needs at least one frame")
     writer.release()
+
+
+def encode_jpeg(pixels: UInt8[np.ndarray, "h w 3"], quality: int) -> bytes:
+    """RGB `pixels` as a JPEG of `quality` 0 to 100."""
+    from facedep_jax.media.opencv import cv2
+
+    _, data = cv2.imencode(".jpg", np.ascontiguousarray(pixels[..., ::-1]), (cv2.IMWRITE_JPEG_QUALITY, quality))
+    return data.tobytes()

@@ -1,7 +1,7 @@
 """A run or a batch of scores as one self-contained page. Knows nothing of how the figures were made.
 
-Everything from outside is escaped by the templates, pictures are embedded, and the page's own policy forbids
-scripts, forms, anything from another place, and any style but its own.
+Everything from outside is escaped by the templates, pictures are embedded, and the page's own policy forbids forms,
+anything from another place, and any style or script but its own.
 """
 
 import base64
@@ -13,22 +13,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader
 
 from facedep_jax.meaning import MEANING
+from facedep_jax.names import printable
 from facedep_jax.report.sections import GAP, Listing, Picture, Section, Table
-
-
-def render_page(
-    title: str,
-    tables: Mapping[str, Sequence[Sequence[Any]]],
-    pictures: Mapping[str, Path],
-    facts: Mapping[str, Any],
-    warning: str = "",
-) -> str:
-    """HTML with `facts`, then `tables` (the first row of each is its head), then `pictures` by caption.
-
-    Cells are shown as text: floats with three decimals, None as a dash.
-    """
-    embedded = {caption: _embedded(path) for caption, path in pictures.items()}
-    return _render("page.html", title, warning, tables=tables, pictures=embedded, facts=facts)
 
 
 def render_sections(
@@ -45,7 +31,12 @@ def render_sections(
     )
 
 
-def _render(template: str, title: str, warning: str, **values: Any) -> str:
+def render_scores(title: str, facts: Mapping[str, Any], content: Mapping[str, Any], warning: str = "") -> str:
+    """HTML of a batch of scores: `content` is what `scores_page.content` makes. Its table can be sorted."""
+    return _render("scores.html", title, warning, script="script.html", facts=facts, **content)
+
+
+def _render(template: str, title: str, warning: str, script: str = "", **values: Any) -> str:
     environment = Environment(
         loader=PackageLoader("facedep_jax.report", "templates"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
@@ -53,10 +44,16 @@ def _render(template: str, title: str, warning: str, **values: Any) -> str:
     kinds = {"table": Table, "picture": Picture, "listing": Listing}
     environment.tests |= {name: lambda block, kind=kind: isinstance(block, kind) for name, kind in kinds.items()}
     style = environment.get_template("style.html").render()
-    allowed = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    own = {"script": environment.get_template(script).render()} if script else {}
+    hashes = {f"{name}_hash": _allowed(text) for name, text in (("style", style), *own.items())}
     return environment.get_template(template).render(
-        title=title, warning=warning, meaning=MEANING, style=style, style_hash=allowed, **values
+        title=title, warning=warning, meaning=MEANING, style=style, **own, **hashes, **values
     )
+
+
+def _allowed(text: str) -> str:
+    """The hash by which a content security policy allows this text and no other."""
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 def _embedded(path: Path) -> str:
@@ -66,5 +63,4 @@ def _embedded(path: Path) -> str:
 def _cell(value: Any) -> str:
     if value is None or value == "":
         return GAP
-    text = f"{value:.3f}" if isinstance(value, float) else str(value)
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    return f"{value:.3f}" if isinstance(value, float) else printable(str(value))

@@ -7,47 +7,91 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from facedep_jax.media.frames import FACE_STATES
+from facedep_jax.names import printable
+from facedep_jax.report.curve import edges
 from facedep_jax.report.plots import save
 
-INK, FAINT, LOST = "#2b5c8a", "#9db8cf", "#d9d9d9"
+INK, FAINT, QUIET, THRESHOLD = "#1f6f8b", "#a9cbd8", "#5d6b78", "#b5533c"
+STATES = {  # colours of the strip below the score, and what a state is called
+    "whole": ("#5f9db3", "whole picture"),
+    "found": ("#5f9db3", "face"),
+    "several": ("#2c6378", "one of several"),
+    "none": ("#c9d0d6", "no face"),
+    "lost": ("#e3b26f", "another's face"),
+    "too-small": ("#bda7d4", "too small"),
+    "blurred": ("#a9c3a0", "blurred"),
+}
 
 
-def draw_timeline(path: Path, score: Any, frames: Any, threshold: float, warning: str = "") -> None:
-    """Write a PNG: the probability of each frame, the clip's mean with its interval, and gaps without a face."""
-    figure = Figure(figsize=(9, 3), dpi=110, layout="constrained")
-    axes = figure.subplots()
-    _shade_lost(axes, frames)
-    axes.plot(frames.time, frames.probability, color=INK, linewidth=1.2, marker=".", markersize=4, label="frame")
-    axes.axhline(threshold, color="#b5533c", linewidth=1, linestyle="--", label=f"threshold {threshold:.2f}")
+def draw_timeline(
+    path: Path, score: Any, frames: Any, threshold: float, warning: str = "", windows: tuple[Any, ...] = ()
+) -> None:
+    """Write `timeline` as a PNG. Raises OutputError where it cannot be written."""
+    save(timeline(score, frames, threshold, warning, windows), path)
+
+
+def timeline(score: Any, frames: Any, threshold: float, warning: str = "", windows: tuple[Any, ...] = ()) -> Figure:
+    """The probability of each frame, the mean of each window and of the clip with its interval, gaps without a score,
+    and below what was found in every frame.
+    """
+    figure = Figure(figsize=(9, 3.2), dpi=110)
+    axes, strip = figure.subplots(2, 1, sharex=True, height_ratios=(12, 1))
+    # By hand: finding a layout takes as long as drawing, and a batch has hundreds of these.
+    figure.subplots_adjust(left=0.065, right=0.775, bottom=0.145, top=0.84 if warning else 0.91, hspace=0.28)
+    _shade_gaps(axes, frames)
+    axes.plot(frames.time, frames.probability, color=INK, linewidth=1, marker=".", markersize=4, label="frame")
+    _draw_windows(axes, windows)
+    axes.axhline(threshold, color=THRESHOLD, linewidth=1, linestyle="--", label=f"threshold {threshold:.2f}")
     if score.score is not None:
         axes.axhline(score.score, color=INK, linewidth=1.6, alpha=0.7, label=f"clip {score.score:.2f}")
     if score.low is not None:
-        axes.axhspan(
-            score.low,
-            score.high,
-            color=FAINT,
-            alpha=0.4,
-            linewidth=0,
-            label=f"{score.low:.2f} to {score.high:.2f} within the clip",
-        )
-    axes.set(ylim=(0, 1), xlim=_limits(frames.time), xlabel="time (s)", ylabel="proxy probability")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        within = f"{score.low:.2f} to {score.high:.2f} within the clip"
+        axes.axhspan(score.low, score.high, color=FAINT, alpha=0.45, linewidth=0, label=within)
+    axes.set(ylim=(0, 1), xlim=_limits(frames.time), ylabel="proxy probability")
     axes.set_title(_title(score), loc="left", fontsize=10, parse_math=False)
-    axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=8, frameon=False)
+    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.02), fontsize=8, frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
+    _draw_states(strip, frames)
     if warning:
         figure.suptitle(warning, color="#b00020", fontsize=9, fontweight="bold", x=0.01, ha="left")
-    save(figure, path)
+    return figure
 
 
-def _shade_lost(axes: Any, frames: Any) -> None:
-    """Grey bands from each frame without a face to the next sampled frame, merged where they touch."""
-    lost = ~np.isfinite(frames.probability)
-    step = float(np.median(np.diff(frames.time))) if len(frames.time) > 1 else 0.25
-    edges = np.append(frames.time, frames.time[-1] + step)
-    changes = np.flatnonzero(np.diff(np.concatenate([[0], lost.astype(int), [0]])))
-    for number, (first, after) in enumerate(zip(changes[::2], changes[1::2], strict=True)):
-        axes.axvspan(edges[first], edges[after], color=LOST, linewidth=0, label="no face" if number == 0 else None)
+def _draw_windows(axes: Any, windows: tuple[Any, ...]) -> None:
+    """A bar over the length of each window at its mean."""
+    seen = [window for window in windows if window.score is not None]
+    if len(seen) > 1:
+        ends = [window.start_s for window in seen], [window.end_s for window in seen]
+        axes.hlines([window.score for window in seen], *ends, color=QUIET, linewidth=2, alpha=0.8, label="window")
+
+
+def _shade_gaps(axes: Any, frames: Any) -> None:
+    """Faint bands where there is no score."""
+    ends = edges(frames.time)
+    for first, after in _stretches(~np.isfinite(frames.probability)):
+        axes.axvspan(ends[first], ends[after], color="#eceff1", linewidth=0)
+
+
+def _draw_states(strip: Any, frames: Any) -> None:
+    """What was found in every frame, and the part of frames of each state."""
+    ends = edges(frames.time)
+    for code, state in enumerate(FACE_STATES):
+        here = np.asarray(frames.face) == code
+        color, name = STATES[state]
+        for number, (first, after) in enumerate(_stretches(here)):
+            label = f"{name} {here.mean():.0%}" if number == 0 else None
+            strip.axvspan(ends[first], ends[after], color=color, linewidth=0, label=label)
+    strip.set(ylim=(0, 1), yticks=(), xlabel="time (s)")
+    strip.xaxis.set_major_locator(MaxNLocator(integer=True))
+    strip.spines[:].set_visible(False)
+    strip.legend(loc="lower left", bbox_to_anchor=(1.01, -0.6), fontsize=8, frameon=False)
+
+
+def _stretches(here: np.ndarray) -> list[tuple[int, int]]:
+    """First and behind last index of each run of true."""
+    changes = np.flatnonzero(np.diff(np.concatenate([[0], here.astype(int), [0]])))
+    return list(zip(changes[::2].tolist(), changes[1::2].tolist(), strict=True))
 
 
 def _limits(times: np.ndarray) -> tuple[float, float]:
@@ -55,7 +99,7 @@ def _limits(times: np.ndarray) -> tuple[float, float]:
 
 
 def _title(score: Any) -> str:
-    name = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in score.clip)
+    name = printable(score.clip)
     name = name if len(name) <= 60 else f"…{name[-59:]}"
     verdict = score.decision or f"abstained: {score.reason}"
     seen = f", face in {score.coverage:.0%} of {score.frames_sampled} frames" if score.decision else ""

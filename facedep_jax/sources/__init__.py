@@ -8,7 +8,7 @@ from pathlib import Path
 
 from facedep_jax.errors import SourceError
 from facedep_jax.events import Report, silent
-from facedep_jax.sources.affectnet import with_label_table
+from facedep_jax.sources.affectnet import TABLE, with_label_table
 from facedep_jax.sources.folders import describe, list_folder
 from facedep_jax.sources.kinds import kind_of
 from facedep_jax.sources.listing import Listing, Source
@@ -82,15 +82,15 @@ def _read(source: str, recursive: bool, report: Report) -> Source:
 
         listings, layout, where = list_tfds(source, report)
         name = where.removeprefix("tfds:").split("/")[0]
-        return Source(name, where, tuple(listings), 0, True, layout)
+        return Source(name, where, tuple(listings), (), True, layout)
     if source.startswith("kaggle:"):
         from facedep_jax.sources.kaggle import fetch
 
         found = _read_folder(fetch(source, report), recursive)
         return replace(found, name=source.removeprefix("kaggle:").split("/")[1])
     if glob.has_magic(source):
-        listings, ignored, where = _read_glob(source)
-        return Source(Path(where).name or "source", where, tuple(listings), ignored, False, "glob")
+        listings, others, where = _read_glob(source)
+        return Source(Path(where).name or "source", where, tuple(listings), others, False, "glob")
     raise SourceError(f"{source}: no such file or folder")
 
 
@@ -98,26 +98,27 @@ def _read_path(source: str, path: Path, recursive: bool) -> Source:
     if path.is_dir():
         return replace(_read_folder(path.resolve(), recursive), name=Path(os.path.abspath(source)).name or "source")
     if path.exists() and is_manifest(path):
-        listings, ignored = list_manifest(path.resolve())
+        listings, others = list_manifest(path.resolve())
         layout = f"{path.suffix[1:]} manifest"
-        return Source(path.resolve().stem, str(path.resolve()), tuple(listings), ignored, recursive, layout)
+        return Source(path.resolve().stem, str(path.resolve()), tuple(listings), tuple(others), recursive, layout)
     kind = kind_of(path)
     where = path.parent.resolve()
     listings = (Listing(path.name, where / path.name, kind),) if kind else ()
-    return Source(where.name or "source", str(where), listings, int(kind is None), False, "one file")
+    return Source(where.name or "source", str(where), listings, () if kind else (path.name,), False, "one file")
 
 
 def _read_folder(folder: Path, recursive: bool) -> Source:
-    listings, ignored = list_folder(folder, recursive)
+    listings, others = list_folder(folder, recursive)
     layout = describe(listings)
     listings, told = with_label_table(listings, folder)
+    others = [path for path in others if not (told and path == TABLE)]
     # A subfolder that could not be read may hold what is listed nowhere.
     whole = recursive and not any(listing.path.endswith("/") for listing in listings)
     layout = f"{layout}; {told}" if told else layout
-    return Source(folder.name or "source", str(folder), tuple(listings), ignored - bool(told), whole, layout)
+    return Source(folder.name or "source", str(folder), tuple(listings), tuple(others), whole, layout)
 
 
-def _read_glob(source: str) -> tuple[list[Listing], int, str]:
+def _read_glob(source: str) -> tuple[list[Listing], tuple[str, ...], str]:
     fixed = []
     for part in Path(source).parts:
         if glob.has_magic(part):
@@ -125,8 +126,11 @@ def _read_glob(source: str) -> tuple[list[Listing], int, str]:
         fixed.append(part)
     root = Path(*fixed).resolve() if fixed else Path.cwd()
     files = sorted(f for f in glob.glob(source, recursive=True) if not os.path.isdir(f))
-    found = [(f, kind_of(f)) for f in files]
-    listings = [
-        Listing(os.path.relpath(os.path.abspath(f), root), Path(os.path.abspath(f)), kind) for f, kind in found if kind
-    ]
-    return listings, len(files) - len(listings), str(root)
+    listings, others = [], []
+    for file in map(os.path.abspath, files):
+        path, kind = os.path.relpath(file, root), kind_of(file)
+        if kind:
+            listings.append(Listing(path, Path(file), kind))
+        else:
+            others.append(path)
+    return listings, tuple(others), str(root)

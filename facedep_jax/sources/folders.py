@@ -11,24 +11,24 @@ from facedep_jax.sources.listing import Listing
 SPLITS = frozenset(["train", "training", "val", "valid", "validation", "dev", "test", "testing"])
 
 
-def list_folder(root: Path, recursive: bool = True) -> tuple[list[Listing], int]:
-    """Listings below `root` in order of their path, and the number of files that are no media.
+def list_folder(root: Path, recursive: bool = True) -> tuple[list[Listing], list[str]]:
+    """Listings below `root` in order of their path, and the paths of files that are no media.
 
     The first folder of a path is the split if it has a split's name; the next one is the emotion. A subfolder that
     cannot be read is listed last, as `folder/`, so that it is reported and not just left out.
     """
-    listings, ignored = [], 0
+    listings, others = [], []
     unreadable: list[str] = []
     for relative in _walk(root, recursive, unreadable):
         hidden = os.path.basename(relative).startswith(".")
         kind = None if hidden else kind_of(root / relative)
         if kind is None:
-            ignored += 1
+            others.append(relative)
         else:
             listings.append(_listing(root, relative, kind))
     # Listed as what the others are: a kind that is not there otherwise would ask for settings of its own.
     kind = "clip" if listings and all(listing.kind == "clip" for listing in listings) else "image"
-    return listings + [_listing(root, f"{folder}/", kind) for folder in unreadable], ignored
+    return listings + [_listing(root, f"{folder}/", kind) for folder in unreadable], others
 
 
 def _listing(root: Path, relative: str, kind: str) -> Listing:

@@ -19,14 +19,19 @@ class Listing:
 
 @dataclass(frozen=True)
 class Source:
-    """Everything that one SOURCE argument named. `ignored` counts files that are neither image nor clip."""
+    """Everything that one SOURCE argument named. `others` are the files that are neither image nor clip."""
 
     name: str  # a short name for default output directories
     where: str  # absolute path, or the argument as given
     listings: tuple[Listing, ...]
-    ignored: int
+    others: tuple[str, ...]
     whole: bool  # whether these are all the media at `where`, so that what is not listed is gone
     layout: str  # how the listing's columns were found, for the user to check
+
+    @property
+    def ignored(self) -> int:
+        """How many files are neither image nor clip."""
+        return len(self.others)
 
     def kinds(self) -> tuple[str, ...]:
         """The kinds of item present, images first."""

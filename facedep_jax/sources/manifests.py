@@ -16,22 +16,22 @@ def is_manifest(path: Path) -> bool:
     return path.suffix.lower() in (".csv", ".jsonl", ".ndjson")
 
 
-def list_manifest(manifest: Path) -> tuple[list[Listing], int]:
-    """Listings of a manifest, paths relative to its folder, and the number of rows that name no media.
+def list_manifest(manifest: Path) -> tuple[list[Listing], list[str]]:
+    """Listings of a manifest, paths relative to its folder, and the paths that name no media.
 
     `label` stands in for `emotion` where there is no such column. The last row for a path wins.
     Raises SourceError for a manifest without `path` or with a line that cannot be read.
     """
     rows = _read_csv(manifest) if manifest.suffix.lower() == ".csv" else _read_jsonl(manifest)
-    listings, ignored = {}, 0
+    listings, others = {}, []
     for row in rows:
         file = manifest.parent / row["path"]
         kind = kind_of(file)
         if kind is None:
-            ignored += 1
+            others.append(row["path"])
         else:
             listings[row["path"]] = _listing(row, file, kind)
-    return list(listings.values()), ignored
+    return list(listings.values()), others
 
 
 def read_table(path: Path, required: tuple[str, ...]) -> list[dict[str, str | None]]:

@@ -1,0 +1,74 @@
+"""How fast a stage goes and how long it will take. Knows nothing of terminals."""
+
+from collections import deque
+
+from facedep_jax.events import Progress
+
+SPAN = 30.0  # seconds that a rate looks back …
+STEPS = 6  # … and at least over so many units that were finished one by one: clips may take minutes each
+
+
+class Pace:
+    """Told of every event of one stage, with the time at which it came."""
+
+    def __init__(self, begun: float) -> None:
+        self.begun = self.now = begun
+        self._first: Progress | None = None
+        self._done: deque[tuple[float, int]] = deque()
+        self._read: deque[tuple[float, int, float]] = deque()  # frames and seconds of clips
+
+    def add(self, event: Progress, now: float) -> None:
+        """The stage is so far `now`."""
+        self._first, self.now = self._first or event, now
+        if not self._done or event.done > self._done[-1][1]:
+            self._done.append((now, event.done))
+            while len(self._done) > STEPS and now - self._done[1][0] > SPAN:
+                self._done.popleft()
+        self._read.append((now, event.frames, event.media_s))
+        while len(self._read) > 2 and now - self._read[1][0] > SPAN:
+            self._read.popleft()
+
+    def rate(self, event: Progress) -> float:
+        """Units a second: lately or, for a stage that is finished, in all. What was done at its beginning is no work
+        of this run."""
+        (then, before), finished = self._done[0], event.done >= event.total
+        if finished:
+            then, before = self.begun, self._first.done
+        return (event.done - before) / (self.now - then) if self.now > then else 0.0
+
+    def left(self, event: Progress) -> float | None:
+        """Seconds, None where nobody can tell."""
+        rate = self.rate(event)
+        return (event.total - event.done) / rate if rate and event.done < event.total else None
+
+    def reading(self, event: Progress) -> tuple[float, float] | None:
+        """Frames, and seconds of clips, a second; None where no clip was read lately."""
+        then, frames, media_s = self._read[0]
+        if event.done >= event.total:
+            then, frames, media_s = self.begun, self._first.frames, self._first.media_s
+        spent = self.now - then
+        if event.media_s <= media_s or spent <= 0:
+            return None
+        return (event.frames - frames) / spent, (event.media_s - media_s) / spent
+
+
+def facts(event: Progress, pace: Pace) -> list[str]:
+    """What there is to say of a stage beside how much of it is done."""
+    said = [f"{event.frames:,} frames"] if event.frames else []
+    reading, left = pace.reading(event), pace.left(event)
+    if reading is None:
+        said.append(f"{pace.rate(event):.1f}/s")
+    else:
+        said += [f"{reading[0]:.1f} frames/s", f"{reading[1]:.1f}x real time"]
+    if left is not None:
+        said.append(f"{clock(left)} left")
+    if event.failed:
+        said.append(f"{event.failed} failed")
+    return said
+
+
+def clock(seconds: float) -> str:
+    """As "0:05", "12:30" or "3:02:10"."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

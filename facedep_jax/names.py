@@ -1,0 +1,34 @@
+"""Names from outside written as text: on a page, in a table, as a file. Knows nothing of what they name."""
+
+import hashlib
+import os
+from urllib.parse import quote
+
+FORMULA = ("=", "+", "-", "@", "'", "\t", "\r")
+
+
+def printable(text: str) -> str:
+    """`text` on one line, with everything escaped that would move a cursor, turn the writing round or be no text."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def quoted(text: str) -> str:
+    """No formula to a spreadsheet: what begins like one gets a ' in front. `unquoted` takes it off."""
+    return f"'{text}" if text.startswith(FORMULA) else text
+
+
+def unquoted(cell: str) -> str:
+    """What was written as `cell`."""
+    return cell[1:] if cell.startswith("'") and cell[1:].startswith(FORMULA) else cell
+
+
+def in_tables(text: str) -> str:
+    """`printable` and `quoted`."""
+    return quoted(printable(text))
+
+
+def plot_name(path: str) -> str:
+    """A file name that no other path gets: the whole relative path, percent-encoded."""
+    name = quote(os.fsencode(path), safe=" ")
+    digest = hashlib.sha256(os.fsencode(path)).hexdigest()
+    return f"{name}.png" if len(name) < 200 else f"{name[:150]}-{digest[:16]}.png"

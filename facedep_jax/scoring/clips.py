@@ -1,0 +1,126 @@
+"""Frames of one clip → its windows and its score. Knows nothing of other clips.
+
+A clip's score is the mean over its frames with a face, a window's likewise. The interval is a bootstrap over the clip's
+windows, so it speaks of this clip's frames, not of the person or of the head.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from facedep_jax.config import ScoreSettings
+from facedep_jax.scoring.frames import Frames
+
+RESAMPLES = 1000
+
+
+@dataclass(frozen=True)
+class ClipScore:
+    """One clip: `score`, `low` and `high` are probabilities, None where there is none; times in seconds.
+
+    `members_low` and `members_high` are the scores by the lowest and the highest member, None for a head of one.
+    `windows` counts those with a face. `relative` is the score minus the median over the subject's clips, see
+    `relative.py`; `inputs` says how crops differ from those that the head learned from, and `decoding` what was
+    odd about the file, "" where there is nothing to say.
+    """
+
+    clip: str
+    status: str  # scored, abstained or failed
+    reason: str = ""
+    score: float | None = None
+    low: float | None = None
+    high: float | None = None
+    members_low: float | None = None
+    members_high: float | None = None
+    decision: str = ""
+    coverage: float | None = None
+    frames_sampled: int = 0
+    frames_with_face: int = 0
+    duration_s: float | None = None
+    windows: int = 0
+    subject: str | None = None
+    relative: float | None = None
+    inputs: str = ""
+    decoding: str = ""
+
+
+@dataclass(frozen=True)
+class Window:
+    """A stretch of a clip in seconds; `score` is None without a face, the members' as in `ClipScore`."""
+
+    start_s: float
+    end_s: float
+    frames: int
+    frames_with_face: int
+    score: float | None = None
+    members_low: float | None = None
+    members_high: float | None = None
+
+
+def score_clip(name: str, frames: Frames, duration: float, threshold: float, settings: ScoreSettings) -> ClipScore:
+    """One clip's score from its frames; abstains below `settings.min_coverage`."""
+    with_face = np.isfinite(frames.probability)
+    coverage = float(with_face.mean())
+    known = ClipScore(
+        name,
+        "abstained",
+        coverage=coverage,
+        frames_sampled=len(with_face),
+        frames_with_face=int(with_face.sum()),
+        duration_s=duration,
+    )
+    if not with_face.any():
+        return replace(known, reason="no face in any sampled frame")
+    score = float(frames.probability[with_face].mean())
+    low, high = within_clip_interval(frames, settings.window)
+    members_low, members_high = _members(frames, with_face)
+    known = replace(known, score=score, low=low, high=high, members_low=members_low, members_high=members_high)
+    known = replace(known, windows=len(np.unique(window_numbers(frames, settings.window)[with_face])))
+    if coverage < settings.min_coverage:
+        return replace(known, reason=f"a face in {coverage:.0%} of frames, below {settings.min_coverage:.0%}")
+    return replace(known, status="scored", decision="positive" if score >= threshold else "negative")
+
+
+def windows_of(frames: Frames, window: float, duration: float) -> list[Window]:
+    """The windows of `window` seconds that hold a sampled frame, from the first frame on."""
+    numbers = window_numbers(frames, window)
+    first, end = float(frames.time[0]), float(max(frames.time[0] + duration, frames.time[-1]))
+    found = []
+    for number in np.unique(numbers):
+        here = numbers == number
+        seen = here & np.isfinite(frames.probability)
+        start = first + float(number) * window
+        known = Window(start, min(start + window, end), int(here.sum()), int(seen.sum()))
+        if seen.any():
+            low, high = _members(frames, seen)
+            score = float(frames.probability[seen].mean())
+            known = replace(known, score=score, members_low=low, members_high=high)
+        found.append(known)
+    return found
+
+
+def window_numbers(frames: Frames, window: float) -> Int[np.ndarray, " t"]:
+    """The number of each frame's window, counted from the first frame."""
+    return np.floor((frames.time - frames.time[0]) / window).astype(np.int64)
+
+
+def within_clip_interval(frames: Frames, window: float) -> tuple[float | None, float | None]:
+    """95 % percentile bootstrap of the mean probability over windows of `window` seconds; None with one window."""
+    kept = np.isfinite(frames.probability)
+    _, number = np.unique(window_numbers(frames, window)[kept], return_inverse=True)
+    sums, counts = np.bincount(number, frames.probability[kept]), np.bincount(number)
+    if len(counts) < 2:
+        return None, None
+    drawn = np.random.default_rng(0).integers(0, len(counts), (RESAMPLES, len(counts)))
+    means = sums[drawn].sum(1) / counts[drawn].sum(1)
+    low, high = np.percentile(means, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def _members(frames: Frames, chosen: Bool[np.ndarray, " t"]) -> tuple[float | None, float | None]:
+    """The mean over chosen frames by the lowest and by the highest member, None where there is but one."""
+    if frames.members is None or len(frames.members) == 1:
+        return None, None
+    each: Float[np.ndarray, " m"] = frames.members[:, chosen].mean(1)
+    return float(each.min()), float(each.max())

@@ -1,0 +1,75 @@
+"""Cached features of clips → a probability for every frame. Knows nothing of what is made of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from facedep_jax.cache.reader import Cache
+from facedep_jax.events import Progress, Report, silent
+
+BATCH = 512  # frames the head sees at once, of however many clips
+
+
+@dataclass(frozen=True)
+class Frames:
+    """The sampled frames of one clip: probability is NaN where there is no face; boxes in pixels.
+
+    `members` are the probabilities by each member of the head; `feature` are rows of the cache's features, −1 without a
+    face.
+    """
+
+    time: Float[np.ndarray, " t"]
+    face: Int[np.ndarray, " t"]
+    box: Float[np.ndarray, "t 4"]
+    probability: Float[np.ndarray, " t"]
+    members: Float[np.ndarray, "m t"] | None = None
+    feature: Int[np.ndarray, " t"] | None = None
+
+    def from_median(self) -> Float[np.ndarray, " t"]:
+        """Each frame's probability minus the median of the clip's own."""
+        seen = np.isfinite(self.probability)
+        return self.probability - (np.median(self.probability[seen]) if seen.any() else np.nan)
+
+
+def score_items(cache: Cache, items: Sequence[int], head: Any, report: Report = silent) -> list[Frames]:
+    """Probabilities of all rows of each of `items`, images or clips.
+
+    Frames of several clips share a batch: short clips one by one would mostly fill batches with padding.
+    """
+    rows = [slice(first, first + count) for first, count in zip(*_extent(cache, items), strict=True)]
+    feature = np.concatenate([cache.rows.feature[row] for row in rows]) if rows else np.zeros(0, np.int64)
+    probability = np.full(len(feature), np.nan)
+    members = np.full((head.members, len(feature)), np.nan)
+    with_face = np.flatnonzero(feature >= 0)
+    for start in range(0, len(with_face), BATCH):
+        report(Progress("score", start, len(with_face), "frames"))
+        chosen = with_face[start : start + BATCH]
+        # The last batch is filled up with frames of its own, so that nothing compiles for another shape.
+        logits = head.frame_members(tokens_of(cache, head, np.resize(feature[chosen], BATCH)))[:, : len(chosen)]
+        probability[chosen], members[:, chosen] = head.probability(logits.mean(0)), head.probability(logits)
+    report(Progress("score", len(with_face), len(with_face), "frames"))
+    ends = np.cumsum([0, *(row.stop - row.start for row in rows)])
+    parts = [slice(*pair) for pair in pairwise(ends)]
+    table = cache.rows
+    return [
+        Frames(table.time[row], table.face[row], table.box[row], probability[part], members[:, part], feature[part])
+        for row, part in zip(rows, parts, strict=True)
+    ]
+
+
+def score_frames(cache: Cache, item: int, head: Any) -> Frames:
+    """Probabilities of all rows of one item, image or clip."""
+    return score_items(cache, [item], head)[0]
+
+
+def tokens_of(cache: Cache, head: Any, feature: Int[np.ndarray, " n"]) -> dict[str, np.ndarray]:
+    """What the head reads, for these rows of the cache's features."""
+    return {tap: cache.features(tap, feature) for tap in head.taps}
+
+
+def _extent(cache: Cache, items: Sequence[int]) -> tuple[list[int], list[int]]:
+    return [int(cache.items.first_row[i]) for i in items], [int(cache.items.rows[i]) for i in items]

@@ -1,0 +1,52 @@
+"""A run that nobody trained, in a second: a head with parameters drawn at random for features of random weights."""
+
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from facedep_jax.config import ExtractSettings, to_table
+from facedep_jax.head.calibration import Calibration
+from facedep_jax.head.features import features_of
+from facedep_jax.head.head import Head, flat_names, from_names
+from facedep_jax.head.model import PRESETS, Architecture, Inputs, init_states
+from facedep_jax.head.run import write_head, write_whole
+from facedep_jax.head.settings import TrainSettings
+from facedep_jax.plan import plan_extraction
+
+SMALL = ExtractSettings(weights="random:1", taps="mobilenet_v2:mid@3,mobilenet_v2:top@1", size="64")
+
+
+def untrained_head(seed: int = 0, members: int = 2, kind: str = "image", **weights: str) -> Head:
+    """A head for features of SMALL, of items of `kind`; `weights` change what it says of its weights."""
+    plan = plan_extraction((kind,), SMALL)
+    inputs = Inputs(tuple(map(str, plan.taps)), tuple(t.cells for t in plan.taps), (576, 1280), 2)
+    architecture = Architecture(inputs, PRESETS["tiny"])
+    arrays = flat_names(init_states(architecture, jax.random.split(jax.random.key(seed), members)))
+    rng = np.random.default_rng(seed)
+    arrays = {name: x + rng.normal(0, 0.1, x.shape).astype(np.float32) for name, x in arrays.items()}
+    states, wrong = from_names(architecture, arrays)
+    assert not wrong
+    features = features_of(plan.spec, inputs.taps)
+    if weights:
+        features["weights"] = {"mobilenet_v2": weights}
+    return Head(
+        architecture,
+        states,
+        ("rest", "proxy"),
+        np.array([False, True]),
+        ("neutral", "sad"),
+        Calibration(0.7, -0.2, 0.44),
+        features,
+        plan.spec["input"],
+        untrained=not weights,
+    )
+
+
+def write_run(folder: Path, seed: int = 0, **known: str) -> Path:
+    """A run at `folder` with such a head."""
+    cache = {"paths": ["cache"], "fingerprints": ["f" * 64]}
+    train = to_table(TrainSettings(preset="tiny"))
+    write_whole(folder, lambda partial: write_head(partial, untrained_head(seed, **known), train, cache, {}))
+    (folder / "MODEL_CARD.md").write_text("# Model card of nothing\n\n## Intended use\n\nNone.\n")
+    return folder
