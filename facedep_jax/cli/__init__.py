@@ -3,7 +3,7 @@
 import click
 
 from facedep_jax import __version__
-from facedep_jax.cli import cache, demo, export, scoring, stage_one, stage_two, train_cnn, weights
+from facedep_jax.cli import cache, demo, export, monitor, scoring, stage_one, stage_two, train_cnn, weights
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -15,5 +15,5 @@ def main() -> None:
     """
 
 
-for _module in (stage_one, stage_two, train_cnn, scoring, cache, demo, export, weights):
+for _module in (stage_one, stage_two, train_cnn, scoring, monitor, cache, demo, export, weights):
     _module.add_to(main)
