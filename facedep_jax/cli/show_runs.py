@@ -15,13 +15,13 @@ def show_training(console: Any, summary: dict[str, Any]) -> None:
     from facedep_jax.report.sections import brief_estimate, number, signed
 
     split = reported_split(summary)
-    headings = ("", "val AUC", f"{split} AUC", "accuracy", "F1", "head minus this")
+    headings = ("", "val AUC", f"{split} AUC", "acc.", "F1", "head minus this")
     table = plain_table(f"run {summary['run']}", *headings, names=("",))
     for name, metrics in {"head": summary["metrics"], **summary["baselines"]}.items():
         val, here = metrics.get("val") or {}, metrics.get(split) or {}
         difference = here.get("vs_head") or {}
         table.add_row(
-            _folded(name),
+            _folded(name.replace(":", ": ")),
             number(val.get("auroc")),
             brief_estimate(here, "auroc"),
             number(here.get("accuracy")),

@@ -63,6 +63,7 @@ def write_page(
 
 
 def _facts(summary: Mapping[str, Any], head: Any) -> dict[str, Any]:
+    others = len(summary["not_clips"])
     counted = ", ".join(f"{summary[f'clips_{name}']} {name}" for name in ("scored", "abstained", "failed"))
     return {
         "head": summary["run"],
@@ -71,7 +72,7 @@ def _facts(summary: Mapping[str, Any], head: Any) -> dict[str, Any]:
         "heads in it": head.members,
         "clips": f"{summary['clips_total']}: {counted}",
         "frames": summary["frames"],
-        "other files": f"{len(summary['not_clips'])}, which are no clips by name or content and are not scored",
+        **({"other files": f"{others}, which are no clips by name or content and are not scored"} if others else {}),
         "inputs": summary["inputs"] or "as those that the head learned from",
     }
 
