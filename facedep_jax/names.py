@@ -4,7 +4,7 @@ import hashlib
 import os
 from urllib.parse import quote
 
-FORMULA = ("=", "+", "-", "@", "'", "\t", "\r")
+FORMULA = ("=", "+", "-", "@", "'", "\t", "\r", "＝", "＋", "－", "＠")  # spreadsheets take the full-width ones alike
 
 
 def printable(text: str) -> str:

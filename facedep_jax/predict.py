@@ -19,7 +19,9 @@ from facedep_jax.media import Frame, Picture, read_image, read_view
 from facedep_jax.media.content import read_content
 from facedep_jax.pipeline import UNUSABLE
 from facedep_jax.plan import Plan, plan_extraction
+from facedep_jax.scoring.places import places_of
 from facedep_jax.scoring.wants import extract_settings, naming_weights
+from facedep_jax.scoring.weighing import weigh_attention
 
 VIEW_SIDE = 640  # pixels of the longer side of a picture that is drawn
 
@@ -96,13 +98,13 @@ def _drawn(side: int) -> UInt8[np.ndarray, "s s 3"]:
 @dataclass(frozen=True)
 class Drawable:
     """What a picture of a prediction shows: the whole `picture`, shrunk by `scale`, and of a face that was scored the
-    `crop` and the `attention` (weights of each tap's cells, adding up to 1 over all taps).
+    `crop` and its `shading` (weighed attention over the places of the head's finest grid, as on the page of scores).
     """
 
     picture: UInt8[np.ndarray, "h w 3"]
     scale: float
     crop: UInt8[np.ndarray, "s s 3"] | None = None
-    attention: dict[str, Float[np.ndarray, "S S"]] | None = None
+    shading: Float[np.ndarray, "side side"] | None = None
 
 
 @dataclass(frozen=True)
@@ -166,21 +168,15 @@ def _drawable(data: bytes, picture: Picture, scorer: FaceScorer, score: FaceScor
     scale = view.shape[1] / picture.width
     if score is None:
         return Drawable(view, scale)
-    attention = by_tap(scorer.head.attention(score.tokens)[0], score.tokens)
-    return Drawable(view, scale, _largest(picture.frame), attention)
+    return Drawable(view, scale, _largest(picture.frame), shading_of(scorer.head, score.tokens))
 
 
 def _largest(frame: Frame) -> UInt8[np.ndarray, "s s 3"]:
     return frame.crops[max(frame.crops)]
 
 
-def by_tap(
-    attention: Float[np.ndarray, " cells"], tokens: dict[str, Float16[np.ndarray, "n S S C"]]
-) -> dict[str, Float[np.ndarray, "S S"]]:
-    """Attention over all cells of a frame, cut into the grids of its taps."""
-    grids, start = {}, 0
-    for tap, values in tokens.items():
-        cells = values.shape[1]
-        grids[tap] = attention[start : start + cells * cells].reshape(cells, cells)
-        start += cells * cells
-    return grids
+def shading_of(head: Any, tokens: dict[str, Float16[np.ndarray, "1 S S C"]]) -> Float[np.ndarray, "side side"]:
+    """How the page of scores shades a face: attention, weighed, over the places of the head's finest grid."""
+    places = places_of(head.architecture.inputs.cells)
+    weighed = weigh_attention(head, tokens, head.attention(tokens), batch=1)
+    return places.over(weighed).reshape(places.side, places.side)

@@ -5,7 +5,6 @@ it is.
 """
 
 import json
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -13,19 +12,21 @@ from pathlib import Path
 from typing import Any
 
 from facedep_jax.cache.reader import open_cache
-from facedep_jax.config import ExtractSettings, ScoreSettings, differences, read_records, to_table
-from facedep_jax.errors import OutputError, RunError, SourceError
+from facedep_jax.config import ExtractSettings, ScoreSettings, to_table
+from facedep_jax.errors import SourceError
 from facedep_jax.events import Note, Report, silent
 from facedep_jax.extract import extract
 from facedep_jax.files import write_atomically, writing
+from facedep_jax.names import printable
 from facedep_jax.scoring.batch import Scored, score_cache
 from facedep_jax.scoring.crops import Crops
+from facedep_jax.scoring.directory import SHOWN, name_strays, refuse_foreign, refuse_other
 from facedep_jax.scoring.tables import write_tables
 from facedep_jax.scoring.wants import extract_settings, naming_weights
 from facedep_jax.sources import Source
 from facedep_jax.versions import write_config
 
-DECIDING = (  # settings of extraction that make other scores
+DECIDING = (  # settings of extraction that make other scores, as they were asked for
     "faces",
     "detector_model",
     "margin",
@@ -34,10 +35,6 @@ DECIDING = (  # settings of extraction that make other scores
     "face_policy",
     "align",
     "min_face",
-)
-SHOWN = ("plots", "report.html")  # what `tables_only` leaves out
-OWN_FILES = frozenset(
-    ("clips.csv", "windows.csv", "frames.csv", "summary.json", "config.toml", "cache", "crops", *SHOWN)
 )
 FRAMEWISE = "use one trained with --temporal none for scores by frame"
 
@@ -58,27 +55,33 @@ def score_videos(
 
     `given` says how clips are read (weights, faces, frames a second); what decides features is the run's own. With
     `tables_only` nothing is drawn, with `keep_crops` the faces are kept and shown on the page. Raises SourceError
-    without clips, WeightsError without the run's weights, RunError for scores made with another head or settings, and
+    without clips, WeightsError without the run's weights, RunError for scores of another folder, head or settings, and
     what `extract` raises. A clip that cannot be used is listed as failed.
     """
     begun = time.monotonic()
     clips = _only_clips(source, report)
-    records = {"run": _record(head)}
+    records: dict[str, Any] = {"run": _record(head), "source": {"path": printable(clips.where)}}
     if head.architecture.temporal != "none":
         report(
             Note(f"the head mixes frames in time; here every frame is a clip of its own to it: {FRAMEWISE}", "warning")
         )
     wanted = {"score": _resolved(given, settings), **records}
-    _refuse_other(out, wanted)
     folder, crops = cache or out / "cache", Crops(out / "crops")
     asked = extract_settings(head.features, given)
+    refuse_foreign(out)
+    refuse_other(out, {**records, "score": to_table(settings)}, folder)
+
+    def check(spec: dict[str, Any]) -> None:
+        head.require_features(spec)
+        refuse_other(out, {"input": spec["input"]["clip"]}, folder)
+        if keep_crops:  # a pass that is killed leaves crops: it must be known by then how they were made
+            _write_config(out, wanted["score"], {**records, "cache": {"path": str(folder), **spec}})
+
     with naming_weights(head, asked):
-        extraction = extract([clips], folder, asked, report, head.require_features, crops.keep if keep_crops else None)
-    with writing(out):
-        out.mkdir(parents=True, exist_ok=True)
+        extraction = extract([clips], folder, asked, report, check, crops.keep if keep_crops else None)
     opened = open_cache(folder)
     records["cache"] = {"path": str(folder), "fingerprint": opened.fingerprint, **opened.spec}
-    write_config(out / "config.toml", "score", wanted["score"], records)
+    _write_config(out, wanted["score"], records)
     scored = score_cache(opened, clips, extraction["failures"], head, settings, report)
     write_tables(out, scored, head.warning)
     summary = _summary(scored, out, head) | {
@@ -99,6 +102,7 @@ def score_videos(
             moments, summary["deletion"] = find_shown(opened, scored, head, crops, asked, report)
         summary["page"] = str(out / "report.html")
         write_page(out, scored, head, summary, wanted | records, moments, crops if keep_crops else None, report)
+    name_strays(out, scored, report)
     if keep_crops:
         summary["crops"] = str(crops.folder)
     else:
@@ -130,23 +134,10 @@ def _resolved(given: ExtractSettings, settings: ScoreSettings) -> dict[str, Any]
     return chosen | to_table(settings)
 
 
-def _refuse_other(out: Path, wanted: dict[str, Any]) -> None:
-    """Scores of another head or other settings are not overwritten, nor is what is no scores directory."""
-    if out.exists() and not out.is_dir():
-        raise OutputError(f"{out} is a file; scores go into a directory, choose another --out")
-    present = sorted(os.listdir(out)) if out.is_dir() else []
-    foreign = [name for name in present if name not in OWN_FILES and not name.startswith(".")]
-    if foreign:
-        raise OutputError(f"{out} holds something else ({', '.join(foreign[:3])}); choose another --out")
-    if "config.toml" in present:
-        held = read_records(out / "config.toml", ("score", "run"))
-        ignored = {"path"}  # a run may be moved
-        differing = [d for d in differences(held, wanted) if d.split(":")[0].rpartition(".")[2] not in ignored]
-        if differing:
-            raise RunError(
-                f"{out} holds scores by {held['run'].get('path', 'another run')}, made otherwise (held → asked for): "
-                f"{'; '.join(differing)}. Choose another --out"
-            )
+def _write_config(out: Path, settings: dict[str, Any], records: dict[str, Any]) -> None:
+    with writing(out):
+        out.mkdir(parents=True, exist_ok=True)
+    write_config(out / "config.toml", "score", settings, records)
 
 
 def _summary(scored: Sequence[Scored], out: Path, head: Any) -> dict[str, Any]:

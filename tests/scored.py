@@ -24,7 +24,7 @@ HOSTILE = (
 )
 DELETION = {
     "frames": 30,
-    "clips": 10,
+    "groups": 10,
     "places": 9,
     "covered": 2,
     "draws": 20,

@@ -117,7 +117,7 @@ def test_pictures_on_a_full_disk_are_one_clear_error_and_leave_nothing(tmp_path)
         face={"state": "whole", "box": None},
         probability=0.5,
         decision="positive",
-        drawable=Drawable(np.zeros((8, 8, 3), np.uint8), 1.0, np.zeros((8, 8, 3), np.uint8), {"tap": np.eye(2) / 2}),
+        drawable=Drawable(np.zeros((8, 8, 3), np.uint8), 1.0, np.zeros((8, 8, 3), np.uint8), np.eye(2)),
     )
     draws = {
         "matrix.png": lambda path: plots.save(plots.draw_confusion([[7, 3], [1, 9]], 0.5, "test"), path),
@@ -140,9 +140,9 @@ def test_a_folder_for_pictures_that_cannot_be_made_is_one_clear_error(tmp_path):
 
 def drawn(state="found", box=(10.0, 20.0, 30.0, 40.0), path="a.jpg", scored=True, warning=""):
     """The figure of a prediction whose picture, shrunk to half, has 80×60 pixels."""
-    attention = {"a:mid@2": np.array([[0.1, 0.2], [0.3, 0.0]]), "a:top@1": np.array([[0.4]])}
+    shading = np.array([[0.1, 0.2], [0.3, 0.0]])
     picture, crop = np.zeros((60, 80, 3), np.uint8), np.full((8, 8, 3), 200, np.uint8)
-    shown = Drawable(picture, 0.5, *((crop, attention) if scored else ()))
+    shown = Drawable(picture, 0.5, *((crop, shading) if scored else ()))
     known = {"probability": 0.64, "decision": "positive", "members_low": 0.5, "members_high": 0.7} if scored else {}
     face = {"state": state, "box": box and list(box)}
     return draw_prediction(Prediction(path, "scored", face, **known, drawable=shown), 0.41, warning)
@@ -152,13 +152,13 @@ def texts(figure):
     return " | ".join(text.get_text() for text in figure.findobj(lambda artist: hasattr(artist, "get_text")))
 
 
-def test_a_prediction_shows_the_box_on_the_whole_picture_its_score_and_attention():
+def test_a_prediction_shows_the_box_on_the_whole_picture_its_score_and_shading():
     figure = drawn(warning=BANNER)
     boxes = {(p.get_x(), p.get_y(), p.get_width(), p.get_height()) for p in figure.axes[0].patches}
     assert boxes == {(5.0, 10.0, 15.0, 20.0)}
     said = texts(figure)
     for part in ("one face, 30×40 pixels", "score 0.640", "positive (threshold 0.41)", "members 0.50 to 0.70",
-                 BANNER, "60% of attention", "50%", "Attention elsewhere: a:top@1 40%", "not a diagnosis"):  # fmt: skip
+                 BANNER, "attention × gradient", "50%", "far the logit hangs on it", "not a diagnosis"):  # fmt: skip
         assert part in said.replace("\n", " "), part
     figure.canvas.draw()
 
@@ -166,6 +166,7 @@ def test_a_prediction_shows_the_box_on_the_whole_picture_its_score_and_attention
 def test_a_picture_without_a_score_is_drawn_with_its_reason():
     said = texts(drawn("too-small", scored=False))
     assert "no score: face too small to judge, 30×40 pixels" in said and "%" not in said
+    assert "gradient" not in said
     assert "no score: no face found" in texts(drawn("none", None, scored=False))
 
 

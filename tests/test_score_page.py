@@ -8,20 +8,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from scored import CARD, DELETION, HOSTILE, batch, page
 from untrained_run import untrained_head
 
+from facedep_jax import sources
 from facedep_jax.head.head import flat_names, from_names
 from facedep_jax.meaning import UNTRAINED
+from facedep_jax.predict import shading_of
 from facedep_jax.report.curve import Gap, curve_of
 from facedep_jax.report.markdown import from_markdown
 from facedep_jax.report.scored_faces import deletion_blocks, deletion_sentence, faces_of
 from facedep_jax.report.sections import Listing, Section, Table, to_markdown
 from facedep_jax.report.timeline import timeline
+from facedep_jax.scoring.batch import Scored
 from facedep_jax.scoring.clips import ClipScore, windows_of
-from facedep_jax.scoring.deletion import check_by_deletion
+from facedep_jax.scoring.deletion import check_by_deletion, ratio_interval
 from facedep_jax.scoring.frames import Frames
-from facedep_jax.scoring.moments import Moment, choose_frames
+from facedep_jax.scoring.moments import Moment, choose_frames, whose
 from facedep_jax.scoring.places import places_of
 from facedep_jax.scoring.weighing import weigh_attention
 
@@ -59,6 +63,20 @@ def test_a_page_of_many_clips_stays_small():
     assert len(page(batch(4, seconds=3600.0)).encode()) < 100_000  # curves are thinned
 
 
+def test_the_curve_of_a_long_clip_in_which_the_face_comes_and_goes_is_there_and_small():
+    """Half an hour with a face in nine frames of ten: a mean of many frames is that of those that have one."""
+    rng = np.random.default_rng(0)
+    gone = rng.random(7200) < 0.1
+    gone[3600:4320] = True
+    own = frames(*np.where(gone, np.nan, 0.5), face=np.where(gone, 3, 1).tolist(), step=0.25)
+    drawn = curve_of(ClipScore("a", "scored"), own, 0.5, points=500)
+    assert drawn.path.count("L") + drawn.path.count("M") == 480 - 48 and drawn.path.count("M") == 2
+    assert set(re.findall(r"[ML]\d+ (\d+)", drawn.path)) == {"100"}
+    assert drawn.gaps == (Gap(500, 100, "none"),)
+    small = curve_of(ClipScore("a", "scored"), frames(*np.where(rng.random(7200) < 0.9, np.nan, 0.5)), 0.5, points=500)
+    assert len(small.gaps) < 200
+
+
 def test_failures_are_listed_with_their_reasons_and_columns_that_say_nothing_are_left_out():
     shown = page(batch(8))
     assert shown.count("not a video: &lt;b&gt;moov&lt;/b&gt; is missing") == 2  # in the table, and by itself
@@ -85,7 +103,14 @@ def test_a_timeline_shows_score_interval_threshold_coverage_and_what_was_lost():
         "another's face 25%",
     ]
     assert drawn.get_suptitle() == UNTRAINED and above.get_title("left").startswith(r"red\x1b[31m\nline\u202egpj.mp4")
-    assert len(strip.patches) == 4
+    assert [len(band.get_paths()) for band in strip.collections] == [1, 1, 1, 1]
+
+
+def test_a_timeline_of_a_name_that_the_font_lacks_is_drawn_without_a_warning():
+    own = frames(0.5, 0.75)
+    drawn = timeline(ClipScore("日本 🙂\x1b.mp4", "abstained", "no face"), own, 0.4)
+    assert drawn.axes[0].get_title("left").startswith("\ufffd\ufffd \ufffd\\x1b.mp4")
+    FigureCanvasAgg(drawn).draw()  # a glyph that the font lacks would be a warning
 
 
 def test_a_curve_by_hand():
@@ -162,8 +187,10 @@ def test_attention_is_weighed_by_what_the_logit_hangs_on():
     shapes = zip(head.taps, head.architecture.inputs.cells, head.architecture.inputs.channels, strict=True)
     tokens = {tap: rng.normal(size=(3, s, s, c)).astype(np.float16) for tap, s, c in shapes}
     tokens[head.taps[0]][2, 1, 1] = 0
-    found = weigh_attention(head, tokens, head.attention(tokens))
+    found = weigh_attention(head, tokens, head.attention(tokens), batch=1)
     assert found.shape == (3, 10) and (found[:2, 4] > 0).all()
+    shaded = shading_of(head, {tap: values[:1] for tap, values in tokens.items()})  # what predict --plot draws
+    assert shaded.shape == (3, 3) and shaded.argmax() == 4 and np.delete(shaded, 4).max() < 1e-6 * shaded[1, 1]
     assert found[2, 4] == 0 and np.delete(found, 4, axis=1).max() < 1e-6 * found.max()
 
 
@@ -185,11 +212,42 @@ def test_deletion_says_whether_attention_points_at_what_matters(weights, ratio):
     found = check_by_deletion(Summing(*weights), tokens, maps, places_of((2,)), np.arange(400) // 4)
     assert found["shading"]["ratio"] == pytest.approx(ratio, rel=0.05)
     assert found["attention"]["moved"] == weights[3]
-    assert (found["covered"], found["places"], found["frames"], found["clips"]) == (1, 4, 400, 100)
-    low, high = found["shading"]["ratio_ci"]
-    assert low <= found["shading"]["ratio"] <= high
-    one = check_by_deletion(Summing(*weights), tokens, maps, places_of((2,)), np.zeros(400, int))
-    assert one["shading"]["ratio_ci"] is None and "too little" in deletion_sentence(one)
+    assert (found["covered"], found["places"], found["frames"], found["groups"]) == (1, 4, 400, 100)
+    if ratio:
+        low, high = found["shading"]["ratio_ci"]
+        assert low <= found["shading"]["ratio"] <= high
+    else:
+        assert found["shading"]["ratio_ci"] is None and "moves nothing" in deletion_sentence(found)
+    few = check_by_deletion(Summing(*weights), tokens, maps, places_of((2,)), np.arange(400) % 7)
+    assert few["shading"]["ratio_ci"] is None and "Fewer than 8 clips are too few" in deletion_sentence(few)
+
+
+def test_the_interval_of_a_ratio_by_hand():
+    """Eight groups of two frames: moved 1, 2, …, 8 in their sums, 2 each at random."""
+    moved = np.repeat(np.arange(1.0, 9.0) / 2, 2)
+    low, high = ratio_interval(moved, np.ones(16), np.repeat(np.arange(8), 2))
+    half = 2.3646 * np.sqrt(42 / 4.5**2 / 56)  # Student's with 7 degrees; 42 = Σ (i − 4.5)²
+    assert (low, high) == (pytest.approx(2.25 * np.exp(-half), rel=1e-4), pytest.approx(2.25 * np.exp(half), rel=1e-4))
+    nothing = np.where(np.arange(16) < 2, 0.0, 1.0)
+    assert ratio_interval(moved, nothing, np.repeat(np.arange(8), 2)) is not None  # one clip that random spares
+
+
+def test_an_interval_of_few_clips_holds_what_it_promises():
+    """Ten clips whose true ratio is 1: about 5 of 100 intervals may say otherwise."""
+    rng, missed = np.random.default_rng(0), 0
+    for _ in range(1000):
+        scale = rng.gamma(4, 1, 10)
+        ends = ratio_interval(scale * rng.gamma(8, 1 / 8, 10), scale * rng.gamma(60, 1 / 60, 10), np.arange(10))
+        missed += not ends[0] <= 1 <= ends[1]
+    assert missed < 85
+
+
+def test_copies_and_clips_of_one_subject_are_no_more_clips():
+    def one(item, subject=None):
+        return Scored(ClipScore(item, "scored", subject=subject), sources.Listing(item, Path(item), "clip"), item)
+
+    shown = [one("a"), one("b", "ann"), one("a"), one("c", "ann"), one("d"), one("b"), one("ann")]
+    assert whose(shown).tolist() == [0, 1, 0, 1, 2, 1, 3]
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from facedep_jax.cli import main
 from facedep_jax.drawn import EXPRESSIONS, draw_face, draw_person
 from facedep_jax.meaning import UNTRAINED
 from facedep_jax.media.writing import write_clip
+from facedep_jax.scoring.crops import Crops
 
 TAG, FORMULA, CONTROL = "<img src=x onerror=alert(1)>.mp4", "=cmd()|' !A0.mp4", "red\x1b[31m\nline.mp4"
 NAMES = (TAG, FORMULA, CONTROL, "ann/a.mp4", "ann/b.mp4", "bob/a.mp4")
@@ -96,9 +97,8 @@ def test_windows_hold_the_frames_of_their_clip(work):
     frames = [row for row in table(work / "scores" / "frames.csv") if row["clip"] == "ann/a.mp4"]
     windows = [row for row in table(work / "scores" / "windows.csv") if row["clip"] == "ann/a.mp4"]
     assert [(w["start_s"], w["end_s"], w["frames"]) for w in windows] == [
-        ("0.0000", "2.0000", "8"),
-        ("2.0000", "4.0000", "8"),
-        ("4.0000", "5.0000", "4"),
+        ("0.0000", "2.5000", "10"),
+        ("2.5000", "5.0000", "10"),
     ]
     for window in windows:
         inside = [
@@ -230,7 +230,7 @@ def test_whoever_was_purged_is_found_in_scores_whatever_the_clip_is_called(work)
     assert [t for t in tables if t[0] == "scores"] == [
         ("scores", "clips.csv", "2"),
         ("scores", "frames.csv", "40"),
-        ("scores", "windows.csv", "6"),
+        ("scores", "windows.csv", "4"),
     ]
     assert [t[1] for t in tables if t[0] == "crops"] == [item]
     assert len([t for t in tables if t[0] == "plot"]) == 2
@@ -238,7 +238,8 @@ def test_whoever_was_purged_is_found_in_scores_whatever_the_clip_is_called(work)
 
 def test_clips_of_one_subject_are_compared_with_each_other(work, tmp_path):
     again = ("--cache", work / "scores" / "cache", "--out", tmp_path / "s", "--tables-only")
-    score(work, *again, "--subject-regex", "^(ann|bob)/")
+    said = score(work, *again, "--subject-regex", "^(ann|bob)/").stderr
+    assert "subjects for 4 of 7 files" in " ".join(said.split())
     rows = {row["clip"]: row for row in table(tmp_path / "s" / "clips.csv")}
     scores = [float(rows[name]["score"]) for name in ("ann/a.mp4", "ann/b.mp4")]
     assert float(rows["ann/a.mp4"]["relative"]) == pytest.approx(scores[0] - np.median(scores), abs=2e-4)
@@ -256,6 +257,62 @@ def test_scores_of_another_run_are_not_overwritten(work):
     said = score(work, run="run1", code=1).stderr
     assert f"holds scores by {work / 'run0'}, made otherwise" in said and "run.sha256" in said
     assert (work / "scores" / "clips.csv").read_bytes() == before
+
+
+def test_what_was_done_is_compared_and_not_the_words_that_asked_for_it(work, tmp_path):
+    """Without faces looked for, a margin around them changes nothing."""
+    again = ("--cache", work / "scores" / "cache", "--out", tmp_path / "s", "--tables-only")
+    score(work, *again)
+    score(work, *again, "--margin", "0.1", "--min-face", "40")
+    assert "input.fps: 4.0 → 5.0" in score(work, *again, "--fps", "5", code=1).stderr
+    assert "score.window: 2.0 → 1.0" in score(work, *again, "--window", "1", code=1).stderr
+
+
+def test_crops_of_a_pass_that_was_killed_are_not_taken_for_those_of_another(work, tmp_path, monkeypatch):
+    left = iter(range(3))
+
+    def keep(crops, *frame):
+        if next(left, None) is None:
+            raise SystemExit(1)
+        kept(crops, *frame)
+
+    kept = Crops.keep
+    again = ("--out", tmp_path / "s", "--keep-crops")
+    with monkeypatch.context() as patch:
+        patch.setattr(Crops, "keep", keep)
+        score(work, *again, "--cache", tmp_path / "one", clips="clips/ann", code=1)
+    assert len(list((tmp_path / "s" / "crops").glob("*/*.jpg"))) == 3
+    assert not (tmp_path / "s" / "clips.csv").exists()
+    said = score(work, *again, "--cache", tmp_path / "two", "--fps", "5", clips="clips/ann", code=1).stderr
+    assert "made otherwise" in said and "input.fps: 4.0 → 5.0" in said
+
+
+def test_what_a_clip_left_behind_is_named_when_it_is_gone_from_the_folder(work, tmp_path):
+    shutil.copytree(work / "clips" / "ann", tmp_path / "clips")
+    arguments = ("--cache", work / "scores" / "cache", "--keep-crops")
+    shutil.copytree(work / "run0", tmp_path / "run0")
+    first = score(tmp_path, *arguments, code=0)
+    assert "not among these scores" not in first.stderr
+    listed = {e["path"]: e["item"] for e in open_cache(work / "scores" / "cache").listings}
+    (tmp_path / "clips" / "b.mp4").unlink()
+    said = " ".join(score(tmp_path, *arguments, code=0).stderr.split())
+    gone = listed["ann/b.mp4"]
+    assert "plots/b.mp4.png" in said and f"crops/{gone}" in said and "not among these scores" in said
+    assert "a.mp4.png" not in said
+    found = find_traces([tmp_path / "scores"], [gone], ["b.mp4"], [])
+    assert [(trace["kind"], Path(trace["path"]).name) for trace in found] == [("crops", gone), ("plot", "b.mp4.png")]
+
+
+def test_scores_of_another_folder_are_not_overwritten(work, tmp_path):
+    """Two folders of the same name have the same default --out."""
+    for name in ("one", "two"):
+        shutil.copytree(work / "clips" / "ann", tmp_path / name / "clips")
+    again = ("--cache", work / "scores" / "cache", "--out", tmp_path / "s", "--tables-only")
+    score(work, *again, clips=tmp_path / "one" / "clips", code=0)
+    before = (tmp_path / "s" / "clips.csv").read_bytes()
+    said = score(work, *again, clips=tmp_path / "two" / "clips", code=1).stderr
+    assert f"holds scores of {tmp_path / 'one' / 'clips'}" in said and f"--cache {work / 'scores' / 'cache'}" in said
+    assert (tmp_path / "s" / "clips.csv").read_bytes() == before
 
 
 def test_weights_that_are_not_found_are_named(work, tmp_path):

@@ -39,12 +39,11 @@ def find_traces(
     found = []
     for place in map(Path, places):
         for folder, _, names in sorted(os.walk(place)):
+            found += map(_trace, _of_scores(Path(folder), names, wanted))
             for name in sorted(set(names) & _LOOKS.keys()):
                 path = Path(folder, name)
                 try:
-                    found += [
-                        {"path": str(where), "kind": kind, "detail": d} for where, kind, d in _LOOKS[name](path, wanted)
-                    ]
+                    found += map(_trace, _LOOKS[name](path, wanted))
                 except (OSError, UnicodeDecodeError, csv.Error) as error:
                     report(Note(f"{path} cannot be searched: {error}", "warning"))
     return found
@@ -54,6 +53,7 @@ class _Wanted:
     def __init__(self, items: frozenset[str], paths: frozenset[str], subjects: frozenset[str]):
         self.items, self.subjects = items, subjects
         self.paths = paths | {_as_in_tables(path) for path in paths} | {printable(path) for path in paths}
+        self.plots = {plot_name(path) for path in paths}
 
     def is_in(self, row: dict[str, str], name: str) -> bool:
         """Whether a row of a table, whose column `name` holds paths, is of somebody wanted."""
@@ -61,6 +61,11 @@ class _Wanted:
 
 
 Found = Iterator[tuple[Path, str, str]]
+
+
+def _trace(found: tuple[Path, str, str]) -> dict[str, Any]:
+    where, kind, detail = found
+    return {"path": str(where), "kind": kind, "detail": detail}
 
 
 def _as_in_tables(path: str) -> str:
@@ -81,17 +86,17 @@ def _in_run(table: Path, wanted: _Wanted) -> Found:
 
 def _in_scores(table: Path, wanted: _Wanted) -> Found:
     clips = [row["clip"] for row in _rows(table) if wanted.is_in(row, "clip")]
-    if not clips:
-        return
-    yield table, "scores", f"{len(clips)} rows, such as {clips[0]}"
-    for path in sorted(wanted.paths):
-        plot = table.parent / "plots" / plot_name(path)
-        if table.name == "clips.csv" and plot.is_file():
-            yield plot, "plot", "the clip's scores over time"
-    for item in sorted(wanted.items):
-        crops = table.parent / "crops" / item
-        if table.name == "clips.csv" and crops.is_dir():
-            yield crops, "crops", "faces of the clip, some of them also in report.html"
+    if clips:
+        yield table, "scores", f"{len(clips)} rows, such as {clips[0]}"
+
+
+def _of_scores(folder: Path, names: Sequence[str], wanted: _Wanted) -> Found:
+    """Faces and timelines, which stay when a clip leaves the tables, or are there before any table is."""
+    if folder.parent.name == "crops" and folder.name in wanted.items:
+        yield folder, "crops", "faces of the clip, some of them also in report.html"
+    if folder.name == "plots":
+        for name in sorted(wanted.plots & set(names)):
+            yield folder / name, "plot", "the clip's scores over time"
 
 
 def _in_cache(header: Path, wanted: _Wanted) -> Found:

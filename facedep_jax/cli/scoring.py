@@ -82,6 +82,8 @@ def score_videos(
     from facedep_jax.sources import read_source
 
     source = read_source(folder, subjects=subjects, subject_regex=subject_regex, recursive=recursive)
+    if subjects or subject_regex:
+        report(Note(f"{source.where}: {len(source.listings)} files, {source.layout}"))
     chosen = run or newest_run(Path("runs"), report)
     settings = resolve(ScoreSettings, "score", None, {"window": window, "min_coverage": min_coverage})
     summary = score(

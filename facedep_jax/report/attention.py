@@ -2,29 +2,30 @@
 
 import textwrap
 from collections.abc import Iterable, Iterator
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from matplotlib.ft2font import FT2Font
 from matplotlib.patches import Rectangle
 
 from facedep_jax.files import writing
 from facedep_jax.meaning import MEANING
 from facedep_jax.names import plot_name
+from facedep_jax.report.glyphs import in_font
 from facedep_jax.report.plots import ALERT, GRID, INK, MAIN, OTHER, QUIET, save
 
 BOX, TINT = "#ffd60a", "#ff3b00"
-MOST_MAPS = 3  # taps with a map of their own; the others are named below
 MOST_NUMBERS = 4  # cells along a side up to which their shares are written into them
 LONGEST_NAME = 48  # characters
+SHADING = (
+    "Shares of the attention that the head gave to each square, summed over taps, times how far the logit hangs on it; "
+    "what concerns the face as a whole is left out. "
+)
 
 
 def drawing(folder: Path, predictions: Iterable[Any], threshold: float, warning: str = "") -> Iterator[Any]:
@@ -39,22 +40,19 @@ def drawing(folder: Path, predictions: Iterable[Any], threshold: float, warning:
 
 def draw_prediction(prediction: Any, threshold: float, warning: str = "") -> Figure:
     """The whole picture with the face's box and, of a face with a score, the score on its scale, and the crop as the
-    networks saw it under the attention of the taps that have more than one cell.
-
-    Attention is one of two ways in which the head reads its cells; the other weighs every cell the same in all faces.
+    networks saw it under its shading, unless that points nowhere.
     """
     drawn = prediction.drawable
-    maps = {tap: weights for tap, weights in (drawn.attention or {}).items() if weights.size > 1}
-    shown = sorted(maps, key=lambda tap: -maps[tap].sum())[:MOST_MAPS]
-    width = max(6.5, 4.2 + 2.7 * len(shown))
+    shaded = drawn.shading is not None and drawn.shading.any()
+    width = 9.2 if shaded else 6.5
     figure = Figure(figsize=(width, 4.4), dpi=120, layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     rows = figure.subfigures(2, 1, height_ratios=(3.3, 1.1))
-    axes = np.ravel(rows[0].subplots(1, 1 + len(shown), width_ratios=(1.5, *[1] * len(shown)), squeeze=False))
+    axes = np.ravel(rows[0].subplots(1, 1 + shaded, width_ratios=(1.5, 1)[: 1 + shaded], squeeze=False))
     _picture(axes[0], prediction)
-    for ax, tap in zip(axes[1:], shown, strict=True):
-        _attention(ax, drawn.crop, maps[tap], tap, max(float(m.max() * m.size) for m in maps.values()))
-    small = "\n".join(textwrap.wrap(f"{_others(drawn.attention or {}, shown)}{MEANING}", int(16 * width)))
+    if shaded:
+        _shading(axes[1], drawn.crop, drawn.shading)
+    small = "\n".join(textwrap.wrap(f"{SHADING if shaded else ''}{MEANING}", int(16 * width)))
     _scale(rows[1].subplots(), prediction, threshold, small)
     if warning:
         rows[0].suptitle(warning, color=ALERT, fontsize=11, fontweight="bold")
@@ -84,23 +82,19 @@ def _state(face: dict[str, Any]) -> str:
     return f"{said[face['state']]}, {face['box'][2]:.0f}×{face['box'][3]:.0f} pixels"
 
 
-def _attention(ax: Axes, crop: Any, weights: Float[np.ndarray, "S S"], tap: str, strongest: float) -> None:
-    """The crop in grey, its cells tinted by their weights.
-
-    `strongest` is the largest weight of any tap, against that of a cell of equal weights.
-    """
-    side, cells = crop.shape[0], weights.shape[0]
-    strength = weights * weights.size / strongest
+def _shading(ax: Axes, crop: Any, shading: Float[np.ndarray, "side side"]) -> None:
+    """The crop in grey, its squares tinted by their shading."""
+    side, cells = crop.shape[0], shading.shape[0]
     ax.imshow(crop.mean(-1), cmap="gray", vmin=0, vmax=255)  # colours would mix with the tint
     tint = np.full((cells, cells, 3), to_rgb(TINT))
-    ax.imshow(tint, alpha=0.6 * strength, extent=(-0.5, side - 0.5, side - 0.5, -0.5))
+    ax.imshow(tint, alpha=0.6 * shading / shading.max(), extent=(-0.5, side - 0.5, side - 0.5, -0.5))
     if cells <= MOST_NUMBERS:
         middle = (np.arange(cells) + 0.5) * side / cells
-        for (row, column), share in np.ndenumerate(weights / weights.sum()):
+        for (row, column), share in np.ndenumerate(shading / shading.sum()):
             light = {"color": "white", "fontsize": 8, "ha": "center", "va": "center"}
             dark = {"fc": "#00000066", "ec": "none", "pad": 1}
             ax.text(middle[column], middle[row], f"{share:.0%}", bbox=dark, **light)
-    ax.set_title(f"{tap}\n{weights.sum():.0%} of attention, by cell", fontsize=9, color=INK)
+    ax.set_title("attention × gradient\nshares by square", fontsize=9, color=INK)
     ax.set_axis_off()
 
 
@@ -123,18 +117,7 @@ def _scale(ax: Axes, prediction: Any, threshold: float, small: str) -> None:
     ax.set_title(said, fontsize=10, color=INK, loc="left")
 
 
-def _others(attention: dict[str, np.ndarray], shown: list[str]) -> str:
-    """The taps without a map, as a sentence."""
-    rest = [f"{tap} {weights.sum():.0%}" for tap, weights in attention.items() if tap not in shown]
-    return f"Attention elsewhere: {', '.join(rest)}. " if rest else ""
-
-
 def _shown(path: str) -> str:
-    """The end of a path, with a mark for every character that the font cannot draw or that is not to be seen."""
-    name = "".join(c if c.isprintable() and ord(c) in _characters() else "\N{REPLACEMENT CHARACTER}" for c in path)
+    """The end of a path."""
+    name = in_font(path)
     return name if len(name) <= LONGEST_NAME else f"…{name[1 - LONGEST_NAME :]}"
-
-
-@cache
-def _characters() -> frozenset[int]:
-    return frozenset(FT2Font(font_manager.findfont("DejaVu Sans")).get_charmap())

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from facedep_jax.media.frames import FACE_STATES, WITHOUT_CROP
 
@@ -36,12 +36,15 @@ class Curve:
 
 
 def curve_of(score: Any, frames: Any, threshold: float, points: int) -> Curve:
-    """The curve of one clip through at most about `points` points, each then the mean of equally many frames."""
-    time, probability = _thinned(frames.time, frames.probability, points)
-    x = _across(time, frames.time)
+    """The curve of one clip through at most about `points` points, each the mean over those of equally many successive
+    frames that have a score. A gap is where none of a point's frames has one.
+    """
+    starts = np.arange(0, len(frames.time), -(-len(frames.time) // points))
+    probability = _means(frames.probability, starts)
+    x = _across(_means(frames.time, starts), frames.time)
     band = None if score.low is None else (_up(score.high), max(1, _up(score.low) - _up(score.high)))
     own = None if score.score is None else _up(score.score)
-    return Curve(_path(x, probability), tuple(_gaps(frames)), _up(threshold), own, band)
+    return Curve(_path(x, probability), tuple(_gaps(frames, probability, starts)), _up(threshold), own, band)
 
 
 def edges(time: Float[np.ndarray, " t"]) -> Float[np.ndarray, " t+1"]:
@@ -59,12 +62,12 @@ def _across(time: Float[np.ndarray, " n"], whole: Float[np.ndarray, " t"]) -> Fl
     return np.rint(WIDTH * (time - first) / (last - first))
 
 
-def _thinned(time: np.ndarray, probability: np.ndarray, points: int) -> tuple[np.ndarray, np.ndarray]:
-    """Means of as many successive frames as it takes; a mean is NaN where one of its frames has no face."""
-    each = -(-len(time) // points)
-    starts = np.arange(0, len(time), each)
-    counts = np.diff(np.append(starts, len(time)))
-    return np.add.reduceat(time, starts) / counts, np.add.reduceat(probability, starts) / counts
+def _means(values: Float[np.ndarray, " t"], starts: Int[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    """The mean over the finite ones of each stretch, NaN where it has none."""
+    finite = np.isfinite(values)
+    counts = np.add.reduceat(finite.astype(np.int64), starts)
+    sums = np.add.reduceat(np.where(finite, values, 0.0), starts)
+    return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
 
 
 def _path(x: np.ndarray, probability: np.ndarray) -> str:
@@ -79,12 +82,13 @@ def _path(x: np.ndarray, probability: np.ndarray) -> str:
     return "".join(parts)
 
 
-def _gaps(frames: Any) -> Iterator[Gap]:
-    """Stretches of frames without a score, merged while the state stays the same."""
-    state = np.where(np.isfinite(frames.probability), -1, frames.face.astype(np.int64))
-    starts = np.flatnonzero(np.diff(state, prepend=-2))
-    bounds = _across(edges(frames.time), frames.time).astype(int)
-    for first, after in zip(starts, np.append(starts[1:], len(state)), strict=True):
+def _gaps(frames: Any, probability: Float[np.ndarray, " n"], starts: Int[np.ndarray, " n"]) -> Iterator[Gap]:
+    """Stretches of points without a score, merged while the commonest state of their frames stays the same."""
+    each = [np.add.reduceat((frames.face == code).astype(np.int64), starts) for code in range(len(FACE_STATES))]
+    state = np.where(np.isfinite(probability), -1, np.argmax(each, 0))
+    firsts = np.flatnonzero(np.diff(state, prepend=-2))
+    bounds = _across(edges(frames.time)[np.append(starts, len(frames.time))], frames.time).astype(int)
+    for first, after in zip(firsts, np.append(firsts[1:], len(state)), strict=True):
         if state[first] >= 0:
             name = FACE_STATES[int(state[first])]
             width = max(1, int(bounds[after] - bounds[first]))

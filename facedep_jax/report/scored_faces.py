@@ -10,6 +10,7 @@ from typing import Any
 
 from facedep_jax.names import printable
 from facedep_jax.report.sections import Block, interval, sign
+from facedep_jax.scoring.deletion import FEWEST
 
 SIDE = 128  # pixels across a face
 STRONGEST = 0.55  # opacity of the place of a face that counts most
@@ -64,14 +65,15 @@ def deletion_sentence(found: Mapping[str, Any]) -> str:
     """The figures of the deletion check and what they allow to be said, whichever way they fall."""
     shading, alone = found["shading"], found["attention"]
     said = (
-        f"Checked by deletion in {found['frames']} frames of {found['clips']} clips: covering the {found['covered']} "
-        f"of {found['places']} squares with the strongest colour moves the logit by {shading['moved']:.3f} on average, "
-        f"covering {found['covered']} drawn at random by {found['moved_at_random']:.3f}"
+        f"Checked by deletion in {found['frames']} frames of {found['groups']} clips or subjects: covering the "
+        f"{found['covered']} of {found['places']} squares with the strongest colour moves the logit by "
+        f"{shading['moved']:.3f} on average, covering {found['covered']} drawn at random by "
+        f"{found['moved_at_random']:.3f}"
     )
     ends = shading["ratio_ci"]
     if ends is None:
-        return f"{said}. One clip is too little to say whether the colours point at what matters."
-    said += f", {shading['ratio']:.2f} times as much (95 %, by clip: {interval(ends, 2)}). "
+        return f"{said}. {_why_open(found)}"
+    said += f", {shading['ratio']:.2f} times as much (95 %, by those: {interval(ends, 2)}). "
     if ends[0] > 1:
         said += "So the coloured squares matter more to the head than others do."
     elif ends[1] < 1:
@@ -80,3 +82,10 @@ def deletion_sentence(found: Mapping[str, Any]) -> str:
         said += "So it cannot be said that the coloured squares matter more than others."
     alone_ends = "" if alone["ratio_ci"] is None else f" ({interval(alone['ratio_ci'], 2)})"
     return f"{said} Attention alone, without the gradient, reaches {alone['ratio']:.2f} times{alone_ends}."
+
+
+def _why_open(found: Mapping[str, Any]) -> str:
+    """Why nothing is concluded."""
+    if found["groups"] < FEWEST:
+        return f"Fewer than {FEWEST} clips are too few to say whether the colours point at what matters."
+    return "Covering one or the other moves nothing, so their ratio says nothing of where the colours point."

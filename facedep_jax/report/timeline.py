@@ -10,6 +10,7 @@ from matplotlib.ticker import MaxNLocator
 from facedep_jax.media.frames import FACE_STATES
 from facedep_jax.names import printable
 from facedep_jax.report.curve import edges
+from facedep_jax.report.glyphs import in_font
 from facedep_jax.report.plots import save
 
 INK, FAINT, QUIET, THRESHOLD = "#1f6f8b", "#a9cbd8", "#5d6b78", "#b5533c"
@@ -68,20 +69,23 @@ def _draw_windows(axes: Any, windows: tuple[Any, ...]) -> None:
 
 def _shade_gaps(axes: Any, frames: Any) -> None:
     """Faint bands where there is no score."""
+    _fill(axes, frames, ~np.isfinite(frames.probability), "#eceff1")
+
+
+def _fill(axes: Any, frames: Any, where: Any, color: str, label: str | None = None) -> None:
+    """Bands from 0 to 1 where `where` holds: one collection, since a patch each takes seconds where faces flicker."""
     ends = edges(frames.time)
-    for first, after in _stretches(~np.isfinite(frames.probability)):
-        axes.axvspan(ends[first], ends[after], color="#eceff1", linewidth=0)
+    spans = [(ends[first], ends[after] - ends[first]) for first, after in _stretches(where)]
+    axes.broken_barh(spans, (0, 1), facecolors=color, linewidth=0, label=label)
 
 
 def _draw_states(strip: Any, frames: Any) -> None:
     """What was found in every frame, and the part of frames of each state."""
-    ends = edges(frames.time)
     for code, state in enumerate(FACE_STATES):
         here = np.asarray(frames.face) == code
         color, name = STATES[state]
-        for number, (first, after) in enumerate(_stretches(here)):
-            label = f"{name} {here.mean():.0%}" if number == 0 else None
-            strip.axvspan(ends[first], ends[after], color=color, linewidth=0, label=label)
+        if here.any():
+            _fill(strip, frames, here, color, f"{name} {here.mean():.0%}")
     strip.set(ylim=(0, 1), yticks=(), xlabel="time (s)")
     strip.xaxis.set_major_locator(MaxNLocator(integer=True))
     strip.spines[:].set_visible(False)
@@ -99,7 +103,7 @@ def _limits(times: np.ndarray) -> tuple[float, float]:
 
 
 def _title(score: Any) -> str:
-    name = printable(score.clip)
+    name = in_font(printable(score.clip))
     name = name if len(name) <= 60 else f"…{name[-59:]}"
     verdict = score.decision or f"abstained: {score.reason}"
     seen = f", face in {score.coverage:.0%} of {score.frames_sampled} frames" if score.decision else ""

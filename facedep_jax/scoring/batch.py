@@ -78,14 +78,14 @@ def input_differences(head: Any, spec: Mapping[str, Any], report: Report = silen
 def relative_to_subjects(scored: Sequence[Scored]) -> list[Scored]:
     """Fill `relative` of the scored clips of every subject who has at least two: score minus their median.
 
-    The median is over the clips of the same batch that have a decision, this one among them. A difference from one's
-    own usual face says something else than the score itself, and nothing of what is usual.
+    The median is over the clips of the same batch that have a decision, this one among them; copies of a clip count
+    once. A difference from one's own usual face says something else than the score, and nothing of what is usual.
     """
-    by_subject = defaultdict(list)
+    by_subject: dict[str, dict[str, float]] = defaultdict(dict)
     for one in scored:
         if one.clip.status == "scored" and one.clip.subject is not None:
-            by_subject[one.clip.subject].append(one.clip.score)
-    usual = {subject: float(np.median(scores)) for subject, scores in by_subject.items() if len(scores) > 1}
+            by_subject[one.clip.subject][one.item] = one.clip.score
+    usual = {subject: float(np.median([*own.values()])) for subject, own in by_subject.items() if len(own) > 1}
     return [
         replace(one, clip=replace(one.clip, relative=one.clip.score - usual[one.clip.subject]))
         if one.clip.status == "scored" and one.clip.subject in usual

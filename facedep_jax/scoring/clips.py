@@ -1,7 +1,8 @@
 """Frames of one clip → its windows and its score. Knows nothing of other clips.
 
-A clip's score is the mean over its frames with a face, a window's likewise. The interval is a bootstrap over the clip's
-windows, so it speaks of this clip's frames, not of the person or of the head.
+A clip's score is the mean over its frames with a face, a window's likewise. The windows of a clip are of one length,
+as near to the asked one as divides the clip: a short rest at its end would weigh as much as the others. The interval is
+a bootstrap over them, so it speaks of this clip's frames, not of the person or of the head.
 """
 
 from dataclasses import dataclass, replace
@@ -13,6 +14,7 @@ from facedep_jax.config import ScoreSettings
 from facedep_jax.scoring.frames import Frames
 
 RESAMPLES = 1000
+FEWEST = 4  # windows with a face: draws of fewer give hardly any different means, and far too narrow intervals
 
 
 @dataclass(frozen=True)
@@ -21,8 +23,8 @@ class ClipScore:
 
     `members_low` and `members_high` are the scores by the lowest and the highest member, None for a head of one.
     `windows` counts those with a face. `relative` is the score minus the median over the subject's clips, see
-    `relative.py`; `inputs` says how crops differ from those that the head learned from, and `decoding` what was
-    odd about the file, "" where there is nothing to say.
+    `batch.relative_to_subjects`; `inputs` says how crops differ from those that the head learned from, and `decoding`
+    what was odd about the file, "" where there is nothing to say.
     """
 
     clip: str
@@ -73,25 +75,25 @@ def score_clip(name: str, frames: Frames, duration: float, threshold: float, set
     if not with_face.any():
         return replace(known, reason="no face in any sampled frame")
     score = float(frames.probability[with_face].mean())
-    low, high = within_clip_interval(frames, settings.window)
+    low, high = within_clip_interval(frames, settings.window, duration)
     members_low, members_high = _members(frames, with_face)
     known = replace(known, score=score, low=low, high=high, members_low=members_low, members_high=members_high)
-    known = replace(known, windows=len(np.unique(window_numbers(frames, settings.window)[with_face])))
+    known = replace(known, windows=len(np.unique(window_numbers(frames, settings.window, duration)[with_face])))
     if coverage < settings.min_coverage:
         return replace(known, reason=f"a face in {coverage:.0%} of frames, below {settings.min_coverage:.0%}")
     return replace(known, status="scored", decision="positive" if score >= threshold else "negative")
 
 
 def windows_of(frames: Frames, window: float, duration: float) -> list[Window]:
-    """The windows of `window` seconds that hold a sampled frame, from the first frame on."""
-    numbers = window_numbers(frames, window)
-    first, end = float(frames.time[0]), float(max(frames.time[0] + duration, frames.time[-1]))
+    """The windows of about `window` seconds that hold a sampled frame, from the first frame on."""
+    numbers = window_numbers(frames, window, duration)
+    first, length = float(frames.time[0]), _extent(frames, duration) / _count(frames, window, duration)
     found = []
     for number in np.unique(numbers):
         here = numbers == number
         seen = here & np.isfinite(frames.probability)
-        start = first + float(number) * window
-        known = Window(start, min(start + window, end), int(here.sum()), int(seen.sum()))
+        start = first + float(number) * length
+        known = Window(start, start + length, int(here.sum()), int(seen.sum()))
         if seen.any():
             low, high = _members(frames, seen)
             score = float(frames.probability[seen].mean())
@@ -100,17 +102,32 @@ def windows_of(frames: Frames, window: float, duration: float) -> list[Window]:
     return found
 
 
-def window_numbers(frames: Frames, window: float) -> Int[np.ndarray, " t"]:
+def window_numbers(frames: Frames, window: float, duration: float) -> Int[np.ndarray, " t"]:
     """The number of each frame's window, counted from the first frame."""
-    return np.floor((frames.time - frames.time[0]) / window).astype(np.int64)
+    count = _count(frames, window, duration)
+    along = (frames.time - frames.time[0]) / (_extent(frames, duration) or 1.0)
+    # Rounded, since a frame on a border would fall to either side with the digits of its time.
+    return np.minimum(np.floor(np.round(along * count, 6)), count - 1).astype(np.int64)
 
 
-def within_clip_interval(frames: Frames, window: float) -> tuple[float | None, float | None]:
-    """95 % percentile bootstrap of the mean probability over windows of `window` seconds; None with one window."""
+def _extent(frames: Frames, duration: float) -> float:
+    """Seconds from the first frame to the end: `duration`, or the last frame where that lies behind it."""
+    return float(max(duration, frames.time[-1] - frames.time[0]))
+
+
+def _count(frames: Frames, window: float, duration: float) -> int:
+    return max(1, round(_extent(frames, duration) / window))
+
+
+def within_clip_interval(frames: Frames, window: float, duration: float) -> tuple[float | None, float | None]:
+    """95 % percentile bootstrap of the mean probability over windows of about `window` seconds.
+
+    None with fewer than FEWEST windows with a face.
+    """
     kept = np.isfinite(frames.probability)
-    _, number = np.unique(window_numbers(frames, window)[kept], return_inverse=True)
+    _, number = np.unique(window_numbers(frames, window, duration)[kept], return_inverse=True)
     sums, counts = np.bincount(number, frames.probability[kept]), np.bincount(number)
-    if len(counts) < 2:
+    if len(counts) < FEWEST:
         return None, None
     drawn = np.random.default_rng(0).integers(0, len(counts), (RESAMPLES, len(counts)))
     means = sums[drawn].sum(1) / counts[drawn].sum(1)

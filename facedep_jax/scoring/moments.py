@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from facedep_jax.cache.reader import Cache
 from facedep_jax.scoring.batch import Scored
@@ -57,8 +57,8 @@ def find_moments(
     """
     places = places_of(head.architecture.inputs.cells)
     chosen = [choose_frames(one.frames) if one.frames is not None else [] for one in scored]
-    clip = np.repeat(np.arange(len(chosen)), [len(numbers) for numbers in chosen])
-    if not len(clip):
+    each = [len(numbers) for numbers in chosen]
+    if not sum(each):
         return [() for _ in scored], None
     feature = np.concatenate([scored[i].frames.feature[numbers] for i, numbers in enumerate(chosen) if numbers])
     tokens = tokens_of(cache, head, feature)
@@ -71,7 +71,17 @@ def find_moments(
     moments = [
         tuple(_moment(scored[i].frames, number, next(grids)) for number in numbers) for i, numbers in enumerate(chosen)
     ]
-    return moments, check_by_deletion(head, tokens, maps, places, clip) if places.count else None
+    return moments, (
+        check_by_deletion(head, tokens, maps, places, np.repeat(whose(scored), each)) if places.count else None
+    )
+
+
+def whose(scored: Sequence[Scored]) -> Int[np.ndarray, " n"]:
+    """For each clip the number of whom it shows: the same for copies of a clip and for clips of one subject."""
+    subject = {one.item: one.clip.subject for one in scored if one.clip.subject is not None}
+    numbers: dict[tuple[str, str], int] = {}
+    shown = (("subject", subject[one.item]) if one.item in subject else ("item", one.item) for one in scored)
+    return np.array([numbers.setdefault(who, len(numbers)) for who in shown])
 
 
 def _moment(frames: Frames, number: int, shading: np.ndarray) -> Moment:

@@ -1,12 +1,10 @@
 """Scores as CSV tables. Knows nothing of how they came about.
 
-Cells of text are only text: what begins with = + - @ ' a tab or a carriage return gets a ' in front, so that no
-spreadsheet takes it for a formula, and control characters are written as escapes such as \\x1b. Numbers stay numbers.
-`summary.json` has every name exactly as it is.
+Cells of text are only text: what begins like a formula (`names.FORMULA`) gets a ' in front, so that no spreadsheet
+takes it for one, and control characters are written as escapes such as \\x1b. Text is quoted, since in some
+countries spreadsheets split lines at ; as well. Numbers stay numbers. `summary.json` has every name exactly as it is.
 """
 
-import csv
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -14,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from facedep_jax.files import writing
+from facedep_jax.files import write_atomically
 from facedep_jax.media.frames import FACE_STATES
 from facedep_jax.names import in_tables
 from facedep_jax.scoring.batch import Scored
@@ -69,10 +67,11 @@ def cell(value: Any) -> str:
     return "" if value is None else str(Figure(value) if isinstance(value, float) else value)
 
 
+def _in_csv(value: Any) -> str:
+    text = cell(value)
+    return '"' + text.replace('"', '""') + '"' if isinstance(value, str) and text else text
+
+
 def _write(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
-    with writing(path), open(temporary, "w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(columns)
-        writer.writerows([cell(value) for value in row] for row in rows)
-    os.replace(temporary, path)
+    lines = [",".join(columns), *(",".join(map(_in_csv, row)) for row in rows)]
+    write_atomically(path, "\r\n".join([*lines, ""]))

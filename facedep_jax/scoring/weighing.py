@@ -20,19 +20,22 @@ from facedep_jax.head.steps import READ_BATCH, proxy_logit
 
 
 def weigh_attention(
-    head: Any, tokens: dict[str, Float16[np.ndarray, "n S S C"]], attention: Float[np.ndarray, "n tokens"]
+    head: Any,
+    tokens: dict[str, Float16[np.ndarray, "n S S C"]],
+    attention: Float[np.ndarray, "n tokens"],
+    batch: int = READ_BATCH,
 ) -> Float[np.ndarray, "n tokens"]:
     """`attention` of each frame times how far the mean logit of the members hangs on each token."""
-    return attention * np.abs(_dependence(head, tokens))
+    return attention * np.abs(_dependence(head, tokens, batch))
 
 
-def _dependence(head: Any, tokens: dict[str, np.ndarray]) -> Float32[np.ndarray, "n tokens"]:
+def _dependence(head: Any, tokens: dict[str, np.ndarray], batch: int) -> Float32[np.ndarray, "n tokens"]:
     """∂logit/∂gate of every token, mean over members; batches have one shape, as in `Head.attention`."""
     parts, count = [], len(next(iter(tokens.values())))
     positive = jnp.asarray(head.positive)
-    for start in range(0, count, READ_BATCH):
-        rows = np.arange(start, min(start + READ_BATCH, count))
-        part = {tap: jnp.asarray(values[np.resize(rows, READ_BATCH)][:, None]) for tap, values in tokens.items()}
+    for start in range(0, count, batch):
+        rows = np.arange(start, min(start + batch, count))
+        part = {tap: jnp.asarray(values[np.resize(rows, batch)][:, None]) for tap, values in tokens.items()}
         parts.append(np.asarray(_gradient(head.architecture, head.states, positive, part))[: len(rows)])
     return np.concatenate(parts)
 
