@@ -2,6 +2,7 @@
 
 import builtins
 import importlib.util
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -197,3 +198,25 @@ def test_loading_the_engine_tells_nobody():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+AFTERWARDS = """
+import os, signal
+from facedep_jax.backbones.engine import load_engine
+from facedep_jax.backbones.taps import parse_taps
+from facedep_jax.backbones.weights import find_weights
+
+taps, sizes = parse_taps("resnet50:mid@2,mobilenet_v2:mid@3"), {"mobilenet_v2": 64, "resnet50": 64}
+engine = load_engine("openvino", find_weights("random:1", list(sizes)), taps, sizes, batch_size=1)
+del engine
+try:
+    os.kill(os.getpid(), signal.SIGINT)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+def test_ctrl_c_after_an_engine_is_gone_is_no_crash():
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    result = subprocess.run([sys.executable, "-c", AFTERWARDS], env=environment, capture_output=True, text=True)
+    assert (result.returncode, result.stdout) == (0, "interrupted\n"), result.stderr

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -367,6 +368,58 @@ def test_the_last_words_are_json_lines_too(tmp_path, capsys):
     assert _run(interrupted, False, "json", {}) == 130
     last = json.loads(capsys.readouterr().err.splitlines()[-1])
     assert last["event"] == "interrupted" and "after extract 3 of 10 images" in last["text"]
+
+
+AFTER_OPENVINO = """
+import os, signal, sys
+import openvino
+from facedep_jax.cli.frame import _run
+from facedep_jax.events import Tick
+
+def work(report):
+    instances = [openvino.Core() for _ in range(2)]
+    for instance in instances:
+        instance.get_property("CPU", "FULL_DEVICE_NAME")  # loads the plugin, which sets an alternate stack
+    while instances:
+        del instances[0]  # and brings back the one before, or what was the one before
+    for _ in range(int(sys.argv[2])):
+        os.kill(os.getpid(), int(sys.argv[1]))
+    if sys.argv[2] == "1":
+        report(Tick())
+
+status = _run(work, False, "plain", {})
+try:
+    os.kill(os.getpid(), signal.SIGINT)
+except KeyboardInterrupt:  # the handler of before is back, and crashes no more than ours
+    sys.exit(status)
+"""
+
+
+@pytest.mark.parametrize(("number", "times"), [(signal.SIGINT, 1), (signal.SIGTERM, 1), (signal.SIGHUP, 2)])
+def test_a_signal_after_openvino_has_come_and_gone_is_no_crash(number, times):
+    pytest.importorskip("openvino")
+    command = [sys.executable, "-c", AFTER_OPENVINO, str(int(number)), str(times)]
+    result = subprocess.run(command, check=False, timeout=120, capture_output=True, text=True)
+    assert (result.returncode, result.stderr.count("\n")) == (128 + number, 1), result.stderr
+    assert result.stderr.startswith("interrupted: ")
+
+
+def test_what_was_ignored_stays_ignored_and_handlers_come_back():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    others = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+
+    def work(report):
+        os.kill(os.getpid(), signal.SIGHUP)
+        report(Progress("extract", 3, 10, "images"))
+        os.kill(os.getpid(), signal.SIGTERM)
+        report(Progress("extract", 4, 10, "images"))
+
+    try:
+        assert _run(work, False, "plain", {}) == 143
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == others
 
 
 def start(*arguments, **options):

@@ -7,6 +7,8 @@ which can go away like one.
 import csv
 import json
 import os
+import pty
+import re
 import signal
 import subprocess
 import sys
@@ -117,21 +119,23 @@ def test_quantiles_of_lags_by_hand():
 
 def test_a_window_is_scored_as_a_clip_of_its_frames():
     rng = np.random.default_rng(0)
-    window = Window(5.0, 0.6, 0.5, members=3)
-    found = []
-    for number in range(60):
+    window = Window(10.0, 0.6, 0.5, members=3)
+    found, intervals = [], 0
+    for number in range(80):
         members = rng.uniform(0, 1, 3)
-        gone = 30 <= number < 45
+        gone = 30 <= number < 50
         score = None if gone else FaceScore(float(members.mean()), members, {})
         frame = Frame(number / 4, Face("none" if gone else "found"), {})
         found.append((frame.time, np.nan if gone else members.mean(), np.full(3, np.nan) if gone else members))
         seen = window.add(frame, score)
-        held = [one for one in found if one[0] > frame.time - 5.0]
+        held = [one for one in found if one[0] > frame.time - 10.0]
         time, probability, by_member = (np.array(values) for values in zip(*held, strict=True))
         face = np.where(np.isnan(probability), FACE_STATES.index("none"), FACE_STATES.index("found"))
         clip = Frames(time, face, np.full((len(time), 4), np.nan), probability, by_member.T)
         assert seen == score_clip("window", clip, time[-1] - time[0], 0.5, ScoreSettings(min_coverage=0.6))
-        assert seen.frames_sampled <= 20
+        assert seen.frames_sampled <= 40
+        intervals += seen.low is not None
+    assert intervals > 10
     assert {seen.status for seen in (window.add(Frame(100.0, Face("none"), {}), None),)} == {"abstained"}
 
 
@@ -229,6 +233,52 @@ def test_what_goes_wrong_while_reading_comes_out_at_whoever_takes(tmp_path):
     with pytest.raises(MediaError, match="not a video"):
         while not reader.over:
             reader.take(1.0)
+
+
+def cut(path, seconds=2.0, part=0.6):
+    """Matroska tells how long it is at its beginning: the first part of such a file, as after a full disk."""
+    with av.open(str(path), "w", format="matroska") as container:
+        stream = container.add_stream("mpeg4", rate=20)
+        stream.width, stream.height, stream.pix_fmt, stream.gop_size = 160, 120, "yuv420p", 5
+        rng = np.random.default_rng(0)
+        for _ in range(round(20 * seconds)):
+            pixels = rng.integers(0, 256, (120, 160, 3), np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(stream.encode())
+    path.write_bytes(path.read_bytes()[: int(part * path.stat().st_size)])
+    return path
+
+
+def watched(path):
+    """How many samples of a clip came, what ended it, and its notes."""
+    with Live(locate(os.fsdecode(path)), InputSettings((32,), fps=8)) as live:
+        taken, reason = [], ""
+        try:
+            while not live.over:
+                taken.append(live.take(1.0))
+        except MediaError as error:
+            reason = error.reason
+        return sum(sample is not None for sample in taken), reason, live.notes
+
+
+@pytest.mark.parametrize("name", ["truncated_faststart_90.mp4", "bitrot_h265.mp4"])
+def test_a_clip_that_damage_ends_too_early_is_lost(awkward_dev, name):
+    taken, reason, notes = watched(awkward_dev / "videos" / name)
+    assert taken >= 1
+    assert re.search(r"\.mp4: ended after [01]\.\d of 2\.0 s, damaged or cut \(\[", reason)
+    assert "frames at which the decoder told of damage" in " ".join(notes)
+
+
+@pytest.mark.parametrize("name", ["editlist_start1s.mp4", "lies_stts_100000.mp4", "lies_mkv_1000h.mkv"])
+def test_what_a_container_declares_alone_ends_nothing_too_early(awkward_dev, name):
+    taken, reason, notes = watched(awkward_dev / "videos" / name)
+    assert taken > 3 and reason == "" and not any("damage" in note for note in notes)
+
+
+def test_damage_under_way_is_told_and_no_end(awkward_dev):
+    taken, reason, notes = watched(awkward_dev / "videos" / "bitrot_mpeg1.mpg")
+    assert taken > 3 and reason == ""
+    assert "frames at which the decoder told of damage" in " ".join(notes)
 
 
 @pytest.fixture
@@ -336,9 +386,40 @@ def test_a_clip_gets_the_scores_that_score_videos_gives_it(work, tmp_path):
     last = moments[-1]
     assert last.score == pytest.approx(np.mean([m.probability for m in moments]), abs=1e-6)
     assert last.members_low <= last.score <= last.members_high
-    assert last.low < last.high and last.lag_ms > 0
+    assert last.low is None and last.lag_ms > 0  # 2.5 s are too short for an interval
     assert {row["warning"] for row in recorded} == {UNTRAINED}
     assert summary["untrained"] and json.loads((tmp_path / "new" / "r.summary.json").read_text()) == summary
+
+
+def test_a_face_that_is_looked_for_gets_the_scores_of_score_videos_too(work, clips_dev, tmp_path):
+    film, out = clips_dev / "clips" / "grid_bbaf2n.mpg", tmp_path / "scores"
+    arguments = ["--head", work / "run", "--faces", "haar", "--fps", "4", "--engine", "xla", "--tables-only"]
+    cli("score-videos", film, *arguments, "--out", out)
+    expected = {row["time_s"]: row for row in rows(out / "frames.csv")}
+    reading = ExtractSettings(faces="haar", fps=4.0, engine="xla")
+    monitor(str(film), load_head(work / "run"), reading, MonitorSettings(), tmp_path / "r.csv")
+    recorded = rows(tmp_path / "r.csv")
+    found = [row for row in recorded if row["probability"]]
+    assert len(found) > 3 and float(found[0]["width"]) < 300
+    for row in recorded:
+        there = expected[row["time_s"]]
+        assert [row[name] for name in ("face", "x", "width")] == [there[name] for name in ("face", "x", "width")]
+        assert bool(row["probability"]) == bool(there["probability"])
+    assert [float(row["probability"]) for row in found] == pytest.approx(
+        [float(expected[row["time_s"]]["probability"]) for row in found], abs=2e-3
+    )
+
+
+def test_a_clip_that_breaks_off_leaves_complete_files_and_status_3(work, tmp_path):
+    film, record = cut(tmp_path / "cut.mkv"), tmp_path / "r.csv"
+    arguments = ["--source", film, "--faces", "none", "--fps", "8", "--engine", "xla", "--record", record, "--json"]
+    result = cli("monitor", work / "run", *arguments, code=3)
+    summary = json.loads(result.stdout)
+    assert re.fullmatch(rf"lost: {film}: ended after 1\.\d of 2\.0 s, damaged or cut \(.+\)", summary["ended"])
+    assert len(rows(record)) == summary["frames_scored"] > 3
+    assert any(note.startswith("the decoder said: ") for note in summary["notes"])
+    assert f"warning: {film}: the decoder said: " in result.stderr
+    assert json.loads((tmp_path / "r.summary.json").read_text()) == summary
 
 
 def test_it_ends_when_its_seconds_are_over_and_tells_as_it_goes(work):
@@ -386,6 +467,40 @@ def test_ctrl_c_ends_with_complete_files_and_status_130(work, tmp_path):
     assert len(recorded) == summary["frames_scored"]
     assert all(row["lag_ms"] and row["warning"] == UNTRAINED for row in recorded)
     assert json.loads((tmp_path / "r.summary.json").read_text()) == summary
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_other_ends_in_a_terminal_leave_complete_files_and_its_cursor_too(work, tmp_path, number):
+    record, root = tmp_path / "r.csv", Path(__file__).parents[1]
+    arguments = ["monitor", work / "run", "--source", work / "film.mp4", "--faces", "none", "--fps", "4"]
+    command = [sys.executable, root / "cli.py", *arguments, "--record", record, "--engine", "xla", "--json"]
+    ours, theirs = pty.openpty()
+    environment = os.environ | {"TERM": "xterm-256color"}
+    process = subprocess.Popen(list(map(str, command)), stdout=theirs, stderr=theirs, env=environment)
+    os.close(theirs)
+    os.set_blocking(ours, False)
+    said, sent, until = b"", False, time.monotonic() + 100
+    while process.poll() is None and not (sent and number == signal.SIGHUP):
+        assert time.monotonic() < until, said
+        said += _read(ours)
+        if not sent and record.exists() and len(record.read_text().splitlines()) >= 3:
+            process.send_signal(number)
+            sent = True
+        time.sleep(0.1)
+    said += _read(ours)
+    os.close(ours)  # after SIGHUP the terminal is gone, and every word to it would be an error
+    assert process.wait(60) == 128 + number, said
+    summary = json.loads((tmp_path / "r.summary.json").read_text())
+    assert summary["ended"] == "interrupted" and len(rows(record)) == summary["frames_scored"]
+    hidden, shown = (said.rfind(code) for code in (b"\x1b[?25l", b"\x1b[?25h"))
+    assert hidden >= 0 and (shown > hidden or number == signal.SIGHUP)
+
+
+def _read(handle):
+    try:
+        return os.read(handle, 1 << 20)
+    except OSError:  # nothing to read, or nobody who writes
+        return b""
 
 
 def test_a_listener_can_stop_while_nothing_comes(work, tmp_path, monkeypatch):

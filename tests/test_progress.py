@@ -16,10 +16,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from rich.cells import cell_len
 from rich.console import Console
 
 from facedep_jax.cli import main
+from facedep_jax.cli.bars import ending, wrapped
 from facedep_jax.cli.pace import SPAN, Pace, clock, facts
+from facedep_jax.cli.panel import panel
 from facedep_jax.cli.render import PatientConsole, PlainDisplay, make_display
 from facedep_jax.cli.tables import plain_table, show_table
 from facedep_jax.cli.terminal import SHOWN_FAILURES, TerminalDisplay
@@ -251,6 +254,19 @@ def test_a_live_panel_fits_and_says_everything(width):
                  "not a diagnosis"):  # fmt: skip
         assert said in everything or (width < 40 and len(said) > 12), said
     assert "48 frames" not in everything
+
+
+@pytest.mark.parametrize("width", [24, 40, 79])
+@pytest.mark.parametrize(
+    "name", ["日本語の動画.mp4", "/clips/" + "長い名前🙂" * 20 + ".mp4", "short.mp4", "n" * 100 + ".mp4"]
+)
+def test_characters_that_take_two_cells_are_counted_as_two(width, name):
+    head = panel(moment(source=name), width, False, 0.0)[0]
+    assert cell_len(head.plain) in (width, width - 1)  # what takes two cells leaves one where one is left
+    assert ".mp4 " in head.plain and (name in head.plain) == (cell_len(name) <= width - 6)
+    assert (ending("a語", 2), ending("a語", 1), ending("a語", -1)) == ("語", "", "")
+    assert wrapped(["語" * 10, "語" * 10], 40)[0].plain == "  " + "語" * 10
+    assert len(wrapped(["語" * 9, "語" * 9], 40)) == 1 and len(wrapped(["語" * 9, "語" * 9], 39)) == 2
 
 
 def test_in_a_terminal_with_few_rows_the_score_comes_first():

@@ -25,6 +25,9 @@ from facedep_jax.backbones.weights import Folded, Weights
 from facedep_jax.cores import cores
 from facedep_jax.errors import EngineError
 
+# One for good: each loads a CPU plugin of its own, which sets an alternate signal stack and, when it ends, brings back
+# the one that it found. After two of them that is memory which has been freed, and the next signal (Ctrl-C) a crash.
+_CORE = openvino.Core()
 _TYPES = {"float32": openvino.Type.f32, "bfloat16": openvino.Type.bf16}
 Node = openvino.Node
 _Requests = dict[str, tuple[openvino.InferRequest, list[str]]]  # of one stream: each backbone's, and its taps
@@ -50,7 +53,7 @@ class OpenVinoEngine:
             raise EngineError(
                 "this CPU has no bfloat16 instructions, which openvino needs; use --precision float32, or --engine xla"
             )
-        self.device = openvino.Core().get_property("CPU", "FULL_DEVICE_NAME").strip()
+        self.device = _CORE.get_property("CPU", "FULL_DEVICE_NAME").strip()
         self.precision, self.batch_size, self.reason = precision, batch_size, reason
         self._taps = tuple(str(tap) for tap in taps)
         self._sizes = {backbone: sizes[backbone] for backbone in backbones_of(taps)}
@@ -62,7 +65,7 @@ class OpenVinoEngine:
         for backbone, size in self._sizes.items():
             own = [tap for tap in taps if tap.backbone == backbone]
             graph = write_graph(weights[backbone], own, size, batch_size)
-            compiled[backbone] = (openvino.Core().compile_model(graph, "CPU", hints), [str(tap) for tap in own])
+            compiled[backbone] = (_CORE.compile_model(graph, "CPU", hints), [str(tap) for tap in own])
         self._idle: SimpleQueue[_Requests] = SimpleQueue()
         for _ in range(self.in_flight):
             self._idle.put({b: (network.create_infer_request(), names) for b, (network, names) in compiled.items()})
@@ -94,7 +97,7 @@ def _padded(crops: UInt8[np.ndarray, "n s s 3"], count: int) -> UInt8[np.ndarray
 
 
 def computes_bfloat16() -> bool:
-    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "BF16" in _CORE.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def write_graph(weights: Weights, taps: Sequence[Tap], size: int, batch_size: int) -> openvino.Model:
@@ -177,5 +180,5 @@ _MARKED = """<net name="marked" version="11"><layers>
 
 def _exact_mark() -> dict[str, object]:
     """What keeps a node in float32 whatever the precision asked for: to be set as its runtime information."""
-    nodes = openvino.Core().read_model(_MARKED.encode(), b"").get_ordered_ops()
+    nodes = _CORE.read_model(_MARKED.encode(), b"").get_ordered_ops()
     return dict(next(node for node in nodes if node.get_friendly_name() == "marked").get_rt_info().items())

@@ -1,5 +1,6 @@
-"""Lines that terminals of any width can show. Knows nothing of events."""
+"""Lines that terminals of any width can show, measured in cells: some characters take two. Knows nothing of events."""
 
+from rich.cells import cell_len
 from rich.text import Text
 
 MARK = "bold red"
@@ -20,8 +21,17 @@ def wrapped(said: list[str], width: int, indent: str = "  ") -> list[Text]:
     """Facts in as few lines as they need, none of them broken."""
     lines: list[str] = []
     for fact in said:
-        if lines and len(lines[-1]) + 2 + len(fact) <= width:
+        if lines and cell_len(lines[-1]) + 2 + cell_len(fact) <= width:
             lines[-1] += f", {fact}"
         else:
             lines.append(f"{indent}{fact}")
     return [Text(line) for line in lines]
+
+
+def ending(text: str, cells: int) -> str:
+    """As much of the end of `text` as fits."""
+    cells = max(0, cells)
+    text = text[max(0, len(text) - cells) :]  # long paths: counting is slow
+    while cell_len(text) > cells:
+        text = text[1:]
+    return text

@@ -4,18 +4,20 @@ import functools
 import io
 import json
 import os
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from facedep_jax.errors import FacedepError
 from facedep_jax.events import Event, Interrupted, Progress, Report
 
-INTERRUPTED = 130
+if TYPE_CHECKING:
+    from facedep_jax.cli.signals import Wishes
+
+INTERRUPTED = 130  # Ctrl-C; another signal has a status of its own, 128 and its number
 
 
 @dataclass(frozen=True)
@@ -75,22 +77,17 @@ def _common_options() -> list[Callable]:
 
 
 class _Interruptible:
-    """Passes events on; after Ctrl-C the next one raises, between two steps of the work. A second Ctrl-C is at once."""
+    """Passes events on; once somebody wishes an end the next one raises, between two steps of the work."""
 
-    def __init__(self, report: Report):
-        self._report, self._interrupted, self.last = report, False, None
+    def __init__(self, report: Report, wishes: "Wishes"):
+        self._report, self._wishes, self.last = report, wishes, None
 
     def __call__(self, event: Event) -> None:
-        if self._interrupted:
+        if self._wishes.number:
             raise Interrupted
         if isinstance(event, Progress):
             self.last = event
         self._report(event)
-
-    def on_signal(self, number: int, frame: Any) -> None:
-        if self._interrupted:
-            raise KeyboardInterrupt
-        self._interrupted = True
 
     def state(self) -> str:
         """What was done when the interruption came."""
@@ -99,26 +96,25 @@ class _Interruptible:
 
 def _run(function: Callable[..., Outcome], as_json: bool, progress: str, options: dict[str, Any]) -> int:
     from facedep_jax.cli.render import make_display
+    from facedep_jax.cli.signals import Wishes
 
     display = make_display(progress)
-    report = _Interruptible(display.report)
-    before = signal.signal(signal.SIGINT, report.on_signal)
-    try:
-        with display:
-            outcome = function(report, **options)
-    except FacedepError as error:
-        display.say("error", f"{error}")
-        return error.exit_code
-    except KeyboardInterrupt:
-        again = "the same command with --resume" if "resume" in options else "the same command"
-        display.say("interrupted", f"{report.state()}what was committed is safe; run {again} to go on")
-        return INTERRUPTED
-    finally:
-        signal.signal(signal.SIGINT, before)
+    with Wishes() as wishes:
+        report = _Interruptible(display.report, wishes)
+        try:
+            with display:
+                outcome = function(report, **options)
+        except FacedepError as error:
+            display.say("error", f"{error}")
+            return error.exit_code
+        except KeyboardInterrupt:
+            again = "the same command with --resume" if "resume" in options else "the same command"
+            display.say("interrupted", f"{report.state()}what was committed is safe; run {again} to go on")
+            return wishes.status
     _show(outcome, as_json)
     if outcome.nothing_done:
         display.say("error", outcome.nothing_done)
-    return outcome.exit_code
+    return wishes.status if outcome.exit_code == INTERRUPTED else outcome.exit_code
 
 
 def _show(outcome: Outcome, as_json: bool) -> None:

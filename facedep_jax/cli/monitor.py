@@ -45,7 +45,7 @@ def add_to(group: click.Group) -> None:
 
 @dataclass(frozen=True)
 class Watched(Outcome):
-    """Ctrl-C is a way to end a live view like any other, with a summary; its exit status tells all the same."""
+    """A signal is a way to end a live view like any other, with a summary; its exit status tells all the same."""
 
     interrupted: bool = False
 

@@ -2,9 +2,10 @@
 
 import textwrap
 
+from rich.cells import cell_len
 from rich.text import Text
 
-from facedep_jax.cli.bars import bar, wrapped
+from facedep_jax.cli.bars import bar, ending, wrapped
 from facedep_jax.events import Moment
 from facedep_jax.meaning import MEANING
 from facedep_jax.names import printable
@@ -18,8 +19,8 @@ def panel(moment: Moment, width: int, ascii_only: bool, silent: float) -> list[T
     """What a live view shows, most important first; `silent` is how many seconds ago the frame came."""
     name = printable(moment.source)
     rule = "-" if ascii_only else "─"
-    head = f"{rule * 2} {name if len(name) <= width - 6 else '...' + name[9 - width :]} "
-    lines = [Text(head + rule * (width - len(head)), style="dim")]
+    head = f"{rule * 2} {name if cell_len(name) <= width - 6 else '...' + ending(name, width - 9)} "
+    lines = [Text(head + rule * (width - cell_len(head)), style="dim")]
     lines += _score(moment, width, ascii_only)
     lines += wrapped(_certainty(moment), width, indent=" " * 9)
     seen = [moment.face] if moment.probability is None else [moment.face, f"this frame {moment.probability:.3f}"]

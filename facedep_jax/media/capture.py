@@ -25,6 +25,8 @@ RETRIES = 64
 LEAST_OBLONG, MOST_OBLONG = 0.01, 4.0
 # swscale's words when it leaves the pixels undefined, as for interlaced input (OpenCV 4.13, 4.14).
 _UNDEFINED = "Cannot convert"
+# A part of what a container declares, or seconds: damage after which so much is missing has ended the clip too early.
+MISSING, MISSING_SECONDS = 0.1, 5.0
 ONE_THREAD = (cv2.CAP_PROP_N_THREADS, 1)
 _INTRA = ord("I")  # what CAP_PROP_FRAME_TYPE says of a frame that is made from no other
 _INTERLACED = "Cannot convert interlaced"
@@ -49,6 +51,7 @@ class Capture:
         self._rotation = int(self._capture.get(cv2.CAP_PROP_ORIENTATION_META)) % 360
         self._wider = self._pixel_aspect()
         self._said = ""
+        self._declared = self._declared_duration()
 
     def samples(self) -> Iterator[tuple[float, UInt8[np.ndarray, "h w 3"]]]:
         """(time in seconds, upright RGB pixels) of each sampled frame."""
@@ -81,8 +84,23 @@ class Capture:
     def info(self) -> ClipInfo:
         """What decoding found out; complete once `samples` has ended."""
         height, width = self._shape
-        duration = self._time - self._start + (self._clock.step if self._read > 1 else 0.0)
-        return ClipInfo(width, height, self._rotation, duration, self._read, self._sampled, self._notes())
+        return ClipInfo(width, height, self._rotation, self._duration(), self._read, self._sampled, self._notes())
+
+    def broken_off(self) -> str:
+        """Why `samples` ended too early, or nothing. Believed of a container only where the decoder told of damage:
+        declared durations are often wrong, and a clip that was trimmed declares what it had before."""
+        missing = self._declared - self._duration()
+        if not self._said or not missing > min(MISSING * self._declared, MISSING_SECONDS):
+            return ""
+        return f"ended after {self._duration():.1f} of {self._declared:.1f} s, damaged or cut ({self._said})"
+
+    def _duration(self) -> float:
+        return self._time - self._start + (self._clock.step if self._read > 1 else 0.0)
+
+    def _declared_duration(self) -> float:
+        """Seconds by the container; 0 or less, or not a number, where it declares none."""
+        frames, rate = (self._capture.get(what) for what in (cv2.CAP_PROP_FRAME_COUNT, cv2.CAP_PROP_FPS))
+        return frames / rate if rate > 0 else 0.0
 
     def _start_again(self) -> None:
         """One thread from here on: everything that was read is decoded once more, to no other end."""

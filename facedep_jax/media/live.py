@@ -93,6 +93,8 @@ class Live:
                 self._newest.put(Sample(header["number"], header["due"], frame_of(header, body)))
                 header, body = self._decoder.answer(TIMEOUT)
             self.notes = tuple(header["notes"])
+            if "lost" in header:
+                raise MediaError(header["lost"], stage=header["stage"])
         except MediaError as error:
             advice = f"; {_cameras()}" if source.what == "camera" and error.stage == "read" else ""
             self._error = MediaError(f"{source.name}: {error.reason}{advice}", stage=error.stage)

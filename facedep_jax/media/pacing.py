@@ -73,11 +73,13 @@ class Paced:
 
     def __init__(self, path: bytes, fps: float) -> None:
         self._path, self._fps, self._paused = path, fps, 0.0
+        self._capture: Capture | None = None
 
     def samples(self, alive: Callable[[], None]) -> Iterator[Due]:
-        """The sampled frames, each when it is due."""
+        """The sampled frames, each when it is due. Raises MediaError also behind the last where the clip broke off."""
         begun = None
-        for moment, pixels in Capture(self._path, self._fps, alive, careful=True).samples():
+        self._capture = Capture(self._path, self._fps, alive, careful=True)
+        for moment, pixels in self._capture.samples():
             late = 0.0 if begun is None else time.monotonic() - begun - moment
             if begun is None or late > LATEST:
                 begun = time.monotonic() - moment
@@ -86,13 +88,16 @@ class Paced:
                 alive()
                 time.sleep(min(wait, 1.0))
             yield Due(moment, begun + moment, pixels)
+        if reason := self._capture.broken_off():
+            raise MediaError(reason)
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a reader of the scores should know."""
+        """What a reader of the scores should know, so far."""
+        damage = self._capture.info().notes if self._capture else ()
         if not self._paused:
-            return ()
-        return (f"it could not be decoded at its own pace, and was paused for {self._paused:.1f} s in all",)
+            return damage
+        return (f"it could not be decoded at its own pace, and was paused for {self._paused:.1f} s in all", *damage)
 
     def silence(self, seen: bool) -> str:
         """What it means that nothing was decoded."""
