@@ -370,18 +370,12 @@ def test_the_last_words_are_json_lines_too(tmp_path, capsys):
     assert last["event"] == "interrupted" and "after extract 3 of 10 images" in last["text"]
 
 
-AFTER_OPENVINO = """
+SIGNALLED = """
 import os, signal, sys
-import openvino
 from facedep_jax.cli.frame import _run
 from facedep_jax.events import Tick
 
 def work(report):
-    instances = [openvino.Core() for _ in range(2)]
-    for instance in instances:
-        instance.get_property("CPU", "FULL_DEVICE_NAME")  # loads the plugin, which sets an alternate stack
-    while instances:
-        del instances[0]  # and brings back the one before, or what was the one before
     for _ in range(int(sys.argv[2])):
         os.kill(os.getpid(), int(sys.argv[1]))
     if sys.argv[2] == "1":
@@ -390,15 +384,14 @@ def work(report):
 status = _run(work, False, "plain", {})
 try:
     os.kill(os.getpid(), signal.SIGINT)
-except KeyboardInterrupt:  # the handler of before is back, and crashes no more than ours
+except KeyboardInterrupt:  # the handler of before is back
     sys.exit(status)
 """
 
 
 @pytest.mark.parametrize(("number", "times"), [(signal.SIGINT, 1), (signal.SIGTERM, 1), (signal.SIGHUP, 2)])
-def test_a_signal_after_openvino_has_come_and_gone_is_no_crash(number, times):
-    pytest.importorskip("openvino")
-    command = [sys.executable, "-c", AFTER_OPENVINO, str(int(number)), str(times)]
+def test_signals_end_a_command_between_two_steps_or_at_once_when_they_come_twice(number, times):
+    command = [sys.executable, "-c", SIGNALLED, str(int(number)), str(times)]
     result = subprocess.run(command, check=False, timeout=120, capture_output=True, text=True)
     assert (result.returncode, result.stderr.count("\n")) == (128 + number, 1), result.stderr
     assert result.stderr.startswith("interrupted: ")
