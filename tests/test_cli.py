@@ -375,6 +375,8 @@ import os, signal, sys
 from facedep_jax.cli.frame import _run
 from facedep_jax.events import Tick
 
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # what nohup starts would ignore it
+
 def work(report):
     for _ in range(int(sys.argv[2])):
         os.kill(os.getpid(), int(sys.argv[1]))

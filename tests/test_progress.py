@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import re
+import signal
 import struct
 import subprocess
 import sys
@@ -359,8 +360,12 @@ def test_a_real_terminal_of_40_columns_that_becomes_narrower(clips, tmp_path):
         said = _read(ours, screen, said)
         if not resized and any("clips" in line for line in screen.text()):
             resized = True
+            process.send_signal(signal.SIGSTOP)  # between two paintings: one that is half done has the width of before
+            time.sleep(0.05)
+            said = _read(ours, screen, said)
             size(30)
             screen.resize(30)
+            process.send_signal(signal.SIGCONT)
     _read(ours, screen, said)
     os.close(ours)
     os.close(theirs)
