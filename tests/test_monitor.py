@@ -477,7 +477,7 @@ def test_other_ends_in_a_terminal_leave_complete_files_and_its_cursor_too(work, 
     started = [sys.executable, "-c", heard + "run_name='__main__')"]  # what nohup starts would ignore SIGHUP
     command = [*started, *arguments, "--record", record, "--engine", "xla", "--json"]
     ours, theirs = pty.openpty()
-    environment = os.environ | {"TERM": "xterm-256color"}
+    environment = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES")} | {"TERM": "xterm-256color"}
     process = subprocess.Popen(list(map(str, command)), stdout=theirs, stderr=theirs, env=environment)
     os.close(theirs)
     os.set_blocking(ours, False)
