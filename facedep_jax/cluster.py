@@ -37,10 +37,10 @@ class Distribution(Accounts):
     def run(self, pairs: Sequence[Pair]) -> Tally:
         """Deal out what the cache lacks, images first; put what comes back into the ledgers as it comes."""
         self.total = len(pairs)
-        todo, again = self._sort_out(pairs)
-        if todo:
-            self.progress(todo[0][1], 0)
-            tasks = list(self._tasks(todo))
+        missing, again = self._sort_out(pairs)
+        if missing:
+            self.progress(missing[0][1], 0)
+            tasks = list(self._tasks(missing))
             with _client(self.plan.settings) as client:
                 self._announce(client)
                 self._collect(client, tasks)
@@ -57,7 +57,7 @@ class Distribution(Accounts):
 
     def _sort_out(self, pairs: Sequence[Pair]) -> tuple[list[Pair], list[tuple[Source, Listing, str]]]:
         """What has to be computed, and listings of the same items. All else is accounted for here."""
-        todo, again, begun = [], [], set()
+        missing, again, begun = [], [], set()
         with ThreadPoolExecutor(READERS, "hash") as pool:
             for (source, listing), (item, error) in zip(pairs, pool.map(self._item_of, pairs), strict=True):
                 if error:
@@ -71,8 +71,8 @@ class Distribution(Accounts):
                     again.append((source, listing, item))
                 else:
                     begun.add(item)
-                    todo.append((source, listing))
-        return todo, again
+                    missing.append((source, listing))
+        return missing, again
 
     def _item_of(self, pair: Pair) -> tuple[str | None, MediaError | None]:
         listing, item = pair[1], None
@@ -88,11 +88,11 @@ class Distribution(Accounts):
             return item, error
         return item, None
 
-    def _tasks(self, todo: Sequence[Pair]) -> Iterator[dict[str, Any]]:
+    def _tasks(self, missing: Sequence[Pair]) -> Iterator[dict[str, Any]]:
         """Images of one source in runs, every clip alone."""
         size = min(self.plan.settings.shard_rows, IMAGES_A_TASK)
-        for source in dict.fromkeys(source.where for source, _ in todo):
-            own = [pair for pair in todo if pair[0].where == source]
+        for source in dict.fromkeys(source.where for source, _ in missing):
+            own = [pair for pair in missing if pair[0].where == source]
             images = [listing for _, listing in own if listing.kind == "image"]
             clips = [listing for _, listing in own if listing.kind == "clip"]
             chunks = [images[start : start + size] for start in range(0, len(images), size)]

@@ -115,14 +115,19 @@ def resolve(cls: type[T], command: str, file: Path | None, given: dict[str, Any]
     return build(cls, table | {k: v for k, v in given.items() if v is not None}, where=str(file or "options"))
 
 
-def read_table(file: Path, command: str) -> dict[str, Any]:
-    """The table `[command]` of a configuration file. Raises SettingsError for anything not understood."""
+def read_toml(file: Path) -> dict[str, Any]:
+    """A TOML file. Raises SettingsError where it cannot be read."""
     try:
-        document = tomllib.loads(Path(file).read_text())
+        return tomllib.loads(Path(file).read_text())
     except OSError as error:
         raise SettingsError(f"{file} cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{file} is not TOML: {error}") from error
+
+
+def read_table(file: Path, command: str) -> dict[str, Any]:
+    """The table `[command]` of a configuration file. Raises SettingsError for anything not understood."""
+    document = read_toml(file)
     for name in document:
         if name not in COMMANDS + RECORDS:
             raise _unknown(

@@ -75,6 +75,7 @@ def test_windows_are_learned_from_and_clips_are_judged(tmp_path):
     found = evaluate_run(tmp_path / "run", cache, "test")
     assert found["auroc"] == pytest.approx(summary["metrics"]["test"]["auroc"]) and found["auroc"] > 0.9
     assert found["n"] == len(tested) == 24
+    assert found["brier"] == pytest.approx(summary["metrics"]["test"]["brier"])  # the same logits, not just their order
     for name, other in summary["baselines"].items():
         assert other["test"]["n"] == 24, name
     assert min(found["auroc"] for found in summary["cross_validation"].values()) > 0.8

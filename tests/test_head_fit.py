@@ -15,7 +15,7 @@ from facedep_jax.head.baselines import fit_probe
 from facedep_jax.head.checkpoint import Stage
 from facedep_jax.head.crossval import crossvalidate
 from facedep_jax.head.epoch import weighted_auroc
-from facedep_jax.head.fit import balanced_weights, check_finite, finite_members, fit, predict
+from facedep_jax.head.fit import balanced_weights, check_finite, finite_members, fit, predict_classes, proxy_logits
 from facedep_jax.head.flat import _decayed
 from facedep_jax.head.head import inputs_of
 from facedep_jax.head.metrics import auroc
@@ -41,7 +41,9 @@ def train(examples, settings=SETTINGS, weight=None, **options):
 
 
 def logits_of(fitted, plan, examples):
-    return predict(plan.architecture, fitted.states, examples.tokens, examples.times, examples.mask, POSITIVE, 64)
+    return proxy_logits(
+        predict_classes(plan.architecture, fitted.states, examples.tokens, examples.times, examples.mask, 64), POSITIVE
+    )
 
 
 @pytest.fixture(scope="module")
@@ -186,7 +188,7 @@ def test_masked_frames_change_nothing(temporal):
     clips = planted_examples(8, frames=3)
     architecture = Architecture(inputs_of(clips.tokens, tuple(clips.tokens), 2), PRESETS["tiny"], temporal)
     states = init_states(architecture, member_keys(0, 1))
-    read = lambda e: predict(architecture, states, e.tokens, e.times, e.mask, POSITIVE, 8)  # noqa: E731
+    read = lambda e: proxy_logits(predict_classes(architecture, states, e.tokens, e.times, e.mask, 8), POSITIVE)  # noqa: E731
     plain = read(clips)
     padded = {tap: np.concatenate([x, np.full_like(x[:, :2], 99)], 1) for tap, x in clips.tokens.items()}
     longer = replace(
@@ -207,7 +209,9 @@ def test_time_in_seconds_reaches_the_temporal_head_only():
         architecture = Architecture(inputs_of(clips.tokens, tuple(clips.tokens), 2), PRESETS["tiny"], temporal)
         states = init_states(architecture, member_keys(0, 1))
         early, late = (
-            predict(architecture, states, clips.tokens, clips.times * scale, clips.mask, POSITIVE, 8)
+            proxy_logits(
+                predict_classes(architecture, states, clips.tokens, clips.times * scale, clips.mask, 8), POSITIVE
+            )
             for scale in (np.float32(1), np.float32(9))
         )
         assert (np.abs(early - late).max() > 1e-5) == moves

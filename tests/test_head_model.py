@@ -15,7 +15,7 @@ from facedep_jax.cache import CacheWriter
 from facedep_jax.errors import SettingsError
 from facedep_jax.head.epoch import start
 from facedep_jax.head.examples import gather
-from facedep_jax.head.fit import predict
+from facedep_jax.head.fit import predict_classes, proxy_logits
 from facedep_jax.head.head import inputs_of
 from facedep_jax.head.model import PRESETS, Architecture, dropout, graph_of, init_states
 from facedep_jax.head.recurrent import Recurrent
@@ -129,7 +129,7 @@ def test_frames_are_taken_by_their_times(unit, frames):
 def logits_of(temporal, clips, seed=0):
     architecture = Architecture(inputs_of(clips.tokens, tuple(clips.tokens), 2), PRESETS["tiny"], temporal)
     states = init_states(architecture, member_keys(seed, 1))
-    return predict(architecture, states, clips.tokens, clips.times, clips.mask, POSITIVE, 8)
+    return proxy_logits(predict_classes(architecture, states, clips.tokens, clips.times, clips.mask, 8), POSITIVE)
 
 
 @pytest.mark.parametrize("temporal", ["transformer", "gru"])

@@ -7,16 +7,13 @@ import numpy as np
 
 from facedep_jax.errors import RunError
 from facedep_jax.events import Note, Report
-from facedep_jax.head.calibration import Calibration
 from facedep_jax.head.crossval import crossvalidate
 from facedep_jax.head.examples import Examples
-from facedep_jax.head.head import Head
 from facedep_jax.head.judge import Judged, judge, judge_baselines
-from facedep_jax.head.members import fit_members
+from facedep_jax.head.members import clip_logits, fit_members
 from facedep_jax.head.settings import TrainSettings
 from facedep_jax.head.task import Task
 from facedep_jax.head.unfinished import Unfinished
-from facedep_jax.sources.labels import PROXY_CLASSES
 
 BIASED = "the settings were chosen by these folds, so their AUC is somewhat too high"
 
@@ -46,8 +43,7 @@ def _binary(examples: Examples, positive, settings: TrainSettings, place: Unfini
     two = np.array([False, True])
     settings = replace(settings, target="proxy")
     fitted, plan = fit_members(sides, two, settings, report, place.stage("binary"), "train binary head")
-    head = Head(plan.architecture, fitted.states, PROXY_CLASSES, two, (), Calibration(), {})
-    members = sides.over_clips(head.member_logits(sides.tokens, sides.times, sides.mask))
+    members = clip_logits(plan.architecture, fitted.states, sides, two)
     return judge(members.mean(0), sides.clips, two, settings, members)
 
 

@@ -16,8 +16,9 @@ from facedep_jax.events import Progress, Report, silent
 from facedep_jax.head.baselines import fit_probe, flat_features
 from facedep_jax.head.checkpoint import Stage
 from facedep_jax.head.examples import Examples
-from facedep_jax.head.fit import Fitted, balanced_weights, finite_members, fit, predict
+from facedep_jax.head.fit import Fitted, balanced_weights, finite_members, fit
 from facedep_jax.head.folds import Folds, make_folds
+from facedep_jax.head.members import clip_logits
 from facedep_jax.head.settings import TrainSettings
 from facedep_jax.head.stack import feed, member_keys, plan_for
 from facedep_jax.head.steps import Rates
@@ -122,15 +123,14 @@ def held_out_logits(
     number_of_folds, seeds = len(folds.inner), points[0].seeds
     member = np.arange(len(points) * number_of_folds * seeds).reshape(len(points), number_of_folds, seeds)
     finite = finite_members(fitted.history)
-    logits = np.zeros((len(points), seeds, len(examples)), np.float32)
-    for number in range(number_of_folds):
-        chosen, held = member[:, number].ravel(), folds.parts(number)[2]
+    logits = np.zeros((len(points), seeds, len(examples.clips)), np.float32)
+    for number, (clips, _) in enumerate(held_labels(examples, positive, folds)):
+        chosen = member[:, number].ravel()
         states = jax.tree.map(lambda leaf, chosen=chosen: leaf[chosen], fitted.states)
-        part = examples[held]
-        read = predict(architecture, states, part.tokens, part.times, part.mask, positive)
+        read = clip_logits(architecture, states, examples[folds.fold == number], positive)
         read = np.where(finite[chosen, None], read, np.nan)
-        logits[:, :, held] = read.reshape(len(points), seeds, -1)
-    return examples.over_clips(logits.reshape(-1, len(examples))).reshape(len(points), seeds, -1)
+        logits[:, :, clips] = read.reshape(len(points), seeds, -1)
+    return logits
 
 
 def _fit_folds(examples, positive, points, folds: Folds, report: Report, watch, stage: Stage | None) -> Fitted:

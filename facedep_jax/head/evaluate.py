@@ -16,6 +16,7 @@ from facedep_jax.head.examples import Examples, gather
 from facedep_jax.head.fit import proxy_logits
 from facedep_jax.head.head import Head
 from facedep_jax.head.measure import Wanted, measure_scores
+from facedep_jax.head.members import clip_logits
 from facedep_jax.head.metrics import evaluate
 from facedep_jax.head.run import load_head, read_config
 from facedep_jax.head.truth import Remembered, present_truth, remembered
@@ -108,7 +109,7 @@ def _check(split: str, prevalences: Sequence[float]) -> None:
 
 
 def _logits(head: Head, examples: Examples) -> np.ndarray:
-    return examples.over_clips(head.member_logits(examples.tokens, examples.times, examples.mask))
+    return clip_logits(head.architecture, head.states, examples.only(head.taps), head.positive)
 
 
 def _points(head: Head, memory: Sequence[Remembered], positive: Sequence[str] | None) -> tuple[OperatingPoint, ...]:

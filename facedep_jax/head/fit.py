@@ -121,19 +121,6 @@ def _require_finite(history: History, done: int) -> None:
         )
 
 
-def predict(
-    architecture: Architecture,
-    states: nnx.State,
-    tokens: Mapping[str, np.ndarray],
-    times: Float32[np.ndarray, "n t"],
-    mask: Bool[np.ndarray, "n t"],
-    positive: Bool[np.ndarray, " classes"],
-    batch: int | None = None,
-) -> Float32[np.ndarray, "m n"]:
-    """Proxy logits of n clips by every member."""
-    return proxy_logits(predict_classes(architecture, states, tokens, times, mask, batch), positive)
-
-
 def proxy_logits(
     logits: Float32[np.ndarray, "m n classes"], positive: Bool[np.ndarray, " classes"]
 ) -> Float32[np.ndarray, "m n"]:

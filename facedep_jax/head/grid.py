@@ -2,13 +2,12 @@
 
 import itertools
 import math
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from facedep_jax.config import build, to_table
+from facedep_jax.config import build, read_toml, to_table
 from facedep_jax.errors import SettingsError
 from facedep_jax.head.settings import TrainSettings
 from facedep_jax.head.steps import Rates
@@ -44,12 +43,7 @@ class Grid:
 
 def read_grid(file: Path) -> Grid:
     """The table `[grid]` of a TOML file. Raises SettingsError for anything else and for what cannot be searched."""
-    try:
-        document = tomllib.loads(Path(file).read_text())
-    except OSError as error:
-        raise SettingsError(f"{file} cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{file} is not TOML: {error}") from error
+    document = read_toml(file)
     if list(document) != ["grid"] or not isinstance(document["grid"], Mapping):
         raise SettingsError(
             f"{file} has {', '.join(map(repr, document)) or 'nothing'}, expected one table [grid] of lists, such as "

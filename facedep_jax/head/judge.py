@@ -16,9 +16,8 @@ from facedep_jax.head.calibration import RAW, Calibration, calibrate, operating_
 from facedep_jax.head.columns import Columns, listing_columns, with_table
 from facedep_jax.head.compare import paired_difference
 from facedep_jax.head.examples import Examples
-from facedep_jax.head.fit import predict
 from facedep_jax.head.measure import Wanted, measure_scores
-from facedep_jax.head.members import fit_members
+from facedep_jax.head.members import clip_logits, fit_members
 from facedep_jax.head.memory import fits_machine
 from facedep_jax.head.settings import TrainSettings
 
@@ -155,8 +154,7 @@ def _judge_alone(
     """The head of the same settings on the taps of one backbone."""
     part = examples.only(taps)
     fitted, plan = fit_members(part, positive, settings, report, what=f"train head on {backbone}")
-    members = predict(plan.architecture, fitted.states, part.tokens, part.times, part.mask, positive)
-    members = part.over_clips(members)
+    members = clip_logits(plan.architecture, fitted.states, part, positive)
     return {f"head:{backbone}": judge(members.mean(0), part.clips, positive, settings, members)}
 
 
