@@ -18,8 +18,10 @@ import optax
 import pytest
 from click.testing import CliRunner
 from flax import nnx
+from planted import planted_examples, write_cache
 from safetensors.numpy import load_file
 
+from facedep_jax import open_cache
 from facedep_jax.cache.traces import find_traces
 from facedep_jax.cli import main
 from facedep_jax.cnn import layers
@@ -32,7 +34,10 @@ from facedep_jax.config import build
 from facedep_jax.drawn import draw_faces
 from facedep_jax.errors import LabelError, RunError, SettingsError, SourceError
 from facedep_jax.head.baselines.classifier import Recipe, train_classifier
+from facedep_jax.head.evaluate import evaluate_run
 from facedep_jax.head.run import load_head
+from facedep_jax.head.settings import TrainSettings
+from facedep_jax.head.train import train_head
 from facedep_jax.head.weighted import auroc
 from facedep_jax.sources import read_source
 
@@ -301,6 +306,21 @@ def test_a_purge_finds_it_and_nothing_is_scored_by_it(run):
     }
     with pytest.raises(RunError, match="a CNN on pixels, which has no head"):
         load_head(out)
+
+
+def test_a_head_is_compared_with_it_on_the_same_items(run, tmp_path):
+    out, summary = run
+    with open(out / "predictions.csv", newline="") as table:
+        rows = list(csv.DictReader(table))
+    names = ("item", "path", "subject", "emotion", "split")
+    columns = {name: np.array([row[name] for row in rows], object) for name in names}
+    cache = open_cache(write_cache(tmp_path / "cache", replace(planted_examples(len(rows)), **columns)))
+    positive = SETTINGS.positive
+    train_head([cache], TrainSettings(positive, preset="tiny", epochs=1, seeds=1, resamples=50), tmp_path / "head")
+    found = evaluate_run(tmp_path / "head", cache, "test", against=out)
+    for name in ("auroc", "brier"):
+        assert found["against"][name] == pytest.approx(summary["metrics"]["test"][name])
+        assert found["against"]["difference"][name] == pytest.approx(found[name] - found["against"][name])
 
 
 def test_the_tutorials_split_keeps_everything_and_says_what_leaks(pictures):

@@ -217,6 +217,22 @@ def test_two_runs_are_compared_on_the_same_items(work, other):
     assert low <= found["difference"]["auroc"] <= high and low < high
 
 
+def test_a_run_of_other_features_is_compared_by_what_it_wrote_down(work, tmp_path):
+    cache = open_cache(work / "cache")
+    half = copied(work / "run", tmp_path / "half", change=lambda row: {"probability": 1 - float(row["probability"])})
+    config = tomllib.loads((half / "config.toml").read_text())
+    config["cache"]["features"]["size"]["resnet50"] = 96
+    (half / "config.toml").write_text(tomli_w.dumps(config))
+    events = []
+    found = evaluate_run(work / "run", cache, "test", against=half, report=events.append)
+    assert found["against"]["auroc"] == pytest.approx(1 - found["auroc"])  # not what its head, the same, would say
+    assert any(f"{half} cannot be applied to {work / 'cache'}" in event.text for event in events)
+    rows = list(csv.DictReader((half / "predictions.csv").read_text().splitlines()))
+    write_table(half / "predictions.csv", [row for row in rows if row["split"] != "test"])
+    with pytest.raises(LabelError, match="says nothing of 60 of these 60 items, for example "):
+        evaluate_run(work / "run", cache, "test", against=half)
+
+
 def test_a_run_that_learned_from_what_it_is_compared_on_is_named(work, other):
     events = []
     evaluate_run(work / "run", open_cache(work / "cache"), "all", against=other, report=events.append)

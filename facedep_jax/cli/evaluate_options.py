@@ -33,5 +33,7 @@ EVALUATE_OPTIONS = [
         help="Another rater's emotions.  [default: emotion2, emotion3, … or label2, …]",
     ),
     click.option("--prevalence", metavar="P,P", help="Also give predictive values where a part P is positive."),
-    click.option("--against", type=PATH, metavar="RUN2", help="Compare with another run on the same items, paired."),
+    click.option(
+        "--against", type=PATH, metavar="RUN2", help="Compare with another run, also of train-cnn, on the same items."
+    ),
 ]

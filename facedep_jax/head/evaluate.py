@@ -16,8 +16,8 @@ from facedep_jax.head.examples import Examples, gather
 from facedep_jax.head.fit import proxy_logits
 from facedep_jax.head.head import Head
 from facedep_jax.head.measure import Wanted, measure_scores
-from facedep_jax.head.members import clip_logits
 from facedep_jax.head.metrics import evaluate
+from facedep_jax.head.other import Other, head_logits, other_run
 from facedep_jax.head.run import load_head, read_config
 from facedep_jax.head.truth import Remembered, present_truth, remembered
 from facedep_jax.sources.labels import Labelled, make_target
@@ -44,7 +44,7 @@ def evaluate_run(
     the CSV `labels` (see `present_truth`). A cache that names no split at all counts as the split asked for.
     `positive` replaces the run's positive emotions as the truth, and, for a head over emotions, in its score as well.
     `by` names columns whose groups are compared, `second_label` the column of another rater's emotions; None takes
-    what the listings offer. `against` is another run, measured on the same items.
+    what the listings offer. `against` is another run, measured on the same items (see `other_run`).
 
     Raises LabelError without such items, SpecMismatch for other features, SettingsError for what cannot be asked.
     """
@@ -64,12 +64,12 @@ def evaluate_run(
         raise LabelError(f"{cache.path} has no labelled item in the split {split}; name another with --split, or all")
     wanted = tuple(positive or train["positive"])
     target = make_target([label.emotion for label in truth.labels], wanted)
-    other = None if against is None else _other(Path(against), cache, items, report)
+    other = None if against is None else other_run(Path(against), cache, items, report)
     taps = dict.fromkeys((*head.taps, *(other.taps if other else ())))
     classes = [target.emotions[label.emotion] for label in items]
     examples = gather([cache], items, classes, tuple(taps), report, window=train.get("window", 0.0))
-    members = _logits(head, examples)
-    theirs = None if other is None else _logits(other, examples)
+    members = head_logits(head, examples)
+    theirs = None if other is None else other.probability(examples)
     examples = examples.clips
     asked = Wanted(
         wanted,
@@ -87,6 +87,7 @@ def evaluate_run(
     )
     if head.untrained:
         report(Note(head.warning, "warning"))
+    ours = head.probability(members.mean(0))
     return {
         "run": str(run),
         "cache": str(cache.path),
@@ -96,7 +97,7 @@ def evaluate_run(
         "threshold": head.threshold,
         "untrained": head.untrained,
         "warning": head.warning,
-        "against": None if other is None else _compared(head, members.mean(0), other, theirs.mean(0), examples, asked),
+        "against": None if other is None else _compared(ours, other, theirs, examples, asked),
     }
 
 
@@ -106,10 +107,6 @@ def _check(split: str, prevalences: Sequence[float]) -> None:
     wrong = [p for p in prevalences if not 0 < p < 1]
     if wrong:
         raise SettingsError(f"prevalence {wrong[0]:g}: expected a part between 0 and 1, such as 0.1 for one in ten")
-
-
-def _logits(head: Head, examples: Examples) -> np.ndarray:
-    return clip_logits(head.architecture, head.states, examples.only(head.taps), head.positive)
 
 
 def _points(head: Head, memory: Sequence[Remembered], positive: Sequence[str] | None) -> tuple[OperatingPoint, ...]:
@@ -129,25 +126,12 @@ def _columns(listings, examples: Examples, by: Sequence[str] | None) -> Columns:
     return {**columns, **own}
 
 
-def _other(run: Path, cache: Cache, items: Sequence[Labelled], report: Report) -> Head:
-    """The run to compare with. It is said when it learned from the items that it is to be measured on."""
-    head = load_head(run)
-    head.require_features(cache.spec, report)
-    used = {entry.label.item for entry in remembered(run) if entry.label.split != "test"}
-    learned = sum(label.item in used for label in items)
-    if learned:
-        text = f"{learned} of these items were learned from or chosen by in {run}: its figures are too good"
-        report(Note(text, "warning"))
-    return head
-
-
-def _compared(head: Head, logit, other: Head, others_logit, examples: Examples, asked: Wanted) -> dict[str, Any]:
+def _compared(ours: np.ndarray, other: Other, theirs: np.ndarray, examples: Examples, asked: Wanted) -> dict[str, Any]:
     """AUC and Brier score of the other run, and the run minus the other."""
     label = examples.target == 1
-    theirs = other.probability(others_logit)
     found = evaluate(theirs, label, other.threshold, examples.subject, examples.emotion, **asked.drawing)
     shown = {name: found[name] for figure in ("auroc", "brier") for name in (figure, f"{figure}_ci")}
-    difference = paired_difference(head.probability(logit), theirs, label, examples.subject, **asked.drawing)
+    difference = paired_difference(ours, theirs, label, examples.subject, **asked.drawing)
     return {"run": str(other.path), **shown, "warning": other.warning, "difference": difference}
 
 

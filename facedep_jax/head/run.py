@@ -177,12 +177,17 @@ def _write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     path.write_bytes(save({name: np.ascontiguousarray(x) for name, x in arrays.items()}))
 
 
+def is_cnn(config: Mapping[str, Any]) -> bool:
+    """Whether a run is one of `train-cnn`, which has no head."""
+    return config["run"].get("kind") == "cnn"
+
+
 def load_head(run: Path | str) -> Head:
     """The head of a run. Raises RunError naming everything missing, extra or misshapen."""
     run = Path(run)
     config = read_config(run)
     record, train = config["run"], config["train"]
-    if record.get("kind") == "cnn":
+    if is_cnn(config):
         raise RunError(f"{run} is the run of a CNN on pixels, which has no head; give a run of train-head")
     try:
         inputs = Inputs(
