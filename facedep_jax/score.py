@@ -19,8 +19,10 @@ from facedep_jax.extract import extract
 from facedep_jax.files import write_atomically, writing
 from facedep_jax.names import printable
 from facedep_jax.scoring.batch import Scored, score_cache
+from facedep_jax.scoring.clips import ClipScore
 from facedep_jax.scoring.crops import Crops
 from facedep_jax.scoring.directory import SHOWN, name_strays, refuse_foreign, refuse_other
+from facedep_jax.scoring.others import ignored_rows
 from facedep_jax.scoring.tables import write_tables
 from facedep_jax.scoring.wants import extract_settings, naming_weights
 from facedep_jax.sources import Source
@@ -59,7 +61,7 @@ def score_videos(
     what `extract` raises. A clip that cannot be used is listed as failed.
     """
     begun = time.monotonic()
-    clips = _only_clips(source, report)
+    clips, ignored = _only_clips(source, report)
     records: dict[str, Any] = {"run": _record(head), "source": {"path": printable(clips.where)}}
     if head.architecture.temporal != "none":
         report(
@@ -83,7 +85,7 @@ def score_videos(
     records["cache"] = {"path": str(folder), "fingerprint": opened.fingerprint, **opened.spec}
     _write_config(out, wanted["score"], records)
     scored = score_cache(opened, clips, extraction["failures"], head, settings, report)
-    write_tables(out, scored, head.warning)
+    write_tables(out, scored, head.warning, ignored)
     summary = _summary(scored, out, head) | {
         "not_clips": list(clips.others),
         "cache": str(folder),
@@ -101,7 +103,8 @@ def score_videos(
         if keep_crops:
             moments, summary["deletion"] = find_shown(opened, scored, head, crops, asked, report)
         summary["page"] = str(out / "report.html")
-        write_page(out, scored, head, summary, wanted | records, moments, crops if keep_crops else None, report)
+        shown = crops if keep_crops else None
+        write_page(out, scored, ignored, head, summary, wanted | records, moments, shown, report)
     name_strays(out, scored, report)
     if keep_crops:
         summary["crops"] = str(crops.folder)
@@ -118,7 +121,8 @@ def _record(head: Any) -> dict[str, Any]:
     return {"path": str(head.path), "sha256": head.sha256, "fingerprint": head.fingerprint, **chosen}
 
 
-def _only_clips(source: Source, report: Report) -> Source:
+def _only_clips(source: Source, report: Report) -> tuple[Source, list[ClipScore]]:
+    """The clips of a source, and rows for its other files."""
     clips = tuple(listing for listing in source.listings if listing.kind == "clip")
     images = tuple(listing.path for listing in source.listings if listing.kind != "clip")
     others = tuple(sorted((*source.others, *images)))
@@ -126,7 +130,8 @@ def _only_clips(source: Source, report: Report) -> Source:
         raise SourceError(f"{source.where}: no clips ({len(others)} other files)")
     if images:
         report(Note(f"{len(images)} images are not scored here; use predict"))
-    return replace(source, listings=clips, others=others, whole=source.whole and not images)
+    ignored = ignored_rows(images, source.others)
+    return replace(source, listings=clips, others=others, whole=source.whole and not images), ignored
 
 
 def _resolved(given: ExtractSettings, settings: ScoreSettings) -> dict[str, Any]:

@@ -63,11 +63,12 @@ def _scored(number, rng, seconds, fps, threshold):
     return Scored(clip, listing, f"{number:064x}", frames, tuple(windows_of(frames, 2.0, seconds)))
 
 
-def page(scored, faces=False, warning="", threshold=0.5):
+def page(scored, faces=False, warning="", threshold=0.5, ignored=()):
     """The page of a batch; with `faces`, made-up crops are on it."""
     moments = [_moments(one) if faces else () for one in scored]
     shown = content(
         scored,
+        ignored,
         threshold,
         {"score": {"window": 2.0, HOSTILE[0]: HOSTILE[2]}},
         CARD,

@@ -37,9 +37,11 @@ def frames(*probability, face=None, step=0.5):
 
 
 def test_names_from_outside_are_text_on_the_whole_page():
-    shown = page(batch(16), faces=True, warning=UNTRAINED)
+    beside = [ClipScore(f"{name}.txt", "ignored", "no clip by its name") for name in HOSTILE]
+    shown = page(batch(16), faces=True, warning=UNTRAINED, ignored=beside)
     assert "<img" not in shown and "<b>moov" not in shown and "\x1b" not in shown and "\u202e" not in shown
-    assert shown.count("&lt;img src=x onerror=alert(1)&gt;") >= 6
+    assert shown.count("&lt;img src=x onerror=alert(1)&gt;") >= 7
+    assert "&lt;img src=x onerror=alert(1)&gt;.mp4.txt" in shown and "ignored: no clip by its name" in shown
     assert r"red\x1b[31m\nline\u202egpj.mp4" in shown and r"\udcff.mp4" in shown
     assert shown.encode()  # no half of a surrogate pair is left
     assert f'<p class="warning">{UNTRAINED}</p>' in shown

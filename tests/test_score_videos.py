@@ -22,6 +22,7 @@ from facedep_jax.scoring.crops import Crops
 
 TAG, FORMULA, CONTROL = "<img src=x onerror=alert(1)>.mp4", "=cmd()|' !A0.mp4", "red\x1b[31m\nline.mp4"
 NAMES = (TAG, FORMULA, CONTROL, "ann/a.mp4", "ann/b.mp4", "bob/a.mp4")
+OTHERS = ("=1+1.txt", "bob/sound.mp3", "frames/single.png", *(f"frames/{number}.jpg" for number in range(4)))
 
 
 @pytest.fixture(autouse=True)
@@ -52,11 +53,15 @@ def table(path):
 
 @pytest.fixture(scope="module")
 def work(tmp_path_factory):
-    """Clips with names of every kind, one of them broken, two runs, and the scores by the first with faces kept."""
+    """Clips with names of every kind, one of them broken, other files beside them, two runs, and the scores by the
+    first with faces kept."""
     folder = tmp_path_factory.mktemp("work")
     for seed, name in enumerate(NAMES):
         draw(folder / "clips" / name, seed)
     (folder / "clips" / "bob" / "broken.mp4").write_bytes((folder / "clips" / TAG).read_bytes()[:300])
+    (folder / "clips" / "frames").mkdir()
+    for name in OTHERS:
+        (folder / "clips" / name).write_bytes(b"not opened")
     for seed in (0, 1):
         write_run(folder / f"run{seed}", seed)
     folder.joinpath("result").write_text(score(folder, "--keep-crops", "--shared", code=3).stdout)
@@ -86,11 +91,30 @@ def test_every_clip_is_in_the_tables_and_on_the_page_with_its_reason(work):
     page = (work / "scores" / "report.html").read_text()
     assert [summary[f"clips_{name}"] for name in ("total", "scored", "failed", "abstained")] == [7, 6, 1, 0]
     assert [summary["items_new"], summary["items_reused"]] == [6, 0]
-    assert len(rows) == 7 and rows["bob/broken.mp4"]["status"] == "failed"
+    ignored = {name: row for name, row in rows.items() if row["status"] == "ignored"}
+    assert len(rows) - len(ignored) == 7 and rows["bob/broken.mp4"]["status"] == "failed"
     reason = rows["bob/broken.mp4"]["reason"]
     assert reason and reason in page and reason in (work / "result").read_text()
     assert rows["ann/a.mp4"]["score"] != rows["bob/a.mp4"]["score"]  # equal names in different folders
     assert len(list((work / "scores" / "plots").iterdir())) == 6
+
+
+def test_files_that_are_no_clips_are_in_the_table_with_the_reason(work):
+    rows = table(work / "scores" / "clips.csv")
+    page = (work / "scores" / "report.html").read_text()
+    ignored = {row["clip"]: row for row in rows if row["status"] == "ignored"}
+    assert {name: row["reason"] for name, row in ignored.items()} == {
+        "'=1+1.txt": "no clip by its name (text/plain)",
+        "bob/sound.mp3": "no clip by its name (audio/mpeg)",
+        "frames/*.jpg": "4 pictures; score them with predict",
+        "frames/single.png": "a picture; score it with predict",
+    }
+    assert [row["status"] for row in rows][-4:] == ["ignored"] * 4
+    for name, row in ignored.items():
+        assert row["score"] == row["decision"] == "" and f"<td>{name.removeprefix(chr(39))}</td>" in page
+        assert f"ignored: {row['reason']}" in page
+    assert "7 other files are no clips" in (work / "result").read_text()
+    assert sorted(OTHERS) == json.loads((work / "scores" / "summary.json").read_text())["not_clips"]
 
 
 def test_windows_hold_the_frames_of_their_clip(work):
@@ -239,7 +263,7 @@ def test_whoever_was_purged_is_found_in_scores_whatever_the_clip_is_called(work)
 def test_clips_of_one_subject_are_compared_with_each_other(work, tmp_path):
     again = ("--cache", work / "scores" / "cache", "--out", tmp_path / "s", "--tables-only")
     said = score(work, *again, "--subject-regex", "^(ann|bob)/").stderr
-    assert "subjects for 4 of 7 files" in " ".join(said.split())
+    assert "subjects for 4 of 12 files" in " ".join(said.split())
     rows = {row["clip"]: row for row in table(tmp_path / "s" / "clips.csv")}
     scores = [float(rows[name]["score"]) for name in ("ann/a.mp4", "ann/b.mp4")]
     assert float(rows["ann/a.mp4"]["relative"]) == pytest.approx(scores[0] - np.median(scores), abs=2e-4)

@@ -134,6 +134,8 @@ def show_scores(console: Any, summary: dict[str, Any]) -> None:
         f"{summary['clips_scored']} scored, {summary['clips_abstained']} abstained, "
         f"{summary['clips_failed']} failed; {summary['frames']} frames in {summary['seconds']:.1f} s"
     )
+    if summary["not_clips"]:
+        console.print(f"{len(summary['not_clips'])} other files are no clips and are ignored; clips.csv says why")
     what = "page, tables and timelines" if summary["page"] else "tables"
     console.print(f"{what}: {Path(summary['scores']).parent}", markup=False, soft_wrap=not console.is_terminal)
     if summary["inputs"]:

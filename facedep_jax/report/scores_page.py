@@ -1,6 +1,7 @@
 """What a page on a batch of scores shows, and in which words. It knows scores, not how they were made."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import zip_longest
 from typing import Any
 
 from facedep_jax.report.curve import HEIGHT, WIDTH, curve_of
@@ -9,7 +10,6 @@ from facedep_jax.report.scored_faces import SIDE
 from facedep_jax.report.sections import GAP, Block, Listing, Section, Table, interval, number, percent, sign
 
 SMALL, LARGE = 120, 500  # points of a curve, at most about
-NAMED = 100  # files that are no clips
 
 GAPS = {"none": "no face", "lost": "another's face", "too-small": "too small", "blurred": "blurred"}
 HOW_TO_READ = (
@@ -46,22 +46,22 @@ ALWAYS = ("clip", "score", "decision", "face")  # the others only where a clip h
 
 def content(
     scored: Sequence[Any],
+    ignored: Sequence[Any],
     threshold: float,
     settings: Mapping[str, Any],
     card: str,
     faces: Sequence[Mapping[str, Any]] = (),
     deletion: Sequence[Block] = (),
-    others: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Everything on the page below the facts; `card` is the run's MODEL_CARD.md, empty where it has none, and `others`
-    are the files that are no clips."""
+    """Everything on the page below the facts; `card` is the run's MODEL_CARD.md, empty where it has none, and `ignored`
+    are the rows of files that are no clips."""
     seen = [one for one in scored if one.frames is not None]
     larges = [_figure(one, threshold) for one in seen]
     found = {gap.state for clip in larges for gap in clip["large"].gaps}
     failed = tuple((one.clip.clip, one.clip.reason) for one in scored if one.clip.status == "failed")
     odd = tuple((one.clip.clip, one.clip.decoding) for one in scored if one.clip.decoding)
     title, sections = from_markdown(card)
-    columns, rows = _table(scored, threshold)
+    columns, rows = _table(scored, ignored, threshold)
     return {
         "columns": columns,
         "worded": [columns.index("decision")],
@@ -79,30 +79,23 @@ def content(
         "sections": [
             Section("How to read this page", (Listing(HOW_TO_READ),)),
             Section("Settings", (Table(("setting", "value"), tuple(_flat(settings)), wrapped=True),)),
-            *_not_scored(others),
         ],
         "card": {"title": title, "sections": sections} if card else None,
     }
 
 
-def _not_scored(others: Sequence[str]) -> Iterator[Section]:
-    """The files that are no clips by name or content, so that nobody looks for them in the table."""
-    if others:
-        more = (f"and {len(others) - NAMED:,} more, named in summary.json",) if len(others) > NAMED else ()
-        yield Section("Files that are no clips", (Listing((*others[:NAMED], *more)),))
-
-
-def _table(scored: Sequence[Any], threshold: float) -> tuple[list[str], list[dict[str, Any]]]:
+def _table(scored: Sequence[Any], ignored: Sequence[Any], threshold: float) -> tuple[list[str], list[dict[str, Any]]]:
     """Headings and rows. A row sorts by `cells`, and `shown` says which of them are written otherwise."""
-    clips = [one.clip for one in scored]
+    curves = [curve_of(one.clip, one.frames, threshold, SMALL) if one.frames is not None else None for one in scored]
+    clips = [*(one.clip for one in scored), *ignored]
     kept = {n: v for n, v in COLUMNS.items() if n in ALWAYS or any(v[0](c) not in (None, "") for c in clips)}
     rows = [
         {
-            "cells": [value(one.clip) for value, _ in kept.values()],
-            "shown": {i: show(one.clip) for i, (_, show) in enumerate(kept.values()) if show},
-            "small": curve_of(one.clip, one.frames, threshold, SMALL) if one.frames is not None else None,
+            "cells": [value(clip) for value, _ in kept.values()],
+            "shown": {i: show(clip) for i, (_, show) in enumerate(kept.values()) if show},
+            "small": small,
         }
-        for one in scored
+        for clip, small in zip_longest(clips, curves)
     ]
     return list(kept), rows
 

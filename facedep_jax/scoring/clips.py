@@ -28,7 +28,7 @@ class ClipScore:
     """
 
     clip: str
-    status: str  # scored, abstained or failed
+    status: str  # scored, abstained or failed; ignored for what is no clip, see `others`
     reason: str = ""
     score: float | None = None
     low: float | None = None

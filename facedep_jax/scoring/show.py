@@ -15,6 +15,7 @@ from facedep_jax.report.scored_faces import deletion_blocks, faces_of
 from facedep_jax.report.scores_page import content
 from facedep_jax.report.timeline import draw_timeline
 from facedep_jax.scoring.batch import Scored
+from facedep_jax.scoring.clips import ClipScore
 from facedep_jax.scoring.crops import Crops
 from facedep_jax.scoring.moments import Moment, find_moments
 from facedep_jax.versions import versions
@@ -36,6 +37,7 @@ def draw_timelines(folder: Path, scored: Sequence[Scored], head: Any, report: Re
 def write_page(
     out: Path,
     scored: Sequence[Scored],
+    ignored: Sequence[ClipScore],
     head: Any,
     summary: Mapping[str, Any],
     settings: Mapping[str, Any],
@@ -43,7 +45,8 @@ def write_page(
     crops: Crops | None = None,
     report: Report = silent,
 ) -> None:
-    """Write `report.html` of the scores at `out`; with `crops`, the faces of `moments` are on it."""
+    """Write `report.html` of the scores at `out`; with `crops`, the faces of `moments` are on it. `ignored` are rows of
+    files that are no clips."""
     card = head.path / "MODEL_CARD.md"
     faces = faces_of(scored, moments, crops.picture) if crops else []
     absent = sum(map(len, moments)) - sum(len(clip["faces"]) for clip in faces)
@@ -51,12 +54,12 @@ def write_page(
         report(Note(f"{absent} faces are not on the page: their crops are missing or damaged", "warning"))
     shown = content(
         scored,
+        ignored,
         head.threshold,
         {**settings, "versions": versions()},
         card.read_text(encoding="utf-8") if card.is_file() else "",
         faces,
         deletion_blocks(summary["deletion"], crops.folder) if crops else (),
-        summary["not_clips"],
     )
     page = render_scores(f"Scores: {out.name}", _facts(summary, head), shown, head.warning)
     write_atomically(out / "report.html", page)
@@ -72,7 +75,7 @@ def _facts(summary: Mapping[str, Any], head: Any) -> dict[str, Any]:
         "heads in it": head.members,
         "clips": f"{summary['clips_total']}: {counted}",
         "frames": summary["frames"],
-        **({"other files": f"{others}, which are no clips by name or content and are not scored"} if others else {}),
+        **({"other files": f"{others}, which are no clips and are ignored"} if others else {}),
         "inputs": summary["inputs"] or "as those that the head learned from",
     }
 

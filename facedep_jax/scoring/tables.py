@@ -24,9 +24,13 @@ FRAME_COLUMNS = ("clip", "time_s", "face", "x", "y", "width", "height", "probabi
 WINDOW_COLUMNS = ("clip", *(f.name for f in fields(Window)), "warning")
 
 
-def write_tables(out: Path, scored: Sequence[Scored], warning: str) -> None:
-    """Write `clips.csv`, `windows.csv` and `frames.csv` into `out`; `warning` stands in every row."""
-    _write(out / "clips.csv", CLIP_COLUMNS, (_clip(one.clip, warning) for one in scored))
+def write_tables(out: Path, scored: Sequence[Scored], warning: str, ignored: Sequence[ClipScore] = ()) -> None:
+    """Write `clips.csv`, `windows.csv` and `frames.csv` into `out`; `warning` stands in every row.
+
+    `ignored` are the rows of other files (see `others`); they stand below the clips.
+    """
+    clips = (*(one.clip for one in scored), *ignored)
+    _write(out / "clips.csv", CLIP_COLUMNS, (_clip(clip, warning) for clip in clips))
     _write(out / "windows.csv", WINDOW_COLUMNS, (row for one in scored for row in _windows(one, warning)))
     _write(out / "frames.csv", FRAME_COLUMNS, (row for one in scored for row in _frames(one, warning)))
 
