@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import struct
 import subprocess
 import sys
@@ -214,3 +215,28 @@ def test_modules_in_the_current_folder_are_not_run(tmp_path, monkeypatch):
     (tmp_path / "numpy.py").write_text("raise SystemExit('taken over')")
     monkeypatch.chdir(tmp_path)
     assert in_child("inspect", "c")["items"] == 12
+
+
+AT_WORK = """
+import json, time
+print(json.dumps({"event": "Note", "fields": {"text": "at work", "level": "info"}}), flush=True)
+time.sleep(1)
+print(json.dumps({"result": {}}))
+"""
+TO_THE_END = """
+import signal, sys
+from facedep_jax.cache.untrusted import in_child
+signal.signal(signal.SIGINT, lambda *_: print("noted", flush=True))  # as commands do at first
+in_child("verify", "c", lambda event: print(event.text, flush=True), command=(sys.executable, "-c", sys.argv[1]))
+print("done")
+"""
+
+
+def test_ctrl_c_is_no_damage():
+    """A terminal sends it to the whole group of processes; a child that it ended was taken for one that crashed."""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    command = [sys.executable, "-c", TO_THE_END, AT_WORK]
+    with subprocess.Popen(command, start_new_session=True, **pipes) as process:
+        assert process.stdout.readline() == "at work\n"
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.communicate(timeout=30) == ("noted\ndone\n", "")

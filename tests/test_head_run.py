@@ -182,6 +182,7 @@ def test_a_run_that_fails_half_way_leaves_nothing(cache, tmp_path, monkeypatch):
 
     monkeypatch.setattr("facedep_jax.head.write.write_plots", fail)
     monkeypatch.setattr("facedep_jax.head.beside.judge_baselines", lambda *_: {})
+    monkeypatch.setattr("facedep_jax.head.checkpoint.LEAST_SECONDS", 1e9)  # a slow machine is no reason to keep it
     with pytest.raises(KeyboardInterrupt):
         train_head([cache], SETTINGS, tmp_path / "run")
     assert list(tmp_path.iterdir()) == []

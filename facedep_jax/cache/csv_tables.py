@@ -1,7 +1,8 @@
 """The tables of a cache as CSV files, for spreadsheets and people. Knows nothing of features.
 
-A cell that holds text and begins with = + - @ ' a tab or a carriage return gets a ' in front, so that no spreadsheet
-takes it for a formula: take one ' off to have what was there. Names that are not UTF-8 stand with \\udc… escapes.
+Text is quoted, since in some countries spreadsheets split lines at ; as well, and what begins like a formula
+(`names.FORMULA`) gets a ' in front: take one ' off to have what was there. Names that are not UTF-8 stand with \\udc…
+escapes.
 """
 
 import csv
@@ -38,7 +39,7 @@ def write_tables(cache: Cache, paths: dict[str, Path]) -> None:
 
 
 def _write(stream: io.TextIOBase, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    writer = csv.writer(stream)
+    writer = csv.writer(stream, quoting=csv.QUOTE_NONNUMERIC)
     writer.writerow([safe(column) for column in columns])
     writer.writerows([safe(cell) for cell in row] for row in rows)
 

@@ -47,12 +47,13 @@ def in_child(
     """
     asked = {"task": task, "folder": os.fspath(folder), "options": options, "memory": memory, "silence": silence}
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen([*command, json.dumps(asked)], env=_environment(), **pipes) as child:
+    # In a group of its own, so that Ctrl-C reaches this process alone: an interrupted child looks like a damaged cache.
+    with subprocess.Popen([*command, json.dumps(asked)], env=_environment(), process_group=0, **pipes) as child:
         try:
             answer = _answer(child.stdout, report)
             complaint = child.stderr.read(2**16).decode(errors="replace").strip()
         finally:
-            child.kill()  # it has ended already, unless this process was interrupted
+            child.kill()  # it has ended by itself, unless this process was interrupted
     if "result" in answer:
         return answer["result"]
     if "error" in answer:

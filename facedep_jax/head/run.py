@@ -221,11 +221,11 @@ def load_head(run: Path | str) -> Head:
 
 
 def write_table(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """A CSV with the keys of the first row as headings; None is an empty cell. Bytes that are no text are escaped, and
-    text that a spreadsheet would take for a formula is `names.quoted`."""
+    """A CSV with the keys of the first row as headings; None is an empty cell. Bytes that are no text are escaped, text
+    is in quotes, and what a spreadsheet would take for a formula is `names.quoted`."""
     rows = [{k: quoted(v) if isinstance(v, str) else v for k, v in row.items()} for row in rows]
     with open(path, "w", newline="", encoding="utf-8", errors="backslashreplace") as stream:
-        writer = csv.DictWriter(stream, list(rows[0]) if rows else [])
+        writer = csv.DictWriter(stream, list(rows[0]) if rows else [], quoting=csv.QUOTE_NONNUMERIC)
         writer.writeheader()
         writer.writerows(rows)
 
