@@ -33,6 +33,7 @@ from facedep_jax.cnn.train import train_cnn
 from facedep_jax.config import build
 from facedep_jax.drawn import draw_faces
 from facedep_jax.errors import LabelError, RunError, SettingsError, SourceError
+from facedep_jax.events import Note, Progress
 from facedep_jax.head.baselines.classifier import Recipe, train_classifier
 from facedep_jax.head.evaluate import evaluate_run
 from facedep_jax.head.run import load_head
@@ -293,6 +294,32 @@ def test_a_finished_run_is_not_made_again_and_another_not_overwritten(run, faces
     assert train_cnn(source_of(faces), SETTINGS, out) == summary | {"reused": True}
     with pytest.raises(RunError, match=r"epochs: 2 → 3"):
         train_cnn(source_of(faces), replace(SETTINGS, epochs=3), out)
+
+
+def test_a_killed_run_goes_on_after_its_last_epoch_to_the_same_numbers(run, faces, tmp_path, monkeypatch):
+    monkeypatch.setattr("facedep_jax.head.checkpoint.LEAST_SECONDS", 0.0)
+    monkeypatch.setattr("facedep_jax.head.checkpoint.SHARE", 1e9)
+
+    def kill(event):
+        if isinstance(event, Progress) and event.detail.startswith("epoch 2"):
+            raise KeyboardInterrupt
+
+    out = tmp_path / "killed"
+    with pytest.raises(KeyboardInterrupt):
+        train_cnn(source_of(faces), SETTINGS, out, kill)
+    assert not out.exists()
+    with pytest.raises(RunError, match=r"unfinished run of other settings.*seed: 0 → 1"):
+        train_cnn(source_of(faces), replace(SETTINGS, seed=1), out)
+    events = []
+    summary = train_cnn(source_of(faces), SETTINGS, out, events.append)
+    assert Note("continuing an unfinished run (cnn after epoch 1)") in events
+    assert not [e for e in events if isinstance(e, Progress) and e.detail.startswith("epoch 1")]
+    assert summary["metrics"] == run[1]["metrics"] and summary["best_epoch"] == run[1]["best_epoch"]
+    for name in ("predictions.csv", "cnn.safetensors"):
+        assert (out / name).read_bytes() == (run[0] / name).read_bytes()
+    assert len((out / "history.csv").read_text().splitlines()) == 3 and [p.name for p in tmp_path.iterdir()] == [
+        "killed"
+    ]
 
 
 def test_a_purge_finds_it_and_nothing_is_scored_by_it(run):

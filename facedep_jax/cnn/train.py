@@ -27,7 +27,9 @@ from facedep_jax.head.calibration import RAW
 from facedep_jax.head.judge import Judged, judge, judge_majority, measure
 from facedep_jax.head.memory import explained_memory
 from facedep_jax.head.run import find_equal
+from facedep_jax.head.unfinished import Unfinished, unfinished
 from facedep_jax.sources import Source
+from facedep_jax.versions import versions
 
 PIXELS = {"pixels": SIDE, "color": "grey", "interpolation": "opencv area down, linear up"}
 INPUT = {"image": {"faces": "none"}}
@@ -44,9 +46,9 @@ class Listed:
 def train_cnn(source: Source, settings: CnnSettings, out: Path, report: Report = silent) -> dict[str, Any]:
     """Train the network on the images of `source` and write the run `out`; returns the summary.
 
-    A run of the same settings and labels that is there already is loaded, not trained again (`reused`). Raises
-    SourceError (no image can be used), LabelError, RunError (another run is there, the loss is no longer finite, a
-    device's memory is not enough), OutputError.
+    A run of the same settings and labels that is there already is loaded, not trained again (`reused`); one that was
+    killed goes on after its newest checkpoint. Raises SourceError (no image can be used), LabelError, RunError (another
+    run is there or is being made, the loss is no longer finite, a device's memory is not enough), OutputError.
     """
     begun = time.monotonic()
     pictures = read_pictures(source, settings.limit, report)
@@ -60,17 +62,36 @@ def train_cnn(source: Source, settings: CnnSettings, out: Path, report: Report =
     for level, texts in (("info", task.notes), ("warning", task.warnings)):
         for text in texts:
             report(Note(text, level))
-    inputs = jax.device_put(pictures.pixels)
-    trained = _trained(inputs, task, settings, report)
-    seconds = time.monotonic() - decoded
-    judged, beside = _judged(inputs, trained, task, pictures, settings)
-    summary = {
+    made_with = versions() | {"device": jax.devices()[0].device_kind}
+    with unfinished(out, identity | {"made_with": made_with}, None, report) as place:
+        inputs = jax.device_put(pictures.pixels)
+        trained = _trained(inputs, task, settings, place, report)
+        judged, beside = _judged(inputs, trained, task, pictures, settings)
+        summary = _summary(out, task, trained, judged, beside, pictures, settings) | {
+            "seconds_decoding": round(decoded - begun, 3),
+            "seconds": round(time.monotonic() - begun, 3),
+        }
+        write_run(out, source, task, trained, judged, beside, identity, summary)
+        place.discard()
+    return summary
+
+
+def _summary(
+    out: Path,
+    task: Task,
+    trained: Trained,
+    judged: Judged,
+    beside: dict[str, Judged],
+    pictures: Pictures,
+    settings: CnnSettings,
+) -> dict[str, Any]:
+    """All but the seconds of this pass; those of training are of every pass that had a part in it."""
+    seconds = float(trained.history["seconds"].sum())
+    return {
         "run": str(out),
         **{f"n_{split}": int(task.of(split).sum()) for split in ("train", "val", "test")},
         "metrics": judged.metrics,
         "baselines": {name: other.metrics for name, other in beside.items()},
-        "seconds": 0.0,
-        "seconds_decoding": round(decoded - begun, 3),
         "seconds_training": round(seconds, 3),
         "images_per_second": round(int(task.of("train").sum()) * settings.epochs / seconds, 3),
         "epoch_used": settings.epochs,
@@ -86,19 +107,17 @@ def train_cnn(source: Source, settings: CnnSettings, out: Path, report: Report =
         "warnings": list(task.warnings),
         "failures": list(pictures.failures),
     }
-    summary["seconds"] = round(time.monotonic() - begun, 3)
-    write_run(out, source, task, trained, judged, beside, identity, summary)
-    return summary
 
 
-def _trained(inputs: jax.Array, task: Task, settings: CnnSettings, report: Report) -> Trained:
+def _trained(inputs: jax.Array, task: Task, settings: CnnSettings, place: Unfinished, report: Report) -> Trained:
     label = np.zeros(len(inputs), bool)
     label[task.rows] = task.label
     watched = "val" if task.of("val").any() else "test"  # the tutorial has no third part
     recipe = Recipe(settings.epochs, settings.batch_size, settings.learning_rate, settings.seed)
+    learn, watch = (task.rows[task.of(split)] for split in ("train", watched))
     with explained_memory("training the network", "use a smaller --batch-size, or --limit"):
         return train_classifier(
-            TutorialCnn, inputs, label, task.rows[task.of("train")], task.rows[task.of(watched)], recipe, report=report
+            TutorialCnn, inputs, label, learn, watch, recipe, report=report, stage=place.stage("cnn")
         )
 
 

@@ -16,11 +16,14 @@ from facedep_jax.head.checkpoint import Stage
 
 
 @contextmanager
-def unfinished(out: Path, identity: Mapping[str, Any], resume: bool, report: Report = silent) -> Iterator["Unfinished"]:
+def unfinished(
+    out: Path, identity: Mapping[str, Any], resume: bool | None, report: Report = silent
+) -> Iterator["Unfinished"]:
     """Where the run `out` is kept while it is made; nobody else makes it meanwhile.
 
-    What an earlier process left is continued from with `resume`. Raises RunError without it, for what was left by other
-    settings or data (naming what differs), and while another process makes the run.
+    What an earlier process left is continued from with `resume`, and with None as well, which expects nothing. Raises
+    RunError where it is False, for what was left by other settings or data (naming what differs), and while another
+    process makes the run.
     """
     folder = out.with_name(f".{out.name}.unfinished")
     with writing(out):
@@ -31,7 +34,7 @@ def unfinished(out: Path, identity: Mapping[str, Any], resume: bool, report: Rep
         place = Unfinished(folder)
         if left := place.left():
             _require_equal(place, identity)
-            if not resume:
+            if resume is False:
                 raise RunError(
                     f"an unfinished run of these settings is there ({left}): continue it with --resume, or remove "
                     f"{folder} to begin again"

@@ -5,6 +5,7 @@ smaller. What differs: the loss is computed from logits, and Adam's epsilon is a
 steps (optax) and not before (Keras).
 """
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +20,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from facedep_jax.errors import RunError
 from facedep_jax.events import Progress, Report, silent
+from facedep_jax.head.checkpoint import Stage
 from facedep_jax.head.weighted import auroc
 
 EPSILON = 1e-7  # Keras's, keras/src/optimizers/adam.py
@@ -39,7 +41,10 @@ class Recipe:
 
 
 class Trained(NamedTuple):
-    """The network after its last epoch, and after the one with the best validation AUC, counted from 1."""
+    """The network after its last epoch, and after the one with the best validation AUC, counted from 1.
+
+    `history` has the loss, accuracy and AUC of every epoch, and its seconds.
+    """
 
     graph: Any
     last: nnx.State
@@ -55,21 +60,26 @@ def train_classifier(
     learn: Int[np.ndarray, " a"],
     watch: Int[np.ndarray, " b"],
     recipe: Recipe,
-    stage: str = "train",
+    what: str = "train",
     report: Report = silent,
+    stage: Stage | None = None,
 ) -> Trained:
     """Train `make(rngs)`, called as `model(inputs[rows], dropout key or None)`, on the rows `learn`.
 
-    `inputs`, of n rows, is on the device. Raises RunError when a loss is not finite.
+    `inputs`, of n rows, is on the device. With a `stage`, checkpoints are kept after epochs, and training goes on after
+    the newest, to the same numbers. Raises RunError when a loss is not finite or a checkpoint is damaged, OutputError
+    where none can be written.
     """
     first, chance = jax.random.split(jax.random.key(recipe.seed))
     graph, state = nnx.split(make(nnx.Rngs(first)))
     moments = _adam(recipe.learning_rate).init(state)
     wanted = jax.device_put(label.astype(np.float32))
-    best, best_epoch, best_auc = state, 0, -1.0
-    parts: list[dict[str, float]] = []
-    for epoch in range(1, recipe.epochs + 1):
-        key = jax.random.fold_in(chance, epoch)
+    best, parts = state, []
+    if stage and (kept := stage.load((state, moments, best))):
+        _, (state, moments, best), history = kept
+        parts = [dict(zip(history, values, strict=True)) for values in zip(*history.values(), strict=True)]
+    for epoch in range(len(parts) + 1, recipe.epochs + 1):
+        begun, key = time.monotonic(), jax.random.fold_in(chance, epoch)
         seen = np.zeros(2)
         for number, (rows, weight) in enumerate(_batches(learn, recipe, epoch)):
             state, moments, sums = _step(
@@ -84,19 +94,27 @@ def train_classifier(
             )
             seen += jax.device_get(sums)
             done = (epoch - 1) * len(learn) + min((number + 1) * recipe.batch_size, len(learn))
-            report(Progress(stage, done, recipe.epochs * len(learn), "rows", detail=_detail(epoch, recipe, parts)))
+            report(Progress(what, done, recipe.epochs * len(learn), "rows", detail=_detail(epoch, recipe, parts)))
         logits = read_logits(graph, state, inputs, watch)
         if not (np.isfinite(seen[0]) and np.isfinite(logits).all()):
             raise RunError(f"the loss is no longer finite in epoch {epoch}; lower --learning-rate")
         trained = {"train_loss": seen[0] / len(learn), "train_accuracy": seen[1] / len(learn)}
-        parts.append(trained | _look(logits, label[watch]))
-        if parts[-1]["val_auroc"] > best_auc:
-            best, best_epoch, best_auc = state, epoch, parts[-1]["val_auroc"]
-        if recipe.patience is not None and epoch - best_epoch >= recipe.patience:
+        parts.append(trained | _look(logits, label[watch]) | {"seconds": time.monotonic() - begun})
+        best = state if _best_epoch(parts) == epoch else best
+        if recipe.patience is not None and epoch - _best_epoch(parts) >= recipe.patience:
             break
-    return Trained(
-        graph, state, best, best_epoch, {name: np.array([part[name] for part in parts]) for name in parts[0]}
-    )
+        if stage and stage.due:
+            stage.save(epoch, (state, moments, best), _history(parts))
+    return Trained(graph, state, best, _best_epoch(parts), _history(parts))
+
+
+def _best_epoch(parts: list[dict[str, float]]) -> int:
+    """The first with the highest validation AUC."""
+    return int(np.argmax([part["val_auroc"] for part in parts])) + 1
+
+
+def _history(parts: list[dict[str, float]]) -> History:
+    return {name: np.array([part[name] for part in parts]) for name in parts[0]}
 
 
 def read_logits(
