@@ -57,7 +57,8 @@ def train_cnn(
     """Train the tutorial's network on the pixels of SOURCE, from scratch: what frozen features have to beat.
 
     128×128 grey pixels, three convolutions, 10 epochs. SOURCE is what extract-features takes; clips are left out. The
-    network of the last epoch is kept. Nothing else can be scored by it.
+    network of the last epoch is kept. Nothing else can be scored by it. A run that was killed goes on after the last
+    epoch that was kept, when the same command is run again.
     """
     from facedep_jax.cnn.settings import CnnSettings
     from facedep_jax.cnn.train import train_cnn as train
