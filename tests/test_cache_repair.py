@@ -151,11 +151,12 @@ def alter(table, column, number, value):
     [
         (alter("features", "resnet50/top@1", 2, np.nan), "resnet50:top@1 holds values that are not finite"),
         (alter("rows", "face", 0, 3), "a row has a feature unless it has no crop"),
-        (alter("rows", "face", 0, 9), "face states are known"),
+        (alter("rows", "face", 0, 9), "not all face states are known"),
         (alter("rows", "box", 0, [1, np.nan, 2, 3]), "a box is four numbers or none"),
         (alter("rows", "time", 0, np.nan), "the times of an item go on"),
-        (alter("items", "id", 0, b"x" * 64), "ids are 64 hexadecimal digits"),
-        (alter("items", "kind", 0, b"movie"), "kinds are image or clip"),
+        (alter("items", "id", 0, b"x" * 64), "not all ids are 64 hexadecimal digits"),
+        (alter("items", "id", 0, b"\xe3" * 64), "not all ids are 64 hexadecimal digits"),
+        (alter("items", "kind", 0, b"movie"), "not all kinds are image or clip"),
         (alter("items", "part", 0, 1), "an image is one part of one row"),
         (alter("items", "width", 0, 0), "the last part of an item states its size, others state none"),
         (alter("items", "last", 0, 2), "`last` is 0 or 1"),
@@ -167,7 +168,10 @@ def test_what_a_shard_says_is_checked_whatever_its_hash(cache, change, detail):
         change(file)
     new = with_true_name(cache, path)
     found = [p["detail"] for p in verify_cache(cache)["problems"] if p["file"] == new.name]
-    assert detail in found
+    assert any(said.endswith(detail) for said in found)
+    if "not all" in detail:  # what a reader would stumble over is refused when it is opened
+        with pytest.raises(DamagedCache, match=detail):
+            open_cache(cache)
     repair_cache(cache)
     assert verify_cache(cache)["ok"]
 

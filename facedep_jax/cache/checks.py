@@ -25,7 +25,6 @@ CONFIG_CHECK = "# check "
 ROWS_AT_ONCE = 1024
 
 _SHARD_NAME = re.compile(r"[0-9a-f]{64}\.h5")
-_ID = re.compile(rb"[0-9a-f]{64}")
 
 
 class Problem(NamedTuple):
@@ -164,12 +163,9 @@ def _crops_have_features(shard: Shard) -> bool:
 
 
 _RULES: dict[str, Callable[[Shard], bool]] = {
-    "ids are 64 hexadecimal digits": lambda s: all(map(_ID.fullmatch, s.items["id"].tolist())),
-    "kinds are image or clip": lambda s: set(s.items["kind"].tolist()) <= {b"image", b"clip"},
     "`last` is 0 or 1": lambda s: bool((s.items["last"] <= 1).all()),
     "an image is one part of one row": _images_are_whole,
     "the last part of an item states its size, others state none": _ends_have_sizes,
-    "face states are known": lambda s: bool((s.rows["face"] < len(FACE_STATES)).all()),
     "a row has a feature unless it has no crop": _crops_have_features,
     "a box is four numbers or none": _boxes_are_whole,
     "the times of an item go on": _times_go_on,

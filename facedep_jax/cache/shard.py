@@ -3,7 +3,7 @@
 import hashlib
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import numpy as np
 from facedep_jax.cache.hdf5 import Dataset, NotAShard, Structure, open_regular, read_structure
 from facedep_jax.errors import DamagedCache
 from facedep_jax.files import fsync_directory, writing
+from facedep_jax.media.frames import FACE_STATES
 
 ITEM_COLUMNS = {
     "id": "S64",
@@ -112,7 +113,7 @@ def open_shard(path: Path) -> Shard:
     """Check a shard's structure before anything in it is used, then read its tables.
 
     Raises DamagedCache for whatever is not exactly the format: links, external or virtual or filtered or chunked
-    storage, unexpected names or dtypes, sizes beyond the file's own.
+    storage, unexpected names or dtypes, sizes beyond the file's own, ids, kinds or face states that no reader knows.
     """
     try:
         with open_regular(path) as handle:
@@ -133,6 +134,9 @@ def open_shard(path: Path) -> Shard:
     }
     shard = Shard(path, structure.attributes, items, rows, layout)
     _check_references(shard)
+    for what, known in _KNOWN.items():
+        if not known(shard):
+            raise DamagedCache(f"shard {path.name}: not all {what}")
     return shard
 
 
@@ -167,6 +171,14 @@ def _column(handle: int, dataset: Dataset, dtype: str) -> np.ndarray:
     if column.nbytes != dataset.nbytes:
         raise NotAShard("it became shorter while it was read")
     return column.reshape(dataset.shape)
+
+
+_HEXADECIMAL = np.isin(np.arange(256), list(b"0123456789abcdef"))
+_KNOWN: dict[str, Callable[[Shard], bool]] = {
+    "ids are 64 hexadecimal digits": lambda s: bool(_HEXADECIMAL[s.items["id"].view(np.uint8)].all()),
+    "kinds are image or clip": lambda s: bool(np.isin(s.items["kind"], (b"image", b"clip")).all()),
+    "face states are known": lambda s: bool((s.rows["face"] < len(FACE_STATES)).all()),
+}
 
 
 def _check_references(shard: Shard) -> None:
