@@ -38,7 +38,6 @@ DECIDING = (  # settings of extraction that make other scores, as they were aske
     "align",
     "min_face",
 )
-FRAMEWISE = "use one trained with --temporal none for scores by frame"
 
 
 def score_videos(
@@ -63,10 +62,9 @@ def score_videos(
     begun = time.monotonic()
     clips, ignored = _only_clips(source, report)
     records: dict[str, Any] = {"run": _record(head), "source": {"path": printable(clips.where)}}
-    if head.architecture.temporal != "none":
-        report(
-            Note(f"the head mixes frames in time; here every frame is a clip of its own to it: {FRAMEWISE}", "warning")
-        )
+    shows_faces = keep_crops and not head.mixes
+    if head.mixes:
+        _say_what_is_judged(head, settings.window, keep_crops, report)
     wanted = {"score": _resolved(given, settings), **records}
     folder, crops = cache or out / "cache", Crops(out / "crops")
     asked = extract_settings(head.features, given)
@@ -89,6 +87,7 @@ def score_videos(
     summary = _summary(scored, out, head) | {
         "not_clips": list(clips.others),
         "cache": str(folder),
+        "judged": _stretch(settings.window) if head.mixes else "frames",
         "items_new": extraction["items_new"],
         "items_reused": extraction["items_reused"],
         "engine": extraction["engine"],
@@ -100,10 +99,10 @@ def score_videos(
 
         draw_timelines(out / "plots", scored, head, report)
         moments = []
-        if keep_crops:
+        if shows_faces:
             moments, summary["deletion"] = find_shown(opened, scored, head, crops, asked, report)
         summary["page"] = str(out / "report.html")
-        shown = crops if keep_crops else None
+        shown = crops if shows_faces else None
         write_page(out, scored, ignored, head, summary, wanted | records, moments, shown, report)
     name_strays(out, scored, report)
     if keep_crops:
@@ -132,6 +131,25 @@ def _only_clips(source: Source, report: Report) -> tuple[Source, list[ClipScore]
         report(Note(f"{len(images)} images are not scored here; use predict"))
     ignored = ignored_rows(images, source.others)
     return replace(source, listings=clips, others=others, whole=source.whole and not images), ignored
+
+
+def usual_window(head: Any) -> float:
+    """Seconds of the windows that `head` is best used with: what it learned from, where it mixes frames."""
+    return head.window if head.mixes else ScoreSettings().window
+
+
+def _say_what_is_judged(head: Any, window: float, keep_crops: bool, report: Report) -> None:
+    said = f"the head mixes frames in time: it judges {_stretch(window)} each as one"
+    if window == head.window:
+        report(Note(said))
+    else:
+        report(Note(f"{said}, though it learned from {_stretch(head.window)}", "warning"))
+    if keep_crops:
+        report(Note("faces are kept but not shown: no single frame moves a score of a head that mixes them", "warning"))
+
+
+def _stretch(window: float) -> str:
+    return f"windows of {window:g} s" if window else "whole clips"
 
 
 def _resolved(given: ExtractSettings, settings: ScoreSettings) -> dict[str, Any]:

@@ -65,7 +65,7 @@ def test_a_file_that_is_not_toml_is_one_clear_error(tmp_path):
         (ExtractSettings, {"batch_size": 0}, "--batch-size is 0, expected at least 1"),
         (ExtractSettings, {"batch_size": 4097}, "--batch-size is 4097, expected at least 1 and at most 4096"),
         (ExtractSettings, {"limit": -1, "fps": -1.0}, "--fps is -1.*; --limit is -1"),
-        (ScoreSettings, {"window": 0.0}, "--window is 0, expected"),
+        (ScoreSettings, {"window": -1.0}, "--window is -1, expected"),
         (ScoreSettings, {"window": float("inf")}, "--window is inf, expected"),
         (ScoreSettings, {"window": float("nan")}, "--window is nan, expected"),
         (ScoreSettings, {"min_coverage": 1.5}, "--min-coverage is 1.5, expected 0 to 1"),

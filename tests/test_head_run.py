@@ -36,7 +36,7 @@ from facedep_jax.head.settings import TrainSettings
 from facedep_jax.head.train import train_head
 from facedep_jax.meaning import UNTRAINED
 from facedep_jax.scoring.clips import score_clip
-from facedep_jax.scoring.frames import score_frames
+from facedep_jax.scoring.frames import score_items
 
 SETTINGS = TrainSettings(
     preset="tiny", epochs=20, patience=20, batch_size=32, learning_rate=1e-3, seeds=2, resamples=100
@@ -367,7 +367,7 @@ def test_members_range_is_that_of_the_members(run, cache):
     assert ((low <= middle) & (middle <= high)).all() and (low < high).any()
     one = replace(head, states=jax.tree.map(lambda leaf: leaf[:1], head.states))
     assert np.isnan(one.members_range(members[:1])).all()
-    frames = score_frames(cache, 3, head)
+    (frames,) = score_items(cache, [3], head)
     clip = score_clip("a.mp4", frames, 1.0, head.threshold, ScoreSettings())
     assert (clip.members_low, clip.members_high) == pytest.approx((low[3], high[3]), abs=1e-6)
     alone = replace(frames, members=frames.members[:1])

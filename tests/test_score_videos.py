@@ -16,9 +16,12 @@ from facedep_jax.cache import open_cache
 from facedep_jax.cache.traces import find_traces
 from facedep_jax.cli import main
 from facedep_jax.drawn import EXPRESSIONS, draw_face, draw_person
+from facedep_jax.head.examples import gather
+from facedep_jax.head.run import load_head
 from facedep_jax.meaning import UNTRAINED
 from facedep_jax.media.writing import write_clip
 from facedep_jax.scoring.crops import Crops
+from facedep_jax.sources.labels import Labelled
 
 TAG, FORMULA, CONTROL = "<img src=x onerror=alert(1)>.mp4", "=cmd()|' !A0.mp4", "red\x1b[31m\nline.mp4"
 NAMES = (TAG, FORMULA, CONTROL, "ann/a.mp4", "ann/b.mp4", "bob/a.mp4")
@@ -182,6 +185,42 @@ def test_another_head_scores_again_without_decoding(work, monkeypatch, tmp_path)
     assert all(a["score"] != b["score"] for a, b in zip(found["clips"], first["clips"], strict=True) if a["score"])
     unheld = score(work, "--out", tmp_path / "anew", code=1)  # the guard bites
     assert "something was decoded" in str(unheld.exception)
+
+
+@pytest.mark.parametrize("temporal", ["transformer", "gru"])
+@pytest.mark.parametrize("window", [0.0, 2.5])
+def test_a_head_that_mixes_frames_judges_the_windows_that_it_learned_from(work, tmp_path, temporal, window):
+    write_run(tmp_path / "run", 3, temporal, window)
+    again = ("--cache", work / "scores" / "cache", "--out", tmp_path / "s", "--keep-crops")
+    said = score(work, *again, run=tmp_path / "run").stderr
+    assert f"it judges {'windows of 2.5 s' if window else 'whole clips'} each as one" in said
+    assert "faces are kept but not shown" in " ".join(said.split())
+    rows = {row["clip"]: row for row in table(tmp_path / "s" / "clips.csv")}
+    seen = [row for row in table(tmp_path / "s" / "windows.csv") if row["clip"] == "ann/a.mp4"]
+    frames = [row for row in table(tmp_path / "s" / "frames.csv") if row["clip"] == "ann/a.mp4"]
+
+    cache, head = open_cache(work / "scores" / "cache"), load_head(tmp_path / "run")
+    item = next(e["item"] for e in cache.listings if e["path"] == "ann/a.mp4")
+    label = Labelled(item, "ann/a.mp4", "sad", None, "test")
+    examples = gather([cache], [label], [1], head.taps, window=window)  # as evaluate has them
+    expected = head.probability(head.clip_logits(examples.tokens, examples.times, examples.mask))
+    assert [float(w["score"]) for w in seen] == pytest.approx(expected.tolist(), abs=1e-4)
+    assert len(expected) == (2 if window else 1) and {w["frames"] for w in seen} == {str(20 // len(seen))}
+    said = np.repeat(expected, 20 // len(seen))
+    assert [float(f["probability"]) for f in frames] == pytest.approx(said.tolist(), abs=1e-4)
+    assert float(rows["ann/a.mp4"]["score"]) == pytest.approx(expected.mean(), abs=1e-4)
+    alone = head.probability(head.frame_logits({tap: x[0] for tap, x in examples.tokens.items()}))
+    assert abs(alone.mean() - expected.mean()) > 1e-3  # frame by frame it says something else
+    summary = json.loads((tmp_path / "s" / "summary.json").read_text())
+    assert summary["deletion"] is None and summary["judged"] in (tmp_path / "s" / "report.html").read_text()
+
+
+def test_another_window_than_a_mixing_head_learned_from_is_said(work, tmp_path):
+    write_run(tmp_path / "run", 3, "gru", 2.5)
+    again = ("--cache", work / "scores" / "cache", "--out", tmp_path / "s", "--tables-only", "--window", 1)
+    said = " ".join(score(work, *again, run=tmp_path / "run").stderr.split())
+    assert "judges windows of 1 s each as one, though it learned from windows of 2.5 s" in said
+    assert len({w["score"] for w in table(tmp_path / "s" / "windows.csv") if w["clip"] == "ann/a.mp4"}) == 5
 
 
 def test_a_clip_that_was_added_is_the_only_one_read(work, tmp_path):

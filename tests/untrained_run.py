@@ -17,11 +17,13 @@ from facedep_jax.plan import plan_extraction
 SMALL = ExtractSettings(weights="random:1", taps="mobilenet_v2:mid@3,mobilenet_v2:top@1", size="64")
 
 
-def untrained_head(seed: int = 0, members: int = 2, kind: str = "image", **weights: str) -> Head:
+def untrained_head(
+    seed: int = 0, members: int = 2, kind: str = "image", temporal: str = "none", **weights: str
+) -> Head:
     """A head for features of SMALL, of items of `kind`; `weights` change what it says of its weights."""
     plan = plan_extraction((kind,), SMALL)
     inputs = Inputs(tuple(map(str, plan.taps)), tuple(t.cells for t in plan.taps), (576, 1280), 2)
-    architecture = Architecture(inputs, PRESETS["tiny"])
+    architecture = Architecture(inputs, PRESETS["tiny"], temporal)
     arrays = flat_names(init_states(architecture, jax.random.split(jax.random.key(seed), members)))
     rng = np.random.default_rng(seed)
     arrays = {name: x + rng.normal(0, 0.1, x.shape).astype(np.float32) for name, x in arrays.items()}
@@ -43,10 +45,11 @@ def untrained_head(seed: int = 0, members: int = 2, kind: str = "image", **weigh
     )
 
 
-def write_run(folder: Path, seed: int = 0, **known: str) -> Path:
-    """A run at `folder` with such a head."""
+def write_run(folder: Path, seed: int = 0, temporal: str = "none", window: float = 0.0, **known: str) -> Path:
+    """A run at `folder` with such a head; a `temporal` one says that it learned from windows of so many seconds."""
     cache = {"paths": ["cache"], "fingerprints": ["f" * 64]}
-    train = to_table(TrainSettings(preset="tiny"))
-    write_whole(folder, lambda partial: write_head(partial, untrained_head(seed, **known), train, cache, {}))
+    train = to_table(TrainSettings(preset="tiny", temporal=temporal, window=window))
+    head = untrained_head(seed, temporal=temporal, **known)
+    write_whole(folder, lambda partial: write_head(partial, head, train, cache, {}))
     (folder / "MODEL_CARD.md").write_text("# Model card of nothing\n\n## Intended use\n\nNone.\n")
     return folder

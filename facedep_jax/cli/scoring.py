@@ -27,7 +27,11 @@ OPTIONS = [
         help="Room around a found face, as a part of its size.  [default: 0 for YuNet, 0.05 for Haar]",
     ),
     click.option("--fps", type=float, help="Frames sampled a second.  [default: 4]"),
-    click.option("--window", type=float, help="Seconds a window, for the interval within a clip.  [default: 2]"),
+    click.option(
+        "--window",
+        type=float,
+        help="Seconds a window, 0 for whole clips.  [default: 2; what a head that mixes frames learned from]",
+    ),
     click.option("--min-coverage", type=float, help="Abstain if fewer frames have a face.  [default: 0.5]"),
     click.option("--recursive/--no-recursive", default=True, show_default=True, help="Look into subfolders."),
     click.option(
@@ -79,16 +83,19 @@ def score_videos(
     """
     from facedep_jax.config import ExtractSettings, ScoreSettings, resolve
     from facedep_jax.score import score_videos as score
+    from facedep_jax.score import usual_window
     from facedep_jax.sources import read_source
 
     source = read_source(folder, subjects=subjects, subject_regex=subject_regex, recursive=recursive)
     if subjects or subject_regex:
         report(Note(f"{source.where}: {len(source.listings)} files, {source.layout}"))
     chosen = run or newest_run(Path("runs"), report)
+    head = head_of(chosen, positive)
+    window = usual_window(head) if window is None else window
     settings = resolve(ScoreSettings, "score", None, {"window": window, "min_coverage": min_coverage})
     summary = score(
         source,
-        head_of(chosen, positive),
+        head,
         out or Path("scores") / source.name,
         resolve(ExtractSettings, "extract", None, given),
         settings,

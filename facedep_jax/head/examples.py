@@ -171,9 +171,15 @@ def _pieces_of(cache: Cache, item: int, window: float) -> Iterator[tuple[np.ndar
     number = np.floor((time[seen] - time[:1]) / window).astype(np.int64) if window else np.zeros(len(seen), np.int64)
     for part in np.unique(number):
         frames = seen[number == part]
-        if len(frames) > MAX_FRAMES:
-            frames = frames[np.linspace(0, len(frames) - 1, MAX_FRAMES).round().astype(int)]
+        frames = at_most(frames)
         yield feature[frames], time[frames] - (time[0] + part * window if window else 0)
+
+
+def at_most(frames: Int[np.ndarray, " n"]) -> Int[np.ndarray, " k"]:
+    """At most MAX_FRAMES of them, evenly spaced."""
+    if len(frames) <= MAX_FRAMES:
+        return frames
+    return frames[np.linspace(0, len(frames) - 1, MAX_FRAMES).round().astype(int)]
 
 
 def look_alikes(caches: Sequence[Cache], examples: Examples) -> int:

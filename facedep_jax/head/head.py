@@ -42,10 +42,16 @@ class Head:
     path: Path | None = None  # of the run, where there is one
     sha256: str = ""  # of head.safetensors
     validation: Validation | None = None  # of a head over emotions
+    window: float = 0.0  # seconds of the windows that it learned from, 0 for whole clips
 
     @property
     def taps(self) -> tuple[str, ...]:
         return self.architecture.inputs.taps
+
+    @property
+    def mixes(self) -> bool:
+        """Whether it looks at the order and times of a clip's frames, and not at each for itself."""
+        return self.architecture.temporal != "none"
 
     @property
     def target(self) -> str:

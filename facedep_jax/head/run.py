@@ -209,6 +209,7 @@ def load_head(run: Path | str) -> Head:
             "path": run,
             "sha256": hashlib.sha256((run / "head.safetensors").read_bytes()).hexdigest(),
             "validation": Validation(**load_file(kept)) if kept.exists() else None,
+            "window": train.get("window", 0.0),
         }
     except KeyError as error:
         raise RunError(f"{run} is damaged: config.toml lacks {error}; restore it from a copy or train again") from error

@@ -12,6 +12,7 @@ from facedep_jax.config import ScoreSettings
 from facedep_jax.events import Event, Note, Report, silent
 from facedep_jax.scoring.clips import ClipScore, Window, score_clip, windows_of
 from facedep_jax.scoring.frames import Frames, score_items
+from facedep_jax.scoring.mixing import score_windows
 from facedep_jax.sources import Listing, Source
 
 
@@ -43,7 +44,12 @@ def score_cache(
     position = {item: number for number, item in enumerate(cache.items.id.tolist())}
     reasons = {failure["path"]: failure["reason"] for failure in failures}
     places = [position.get(listed.get(listing.path, {}).get("item")) for listing in clips.listings]
-    frames = iter(score_items(cache, [at for at in places if at is not None], head, report))
+    seen = [at for at in places if at is not None]
+    frames = iter(
+        score_windows(cache, seen, head, settings.window, report)
+        if head.mixes
+        else score_items(cache, seen, head, report)
+    )
     scored = []
     for listing, at in zip(clips.listings, places, strict=True):
         if at is None:

@@ -1,8 +1,9 @@
 """Frames of one clip → its windows and its score. Knows nothing of other clips.
 
-A clip's score is the mean over its frames with a face, a window's likewise. The windows of a clip are of one length,
-as near to the asked one as divides the clip: a short rest at its end would weigh as much as the others. The interval is
-a bootstrap over them, so it speaks of this clip's frames, not of the person or of the head.
+A clip's score is the mean over its frames with a face, a window's likewise. The windows of a clip are of one length, as
+near to the asked one as divides the clip: a short rest at its end would weigh as much as the others. A window of 0 s is
+the whole clip. The interval is a bootstrap over windows, so it speaks of this clip's frames, not of the person or of
+the head.
 """
 
 from dataclasses import dataclass, replace
@@ -87,7 +88,7 @@ def score_clip(name: str, frames: Frames, duration: float, threshold: float, set
 def windows_of(frames: Frames, window: float, duration: float) -> list[Window]:
     """The windows of about `window` seconds that hold a sampled frame, from the first frame on."""
     numbers = window_numbers(frames, window, duration)
-    first, length = float(frames.time[0]), _extent(frames, duration) / _count(frames, window, duration)
+    first, length = float(frames.time[0]), window_length(frames, window, duration)
     found = []
     for number in np.unique(numbers):
         here = numbers == number
@@ -110,13 +111,18 @@ def window_numbers(frames: Frames, window: float, duration: float) -> Int[np.nda
     return np.minimum(np.floor(np.round(along * count, 6)), count - 1).astype(np.int64)
 
 
+def window_length(frames: Frames, window: float, duration: float) -> float:
+    """Seconds of each of the windows."""
+    return _extent(frames, duration) / _count(frames, window, duration)
+
+
 def _extent(frames: Frames, duration: float) -> float:
     """Seconds from the first frame to the end: `duration`, or the last frame where that lies behind it."""
     return float(max(duration, frames.time[-1] - frames.time[0]))
 
 
 def _count(frames: Frames, window: float, duration: float) -> int:
-    return max(1, round(_extent(frames, duration) / window))
+    return max(1, round(_extent(frames, duration) / window)) if window else 1
 
 
 def within_clip_interval(frames: Frames, window: float, duration: float) -> tuple[float | None, float | None]:

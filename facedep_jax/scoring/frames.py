@@ -1,7 +1,7 @@
 """Cached features of clips → a probability for every frame. Knows nothing of what is made of them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -40,8 +40,8 @@ def score_items(cache: Cache, items: Sequence[int], head: Any, report: Report = 
 
     Frames of several clips share a batch: short clips one by one would mostly fill batches with padding.
     """
-    rows = [slice(first, first + count) for first, count in zip(*_extent(cache, items), strict=True)]
-    feature = np.concatenate([cache.rows.feature[row] for row in rows]) if rows else np.zeros(0, np.int64)
+    clips = sampled_frames(cache, items)
+    feature = np.concatenate([clip.feature for clip in clips]) if clips else np.zeros(0, np.int64)
     probability = np.full(len(feature), np.nan)
     members = np.full((head.members, len(feature)), np.nan)
     with_face = np.flatnonzero(feature >= 0)
@@ -52,24 +52,25 @@ def score_items(cache: Cache, items: Sequence[int], head: Any, report: Report = 
         logits = head.frame_members(tokens_of(cache, head, np.resize(feature[chosen], BATCH)))[:, : len(chosen)]
         probability[chosen], members[:, chosen] = head.probability(logits.mean(0)), head.probability(logits)
     report(Progress("score", len(with_face), len(with_face), "frames"))
-    ends = np.cumsum([0, *(row.stop - row.start for row in rows)])
+    ends = np.cumsum([0, *(len(clip.time) for clip in clips)])
     parts = [slice(*pair) for pair in pairwise(ends)]
-    table = cache.rows
     return [
-        Frames(table.time[row], table.face[row], table.box[row], probability[part], members[:, part], feature[part])
-        for row, part in zip(rows, parts, strict=True)
+        replace(clip, probability=probability[part], members=members[:, part])
+        for clip, part in zip(clips, parts, strict=True)
     ]
 
 
-def score_frames(cache: Cache, item: int, head: Any) -> Frames:
-    """Probabilities of all rows of one item, image or clip."""
-    return score_items(cache, [item], head)[0]
+def sampled_frames(cache: Cache, items: Sequence[int]) -> list[Frames]:
+    """All rows of each of `items`, images or clips, without a probability yet."""
+    found, rows = [], cache.rows
+    for item in items:
+        first = int(cache.items.first_row[item])
+        own = slice(first, first + int(cache.items.rows[item]))
+        unknown = np.full(own.stop - own.start, np.nan)
+        found.append(Frames(rows.time[own], rows.face[own], rows.box[own], unknown, None, rows.feature[own]))
+    return found
 
 
 def tokens_of(cache: Cache, head: Any, feature: Int[np.ndarray, " n"]) -> dict[str, np.ndarray]:
     """What the head reads, for these rows of the cache's features."""
     return {tap: cache.features(tap, feature) for tap in head.taps}
-
-
-def _extent(cache: Cache, items: Sequence[int]) -> tuple[list[int], list[int]]:
-    return [int(cache.items.first_row[i]) for i in items], [int(cache.items.rows[i]) for i in items]

@@ -75,6 +75,7 @@ def _facts(summary: Mapping[str, Any], head: Any) -> dict[str, Any]:
         "heads in it": head.members,
         "clips": f"{summary['clips_total']}: {counted}",
         "frames": summary["frames"],
+        **({"judged as one": summary["judged"]} if head.mixes else {}),
         **({"other files": f"{others}, which are no clips and are ignored"} if others else {}),
         "inputs": summary["inputs"] or "as those that the head learned from",
     }
