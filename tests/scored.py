@@ -25,6 +25,7 @@ HOSTILE = (
 DELETION = {
     "frames": 30,
     "groups": 10,
+    "fewest_groups": 8,
     "places": 9,
     "covered": 2,
     "draws": 20,

@@ -10,7 +10,6 @@ from typing import Any
 
 from facedep_jax.names import printable
 from facedep_jax.report.sections import Block, interval, sign
-from facedep_jax.scoring.deletion import FEWEST
 
 SIDE = 128  # pixels across a face
 STRONGEST = 0.55  # opacity of the place of a face that counts most
@@ -86,6 +85,7 @@ def deletion_sentence(found: Mapping[str, Any]) -> str:
 
 def _why_open(found: Mapping[str, Any]) -> str:
     """Why nothing is concluded."""
-    if found["groups"] < FEWEST:
-        return f"Fewer than {FEWEST} clips are too few to say whether the colours point at what matters."
+    fewest = found["fewest_groups"]
+    if found["groups"] < fewest:
+        return f"Fewer than {fewest} clips are too few to say whether the colours point at what matters."
     return "Covering one or the other moves nothing, so their ratio says nothing of where the colours point."

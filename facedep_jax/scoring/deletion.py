@@ -41,6 +41,7 @@ def check_by_deletion(
     return {
         "frames": len(before),
         "groups": len(np.unique(group)),
+        "fewest_groups": FEWEST,
         "places": places.count,
         "covered": count,
         "draws": DRAWS,
