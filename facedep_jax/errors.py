@@ -83,3 +83,7 @@ class DamagedCache(CacheError):
 
 class RunError(FacedepError):
     """A run or scores directory that cannot be used as asked."""
+
+
+class Diverged(RunError):
+    """A loss that is not finite: the same training would end there again."""

@@ -71,7 +71,7 @@ class Moment:
 
 @dataclass(frozen=True)
 class Tick:
-    """Nothing new of a live source; a chance to stop."""
+    """Nothing new, of a live source or of another process; a chance to stop."""
 
 
 class Interrupted(KeyboardInterrupt):

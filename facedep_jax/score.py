@@ -122,8 +122,10 @@ def _record(head: Any) -> dict[str, Any]:
 
 def _only_clips(source: Source, report: Report) -> tuple[Source, list[ClipScore]]:
     """The clips of a source, and rows for its other files."""
-    clips = tuple(listing for listing in source.listings if listing.kind == "clip")
-    images = tuple(listing.path for listing in source.listings if listing.kind != "clip")
+    # A folder that cannot be read may hold clips: it fails as one, whatever the others are.
+    listings = [replace(one, kind="clip") if one.path.endswith("/") else one for one in source.listings]
+    clips = tuple(listing for listing in listings if listing.kind == "clip")
+    images = tuple(listing.path for listing in listings if listing.kind != "clip")
     others = tuple(sorted((*source.others, *images)))
     if not clips:
         raise SourceError(f"{source.where}: no clips ({len(others)} other files)")

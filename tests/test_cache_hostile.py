@@ -6,6 +6,7 @@ import signal
 import struct
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from facedep_jax.cache.spec import write_header
 from facedep_jax.cache.untrusted import in_child
 from facedep_jax.cache.verify import verify_cache
 from facedep_jax.errors import CacheError, DamagedCache
-from facedep_jax.events import Progress
+from facedep_jax.events import Interrupted, Progress, Tick
 
 # Looks at every cache in a folder under the limits of the real child, which starts anew for each and takes longer.
 LOOK_AT_ALL = """
@@ -226,8 +227,10 @@ print(json.dumps({"result": {}}))
 TO_THE_END = """
 import signal, sys
 from facedep_jax.cache.untrusted import in_child
+from facedep_jax.events import Note
 signal.signal(signal.SIGINT, lambda *_: print("noted", flush=True))  # as commands do at first
-in_child("verify", "c", lambda event: print(event.text, flush=True), command=(sys.executable, "-c", sys.argv[1]))
+say = lambda event: print(event.text, flush=True) if isinstance(event, Note) else None
+in_child("verify", "c", say, command=(sys.executable, "-c", sys.argv[1]))
 print("done")
 """
 
@@ -240,3 +243,16 @@ def test_ctrl_c_is_no_damage():
         assert process.stdout.readline() == "at work\n"
         os.killpg(process.pid, signal.SIGINT)
         assert process.communicate(timeout=30) == ("noted\ndone\n", "")
+
+
+def test_whoever_waits_for_a_child_that_says_nothing_can_stop():
+    """`cache inspect` says nothing before its summary, and could not be interrupted."""
+    begun = time.monotonic()
+
+    def stop(event):
+        if isinstance(event, Tick):
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        in_child("inspect", "c", stop, command=(sys.executable, "-c", "import time; time.sleep(60)"))
+    assert time.monotonic() - begun < 30

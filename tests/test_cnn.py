@@ -1,6 +1,7 @@
 """The tutorial's network is Keras's, learns the same again from the same seed, and its runs say what they are."""
 
 import csv
+import itertools
 import json
 import os
 import shutil
@@ -32,8 +33,9 @@ from facedep_jax.cnn.splits import leaks, make_task
 from facedep_jax.cnn.train import train_cnn
 from facedep_jax.config import build
 from facedep_jax.drawn import draw_faces
-from facedep_jax.errors import LabelError, RunError, SettingsError, SourceError
+from facedep_jax.errors import Diverged, LabelError, RunError, SettingsError, SourceError
 from facedep_jax.events import Note, Progress
+from facedep_jax.head.baselines import classifier
 from facedep_jax.head.baselines.classifier import Recipe, train_classifier
 from facedep_jax.head.evaluate import evaluate_run
 from facedep_jax.head.run import load_head
@@ -317,8 +319,26 @@ def test_a_killed_run_goes_on_after_its_last_epoch_to_the_same_numbers(run, face
     assert summary["metrics"] == run[1]["metrics"] and summary["best_epoch"] == run[1]["best_epoch"]
     for name in ("predictions.csv", "cnn.safetensors"):
         assert (out / name).read_bytes() == (run[0] / name).read_bytes()
-    assert len((out / "history.csv").read_text().splitlines()) == 3
+    kept, whole = (list(csv.DictReader((folder / "history.csv").read_text().splitlines())) for folder in (out, run[0]))
+    assert len(kept) == 2 and list(kept[0]) == list(whole[0])
+    assert [row | {"seconds": ""} for row in kept] == [row | {"seconds": ""} for row in whole]
     assert list(tmp_path.iterdir()) == [out]
+
+
+def test_a_run_that_diverges_leaves_nothing_to_go_on_from(faces, tmp_path, monkeypatch):
+    """The same training would end there again, and a lower rate would be refused beside what is left of it."""
+    monkeypatch.setattr("facedep_jax.head.checkpoint.LEAST_SECONDS", 0.0)
+    monkeypatch.setattr("facedep_jax.head.checkpoint.SHARE", 1e9)
+    steps, step = itertools.count(), classifier._step
+
+    def diverging(*arguments):
+        state, moments, sums = step(*arguments)
+        return state, moments, sums * (jnp.nan if next(steps) >= 2 else 1)  # two steps make an epoch
+
+    monkeypatch.setattr(classifier, "_step", diverging)
+    with pytest.raises(Diverged, match="no longer finite in epoch 2; lower --learning-rate"):
+        train_cnn(source_of(faces), SETTINGS, tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_purge_finds_it_and_nothing_is_scored_by_it(run):

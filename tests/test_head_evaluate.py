@@ -10,19 +10,20 @@ import numpy as np
 import pytest
 import tomli_w
 from click.testing import CliRunner
-from planted import planted_examples, spec, write_cache
+from planted import NO_BOX, planted_examples, spec, write_cache
 from safetensors.numpy import load_file, save_file
 from sklearn import metrics as reference
 
 from facedep_jax import open_cache
 from facedep_jax.cache import CacheWriter
 from facedep_jax.cli import main
-from facedep_jax.errors import LabelError, SettingsError
+from facedep_jax.errors import LabelError, RunError, SettingsError
 from facedep_jax.head.calibration import operating_points
 from facedep_jax.head.evaluate import evaluate_run
 from facedep_jax.head.run import write_table
 from facedep_jax.head.settings import TrainSettings
 from facedep_jax.head.train import train_head
+from facedep_jax.media.frames import FACE_STATES
 
 SETTINGS = TrainSettings(preset="tiny", epochs=3, batch_size=32, learning_rate=3e-3, seeds=2, resamples=60)
 
@@ -209,7 +210,7 @@ def test_two_runs_are_compared_on_the_same_items(work, other):
     own, alone = evaluate_run(work / "run", cache, "test"), evaluate_run(other, cache, "test")
     assert own["against"] is None and own["auroc"] != alone["auroc"]
     found = evaluate_run(work / "run", cache, "test", against=other)["against"]
-    assert found["run"] == str(other)
+    assert found["run"] == str(other) and found["by"] == "applied"
     assert found["auroc"] == pytest.approx(alone["auroc"]) and found["brier_ci"] == pytest.approx(alone["brier_ci"])
     assert found["difference"]["auroc"] == pytest.approx(own["auroc"] - alone["auroc"])
     assert found["difference"]["brier"] == pytest.approx(own["brier"] - alone["brier"])
@@ -227,10 +228,40 @@ def test_a_run_of_other_features_is_compared_by_what_it_wrote_down(work, tmp_pat
     found = evaluate_run(work / "run", cache, "test", against=half, report=events.append)
     assert found["against"]["auroc"] == pytest.approx(1 - found["auroc"])  # not what its head, the same, would say
     assert any(f"{half} cannot be applied to {work / 'cache'}" in event.text for event in events)
+    assert found["against"]["by"] == "predictions.csv"
     rows = list(csv.DictReader((half / "predictions.csv").read_text().splitlines()))
     write_table(half / "predictions.csv", [row for row in rows if row["split"] != "test"])
     with pytest.raises(LabelError, match="says nothing of 60 of these 60 items, for example "):
         evaluate_run(work / "run", cache, "test", against=half)
+
+
+def test_what_shows_no_face_is_missed_in_no_run(work, examples, tmp_path):
+    """Nobody judged it, so another run's table need not name it."""
+    other_size = {"size": {"mobilenet_v2": 64, "resnet50": 96}}
+    faces = examples[np.arange(240) != 6]
+    write_cache(tmp_path / "cache", faces, **other_size)
+    train_head([open_cache(tmp_path / "cache")], SETTINGS, tmp_path / "run")
+    engine = SimpleNamespace(name="xla", version="1", device="cpu")
+    with CacheWriter(tmp_path / "cache", spec(**other_size), engine) as writer:
+        writer.begin_item(examples.item[6], "image")
+        writer.add_row(0.0, FACE_STATES.index("none"), NO_BOX, np.nan, None)
+        writer.end_item(64, 64, 0.0, 7)
+        writer.add_listing(entry(examples, 6))
+    assert examples.split[6] == "test"
+    found = evaluate_run(tmp_path / "run", open_cache(tmp_path / "cache"), "test", against=work / "run")
+    assert found["n"] == found["against"]["difference"]["n"] == 59
+
+
+def test_other_positives_of_another_run_are_said(work, other, tmp_path):
+    config = tomllib.loads((other / "config.toml").read_text())
+    config["run"]["positive_emotions"] = ["happy"]
+    shutil.copytree(other, tmp_path / "run")
+    (tmp_path / "run" / "config.toml").write_text(tomli_w.dumps(config))
+    events = []
+    evaluate_run(work / "run", open_cache(work / "cache"), "test", against=tmp_path / "run", report=events.append)
+    assert any("learned happy as positive, this run neutral, sad" in event.text for event in events)
+    with pytest.raises(RunError, match=r"is not a run: it has no config\.toml"):
+        evaluate_run(work / "run", open_cache(work / "cache"), "test", against=tmp_path)
 
 
 def test_a_run_that_learned_from_what_it_is_compared_on_is_named(work, other):

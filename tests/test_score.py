@@ -13,6 +13,7 @@ from facedep_jax.names import plot_name, unquoted
 from facedep_jax.scoring.batch import Scored, relative_to_subjects
 from facedep_jax.scoring.clips import ClipScore, score_clip, windows_of, within_clip_interval
 from facedep_jax.scoring.frames import Frames
+from facedep_jax.scoring.others import ignored_rows
 from facedep_jax.scoring.tables import write_tables
 from facedep_jax.sources import Listing
 
@@ -126,6 +127,21 @@ def test_names_in_tables_are_text_to_a_spreadsheet_of_any_country(tmp_path):
         rows = list(csv.DictReader(stream))
     assert tuple(unquoted(row["clip"]) for row in rows) == names
     assert {(row["reason"], row["score"]) for row in rows} == {("cut; short", "")}
+
+
+def test_files_that_are_no_clips_are_named_without_naming_clips():
+    few = ignored_rows(["a/1.jpg", "b.png"], ["a/x", "a/y.JSON", "a/.hidden.mp4"])
+    assert [(row.clip, row.reason) for row in few] == [
+        ("a/.hidden.mp4", "hidden files are passed over"),
+        ("a/1.jpg", "pictures are scored by predict"),
+        ("a/x", "neither a clip nor a picture by its content"),
+        ("a/y.JSON", ".json files are not read"),
+        ("b.png", "pictures are scored by predict"),
+    ]
+    several = ignored_rows([], [f"ann/._{n}.mp4" for n in range(4)] + [f"ann/{n}" for n in range(1200)])
+    assert [row.clip for row in several] == ["ann/ (1,200 files)", "ann/ (4 hidden files)"]
+    many = ignored_rows([], [f"p{n}/notes.json" for n in range(5000)] + ["p1/other.txt"])
+    assert [row.clip for row in many] == ["(5,000 .json files)", "p1/other.txt"]  # not a row for every folder
 
 
 def test_tables_on_a_full_disk_are_one_clear_error_and_leave_nothing(tmp_path):

@@ -17,15 +17,17 @@ from facedep_jax.cache.traces import find_traces
 from facedep_jax.cli import main
 from facedep_jax.drawn import EXPRESSIONS, draw_face, draw_person
 from facedep_jax.head.examples import gather
+from facedep_jax.head.members import clip_logits
 from facedep_jax.head.run import load_head
 from facedep_jax.meaning import UNTRAINED
 from facedep_jax.media.writing import write_clip
+from facedep_jax.names import in_tables
 from facedep_jax.scoring.crops import Crops
 from facedep_jax.sources.labels import Labelled
 
 TAG, FORMULA, CONTROL = "<img src=x onerror=alert(1)>.mp4", "=cmd()|' !A0.mp4", "red\x1b[31m\nline.mp4"
 NAMES = (TAG, FORMULA, CONTROL, "ann/a.mp4", "ann/b.mp4", "bob/a.mp4")
-OTHERS = ("=1+1.txt", "bob/sound.mp3", "frames/single.png", *(f"frames/{number}.jpg" for number in range(4)))
+OTHERS = ("=1+1.txt", "bob/sound.mp3", "bob/._a.mp4", "frames/4.png", *(f"frames/{n}.jpg" for n in range(4)))
 
 
 @pytest.fixture(autouse=True)
@@ -107,16 +109,16 @@ def test_files_that_are_no_clips_are_in_the_table_with_the_reason(work):
     page = (work / "scores" / "report.html").read_text()
     ignored = {row["clip"]: row for row in rows if row["status"] == "ignored"}
     assert {name: row["reason"] for name, row in ignored.items()} == {
-        "'=1+1.txt": "no clip by its name (text/plain)",
-        "bob/sound.mp3": "no clip by its name (audio/mpeg)",
-        "frames/*.jpg": "4 pictures; score them with predict",
-        "frames/single.png": "a picture; score it with predict",
+        "'=1+1.txt": ".txt files are not read",
+        "bob/sound.mp3": ".mp3 files are not read",
+        "bob/._a.mp4": "hidden files are passed over",
+        "frames/ (5 pictures)": "pictures are scored by predict",
     }
     assert [row["status"] for row in rows][-4:] == ["ignored"] * 4
     for name, row in ignored.items():
-        assert row["score"] == row["decision"] == "" and f"<td>{name.removeprefix(chr(39))}</td>" in page
-        assert f"ignored: {row['reason']}" in page
-    assert "7 other files are no clips" in (work / "result").read_text()
+        assert {row[column] for column in ("score", "decision", "frames_sampled", "windows")} == {""}
+        assert f"<td>{name.removeprefix(chr(39))}</td>" in page and f"ignored: {row['reason']}" in page
+    assert "no clips: 8 files" in (work / "result").read_text()
     assert sorted(OTHERS) == json.loads((work / "scores" / "summary.json").read_text())["not_clips"]
 
 
@@ -187,32 +189,45 @@ def test_another_head_scores_again_without_decoding(work, monkeypatch, tmp_path)
     assert "something was decoded" in str(unheld.exception)
 
 
-@pytest.mark.parametrize("temporal", ["transformer", "gru"])
-@pytest.mark.parametrize("window", [0.0, 2.5])
-def test_a_head_that_mixes_frames_judges_the_windows_that_it_learned_from(work, tmp_path, temporal, window):
-    write_run(tmp_path / "run", 3, temporal, window)
+@pytest.mark.parametrize("target", ["proxy", "emotion"])
+@pytest.mark.parametrize(
+    ("temporal", "window"), [("gru", 0.0), ("gru", 2.0), ("transformer", 0.0), ("transformer", 1.2)]
+)
+def test_a_head_that_mixes_frames_says_of_clips_what_evaluate_says(work, tmp_path, temporal, window, target):
+    """Windows that do not divide a clip are cut as in training, and weigh as much as there."""
+    write_run(tmp_path / "run", 3, temporal, window, target=target)
     again = ("--cache", work / "scores" / "cache", "--out", tmp_path / "s", "--keep-crops")
-    said = score(work, *again, run=tmp_path / "run").stderr
-    assert f"it judges {'windows of 2.5 s' if window else 'whole clips'} each as one" in said
-    assert "faces are kept but not shown" in " ".join(said.split())
-    rows = {row["clip"]: row for row in table(tmp_path / "s" / "clips.csv")}
-    seen = [row for row in table(tmp_path / "s" / "windows.csv") if row["clip"] == "ann/a.mp4"]
-    frames = [row for row in table(tmp_path / "s" / "frames.csv") if row["clip"] == "ann/a.mp4"]
+    told = " ".join(score(work, *again, run=tmp_path / "run").stderr.split())
+    assert f"it judges {f'windows of {window:g} s' if window else 'whole clips'} each as one" in told
+    assert "faces are kept but not shown" in told
+    rows = {row["clip"]: row for row in table(tmp_path / "s" / "clips.csv") if row["status"] == "scored"}
+    windows, frames = (table(tmp_path / "s" / f"{name}.csv") for name in ("windows", "frames"))
 
     cache, head = open_cache(work / "scores" / "cache"), load_head(tmp_path / "run")
-    item = next(e["item"] for e in cache.listings if e["path"] == "ann/a.mp4")
-    label = Labelled(item, "ann/a.mp4", "sad", None, "test")
-    examples = gather([cache], [label], [1], head.taps, window=window)  # as evaluate has them
-    expected = head.probability(head.clip_logits(examples.tokens, examples.times, examples.mask))
-    assert [float(w["score"]) for w in seen] == pytest.approx(expected.tolist(), abs=1e-4)
-    assert len(expected) == (2 if window else 1) and {w["frames"] for w in seen} == {str(20 // len(seen))}
-    said = np.repeat(expected, 20 // len(seen))
-    assert [float(f["probability"]) for f in frames] == pytest.approx(said.tolist(), abs=1e-4)
-    assert float(rows["ann/a.mp4"]["score"]) == pytest.approx(expected.mean(), abs=1e-4)
-    alone = head.probability(head.frame_logits({tap: x[0] for tap, x in examples.tokens.items()}))
-    assert abs(alone.mean() - expected.mean()) > 1e-3  # frame by frame it says something else
+    item = {e["path"]: e["item"] for e in cache.listings}
+    labels = [Labelled(item[path], path, "sad", None, "test") for path in NAMES]
+    examples = gather([cache], labels, [1] * len(labels), head.taps, window=window)
+    members = clip_logits(head.architecture, head.states, examples, head.positive)
+    pieces = head.probability(head.clip_logits(examples.tokens, examples.times, examples.mask))
+    number = np.floor(np.arange(20) / 4 / window).astype(int) if window else np.zeros(20, int)
+    assert len(pieces) == 6 * len(set(number))
+    for at, path in enumerate(NAMES):
+        row = rows[in_tables(path)]
+        assert float(row["score"]) == pytest.approx(head.probability(members[:, at].mean()), abs=1e-4)
+        ends = [float(row["members_low"]), float(row["members_high"])]
+        assert ends == pytest.approx(sorted(head.probability(members[:, at])), abs=1e-4)
+        own, cut = pieces[examples.path == path], [w for w in windows if w["clip"] == in_tables(path)]
+        assert [float(w["score"]) for w in cut] == pytest.approx(own.tolist(), abs=1e-4)
+        shown = [float(f["probability"]) for f in frames if f["clip"] == in_tables(path)]
+        assert shown == pytest.approx(own[number].tolist(), abs=1e-4)
+        assert bool(row["low"]) == (len(own) >= 4)
+        if row["low"]:
+            assert float(row["low"]) < float(row["score"]) < float(row["high"])
+    first = {tap: x[0] for tap, x in examples.tokens.items()}
+    assert abs(head.probability(head.frame_logits(first)).mean() - pieces[0]) > 1e-3  # frame by frame it is another
     summary = json.loads((tmp_path / "s" / "summary.json").read_text())
-    assert summary["deletion"] is None and summary["judged"] in (tmp_path / "s" / "report.html").read_text()
+    page = (tmp_path / "s" / "report.html").read_text()
+    assert summary["deletion"] is None and f"judges {summary['judged']} each as one" in page
 
 
 def test_another_window_than_a_mixing_head_learned_from_is_said(work, tmp_path):

@@ -13,16 +13,22 @@ from facedep_jax.head.model import PRESETS, Architecture, Inputs, init_states
 from facedep_jax.head.run import write_head, write_whole
 from facedep_jax.head.settings import TrainSettings
 from facedep_jax.plan import plan_extraction
+from facedep_jax.sources.labels import PROXY_CLASSES
 
 SMALL = ExtractSettings(weights="random:1", taps="mobilenet_v2:mid@3,mobilenet_v2:top@1", size="64")
 
 
 def untrained_head(
-    seed: int = 0, members: int = 2, kind: str = "image", temporal: str = "none", **weights: str
+    seed: int = 0,
+    members: int = 2,
+    kind: str = "image",
+    temporal: str = "none",
+    classes: tuple[str, ...] = PROXY_CLASSES,
+    **weights: str,
 ) -> Head:
     """A head for features of SMALL, of items of `kind`; `weights` change what it says of its weights."""
     plan = plan_extraction((kind,), SMALL)
-    inputs = Inputs(tuple(map(str, plan.taps)), tuple(t.cells for t in plan.taps), (576, 1280), 2)
+    inputs = Inputs(tuple(map(str, plan.taps)), tuple(t.cells for t in plan.taps), (576, 1280), len(classes))
     architecture = Architecture(inputs, PRESETS["tiny"], temporal)
     arrays = flat_names(init_states(architecture, jax.random.split(jax.random.key(seed), members)))
     rng = np.random.default_rng(seed)
@@ -35,8 +41,8 @@ def untrained_head(
     return Head(
         architecture,
         states,
-        ("rest", "proxy"),
-        np.array([False, True]),
+        classes,
+        np.array([name in ("positive", "neutral", "sad") for name in classes]),
         ("neutral", "sad"),
         Calibration(0.7, -0.2, 0.44),
         features,
@@ -45,11 +51,14 @@ def untrained_head(
     )
 
 
-def write_run(folder: Path, seed: int = 0, temporal: str = "none", window: float = 0.0, **known: str) -> Path:
+def write_run(
+    folder: Path, seed: int = 0, temporal: str = "none", window: float = 0.0, target: str = "proxy", **known: str
+) -> Path:
     """A run at `folder` with such a head; a `temporal` one says that it learned from windows of so many seconds."""
     cache = {"paths": ["cache"], "fingerprints": ["f" * 64]}
-    train = to_table(TrainSettings(preset="tiny", temporal=temporal, window=window))
-    head = untrained_head(seed, temporal=temporal, **known)
+    train = to_table(TrainSettings(preset="tiny", temporal=temporal, window=window, target=target))
+    classes = PROXY_CLASSES if target == "proxy" else ("happy", "neutral", "sad")
+    head = untrained_head(seed, temporal=temporal, classes=classes, **known)
     write_whole(folder, lambda partial: write_head(partial, head, train, cache, {}))
     (folder / "MODEL_CARD.md").write_text("# Model card of nothing\n\n## Intended use\n\nNone.\n")
     return folder

@@ -9,21 +9,23 @@ JSON lines: whatever took it over could send wrong numbers, but not code.
 import json
 import os
 import resource
+import select
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
 from facedep_jax.cache.lock import require_plain_files
 from facedep_jax.errors import CacheError, DamagedCache, FacedepError, SettingsError
-from facedep_jax.events import Event, Note, Progress, Report, silent
+from facedep_jax.events import Event, Note, Progress, Report, Tick, silent
 
 MEMORY = 960 * 2**20  # bytes of address space, so that it stays under 1 GB by any count
 SILENCE = 60  # seconds without a sign of life, and a tenth for each shard
 ANSWER = 64 * 2**20  # bytes of the whole answer
+CHANCES = 0.2  # seconds between two chances to stop
 COMMAND = (sys.executable, "-P", "-m", "facedep_jax.cache.untrusted")
 
 _EVENTS = {kind.__name__: kind for kind in (Progress, Note)}
@@ -67,13 +69,9 @@ def _environment() -> dict[str, str]:
     return {**os.environ, **single, "PYTHONPATH": os.fspath(Path(__file__).resolve().parents[2])}
 
 
-def _answer(lines: IO[bytes], report: Report) -> dict[str, Any]:
+def _answer(pipe: IO[bytes], report: Report) -> dict[str, Any]:
     """The last message; events before it go to `report`. Empty where the child ended without one."""
-    left = ANSWER
-    while line := lines.readline(left + 1):
-        left -= len(line)
-        if left < 0:
-            raise DamagedCache(f"what the cache holds makes a summary of more than {ANSWER} bytes")
+    for line in _lines(pipe, report):
         try:
             message = json.loads(line)
         except (ValueError, RecursionError) as error:
@@ -82,6 +80,26 @@ def _answer(lines: IO[bytes], report: Report) -> dict[str, Any]:
             return message
         report(_EVENTS[message["event"]](**message["fields"]))
     return {}
+
+
+def _lines(pipe: IO[bytes], report: Report) -> Iterator[bytes]:
+    """Lines as they come, ANSWER bytes at most. While none comes `report` has chances to stop: the child has none."""
+    held, left = bytearray(), ANSWER
+    while True:
+        while not select.select([pipe], [], [], CHANCES)[0]:
+            report(Tick())
+        read = os.read(pipe.fileno(), 2**16)
+        left -= len(read)
+        if left < 0:
+            raise DamagedCache(f"what the cache holds makes a summary of more than {ANSWER} bytes")
+        held += read
+        if b"\n" in read or not read:
+            *lines, rest = bytes(held).split(b"\n")
+            yield from lines
+            held = bytearray(rest)
+        if not read:
+            yield from [rest] if rest else []
+            return
 
 
 def _ending(code: int, complaint: str, silence: int) -> str:

@@ -47,7 +47,8 @@ OPTIONS = [
     click.option(
         "--keep-crops",
         is_flag=True,
-        help="Keep the faces in SCORES/crops, for you alone, and show on the page those that moved a score most.",
+        help="Keep the faces in SCORES/crops, for you alone. Those that moved a score most are on the page, unless the "
+        "head mixes frames.",
     ),
 ]
 
@@ -142,7 +143,7 @@ def show_scores(console: Any, summary: dict[str, Any]) -> None:
         f"{summary['clips_failed']} failed; {summary['frames']} frames in {summary['seconds']:.1f} s"
     )
     if summary["not_clips"]:
-        console.print(f"{len(summary['not_clips'])} other files are no clips and are ignored; clips.csv says why")
+        console.print(f"ignored, since they are no clips: {len(summary['not_clips']):,} files; clips.csv says why")
     what = "page, tables and timelines" if summary["page"] else "tables"
     console.print(f"{what}: {Path(summary['scores']).parent}", markup=False, soft_wrap=not console.is_terminal)
     if summary["inputs"]:

@@ -21,6 +21,7 @@ from facedep_jax.cnn.settings import CnnSettings
 from facedep_jax.cnn.splits import Task, leaks, make_task
 from facedep_jax.cnn.write import write_run
 from facedep_jax.config import to_table
+from facedep_jax.errors import Diverged
 from facedep_jax.events import Note, Report, silent
 from facedep_jax.head.baselines.classifier import Recipe, Trained, read_logits, train_classifier
 from facedep_jax.head.calibration import RAW
@@ -65,7 +66,11 @@ def train_cnn(source: Source, settings: CnnSettings, out: Path, report: Report =
     made_with = versions() | {"device": jax.devices()[0].device_kind}
     with unfinished(out, identity | {"made_with": made_with}, None, report) as place:
         inputs = jax.device_put(pictures.pixels)
-        trained = _trained(inputs, task, settings, place, report)
+        try:
+            trained = _trained(inputs, task, settings, place, report)
+        except Diverged:
+            place.discard()
+            raise
         judged, beside = _judged(inputs, trained, task, pictures, settings)
         summary = _summary(out, task, trained, judged, beside, pictures, settings) | {
             "seconds_decoding": round(decoded - begun, 3),

@@ -12,7 +12,7 @@ from facedep_jax.events import Note, Report, silent
 from facedep_jax.head.calibration import OperatingPoint, operating_points
 from facedep_jax.head.columns import OF_LABELS, Columns, listing_columns
 from facedep_jax.head.compare import paired_difference
-from facedep_jax.head.examples import Examples, gather
+from facedep_jax.head.examples import Examples
 from facedep_jax.head.fit import proxy_logits
 from facedep_jax.head.head import Head
 from facedep_jax.head.measure import Wanted, measure_scores
@@ -64,13 +64,11 @@ def evaluate_run(
         raise LabelError(f"{cache.path} has no labelled item in the split {split}; name another with --split, or all")
     wanted = tuple(positive or train["positive"])
     target = make_target([label.emotion for label in truth.labels], wanted)
-    other = None if against is None else other_run(Path(against), cache, items, report)
-    taps = dict.fromkeys((*head.taps, *(other.taps if other else ())))
     classes = [target.emotions[label.emotion] for label in items]
-    examples = gather([cache], items, classes, tuple(taps), report, window=train.get("window", 0.0))
-    members = head_logits(head, examples)
-    theirs = None if other is None else other.probability(examples)
-    examples = examples.clips
+    examples, members = head_logits(head, cache, items, classes, report)
+    with_face = set(examples.item)
+    shown = [label for label in items if label.item in with_face]
+    other = None if against is None else other_run(Path(against), cache, shown, head, positive, report)
     asked = Wanted(
         wanted,
         _points(head, memory, positive),
@@ -97,7 +95,7 @@ def evaluate_run(
         "threshold": head.threshold,
         "untrained": head.untrained,
         "warning": head.warning,
-        "against": None if other is None else _compared(ours, other, theirs, examples, asked),
+        "against": None if other is None else _compared(ours, other, examples, asked),
     }
 
 
@@ -126,13 +124,14 @@ def _columns(listings, examples: Examples, by: Sequence[str] | None) -> Columns:
     return {**columns, **own}
 
 
-def _compared(ours: np.ndarray, other: Other, theirs: np.ndarray, examples: Examples, asked: Wanted) -> dict[str, Any]:
+def _compared(ours: np.ndarray, other: Other, examples: Examples, asked: Wanted) -> dict[str, Any]:
     """AUC and Brier score of the other run, and the run minus the other."""
-    label = examples.target == 1
-    found = evaluate(theirs, label, other.threshold, examples.subject, examples.emotion, **asked.drawing)
+    label, theirs = examples.target == 1, other.probability
+    threshold = 0.5  # none of the figures shown needs one
+    found = evaluate(theirs, label, threshold, examples.subject, examples.emotion, **asked.drawing)
     shown = {name: found[name] for figure in ("auroc", "brier") for name in (figure, f"{figure}_ci")}
     difference = paired_difference(ours, theirs, label, examples.subject, **asked.drawing)
-    return {"run": str(other.path), **shown, "warning": other.warning, "difference": difference}
+    return {"run": str(other.path), "by": other.by, **shown, "warning": other.warning, "difference": difference}
 
 
 def _of_split(labels: Sequence[Labelled], split: str, known: Sequence[Labelled]) -> tuple[list[Labelled], list[str]]:

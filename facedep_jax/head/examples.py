@@ -168,11 +168,16 @@ def _pieces_of(cache: Cache, item: int, window: float) -> Iterator[tuple[np.ndar
     first, count = int(cache.items.first_row[item]), int(cache.items.rows[item])
     feature, time = cache.rows.feature[first : first + count], cache.rows.time[first : first + count]
     seen = np.flatnonzero(feature >= 0)
-    number = np.floor((time[seen] - time[:1]) / window).astype(np.int64) if window else np.zeros(len(seen), np.int64)
+    number = in_windows(time, window)[seen]
     for part in np.unique(number):
         frames = seen[number == part]
         frames = at_most(frames)
         yield feature[frames], time[frames] - (time[0] + part * window if window else 0)
+
+
+def in_windows(time: Float[np.ndarray, " n"], window: float) -> Int[np.ndarray, " n"]:
+    """The number of the window of `window` seconds, counted from the first time, that each is in; 0 s: all in one."""
+    return np.floor((time - time[:1]) / window).astype(np.int64) if window else np.zeros(len(time), np.int64)
 
 
 def at_most(frames: Int[np.ndarray, " n"]) -> Int[np.ndarray, " k"]:

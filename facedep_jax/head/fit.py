@@ -14,7 +14,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float32, Int32, Key
 
-from facedep_jax.errors import LabelError, RunError
+from facedep_jax.errors import Diverged, LabelError
 from facedep_jax.head.checkpoint import History, Stage
 from facedep_jax.head.devices import first_device
 from facedep_jax.head.epoch import start
@@ -24,10 +24,6 @@ from facedep_jax.head.steps import Plan, Rates, proxy_logit, read_rows_for
 from facedep_jax.head.streamed import Feed
 
 CHUNK = 5  # epochs between two reports; the result does not depend on it
-
-
-class Diverged(RunError):
-    """A loss that is not finite: the same training would end there again."""
 
 
 class Fitted(NamedTuple):

@@ -12,12 +12,13 @@ import numpy as np
 from facedep_jax.backbones.compiled import keep_compiled
 from facedep_jax.cache import Cache
 from facedep_jax.config import to_table
+from facedep_jax.errors import Diverged
 from facedep_jax.events import Note, Report, silent
 from facedep_jax.head.beside import baselines_of, cross_validation_of
 from facedep_jax.head.calibration import Calibration
 from facedep_jax.head.examples import Examples
 from facedep_jax.head.features import without_none
-from facedep_jax.head.fit import Diverged, Fitted, proxy_logits
+from facedep_jax.head.fit import Fitted, proxy_logits
 from facedep_jax.head.grid import Grid
 from facedep_jax.head.head import Head
 from facedep_jax.head.judge import Judged, beside_head, judge

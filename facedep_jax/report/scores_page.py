@@ -12,6 +12,10 @@ from facedep_jax.report.sections import GAP, Block, Listing, Section, Table, int
 SMALL, LARGE = 120, 500  # points of a curve, at most about
 
 GAPS = {"none": "no face", "lost": "another's face", "too-small": "too small", "blurred": "blurred"}
+MIXES = (  # of a head that mixes frames
+    "This head looks at several frames at once: it judges {} each as one. The figure of a frame is that of its window, "
+    "and the score of a clip what the mean logit of its windows makes."
+)
 HOW_TO_READ = (
     "score: the mean over frames with a face of the head's calibrated probability that the face is one of those called "
     "positive. It compares clips with each other and with the threshold; it is no measure of a person's state.",
@@ -52,9 +56,10 @@ def content(
     card: str,
     faces: Sequence[Mapping[str, Any]] = (),
     deletion: Sequence[Block] = (),
+    judged: str = "",
 ) -> dict[str, Any]:
     """Everything on the page below the facts; `card` is the run's MODEL_CARD.md, empty where it has none, and `ignored`
-    are the rows of files that are no clips."""
+    are the rows of files that are no clips. `judged` says what a head that mixes frames judges as one."""
     seen = [one for one in scored if one.frames is not None]
     larges = [_figure(one, threshold) for one in seen]
     found = {gap.state for clip in larges for gap in clip["large"].gaps}
@@ -77,7 +82,7 @@ def content(
         "width": WIDTH,
         "height": HEIGHT,
         "sections": [
-            Section("How to read this page", (Listing(HOW_TO_READ),)),
+            Section("How to read this page", (Listing((*((MIXES.format(judged),) if judged else ()), *HOW_TO_READ)),)),
             Section("Settings", (Table(("setting", "value"), tuple(_flat(settings)), wrapped=True),)),
         ],
         "card": {"title": title, "sections": sections} if card else None,

@@ -20,7 +20,8 @@ FEWEST = 4  # windows with a face: draws of fewer give hardly any different mean
 
 @dataclass(frozen=True)
 class ClipScore:
-    """One clip: `score`, `low` and `high` are probabilities, None where there is none; times in seconds.
+    """One clip, or files that are none: `score`, `low` and `high` are probabilities, None where there is none; times in
+    seconds.
 
     `members_low` and `members_high` are the scores by the lowest and the highest member, None for a head of one.
     `windows` counts those with a face. `relative` is the score minus the median over the subject's clips, see
@@ -38,10 +39,10 @@ class ClipScore:
     members_high: float | None = None
     decision: str = ""
     coverage: float | None = None
-    frames_sampled: int = 0
-    frames_with_face: int = 0
+    frames_sampled: int | None = 0
+    frames_with_face: int | None = 0
     duration_s: float | None = None
-    windows: int = 0
+    windows: int | None = 0
     subject: str | None = None
     relative: float | None = None
     inputs: str = ""
@@ -75,9 +76,13 @@ def score_clip(name: str, frames: Frames, duration: float, threshold: float, set
     )
     if not with_face.any():
         return replace(known, reason="no face in any sampled frame")
-    score = float(frames.probability[with_face].mean())
-    low, high = within_clip_interval(frames, settings.window, duration)
-    members_low, members_high = _members(frames, with_face)
+    if frames.whole:
+        score, low, high = frames.whole.score, frames.whole.low, frames.whole.high
+        members_low, members_high = _ends(frames.whole.members)
+    else:
+        score = float(frames.probability[with_face].mean())
+        low, high = within_clip_interval(frames, settings.window, duration)
+        members_low, members_high = _members(frames, with_face)
     known = replace(known, score=score, low=low, high=high, members_low=members_low, members_high=members_high)
     known = replace(known, windows=len(np.unique(window_numbers(frames, settings.window, duration)[with_face])))
     if coverage < settings.min_coverage:
@@ -87,14 +92,15 @@ def score_clip(name: str, frames: Frames, duration: float, threshold: float, set
 
 def windows_of(frames: Frames, window: float, duration: float) -> list[Window]:
     """The windows of about `window` seconds that hold a sampled frame, from the first frame on."""
-    numbers = window_numbers(frames, window, duration)
-    first, length = float(frames.time[0]), window_length(frames, window, duration)
+    numbers, extent = window_numbers(frames, window, duration), _extent(frames, duration)
+    length = extent / _count(frames, window, duration) if frames.window is None else window or extent
+    first = float(frames.time[0])
     found = []
     for number in np.unique(numbers):
         here = numbers == number
         seen = here & np.isfinite(frames.probability)
         start = first + float(number) * length
-        known = Window(start, start + length, int(here.sum()), int(seen.sum()))
+        known = Window(start, min(start + length, first + extent), int(here.sum()), int(seen.sum()))
         if seen.any():
             low, high = _members(frames, seen)
             score = float(frames.probability[seen].mean())
@@ -105,15 +111,12 @@ def windows_of(frames: Frames, window: float, duration: float) -> list[Window]:
 
 def window_numbers(frames: Frames, window: float, duration: float) -> Int[np.ndarray, " t"]:
     """The number of each frame's window, counted from the first frame."""
+    if frames.window is not None:
+        return frames.window
     count = _count(frames, window, duration)
     along = (frames.time - frames.time[0]) / (_extent(frames, duration) or 1.0)
     # Rounded, since a frame on a border would fall to either side with the digits of its time.
     return np.minimum(np.floor(np.round(along * count, 6)), count - 1).astype(np.int64)
-
-
-def window_length(frames: Frames, window: float, duration: float) -> float:
-    """Seconds of each of the windows."""
-    return _extent(frames, duration) / _count(frames, window, duration)
 
 
 def _extent(frames: Frames, duration: float) -> float:
@@ -145,5 +148,9 @@ def _members(frames: Frames, chosen: Bool[np.ndarray, " t"]) -> tuple[float | No
     """The mean over chosen frames by the lowest and by the highest member, None where there is but one."""
     if frames.members is None or len(frames.members) == 1:
         return None, None
-    each: Float[np.ndarray, " m"] = frames.members[:, chosen].mean(1)
-    return float(each.min()), float(each.max())
+    return _ends(frames.members[:, chosen].mean(1))
+
+
+def _ends(members: Float[np.ndarray, " m"]) -> tuple[float | None, float | None]:
+    """The lowest and the highest, None of one."""
+    return (float(members.min()), float(members.max())) if len(members) > 1 else (None, None)

@@ -15,11 +15,22 @@ BATCH = 512  # frames the head sees at once, of however many clips
 
 
 @dataclass(frozen=True)
+class Whole:
+    """What a head that mixes frames says of a clip; without an interval where there are too few windows for one."""
+
+    score: float
+    low: float | None
+    high: float | None
+    members: Float[np.ndarray, " m"]
+
+
+@dataclass(frozen=True)
 class Frames:
     """The sampled frames of one clip: probability is NaN where there is no face; boxes in pixels.
 
     `members` are the probabilities by each member of the head; `feature` are rows of the cache's features, −1 without a
-    face.
+    face. With a head that mixes frames, `window` has the number of the window that each was judged in, and `whole` what
+    became of all with a face.
     """
 
     time: Float[np.ndarray, " t"]
@@ -28,6 +39,8 @@ class Frames:
     probability: Float[np.ndarray, " t"]
     members: Float[np.ndarray, "m t"] | None = None
     feature: Int[np.ndarray, " t"] | None = None
+    window: Int[np.ndarray, " t"] | None = None
+    whole: Whole | None = None
 
     def from_median(self) -> Float[np.ndarray, " t"]:
         """Each frame's probability minus the median of the clip's own."""

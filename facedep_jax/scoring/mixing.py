@@ -1,7 +1,7 @@
-"""Cached features of clips → a probability for every window, by a head that mixes frames in time.
+"""Cached features of clips → a probability for every window and clip, by a head that mixes frames in time.
 
-It is used as it was trained: on the frames of a window with a face, and when in the window they are. What it says of a
-window stands at every frame of it, so that all that is made of frames is made of windows.
+It is used as it was trained and measured: windows are cut as in training, it sees the frames of each that have a face
+and when they are, and a clip's logit is the mean over its windows. What it says of a window stands at all its frames.
 """
 
 from collections import defaultdict
@@ -14,18 +14,18 @@ from jaxtyping import Float, Int
 
 from facedep_jax.cache.reader import Cache
 from facedep_jax.events import Progress, Report, silent
-from facedep_jax.head.examples import at_most
-from facedep_jax.scoring.clips import window_length, window_numbers
-from facedep_jax.scoring.frames import Frames, sampled_frames, tokens_of
+from facedep_jax.head.examples import at_most, in_windows
+from facedep_jax.head.fit import proxy_logits
+from facedep_jax.scoring.clips import FEWEST, RESAMPLES
+from facedep_jax.scoring.frames import Frames, Whole, sampled_frames, tokens_of
 
 AT_ONCE = 2048  # frames, of however many windows
 
 
 @dataclass(frozen=True)
 class _Stretch:
-    """One window: which of the clips it is of, its frames with a face there, and what the head sees of them."""
+    """One window: its frames with a face, and what the head sees of them."""
 
-    clip: int
     frames: Int[np.ndarray, " k"]
     feature: Int[np.ndarray, " t"]
     time: Float[np.ndarray, " t"]
@@ -34,51 +34,44 @@ class _Stretch:
 def score_windows(
     cache: Cache, items: Sequence[int], head: Any, window: float, report: Report = silent
 ) -> list[Frames]:
-    """The frames of `items`, each with the probability of its window of about `window` seconds, 0 for whole clips."""
-    clips = [_unjudged(frames, head.members) for frames in sampled_frames(cache, items)]
-    durations = cache.items.duration[list(items)].tolist()
-    stretches = [
-        stretch
-        for clip, (frames, duration) in enumerate(zip(clips, durations, strict=True))
-        for stretch in _stretches(clip, frames, window, duration)
+    """The frames of `items`, each with the probability of its window of `window` seconds, 0 for whole clips."""
+    clips = [replace(frames, window=in_windows(frames.time, window)) for frames in sampled_frames(cache, items)]
+    stretches = [list(_stretches(frames, window)) for frames in clips]
+    logits = _class_logits(cache, head, [one for own in stretches for one in own], report)
+    ends = np.cumsum([0, *map(len, stretches)])
+    return [
+        _judged(frames, own, logits[:, first : first + len(own)], head)
+        for frames, own, first in zip(clips, stretches, ends, strict=False)
     ]
-    for done, batch in _batches(stretches):
-        report(Progress("score", done, len(stretches), "windows"))
-        logits = _logits(cache, head, batch)
-        whole, each = head.probability(logits.mean(0)), head.probability(logits)
-        for number, stretch in enumerate(batch):
-            frames = clips[stretch.clip]
-            frames.probability[stretch.frames], frames.members[:, stretch.frames] = whole[number], each[:, [number]]
-    report(Progress("score", len(stretches), len(stretches), "windows"))
-    return clips
 
 
-def _unjudged(frames: Frames, members: int) -> Frames:
-    count = len(frames.time)
-    return replace(frames, probability=np.full(count, np.nan), members=np.full((members, count), np.nan))
-
-
-def _stretches(clip: int, frames: Frames, window: float, duration: float) -> Iterator[_Stretch]:
+def _stretches(frames: Frames, window: float) -> Iterator[_Stretch]:
     """The windows with a face. Times are since the window's beginning, of whole clips those of the file, as learned."""
-    numbers, seen = window_numbers(frames, window, duration), np.flatnonzero(frames.feature >= 0)
-    for number in np.unique(numbers[seen]):
-        own = seen[numbers[seen] == number]
+    seen = np.flatnonzero(frames.feature >= 0)
+    for number in np.unique(frames.window[seen]):
+        own = seen[frames.window[seen] == number]
         shown = at_most(own)
-        begin = frames.time[0] + number * window_length(frames, window, duration) if window else 0.0
-        yield _Stretch(clip, own, frames.feature[shown], frames.time[shown] - begin)
+        begin = frames.time[0] + number * window if window else 0.0
+        yield _Stretch(own, frames.feature[shown], frames.time[shown] - begin)
 
 
-def _batches(stretches: Sequence[_Stretch]) -> Iterator[tuple[int, list[_Stretch]]]:
-    """Stretches of about one length together, with how many went before: padding costs as much as frames do."""
-    alike: dict[int, list[_Stretch]] = defaultdict(list)
-    for stretch in stretches:
-        alike[_padded(stretch)].append(stretch)
+def _class_logits(
+    cache: Cache, head: Any, stretches: Sequence[_Stretch], report: Report
+) -> Float[np.ndarray, "m n classes"]:
+    """Those of about one length together: padding costs as much as frames do."""
+    alike: dict[int, list[int]] = defaultdict(list)
+    for number, stretch in enumerate(stretches):
+        alike[_padded(stretch)].append(number)
+    logits = np.zeros((head.members, len(stretches), len(head.classes)), np.float32)
     done = 0
-    for length, own in sorted(alike.items()):
-        size = max(1, AT_ONCE // length)
-        for first in range(0, len(own), size):
-            yield done, own[first : first + size]
-            done += len(own[first : first + size])
+    for length, numbers in sorted(alike.items()):
+        for first in range(0, len(numbers), max(1, AT_ONCE // length)):
+            chosen = numbers[first : first + max(1, AT_ONCE // length)]
+            report(Progress("score", done, len(stretches), "windows"))
+            logits[:, chosen] = head.class_logits(*_batch(cache, head, [stretches[n] for n in chosen], length))
+            done += len(chosen)
+    report(Progress("score", done, len(stretches), "windows"))
+    return logits
 
 
 def _padded(stretch: _Stretch) -> int:
@@ -86,13 +79,35 @@ def _padded(stretch: _Stretch) -> int:
     return 1 << (len(stretch.feature) - 1).bit_length()
 
 
-def _logits(cache: Cache, head: Any, batch: Sequence[_Stretch]) -> Float[np.ndarray, "m n"]:
-    shape = len(batch), max(map(_padded, batch))
-    times, mask = np.zeros(shape, np.float32), np.zeros(shape, bool)
-    feature = np.zeros(shape, np.int64)
-    for row, stretch in enumerate(batch):
+def _batch(cache: Cache, head: Any, stretches: Sequence[_Stretch], length: int) -> tuple:
+    """Tokens, times and mask."""
+    shape = len(stretches), length
+    times, mask, feature = np.zeros(shape, np.float32), np.zeros(shape, bool), np.zeros(shape, np.int64)
+    for row, stretch in enumerate(stretches):
         count = len(stretch.feature)
         feature[row, :count], times[row, :count], mask[row, :count] = stretch.feature, stretch.time, True
         feature[row, count:] = stretch.feature[0]  # masked: read, and not looked at
     tokens = tokens_of(cache, head, feature.ravel())
-    return head.member_logits({tap: x.reshape(*shape, *x.shape[1:]) for tap, x in tokens.items()}, times, mask)
+    return {tap: x.reshape(*shape, *x.shape[1:]) for tap, x in tokens.items()}, times, mask
+
+
+def _judged(
+    frames: Frames, stretches: Sequence[_Stretch], logits: Float[np.ndarray, "m w classes"], head: Any
+) -> Frames:
+    """With the windows' probabilities at their frames, and the clip's own; its interval draws windows."""
+    members = np.full((head.members, len(frames.time)), np.nan)
+    probability = np.full(len(frames.time), np.nan)
+    if not stretches:
+        return replace(frames, probability=probability, members=members)
+    by_window = proxy_logits(logits, head.positive)
+    for number, stretch in enumerate(stretches):
+        members[:, stretch.frames] = head.probability(by_window[:, [number]])
+        probability[stretch.frames] = head.probability(by_window[:, number].mean())
+    clip = proxy_logits(logits.mean(1, keepdims=True), head.positive)[:, 0]
+    low, high = None, None
+    if len(stretches) >= FEWEST:
+        drawn = np.random.default_rng(0).integers(0, len(stretches), (RESAMPLES, len(stretches)))
+        clips = proxy_logits(logits[:, drawn].mean(2), head.positive).mean(0)
+        low, high = map(float, np.percentile(head.probability(clips), [2.5, 97.5]))
+    whole = Whole(float(head.probability(clip.mean())), low, high, head.probability(clip))
+    return replace(frames, probability=probability, members=members, whole=whole)

@@ -60,6 +60,7 @@ def write_page(
         card.read_text(encoding="utf-8") if card.is_file() else "",
         faces,
         deletion_blocks(summary["deletion"], crops.folder) if crops else (),
+        summary["judged"] if head.mixes else "",
     )
     page = render_scores(f"Scores: {out.name}", _facts(summary, head), shown, head.warning)
     write_atomically(out / "report.html", page)
@@ -75,7 +76,6 @@ def _facts(summary: Mapping[str, Any], head: Any) -> dict[str, Any]:
         "heads in it": head.members,
         "clips": f"{summary['clips_total']}: {counted}",
         "frames": summary["frames"],
-        **({"judged as one": summary["judged"]} if head.mixes else {}),
         **({"other files": f"{others}, which are no clips and are ignored"} if others else {}),
         "inputs": summary["inputs"] or "as those that the head learned from",
     }

@@ -18,13 +18,14 @@ import optax
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from facedep_jax.errors import RunError
+from facedep_jax.errors import Diverged
 from facedep_jax.events import Progress, Report, silent
 from facedep_jax.head.checkpoint import Stage
 from facedep_jax.head.weighted import auroc
 
 EPSILON = 1e-7  # Keras's, keras/src/optimizers/adam.py
 READ_BATCH = 256
+FIGURES = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "val_auroc", "seconds")
 
 History = dict[str, Float[np.ndarray, " epochs"]]
 
@@ -67,8 +68,8 @@ def train_classifier(
     """Train `make(rngs)`, called as `model(inputs[rows], dropout key or None)`, on the rows `learn`.
 
     `inputs`, of n rows, is on the device. With a `stage`, checkpoints are kept after epochs, and training goes on after
-    the newest, to the same numbers. Raises RunError when a loss is not finite or a checkpoint is damaged, OutputError
-    where none can be written.
+    the newest, to the same numbers. Raises Diverged when a loss is not finite, RunError where a checkpoint is damaged,
+    OutputError where none can be written.
     """
     first, chance = jax.random.split(jax.random.key(recipe.seed))
     graph, state = nnx.split(make(nnx.Rngs(first)))
@@ -76,8 +77,8 @@ def train_classifier(
     wanted = jax.device_put(label.astype(np.float32))
     best, parts = state, []
     if stage and (kept := stage.load((state, moments, best))):
-        _, (state, moments, best), history = kept
-        parts = [dict(zip(history, values, strict=True)) for values in zip(*history.values(), strict=True)]
+        epochs, (state, moments, best), history = kept
+        parts = [{name: float(history[name][epoch]) for name in FIGURES} for epoch in range(epochs)]
     for epoch in range(len(parts) + 1, recipe.epochs + 1):
         begun, key = time.monotonic(), jax.random.fold_in(chance, epoch)
         seen = np.zeros(2)
@@ -97,7 +98,7 @@ def train_classifier(
             report(Progress(what, done, recipe.epochs * len(learn), "rows", detail=_detail(epoch, recipe, parts)))
         logits = read_logits(graph, state, inputs, watch)
         if not (np.isfinite(seen[0]) and np.isfinite(logits).all()):
-            raise RunError(f"the loss is no longer finite in epoch {epoch}; lower --learning-rate")
+            raise Diverged(f"the loss is no longer finite in epoch {epoch}; lower --learning-rate")
         trained = {"train_loss": seen[0] / len(learn), "train_accuracy": seen[1] / len(learn)}
         parts.append(trained | _look(logits, label[watch]) | {"seconds": time.monotonic() - begun})
         best = state if _best_epoch(parts) == epoch else best
@@ -114,7 +115,7 @@ def _best_epoch(parts: list[dict[str, float]]) -> int:
 
 
 def _history(parts: list[dict[str, float]]) -> History:
-    return {name: np.array([part[name] for part in parts]) for name in parts[0]}
+    return {name: np.array([part[name] for part in parts]) for name in FIGURES}
 
 
 def read_logits(
