@@ -17,7 +17,7 @@ from facedep_jax.cache.traces import find_traces
 from facedep_jax.cli import main
 from facedep_jax.drawn import EXPRESSIONS, draw_face, draw_person
 from facedep_jax.head.examples import gather
-from facedep_jax.head.members import clip_logits
+from facedep_jax.head.members import member_clip_logits
 from facedep_jax.head.run import load_head
 from facedep_jax.meaning import UNTRAINED
 from facedep_jax.media.writing import write_clip
@@ -207,7 +207,7 @@ def test_a_head_that_mixes_frames_says_of_clips_what_evaluate_says(work, tmp_pat
     item = {e["path"]: e["item"] for e in cache.listings}
     labels = [Labelled(item[path], path, "sad", None, "test") for path in NAMES]
     examples = gather([cache], labels, [1] * len(labels), head.taps, window=window)
-    members = clip_logits(head.architecture, head.states, examples, head.positive)
+    members = member_clip_logits(head.architecture, head.states, examples, head.positive)
     pieces = head.probability(head.clip_logits(examples.tokens, examples.times, examples.mask))
     number = np.floor(np.arange(20) / 4 / window).astype(int) if window else np.zeros(20, int)
     assert len(pieces) == 6 * len(set(number))

@@ -10,7 +10,7 @@ from facedep_jax.events import Note, Report
 from facedep_jax.head.crossval import crossvalidate
 from facedep_jax.head.examples import Examples
 from facedep_jax.head.judge import Judged, judge, judge_baselines
-from facedep_jax.head.members import clip_logits, fit_members
+from facedep_jax.head.members import fit_members, member_clip_logits
 from facedep_jax.head.settings import TrainSettings
 from facedep_jax.head.task import Task
 from facedep_jax.head.unfinished import Unfinished
@@ -43,7 +43,7 @@ def _binary(examples: Examples, positive, settings: TrainSettings, place: Unfini
     two = np.array([False, True])
     settings = replace(settings, target="proxy")
     fitted, plan = fit_members(sides, two, settings, report, place.stage("binary"), "train binary head")
-    members = clip_logits(plan.architecture, fitted.states, sides, two)
+    members = member_clip_logits(plan.architecture, fitted.states, sides, two)
     return judge(members.mean(0), sides.clips, two, settings, members)
 
 

@@ -18,7 +18,7 @@ from facedep_jax.head.checkpoint import Stage
 from facedep_jax.head.examples import Examples
 from facedep_jax.head.fit import Fitted, balanced_weights, finite_members, fit
 from facedep_jax.head.folds import Folds, make_folds
-from facedep_jax.head.members import clip_logits
+from facedep_jax.head.members import member_clip_logits
 from facedep_jax.head.settings import TrainSettings
 from facedep_jax.head.stack import feed, member_keys, plan_for
 from facedep_jax.head.steps import Rates
@@ -127,7 +127,7 @@ def held_out_logits(
     for number, (clips, _) in enumerate(held_labels(examples, positive, folds)):
         chosen = member[:, number].ravel()
         states = jax.tree.map(lambda leaf, chosen=chosen: leaf[chosen], fitted.states)
-        read = clip_logits(architecture, states, examples[folds.fold == number], positive)
+        read = member_clip_logits(architecture, states, examples[folds.fold == number], positive)
         read = np.where(finite[chosen, None], read, np.nan)
         logits[:, :, clips] = read.reshape(len(points), seeds, -1)
     return logits

@@ -17,7 +17,7 @@ from facedep_jax.head.columns import Columns, listing_columns, with_table
 from facedep_jax.head.compare import paired_difference
 from facedep_jax.head.examples import Examples
 from facedep_jax.head.measure import Wanted, measure_scores
-from facedep_jax.head.members import clip_logits, fit_members
+from facedep_jax.head.members import fit_members, member_clip_logits
 from facedep_jax.head.memory import fits_machine
 from facedep_jax.head.settings import TrainSettings
 
@@ -154,7 +154,7 @@ def _judge_alone(
     """The head of the same settings on the taps of one backbone."""
     part = examples.only(taps)
     fitted, plan = fit_members(part, positive, settings, report, what=f"train head on {backbone}")
-    members = clip_logits(plan.architecture, fitted.states, part, positive)
+    members = member_clip_logits(plan.architecture, fitted.states, part, positive)
     return {f"head:{backbone}": judge(members.mean(0), part.clips, positive, settings, members)}
 
 

@@ -59,7 +59,7 @@ def training_feed(
     return feed(seen, positive, learn, learn_weight, watch, watch_weight, settings.stream, report)
 
 
-def clip_logits(
+def member_clip_logits(
     architecture: Architecture, states: nnx.State, examples: Examples, positive: Bool[np.ndarray, " classes"]
 ) -> Float32[np.ndarray, "m k"]:
     """Proxy logits of `examples.clips` by every member: classes are averaged over windows before sides are summed."""

@@ -16,7 +16,7 @@ from facedep_jax.errors import LabelError, SpecMismatch
 from facedep_jax.events import Note, Report
 from facedep_jax.head.examples import Examples, gather
 from facedep_jax.head.head import Head
-from facedep_jax.head.members import clip_logits
+from facedep_jax.head.members import member_clip_logits
 from facedep_jax.head.run import is_cnn, load_head, read_config
 from facedep_jax.head.truth import remembered
 from facedep_jax.sources.labels import Labelled
@@ -39,7 +39,7 @@ def head_logits(
 ) -> tuple[Examples, Float[np.ndarray, "m n"]]:
     """Those of `items` that show a face, cut into windows as `head` learned from them; proxy logits of its members."""
     examples = gather([cache], items, classes, head.taps, report, window=head.window)
-    return examples.clips, clip_logits(head.architecture, head.states, examples, head.positive)
+    return examples.clips, member_clip_logits(head.architecture, head.states, examples, head.positive)
 
 
 def other_run(
