@@ -214,14 +214,13 @@ def test_a_clip_that_is_decoded_too_slowly_pauses_and_says_so(tmp_path):
 
 
 def test_a_reader_passes_over_what_nobody_takes(tmp_path):
-    reader = Reader(Paced(clip(tmp_path / "c.mp4", 41), 20.0))
-    reader.start()
     taken = []
-    while not reader.over:
-        got = reader.take(1.0)
-        if got:
-            taken.append(got[0])
-            time.sleep(0.3)
+    with Reader(Paced(clip(tmp_path / "c.mp4", 41), 20.0)) as reader:
+        while not reader.over:
+            got = reader.take(1.0)
+            if got:
+                taken.append(got[0])
+                time.sleep(0.3)
     assert taken == sorted(set(taken)) and taken[-1] == 40
     assert len(taken) < 20
 
@@ -229,8 +228,7 @@ def test_a_reader_passes_over_what_nobody_takes(tmp_path):
 def test_what_goes_wrong_while_reading_comes_out_at_whoever_takes(tmp_path):
     (tmp_path / "text.mp4").write_text("no video")
     reader = Reader(Paced(os.fsencode(tmp_path / "text.mp4"), 4.0))
-    reader.start()
-    with pytest.raises(MediaError, match="not a video"):
+    with reader, pytest.raises(MediaError, match="not a video"):
         while not reader.over:
             reader.take(1.0)
 
@@ -310,10 +308,8 @@ def _feed(path, pictures):
 
 def test_a_camera_gives_its_pictures_and_is_missed_when_it_goes_away(camera, monkeypatch):
     monkeypatch.setattr(pacing, "SILENCE", 0.5)
-    reader = Reader(Camera(os.fsencode(camera), 10.0))
-    reader.start()
-    taken = []
-    with pytest.raises(MediaError, match=r"went away: no picture for 0\.5 s"):
+    reader, taken = Reader(Camera(os.fsencode(camera), 10.0)), []
+    with reader, pytest.raises(MediaError, match=r"went away: no picture for 0\.5 s"):
         while not reader.over:
             got = reader.take(0.1)
             taken += [got] if got else []
@@ -322,6 +318,7 @@ def test_a_camera_gives_its_pictures_and_is_missed_when_it_goes_away(camera, mon
     assert {sample.pixels.shape for _, sample in taken} == {(120, 160, 3)}
     levels = [sample.pixels.mean() for _, sample in taken]
     assert max(levels) > 150  # the newest, not what was first in a queue
+    assert not reader.is_alive()
 
 
 def test_a_camera_that_never_sends_a_picture_is_said(tmp_path, monkeypatch):
@@ -332,10 +329,10 @@ def test_a_camera_that_never_sends_a_picture_is_said(tmp_path, monkeypatch):
             self._capture = pacing.cv2.VideoCapture()  # opened by nobody: grabs nothing
 
     reader = Reader(Still())
-    reader.start()
-    with pytest.raises(MediaError, match="sends no picture"):
+    with reader, pytest.raises(MediaError, match="sends no picture"):
         while not reader.over:
             reader.take(0.1)
+    assert not reader.is_alive()
 
 
 def test_sources_that_cannot_be_meant(tmp_path):

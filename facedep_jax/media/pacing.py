@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from types import TracebackType
 
 import numpy as np
 from jaxtyping import UInt8
@@ -22,6 +23,7 @@ SILENCE, FIRST = 5.0, 15.0
 # A clip that is decoded so slowly that a sample is later than this (seconds) goes on from there, as if it had paused.
 LATEST = 0.5
 _PAUSE = 0.05  # seconds between two attempts to get a picture from a camera
+_ENDING = 2.0  # seconds that a reader may take to end; one that waits for a device ends with the process
 
 
 @dataclass(frozen=True)
@@ -45,11 +47,12 @@ class Camera:
         self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # a request: what a driver queues would only be late
         self._sampler = Sampler(fps)
 
-    def samples(self, alive: Callable[[], None]) -> Iterator[Due]:
-        """The sampled pictures, without end: whoever misses the calls of `alive` decides that it is gone."""
+    def samples(self, alive: Callable[..., None]) -> Iterator[Due]:
+        """The sampled pictures, without end: whoever hears `alive(False)` only decides that it is gone."""
         begun = None
         while True:
             if not self._capture.grab():
+                alive(False)
                 time.sleep(_PAUSE)
                 continue
             alive()
@@ -75,7 +78,7 @@ class Paced:
         self._path, self._fps, self._paused = path, fps, 0.0
         self._capture: Capture | None = None
 
-    def samples(self, alive: Callable[[], None]) -> Iterator[Due]:
+    def samples(self, alive: Callable[..., None]) -> Iterator[Due]:
         """The sampled frames, each when it is due. Raises MediaError also behind the last where the clip broke off."""
         begun = None
         self._capture = Capture(self._path, self._fps, alive, careful=True)
@@ -104,18 +107,35 @@ class Paced:
         return f"no frame could be decoded for {SILENCE if seen else FIRST:g} s"
 
 
+class _Stopped(Exception):
+    """Nobody takes any more."""
+
+
 class Reader(threading.Thread):
-    """Reads a source in a thread of its own and keeps the newest sample, numbered from 0, for whoever takes it."""
+    """Reads a source in a thread of its own and keeps the newest sample, numbered from 0, for whoever takes it.
+
+    It reads while it is entered. A thread in OpenCV at the end of the process would be torn out of it, which aborts.
+    """
 
     def __init__(self, source: Camera | Paced) -> None:
         super().__init__(name="reader", daemon=True)
         self._source, self._newest, self._error = source, Newest(), None
-        self._heard, self._seen = time.monotonic(), False
+        self._heard, self._seen, self._stopped = time.monotonic(), False, False
+
+    def __enter__(self) -> "Reader":
+        self.start()
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._stopped = True
+        self.join(_ENDING)
 
     def run(self) -> None:
         try:
             for number, sample in enumerate(self._source.samples(self._alive)):
                 self._newest.put((number, sample))
+        except _Stopped:
+            pass
         except BaseException as error:  # raised again by `take`, in the thread that answers for it
             self._error = error
         finally:
@@ -138,5 +158,8 @@ class Reader(threading.Thread):
         """Whether the source has ended well and all is taken."""
         return self._newest.over and self._error is None
 
-    def _alive(self) -> None:
-        self._heard, self._seen = time.monotonic(), True
+    def _alive(self, came: bool = True) -> None:
+        if self._stopped:
+            raise _Stopped
+        if came:
+            self._heard, self._seen = time.monotonic(), True

@@ -136,21 +136,21 @@ def _paced(channel: Channel, finders: Finders, settings: InputSettings, path: by
 
 
 def _live(channel: Channel, finders: Finders, settings: InputSettings, source: Camera | Paced) -> None:
-    finder, choice, reader = finders.of(settings), AtOnce(settings), Reader(source)
-    reader.start()
+    finder, choice = finders.of(settings), AtOnce(settings)
     lost = {}
-    try:
-        while not reader.over:
-            taken = reader.take(_SIGN_OF_LIFE)
-            channel.alive()
-            if taken:
-                number, sample = taken
-                frame = choice.frame(sample.time, sample.pixels, finder.find(sample.pixels))
-                known = {"number": number, "due": sample.due, "notes": source.notes + choice.notes()}
-                _say_frame(channel, {"say": "frame", **known}, frame)
-    except MediaError as error:  # an end like any other, but for its reason: the notes are told with it
-        lost = {"lost": error.reason, "stage": error.stage}
-    channel.say({"say": "end", "notes": source.notes + choice.notes(), **lost})
+    with Reader(source) as reader:
+        try:
+            while not reader.over:
+                taken = reader.take(_SIGN_OF_LIFE)
+                channel.alive()
+                if taken:
+                    number, sample = taken
+                    frame = choice.frame(sample.time, sample.pixels, finder.find(sample.pixels))
+                    known = {"number": number, "due": sample.due, "notes": source.notes + choice.notes()}
+                    _say_frame(channel, {"say": "frame", **known}, frame)
+        except MediaError as error:  # an end like any other, but for its reason: the notes are told with it
+            lost = {"lost": error.reason, "stage": error.stage}
+        channel.say({"say": "end", "notes": source.notes + choice.notes(), **lost})
 
 
 def _detector(channel: Channel, finders: Finders, settings: InputSettings, _: bytes) -> None:
