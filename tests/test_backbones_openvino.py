@@ -209,6 +209,7 @@ from facedep_jax.backbones.weights import find_weights
 taps, sizes = parse_taps("resnet50:mid@2,mobilenet_v2:mid@3"), {"mobilenet_v2": 64, "resnet50": 64}
 engine = load_engine("openvino", find_weights("random:1", list(sizes)), taps, sizes, batch_size=1)
 del engine
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell makes what it starts in the background ignore it
 try:
     os.kill(os.getpid(), signal.SIGINT)
 except KeyboardInterrupt:

@@ -273,7 +273,7 @@ def bad_inputs(work, tmp):
         ([*extract, "--config", tmp / "config.toml"], 2, "did you mean 'taps'"),
         ([*extract, "--config", tmp / "table.toml"], 2, "extract is 3, expected a table [extract]"),
         ([*extract, "--limit", "0"], 2, "--limit is 0, expected at least 1"),
-        (["score-videos", work / "clips", "--head", work / "run", "--window", "0"], 2, "--window is 0, expected"),
+        (["score-videos", work / "clips", "--head", work / "run", "--window", "-1"], 2, "--window is -1, expected"),
         ([*extract, "--weights", tmp / "empty"], 1, "no file holds mobilenet_v2"),
         ([*extract, "--weights", tmp / "wrong"], 1, "weights.h5"),
         ([*extract, "--engine", "tensorrt"], 1, "tensorrt"),
@@ -375,7 +375,8 @@ import os, signal, sys
 from facedep_jax.cli.frame import _run
 from facedep_jax.events import Tick
 
-signal.signal(signal.SIGHUP, signal.SIG_DFL)  # what nohup starts would ignore it
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # what nohup starts would ignore it,
+signal.signal(signal.SIGINT, signal.default_int_handler)  # and what a shell starts in the background this
 
 def work(report):
     for _ in range(int(sys.argv[2])):
