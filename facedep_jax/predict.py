@@ -13,8 +13,9 @@ from facedep_jax.config import ExtractSettings
 from facedep_jax.drawn import EXPRESSIONS, SIDE, draw_face, draw_person
 from facedep_jax.engine import load_checked_engine
 from facedep_jax.errors import MediaError
-from facedep_jax.events import Failure, Progress, Report, silent
+from facedep_jax.events import Failure, Note, Progress, Report, silent
 from facedep_jax.head.fit import predict_classes, proxy_logits
+from facedep_jax.head.head import FACE_BY_FACE
 from facedep_jax.media import Frame, Picture, read_image, read_view
 from facedep_jax.media.content import read_content
 from facedep_jax.pipeline import UNUSABLE
@@ -83,6 +84,8 @@ def load_scorer(kind: str, head: Any, given: ExtractSettings, report: Report = s
 
     Everything that decides features is the run's own. Raises WeightsError where its weights are not to be found.
     """
+    if head.mixes:
+        report(Note(FACE_BY_FACE, "warning"))
     settings = extract_settings(head.features, replace(given, batch_size=1))
     with naming_weights(head, settings):
         plan = plan_extraction((kind,), settings, report)

@@ -24,16 +24,17 @@ from facedep_jax.cli import main
 from facedep_jax.config import ExtractSettings, to_table
 from facedep_jax.drawn import draw_faces
 from facedep_jax.errors import EngineError, OutputError, RunError, SpecMismatch
+from facedep_jax.events import Note
 from facedep_jax.export.model import export, read_metadata
 from facedep_jax.head.calibration import Calibration
 from facedep_jax.head.features import features_of
-from facedep_jax.head.head import Head, flat_names, from_names
+from facedep_jax.head.head import FACE_BY_FACE, Head, flat_names, from_names
 from facedep_jax.head.model import PRESETS, Architecture, Inputs, init_states
 from facedep_jax.head.run import load_head, write_head, write_whole
 from facedep_jax.head.settings import TrainSettings
 from facedep_jax.meaning import MEANING, UNTRAINED
 from facedep_jax.plan import plan_extraction
-from facedep_jax.predict import predict
+from facedep_jax.predict import load_scorer, predict
 
 onnx = pytest.importorskip("onnx", reason="onnx (extra: export) is not installed")
 onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime (extra: export) is not installed")
@@ -266,6 +267,13 @@ def test_a_gru_is_refused_and_not_left_out(tmp_path):
     with pytest.raises(RunError, match="has a GRU, which cannot be exported"):
         export(head, tmp_path / "head.onnx", SMALL)
     assert not (tmp_path / "head.onnx").exists()
+
+
+def test_a_head_that_mixes_frames_is_told_to_see_one(tmp_path):
+    events = []
+    export(write_run(tmp_path / "run", temporal="transformer"), tmp_path / "head.onnx", SMALL, events.append)
+    load_scorer("image", load_head(tmp_path / "run"), SMALL, events.append)
+    assert events.count(Note(FACE_BY_FACE, "warning")) == 2
 
 
 def test_a_file_that_is_there_is_checked_and_kept(exported):

@@ -17,6 +17,7 @@ from facedep_jax.errors import EngineError, OutputError, RunError
 from facedep_jax.events import Note, Report, silent
 from facedep_jax.files import fsync_directory, writing
 from facedep_jax.head.features import check_features
+from facedep_jax.head.head import FACE_BY_FACE
 from facedep_jax.plan import Plan, plan_extraction
 from facedep_jax.scoring.wants import extract_settings
 from facedep_jax.versions import versions
@@ -42,6 +43,8 @@ def export(head: "Head", out: Path, given: ExtractSettings, report: Report = sil
     _check_weights(head, plan)
     if plan.settings.precision != "float32":
         report(Note(f"the run's features are {plan.settings.precision}; the file computes in float32", "warning"))
+    if head.mixes:
+        report(Note(FACE_BY_FACE, "warning"))
     model = write_model(head, plan)
     reused = _holds_equal(out, model)
     from facedep_jax.export.check import check_file

@@ -24,6 +24,8 @@ from facedep_jax.head.validation import Validation
 from facedep_jax.meaning import UNTRAINED
 from facedep_jax.sources.labels import PROXY_CLASSES, choose_positive
 
+FACE_BY_FACE = "the head mixes frames in time, and here every face is a clip of one frame to it: it was not trained so"
+
 
 @dataclass(frozen=True)
 class Head:

@@ -46,8 +46,6 @@ def monitor(
     located = locate(source)
     with Record(record) as kept:
         scorer = load_scorer("clip", head, given, report)
-        if head.mixes:
-            report(Note("the head mixes frames in time; here every frame is a clip of its own to it", "warning"))
         scorer.warm_up()
         with Live(located, scorer.plan.input_settings("clip")) as live:
             report(Note(f"watching {live.name}; Ctrl-C ends"))
