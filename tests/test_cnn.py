@@ -455,6 +455,7 @@ def test_the_tutorials_protocol_by_command(faces, tmp_path):
     assert summary["leaks"]["same_subject"] > 0 and "nothing in training" in summary["baselines"]
     shown = cli("train-cnn", faces, *options, "--out", tmp_path / "run", code=3).stdout
     assert f"{summary['leaks']['same_subject']} show a person who is" in " ".join(shown.split())
+    assert "(best on test, which was watched: 1)" in " ".join(shown.split())
 
 
 def test_configurations_are_understood(tmp_path):

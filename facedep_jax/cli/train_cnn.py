@@ -85,9 +85,10 @@ def show_cnn(console: Any, summary: dict[str, Any]) -> None:
         figures = (show_number(here.get(figure)) for figure in ("accuracy", "f1"))
         table.add_row(name, show_number(val.get("auroc")), f"{show_number(here.get('auroc'))}{interval}", *figures)
     show_table(console, table)
+    watched = "validation" if summary["n_val"] else "test, which was watched"
     console.print(
         f"{summary['n_train']} train, {summary['n_val']} val, {summary['n_test']} test images; epoch "
-        f"{summary['epoch_used']} is used, the last (best on validation: {summary['best_epoch']}); threshold "
+        f"{summary['epoch_used']} is used, the last (best on {watched}: {summary['best_epoch']}); threshold "
         f"{summary['threshold']:.3f}; {summary['seconds_training']:.1f} s of training, "
         f"{summary['images_per_second']:.0f} images/s"
     )
