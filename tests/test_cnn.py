@@ -268,6 +268,7 @@ def test_what_a_run_holds(run, faces):
 
 def test_figures_come_from_the_predictions(run):
     out, summary = run
+    assert (out / "predictions.csv").read_text().startswith('"item","path",')  # a ; in text divides nothing
     rows = [row for row in csv.DictReader((out / "predictions.csv").read_text().splitlines()) if row["split"] == "test"]
     logit, label = (np.array([float(row[name]) for row in rows]) for name in ("logit", "label"))
     decided = np.array([row["decision"] == "1" for row in rows])

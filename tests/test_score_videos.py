@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from untrained_run import write_run
 from facedep_jax.cache import open_cache
 from facedep_jax.cache.traces import find_traces
 from facedep_jax.cli import main
+from facedep_jax.config import ExtractSettings, ScoreSettings
 from facedep_jax.drawn import EXPRESSIONS, draw_face, draw_person
 from facedep_jax.head.examples import gather
 from facedep_jax.head.members import member_clip_logits
@@ -22,7 +24,9 @@ from facedep_jax.head.run import load_head
 from facedep_jax.meaning import UNTRAINED
 from facedep_jax.media.writing import write_clip
 from facedep_jax.names import in_tables
+from facedep_jax.score import score_videos
 from facedep_jax.scoring.crops import Crops
+from facedep_jax.sources import Listing, read_source
 from facedep_jax.sources.labels import Labelled
 
 TAG, FORMULA, CONTROL = "<img src=x onerror=alert(1)>.mp4", "=cmd()|' !A0.mp4", "red\x1b[31m\nline.mp4"
@@ -400,6 +404,19 @@ def test_weights_that_are_not_found_are_named(work, tmp_path):
         said = score(work, *more, run=tmp_path / family, out=tmp_path / "s", code=1).stderr
         assert f"mobilenet_v2 ({family}, SHA-256 {'ab' * 32})" in said and "--weights" in said + "".join(map(str, more))
         assert not (tmp_path / "s").exists()
+
+
+def test_a_folder_that_cannot_be_read_fails_also_beside_pictures(work, tmp_path):
+    """It may hold clips. (Root can read any: what stands for it here is a folder listed as such.)"""
+    found = read_source(str(work / "clips"))
+    (work / "secret").mkdir()
+    closed = Listing("secret/", work / "secret", "image")
+    source = replace(found, listings=(*found.listings, closed))
+    given = ExtractSettings(faces="none", engine="xla")
+    summary = score_videos(source, load_head(work / "run0"), tmp_path / "s", given, ScoreSettings(), tables_only=True)
+    (failed,) = (clip for clip in summary["clips"] if clip["clip"] == "secret/")
+    assert failed["status"] == "failed" and "directory" in failed["reason"]
+    assert "secret/" not in summary["not_clips"]
 
 
 def test_an_empty_folder_is_one_clear_line(work, tmp_path):

@@ -106,8 +106,9 @@ def _judged(
     clip = proxy_logits(logits.mean(1, keepdims=True), head.positive)[:, 0]
     low, high = None, None
     if len(stretches) >= FEWEST:
-        drawn = np.random.default_rng(0).integers(0, len(stretches), (RESAMPLES, len(stretches)))
-        clips = proxy_logits(logits[:, drawn].mean(2), head.positive).mean(0)
+        count = len(stretches)
+        drawn = np.random.default_rng(0).multinomial(count, np.full(count, 1 / count), RESAMPLES) / count
+        clips = proxy_logits(np.einsum("rw,mwc->mrc", drawn, logits).astype(np.float32), head.positive).mean(0)
         low, high = map(float, np.percentile(head.probability(clips), [2.5, 97.5]))
     whole = Whole(float(head.probability(clip.mean())), low, high, head.probability(clip))
     return replace(frames, probability=probability, members=members, whole=whole)
