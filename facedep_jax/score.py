@@ -22,7 +22,7 @@ from facedep_jax.scoring.batch import Scored, score_cache
 from facedep_jax.scoring.clips import ClipScore
 from facedep_jax.scoring.crops import Crops
 from facedep_jax.scoring.directory import SHOWN, name_strays, refuse_foreign, refuse_other
-from facedep_jax.scoring.others import ignored_rows
+from facedep_jax.scoring.ignored import ignored_rows
 from facedep_jax.scoring.tables import write_tables
 from facedep_jax.scoring.wants import extract_settings, naming_weights
 from facedep_jax.sources import Source

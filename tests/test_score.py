@@ -13,7 +13,7 @@ from facedep_jax.names import plot_name, unquoted
 from facedep_jax.scoring.batch import Scored, relative_to_subjects
 from facedep_jax.scoring.clips import ClipScore, score_clip, windows_of, within_clip_interval
 from facedep_jax.scoring.frames import Frames
-from facedep_jax.scoring.others import ignored_rows
+from facedep_jax.scoring.ignored import ignored_rows
 from facedep_jax.scoring.tables import write_tables
 from facedep_jax.sources import Listing
 

@@ -9,6 +9,7 @@ import numpy as np
 from facedep_jax.cache import Cache
 from facedep_jax.errors import LabelError, SettingsError
 from facedep_jax.events import Note, Report, silent
+from facedep_jax.head.against import Other, head_logits, other_run
 from facedep_jax.head.calibration import OperatingPoint, operating_points
 from facedep_jax.head.columns import OF_LABELS, Columns, listing_columns
 from facedep_jax.head.compare import paired_difference
@@ -17,7 +18,6 @@ from facedep_jax.head.fit import proxy_logits
 from facedep_jax.head.head import Head
 from facedep_jax.head.measure import Wanted, measure_scores
 from facedep_jax.head.metrics import evaluate
-from facedep_jax.head.other import Other, head_logits, other_run
 from facedep_jax.head.run import load_head, read_config
 from facedep_jax.head.truth import Remembered, present_truth, remembered
 from facedep_jax.sources.labels import Labelled, make_target

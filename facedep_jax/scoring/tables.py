@@ -27,7 +27,7 @@ WINDOW_COLUMNS = ("clip", *(f.name for f in fields(Window)), "warning")
 def write_tables(out: Path, scored: Sequence[Scored], warning: str, ignored: Sequence[ClipScore] = ()) -> None:
     """Write `clips.csv`, `windows.csv` and `frames.csv` into `out`; `warning` stands in every row.
 
-    `ignored` are the rows of other files (see `others`); they stand below the clips.
+    `ignored` are the rows of other files, see `ignored.py`; they stand below the clips.
     """
     clips = (*(one.clip for one in scored), *ignored)
     _write(out / "clips.csv", CLIP_COLUMNS, (_clip(clip, warning) for clip in clips))
