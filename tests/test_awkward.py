@@ -21,10 +21,10 @@ from facedep_jax.cache import open_cache
 from facedep_jax.cli import main
 from facedep_jax.config import ExtractSettings
 from facedep_jax.errors import MediaError, SourceError
-from facedep_jax.extract import extract
-from facedep_jax.media import ClipInfo, Frame, InputSettings, content, open_clip, read_image
-from facedep_jax.media.opencv import cv2
-from facedep_jax.media.writing import write_clip
+from facedep_jax.extraction.extract import extract
+from facedep_jax.media import ClipInfo, Frame, InputSettings, file_hashing, open_clip, read_image
+from facedep_jax.media.decode.opencv import cv2
+from facedep_jax.media.encoding import write_clip
 from facedep_jax.sources import read_source
 
 SIDE = 32
@@ -172,7 +172,7 @@ def test_every_entry_has_its_expectation(awkward_dev):
 
 
 def as_image(path: Path) -> tuple[np.ndarray, Size]:
-    data = content.read_content(path).data
+    data = file_hashing.read_content(path).data
     picture = read_image(path, data, InputSettings((64,)))
     return picture.frame.crops[64], Size(picture.width, picture.height)
 

@@ -5,10 +5,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from facedep_jax.backbones.checked import CheckedEngine
-from facedep_jax.backbones.engine import load_engine
+from facedep_jax.backbones.engines import load_engine
+from facedep_jax.backbones.reference_check import CheckedEngine
 from facedep_jax.backbones.taps import parse_taps
-from facedep_jax.backbones.weights import find_weights
+from facedep_jax.backbones.weights.load import find_weights
 from facedep_jax.errors import EngineError
 from facedep_jax.events import Note
 

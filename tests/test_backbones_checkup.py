@@ -7,12 +7,12 @@ import jax
 import numpy as np
 import pytest
 
-from facedep_jax.backbones.architecture import KERNELS
-from facedep_jax.backbones.built_in import built_in_pictures
-from facedep_jax.backbones.checkup import check_weights, show_weights
-from facedep_jax.backbones.observe import observe
 from facedep_jax.backbones.taps import BACKBONES, parse_taps
-from facedep_jax.backbones.weights import Norm, Weights, find_weights
+from facedep_jax.backbones.weights.activation_stats import observe
+from facedep_jax.backbones.weights.diagnostics import check_weights, show_weights
+from facedep_jax.backbones.weights.kernel_shapes import KERNELS
+from facedep_jax.backbones.weights.load import Norm, Weights, find_weights
+from facedep_jax.backbones.weights.test_images import built_in_pictures
 from facedep_jax.backbones.xla import build_network
 from facedep_jax.errors import SettingsError, WeightsError
 

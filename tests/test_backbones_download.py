@@ -7,9 +7,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from facedep_jax.backbones import download
-from facedep_jax.backbones.download import OfficialFile, official_files
-from facedep_jax.backbones.weights import find_weights
+from facedep_jax.backbones.weights import download
+from facedep_jax.backbones.weights.download import OfficialFile, official_files
+from facedep_jax.backbones.weights.load import find_weights
 from facedep_jax.errors import WeightsError
 from facedep_jax.files import user_cache
 

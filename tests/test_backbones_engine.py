@@ -11,10 +11,10 @@ import jax
 import numpy as np
 import pytest
 
-from facedep_jax.backbones.contract import finite_rows, require_usable
-from facedep_jax.backbones.engine import load_engine
+from facedep_jax.backbones.engine_protocol import finite_rows, require_usable
+from facedep_jax.backbones.engines import load_engine
 from facedep_jax.backbones.taps import BACKBONES, parse_sizes, parse_taps
-from facedep_jax.backbones.weights import Weights, find_weights
+from facedep_jax.backbones.weights.load import Weights, find_weights
 from facedep_jax.backbones.xla import build_network, pooled_taps
 from facedep_jax.errors import EngineError, SettingsError
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from facedep_jax.backbones import download, weight_maps
-from facedep_jax.backbones.download import OfficialFile, cached_path
-from facedep_jax.backbones.inventory import list_weights, present_weights
-from facedep_jax.backbones.verify import verify_weights
+from facedep_jax.backbones.weights import download, name_maps
+from facedep_jax.backbones.weights.download import OfficialFile, cached_path
+from facedep_jax.backbones.weights.inventory import list_weights, present_weights
+from facedep_jax.backbones.weights.verification import verify_weights
 from facedep_jax.errors import WeightsError
 
 
@@ -19,7 +19,7 @@ from facedep_jax.errors import WeightsError
 def good(tmp_path_factory):
     """MobileNetV2 in Keras's layout, some number at every place."""
     layers = {}
-    for name, parts in weight_maps.keras_layers("mobilenet_v2").items():
+    for name, parts in name_maps.keras_layers("mobilenet_v2").items():
         layers[name] = {f"{name}/{part}:0": np.full(shape, 0.5, np.float32) for part, shape in parts.items()}
     return keras_h5.write(tmp_path_factory.mktemp("good") / "good.h5", layers).read_bytes()
 

@@ -11,7 +11,7 @@ import pytest
 from flax import nnx
 
 from facedep_jax.backbones.taps import parse_taps
-from facedep_jax.backbones.weights import load_weights
+from facedep_jax.backbones.weights.load import load_weights
 from facedep_jax.backbones.xla import build_network
 
 keras = pytest.importorskip("keras")

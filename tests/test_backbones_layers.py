@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from jax import lax
 
-from facedep_jax.backbones.graph import pooling_matrix
 from facedep_jax.backbones.layers import PRECISIONS, Conv, Depthwise, max_pool, pool_grid
+from facedep_jax.backbones.network_graph import pooling_matrix
 from facedep_jax.backbones.taps import cell_bounds
 
 FLOAT32 = PRECISIONS["float32"]

@@ -14,11 +14,11 @@ import jax
 import numpy as np
 import pytest
 
-from facedep_jax.backbones import engine as engines
-from facedep_jax.backbones.contract import agreement, finite_rows
-from facedep_jax.backbones.engine import load_engine
+from facedep_jax.backbones import engines
+from facedep_jax.backbones.engine_protocol import agreement, finite_rows
+from facedep_jax.backbones.engines import load_engine
 from facedep_jax.backbones.taps import BACKBONES, parse_sizes, parse_taps
-from facedep_jax.backbones.weights import Weights, find_weights
+from facedep_jax.backbones.weights.load import Weights, find_weights
 from facedep_jax.backbones.xla import build_network, pooled_taps
 from facedep_jax.errors import EngineError
 
@@ -176,9 +176,9 @@ def test_agreement_by_hand():
 def test_the_engine_needs_no_jax():
     code = (
         "import sys\n"
-        "from facedep_jax.backbones.engine import load_engine\n"
+        "from facedep_jax.backbones.engines import load_engine\n"
         "from facedep_jax.backbones.taps import parse_taps\n"
-        "from facedep_jax.backbones.weights import find_weights\n"
+        "from facedep_jax.backbones.weights.load import find_weights\n"
         "weights = find_weights('random:0', ['mobilenet_v2'])\n"
         "load_engine('openvino', weights, parse_taps('mobilenet_v2:mid@1'), {'mobilenet_v2': 32})\n"
         "print(*{'jax', 'flax'} & set(sys.modules))"

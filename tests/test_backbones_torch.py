@@ -7,7 +7,7 @@ from flax import nnx
 from safetensors.numpy import save_file
 
 from facedep_jax.backbones.taps import parse_taps
-from facedep_jax.backbones.weights import load_weights
+from facedep_jax.backbones.weights.load import load_weights
 from facedep_jax.backbones.xla import build_network
 
 torch = pytest.importorskip("torch", reason="torch (extra: bench) is not installed")

@@ -10,7 +10,7 @@ from planted import planted_examples, write_cache
 
 from facedep_jax import open_cache
 from facedep_jax.head.model import PRESETS, Architecture, Inputs
-from facedep_jax.head.steps import Plan, _schedule
+from facedep_jax.training.train_step import Plan, _schedule
 
 torch = pytest.importorskip("torch", reason="torch (extra: bench) is not installed")
 TOOLS = Path(__file__).resolve().parents[1] / "tools"

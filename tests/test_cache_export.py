@@ -13,10 +13,10 @@ from test_cache_merge import BAD, cut_off, make
 from test_cache_purge import killed_everywhere
 
 from facedep_jax.cache import CacheWriter, open_cache
-from facedep_jax.cache.csv_tables import TABLES
-from facedep_jax.cache.export import export_cache
+from facedep_jax.cache.maintenance.export import export_cache
+from facedep_jax.cache.maintenance.export_csv import TABLES
 from facedep_jax.errors import CacheError, OutputError
-from facedep_jax.names import FORMULA
+from facedep_jax.escaping import FORMULA
 
 NAMES = ["=1+1.jpg", "@SUM(A1)", "'quoted", "-3", "\tx", 'plain, with "marks"', "a\nb"]
 
@@ -146,7 +146,7 @@ def test_a_full_disk_leaves_nothing(cache, tmp_path, name):
 def test_an_export_that_was_killed_is_made_anew_by_running_it_again(cache, tmp_path, name):
     """Whatever of it had been put in its place already, while a file of somebody else's there stays."""
     export_cache(cache, tmp_path / "whole" / name)
-    imports = "from facedep_jax.cache.export import export_cache"
+    imports = "from facedep_jax.cache.maintenance.export import export_cache"
     call, halfway = f"export_cache({str(cache)!r}, out + '/{name}')", 0
     for step, folder in killed_everywhere(imports, call, tmp_path / "at", tmp_path / "at", 2, 3):
         placed = {path.name for path in folder.glob("e*")} if folder.exists() else set()
@@ -172,7 +172,7 @@ def test_what_a_killed_export_did_not_put_there_is_not_taken_back(cache, tmp_pat
 
 
 def test_two_exports_to_one_place_do_not_mix(cache, tmp_path):
-    from facedep_jax.cache.staging import staged
+    from facedep_jax.cache.maintenance.atomic_placement import staged
 
     with staged(tmp_path / "e.h5", [tmp_path / "e.rows.csv"]) as stage:
         for name in ("e.h5", "e.rows.csv"):

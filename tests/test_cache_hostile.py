@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from hostile_h5 import ATTACKS, NAIVE, SPEC, Watch, hostile_bytes, lay_canaries, write_good, write_hostile
 
-from facedep_jax.cache.inspect import inspect_cache
-from facedep_jax.cache.lines import encode_line
+from facedep_jax.cache.ledger import encode_line
+from facedep_jax.cache.maintenance.inspect import inspect_cache
+from facedep_jax.cache.maintenance.sandbox import in_child
+from facedep_jax.cache.maintenance.verify import verify_cache
 from facedep_jax.cache.spec import write_header
-from facedep_jax.cache.untrusted import in_child
-from facedep_jax.cache.verify import verify_cache
 from facedep_jax.errors import CacheError, DamagedCache
 from facedep_jax.events import Interrupted, Progress, Tick
 

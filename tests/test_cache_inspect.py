@@ -10,11 +10,11 @@ from test_cache import ENGINE, NO_BOX, SPEC, TAPS, identity, listing
 from test_cache_merge import cut_off
 
 from facedep_jax.cache import CacheWriter, open_cache
-from facedep_jax.cache.duplicates import hash_pairs, likenesses, near_duplicates
-from facedep_jax.cache.inspect import PARTS, inspect_cache
-from facedep_jax.cache.purge import purge_cache
+from facedep_jax.cache.maintenance.inspect import PARTS, inspect_cache
+from facedep_jax.cache.maintenance.purge import purge_cache
+from facedep_jax.cache.near_duplicates import hash_pairs, likenesses, near_duplicates
 from facedep_jax.report.cache_plot import draw_cache
-from facedep_jax.report.plots import save
+from facedep_jax.report.run_plots import save
 
 SPLITS = ("train", "val", "test")
 

@@ -11,12 +11,12 @@ from test_cache_purge import killed_everywhere
 from test_cache_repair import flip, shards
 
 from facedep_jax.cache import CacheWriter, open_cache
-from facedep_jax.cache import placing as module
-from facedep_jax.cache.lines import read_lines
-from facedep_jax.cache.merge import merge_caches
-from facedep_jax.cache.purge import purge_cache
-from facedep_jax.cache.purged import Purged
-from facedep_jax.cache.verify import diff_caches, verify_cache
+from facedep_jax.cache.ledger import read_lines
+from facedep_jax.cache.maintenance import merge_destination as module
+from facedep_jax.cache.maintenance.merge import merge_caches
+from facedep_jax.cache.maintenance.purge import purge_cache
+from facedep_jax.cache.maintenance.verify import diff_caches, verify_cache
+from facedep_jax.cache.tombstones import Purged
 from facedep_jax.errors import CacheError, CacheLocked, DamagedCache, OutputError, SettingsError, SpecMismatch
 
 FACES = [1, 0, 1, 1, 0, 0, 1, 1, 1, 0, 1, 1]
@@ -230,7 +230,7 @@ def test_a_merge_that_was_killed_is_ended_by_running_it_again(tmp_path, existing
     a, b = make(tmp_path / "a", range(1, 8)), make(tmp_path / "b", range(4, 12), clip=True)
     cut_off(tmp_path / "c", [20], 4)
     whole = make(tmp_path / "whole", [*range(1, 12), 20], clip=True)
-    imports = "from facedep_jax.cache.merge import merge_caches"
+    imports = "from facedep_jax.cache.maintenance.merge import merge_caches"
     call = f"merge_caches({[str(a), str(b), str(tmp_path / 'c')]!r}, out)"
     template = tmp_path / "c" if existing else ""
     for step, out in killed_everywhere(imports, call, tmp_path / "out", f"{tmp_path}/", 4, 14, template):

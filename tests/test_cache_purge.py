@@ -10,11 +10,11 @@ from test_cache import ENGINE, SPEC, TAPS, add_clip, add_image, identity, listin
 from test_cache_repair import flip, shards
 
 from facedep_jax.cache import CacheWriter, open_cache
-from facedep_jax.cache.lines import append_lines, read_lines
-from facedep_jax.cache.purge import purge_cache
-from facedep_jax.cache.purged import Purged
-from facedep_jax.cache.repair import repair_cache
-from facedep_jax.cache.verify import verify_cache
+from facedep_jax.cache.ledger import append_lines, read_lines
+from facedep_jax.cache.maintenance.purge import purge_cache
+from facedep_jax.cache.maintenance.repair import repair_cache
+from facedep_jax.cache.maintenance.verify import verify_cache
+from facedep_jax.cache.tombstones import Purged
 from facedep_jax.errors import CacheError, CacheLocked, DamagedCache, SettingsError
 
 SUBJECTS = {3: "ann", 1: "ann", 2: "bob", 5: "ann", 7: "bob", 100: "ann"}
@@ -220,7 +220,7 @@ def killed_everywhere(imports, call, out, watched, first, every, template=""):
 
 @pytest.mark.parametrize("ending", ["purge", "repair"])
 def test_a_purge_that_was_killed_is_ended_by_running_it_again(cache, tmp_path, ending):
-    imports, call = "from facedep_jax.cache.purge import purge_cache", "purge_cache(out, subjects=['ann'])"
+    imports, call = "from facedep_jax.cache.maintenance.purge import purge_cache", "purge_cache(out, subjects=['ann'])"
     first = 30 if ending == "purge" else 33
     for step, folder in killed_everywhere(imports, call, tmp_path / "at", tmp_path / "at", first, 6, cache):
         open_cache(folder)

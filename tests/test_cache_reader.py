@@ -15,10 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import facedep_jax
-from facedep_jax.cache import CacheWriter, open_cache, values
-from facedep_jax.cache.lines import append_lines
+from facedep_jax.cache import CacheWriter, feature_reader, open_cache
+from facedep_jax.cache.ledger import append_lines
 from facedep_jax.cache.shard import open_shard
-from facedep_jax.cache.stream import stream as stream_blocks
+from facedep_jax.cache.shuffle import stream as stream_blocks
 from facedep_jax.errors import CacheError, DamagedCache
 
 TAPS = {"mobilenet_v2:mid@2": (2, 2, 3), "resnet50:top@1": (1, 1, 5)}
@@ -91,9 +91,9 @@ def test_rows_come_in_the_order_asked_for(tmp_path_factory, piece, index):
     assert opened.starts[-1] == 21
     with pytest.MonkeyPatch.context() as patch:
         if piece:
-            patch.setattr(values, "PIECE", piece)
-            patch.setattr(values, "ALONE", 0)
-            patch.setattr(values, "BUFFERS", 2)
+            patch.setattr(feature_reader, "PIECE", piece)
+            patch.setattr(feature_reader, "ALONE", 0)
+            patch.setattr(feature_reader, "BUFFERS", 2)
         for tap in TAPS:
             whole = by_hdf5(opened, tap)
             np.testing.assert_array_equal(opened.features(tap), whole)

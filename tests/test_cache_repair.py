@@ -12,15 +12,15 @@ import pytest
 from test_cache import ENGINE, NO_BOX, SPEC, add_clip, add_image, add_listings, identity, listing, tree, values
 
 from facedep_jax.cache import CacheWriter, open_cache
-from facedep_jax.cache.checks import config_check
-from facedep_jax.cache.known_files import KnownFiles
-from facedep_jax.cache.lines import append_lines, encode_line, read_lines
-from facedep_jax.cache.purged import Purged
-from facedep_jax.cache.repair import repair_cache
+from facedep_jax.cache.ledger import append_lines, encode_line, read_lines
+from facedep_jax.cache.maintenance.integrity import config_check
+from facedep_jax.cache.maintenance.repair import repair_cache
+from facedep_jax.cache.maintenance.verify import diff_caches, verify_cache
 from facedep_jax.cache.spec import write_header
-from facedep_jax.cache.verify import diff_caches, verify_cache
+from facedep_jax.cache.stat_cache import KnownFiles
+from facedep_jax.cache.tombstones import Purged
 from facedep_jax.errors import CacheError, CacheLocked, DamagedCache, SettingsError
-from facedep_jax.versions import write_config
+from facedep_jax.provenance import write_config
 
 
 def fill(folder):

@@ -6,9 +6,9 @@ import pytest
 from chromium import Chromium, find
 from scored import HOSTILE, batch, page
 
-from facedep_jax.meaning import UNTRAINED
+from facedep_jax.disclaimer import UNTRAINED
+from facedep_jax.report.document import Section, Table
 from facedep_jax.report.html import render_sections
-from facedep_jax.report.sections import Section, Table
 
 
 @pytest.fixture(scope="module")

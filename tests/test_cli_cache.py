@@ -15,9 +15,9 @@ from test_cache_purge import fill as fill_with_people
 from test_cache_repair import flip, shards, tree
 
 from facedep_jax.cache import CacheWriter, open_cache
-from facedep_jax.cache.verify import diff_caches, verify_cache
+from facedep_jax.cache.maintenance.verify import diff_caches, verify_cache
 from facedep_jax.cli import main
-from facedep_jax.names import plot_name
+from facedep_jax.escaping import plot_name
 
 ROOT = Path(__file__).parents[1]
 

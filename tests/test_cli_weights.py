@@ -13,11 +13,11 @@ import pytest
 from click.testing import CliRunner
 from test_backbones_download import Handler
 
-from facedep_jax.backbones import download, weight_maps
-from facedep_jax.backbones.checkup import show_weights
-from facedep_jax.backbones.download import OfficialFile, cached_path
-from facedep_jax.backbones.inventory import list_weights
-from facedep_jax.backbones.verify import verify_weights
+from facedep_jax.backbones.weights import download, name_maps
+from facedep_jax.backbones.weights.diagnostics import show_weights
+from facedep_jax.backbones.weights.download import OfficialFile, cached_path
+from facedep_jax.backbones.weights.inventory import list_weights
+from facedep_jax.backbones.weights.verification import verify_weights
 from facedep_jax.cli import main
 
 ODD = "[red]x :cat: \x1b[2J.h5"  # markup, an emoji's name, and a sequence that clears the screen
@@ -45,7 +45,7 @@ def summary(*arguments, code=0):
 def file(tmp_path_factory):
     """MobileNetV2 in Keras's layout: drawn kernels, every β a little above zero."""
     rng, layers = np.random.default_rng(0), {}
-    for name, parts in weight_maps.keras_layers("mobilenet_v2").items():
+    for name, parts in name_maps.keras_layers("mobilenet_v2").items():
         layers[name] = {f"{name}/{part}:0": drawn(rng, part, shape) for part, shape in parts.items()}
     return keras_h5.write(tmp_path_factory.mktemp("file") / "file.h5", layers)
 

@@ -16,11 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from facedep_jax.errors import MediaError
-from facedep_jax.media import ClipInfo, Frame, InputSettings, decoder, open_clip
+from facedep_jax.media import ClipInfo, Frame, InputSettings, open_clip, worker_pool
 from facedep_jax.media.damage import LONGEST_DOUBT, Doubt
-from facedep_jax.media.opencv import cv2
-from facedep_jax.media.sampling import CONFIRMATIONS, FIRST_STEP, Clock, Sampler
-from facedep_jax.media.writing import write_clip
+from facedep_jax.media.decode.opencv import cv2
+from facedep_jax.media.decode.sampling import CONFIRMATIONS, FIRST_STEP, Clock, Sampler
+from facedep_jax.media.encoding import write_clip
 
 STEP = 5  # levels of grey between two frames of a self-made clip
 
@@ -100,7 +100,7 @@ def test_the_folder_the_user_stands_in_is_not_imported_from(tmp_path, monkeypatc
     path = make_clip(tmp_path / "clip.avi", 10, 5)
     (tmp_path / "cv2.py").write_text("raise SystemExit('imported from the working directory')")
     monkeypatch.chdir(tmp_path)
-    decoder.stop_idle()
+    worker_pool.stop_idle()
     assert len(frames_of(path, 10)[0]) == 5
 
 
@@ -146,9 +146,9 @@ def test_what_the_environment_says_does_not_open_doors(tmp_path, monkeypatch):
     (tmp_path / "list.mp4").write_text("ffconcat version 1.0\nfile clip.avi\n")
     monkeypatch.setenv("OPENCV_FFMPEG_CAPTURE_OPTIONS", "protocol_whitelist;file,http|safe;0")
     monkeypatch.setenv("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    decoder.stop_idle()
+    worker_pool.stop_idle()
     refused(tmp_path / "list.mp4", "takes it for concat")
-    decoder.stop_idle()
+    worker_pool.stop_idle()
 
 
 # The worker
@@ -205,7 +205,7 @@ def test_workers_end_with_a_killed_parent(tmp_path):
         f"clip = open_clip({str(path)!r}, InputSettings((512,), fps=10)); next(clip); "
         "print(clip._decoder.pid, flush=True); time.sleep(60)"
     )
-    root = Path(decoder.__file__).parents[2]
+    root = Path(worker_pool.__file__).parents[2]
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, cwd=root) as parent:
         pid = int(parent.stdout.readline())
         parent.kill()
@@ -220,7 +220,7 @@ def test_idle_workers_end_with_a_killed_parent_though_a_fork_holds_their_pipes(t
         "worker = decoder._idle[0]; child = os.fork(); "
         "child and print(worker.pid, child, flush=True); time.sleep(60)"
     )
-    root = Path(decoder.__file__).parents[2]
+    root = Path(worker_pool.__file__).parents[2]
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, cwd=root) as parent:
         pid, child = map(int, parent.stdout.readline().split())
         parent.kill()
@@ -401,10 +401,10 @@ def test_what_is_left_of_a_damaged_clip_does_not_depend_on_threads(awkward_dev, 
     outcomes = []
     for threads in ("1", "2", "7"):
         monkeypatch.setenv("OPENCV_FFMPEG_THREADS", threads)
-        decoder.stop_idle()
+        worker_pool.stop_idle()
         frames, info = frames_of(awkward_dev / "videos" / name, fps=30)
         outcomes.append((info, [(frame.time, frame.crops[32].tobytes()) for frame in frames]))
-    decoder.stop_idle()
+    worker_pool.stop_idle()
     assert outcomes[0] == outcomes[1] == outcomes[2]
     assert 0 < info.frames_sampled < info.frames_read and any("made from damaged" in note for note in info.notes)
 

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from facedep_jax import cluster
-from facedep_jax.cache.verify import diff_caches, verify_cache
+from facedep_jax.cache.maintenance.verify import diff_caches, verify_cache
 from facedep_jax.config import ExtractSettings
-from facedep_jax.drawn import draw_clips, draw_faces
 from facedep_jax.errors import ClusterError, SettingsError
 from facedep_jax.events import Note
-from facedep_jax.extract import extract
+from facedep_jax.extraction import distributed as extraction_distributed
+from facedep_jax.extraction.extract import extract
 from facedep_jax.sources import read_source
+from facedep_jax.sources.synthetic_faces import draw_clips, draw_faces
 
 distributed = pytest.importorskip("distributed", reason="dask.distributed (extra: cluster) is not installed")
 
@@ -177,12 +177,12 @@ def test_a_running_cluster(media, alone, tmp_path):
 
 def test_as_many_workers_as_asked_for_whatever_the_cores(tmp_path):
     count = (os.cpu_count() or 1) + 1
-    with cluster._client(ExtractSettings(workers=count)) as client:
+    with extraction_distributed._client(ExtractSettings(workers=count)) as client:
         assert len(client.scheduler_info(n_workers=-1)["workers"]) == count
 
 
 def test_no_worker_left_is_said(tmp_path, monkeypatch):
-    monkeypatch.setattr(cluster, "SILENCE_S", 0.5)
+    monkeypatch.setattr(extraction_distributed, "SILENCE_S", 0.5)
     with (
         distributed.LocalCluster(
             n_workers=0, host="127.0.0.1", dashboard_address=None, local_directory=str(tmp_path)
@@ -190,7 +190,7 @@ def test_no_worker_left_is_said(tmp_path, monkeypatch):
         distributed.Client(nobody) as client,
         pytest.raises(ClusterError, match="no worker is left and 1 tasks are"),
     ):
-        cluster._first_done(client, {client.submit(len, "nothing")})
+        extraction_distributed._first_done(client, {client.submit(len, "nothing")})
 
 
 def test_a_scheduler_that_is_not_there(media, tmp_path):

@@ -23,7 +23,9 @@ from planted import planted_examples, write_cache
 from safetensors.numpy import load_file
 
 from facedep_jax import open_cache
-from facedep_jax.cache.traces import find_traces
+from facedep_jax.baselines import keras_trainer
+from facedep_jax.baselines.keras_trainer import Recipe, train_classifier
+from facedep_jax.cache.maintenance.subject_mentions import find_traces
 from facedep_jax.cli import main
 from facedep_jax.cnn import layers
 from facedep_jax.cnn.model import SIDE, TutorialCnn
@@ -32,17 +34,15 @@ from facedep_jax.cnn.settings import CnnSettings
 from facedep_jax.cnn.splits import leaks, make_task
 from facedep_jax.cnn.train import train_cnn
 from facedep_jax.config import build
-from facedep_jax.drawn import draw_faces
 from facedep_jax.errors import Diverged, LabelError, RunError, SettingsError, SourceError
+from facedep_jax.evaluation.evaluate_run import evaluate_run
+from facedep_jax.evaluation.weighted_metrics import auroc
 from facedep_jax.events import Note, Progress
-from facedep_jax.head.baselines import classifier
-from facedep_jax.head.baselines.classifier import Recipe, train_classifier
-from facedep_jax.head.evaluate import evaluate_run
-from facedep_jax.head.run import load_head
-from facedep_jax.head.settings import TrainSettings
-from facedep_jax.head.train import train_head
-from facedep_jax.head.weighted import auroc
+from facedep_jax.runs.directory import load_head
 from facedep_jax.sources import read_source
+from facedep_jax.sources.synthetic_faces import draw_faces
+from facedep_jax.training.settings import TrainSettings
+from facedep_jax.training.train import train_head
 
 ROOT = Path(__file__).resolve().parents[1]
 PERSON = r"(p\d+)_"
@@ -300,8 +300,8 @@ def test_a_finished_run_is_not_made_again_and_another_not_overwritten(run, faces
 
 
 def test_a_killed_run_goes_on_after_its_last_epoch_to_the_same_numbers(run, faces, tmp_path, monkeypatch):
-    monkeypatch.setattr("facedep_jax.head.checkpoint.LEAST_SECONDS", 0.0)
-    monkeypatch.setattr("facedep_jax.head.checkpoint.SHARE", 1e9)
+    monkeypatch.setattr("facedep_jax.runs.checkpoint.LEAST_SECONDS", 0.0)
+    monkeypatch.setattr("facedep_jax.runs.checkpoint.SHARE", 1e9)
 
     def kill(event):
         if isinstance(event, Progress) and event.detail.startswith("epoch 2"):
@@ -328,15 +328,15 @@ def test_a_killed_run_goes_on_after_its_last_epoch_to_the_same_numbers(run, face
 
 def test_a_run_that_diverges_leaves_nothing_to_go_on_from(faces, tmp_path, monkeypatch):
     """The same training would end there again, and a lower rate would be refused beside what is left of it."""
-    monkeypatch.setattr("facedep_jax.head.checkpoint.LEAST_SECONDS", 0.0)
-    monkeypatch.setattr("facedep_jax.head.checkpoint.SHARE", 1e9)
-    steps, step = itertools.count(), classifier._step
+    monkeypatch.setattr("facedep_jax.runs.checkpoint.LEAST_SECONDS", 0.0)
+    monkeypatch.setattr("facedep_jax.runs.checkpoint.SHARE", 1e9)
+    steps, step = itertools.count(), keras_trainer._step
 
     def diverging(*arguments):
         state, moments, sums = step(*arguments)
         return state, moments, sums * (jnp.nan if next(steps) >= 2 else 1)  # two steps make an epoch
 
-    monkeypatch.setattr(classifier, "_step", diverging)
+    monkeypatch.setattr(keras_trainer, "_step", diverging)
     with pytest.raises(Diverged, match="no longer finite in epoch 2; lower --learning-rate"):
         train_cnn(source_of(faces), SETTINGS, tmp_path / "run")
     assert list(tmp_path.iterdir()) == []

@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 
 from facedep_jax.cache import open_cache
-from facedep_jax.cache.inspect import inspect_cache
+from facedep_jax.cache.maintenance.inspect import inspect_cache
 from facedep_jax.config import ExtractSettings
-from facedep_jax.drawn import draw_faces
+from facedep_jax.dataset.examples import equal_pixels_across, gather, look_alikes
+from facedep_jax.dataset.prepare import duplicate_warnings, prepare
 from facedep_jax.errors import LabelError
-from facedep_jax.extract import extract
-from facedep_jax.head.examples import equal_pixels_across, gather, look_alikes
-from facedep_jax.head.prepare import duplicate_warnings, prepare
-from facedep_jax.head.settings import TrainSettings
-from facedep_jax.head.train import train_head
+from facedep_jax.extraction.extract import extract
 from facedep_jax.sources import read_source
+from facedep_jax.sources.synthetic_faces import draw_faces
+from facedep_jax.training.settings import TrainSettings
+from facedep_jax.training.train import train_head
 
 QUICK = ExtractSettings(
     weights="random:1", taps="mobilenet_v2:mid@2,mobilenet_v2:top@1", size="32", batch_size=4, faces="none"

@@ -16,31 +16,31 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from facedep_jax.backbones.graph import pooled_taps as write_taps
+from facedep_jax.backbones.network_graph import pooled_taps as write_taps
 from facedep_jax.backbones.taps import BACKBONES, parse_taps
-from facedep_jax.backbones.weights import Weights, find_weights
+from facedep_jax.backbones.weights.load import Weights, find_weights
 from facedep_jax.backbones.xla import build_network, pooled_taps
+from facedep_jax.cache.compatibility import features_of
 from facedep_jax.cli import main
 from facedep_jax.config import ExtractSettings, to_table
-from facedep_jax.drawn import draw_faces
+from facedep_jax.disclaimer import MEANING, UNTRAINED
 from facedep_jax.errors import EngineError, OutputError, RunError, SpecMismatch
 from facedep_jax.events import Note
-from facedep_jax.export.model import export, read_metadata
+from facedep_jax.extraction.plan import plan_extraction
 from facedep_jax.head.calibration import Calibration
-from facedep_jax.head.features import features_of
-from facedep_jax.head.head import FACE_BY_FACE, Head, flat_names, from_names
+from facedep_jax.head.inference import FACE_BY_FACE, Head, flat_names, from_names
 from facedep_jax.head.model import PRESETS, Architecture, Inputs, init_states
-from facedep_jax.head.run import load_head, write_head, write_whole
-from facedep_jax.head.settings import TrainSettings
-from facedep_jax.meaning import MEANING, UNTRAINED
-from facedep_jax.plan import plan_extraction
-from facedep_jax.predict import load_scorer, predict
+from facedep_jax.onnx_export.export import export, read_metadata
+from facedep_jax.runs.directory import load_head, write_head, write_whole
+from facedep_jax.scoring.predict import load_scorer, predict
+from facedep_jax.sources.synthetic_faces import draw_faces
+from facedep_jax.training.settings import TrainSettings
 
 onnx = pytest.importorskip("onnx", reason="onnx (extra: export) is not installed")
 onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime (extra: export) is not installed")
-from facedep_jax.export import head as onnx_head  # noqa: E402
-from facedep_jax.export.backbones import OnnxOps, Square  # noqa: E402
-from facedep_jax.export.nodes import OPSET, Nodes  # noqa: E402
+from facedep_jax.onnx_export import head_graph as onnx_head  # noqa: E402
+from facedep_jax.onnx_export.backbone_graph import OnnxOps, Square  # noqa: E402
+from facedep_jax.onnx_export.graph_builder import OPSET, Nodes  # noqa: E402
 
 SMALL = ExtractSettings(weights="random:1", taps="mobilenet_v2:mid@2,mobilenet_v2:top@1", size="64")
 BOTH = ExtractSettings(

@@ -17,25 +17,25 @@ from hypothesis import strategies as st
 
 from facedep_jax.config import ExtractSettings
 from facedep_jax.errors import EngineError, SettingsError
+from facedep_jax.extraction.plan import plan_extraction
 from facedep_jax.media import (
     DEFAULT_MARGINS,
     FACE_STATES,
     Face,
     InputSettings,
-    decoder,
     open_clip,
     read_image,
     resolve_faces,
+    worker_pool,
 )
-from facedep_jax.media.choosing import chooser, framed, pick
-from facedep_jax.media.crops import cut
-from facedep_jax.media.finders import FaceFinder, Sighting
+from facedep_jax.media.decode.cropping import cut
+from facedep_jax.media.decode.face_detectors import FaceFinder, Sighting
+from facedep_jax.media.decode.face_selection import chooser, framed, pick
+from facedep_jax.media.decode.face_tracking import Tracks, overlap
+from facedep_jax.media.decode.opencv import cv2
+from facedep_jax.media.encoding import write_clip
 from facedep_jax.media.frames import MIN_SHARPNESS
-from facedep_jax.media.opencv import cv2
 from facedep_jax.media.sharpness import sharpness
-from facedep_jax.media.tracks import Tracks, overlap
-from facedep_jax.media.writing import write_clip
-from facedep_jax.plan import plan_extraction
 
 # The choice of a detector
 
@@ -127,7 +127,7 @@ def test_the_library_does_not_load_cv2():
         "import sys, facedep_jax.media as media; media.resolve_faces('haar', None, None, '.');"
         "sys.exit(1 if {'cv2', 'jax', 'h5py', 'flax'} & set(sys.modules) else 0)"
     )
-    root = Path(decoder.__file__).parents[2]
+    root = Path(worker_pool.__file__).parents[2]
     assert subprocess.run([sys.executable, "-c", program], cwd=root, check=False).returncode == 0
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from facedep_jax.errors import LabelError
-from facedep_jax.head.crossval import make_folds
+from facedep_jax.training.cross_validation import make_folds
 
 
 def pictures(positive, others, each=1):

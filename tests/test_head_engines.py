@@ -5,9 +5,9 @@ import pytest
 from planted import planted_examples, write_cache
 
 from facedep_jax.cache import open_cache
-from facedep_jax.head.engines import engine_warnings
-from facedep_jax.head.settings import TrainSettings
-from facedep_jax.head.train import train_head
+from facedep_jax.dataset.engine_confounding import engine_warnings
+from facedep_jax.training.settings import TrainSettings
+from facedep_jax.training.train import train_head
 
 POSITIVE = np.array([False, True])
 

@@ -18,12 +18,12 @@ from facedep_jax import open_cache
 from facedep_jax.cache import CacheWriter
 from facedep_jax.cli import main
 from facedep_jax.errors import LabelError, RunError, SettingsError
+from facedep_jax.evaluation.evaluate_run import evaluate_run
 from facedep_jax.head.calibration import operating_points
-from facedep_jax.head.evaluate import evaluate_run
-from facedep_jax.head.run import write_table
-from facedep_jax.head.settings import TrainSettings
-from facedep_jax.head.train import train_head
 from facedep_jax.media.frames import FACE_STATES
+from facedep_jax.runs.directory import write_table
+from facedep_jax.training.settings import TrainSettings
+from facedep_jax.training.train import train_head
 
 SETTINGS = TrainSettings(preset="tiny", epochs=3, batch_size=32, learning_rate=3e-3, seeds=2, resamples=60)
 

@@ -8,10 +8,10 @@ from planted import planted_examples
 
 from facedep_jax.errors import LabelError, RunError, SettingsError
 from facedep_jax.head import search as search_module
-from facedep_jax.head.grid import by_program, grid_of, read_grid
 from facedep_jax.head.search import search
-from facedep_jax.head.settings import TrainSettings
-from facedep_jax.head.unfinished import unfinished
+from facedep_jax.runs.resume import unfinished
+from facedep_jax.training.grid_search import by_program, grid_of, read_grid
+from facedep_jax.training.settings import TrainSettings
 
 BASE = TrainSettings(preset="tiny", epochs=8, patience=10, batch_size=32, learning_rate=3e-3, seeds=1)
 POSITIVE = np.array([False, True])

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
+from facedep_jax.dataset.metadata import few_valued, groups, listing_columns, rater_columns, with_table
 from facedep_jax.errors import LabelError, SettingsError
-from facedep_jax.head.columns import few_valued, groups, listing_columns, rater_columns, with_table
-from facedep_jax.head.compare import paired_difference
-from facedep_jax.head.raters import compare_raters
-from facedep_jax.head.subgroups import subgroup_table
+from facedep_jax.evaluation.paired_difference import paired_difference
+from facedep_jax.evaluation.rater_agreement import compare_raters
+from facedep_jax.evaluation.subgroups import subgroup_table
 
 RESAMPLES = {"resamples": 200}
 

@@ -5,10 +5,10 @@ import pytest
 from planted import planted_examples, write_cache
 
 from facedep_jax import open_cache
+from facedep_jax.dataset.prepare import prepare
 from facedep_jax.errors import CacheError, LabelError
-from facedep_jax.head.prepare import prepare
-from facedep_jax.head.settings import TrainSettings
-from facedep_jax.head.train import train_head
+from facedep_jax.training.settings import TrainSettings
+from facedep_jax.training.train import train_head
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 
 from facedep_jax.errors import RunError
 from facedep_jax.events import Note
-from facedep_jax.head.unfinished import unfinished
+from facedep_jax.runs.resume import unfinished
 
 IDENTITY = {"train": {"epochs": 5}, "data": {"labels": "a"}}
 

@@ -20,23 +20,23 @@ import tomli_w
 from planted import planted_examples, spec, write_cache
 
 from facedep_jax import open_cache
-from facedep_jax.cli import stage_two
+from facedep_jax.cli import train_evaluate_predict
 from facedep_jax.config import ScoreSettings, build, to_table
+from facedep_jax.dataset.examples import gather
+from facedep_jax.dataset.prepare import prepare
+from facedep_jax.disclaimer import UNTRAINED
 from facedep_jax.errors import CacheError, LabelError, OutputError, RunError, SettingsError, SpecMismatch
+from facedep_jax.evaluation.evaluate_run import evaluate_run
 from facedep_jax.events import silent
-from facedep_jax.head import checkpoint
 from facedep_jax.head import search as search_module
-from facedep_jax.head import train as train_module
 from facedep_jax.head.calibration import calibrate
-from facedep_jax.head.evaluate import evaluate_run
-from facedep_jax.head.examples import gather
-from facedep_jax.head.prepare import prepare
-from facedep_jax.head.run import load_head, read_config, write_head, write_whole
-from facedep_jax.head.settings import TrainSettings
-from facedep_jax.head.train import train_head
-from facedep_jax.meaning import UNTRAINED
-from facedep_jax.scoring.clips import score_clip
-from facedep_jax.scoring.frames import score_items
+from facedep_jax.runs import checkpoint
+from facedep_jax.runs.directory import load_head, read_config, write_head, write_whole
+from facedep_jax.scoring.clip_scores import score_clip
+from facedep_jax.scoring.frame_scores import score_items
+from facedep_jax.training import train as train_module
+from facedep_jax.training.settings import TrainSettings
+from facedep_jax.training.train import train_head
 
 SETTINGS = TrainSettings(
     preset="tiny", epochs=20, patience=20, batch_size=32, learning_rate=1e-3, seeds=2, resamples=100
@@ -180,9 +180,9 @@ def test_a_run_that_fails_half_way_leaves_nothing(cache, tmp_path, monkeypatch):
     def fail(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("facedep_jax.head.write.write_plots", fail)
+    monkeypatch.setattr("facedep_jax.training.run_writer.write_plots", fail)
     monkeypatch.setattr("facedep_jax.head.beside.judge_baselines", lambda *_: {})
-    monkeypatch.setattr("facedep_jax.head.checkpoint.LEAST_SECONDS", 1e9)  # a slow machine is no reason to keep it
+    monkeypatch.setattr("facedep_jax.runs.checkpoint.LEAST_SECONDS", 1e9)  # a slow machine is no reason to keep it
     with pytest.raises(KeyboardInterrupt):
         train_head([cache], SETTINGS, tmp_path / "run")
     assert list(tmp_path.iterdir()) == []
@@ -190,7 +190,7 @@ def test_a_run_that_fails_half_way_leaves_nothing(cache, tmp_path, monkeypatch):
 
 def test_a_run_is_repeated_from_its_config_to_the_byte(run, tmp_path):
     """On the caches that it was trained on, without naming them."""
-    outcome = stage_two.train_head(silent, (), tmp_path / "again", run[0] / "config.toml", None)
+    outcome = train_evaluate_predict.train_head(silent, (), tmp_path / "again", run[0] / "config.toml", None)
     assert outcome.exit_code == 0
     for name in ("head.safetensors", "history.csv", "predictions.csv", "config.toml"):
         assert (tmp_path / "again" / name).read_bytes() == (run[0] / name).read_bytes(), name
@@ -198,12 +198,12 @@ def test_a_run_is_repeated_from_its_config_to_the_byte(run, tmp_path):
 
 def test_a_config_without_caches_needs_one(run, tmp_path):
     with pytest.raises(SettingsError, match="no cache is named"):
-        stage_two.train_head(silent, (), tmp_path / "run", None, None)
+        train_evaluate_predict.train_head(silent, (), tmp_path / "run", None, None)
     record = tomllib.loads((run[0] / "config.toml").read_text())
     record["cache"]["fingerprints"] = ["0" * 64]
     (tmp_path / "other.toml").write_text(tomli_w.dumps(record))
     with pytest.raises(RunError, match="extracted with other settings since"):
-        stage_two.train_head(silent, (), tmp_path / "run", tmp_path / "other.toml", None)
+        train_evaluate_predict.train_head(silent, (), tmp_path / "run", tmp_path / "other.toml", None)
 
 
 def checkpoints_of(folder):
@@ -267,7 +267,9 @@ def test_cross_validation_that_fails_does_not_cost_the_run(cache, run, tmp_path,
 
     monkeypatch.setattr("facedep_jax.head.beside.crossvalidate", diverge)
     config = run[0] / "config.toml"
-    outcome = stage_two.train_head(silent, (cache.path,), tmp_path / "run", config, None, folds=3, baselines="none")
+    outcome = train_evaluate_predict.train_head(
+        silent, (cache.path,), tmp_path / "run", config, None, folds=3, baselines="none"
+    )
     assert outcome.exit_code == 3
     problems = outcome.summary["problems"]
     assert [problem["what"] for problem in problems] == [
@@ -285,7 +287,7 @@ def test_a_grid_search_takes_the_best_by_validation_and_leaves_a_run_like_any_ot
     (tmp_path / "grid.toml").write_text("[grid]\nlearning_rate = [1e-6, 1e-3, 1e30]\n")
     arguments = {"config": run[0] / "config.toml", "positive": None, "baselines": "none"}
     search = {"grid_search": tmp_path / "grid.toml", "weight_decay": 1.0}
-    outcome = stage_two.train_head(silent, (), tmp_path / "run", **arguments, **search)
+    outcome = train_evaluate_predict.train_head(silent, (), tmp_path / "run", **arguments, **search)
     found = outcome.summary["grid"]
     low, middle, high = found["points"]
     assert found["by"] == "validation" and found["chosen"] == {"learning_rate": 1e-3}
@@ -300,10 +302,10 @@ def test_a_grid_search_takes_the_best_by_validation_and_leaves_a_run_like_any_ot
     config = tomllib.loads((tmp_path / "run" / "config.toml").read_text())
     assert build(TrainSettings, config["train"], "test") == replace(SETTINGS, baselines="none")
     for again in (search, {}):  # the same search, and the settings that it took
-        assert stage_two.train_head(silent, (), tmp_path / "run", **arguments, **again).summary["reused"]
+        assert train_evaluate_predict.train_head(silent, (), tmp_path / "run", **arguments, **again).summary["reused"]
     (tmp_path / "grid.toml").write_text("[grid]\nlearning_rate = [1e-6, 1e-3]\n")
     with pytest.raises(RunError, match=r"other settings .*data\.grid\.learning_rate"):
-        stage_two.train_head(silent, (), tmp_path / "run", **arguments, **search)
+        train_evaluate_predict.train_head(silent, (), tmp_path / "run", **arguments, **search)
 
 
 @pytest.fixture(scope="module")
@@ -338,7 +340,7 @@ def test_positives_of_a_head_over_emotions_change_after_training(emotional, cach
     logits = happy.clip_logits(val.tokens, val.times, val.mask)
     assert happy.calibration.scale == pytest.approx(calibrate(logits, val.emotion == "happy").scale, rel=1e-3)
     assert evaluate_run(out, cache, "test", ("happy",))["auroc"] > 0.95
-    summary = stage_two.evaluate(silent, out, cache.path, "test", "happy").summary
+    summary = train_evaluate_predict.evaluate(silent, out, cache.path, "test", "happy").summary
     assert summary["threshold"] == happy.threshold and summary["prevalence"] == pytest.approx(0.5)
 
 
@@ -511,7 +513,7 @@ def test_what_killed_processes_left_is_removed_and_nothing_else(tmp_path):
 
 @pytest.mark.parametrize("length", [300, 250], ids=["name too long", "too long while it is made"])
 def test_a_name_that_no_file_can_have_is_refused_before_training(cache, tmp_path, monkeypatch, length):
-    monkeypatch.setattr("facedep_jax.head.task.gather", None)
+    monkeypatch.setattr("facedep_jax.training.task.gather", None)
     with pytest.raises(OutputError, match="cannot be written"):
         train_head([cache], SETTINGS, tmp_path / ("x" * length))
 

@@ -15,19 +15,19 @@ from flax import nnx
 from planted import TAPS, planted_examples, write_cache
 
 from facedep_jax import open_cache
+from facedep_jax.dataset import examples as examples_module
+from facedep_jax.dataset.examples import gather
 from facedep_jax.errors import RunError
-from facedep_jax.head import examples as examples_module
-from facedep_jax.head import streamed as module
-from facedep_jax.head.epoch import epoch_order, other_view, run_epochs, start
-from facedep_jax.head.examples import gather
-from facedep_jax.head.head import flat_names
-from facedep_jax.head.material import Material
-from facedep_jax.head.memory import explained_memory, ran_out
+from facedep_jax.head.device_memory import explained_memory, ran_out
+from facedep_jax.head.inference import flat_names
 from facedep_jax.head.model import graph_of
-from facedep_jax.head.settings import TrainSettings
 from facedep_jax.head.stack import member_keys, plan_for, rates_for
-from facedep_jax.head.streamed import Feed, ahead
 from facedep_jax.sources.labels import Labelled
+from facedep_jax.training import data_loader as module
+from facedep_jax.training.batches import Material
+from facedep_jax.training.data_loader import Feed, ahead
+from facedep_jax.training.epoch import epoch_order, other_view, run_epochs, start
+from facedep_jax.training.settings import TrainSettings
 
 HERE = Path(__file__).parent
 POSITIVE = np.array([False, True])

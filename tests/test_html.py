@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from facedep_jax.head.calibration import Calibration, OperatingPoint
-from facedep_jax.head.card import model_card, page_sections
 from facedep_jax.head.measure import Wanted, measure_scores
 from facedep_jax.report.html import render_sections
+from facedep_jax.report.model_card import model_card, page_sections
 from facedep_jax.report.run_sections import sadness
 
 HOSTILE = "<img src=x onerror=alert(1)>\n=cmd()\x1b[31m"

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from facedep_jax.errors import MediaError, SettingsError
-from facedep_jax.media import InputSettings, decoder, read_image
+from facedep_jax.media import InputSettings, read_image, worker_pool
+from facedep_jax.media.decode.image_decoding import difference_hash, to_8_bits
+from facedep_jax.media.decode.opencv import cv2
 from facedep_jax.media.images import MAX_BYTES
 from facedep_jax.media.jpeg import jpeg_size, reduction
-from facedep_jax.media.opencv import cv2
-from facedep_jax.media.pixels import difference_hash, to_8_bits
 
 WHOLE = InputSettings((64,))
 
@@ -228,9 +228,9 @@ def test_threads_get_their_own_pictures():
 def test_a_worker_that_died_on_the_shelf_is_replaced():
     data = encode(".png", smooth_picture())
     before = crop(data)
-    worker = decoder.borrow()
+    worker = worker_pool.borrow()
     os.kill(worker.pid, signal.SIGKILL)
-    decoder.give_back(worker)
+    worker_pool.give_back(worker)
     worker._process.wait()
     assert (crop(data) == before).all()
 

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from facedep_jax.cache import open_cache
-from facedep_jax.cache.known_files import FILE, FRESH, KnownFiles
-from facedep_jax.cache.purge import purge_cache
-from facedep_jax.cache.verify import verify_cache
+from facedep_jax.cache.maintenance.purge import purge_cache
+from facedep_jax.cache.maintenance.verify import verify_cache
+from facedep_jax.cache.stat_cache import FILE, FRESH, KnownFiles
 from facedep_jax.config import ExtractSettings
-from facedep_jax.drawn import draw_faces
-from facedep_jax.extract import extract
-from facedep_jax.media import content
+from facedep_jax.extraction.extract import extract
+from facedep_jax.media import file_hashing
 from facedep_jax.sources import read_source
+from facedep_jax.sources.synthetic_faces import draw_faces
 
 SETTINGS = ExtractSettings(weights="random:1", taps="mobilenet_v2:mid@1", size="32", batch_size=4)
 
@@ -83,13 +83,13 @@ def test_a_damaged_line_is_forgotten_and_mended(tmp_path, old):
 def reads(monkeypatch):
     """Every file whose bytes were asked for."""
     seen = []
-    opened = content._opened
-    monkeypatch.setattr(content, "_opened", lambda file: seen.append(Path(file).name) or opened(file))
+    opened = file_hashing._opened
+    monkeypatch.setattr(file_hashing, "_opened", lambda file: seen.append(Path(file).name) or opened(file))
     return seen
 
 
 def test_a_rerun_reads_what_changed_and_nothing_else(tmp_path, reads, monkeypatch):
-    monkeypatch.setattr("facedep_jax.cache.known_files.FRESH", 0.0)
+    monkeypatch.setattr("facedep_jax.cache.stat_cache.FRESH", 0.0)
     draw_faces(tmp_path / "faces", persons=3)
     files = sorted(p for p in (tmp_path / "faces").rglob("*") if p.suffix in (".png", ".jpg"))
 

@@ -8,12 +8,12 @@ from flax import nnx
 from planted import planted_examples
 
 from facedep_jax.backbones.taps import DEFAULT_TAPS, parse_taps
-from facedep_jax.backbones.weights import find_weights
+from facedep_jax.backbones.weights.load import find_weights
 from facedep_jax.backbones.xla import build_network, compilable
-from facedep_jax.head.epoch import run_epochs, start
-from facedep_jax.head.material import Material
-from facedep_jax.head.settings import TrainSettings
 from facedep_jax.head.stack import member_keys, plan_for, rates_for
+from facedep_jax.training.batches import Material
+from facedep_jax.training.epoch import run_epochs, start
+from facedep_jax.training.settings import TrainSettings
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 

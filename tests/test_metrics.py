@@ -7,8 +7,8 @@ import pytest
 from sklearn import metrics as reference
 from sklearn.linear_model import LogisticRegression
 
-from facedep_jax.head import metrics, weighted
-from facedep_jax.head.bootstrap import FEWEST, bootstrap, cluster_index
+from facedep_jax.evaluation import metrics, weighted_metrics
+from facedep_jax.evaluation.bootstrap import FEWEST, bootstrap, cluster_index
 from facedep_jax.head.calibration import OperatingPoint, best_threshold, calibrate, operating_points
 
 
@@ -51,7 +51,7 @@ def test_calibration_line_is_that_of_a_logistic_regression(scored):
     score = np.clip(score, 0.01, 0.99)
     odds = np.log(score / (1 - score))[:, None]
     fitted = LogisticRegression(C=np.inf, tol=1e-10).fit(odds, positive)
-    line = weighted.calibration_line(score, positive, np.ones((1, len(score))))
+    line = weighted_metrics.calibration_line(score, positive, np.ones((1, len(score))))
     assert line[0] == pytest.approx([fitted.coef_[0, 0], fitted.intercept_[0]], abs=1e-4)
 
 
@@ -59,9 +59,9 @@ def test_constants_worked_out_by_hand():
     one = np.ones((1, 4))
     score, positive = np.array([0.1, 0.4, 0.4, 0.9]), np.array([False, True, False, True])
     # pairs (positive, negative): (0.4, 0.1) right, (0.4, 0.4) tie, (0.9, 0.1) right, (0.9, 0.4) right
-    assert weighted.auroc(score, positive, one)[0] == pytest.approx(3.5 / 4)
+    assert weighted_metrics.auroc(score, positive, one)[0] == pytest.approx(3.5 / 4)
     # thresholds 0.9: precision 1, recall 1/2; 0.4: precision 2/3, recall 1
-    assert weighted.auprc(score, positive, one)[0] == pytest.approx(0.5 * 1 + 0.5 * 2 / 3)
+    assert weighted_metrics.auprc(score, positive, one)[0] == pytest.approx(0.5 * 1 + 0.5 * 2 / 3)
     found = metrics.evaluate(score, positive, 0.5, np.array([None] * 4), np.array(["a", "b", "a", "b"]), resamples=3)
     assert found["brier"] == pytest.approx((0.01 + 0.36 + 0.16 + 0.01) / 4)
     assert found["ci_by"] == "image" and found["subjects"] == 4
@@ -73,9 +73,9 @@ def test_ece_of_twenty_items_by_hand():
     probability = np.repeat(np.arange(10) / 10 + 0.05, 2) + np.tile([-0.01, 0.01], 10)
     positive = np.tile([True, False], 10)
     expected = np.mean([abs(k / 10 + 0.05 - 0.5) for k in range(10)])
-    assert weighted.ece(probability, positive, np.ones((1, 20)))[0] == pytest.approx(expected)
+    assert weighted_metrics.ece(probability, positive, np.ones((1, 20)))[0] == pytest.approx(expected)
     # fifteen equal probabilities of 0.3 with five positives: one level, whatever the bins
-    assert weighted.ece(np.full(15, 0.3), np.arange(15) < 5, np.ones((1, 15)))[0] == pytest.approx(1 / 3 - 0.3)
+    assert weighted_metrics.ece(np.full(15, 0.3), np.arange(15) < 5, np.ones((1, 15)))[0] == pytest.approx(1 / 3 - 0.3)
 
 
 def test_weights_are_repetitions(scored):
@@ -99,7 +99,7 @@ def test_the_order_of_items_does_not_matter(scored):
     score, positive, _, _ = scored
     weight = np.random.default_rng(2).integers(0, 3, (4, len(score))).astype(float)
     shuffled = np.random.default_rng(1).permutation(len(score))
-    for metric in (weighted.auroc, weighted.auprc, weighted.ece):
+    for metric in (weighted_metrics.auroc, weighted_metrics.auprc, weighted_metrics.ece):
         expected = metric(score, positive, weight)
         np.testing.assert_allclose(metric(score[shuffled], positive[shuffled], weight[:, shuffled]), expected)
 
@@ -173,7 +173,7 @@ def test_a_line_through_classes_that_a_threshold_separates_is_undefined():
     weight[1, 15] = 0
     positive = score > 0.5
     positive[15] = False  # without it the classes are separable
-    line = weighted.calibration_line(score, positive, weight)
+    line = weighted_metrics.calibration_line(score, positive, weight)
     assert np.isfinite(line[0]).all() and np.isnan(line[1]).all()
 
 

@@ -25,31 +25,32 @@ from click.testing import CliRunner
 
 from facedep_jax.cli import main
 from facedep_jax.config import ExtractSettings, ScoreSettings, to_table
-from facedep_jax.drawn import EXPRESSIONS, draw_face, draw_person
+from facedep_jax.disclaimer import UNTRAINED
 from facedep_jax.errors import MediaError, SettingsError, SourceError
 from facedep_jax.events import Interrupted, Moment, Tick
+from facedep_jax.extraction.plan import plan_extraction
 from facedep_jax.head.calibration import Calibration
-from facedep_jax.head.head import Head
+from facedep_jax.head.inference import Head
 from facedep_jax.head.model import PRESETS, Architecture, Inputs, init_states
-from facedep_jax.head.run import load_head, write_head
-from facedep_jax.head.settings import TrainSettings
-from facedep_jax.meaning import UNTRAINED
-from facedep_jax.media import FACE_STATES, Face, Frame, InputSettings, Live, Located, locate, pacing
+from facedep_jax.media import FACE_STATES, Face, Frame, InputSettings, Live, Located, locate
 from facedep_jax.media.at_once import AtOnce
-from facedep_jax.media.finders import Sighting
-from facedep_jax.media.newest import Newest
-from facedep_jax.media.pacing import Camera, Paced, Reader
-from facedep_jax.media.tracks import FORGOTTEN
-from facedep_jax.media.writing import write_clip
+from facedep_jax.media.decode import live_capture
+from facedep_jax.media.decode.face_detectors import Sighting
+from facedep_jax.media.decode.face_tracking import FORGOTTEN
+from facedep_jax.media.decode.live_capture import Camera, Paced, Reader
+from facedep_jax.media.encoding import write_clip
+from facedep_jax.media.latest_value import Newest
 from facedep_jax.monitor import MonitorSettings, monitor
 from facedep_jax.monitor.lags import Lags
-from facedep_jax.monitor.record import COLUMNS
+from facedep_jax.monitor.recording import COLUMNS
 from facedep_jax.monitor.window import Window
-from facedep_jax.plan import plan_extraction
-from facedep_jax.predict import FaceScore
-from facedep_jax.scoring.clips import score_clip
-from facedep_jax.scoring.frames import Frames
+from facedep_jax.runs.directory import load_head, write_head
+from facedep_jax.scoring.clip_scores import score_clip
+from facedep_jax.scoring.frame_scores import Frames
+from facedep_jax.scoring.predict import FaceScore
 from facedep_jax.sources.labels import PROXY_CLASSES
+from facedep_jax.sources.synthetic_faces import EXPRESSIONS, draw_face, draw_person
+from facedep_jax.training.settings import TrainSettings
 
 WHOLE = ExtractSettings(faces="none", fps=8.0, engine="xla")
 
@@ -206,9 +207,9 @@ def test_a_clip_that_is_decoded_too_slowly_pauses_and_says_so(tmp_path):
     for sample in source.samples(lambda: None):
         samples.append(sample)
         if len(samples) == 1:
-            time.sleep(0.1 + 2 * pacing.LATEST)
+            time.sleep(0.1 + 2 * live_capture.LATEST)
     gaps = np.diff([s.due for s in samples])
-    assert gaps[0] > 0.1 + pacing.LATEST
+    assert gaps[0] > 0.1 + live_capture.LATEST
     assert gaps[1:] == pytest.approx(0.1)
     assert "could not be decoded at its own pace" in source.notes[0]
 
@@ -307,7 +308,7 @@ def _feed(path, pictures):
 
 
 def test_a_camera_gives_its_pictures_and_is_missed_when_it_goes_away(camera, monkeypatch):
-    monkeypatch.setattr(pacing, "SILENCE", 0.5)
+    monkeypatch.setattr(live_capture, "SILENCE", 0.5)
     reader, taken = Reader(Camera(os.fsencode(camera), 10.0)), []
     with reader, pytest.raises(MediaError, match=r"went away: no picture for 0\.5 s"):
         while not reader.over:
@@ -322,11 +323,11 @@ def test_a_camera_gives_its_pictures_and_is_missed_when_it_goes_away(camera, mon
 
 
 def test_a_camera_that_never_sends_a_picture_is_said(tmp_path, monkeypatch):
-    monkeypatch.setattr(pacing, "FIRST", 0.3)
+    monkeypatch.setattr(live_capture, "FIRST", 0.3)
 
     class Still(Camera):
         def __init__(self):
-            self._capture = pacing.cv2.VideoCapture()  # opened by nobody: grabs nothing
+            self._capture = live_capture.cv2.VideoCapture()  # opened by nobody: grabs nothing
 
     reader = Reader(Still())
     with reader, pytest.raises(MediaError, match="sends no picture"):
@@ -433,9 +434,11 @@ def test_it_ends_when_its_seconds_are_over_and_tells_as_it_goes(work):
 
 
 def test_a_camera_that_goes_away_leaves_complete_files_and_status_3(work, camera, tmp_path, monkeypatch):
-    from facedep_jax.monitor import watch
+    from facedep_jax.monitor import live_scoring
 
-    monkeypatch.setattr(watch, "locate", lambda source: Located("camera", os.fsencode(camera), f"camera {source}"))
+    monkeypatch.setattr(
+        live_scoring, "locate", lambda source: Located("camera", os.fsencode(camera), f"camera {source}")
+    )
     record = tmp_path / "r.csv"
     arguments = ["--source", "0", "--faces", "none", "--engine", "xla", "--record", record, "--json"]
     summary = json.loads(cli("monitor", work / "run", *arguments, code=3).stdout)
@@ -504,11 +507,11 @@ def _read(handle):
 
 def test_a_listener_can_stop_while_nothing_comes(work, tmp_path, monkeypatch):
     """A camera may be silent for seconds: Ctrl-C must not wait for its next picture."""
-    from facedep_jax.monitor import watch
+    from facedep_jax.monitor import live_scoring
 
     path = tmp_path / "silent"
     os.mkfifo(path)
-    monkeypatch.setattr(watch, "locate", lambda source: Located("camera", os.fsencode(path), "camera 0"))
+    monkeypatch.setattr(live_scoring, "locate", lambda source: Located("camera", os.fsencode(path), "camera 0"))
 
     def stop(event):
         if isinstance(event, Tick):

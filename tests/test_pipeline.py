@@ -5,16 +5,16 @@ import time
 import numpy as np
 import pytest
 
-from facedep_jax.accounts import Waits
-from facedep_jax.backbones.engine import load_engine
+from facedep_jax.backbones.engines import load_engine
 from facedep_jax.backbones.taps import parse_taps
-from facedep_jax.backbones.weights import Weights, find_weights
+from facedep_jax.backbones.weights.load import Weights, find_weights
+from facedep_jax.cache.maintenance.verify import verify_cache
 from facedep_jax.cache.reader import open_cache
-from facedep_jax.cache.verify import verify_cache
 from facedep_jax.cache.writer import CacheWriter
 from facedep_jax.errors import EngineError
+from facedep_jax.extraction.outcomes import Waits
+from facedep_jax.extraction.pipeline import Pipeline
 from facedep_jax.media import Face, Frame
-from facedep_jax.pipeline import Pipeline
 
 TAPS = parse_taps("resnet50:mid@1")
 SIZES = {"resnet50": 32}

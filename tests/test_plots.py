@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_curve
 
+from facedep_jax.disclaimer import UNTRAINED
 from facedep_jax.errors import OutputError
+from facedep_jax.evaluation.metrics import evaluate
 from facedep_jax.head.calibration import OperatingPoint
-from facedep_jax.head.metrics import evaluate
-from facedep_jax.meaning import UNTRAINED
-from facedep_jax.predict import Drawable, Prediction
-from facedep_jax.report import plots
-from facedep_jax.report.attention import draw_prediction, drawing
-from facedep_jax.report.timeline import draw_timeline
-from facedep_jax.scoring.clips import ClipScore
-from facedep_jax.scoring.frames import Frames
+from facedep_jax.report import run_plots
+from facedep_jax.report.prediction_plot import draw_prediction, drawing
+from facedep_jax.report.timeline_plot import draw_timeline
+from facedep_jax.scoring.clip_scores import ClipScore
+from facedep_jax.scoring.frame_scores import Frames
+from facedep_jax.scoring.predict import Drawable, Prediction
 
 BANNER = UNTRAINED
 DIFFERENCE = {"auroc": 0.01, "auroc_ci": [-0.02, 0.03]}
@@ -39,13 +39,13 @@ def draw_all(judged, banner=""):
         for name in ("train_loss", "val_loss", "train_accuracy", "val_accuracy", "val_auroc")
     }
     return [
-        plots.draw_curves(history, np.array([2, 4]), banner),
-        plots.draw_confusion(metrics["confusion"], 0.5, "test", banner),
-        plots.draw_roc({"head": (score, positive), "probe": (1 - score, positive)}, metrics, "test", banner),
-        plots.draw_precision_recall({"head": (score, positive)}, metrics, "test", banner),
-        plots.draw_reliability(score, positive, metrics, "test", banner, np.sqrt(score)),
-        plots.draw_models({"head": metrics, "probe": metrics | {"vs_head": DIFFERENCE}}, "test", banner),
-        plots.draw_score_by_emotion(score, emotion, ("neutral",), metrics, 0.5, "test", banner),
+        run_plots.draw_curves(history, np.array([2, 4]), banner),
+        run_plots.draw_confusion(metrics["confusion"], 0.5, "test", banner),
+        run_plots.draw_roc({"head": (score, positive), "probe": (1 - score, positive)}, metrics, "test", banner),
+        run_plots.draw_precision_recall({"head": (score, positive)}, metrics, "test", banner),
+        run_plots.draw_reliability(score, positive, metrics, "test", banner, np.sqrt(score)),
+        run_plots.draw_models({"head": metrics, "probe": metrics | {"vs_head": DIFFERENCE}}, "test", banner),
+        run_plots.draw_score_by_emotion(score, emotion, ("neutral",), metrics, 0.5, "test", banner),
     ]
 
 
@@ -58,19 +58,19 @@ def test_every_figure_carries_the_warning_and_none_without_it(judged):
 
 def test_figures_are_written_as_png(judged, tmp_path):
     for number, figure in enumerate(draw_all(judged)):
-        plots.save(figure, tmp_path / f"{number}.png")
+        run_plots.save(figure, tmp_path / f"{number}.png")
         assert (tmp_path / f"{number}.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_confusion_shows_the_counts(judged):
-    drawn = plots.draw_confusion([[7, 3], [1, 9]], 0.5, "test")
+    drawn = run_plots.draw_confusion([[7, 3], [1, 9]], 0.5, "test")
     assert [text.get_text() for text in drawn.axes[0].texts] == ["7\n70%", "3\n30%", "1\n10%", "9\n90%"]
 
 
 def test_points_of_the_roc_curve_are_those_of_scikit_learn(judged):
     score, positive, _, _ = judged
     expected = roc_curve(positive, score, drop_intermediate=False)[:2]
-    np.testing.assert_allclose(plots.roc_points(score, positive), expected)
+    np.testing.assert_allclose(run_plots.roc_points(score, positive), expected)
 
 
 def test_operating_points_lie_on_the_curve_where_they_were_reached(judged):
@@ -88,7 +88,7 @@ def test_reliability_shows_both_sides_of_calibration(judged):
     labels = [text.get_text() for text in draw_all(judged)[4].axes[0].get_legend().get_texts()]
     assert f"before, ECE {metrics['raw']['ece']:.3f}" in " ".join(labels)
     assert f"calibrated, ECE {metrics['ece']:.3f}" in " ".join(labels)
-    once = plots.draw_reliability(score, positive, metrics, "test").axes[0]
+    once = run_plots.draw_reliability(score, positive, metrics, "test").axes[0]
     assert not any("before" in text.get_text() for text in once.get_legend().get_texts())
 
 
@@ -98,15 +98,15 @@ def test_emotions_are_in_the_order_of_their_means(judged):
 
 
 def test_wilson_interval_by_hand():
-    low, high = plots.wilson(np.array([0.5]), np.array([10]))
+    low, high = run_plots.wilson(np.array([0.5]), np.array([10]))
     assert (low[0], high[0]) == pytest.approx((0.2366, 0.7634), abs=1e-4)
 
 
 def test_fewer_items_than_bins_and_one_emotion():
     score, positive = np.array([0.2, 0.8, 0.6]), np.array([False, True, True])
     metrics = evaluate(score, positive, 0.5, np.full(3, None), np.full(3, "sad", object), resamples=20)
-    plots.draw_reliability(score, positive, metrics, "val")
-    plots.draw_score_by_emotion(score, np.full(3, "sad", object), ("sad",), metrics, 0.5, "val")
+    run_plots.draw_reliability(score, positive, metrics, "val")
+    run_plots.draw_score_by_emotion(score, np.full(3, "sad", object), ("sad",), metrics, 0.5, "val")
 
 
 def test_pictures_on_a_full_disk_are_one_clear_error_and_leave_nothing(tmp_path):
@@ -120,7 +120,7 @@ def test_pictures_on_a_full_disk_are_one_clear_error_and_leave_nothing(tmp_path)
         drawable=Drawable(np.zeros((8, 8, 3), np.uint8), 1.0, np.zeros((8, 8, 3), np.uint8), np.eye(2)),
     )
     draws = {
-        "matrix.png": lambda path: plots.save(plots.draw_confusion([[7, 3], [1, 9]], 0.5, "test"), path),
+        "matrix.png": lambda path: run_plots.save(run_plots.draw_confusion([[7, 3], [1, 9]], 0.5, "test"), path),
         "clip.png": lambda path: draw_timeline(path, ClipScore("clip.mp4", "abstained"), frames, 0.5),
         "p.jpg.png": lambda path: list(drawing(path.parent, [picture], 0.5)),
     }

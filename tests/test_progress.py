@@ -21,15 +21,15 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from facedep_jax.cli import main
-from facedep_jax.cli.bars import ending, wrapped
-from facedep_jax.cli.pace import SPAN, Pace, clock, facts
-from facedep_jax.cli.panel import panel
-from facedep_jax.cli.render import PatientConsole, PlainDisplay, make_display
-from facedep_jax.cli.tables import plain_table, show_table
-from facedep_jax.cli.terminal import SHOWN_FAILURES, TerminalDisplay
+from facedep_jax.cli.terminal.bars import ending, wrapped
+from facedep_jax.cli.terminal.displays import PatientConsole, PlainDisplay, make_display
+from facedep_jax.cli.terminal.live_panel import panel
+from facedep_jax.cli.terminal.progress_rate import SPAN, Pace, clock, facts
+from facedep_jax.cli.terminal.tables import plain_table, show_table
+from facedep_jax.cli.terminal.terminal_display import SHOWN_FAILURES, TerminalDisplay
+from facedep_jax.disclaimer import UNTRAINED
 from facedep_jax.events import Failure, Moment, Note, Progress, Tick
-from facedep_jax.meaning import UNTRAINED
-from facedep_jax.media.writing import write_clip
+from facedep_jax.media.encoding import write_clip
 
 FAST = ["--weights", "random:1", "--taps", "mobilenet_v2:mid@1", "--size", "32", "--faces", "none", "--engine", "xla"]
 HOSTILE = "no\x1b[31m \n[red]:smile:\u202egpj.mp4"

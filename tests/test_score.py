@@ -9,12 +9,12 @@ import pytest
 
 from facedep_jax.config import ScoreSettings
 from facedep_jax.errors import OutputError
-from facedep_jax.names import plot_name, unquoted
-from facedep_jax.scoring.batch import Scored, relative_to_subjects
-from facedep_jax.scoring.clips import ClipScore, score_clip, windows_of, within_clip_interval
-from facedep_jax.scoring.frames import Frames
+from facedep_jax.escaping import plot_name, unquoted
+from facedep_jax.scoring.clip_scores import ClipScore, score_clip, windows_of, within_clip_interval
+from facedep_jax.scoring.frame_scores import Frames
 from facedep_jax.scoring.ignored import ignored_rows
-from facedep_jax.scoring.tables import write_tables
+from facedep_jax.scoring.score_cache import Scored, relative_to_subjects
+from facedep_jax.scoring.score_tables import write_tables
 from facedep_jax.sources import Listing
 
 SETTINGS = ScoreSettings()

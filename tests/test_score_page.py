@@ -13,21 +13,21 @@ from scored import CARD, DELETION, HOSTILE, batch, page
 from untrained_run import untrained_head
 
 from facedep_jax import sources
-from facedep_jax.head.head import flat_names, from_names
-from facedep_jax.meaning import UNTRAINED
-from facedep_jax.predict import shading_of
-from facedep_jax.report.curve import Gap, curve_of
+from facedep_jax.disclaimer import UNTRAINED
+from facedep_jax.head.inference import flat_names, from_names
+from facedep_jax.report.document import Listing, Section, Table, to_markdown
 from facedep_jax.report.markdown import from_markdown
+from facedep_jax.report.score_curve import Gap, curve_of
 from facedep_jax.report.scored_faces import deletion_blocks, deletion_sentence, faces_of
-from facedep_jax.report.sections import Listing, Section, Table, to_markdown
-from facedep_jax.report.timeline import timeline
-from facedep_jax.scoring.batch import Scored
-from facedep_jax.scoring.clips import ClipScore, windows_of
-from facedep_jax.scoring.deletion import check_by_deletion, ratio_interval
-from facedep_jax.scoring.frames import Frames
-from facedep_jax.scoring.moments import Moment, choose_frames, whose
-from facedep_jax.scoring.places import places_of
-from facedep_jax.scoring.weighing import weigh_attention
+from facedep_jax.report.timeline_plot import timeline
+from facedep_jax.scoring.attribution import weigh_attention
+from facedep_jax.scoring.attribution_grid import places_of
+from facedep_jax.scoring.clip_scores import ClipScore, windows_of
+from facedep_jax.scoring.deletion_test import check_by_deletion, ratio_interval
+from facedep_jax.scoring.frame_scores import Frames
+from facedep_jax.scoring.influential_frames import Moment, choose_frames, whose
+from facedep_jax.scoring.predict import shading_of
+from facedep_jax.scoring.score_cache import Scored
 
 
 def frames(*probability, face=None, step=0.5):

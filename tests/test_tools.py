@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from facedep_jax.config import ExtractSettings
-from facedep_jax.drawn import draw_faces
-from facedep_jax.extract import extract
+from facedep_jax.extraction.extract import extract
 from facedep_jax.sources import read_source
+from facedep_jax.sources.synthetic_faces import draw_faces
 
 ROOT = Path(__file__).resolve().parents[1]
 

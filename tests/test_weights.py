@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from facedep_jax.backbones import weight_maps
-from facedep_jax.backbones.architecture import KERNELS
 from facedep_jax.backbones.taps import BACKBONES
-from facedep_jax.backbones.weights import find_weights, fold_batch_norm, load_weights
+from facedep_jax.backbones.weights import name_maps
+from facedep_jax.backbones.weights.kernel_shapes import KERNELS
+from facedep_jax.backbones.weights.load import find_weights, fold_batch_norm, load_weights
 from facedep_jax.errors import SettingsError, WeightsError
 
 
@@ -24,14 +24,14 @@ def drawn(shape, name: str) -> np.ndarray:
 def keras_layers() -> dict[str, dict[str, np.ndarray]]:
     """MobileNetV2's layers as Keras writes them, one without weights among them."""
     layers = {"input_1": {}}
-    for name, parts in weight_maps.keras_layers("mobilenet_v2").items():
+    for name, parts in name_maps.keras_layers("mobilenet_v2").items():
         layers[name] = {f"{name}/{part}:0": drawn(shape, part) for part, shape in parts.items()}
     return layers
 
 
 @pytest.fixture(scope="module")
 def torch_entries() -> dict[str, np.ndarray]:
-    entries = weight_maps.torch_entries("mobilenet_v2", "timm")
+    entries = name_maps.torch_entries("mobilenet_v2", "timm")
     return {name: drawn(shape, name) for name, shape in entries.items()}
 
 

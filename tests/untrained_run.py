@@ -5,15 +5,15 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from facedep_jax.cache.compatibility import features_of
 from facedep_jax.config import ExtractSettings, to_table
+from facedep_jax.extraction.plan import plan_extraction
 from facedep_jax.head.calibration import Calibration
-from facedep_jax.head.features import features_of
-from facedep_jax.head.head import Head, flat_names, from_names
+from facedep_jax.head.inference import Head, flat_names, from_names
 from facedep_jax.head.model import PRESETS, Architecture, Inputs, init_states
-from facedep_jax.head.run import write_head, write_whole
-from facedep_jax.head.settings import TrainSettings
-from facedep_jax.plan import plan_extraction
+from facedep_jax.runs.directory import write_head, write_whole
 from facedep_jax.sources.labels import PROXY_CLASSES
+from facedep_jax.training.settings import TrainSettings
 
 SMALL = ExtractSettings(weights="random:1", taps="mobilenet_v2:mid@3,mobilenet_v2:top@1", size="64")
 

@@ -46,9 +46,9 @@ from benchmark.streams import Run
 from benchmark.sweep import most_images, sweep
 
 from facedep_jax.config import MAX_BATCH
-from facedep_jax.cores import cores
 from facedep_jax.errors import FacedepError, SettingsError
-from facedep_jax.versions import versions
+from facedep_jax.provenance import versions
+from facedep_jax.resources import cores
 
 PEER_PACKAGES = ("jaxlib", "openvino", "torch", "transformers", "onnx", "onnxruntime", "keras", "pillow")
 

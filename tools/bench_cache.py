@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from facedep_jax.cache import Cache, CacheWriter, open_cache
-from facedep_jax.cache.stream import stream
+from facedep_jax.cache.shuffle import stream
 
 TAPS = {
     "mobilenet_v2:mid@3": (3, 3, 576),

@@ -24,8 +24,8 @@ from pathlib import Path
 import av
 
 from facedep_jax.config import ExtractSettings
-from facedep_jax.cores import cores
-from facedep_jax.extract import extract
+from facedep_jax.extraction.extract import extract
+from facedep_jax.resources import cores
 from facedep_jax.sources import read_source
 
 RATE, SIZE = 30, (640, 360)

@@ -27,8 +27,8 @@ def make_data(images: int) -> tuple[np.ndarray, np.ndarray]:
 def prepare_facedep(pixels: np.ndarray, label: np.ndarray) -> Callable[[], object]:
     import jax
 
+    from facedep_jax.baselines.keras_trainer import Recipe, train_classifier
     from facedep_jax.cnn.model import TutorialCnn
-    from facedep_jax.head.baselines.classifier import Recipe, train_classifier
 
     inputs, rows = jax.device_put(pixels), np.arange(len(pixels))
     return lambda: train_classifier(TutorialCnn, inputs, label, rows, rows[:BATCH], Recipe(1, BATCH))

@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from facedep_jax.errors import FacedepError, MediaError, SourceError
-from facedep_jax.media.content import hash_content
+from facedep_jax.media.file_hashing import hash_content
 from facedep_jax.sources import Listing, read_source
 from facedep_jax.sources.splits import split_name
 

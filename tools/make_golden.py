@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from facedep_jax.backbones.engine import load_engine
+from facedep_jax.backbones.engines import load_engine
 from facedep_jax.backbones.taps import BACKBONES, parse_taps
-from facedep_jax.backbones.weights import find_weights
+from facedep_jax.backbones.weights.load import find_weights
 
 GOLDEN = Path(__file__).resolve().parents[1] / "tests" / "golden" / "features.json"
 TAPS = "mobilenet_v2:mid@2,resnet50:mid@2,mobilenet_v2:top@1,resnet50:top@1"

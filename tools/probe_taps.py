@@ -13,13 +13,13 @@ import numpy as np
 
 from facedep_jax import open_cache
 from facedep_jax.backbones.taps import DEFAULT_TAPS
+from facedep_jax.baselines import fit_probe, flat_features
+from facedep_jax.dataset.examples import gather
+from facedep_jax.dataset.prepare import prepare
+from facedep_jax.evaluation.metrics import auroc
 from facedep_jax.events import Note, Progress
-from facedep_jax.head.baselines import fit_probe, flat_features
-from facedep_jax.head.crossval import crossvalidate
-from facedep_jax.head.examples import gather
-from facedep_jax.head.metrics import auroc
-from facedep_jax.head.prepare import prepare
-from facedep_jax.head.settings import TrainSettings
+from facedep_jax.training.cross_validation import crossvalidate
+from facedep_jax.training.settings import TrainSettings
 
 
 def tap_sets(taps: tuple[str, ...]) -> dict[str, tuple[str, ...]]:

@@ -14,7 +14,7 @@ from flax import nnx
 from jax import lax
 from jaxtyping import Array, Float, UInt8
 
-from facedep_jax.backbones.families import NONE, SAME3, Padding, Scaling
+from facedep_jax.backbones.preprocessing import NONE, SAME3, Padding, Scaling
 from facedep_jax.backbones.taps import cell_bounds
 
 

@@ -8,14 +8,14 @@ from collections.abc import Mapping
 from flax import nnx
 from jaxtyping import Array, Float, UInt8
 
-from facedep_jax.backbones.architecture import (
+from facedep_jax.backbones.layers import PRECISIONS, Conv, Depthwise, Precision, relu6, scale
+from facedep_jax.backbones.preprocessing import MOBILENET_V2, SAME3, MobileNetV2Details
+from facedep_jax.backbones.weights.kernel_shapes import (
     MOBILENET_V2_BLOCKS,
     MOBILENET_V2_EXACT,
     MOBILENET_V2_MID,
     Inverted,
 )
-from facedep_jax.backbones.families import MOBILENET_V2, SAME3, MobileNetV2Details
-from facedep_jax.backbones.layers import PRECISIONS, Conv, Depthwise, Precision, relu6, scale
 
 
 class Block(nnx.Module):

@@ -17,13 +17,13 @@ sys.modules.setdefault("openvino_telemetry", None)
 import openvino
 from openvino import opset13 as ops
 
-from facedep_jax.backbones.contract import check_crops
-from facedep_jax.backbones.families import NONE, Padding, Scaling
-from facedep_jax.backbones.graph import pooled_taps, pooling_matrix
+from facedep_jax.backbones.engine_protocol import check_crops
+from facedep_jax.backbones.network_graph import pooled_taps, pooling_matrix
+from facedep_jax.backbones.preprocessing import NONE, Padding, Scaling
 from facedep_jax.backbones.taps import Tap, backbones_of
-from facedep_jax.backbones.weights import Folded, Weights
-from facedep_jax.cores import cores
+from facedep_jax.backbones.weights.load import Folded, Weights
 from facedep_jax.errors import EngineError
+from facedep_jax.resources import cores
 
 # One for good: each loads a CPU plugin of its own, which sets an alternate signal stack and, when it ends, brings back
 # the one that it found. After two of them that is memory which has been freed, and the next signal (Ctrl-C) a crash.
@@ -34,7 +34,7 @@ _Requests = dict[str, tuple[openvino.InferRequest, list[str]]]  # of one stream:
 
 
 class OpenVinoEngine:
-    """See `facedep_jax.backbones.contract.Engine`."""
+    """See `facedep_jax.backbones.engine_protocol.Engine`."""
 
     name = "openvino"
     version = openvino.__version__.partition("-")[0]
@@ -108,7 +108,7 @@ def write_graph(weights: Weights, taps: Sequence[Tap], size: int, batch_size: in
 
 
 class _OpenVinoOps:
-    """See `facedep_jax.backbones.graph.GraphOps`."""
+    """See `facedep_jax.backbones.network_graph.GraphOps`."""
 
     def __init__(self) -> None:
         self._exact = _exact_mark()

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from flax import nnx
 from jaxtyping import Array, Float, UInt8
 
-from facedep_jax.backbones.architecture import RESNET50_BLOCKS, RESNET50_MID, Bottleneck
-from facedep_jax.backbones.families import RESNET50, SAME3, SAME7, ResNet50Details
 from facedep_jax.backbones.layers import Conv, Precision, max_pool, relu, scale
+from facedep_jax.backbones.preprocessing import RESNET50, SAME3, SAME7, ResNet50Details
+from facedep_jax.backbones.weights.kernel_shapes import RESNET50_BLOCKS, RESNET50_MID, Bottleneck
 
 
 class Block(nnx.Module):

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Float16, UInt8
 
-from facedep_jax.backbones.contract import Engine
+from facedep_jax.backbones.engine_protocol import Engine
 from facedep_jax.backbones.taps import FLIPPED
 
 

@@ -13,13 +13,13 @@ from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Float16, UInt8
 
-from facedep_jax.backbones.compiled import compile_kept, keep_compiled
-from facedep_jax.backbones.contract import check_crops
+from facedep_jax.backbones.compilation_cache import compile_kept, keep_compiled
+from facedep_jax.backbones.engine_protocol import check_crops
 from facedep_jax.backbones.layers import PRECISIONS, pool_grid
 from facedep_jax.backbones.mobilenet_v2 import MobileNetV2
 from facedep_jax.backbones.resnet50 import ResNet50
 from facedep_jax.backbones.taps import Tap, backbones_of
-from facedep_jax.backbones.weights import Weights
+from facedep_jax.backbones.weights.load import Weights
 from facedep_jax.errors import EngineError
 
 EXTRAS = {
@@ -44,7 +44,7 @@ def pooled_taps(
 
 
 class XlaEngine:
-    """See `facedep_jax.backbones.contract.Engine`. Computes on the devices of `platform` (None: jax's choice)."""
+    """See `backbones.engine_protocol.Engine`. Computes on the devices of `platform` (None: jax's choice)."""
 
     name = "xla"
     version = jax.__version__

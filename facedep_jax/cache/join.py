@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from facedep_jax.cache.ledger import append_lines
 from facedep_jax.cache.ledgers import read_ledger
-from facedep_jax.cache.lines import append_lines
-from facedep_jax.cache.purged import Purged
+from facedep_jax.cache.tombstones import Purged
 from facedep_jax.files import writing
 
 

@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from facedep_jax.cache.lines import BadLine, read_lines
+from facedep_jax.cache.ledger import BadLine, read_lines
 
 LARGEST = 2**63
 

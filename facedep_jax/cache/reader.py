@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float16, Int, Int64
 
+from facedep_jax.cache.feature_reader import read_rows
+from facedep_jax.cache.item_table import join
+from facedep_jax.cache.item_table import ranges as ranges
 from facedep_jax.cache.ledgers import read_ledger
 from facedep_jax.cache.manifest import load_manifest
 from facedep_jax.cache.shard import Shard, open_shard
 from facedep_jax.cache.spec import FORMAT_VERSION, fingerprint, read_header, require_own_header
-from facedep_jax.cache.tables import join
-from facedep_jax.cache.tables import ranges as ranges
-from facedep_jax.cache.values import read_rows
 from facedep_jax.errors import CacheError, DamagedCache
 
 _TAP = re.compile(r"\w+:\w+@([1-9]\d{0,2})(~\w+)?")

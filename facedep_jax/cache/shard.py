@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from facedep_jax.cache.hdf5 import Dataset, NotAShard, Structure, open_regular, read_structure
+from facedep_jax.cache.hdf5_reader import Dataset, NotAShard, Structure, open_regular, read_structure
 from facedep_jax.errors import DamagedCache
 from facedep_jax.files import fsync_directory, writing
 from facedep_jax.media.frames import FACE_STATES
@@ -88,7 +88,7 @@ def _hdf5_image(data: ShardData, attributes: dict[str, Any]) -> bytes:
     import h5py  # reading does without it
 
     memory = {"driver": "core", "backing_store": False, "block_size": 2**22}
-    with h5py.File("shard", "w", libver="earliest", **memory) as file:  # what hdf5.py reads
+    with h5py.File("shard", "w", libver="earliest", **memory) as file:  # what hdf5_reader.py reads
         for key in ATTRIBUTES:
             file.attrs[key] = attributes[key]
         for group, columns, table in (("items", ITEM_COLUMNS, data.items), ("rows", ROW_COLUMNS, data.rows)):

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from facedep_jax.cache.checks import LEDGERS, check_ledger, check_shard
 from facedep_jax.cache.lock import being_written
+from facedep_jax.cache.maintenance.integrity import LEDGERS, check_ledger, check_shard
 from facedep_jax.cache.manifest import load_manifest
 from facedep_jax.cache.shard import Shard
 from facedep_jax.errors import DamagedCache

@@ -3,7 +3,17 @@
 import click
 
 from facedep_jax import __version__
-from facedep_jax.cli import cache, demo, export, monitor, scoring, stage_one, stage_two, train_cnn, weights
+from facedep_jax.cli import (
+    cache,
+    demo,
+    export,
+    extract_features,
+    monitor,
+    score_videos,
+    train_cnn,
+    train_evaluate_predict,
+    weights,
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -15,5 +25,15 @@ def main() -> None:
     """
 
 
-for _module in (stage_one, stage_two, train_cnn, scoring, monitor, cache, demo, export, weights):
+for _module in (
+    extract_features,
+    train_evaluate_predict,
+    train_cnn,
+    score_videos,
+    monitor,
+    cache,
+    demo,
+    export,
+    weights,
+):
     _module.add_to(main)

@@ -5,10 +5,10 @@ from typing import Any
 
 import click
 
-from facedep_jax.cli import cache_care
-from facedep_jax.cli.cache_care import LINES, counted, say, show_lines
-from facedep_jax.cli.frame import Outcome, command
-from facedep_jax.cli.tables import PLAIN_TABLE, plain_table, show_number, show_table, show_warning
+from facedep_jax.cli import cache_maintenance
+from facedep_jax.cli.cache_maintenance import LINES, counted, say, show_lines
+from facedep_jax.cli.command import Outcome, command
+from facedep_jax.cli.terminal.tables import PLAIN_TABLE, plain_table, show_number, show_table, show_warning
 from facedep_jax.events import Report
 
 CACHE = click.argument("cache", type=click.Path(path_type=Path))
@@ -47,7 +47,7 @@ def add_to(group: click.Group) -> None:
     command(caches, "verify")(CACHE(SAMPLE(SEED(verify))))
     other = click.argument("other", type=click.Path(path_type=Path))
     command(caches, "diff")(CACHE(other(diff)))
-    cache_care.add_to(caches)
+    cache_maintenance.add_to(caches)
 
 
 def inspect(report: Report, cache: Path, plot: Path | None = None) -> Outcome:
@@ -56,12 +56,12 @@ def inspect(report: Report, cache: Path, plot: Path | None = None) -> Outcome:
     Counts, settings, labels, subjects, near-duplicates, failures, and statistics of every tap. The cache may come from
     a stranger: it is read by a process that can do nothing else. Changes nothing.
     """
-    from facedep_jax.cache.untrusted import in_child
+    from facedep_jax.cache.maintenance.sandbox import in_child
 
     summary = in_child("inspect", cache, report, curves=plot is not None)
     if plot:
         from facedep_jax.report.cache_plot import draw_cache
-        from facedep_jax.report.plots import save
+        from facedep_jax.report.run_plots import save
 
         save(draw_cache(summary), plot)
     return Outcome(summary, lambda console: show_inspection(console, summary))
@@ -72,7 +72,7 @@ def verify(report: Report, cache: Path, sample: float, seed: int | None) -> Outc
 
     With --sample, hashes and values are checked of a random part of the shards, and the structure of all.
     """
-    from facedep_jax.cache.untrusted import in_child
+    from facedep_jax.cache.maintenance.sandbox import in_child
 
     summary = in_child("verify", cache, report, sample=sample, seed=seed)
     return Outcome(summary, lambda console: show_verification(console, summary), not summary["ok"])
@@ -83,7 +83,7 @@ def diff(report: Report, cache: Path, other: Path) -> Outcome:
 
     By ids, listings and values, wherever shards begin and end. Exit status 3 if they differ. Changes nothing.
     """
-    from facedep_jax.cache.verify import diff_caches
+    from facedep_jax.cache.maintenance.verify import diff_caches
 
     summary = diff_caches(cache, other)
 

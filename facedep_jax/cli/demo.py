@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from facedep_jax.cli.frame import Outcome, command
+from facedep_jax.cli.command import Outcome, command
 from facedep_jax.events import Note, Report
 
 MEANING = (
@@ -28,7 +28,7 @@ def demo(report: Report, out: Path, seed: int) -> Outcome:
 
     Running it again into the same folder continues where it stopped, like every command.
     """
-    from facedep_jax.cli import cache, scoring, stage_one, stage_two
+    from facedep_jax.cli import cache, extract_features, score_videos, train_evaluate_predict
 
     faces, clips = _draw(out, seed, report)
     store, run, scores = out / "cache", out / "run", out / "scores"
@@ -40,7 +40,7 @@ def demo(report: Report, out: Path, seed: int) -> Outcome:
 
     step(
         f"extract-features {faces} --weights random:{seed} --size 96 --subject-regex '(p[0-9]+)_' --out {store}",
-        stage_one.extract_features,
+        extract_features.extract_features,
         sources=(str(faces),),
         out=store,
         config=None,
@@ -51,17 +51,17 @@ def demo(report: Report, out: Path, seed: int) -> Outcome:
     )
     step(
         f"train-head {store} --preset tiny --out {run}",
-        stage_two.train_head,
+        train_evaluate_predict.train_head,
         caches=(store,),
         out=run,
         config=None,
         positive=None,
         preset="tiny",
     )
-    step(f"evaluate {run} {store}", stage_two.evaluate, run=run, cache=store, split="test", positive=None)
+    step(f"evaluate {run} {store}", train_evaluate_predict.evaluate, run=run, cache=store, split="test", positive=None)
     step(
         f"score-videos {clips} --head {run} --faces none --out {scores}",
-        scoring.score_videos,
+        score_videos.score_videos,
         folder=str(clips),
         run=run,
         out=scores,
@@ -90,8 +90,8 @@ def as_expected(outcome: Outcome) -> bool:
 
 def _draw(out: Path, seed: int, report: Report) -> tuple[Path, Path]:
     """Draw once; a folder that is there already is taken as it is."""
-    from facedep_jax.drawn import draw_clips, draw_faces
     from facedep_jax.files import finished_folder
+    from facedep_jax.sources.synthetic_faces import draw_clips, draw_faces
 
     faces, clips = out / "faces", out / "clips"
     for folder, draw in ((faces, draw_faces), (clips, draw_clips)):

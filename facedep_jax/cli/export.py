@@ -5,10 +5,10 @@ from typing import Any
 
 import click
 
-from facedep_jax.cli.frame import Outcome, command
-from facedep_jax.cli.tables import PLAIN_TABLE, show_warning
+from facedep_jax.cli.command import Outcome, command
+from facedep_jax.cli.terminal.tables import PLAIN_TABLE, show_warning
+from facedep_jax.disclaimer import MEANING
 from facedep_jax.events import Report
-from facedep_jax.meaning import MEANING
 
 PATH = click.Path(path_type=Path)
 
@@ -39,8 +39,8 @@ def export(report: Report, run: Path, out: Path, weights: str | None) -> Outcome
     made, and what the score is for and not for, are in its metadata.
     """
     from facedep_jax.config import ExtractSettings, resolve
-    from facedep_jax.export.model import export as write
-    from facedep_jax.head.run import load_head
+    from facedep_jax.onnx_export.export import export as write
+    from facedep_jax.runs.directory import load_head
 
     settings = resolve(ExtractSettings, "extract", None, {"weights": weights})
     summary = write(load_head(run), out, settings, report)

@@ -6,13 +6,13 @@ from typing import Any
 
 import click
 
-from facedep_jax.cli.frame import INTERRUPTED, Outcome, command
-from facedep_jax.cli.stage_one import INPUT_OPTIONS
-from facedep_jax.cli.stage_two import OTHER_POSITIVE, head_of
-from facedep_jax.cli.tables import show_number, show_warning
+from facedep_jax.cli.command import INTERRUPTED, Outcome, command
+from facedep_jax.cli.extract_features import INPUT_OPTIONS
+from facedep_jax.cli.terminal.tables import show_number, show_warning
+from facedep_jax.cli.train_evaluate_predict import OTHER_POSITIVE, head_of
+from facedep_jax.disclaimer import MEANING
+from facedep_jax.escaping import printable
 from facedep_jax.events import Report
-from facedep_jax.meaning import MEANING
-from facedep_jax.names import printable
 
 PATH = click.Path(path_type=Path)
 OPTIONS = [

@@ -5,10 +5,10 @@ from typing import Any
 
 import click
 
-from facedep_jax.cli.frame import Outcome, command
-from facedep_jax.cli.tables import plain_table, show_number, show_table
+from facedep_jax.cli.command import Outcome, command
+from facedep_jax.cli.terminal.tables import plain_table, show_number, show_table
+from facedep_jax.disclaimer import MEANING
 from facedep_jax.events import Report
-from facedep_jax.meaning import MEANING
 
 PATH = click.Path(path_type=Path)
 FILE = click.Path(path_type=Path, dir_okay=False)

@@ -6,8 +6,8 @@ from typing import Any
 import click
 
 from facedep_jax.backbones.taps import BACKBONES
-from facedep_jax.cli.frame import Outcome, command
-from facedep_jax.cli.tables import plain_table, show_number, show_table, show_warning
+from facedep_jax.cli.command import Outcome, command
+from facedep_jax.cli.terminal.tables import plain_table, show_number, show_table, show_warning
 from facedep_jax.events import Report
 
 DIRECTORY = click.option(
@@ -36,7 +36,7 @@ def list_files(report: Report, directory: Path | None) -> Outcome:
 
     Official files, those of DIR, and the random recipe. Exit status 3 if a file of DIR cannot be read.
     """
-    from facedep_jax.backbones.inventory import list_weights
+    from facedep_jax.backbones.weights.inventory import list_weights
 
     summary = list_weights(directory)
     return Outcome(summary, lambda console: show_list(console, summary), not summary["ok"])
@@ -48,7 +48,7 @@ def fetch(report: Report, backbones: tuple[str, ...]) -> Outcome:
     Of all backbones or those named; says where they lie. A download that was cut short is continued.
     FACEDEP_WEIGHTS_MIRROR names another server.
     """
-    from facedep_jax.backbones.inventory import fetch_weights
+    from facedep_jax.backbones.weights.inventory import fetch_weights
 
     summary = fetch_weights(backbones or BACKBONES, report)
     return Outcome(summary, lambda console: show_fetched(console, summary))
@@ -61,7 +61,7 @@ def verify(report: Report, directory: Path | None) -> Outcome:
     published sizes and hashes where there are any, what is missing, extra or of another shape, and whether the
     numbers are finite and were ever trained.
     """
-    from facedep_jax.backbones.verify import verify_weights
+    from facedep_jax.backbones.weights.verification import verify_weights
 
     summary = verify_weights(directory, report)
     return Outcome(summary, lambda console: show_verified(console, summary), not summary["ok"])
@@ -78,7 +78,7 @@ def show(report: Report, where: str | None, size: str) -> Outcome:
     convolutions without any output, or do not fit their batch-norm, as with pixels 50 times too large. Not noticed
     are scalings that differ by a factor of two, red and blue exchanged, or exchanged numbers in one layer of many.
     """
-    from facedep_jax.backbones.checkup import show_weights
+    from facedep_jax.backbones.weights.diagnostics import show_weights
 
     summary = show_weights(where, size, report)
     return Outcome(summary, lambda console: show_statistics(console, summary), not summary["ok"])
@@ -188,6 +188,6 @@ def _line(console: Any, text: str, style: str = "") -> None:
     """One line as it is: no markup, no emoji, nothing that moves the cursor; not folded, so that it can be copied."""
     from rich.text import Text
 
-    from facedep_jax.cli.render import printable
+    from facedep_jax.cli.terminal.displays import printable
 
     console.print(Text(printable(text), style), soft_wrap=True)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from facedep_jax.errors import SettingsError
-from facedep_jax.head.settings import POSITIVE, SEEDS, TrainSettings
+from facedep_jax.training.settings import POSITIVE, SEEDS, TrainSettings
 
 
 @dataclass(frozen=True)

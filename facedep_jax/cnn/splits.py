@@ -15,8 +15,8 @@ from jaxtyping import Bool, Int
 
 from facedep_jax.cnn.pictures import Pictures
 from facedep_jax.cnn.settings import CnnSettings
+from facedep_jax.dataset.examples import Examples
 from facedep_jax.errors import LabelError
-from facedep_jax.head.examples import Examples
 from facedep_jax.sources.labels import Labelled, Labels, collect_labels, make_target, normal, with_splits
 from facedep_jax.sources.splits import assign_splits
 

@@ -15,22 +15,22 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
+from facedep_jax.baselines.keras_trainer import Recipe, Trained, read_logits, train_classifier
 from facedep_jax.cnn.model import SIDE, TutorialCnn
 from facedep_jax.cnn.pictures import Pictures, read_pictures
+from facedep_jax.cnn.run_writer import write_run
 from facedep_jax.cnn.settings import CnnSettings
 from facedep_jax.cnn.splits import Task, leaks, make_task
-from facedep_jax.cnn.write import write_run
 from facedep_jax.config import to_table
 from facedep_jax.errors import Diverged
+from facedep_jax.evaluation.evaluate_scores import Judged, judge, judge_majority, measure
 from facedep_jax.events import Note, Report, silent
-from facedep_jax.head.baselines.classifier import Recipe, Trained, read_logits, train_classifier
 from facedep_jax.head.calibration import RAW
-from facedep_jax.head.judge import Judged, judge, judge_majority, measure
-from facedep_jax.head.memory import explained_memory
-from facedep_jax.head.run import find_equal
-from facedep_jax.head.unfinished import Unfinished, unfinished
+from facedep_jax.head.device_memory import explained_memory
+from facedep_jax.provenance import versions
+from facedep_jax.runs.directory import find_equal
+from facedep_jax.runs.resume import Unfinished, unfinished
 from facedep_jax.sources import Source
-from facedep_jax.versions import versions
 
 PIXELS = {"pixels": SIDE, "color": "grey", "interpolation": "opencv area down, linear up"}
 INPUT = {"image": {"faces": "none"}}

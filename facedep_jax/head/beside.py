@@ -5,15 +5,15 @@ from typing import Any
 
 import numpy as np
 
+from facedep_jax.dataset.examples import Examples
 from facedep_jax.errors import RunError
+from facedep_jax.evaluation.evaluate_scores import Judged, judge, judge_baselines
 from facedep_jax.events import Note, Report
-from facedep_jax.head.crossval import crossvalidate
-from facedep_jax.head.examples import Examples
-from facedep_jax.head.judge import Judged, judge, judge_baselines
-from facedep_jax.head.members import fit_members, member_clip_logits
-from facedep_jax.head.settings import TrainSettings
-from facedep_jax.head.task import Task
-from facedep_jax.head.unfinished import Unfinished
+from facedep_jax.runs.resume import Unfinished
+from facedep_jax.training.cross_validation import crossvalidate
+from facedep_jax.training.ensemble import fit_members, member_clip_logits
+from facedep_jax.training.settings import TrainSettings
+from facedep_jax.training.task import Task
 
 BIASED = "the settings were chosen by these folds, so their AUC is somewhat too high"
 

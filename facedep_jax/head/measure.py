@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
+from facedep_jax.dataset.metadata import Columns, few_valued, groups, rater_columns
 from facedep_jax.errors import SettingsError
+from facedep_jax.evaluation.metrics import evaluate
+from facedep_jax.evaluation.rater_agreement import compare_raters
+from facedep_jax.evaluation.subgroups import subgroup_table
+from facedep_jax.evaluation.weighted_metrics import auroc
 from facedep_jax.head.calibration import RAW, Calibration, OperatingPoint
-from facedep_jax.head.columns import Columns, few_valued, groups, rater_columns
-from facedep_jax.head.metrics import evaluate
-from facedep_jax.head.raters import compare_raters
-from facedep_jax.head.subgroups import subgroup_table
-from facedep_jax.head.weighted import auroc
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Key, UInt8
 
-from facedep_jax.head.recurrent import Recurrent
+from facedep_jax.head.gru import Recurrent
 
 NEGATIVE = -1e30  # finite, so that a row without any unmasked entry gives equal weights and not NaN
 SMALL = 0.02  # deviation of embeddings at the start

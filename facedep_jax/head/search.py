@@ -6,20 +6,26 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool
 
+from facedep_jax.dataset.examples import Examples
+from facedep_jax.dataset.folds import make_folds
+from facedep_jax.dataset.prepare import named_taps
 from facedep_jax.errors import RunError
 from facedep_jax.events import Note, Report, silent
-from facedep_jax.head.checkpoint import Stage
-from facedep_jax.head.crossval import fold_aurocs, held_labels, held_out_logits, seen_in_training, stacked_rates
-from facedep_jax.head.examples import Examples
-from facedep_jax.head.fit import finite_members, fit
-from facedep_jax.head.folds import make_folds
-from facedep_jax.head.grid import Grid, by_program
-from facedep_jax.head.members import training_feed
-from facedep_jax.head.prepare import named_taps
-from facedep_jax.head.settings import TrainSettings
 from facedep_jax.head.stack import member_keys, plan_for
-from facedep_jax.head.unfinished import Unfinished
 from facedep_jax.head.watch import Watch
+from facedep_jax.runs.checkpoint import Stage
+from facedep_jax.runs.resume import Unfinished
+from facedep_jax.training.cross_validation import (
+    fold_aurocs,
+    held_labels,
+    held_out_logits,
+    seen_in_training,
+    stacked_rates,
+)
+from facedep_jax.training.ensemble import training_feed
+from facedep_jax.training.fit import finite_members, fit
+from facedep_jax.training.grid_search import Grid, by_program
+from facedep_jax.training.settings import TrainSettings
 
 AT_ONCE = 64  # members in one stack: memory for states and activations grows with them
 

@@ -4,16 +4,16 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Float32, Int, Key
 
+from facedep_jax.dataset.examples import Examples
 from facedep_jax.errors import SettingsError
 from facedep_jax.events import Report, silent
-from facedep_jax.head.devices import devices_for
-from facedep_jax.head.examples import Examples
-from facedep_jax.head.head import inputs_of
-from facedep_jax.head.material import Material
+from facedep_jax.head.inference import inputs_of
 from facedep_jax.head.model import PRESETS, Architecture
-from facedep_jax.head.settings import TrainSettings
-from facedep_jax.head.steps import FRAMES_AT_ONCE, Plan, Rates
-from facedep_jax.head.streamed import Feed
+from facedep_jax.training.batches import Material
+from facedep_jax.training.data_loader import Feed
+from facedep_jax.training.settings import TrainSettings
+from facedep_jax.training.sharding import devices_for
+from facedep_jax.training.train_step import FRAMES_AT_ONCE, Plan, Rates
 
 
 def plan_for(examples: Examples, positive: Bool[np.ndarray, " classes"], settings: TrainSettings) -> Plan:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from facedep_jax.events import Progress, Report
-from facedep_jax.head.fit import History
+from facedep_jax.training.fit import History
 
 
 @dataclass

@@ -1,10 +1,10 @@
 """Bytes and clips → upright RGB frames with times and faces. Knows nothing of backbones, caches or labels.
 
-cv2 is imported only in worker processes (worker.py and what it imports), never here.
+cv2 is imported only in worker processes (`decode`), never here.
 """
 
 from facedep_jax.media.clips import Clip, open_clip
-from facedep_jax.media.faces import FaceChoice, resolve_faces
+from facedep_jax.media.detector_files import FaceChoice, resolve_faces
 from facedep_jax.media.frames import (
     DEFAULT_MARGINS,
     DEFAULT_MIN_FACE,
@@ -17,7 +17,7 @@ from facedep_jax.media.frames import (
     Picture,
 )
 from facedep_jax.media.images import read_image, read_view
-from facedep_jax.media.live import Live, Located, Sample, locate
+from facedep_jax.media.live_source import Live, Located, Sample, locate
 
 __all__ = [
     "DEFAULT_MARGINS",

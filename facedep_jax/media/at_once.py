@@ -1,16 +1,16 @@
 """Whose face a live picture is about, told at once. Knows nothing of where the pictures come from.
 
-As in choosing.py, but nothing is held back until it is known who is followed: until then it is whoever has filled most
-so far. Who is followed and out of the picture for FORGOTTEN seconds is let go for somebody else.
+As in face_selection.py, but nothing is held back until it is known who is followed: until then it is whoever has filled
+most so far. Who is followed and out of the picture for FORGOTTEN seconds is let go for somebody else.
 """
 
 import numpy as np
 from jaxtyping import UInt8
 
-from facedep_jax.media.choosing import Found, framed, pick
-from facedep_jax.media.finders import Sighting
+from facedep_jax.media.decode.face_detectors import Sighting
+from facedep_jax.media.decode.face_selection import Found, framed, pick
+from facedep_jax.media.decode.face_tracking import FORGOTTEN, Tracks
 from facedep_jax.media.frames import TRACK_FACES, TRACK_FIRST, Frame, InputSettings
-from facedep_jax.media.tracks import FORGOTTEN, Tracks
 
 
 class AtOnce:

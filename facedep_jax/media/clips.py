@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from types import TracebackType
 
 from facedep_jax.errors import MediaError
-from facedep_jax.media.decoder import TIMEOUT, borrow, give_back
 from facedep_jax.media.frames import ClipInfo, Frame, InputSettings
 from facedep_jax.media.messages import frame_of
+from facedep_jax.media.worker_pool import TIMEOUT, borrow, give_back
 
 
 class Clip:

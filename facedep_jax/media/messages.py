@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from facedep_jax.media.frames import NO_BOX, Face, Frame
-from facedep_jax.media.wire import Header
+from facedep_jax.media.worker_protocol import Header
 
 
 def frame_header(frame: Frame) -> Header:

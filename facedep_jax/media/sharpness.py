@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import UInt8
 
-from facedep_jax.media.opencv import cv2
+from facedep_jax.media.decode.opencv import cv2
 
 # Sides of the picture that is judged: expressions are read from FER2013's faces of this size.
 _SIDE = 48

@@ -6,9 +6,9 @@ import numpy as np
 
 from facedep_jax.config import ScoreSettings
 from facedep_jax.media import FACE_STATES, Face, Frame
-from facedep_jax.predict import FaceScore
-from facedep_jax.scoring.clips import ClipScore, score_clip
-from facedep_jax.scoring.frames import Frames
+from facedep_jax.scoring.clip_scores import ClipScore, score_clip
+from facedep_jax.scoring.frame_scores import Frames
+from facedep_jax.scoring.predict import FaceScore
 
 
 class Window:

@@ -7,10 +7,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from facedep_jax.cache.inspect import EDGES, PARTS
-from facedep_jax.meaning import UNTRAINED
+from facedep_jax.cache.maintenance.inspect import EDGES, PARTS
+from facedep_jax.disclaimer import UNTRAINED
 from facedep_jax.media.frames import FACE_STATES
-from facedep_jax.report.plots import ALERT, INK, MAIN, OTHER, QUIET, THIRD, figure
+from facedep_jax.report.run_plots import ALERT, INK, MAIN, OTHER, QUIET, THIRD, figure
 
 SPLIT_COLORS = {"train": MAIN, "val": OTHER, "test": THIRD}
 TAP_COLORS = (MAIN, OTHER, THIRD, "#5b8c5a", "#8c564b", QUIET)

@@ -12,9 +12,9 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader
 
-from facedep_jax.meaning import MEANING
-from facedep_jax.names import printable
-from facedep_jax.report.sections import GAP, Listing, Picture, Section, Table
+from facedep_jax.disclaimer import MEANING
+from facedep_jax.escaping import printable
+from facedep_jax.report.document import GAP, Listing, Picture, Section, Table
 
 
 def render_sections(

@@ -3,7 +3,7 @@
 import html
 import re
 
-from facedep_jax.report.sections import Block, Listing, Section, Table
+from facedep_jax.report.document import Block, Listing, Section, Table
 
 _CELL = re.compile(r"(?<!\\)\|")
 

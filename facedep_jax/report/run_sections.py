@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from facedep_jax.report.document import Block, Picture, Section, estimate, interval, number
 from facedep_jax.report.run_tables import (
     calibration_table,
     differences_table,
@@ -14,7 +15,6 @@ from facedep_jax.report.run_tables import (
     raters_table,
     subgroups_table,
 )
-from facedep_jax.report.sections import Block, Picture, Section, estimate, interval, number
 
 Summary = Mapping[str, Any]
 

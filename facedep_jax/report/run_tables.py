@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from facedep_jax.report.sections import GAP, Table, brief_estimate, estimate, interval, number, percent, signed
+from facedep_jax.report.document import GAP, Table, brief_estimate, estimate, interval, number, percent, signed
 
 NAMES = {
     "auroc": "AUC",

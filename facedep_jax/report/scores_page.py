@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import zip_longest
 from typing import Any
 
-from facedep_jax.report.curve import HEIGHT, WIDTH, curve_of
+from facedep_jax.report.document import GAP, Block, Listing, Section, Table, interval, number, percent, sign
 from facedep_jax.report.markdown import from_markdown
+from facedep_jax.report.score_curve import HEIGHT, WIDTH, curve_of
 from facedep_jax.report.scored_faces import SIDE
-from facedep_jax.report.sections import GAP, Block, Listing, Section, Table, interval, number, percent, sign
 
 SMALL, LARGE = 120, 500  # points of a curve, at most about
 

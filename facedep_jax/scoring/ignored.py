@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 
-from facedep_jax.scoring.clips import ClipScore
+from facedep_jax.scoring.clip_scores import ClipScore
 
 EACH = 3  # files of one folder and kind that get a row each; more share one
 MOST = 100  # rows; if there were more, files of a kind share one wherever they lie

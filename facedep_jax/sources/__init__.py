@@ -8,9 +8,9 @@ from pathlib import Path
 
 from facedep_jax.errors import SourceError
 from facedep_jax.events import Report, silent
-from facedep_jax.sources.affectnet import TABLE, with_label_table
+from facedep_jax.sources.file_kinds import kind_of
 from facedep_jax.sources.folders import describe, list_folder
-from facedep_jax.sources.kinds import kind_of
+from facedep_jax.sources.labels_csv import TABLE, with_label_table
 from facedep_jax.sources.listing import Listing, Source
 from facedep_jax.sources.manifests import is_manifest, list_manifest
 from facedep_jax.sources.subjects import subjects_from_regex, subjects_from_table
@@ -78,7 +78,7 @@ def _read(source: str, recursive: bool, report: Report) -> Source:
     if os.path.lexists(path):
         return _read_path(source, path, recursive)
     if source.startswith("tfds:"):
-        from facedep_jax.sources.tfds_sets import list_tfds
+        from facedep_jax.sources.tfds import list_tfds
 
         listings, layout, where = list_tfds(source, report)
         name = where.removeprefix("tfds:").split("/")[0]

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from facedep_jax.errors import SourceError
-from facedep_jax.sources.kinds import kind_of
+from facedep_jax.sources.file_kinds import kind_of
 from facedep_jax.sources.listing import Listing
 
 SPLITS = frozenset(["train", "training", "val", "valid", "validation", "dev", "test", "testing"])

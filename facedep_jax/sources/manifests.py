@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from facedep_jax.errors import SourceError
-from facedep_jax.sources.kinds import kind_of
+from facedep_jax.sources.file_kinds import kind_of
 from facedep_jax.sources.listing import Listing
 
 OWN_COLUMNS = ("path", "emotion", "subject", "split")

@@ -7,10 +7,10 @@ from typing import Any
 
 from facedep_jax.cache import open_cache
 from facedep_jax.cache.chains import chain, first_copies
-from facedep_jax.cache.lines import read_lines
+from facedep_jax.cache.ledger import read_lines
+from facedep_jax.cache.maintenance.verify import diff_caches, verify_cache
 from facedep_jax.cache.manifest import load_manifest
 from facedep_jax.cache.shard import TEMPORARY
-from facedep_jax.cache.verify import diff_caches, verify_cache
 
 Acknowledged = dict[str, list[dict[str, Any]]]  # ledger → the lines whose writing was reported as done
 

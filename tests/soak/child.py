@@ -15,9 +15,9 @@ import flax  # noqa: F401 — imported here so that no child has to
 import h5py  # noqa: F401
 import jax  # noqa: F401
 
-import facedep_jax.extract as extract_module
-import facedep_jax.media.opencv  # noqa: F401
-from facedep_jax.backbones import engine, xla  # noqa: F401
+import facedep_jax.extraction.extract as extract_module
+import facedep_jax.media.decode.opencv  # noqa: F401
+from facedep_jax.backbones import engines, xla  # noqa: F401
 from facedep_jax.cli import main
 from soak import plants
 

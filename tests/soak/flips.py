@@ -8,9 +8,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from facedep_jax.cache.verify import verify_cache
+from facedep_jax.cache.maintenance.verify import verify_cache
 from facedep_jax.errors import CacheError
-from facedep_jax.extract import extract
+from facedep_jax.extraction.extract import extract
 from facedep_jax.sources import read_source
 from soak import material, plants
 from soak.checks import require

@@ -32,7 +32,7 @@ import numpy as np
 
 from facedep_jax.errors import MediaError
 from facedep_jax.media import InputSettings, open_clip, read_image
-from facedep_jax.sources.kinds import kind_of
+from facedep_jax.sources.file_kinds import kind_of
 
 LARGEST = 4 << 20  # bytes of a file that is used
 APART = 12.0  # levels of 255, on average, from which on pixels are others

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from facedep_jax.config import ExtractSettings
-from facedep_jax.drawn import EMOTIONS, EXPRESSIONS, draw_face, draw_person
-from facedep_jax.media.writing import write_clip, write_image
+from facedep_jax.media.encoding import write_clip, write_image
+from facedep_jax.sources.synthetic_faces import EMOTIONS, EXPRESSIONS, draw_face, draw_person
 
 TAPS, SIZE, BATCH = "mobilenet_v2:mid@1", "32", 4
 FPS = 12.0

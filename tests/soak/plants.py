@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from facedep_jax.cache import checks, lines, lock, shard, shard_writer, writer
+from facedep_jax.cache import ledger, lock, shard, shard_writer, writer
+from facedep_jax.cache.maintenance import integrity
 
 Plant = Callable[[], contextlib.AbstractContextManager[None]]
 
@@ -124,12 +125,12 @@ def _everything_again() -> contextlib.AbstractContextManager[None]:
 
 def _hash_skipped() -> contextlib.AbstractContextManager[None]:
     """`verify` believes every shard to be what its name says."""
-    return replaced(checks, "sha256_of", lambda path: path.stem)
+    return replaced(integrity, "sha256_of", lambda path: path.stem)
 
 
 def _line_checksum_skipped() -> contextlib.AbstractContextManager[None]:
     """Lines are read whatever their checksum says."""
-    return replaced(lines, "_digest", lambda text: _Anything())
+    return replaced(ledger, "_digest", lambda text: _Anything())
 
 
 class _Anything(str):

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import facedep_jax.cache.writer as writer_module
-import facedep_jax.extract as extract_module
+import facedep_jax.extraction.extract as extract_module
 from facedep_jax.cli import main
 from facedep_jax.sources import read_source
 from soak import material

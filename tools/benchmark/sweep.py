@@ -15,7 +15,7 @@ from benchmark.peers import Setup
 from benchmark.rounds import Numbers, alternate, summary
 from benchmark.streams import Run
 from facedep_jax.files import writing
-from facedep_jax.report.plots import INK, MAIN, OTHER, QUIET, THIRD, figure
+from facedep_jax.report.run_plots import INK, MAIN, OTHER, QUIET, THIRD, figure
 
 BATCH_SIZES = (1, 4, 8, 16, 32, 64)
 TIMES = (0.25, 0.5, 1, 2, 4)  # of --images

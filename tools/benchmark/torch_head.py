@@ -118,7 +118,7 @@ class TorchHead(nn.Module):
 
 
 def part_of_rate(step: int, total: int, warmup: float) -> float:
-    """Linear warm-up, then a cosine down to 0, as `facedep_jax.head.epoch` has it."""
+    """Linear warm-up, then a cosine down to 0, as `facedep_jax.training.epoch` has it."""
     warm = max(1, round(warmup * total))
     fall = 0.5 * (1 + math.cos(math.pi * min(max((step - warm) / max(total - warm, 1), 0.0), 1.0)))
     return min((step + 1) / warm, 1.0) * fall

@@ -1,0 +1,76 @@
+"""Which engine runs the networks here, and why. jax and openvino are loaded only when an engine is."""
+
+import importlib.util
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from facedep_jax.backbones.engine_protocol import PRECISIONS, Engine
+from facedep_jax.backbones.taps import Tap, backbones_of, check_cells
+from facedep_jax.backbones.weights.load import Weights
+from facedep_jax.errors import EngineError
+
+ENGINES = ("xla", "xla:cpu", "xla:gpu", "xla:tpu", "openvino")
+
+
+def load_engine(
+    name: str,
+    weights: Mapping[str, Weights],
+    taps: Sequence[Tap],
+    sizes: Mapping[str, int],
+    precision: str = "float32",
+    batch_size: int = 16,
+    in_flight: int = 1,
+) -> Engine:
+    """Build the engine `name` ("auto" chooses, and says why in `.reason`) for `taps` at `sizes` in pixels.
+
+    `in_flight` is how many threads will call it at once, each with a batch of its own: with 1 an answer comes soonest,
+    with 2 most is computed.
+    Raises EngineError for an engine, device or precision that does not exist here, SettingsError for grids finer
+    than their layer.
+    """
+    if name not in ("auto", *ENGINES):
+        raise EngineError(f"no engine {name!r}; known: auto, {', '.join(ENGINES)}")
+    if precision not in PRECISIONS:
+        raise EngineError(f"no precision {precision!r}; known: {', '.join(PRECISIONS)}")
+    if batch_size < 1:
+        raise EngineError(f"a batch of {batch_size} images cannot be computed; give 1 or more")
+    check_cells(taps, dict(sizes))
+    missing = [backbone for backbone in backbones_of(taps) if backbone not in weights]
+    if missing:
+        raise EngineError(f"no weights for {', '.join(missing)}, which the taps need")
+    chosen, reason = _choose(precision) if name == "auto" else (name, "asked for")
+    built = (weights, taps, sizes, precision, batch_size, reason, in_flight)
+    return _openvino_engine(*built) if chosen == "openvino" else _xla_engine(chosen, *built)
+
+
+def _choose(precision: str) -> tuple[str, str]:
+    """The engine that "auto" means here, and why: OpenVINO on CPUs where it is installed, else XLA."""
+    from facedep_jax.backbones.xla import local_devices
+
+    platform = local_devices()[0].platform
+    if platform != "cpu":
+        return "xla", f"it computes on the {platform}"
+    if importlib.util.find_spec("openvino") is None:
+        return "xla", "openvino, which is faster on CPUs, is not installed (pip install 'facedep-jax[cpu]')"
+    from facedep_jax.backbones.openvino import computes_bfloat16
+
+    if precision == "bfloat16" and not computes_bfloat16():
+        return "xla", (
+            "this CPU has no bfloat16 instructions, which openvino needs; xla rounds to bfloat16 without them, and is "
+            "slower than openvino in float32"
+        )
+    return "openvino", "the fastest on CPUs"
+
+
+def _xla_engine(name: str, *built: Any) -> Engine:
+    from facedep_jax.backbones.xla import XlaEngine
+
+    return XlaEngine(*built, platform=name.partition(":")[2] or None)
+
+
+def _openvino_engine(*built: Any) -> Engine:
+    try:
+        from facedep_jax.backbones.openvino import OpenVinoEngine
+    except ImportError as error:
+        raise EngineError(f"engine openvino is not there: {error}; pip install 'facedep-jax[cpu]'") from error
+    return OpenVinoEngine(*built)

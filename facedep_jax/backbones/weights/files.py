@@ -1,0 +1,215 @@
+"""Weight files as they are: which network each holds, and its arrays under their family's names.
+
+A file is known by its content, never by its name. What the numbers mean, and folding, belong to `weights`.
+"""
+
+import difflib
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+import safetensors
+
+from facedep_jax.backbones.weights import name_maps
+from facedep_jax.backbones.weights.name_maps import Shapes
+from facedep_jax.errors import WeightsError
+
+SUFFIXES = (".h5", ".safetensors")
+_FLOATS = {"F16", "F32", "F64"}
+_MOSTLY = 0.5  # a file with half of a network's entries is meant to be that network, and gets told what is wrong
+
+
+@dataclass(frozen=True)
+class WeightFile:
+    """A readable file; `backbone` and `family` are None where it is no network of ours, `found` says what it is."""
+
+    path: Path
+    backbone: str | None
+    family: str | None
+    found: str
+
+
+def weight_paths(directory: Path) -> list[Path]:
+    """Every .h5 and .safetensors file of `directory`, by name. Raises WeightsError unless it can be looked into."""
+    try:
+        if directory.is_dir():
+            return sorted(path for path in directory.iterdir() if path.suffix in SUFFIXES and path.is_file())
+        kind = "is a file" if directory.exists() else "does not exist"
+        raise WeightsError(f"weights directory {directory} {kind}; give a directory with one file per backbone")
+    except OSError as error:
+        raise WeightsError(f"weights directory {directory} cannot be looked into: {error.strerror}") from error
+
+
+def inspect_file(path: Path) -> WeightFile:
+    """Which network `path` holds. Raises WeightsError, in one line, for a file that cannot be read as its kind."""
+    if path.suffix == ".h5":
+        with _open_keras(path) as layers:
+            return _recognise_keras(path, layers)
+    with _open_safetensors(path) as file:
+        return _recognise_torch(path, {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()})  # noqa: SIM118
+
+
+def read_arrays(file: WeightFile) -> dict[str, np.ndarray]:
+    """Every array that the network needs, by its family's name ("Conv1/kernel", "layer1.0.bn1.weight").
+
+    Raises one WeightsError that lists everything missing, unexpected or of another shape.
+    """
+    if file.family == "keras":
+        with _open_keras(file.path) as layers:
+            return _read_keras(file, layers)
+    with _open_safetensors(file.path) as opened:
+        return _read_torch(file, opened)
+
+
+# Keras Applications' .h5: positions count, names do not
+
+
+@contextmanager
+def _open_keras(path: Path) -> Iterator[list[tuple[str, list[h5py.Dataset]]]]:
+    """The layers with weights, in the order of `layer_names`: keras/src/legacy/saving/legacy_h5_format.py."""
+    try:
+        with h5py.File(path, "r") as file:
+            group = file["model_weights"] if "layer_names" not in file.attrs and "model_weights" in file else file
+            names = _names(group, "layer_names")
+            if not names:
+                raise WeightsError(f"{path}: HDF5, but not the layout of Keras Applications (no layer_names)")
+            layers = [(name, [_dataset(group[name], n) for n in _names(group[name], "weight_names")]) for name in names]
+            yield [(name, datasets) for name, datasets in layers if datasets]
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
+        raise WeightsError(f"{path}: not a readable Keras .h5 file, or cut short: {_one_line(error)}") from error
+
+
+def _names(group: h5py.Group, attribute: str) -> list[str]:
+    """An attribute of names; Keras cuts long ones into NAME0, NAME1, … because HDF5 limits their size."""
+    if attribute in group.attrs:
+        parts = [group.attrs[attribute]]
+    else:
+        parts = []
+        while f"{attribute}{len(parts)}" in group.attrs:
+            parts.append(group.attrs[f"{attribute}{len(parts)}"])
+    return [name.decode() if isinstance(name, bytes) else str(name) for part in parts for name in part]
+
+
+def _dataset(group: h5py.Group, name: str) -> h5py.Dataset:
+    dataset = group[name]
+    if not isinstance(dataset, h5py.Dataset) or dataset.external or dataset.is_virtual:
+        raise ValueError(f"{name} is not an array stored in this file")
+    return dataset
+
+
+def _recognise_keras(path: Path, layers: list[tuple[str, list[h5py.Dataset]]]) -> WeightFile:
+    found = [tuple(d.shape for d in datasets) for _, datasets in layers]
+    shares = {}
+    for backbone, family in name_maps.ROWS:
+        if family == "keras":
+            expected = [tuple(parts.values()) for parts in name_maps.keras_layers(backbone).values()]
+            shares[backbone, family] = _matcher(expected, found).ratio()
+    return _likeliest(path, shares, f"Keras layout with {len(layers)} layers of weights")
+
+
+def _matcher(expected: list, found: list) -> difflib.SequenceMatcher:
+    return difflib.SequenceMatcher(None, expected, found, autojunk=False)
+
+
+def _read_keras(file: WeightFile, layers: list[tuple[str, list[h5py.Dataset]]]) -> dict[str, np.ndarray]:
+    expected = name_maps.keras_layers(file.backbone)
+    names, shapes = list(expected), [tuple(parts.values()) for parts in expected.values()]
+    found = [tuple(d.shape for d in datasets) for _, datasets in layers]
+    missing, extra, misshapen = [], [], []
+    for how, a, b, c, d in _matcher(shapes, found).get_opcodes():
+        if how == "equal":
+            continue
+        paired = min(b - a, d - c)
+        for i, j in zip(range(a, a + paired), range(c, c + paired), strict=True):
+            misshapen.append(f"{names[i]}: expected {_shapes(shapes[i])}, got {_shapes(found[j])} in {layers[j][0]}")
+        missing += names[a + paired : b]
+        extra += [name for name, _ in layers[c + paired : d]]
+    kinds = [f"{layers[i][0]}: {d.dtype}" for i in range(len(layers)) for d in layers[i][1] if d.dtype.kind != "f"]
+    _raise_together(file, missing, extra, misshapen, kinds)
+    return {
+        f"{name}/{part}": dataset[()]
+        for name, (_, datasets) in zip(names, layers, strict=True)
+        for part, dataset in zip(expected[name], datasets, strict=True)
+    }
+
+
+# torchvision's and timm's .safetensors: names count
+
+
+@contextmanager
+def _open_safetensors(path: Path) -> Iterator[safetensors.safe_open]:
+    try:
+        with safetensors.safe_open(path, framework="np") as file:
+            yield file
+    except (OSError, safetensors.SafetensorError) as error:
+        raise WeightsError(f"{path}: not a readable safetensors file, or cut short: {_one_line(error)}") from error
+
+
+def _recognise_torch(path: Path, found: Shapes) -> WeightFile:
+    shares = {}
+    for backbone, family in name_maps.ROWS:
+        if family != "keras":
+            expected = name_maps.torch_entries(backbone, family)
+            shares[backbone, family] = len(expected.items() & found.items()) / len(expected)
+    return _likeliest(path, shares, f"safetensors with {len(found)} entries")
+
+
+def _read_torch(file: WeightFile, opened: safetensors.safe_open) -> dict[str, np.ndarray]:
+    expected = name_maps.torch_entries(file.backbone, file.family)
+    slices = {name: opened.get_slice(name) for name in opened.keys() if not _is_extra(name)}  # noqa: SIM118
+    missing = [name for name in expected if name not in slices]
+    extra = [name for name in slices if name not in expected]
+    present = [name for name in expected if name in slices]
+    misshapen = [
+        f"{name}: expected {expected[name]}, got {tuple(slices[name].get_shape())}"
+        for name in present
+        if tuple(slices[name].get_shape()) != expected[name]
+    ]
+    kinds = [f"{n}: {slices[n].get_dtype()}" for n in present if slices[n].get_dtype() not in _FLOATS]
+    _raise_together(file, missing, extra, misshapen, kinds)
+    return {name: opened.get_tensor(name) for name in expected}
+
+
+def _is_extra(name: str) -> bool:
+    return name in name_maps.TORCH_EXTRAS or name.rpartition(".")[2] == name_maps.TORCH_EXTRA_PART
+
+
+# both
+
+
+def _likeliest(path: Path, shares: Mapping[tuple[str, str], float], found: str) -> WeightFile:
+    (backbone, family), share = max(shares.items(), key=lambda item: item[1])
+    if share < _MOSTLY:
+        return WeightFile(path, None, None, f"{found}, neither MobileNetV2 nor ResNet50")
+    return WeightFile(path, backbone, family, f"{backbone} ({family})")
+
+
+def _raise_together(
+    file: WeightFile,
+    missing: Iterable[str],
+    extra: Iterable[str],
+    misshapen: Iterable[str],
+    kinds: Iterable[str],
+) -> None:
+    problems = {"missing": missing, "unexpected": extra, "of another shape": misshapen, "not floats": kinds}
+    said = [f"{len(list(items))} {what} ({_some(list(items))})" for what, items in problems.items() if items]
+    if said:
+        raise WeightsError(
+            f"{file.path}: taken for {file.backbone} as {file.family} keeps it, but {'; '.join(said)}. "
+            "Use the unmodified file of that network, at width 1.0"
+        )
+
+
+def _some(items: list[str], most: int = 6) -> str:
+    return ", ".join(items[:most]) + (f" and {len(items) - most} more" if len(items) > most else "")
+
+
+def _shapes(shapes: tuple[tuple[int, ...], ...]) -> str:
+    return " + ".join(str(shape) for shape in shapes)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

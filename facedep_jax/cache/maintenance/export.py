@@ -1,0 +1,147 @@
+"""A cache as one plain file: HDF5, npz, or a folder of .npy, with its tables as CSV. Knows nothing of labels' meaning.
+
+The groups are those of a shard, with indices counted through; features are copied in blocks, so that memory does not
+grow with the cache.
+"""
+
+import json
+import shutil
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from facedep_jax.cache.maintenance.atomic_placement import make_ready, staged
+from facedep_jax.cache.maintenance.export_csv import TABLES, write_tables
+from facedep_jax.cache.maintenance.hdf5_writer import Streamed, write_hdf5
+from facedep_jax.cache.reader import Cache, open_cache
+from facedep_jax.cache.shard import ITEM_COLUMNS, ROW_COLUMNS
+from facedep_jax.cache.sound import sound_shards
+from facedep_jax.cache.spec import FORMAT_VERSION, cells_of, read_header
+from facedep_jax.errors import OutputError
+from facedep_jax.events import Progress, Report, silent
+from facedep_jax.files import make_folder
+
+ROWS_AT_ONCE = 1024
+FORMATS = {".h5": "HDF5", ".hdf5": "HDF5", ".npz": "npz"}
+EPOCH = (1980, 1, 1, 0, 0, 0)  # of the members of an npz: the same cache gives the same bytes
+
+Arrays = dict[str, Streamed]
+
+
+def export_cache(folder: str | Path, out: str | Path, report: Report = silent) -> dict[str, Any]:
+    """Write the cache at `folder` to `out`: FILE.h5 or FILE.npz with FILE.items.csv and so on beside, else a folder.
+
+    Raises CacheError, DamagedCache (nothing damaged is passed on), and OutputError when anything is at `out`, the disk
+    is too small or cannot be written; nothing is left half written.
+    """
+    folder, out = Path(folder), Path(out)
+    spec = read_header(folder)
+    kind = FORMATS.get(out.suffix.lower(), "folder")
+    finals = {name: (out / f"{name}.csv" if kind == "folder" else out.with_suffix(f".{name}.csv")) for name in TABLES}
+    beside = () if kind == "folder" else tuple(finals.values())
+    make_ready(out, beside)
+    sound_shards(folder, spec, "it is not exported", report)
+    cache = open_cache(folder)
+    arrays = _arrays(cache)
+    size = sum(array.nbytes for array in arrays.values())
+    make_folder(out.parent)
+    _require_room(out, size)
+    write = {"HDF5": _write_hdf5, "npz": _write_npz, "folder": _write_folder}[kind]
+    with staged(out, beside) as stage:
+        write(stage if kind == "folder" else stage / out.name, arrays, _attributes(cache), report)
+        report(Progress("export", len(arrays), len(arrays), "arrays"))
+        write_tables(cache, {name: stage / path.name for name, path in finals.items()})
+    return {
+        "cache": str(folder),
+        "out": str(out),
+        "format": kind,
+        "tables": [str(path) for path in finals.values()],
+        "items": len(cache.items),
+        "rows": len(cache.rows),
+        "bytes": size,
+        "features": {tap: list(arrays[f"features/{tap.replace(':', '/')}"].shape) for tap in cache.taps},
+    }
+
+
+def _require_room(out: Path, size: int) -> None:
+    free = shutil.disk_usage(out.parent).free
+    if free < size:
+        raise OutputError(f"{out} needs {size / 1e6:,.0f} MB and the disk has {free / 1e6:,.0f} MB left")
+
+
+# What is exported
+
+
+def _attributes(cache: Cache) -> dict[str, Any]:
+    """A shard's, with all engines named, and the spec as JSON."""
+    said = [shard.attributes for shard in cache.shards]
+    engines = {key: "; ".join(dict.fromkeys(s[key] for s in said)) for key in ("engine", "engine_version", "device")}
+    return {
+        "format": FORMAT_VERSION,
+        "fingerprint": cache.fingerprint,
+        **engines,
+        "spec": json.dumps(cache.spec, sort_keys=True),
+    }
+
+
+def _arrays(cache: Cache) -> Arrays:
+    """Every array of the export by its path: the tables, which are in memory anyway, and the features in blocks."""
+    items, rows = cache.items, cache.rows
+    source = rows.feature[rows.feature >= 0]
+    tables: dict[str, Any] = {name: getattr(items, name) for name in ITEM_COLUMNS if name not in ("part", "last")}
+    tables |= {"part": np.zeros(len(items)), "last": np.ones(len(items))}  # an item is whole here
+    counted = np.where(rows.feature >= 0, np.cumsum(rows.feature >= 0) - 1, -1)
+    columns = {name: counted if name == "feature" else getattr(rows, name) for name in ROW_COLUMNS}
+    arrays = {f"items/{name}": _in_memory(np.asarray(tables[name], dtype)) for name, dtype in ITEM_COLUMNS.items()}
+    arrays |= {f"rows/{name}": _in_memory(np.asarray(columns[name], dtype)) for name, dtype in ROW_COLUMNS.items()}
+    return arrays | {f"features/{tap.replace(':', '/')}": _features(cache, tap, source) for tap in cache.taps}
+
+
+def _in_memory(values: np.ndarray) -> Streamed:
+    return Streamed(values.dtype, values.shape, lambda: iter([values]))
+
+
+def _features(cache: Cache, tap: str, source: np.ndarray) -> Streamed:
+    """One tap at the rows `source` of the cache's features."""
+    cells, channels = cells_of(tap), cache.spec["features"]["channels"][tap]
+
+    def blocks() -> Iterator[np.ndarray]:
+        for start in range(0, len(source), ROWS_AT_ONCE):
+            yield cache.features(tap, source[start : start + ROWS_AT_ONCE])
+
+    return Streamed(np.dtype("<f2"), (len(source), cells, cells, channels), blocks)
+
+
+# How
+
+
+def _write_hdf5(path: Path, arrays: Arrays, attributes: dict[str, Any], report: Report) -> None:
+    for done, name in enumerate(write_hdf5(path, arrays, attributes)):
+        report(Progress("export", done, len(arrays), "arrays", detail=name))
+
+
+def _write_npz(path: Path, arrays: Arrays, attributes: dict[str, Any], report: Report) -> None:
+    texts = {key: _in_memory(np.array(value)) for key, value in attributes.items()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        for done, (name, array) in enumerate((texts | arrays).items(), start=-len(texts)):
+            report(Progress("export", max(done, 0), len(arrays), "arrays", detail=name))
+            with archive.open(zipfile.ZipInfo(f"{name}.npy", EPOCH), "w", force_zip64=True) as stream:
+                _write_npy(stream, array)
+
+
+def _write_folder(folder: Path, arrays: Arrays, attributes: dict[str, Any], report: Report) -> None:
+    (folder / "attributes.json").write_text(json.dumps(attributes, indent=2) + "\n")
+    for done, (name, array) in enumerate(arrays.items()):
+        report(Progress("export", done, len(arrays), "arrays", detail=name))
+        with open(folder / f"{name.replace('/', '.')}.npy", "wb") as stream:
+            _write_npy(stream, array)
+
+
+def _write_npy(stream: Any, array: Streamed) -> None:
+    described = {"descr": np.lib.format.dtype_to_descr(array.dtype), "fortran_order": False, "shape": array.shape}
+    np.lib.format.write_array_header_2_0(stream, described)
+    for block in array.blocks():
+        stream.write(np.ascontiguousarray(block, array.dtype).tobytes())

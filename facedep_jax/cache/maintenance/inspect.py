@@ -1,0 +1,160 @@
+"""What is in a cache, in numbers. Knows nothing of what labels are worth, or of how anything is drawn."""
+
+from collections import Counter, defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Float32, Int
+
+from facedep_jax.cache.item_parts import Parts
+from facedep_jax.cache.manifest import manifest_is_whole
+from facedep_jax.cache.near_duplicates import DISTANCE, LIKENESS, hash_pairs, likenesses
+from facedep_jax.cache.reader import Cache, open_cache
+from facedep_jax.cache.tombstones import Purged
+from facedep_jax.media.frames import FACE_STATES
+
+SAMPLE = 2048  # rows looked at for the statistics of a tap
+SAMPLE_BYTES = 2**26  # … and how many bytes of them at most, as float32
+PARTS = np.r_[0.0, np.geomspace(1e-6, 1, 120)]  # of values, in the curve of a tap
+EDGES = np.linspace(-0.5, 1, 46)  # of the histogram of likenesses
+
+
+def inspect_cache(folder: str | Path, curves: bool = False) -> dict[str, Any]:
+    """Counts, spec, sizes, failures, labels, subjects, near-duplicates, and statistics of every tap, ready for JSON.
+
+    Statistics come from at most 2,048 evenly spaced rows. With `curves` the summary also has what a picture of the
+    cache is drawn from. Raises CacheError as `open_cache` does.
+    """
+    cache = open_cache(folder)
+    listings = cache.listings
+    pairs, alike = _candidates(cache)
+    taps = {tap: _statistics(_sample(cache, tap), curves) for tap in cache.taps}
+    return {
+        "cache": str(folder),
+        "fingerprint": cache.fingerprint,
+        "untrained": cache.untrained,
+        "spec": cache.spec,
+        "items": len(cache.items),
+        "items_cut_off": len(set(Parts(cache.shards)) - set(cache.items.id.tolist())),
+        "items_purged": len(Purged(folder)),
+        "rows": len(cache.rows),
+        "shards": len(cache.shards),
+        "manifest_whole": manifest_is_whole(cache.path),
+        "bytes": sum(shard.path.stat().st_size for shard in cache.shards),
+        "engines": _engines(cache),
+        "kinds": _counts(cache.items.kind.tolist()),
+        "face_states": _counts([FACE_STATES[code] for code in cache.rows.face]),
+        "listings": len(listings),
+        "items_listed_twice": sum(n > 1 for n in Counter(e["item"] for e in listings if e["item"]).values()),
+        "emotions": {
+            split or "no split": _counts([e.get("emotion") or "none" for e in listings if e.get("split") == split])
+            for split in sorted({e.get("split") for e in listings}, key=lambda s: s or "")
+        },
+        **_subjects(listings),
+        "near_duplicates": _near_duplicates(cache, pairs[alike >= LIKENESS]),
+        "failures": cache.failures,
+        "taps": taps,
+        **({"likenesses": np.histogram(np.clip(alike, EDGES[0], 1), EDGES)[0].tolist()} if curves else {}),
+    }
+
+
+def _engines(cache: Cache) -> dict[str, int]:
+    return _counts(["{engine} {engine_version} on {device}".format(**shard.attributes) for shard in cache.shards])
+
+
+def _counts(values: list[str]) -> dict[str, int]:
+    return dict(Counter(values).most_common())
+
+
+def _subjects(listings: list[dict[str, Any]]) -> dict[str, Any]:
+    """How many subjects there are, and for each, most items first, its items and listings by split."""
+    by_subject: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for entry in listings:
+        if entry.get("subject"):
+            by_subject[entry["subject"]].append(entry)
+    table = [
+        {
+            "subject": subject,
+            "items": len({entry["item"] for entry in theirs}),
+            "listings": len(theirs),
+            "splits": _counts([entry.get("split") or "no split" for entry in theirs]),
+        }
+        for subject, theirs in by_subject.items()
+    ]
+    return {
+        "subjects": len(table),
+        "subjects_in_several_splits": sum(len(row["splits"]) > 1 for row in table),
+        "subject_table": sorted(table, key=lambda row: (-row["items"], row["subject"])),
+    }
+
+
+def _candidates(cache: Cache) -> tuple[Int[np.ndarray, "pairs 2"], Float[np.ndarray, " pairs"]]:
+    """Pairs of pictures with near hashes, and how alike they are in the tap that tells them apart best."""
+    feature = cache.rows.feature[cache.items.first_row] if len(cache.items) else np.zeros(0, np.int64)
+    seen = np.flatnonzero(feature >= 0)
+    pairs, _ = hash_pairs(cache.items.phash[seen])
+    alike = np.ones(len(pairs))
+    for tap in cache.taps:
+        still = np.flatnonzero(alike >= LIKENESS)  # the others are told apart already
+        found = likenesses(pairs[still], len(seen), lambda index, tap=tap: cache.features(tap, feature[seen][index]))
+        alike[still] = np.minimum(alike[still], found)
+    return seen[pairs], alike
+
+
+def _near_duplicates(cache: Cache, pairs: Int[np.ndarray, "pairs 2"]) -> dict[str, Any]:
+    """Pairs as ids and paths; those whose items are listed in different splits come first."""
+    places: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for entry in cache.listings:
+        places[entry["item"]].append(entry)
+    found = []
+    for pair in cache.items.id[pairs].tolist():
+        said = [places.get(item) or [{"path": None, "split": None}] for item in pair]
+        splits = [sorted({entry.get("split") or "no split" for entry in entries}) for entries in said]
+        found.append(
+            {
+                "items": pair,
+                "paths": [entries[0]["path"] for entries in said],
+                "splits": splits,
+                "across": len({*splits[0], *splits[1]}) > 1,
+            }
+        )
+    return {
+        "hash_distance": DISTANCE,
+        "likeness": LIKENESS,
+        "items": len({item for entry in found for item in entry["items"]}),
+        "across_splits": sum(entry["across"] for entry in found),
+        "pairs": sorted(found, key=lambda entry: not entry["across"]),
+    }
+
+
+def _sample(cache: Cache, tap: str) -> Float32[np.ndarray, "n cells cells channels"]:
+    """Features of some evenly spaced rows."""
+    kept = cache.rows.feature[cache.rows.feature >= 0]
+    size = 4 * int(np.prod(cache.shape(tap)))
+    most = min(SAMPLE, len(kept), max(1, SAMPLE_BYTES // size))
+    index = np.linspace(0, len(kept) - 1, most).astype(np.int64) if len(kept) else kept
+    return cache.features(tap, kept[index]).astype(np.float32)
+
+
+def _statistics(values: Float32[np.ndarray, "n cells cells channels"], curves: bool) -> dict[str, Any]:
+    """Mean, standard deviation, largest value, part of zeros, and channels that say nothing of these rows.
+
+    The curves are values by the part of all that is above them (`PARTS`), and zeros by channel in rising order.
+    """
+    if not values.size:
+        empty = dict.fromkeys(("mean", "sd", "max", "zeros", "dead"))
+        return {"shape": list(values.shape[1:]), **empty, **({"above": [], "zeros_by_channel": []} if curves else {})}
+    zeros = (values == 0).mean((0, 1, 2))
+    found = {
+        "shape": list(values.shape[1:]),
+        "mean": float(values.mean()),
+        "sd": float(values.std()),
+        "max": float(values.max()),
+        "zeros": float(zeros.mean()),
+        "dead": int((zeros == 1).sum()),
+    }
+    if curves:
+        found["above"] = np.quantile(values, 1 - PARTS).astype(float).tolist()
+        found["zeros_by_channel"] = np.sort(zeros).tolist()
+    return found

@@ -1,0 +1,173 @@
+"""Caches of one fingerprint into one. Knows nothing of where their files came from.
+
+A new cache is made beside its place and put there whole; into one that is there, shards are added as a writer adds
+them. Either way a merge that was killed is ended by running it again.
+"""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool
+
+from facedep_jax.cache.item_parts import Parts, Piece, equal_chains
+from facedep_jax.cache.join import add_failures, add_listings
+from facedep_jax.cache.ledger import append_lines
+from facedep_jax.cache.lock import standing_still
+from facedep_jax.cache.maintenance.consistency import in_order_of
+from facedep_jax.cache.maintenance.merge_destination import place_for, put_shard, require_place
+from facedep_jax.cache.maintenance.purge import Person, take_out
+from facedep_jax.cache.maintenance.shard_rewrite import entry_of, replace_shard, write_manifest, write_only
+from facedep_jax.cache.manifest import load_manifest
+from facedep_jax.cache.shard import Shard, open_shard
+from facedep_jax.cache.sound import sound_shards
+from facedep_jax.cache.spec import fingerprint, read_header
+from facedep_jax.cache.tombstones import Purged
+from facedep_jax.config import differences
+from facedep_jax.errors import SettingsError, SpecMismatch
+from facedep_jax.events import Progress, Report, silent
+from facedep_jax.files import writing
+
+
+def merge_caches(folders: Sequence[str | Path], out: str | Path, report: Report = silent) -> dict[str, Any]:
+    """Put everything in the caches `folders` into the cache `out`, which may exist; returns what was found and done.
+
+    Of an item that several hold, the longest copy counts and of equally long ones the first, that of `out` before
+    all; of a listing the last, as everywhere. What any of them has purged is in none of `out`. Raises SpecMismatch
+    naming the fields in which fingerprints differ, DamagedCache, CacheLocked, OutputError; `out` is unchanged then.
+    """
+    out, sources = Path(out), _distinct([Path(folder) for folder in folders], Path(out))
+    spec = _common_spec([*([out] if (out / "cache.json").exists() else []), *sources])
+    require_place(out)
+    with ExitStack() as stack:
+        for source in sources:
+            stack.enter_context(standing_still(source))
+        otherwise = f"nothing of it goes into {out}"
+        read = [(source, sound_shards(source, spec, otherwise, report)) for source in sources]
+        folder = stack.enter_context(place_for(out, spec, sources))
+        own = sound_shards(folder, spec, "nothing can be added to it", report, locked=True)
+        summary = _Merge(folder, own, read, report).run()
+    return {"cache": str(out), "fingerprint": fingerprint(spec), "caches": len(sources), **summary}
+
+
+def _distinct(folders: list[Path], out: Path) -> list[Path]:
+    """Every cache once, and not the one that is added to."""
+    by_place = {folder.resolve(): folder for folder in folders}
+    by_place.pop(out.resolve(), None)
+    if not by_place:
+        raise SettingsError("nothing to merge: name one or more caches, and another place with --out")
+    return list(by_place.values())
+
+
+def _common_spec(folders: list[Path]) -> dict[str, Any]:
+    specs = [read_header(folder) for folder in folders]
+    for folder, spec in zip(folders, specs, strict=True):
+        differing = differences(specs[0], spec)
+        if differing:
+            raise SpecMismatch(
+                f"{folder} and {folders[0]} were extracted with other settings ({folders[0].name} → {folder.name}): "
+                f"{'; '.join(differing)}. Only caches of one fingerprint are merged"
+            )
+    return specs[0]
+
+
+class _Merge:
+    """One merge into the cache at `folder`, whose lock is held; `read` are the others with their shards."""
+
+    def __init__(self, folder: Path, own: list[Shard], read: list[tuple[Path, list[Shard]]], report: Report):
+        self.folder, self.read, self.report = folder, read, report
+        self.caches = [(folder, Parts(own)), *((source, Parts(shards)) for source, shards in read)]
+        self.purged = Purged(folder)
+        self.counts = {"linked": 0, "copied": 0, "rewritten": 0}
+
+    def run(self) -> dict[str, Any]:
+        withdrawn = self._withdraw()
+        owner = {item: self._owner(item) for item in self._items() if not self.purged.holds(item)}
+        repeated, unequal = self._compare(owner)
+        self._make_room(owner)
+        self._add_shards(owner)
+        parts = self._parts_now()
+        sources = [source for source, _ in self.read]
+        add_failures(self.folder, sources, parts.complete())
+        listed, conflicts = add_listings(self.folder, sources, parts.complete())
+        return {
+            "items": len(parts.complete()),
+            "items_cut_off": sum(not parts.is_complete(item) for item in parts),
+            "items_in_several": repeated,
+            "items_unequal": unequal,
+            "items_purged": withdrawn,
+            **{f"shards_{how}": number for how, number in self.counts.items()},
+            "listings": listed,
+            "listing_conflicts": conflicts,
+        }
+
+    def _items(self) -> dict[str, None]:
+        return dict.fromkeys(item for _, parts in self.caches for item in parts)
+
+    def _withdraw(self) -> int:
+        """What any cache has purged goes from this one too, and is remembered."""
+        for source, _ in self.read:
+            self.purged.adopt(Purged(source))
+        held = frozenset(item for item in self.caches[0][1] if self.purged.holds(item))
+        if held:
+            take_out(self.folder, Person(held), self.report)
+            self.caches[0] = (self.folder, self._parts_now())
+        return sum(self.purged.holds(item) for item in self._items()) + len(held)
+
+    def _owner(self, item: str) -> int:
+        """The cache whose copy of an item counts: a whole one before one that was cut off, then the longest."""
+        chains = [parts.chain(item) for _, parts in self.caches]
+        worth = [(bool(c) and c[-1].last, sum(piece.rows for piece in c)) for c in chains]
+        return max(range(len(worth)), key=lambda number: (worth[number], -number))
+
+    def _compare(self, owner: dict[str, int]) -> tuple[int, list[str]]:
+        """How many whole items several caches hold, and those whose values differ."""
+        repeated, unequal = 0, []
+        for item, number in owner.items():
+            others = [parts for n, (_, parts) in enumerate(self.caches) if n != number and parts.is_complete(item)]
+            repeated += bool(others)
+            chain = self.caches[number][1].chain(item)
+            if any(not equal_chains(chain, parts.chain(item)) for parts in others):
+                unequal.append(item)
+        return repeated, unequal
+
+    def _make_room(self, owner: dict[str, int]) -> None:
+        """Take out the beginnings of clips of which another cache holds more."""
+        entries = load_manifest(self.folder)
+        for name in [entry["file"] for entry in entries]:
+            shard = open_shard(self.folder / "shards" / name)
+            kept = np.array([owner[i.decode()] == 0 for i in shard.items["id"].tolist()], bool)
+            if not kept.all():
+                entries = replace_shard(self.folder, entries, shard, kept, Path.unlink)
+
+    def _add_shards(self, owner: dict[str, int]) -> None:
+        write_manifest(self.folder, load_manifest(self.folder))
+        total, done = sum(len(shards) for _, shards in self.read), 0
+        for number, (_, shards) in enumerate(self.read, start=1):
+            chosen = {_place(p) for item in owner if owner[item] == number for p in self.caches[number][1].chain(item)}
+            for shard in shards:
+                self.report(Progress("merge", done, total, "shards"))
+                done += 1
+                kept = np.array([(shard.path, i) in chosen for i in range(len(shard.items["id"]))], bool)
+                if kept.any():
+                    entry = self._add_shard(shard, kept)
+                    with writing(self.folder):
+                        append_lines(self.folder / "manifest.jsonl", [entry])
+        self.report(Progress("merge", done, total, "shards"))
+
+    def _add_shard(self, shard: Shard, kept: Bool[np.ndarray, " items"]) -> dict[str, Any]:
+        if kept.all():
+            self.counts[put_shard(shard.path, self.folder / "shards")] += 1
+            return entry_of(shard)
+        self.counts["rewritten"] += 1
+        return write_only(self.folder, shard, kept)
+
+    def _parts_now(self) -> Parts:
+        shards = {e["file"]: open_shard(self.folder / "shards" / e["file"]) for e in load_manifest(self.folder)}
+        return in_order_of(shards, shards)
+
+
+def _place(piece: Piece) -> tuple[Path, int]:
+    return piece.shard.path, piece.index

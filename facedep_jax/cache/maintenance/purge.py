@@ -1,0 +1,186 @@
+"""A person withdraws: their items leave a cache for good. Knows nothing of copies that lie elsewhere.
+
+The order lets a purge that was killed be ended by running it again: first the salted hashes, so that no extraction
+brings an item back (before them only what `repair` set aside goes); then shard after shard; the listings, by which a
+subject is found, last.
+"""
+
+import os
+import re
+import shutil
+from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from facedep_jax.cache.ledger import encode_line
+from facedep_jax.cache.ledgers import read_ledger
+from facedep_jax.cache.lock import write_lock
+from facedep_jax.cache.maintenance.integrity import DROPPED
+from facedep_jax.cache.maintenance.shard_rewrite import replace_shard, write_manifest
+from facedep_jax.cache.maintenance.subject_mentions import find_traces, require_places
+from facedep_jax.cache.manifest import load_manifest
+from facedep_jax.cache.shard import Shard, open_shard
+from facedep_jax.cache.sound import sound_shards
+from facedep_jax.cache.spec import read_header
+from facedep_jax.cache.tombstones import Purged
+from facedep_jax.errors import CacheError, SettingsError
+from facedep_jax.events import Progress, Report, silent
+from facedep_jax.files import fsync_directory, write_atomically, writing
+
+
+@dataclass(frozen=True)
+class Person:
+    """What is to go: ids of items, and listings (source, path) of which nothing may stay."""
+
+    items: frozenset[str]
+    listings: frozenset[tuple[str, str]] = frozenset()
+
+    def files(self) -> set[str]:
+        """Under which names the files of the listings may stand in other ledgers."""
+        folders = {(source, path): (source, os.path.dirname(source)) for source, path in self.listings}
+        return {os.path.join(folder, key[1]) for key, two in folders.items() for folder in two}
+
+
+def purge_cache(
+    folder: str | Path,
+    ids: Sequence[str] = (),
+    subjects: Sequence[str] = (),
+    also: Sequence[str | Path] = (),
+    dry_run: bool = False,
+    report: Report = silent,
+) -> dict[str, Any]:
+    """Remove items by id, and all items of subjects, from the cache at `folder`; returns what went.
+
+    `also` are folders with runs, scores and other caches: what in them speaks of the person is listed, not altered.
+    With `dry_run` nothing is changed. What `repair` has set aside goes altogether, since nobody can tell whose it
+    is. Raises SettingsError for what is no id, CacheError when an id or subject is not there, DamagedCache for a
+    cache in which the person could hide in damage, CacheLocked, OutputError.
+    """
+    folder = Path(folder)
+    spec = read_header(folder)
+    _check_ids(ids, subjects)
+    require_places(also)
+    with nullcontext() if dry_run else write_lock(folder):
+        shards = sound_shards(folder, spec, "nobody can be removed from it for certain", report, not dry_run)
+        listings = read_ledger(folder, "listings.jsonl")[0]
+        person = find_person(listings, ids, subjects)
+        held = {item for shard in shards for item in _ids(shard)}
+        _require_found(folder, person, held, ids, subjects, listings)
+        summary = {"cache": str(folder), "dry_run": dry_run, **_counts(folder, person, shards)}
+        if not dry_run:
+            remove_dropped(folder)
+            Purged(folder).add(sorted(person.items))
+            take_out(folder, person, report)
+    return summary | {"traces": find_traces(also, summary["ids"], summary["listed_as"], subjects, report)}
+
+
+def find_person(listings: Iterable[dict[str, Any]], ids: Iterable[str], subjects: Iterable[str]) -> Person:
+    """Items and listings of `ids` and `subjects`.
+
+    A file that is gone from its source still has features: its last line with an item counts. What a file of the
+    subject was before it was replaced is taken for the subject's, unless it was said to be somebody else's.
+    """
+    named, wanted = set(ids), set(subjects)
+    lines: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for entry in listings:
+        if not entry.get("gone"):
+            lines.setdefault((entry["source"], entry["path"]), []).append(entry)
+    of_subject = {key for key, said in lines.items() if said[-1].get("subject") in wanted}
+    items = {entry["item"] for key in of_subject for entry in lines[key] if entry.get("subject") in (*wanted, None, "")}
+    items = frozenset((items | named) - {None})
+    return Person(
+        items, frozenset(key for key, said in lines.items() if key in of_subject or said[-1]["item"] in items)
+    )
+
+
+def take_out(folder: Path, person: Person, report: Report = silent) -> None:
+    """Remove a person from shards and ledgers. Needs the lock, and a cache whose shards can all be read."""
+    entries = load_manifest(folder)
+    write_manifest(folder, entries)
+    affected = [entry["file"] for entry in entries if any(item[0] in person.items for item in entry["items"])]
+    for number, name in enumerate(affected):
+        report(Progress("purge", number, len(affected), "shards"))
+        shard = open_shard(folder / "shards" / name)
+        kept = np.array([item not in person.items for item in _ids(shard)], bool)
+        entries = replace_shard(folder, entries, shard, kept, Path.unlink)
+    report(Progress("purge", len(affected), len(affected), "shards"))
+    for name in ("files.jsonl", "failures.jsonl", "listings.jsonl"):
+        lines, kept_lines = _sifted(folder, name, person)
+        if len(kept_lines) < len(lines):
+            write_atomically(folder / name, b"".join(map(encode_line, kept_lines)))
+
+
+def _sifted(folder: Path, name: str, person: Person) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The lines of a ledger, and those that do not speak of the person."""
+    lines, files = read_ledger(folder, name)[0], person.files()
+    if name == "listings.jsonl":
+        gone = person.listings
+        return lines, [e for e in lines if (e["source"], e["path"]) not in gone and e["item"] not in person.items]
+    which = "item" if name == "files.jsonl" else "id"
+    return lines, [e for e in lines if e[which] not in person.items and (e[which] or e["path"] not in files)]
+
+
+def _check_ids(ids: Sequence[str], subjects: Sequence[str]) -> None:
+    if not ids and not subjects:
+        raise SettingsError("nobody is named; say whom to purge with --id or --subject")
+    wrong = [item for item in ids if not re.fullmatch(r"[0-9a-f]{64}", item)]
+    if wrong:
+        raise SettingsError(f"an id is 64 hexadecimal digits in lower case, the SHA-256 of the file; got {wrong[0]!r}")
+
+
+def _ids(shard: Shard) -> list[str]:
+    return np.char.decode(shard.items["id"]).tolist()
+
+
+def _require_found(
+    folder: Path,
+    person: Person,
+    held: set[str],
+    ids: Sequence[str],
+    subjects: Sequence[str],
+    listings: list[dict[str, Any]],
+) -> None:
+    known = held | {e["item"] for e in listings} | {e["id"] for e in read_ledger(folder, "failures.jsonl")[0]}
+    purged = Purged(folder)
+    unknown = [item for item in ids if item not in known and not purged.holds(item)]
+    if unknown:
+        raise CacheError(f"{folder} knows no item {unknown[0]}; nothing was changed")
+    theirs = {e.get("subject") for e in listings}
+    absent = [subject for subject in subjects if subject not in theirs]
+    if absent:
+        raise CacheError(
+            f"no listing of {folder} has the subject {absent[0]!r}; nothing was changed. `cache inspect` shows the "
+            "subjects; one that was purged before is not among them"
+        )
+
+
+def _counts(folder: Path, person: Person, shards: list[Shard]) -> dict[str, Any]:
+    """How much of each kind goes."""
+    held = [np.array([item in person.items for item in _ids(shard)], bool) for shard in shards]
+    present = {item for shard in shards for item in _ids(shard)}
+    listed = {entry["item"] for entry in read_ledger(folder, "listings.jsonl")[0]}
+    ledgers = {name: _sifted(folder, name, person) for name in ("listings.jsonl", "failures.jsonl", "files.jsonl")}
+    dropped = folder / DROPPED
+    return {
+        "ids": sorted(person.items),
+        "items": len(present & person.items),
+        "rows": int(sum(shard.items["rows"][mask].sum() for shard, mask in zip(shards, held, strict=True))),
+        "shards_replaced": sum(bool(mask.any() and not mask.all()) for mask in held),
+        "shards_removed": sum(bool(mask.all()) for mask in held),
+        **{name.partition(".")[0]: len(lines) - len(kept) for name, (lines, kept) in ledgers.items()},
+        "dropped_files": sum(path.is_file() for path in dropped.rglob("*")) if dropped.is_dir() else 0,
+        "unlisted": len(present - listed - person.items),
+        "listed_as": sorted(path for _, path in person.listings),
+    }
+
+
+def remove_dropped(folder: Path) -> None:
+    """Delete all that was ever set aside: nobody can tell whose it is."""
+    if (folder / DROPPED).exists():
+        with writing(folder):
+            shutil.rmtree(folder / DROPPED)
+            fsync_directory(folder)

@@ -1,0 +1,256 @@
+"""Making a damaged cache whole: what is bad is set aside, what is good is not touched. Nothing is computed again here.
+
+What is taken out is kept in `dropped/`, and its items are simply not complete any more: the next extraction adds them.
+Every step can be repeated, so a repair that was killed is ended by running it again.
+"""
+
+import json
+import os
+import tomllib
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from facedep_jax.cache.item_parts import Parts, Piece, equal_pieces
+from facedep_jax.cache.ledger import encode_line
+from facedep_jax.cache.lock import write_lock
+from facedep_jax.cache.maintenance.consistency import in_order_of, lost_listings, not_yet_gone
+from facedep_jax.cache.maintenance.integrity import (
+    DROPPED,
+    LEDGERS,
+    Ledger,
+    Problem,
+    check_ledger,
+    check_shard,
+    check_small_files,
+    shard_paths,
+    strays,
+)
+from facedep_jax.cache.maintenance.purge import Person, remove_dropped, take_out
+from facedep_jax.cache.maintenance.shard_rewrite import entry_of, replace_shard, write_manifest
+from facedep_jax.cache.shard import Shard, open_shard
+from facedep_jax.cache.spec import (
+    FORMAT_VERSION,
+    fingerprint,
+    others_header,
+    read_header,
+    require_own_header,
+    write_header,
+)
+from facedep_jax.errors import CacheError, DamagedCache
+from facedep_jax.events import Progress, Report, silent
+from facedep_jax.files import fsync_directory, write_atomically, writing
+
+
+def repair_cache(folder: str | Path, report: Report = silent) -> dict[str, Any]:
+    """Set aside what is damaged and make the ledgers agree with what is left; `verify` finds nothing afterwards.
+
+    Returns what was dropped and why, and which listings have to be extracted again. Raises CacheError for what is no
+    cache, of a newer version, or without any record of its settings; CacheLocked; OutputError.
+    """
+    folder = Path(folder)
+    try:
+        spec, lost_header = read_header(folder), False
+    except CacheError:
+        spec, lost_header = _recorded_spec(folder), True
+        if spec is None:
+            raise
+    with write_lock(folder):
+        held = _fingerprints(folder)
+        if not lost_header and others_header(fingerprint(spec), held):
+            recorded = _recorded_spec(folder)
+            require_own_header(folder, fingerprint(recorded or spec), held)
+            spec, lost_header = recorded, True
+        repair = _Repair(folder, spec, report)
+        if lost_header:
+            repair.restore_header()
+        return repair.run()
+
+
+def _recorded_spec(folder: Path) -> dict[str, Any] | None:
+    """The spec as `config.toml` has it, for a cache whose `cache.json` is damaged; None if it cannot stand in."""
+    try:
+        recorded = tomllib.loads((folder / "config.toml").read_text())["cache"]
+        stated = recorded.pop("fingerprint")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+    usable = (folder / "shards").is_dir() and fingerprint(recorded) == stated
+    return recorded if usable and _stated_version(folder) in (None, FORMAT_VERSION) else None
+
+
+def _fingerprints(folder: Path) -> list[str]:
+    """Of which caches the shards that can be read say that they are."""
+    held = []
+    for path in shard_paths(folder):
+        with suppress(DamagedCache):  # it is set aside later, and why is said then
+            held.append(open_shard(path).attributes["fingerprint"])
+    return held
+
+
+def _stated_version(folder: Path) -> Any:
+    try:
+        return json.loads((folder / "cache.json").read_bytes())["format"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
+class _Repair:
+    """One pass over a cache whose lock is held."""
+
+    def __init__(self, folder: Path, spec: dict[str, Any], report: Report):
+        self.folder, self.spec, self.report = folder, spec, report
+        self.dropped: list[dict[str, Any]] = []
+        self.lost: set[str] = set()  # items of what was dropped
+
+    def run(self) -> dict[str, Any]:
+        ledgers = {name: check_ledger(self.folder, name) for name in LEDGERS}
+        self._small_files()
+        for path in strays(self.folder):
+            self._set_aside(path, "stray", "no file of a cache")
+        for name, ledger in ledgers.items():
+            if ledger.problems and name != "manifest.jsonl":
+                self._rewrite(name, ledger.entries, ledger.problems)
+        shards = self._sound_shards()
+        self._mend_manifest(ledgers["manifest.jsonl"], shards)
+        purged = not_yet_gone(self.folder, ledgers, Parts(shards.values()))
+        if purged:
+            take_out(self.folder, Person(frozenset(purged)), self.report)
+        parts = self._straighten_parts()
+        again = self._unlist_lost(ledgers, parts)
+        if purged:
+            self._leave_nothing_of(purged)
+        return {
+            "cache": str(self.folder),
+            "changed": bool(self.dropped),
+            "dropped": self.dropped,
+            "kept_in": str(self.folder / DROPPED) if any(d["kept_as"] for d in self.dropped) else None,
+            "items": len(parts.complete()),
+            "items_lost": len(self.lost - parts.complete()),
+            "extract_again": [{k: entry[k] for k in ("source", "path", "item")} for entry in again],
+        }
+
+    # Steps
+
+    def restore_header(self) -> None:
+        """`cache.json` from the record in `config.toml`."""
+        kept = self._copy_aside("cache.json") if (self.folder / "cache.json").is_file() else ""
+        self._note(Problem("cache.json", "text", "damaged or another cache's; written anew from config.toml"), kept)
+        write_header(self.folder, self.spec)
+
+    def _small_files(self) -> None:
+        for problem in check_small_files(self.folder):
+            if problem.file == "cache.json":
+                self._note(problem, self._copy_aside("cache.json"))
+                write_header(self.folder, self.spec)
+            else:
+                self._set_aside(self.folder / problem.file, problem.kind, problem.detail)
+
+    def _sound_shards(self) -> dict[str, Shard]:
+        """Shards with nothing wrong in them; the others are set aside."""
+        paths, sound = shard_paths(self.folder), {}
+        for number, path in enumerate(paths):
+            self.report(Progress("repair", number, len(paths), "shards", len(self.dropped)))
+            shard, problems = check_shard(path, self.spec)
+            if shard and not problems:
+                sound[path.name] = shard
+            else:
+                self._set_aside(path, problems[0].kind, problems[0].detail)
+        self.report(Progress("repair", len(paths), len(paths), "shards", len(self.dropped)))
+        return sound
+
+    def _mend_manifest(self, ledger: Ledger, shards: dict[str, Shard]) -> None:
+        """One true line for every sound shard, in the order there was."""
+        named = {entry["file"]: entry for entry in ledger.entries}
+        present = {name: named[name] for name in named if name in shards}
+        wanted = [entry_of(shards[name]) for name in [*present, *sorted(set(shards) - set(named))]]
+        gone = [entry for name, entry in named.items() if name not in shards]
+        self.lost |= {item[0] for entry in gone for item in entry["items"]}
+        problems = list(ledger.problems)
+        set_aside = {d["file"] for d in self.dropped}
+        problems += [Problem(e["file"], "missing", "named, not there") for e in gone if e["file"] not in set_aside]
+        if problems:
+            self._rewrite("manifest.jsonl", wanted, problems)
+        elif wanted != ledger.entries:
+            count = sum(entry not in ledger.entries for entry in wanted)
+            if count or len(named) < len(ledger.entries):
+                detail = f"{count} of {len(wanted)} shards were not named as they are, or one twice; each is now"
+                self._note(Problem("manifest.jsonl", "entry", detail), "")
+            write_manifest(self.folder, wanted)
+
+    def _straighten_parts(self) -> Parts:
+        """Take out parts that nothing leads to and further copies with other values; the rest of a shard stays."""
+        entries = check_ledger(self.folder, "manifest.jsonl").entries
+        shards = {e["file"]: open_shard(self.folder / "shards" / e["file"]) for e in entries}
+        parts = in_order_of(shards, shards)
+        unreachable = list(parts.unreachable())
+        self.lost |= {item for item, _ in unreachable}
+        unequal = [further for _, first, further in parts.copies() if not equal_pieces(first, further)]
+        for name, indices in _by_shard([*(piece for _, piece in unreachable), *unequal]).items():
+            kept = ~np.isin(np.arange(len(shards[name].items["id"])), indices)
+            detail = f"{len(indices)} parts that do not go with the others; the rest is in a new shard"
+            entries = replace_shard(
+                self.folder, entries, shards[name], kept, lambda path, why=detail: self._set_aside(path, "parts", why)
+            )
+        left = {e["file"]: open_shard(self.folder / "shards" / e["file"]) for e in entries}
+        return in_order_of(left, left)
+
+    def _unlist_lost(self, ledgers: dict[str, Ledger], parts: Parts) -> list[dict[str, Any]]:
+        """Take listings of items that are not there any more out, with all that was said before of their paths."""
+        listings = check_ledger(self.folder, "listings.jsonl").entries
+        lost = lost_listings(listings, ledgers["failures.jsonl"].entries, parts.complete())
+        if lost:
+            keys = {(entry["source"], entry["path"]) for entry in lost}
+            kept = [entry for entry in listings if (entry["source"], entry["path"]) not in keys]
+            problem = Problem("listings.jsonl", "item", f"{len(lost)} listings of items that are not in any shard")
+            self._rewrite("listings.jsonl", kept, [problem])
+            self.lost |= {entry["item"] for entry in lost}
+        return lost
+
+    def _leave_nothing_of(self, purged: set[str]) -> None:
+        """What was set aside may be of those who were to be purged, so it goes too."""
+        remove_dropped(self.folder)
+        self.lost -= purged
+        self.dropped = [{**entry, "kept_as": ""} for entry in self.dropped]
+        self._note(Problem("purged.jsonl", "purged", f"{len(purged)} items that were to be purged are deleted"), "")
+
+    # Setting aside
+
+    def _rewrite(self, ledger: str, entries: list[dict[str, Any]], problems: list[Problem]) -> None:
+        kept_as = self._copy_aside(ledger)
+        for problem in problems:
+            self._note(problem, kept_as)
+        write_atomically(self.folder / ledger, b"".join(map(encode_line, entries)))
+
+    def _set_aside(self, path: Path, kind: str, detail: str) -> None:
+        target = self._free_name(path.name)
+        with writing(self.folder):
+            os.rename(path, target)
+            fsync_directory(target.parent)
+            fsync_directory(path.parent)
+        self._note(Problem(path.name, kind, detail), f"{DROPPED}/{target.name}")
+
+    def _copy_aside(self, name: str) -> str:
+        target = self._free_name(name)
+        write_atomically(target, (self.folder / name).read_bytes())
+        return f"{DROPPED}/{target.name}"
+
+    def _free_name(self, name: str) -> Path:
+        folder = self.folder / DROPPED
+        with writing(folder):
+            folder.mkdir(exist_ok=True)
+            fsync_directory(self.folder)
+        names = (folder / (f"{name}.{number}" if number else name) for number in range(10**6))
+        return next(path for path in names if not os.path.lexists(path))
+
+    def _note(self, problem: Problem, kept_as: str) -> None:
+        self.dropped.append({**problem._asdict(), "kept_as": kept_as})
+
+
+def _by_shard(pieces: Iterable[Piece]) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = {}
+    for piece in pieces:
+        found.setdefault(piece.shard.path.name, []).append(piece.index)
+    return found

@@ -1,0 +1,126 @@
+"""Where else somebody who was purged turns up: runs, scores and other caches. Nothing is altered, only named.
+
+It knows the files that this program writes, by their names and columns, and not what people made of them.
+"""
+
+import csv
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from facedep_jax.cache.ledgers import read_ledger
+from facedep_jax.errors import CacheError
+from facedep_jax.escaping import plot_name, printable, unquoted
+from facedep_jax.events import Note, Report, silent
+
+TRAINED = ("head.safetensors", "cnn.safetensors")  # what learns from items, by the name of its weights
+
+
+def require_places(places: Sequence[str | Path]) -> None:
+    """Raise CacheError for a place that is no folder."""
+    absent = [place for place in places if not Path(place).is_dir()]
+    if absent:
+        raise CacheError(f"{absent[0]}, to be searched for traces, is no folder; nothing was changed")
+
+
+def find_traces(
+    places: Sequence[str | Path],
+    items: Sequence[str],
+    paths: Sequence[str],
+    subjects: Sequence[str],
+    report: Report = silent,
+) -> list[dict[str, Any]]:
+    """What below `places` speaks of `items` (ids), of listed `paths` or of `subjects`: {path, kind, detail}.
+
+    Says with a warning what cannot be read.
+    """
+    wanted = _Wanted(frozenset(items), frozenset(paths), frozenset(subjects))
+    found = []
+    for place in map(Path, places):
+        for folder, _, names in sorted(os.walk(place)):
+            found += map(_trace, _of_scores(Path(folder), names, wanted))
+            for name in sorted(set(names) & _LOOKS.keys()):
+                path = Path(folder, name)
+                try:
+                    found += map(_trace, _LOOKS[name](path, wanted))
+                except (OSError, UnicodeDecodeError, csv.Error) as error:
+                    report(Note(f"{path} cannot be searched: {error}", "warning"))
+    return found
+
+
+class _Wanted:
+    def __init__(self, items: frozenset[str], paths: frozenset[str], subjects: frozenset[str]):
+        self.items, self.subjects = items, subjects
+        self.paths = paths | {_as_in_tables(path) for path in paths} | {printable(path) for path in paths}
+        self.plots = {plot_name(path) for path in paths}
+
+    def is_in(self, row: dict[str, str], name: str) -> bool:
+        """Whether a row of a table, whose column `name` holds paths, is of somebody wanted."""
+        return row.get("item") in self.items or row.get("subject") in self.subjects or row.get(name) in self.paths
+
+
+Found = Iterator[tuple[Path, str, str]]
+
+
+def _trace(found: tuple[Path, str, str]) -> dict[str, Any]:
+    where, kind, detail = found
+    return {"path": str(where), "kind": kind, "detail": detail}
+
+
+def _as_in_tables(path: str) -> str:
+    """A path with what is not UTF-8 in it escaped, as tables are written."""
+    return path.encode("utf-8", "backslashreplace").decode()
+
+
+def _in_run(table: Path, wanted: _Wanted) -> Found:
+    splits = [row.get("split") or "no split" for row in _rows(table) if wanted.is_in(row, "path")]
+    if splits:
+        counted = ", ".join(f"{splits.count(split)} in {split}" for split in dict.fromkeys(splits))
+        yield table, "run", f"{len(splits)} rows ({counted})"
+        learned = [split for split in splits if split in ("train", "val")]
+        for weights in (table.parent / name for name in TRAINED):
+            if learned and weights.is_file():
+                yield weights, "head", f"trained or tuned on {len(learned)} items of theirs; train again without"
+
+
+def _in_scores(table: Path, wanted: _Wanted) -> Found:
+    clips = [row["clip"] for row in _rows(table) if wanted.is_in(row, "clip")]
+    if clips:
+        yield table, "scores", f"{len(clips)} rows, such as {clips[0]}"
+
+
+def _of_scores(folder: Path, names: Sequence[str], wanted: _Wanted) -> Found:
+    """Faces and timelines, which stay when a clip leaves the tables, or are there before any table is."""
+    if folder.parent.name == "crops" and folder.name in wanted.items:
+        yield folder, "crops", "faces of the clip, some of them also in report.html"
+    if folder.name == "plots":
+        for name in sorted(wanted.plots & set(names)):
+            yield folder / name, "plot", "the clip's scores over time"
+
+
+def _in_cache(header: Path, wanted: _Wanted) -> Found:
+    manifest, _ = read_ledger(header.parent, "manifest.jsonl")
+    held = {item[0] for entry in manifest for item in entry["items"]} & wanted.items
+    listed = {
+        entry["path"]
+        for entry in read_ledger(header.parent, "listings.jsonl")[0]
+        if entry.get("item") in wanted.items or entry.get("subject") in wanted.subjects
+    }
+    if held or listed:
+        yield header.parent, "cache", f"holds {len(held)} items and {len(listed)} listings of theirs; purge it too"
+
+
+def _rows(table: Path) -> Iterator[dict[str, str]]:
+    with open(table, newline="", encoding="utf-8") as stream:
+        for row in csv.DictReader(stream):
+            yield {name: unquoted(cell or "") for name, cell in row.items() if name}
+
+
+_LOOKS = {
+    "predictions.csv": _in_run,
+    "clips.csv": _in_scores,
+    "frames.csv": _in_scores,
+    "windows.csv": _in_scores,
+    "cache.json": _in_cache,
+}

@@ -1,0 +1,164 @@
+"""Is every byte of a cache what was written, and are two caches equal? Changes nothing."""
+
+import math
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from facedep_jax.cache.lock import being_written, last_writer
+from facedep_jax.cache.maintenance.consistency import (
+    check_listings,
+    check_manifest,
+    check_parts,
+    check_purged,
+    in_order_of,
+)
+from facedep_jax.cache.maintenance.integrity import (
+    LEDGERS,
+    ROWS_AT_ONCE,
+    Problem,
+    check_ledger,
+    check_shard,
+    check_small_files,
+    shard_paths,
+    strays,
+)
+from facedep_jax.cache.reader import Cache, open_cache, ranges
+from facedep_jax.cache.shard import Shard
+from facedep_jax.cache.spec import fingerprint, others_header, read_header
+from facedep_jax.errors import SettingsError
+from facedep_jax.events import Progress, Report, silent
+
+
+def verify_cache(
+    folder: str | Path, report: Report = silent, sample: float = 1.0, seed: int | None = None
+) -> dict[str, Any]:
+    """Check every file of a cache: ledgers line by line, shards against their names, structure, values, references.
+
+    With `sample` below 1 hashes and values are checked of that part of the shards, drawn at random from `seed`
+    (which is made and told where none is given), and structure of all. Returns INTERFACE.md's summary. Raises
+    CacheError only for what is no cache at all.
+    """
+    folder = Path(folder)
+    writing, before = being_written(folder), last_writer(folder)
+    summary = _verify(folder, report, sample, seed, writing)
+    if not summary["ok"] and not writing and (being_written(folder) or last_writer(folder) != before):
+        return _verify(folder, report, sample, seed, True)  # a writer began meanwhile, and what it does is no damage
+    return summary
+
+
+def _verify(folder: Path, report: Report, sample: float, seed: int | None, writing: bool) -> dict[str, Any]:
+    spec = read_header(folder)
+    # Listings before the manifest: what a writer has listed it has committed before.
+    names = ("listings.jsonl", *(name for name in LEDGERS if name != "listings.jsonl"))
+    ledgers = {name: check_ledger(folder, name, writing) for name in names}
+    named = {entry["file"]: entry for entry in ledgers["manifest.jsonl"].entries}
+    paths = [path for path in shard_paths(folder) if path.name in named or not writing]
+    seed = random.SystemRandom().getrandbits(32) if seed is None else seed
+    chosen = _sampled(paths, sample, seed)
+    shards, problems = _check_shards(paths, chosen, spec, report)
+    header, strangers = _strangers(spec, shards, problems)
+    problems = [problem for problem in problems if not header or problem.file not in strangers]
+    if not header:
+        shards = {name: shard for name, shard in shards.items() if name not in strangers}
+        paths = [path for path in paths if path.name in named or path.name not in strangers]
+    parts = in_order_of(named, shards)
+    problems = [
+        *header,
+        *check_small_files(folder),
+        *(problem for ledger in ledgers.values() for problem in ledger.problems),
+        *problems,
+        *(Problem(str(path.relative_to(folder)), "stray", "no file of a cache") for path in strays(folder, writing)),
+        *check_manifest(ledgers["manifest.jsonl"], paths, shards),
+        *check_parts(parts),
+        *check_listings(ledgers, parts),
+        *check_purged(folder, ledgers, parts),
+    ]
+    return {
+        "cache": str(folder),
+        "shards": len(paths),
+        "hashed": len(chosen),
+        "seed": seed if sample < 1 else None,
+        "items": len(parts.complete()),
+        "cut_off": sum(not parts.is_complete(item) for item in parts),
+        "rows": sum(len(shard.rows["item"]) for shard in shards.values()),
+        "ok": not problems,
+        "problems": [problem._asdict() for problem in problems],
+    }
+
+
+def _sampled(paths: list[Path], sample: float, seed: int) -> set[Path]:
+    if not 0 < sample <= 1:
+        raise SettingsError(f"the sample is a part of the shards, above 0 and at most 1 (100%), got {sample:g}")
+    return set(random.Random(seed).sample(paths, math.ceil(sample * len(paths))))
+
+
+def _check_shards(
+    paths: list[Path], chosen: set[Path], spec: dict[str, Any], report: Report
+) -> tuple[dict[str, Shard], list[Problem]]:
+    shards: dict[str, Shard] = {}
+    problems: list[Problem] = []
+    for number, path in enumerate(paths):
+        report(Progress("verify", number, len(paths), "shards", len(problems)))
+        shard, found = check_shard(path, spec, path in chosen)
+        problems += found
+        if shard:
+            shards[path.name] = shard
+    report(Progress("verify", len(paths), len(paths), "shards", len(problems)))
+    return shards, problems
+
+
+def _strangers(
+    spec: dict[str, Any], shards: dict[str, Shard], problems: list[Problem]
+) -> tuple[list[Problem], set[str]]:
+    """A problem if it is `cache.json` that belongs to another cache, and the names of shards that do not go with it."""
+    wrong = others_header(fingerprint(spec), [shard.attributes["fingerprint"] for shard in shards.values()])
+    header = [Problem("cache.json", "foreign", wrong)] if wrong else []
+    return header, {problem.file for problem in problems if problem.kind in ("foreign", "taps")}
+
+
+def diff_caches(first: str | Path, second: str | Path) -> dict[str, Any]:
+    """Compare ids, listings and values of two caches, whatever the boundaries and order of their shards."""
+    a, b = open_cache(first), open_cache(second)
+    differences = []
+    if a.fingerprint != b.fingerprint:
+        differences.append(f"fingerprints {a.fingerprint[:12]} and {b.fingerprint[:12]}")
+    for name, one, other in (("first", set(a.items.id), set(b.items.id)), ("second", set(b.items.id), set(a.items.id))):
+        only = sorted(one - other)
+        differences += [f"{len(only)} items only in the {name}, such as {only[0][:12]}"] if only else []
+    differences += _listing_differences(a.listings, b.listings)
+    if not differences:
+        differences += _value_differences(a, b)
+    return {"equal": not differences, "differences": differences}
+
+
+def _listing_differences(a: list[dict[str, Any]], b: list[dict[str, Any]]) -> list[str]:
+    keyed = [{(e["source"], e["path"]): e for e in side} for side in (a, b)]
+    keys = sorted(keyed[0].keys() | keyed[1].keys())
+    differing = [key for key in keys if keyed[0].get(key) != keyed[1].get(key)]
+    return [f"{len(differing)} listings differ, such as {differing[0][1]}"] if differing else []
+
+
+def _value_differences(a: Cache, b: Cache) -> list[str]:
+    """Items whose rows or features differ, found by columns and in blocks of rows."""
+    place = {item: number for number, item in enumerate(b.items.id)}
+    order = np.asarray([place[item] for item in a.items.id], np.int64)
+    if not np.array_equal(a.items.rows, b.items.rows[order]):
+        unlike = np.flatnonzero(a.items.rows != b.items.rows[order])
+        return [f"{len(unlike)} items have another number of rows, such as {a.items.id[unlike[0]][:12]}"]
+    theirs = ranges(b.items.first_row[order], b.items.rows[order])
+    differs = (a.rows.feature >= 0) != (b.rows.feature[theirs] >= 0)
+    for column in ("time", "face", "box", "score"):
+        one, other = getattr(a.rows, column), getattr(b.rows, column)[theirs]
+        unequal = ~((one == other) | ((one != one) & (other != other)))  # NaN, where there is no box, equals NaN
+        differs |= unequal.reshape(len(differs), -1).any(1)
+    both = np.flatnonzero((a.rows.feature >= 0) & ~differs)
+    for start in range(0, len(both), ROWS_AT_ONCE):
+        rows = both[start : start + ROWS_AT_ONCE]
+        for tap in a.taps:
+            one, other = a.features(tap, a.rows.feature[rows]), b.features(tap, b.rows.feature[theirs[rows]])
+            differs[rows] |= (one != other).reshape(len(rows), -1).any(1)
+    items = np.unique(a.rows.item[differs])
+    return [f"the values of {len(items)} items differ, such as {a.items.id[items[0]][:12]}"] if len(items) else []

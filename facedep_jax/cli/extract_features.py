@@ -1,0 +1,156 @@
+"""`extract-features`."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from facedep_jax.cli.command import Outcome, all_failed, command
+from facedep_jax.cli.terminal.tables import PLAIN_TABLE, show_warning
+from facedep_jax.escaping import printable
+from facedep_jax.events import Report
+
+
+def add_to(group: click.Group) -> None:
+    """Add the commands of this module to `group`."""
+    wrapped: Any = extract_features
+    for option in reversed(SOURCE_OPTIONS + EXTRACT_OPTIONS):
+        wrapped = option(wrapped)
+    command(group, "extract-features", short_help="Run frozen backbones once over images and clips.")(wrapped)
+
+
+INPUT_OPTIONS = [
+    click.option(
+        "--weights",
+        metavar="DIR|random:SEED",
+        help="Folder with one weights file per backbone, found by "
+        "content. Without it the official Keras files are downloaded once. random:SEED tries the machinery.",
+    ),
+    click.option("--engine", metavar="NAME", help="auto, xla or openvino.  [default: auto]"),
+    click.option(
+        "--faces",
+        type=click.Choice(["none", "auto", "yunet", "haar"]),
+        help="Find and crop faces first.  [default: none for images, auto for clips]",
+    ),
+    click.option("--detector-model", type=click.Path(dir_okay=False), help="YuNet's ONNX file."),
+    click.option(
+        "--face-policy",
+        type=click.Choice(["largest", "central", "track"]),
+        help="Whose face, where there are several; track follows one person.  "
+        "[default: largest for images, track for clips]",
+    ),
+    click.option(
+        "--align/--no-align", default=None, help="Turn faces upright by eyes, nose and mouth (YuNet).  [default: no]"
+    ),
+    click.option(
+        "--min-face", type=float, metavar="PIXELS", help="Smaller faces are left out as too small.  [default: 36]"
+    ),
+]
+SOURCE_OPTIONS = [
+    click.argument("sources", nargs=-1, required=True, metavar="SOURCE..."),
+    click.option(
+        "--out",
+        type=click.Path(path_type=Path),
+        metavar="CACHE",
+        help="Where the cache goes.  [default: cache/<name of the source>]",
+    ),
+    click.option("--config", type=click.Path(path_type=Path, dir_okay=False), help="TOML with a table [extract]."),
+    click.option(
+        "--subjects",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="CSV with columns path (relative to the source) and subject.",
+    ),
+    click.option("--subject-regex", metavar="RE", help="The first group found in a path is its subject."),
+]
+EXTRACT_OPTIONS = [
+    *INPUT_OPTIONS,
+    click.option("--taps", help="What to keep, such as mobilenet_v2:mid@3,resnet50:top@1."),
+    click.option("--size", help="Input size, 224 or mobilenet_v2=224,resnet50=96; multiples of 32."),
+    click.option("--precision", type=click.Choice(["float32", "bfloat16"])),
+    click.option("--color", type=click.Choice(["rgb", "grey"])),
+    click.option(
+        "--flip", is_flag=True, default=None, help="Keep mirrored views as well: training then sees either.  [2× time]"
+    ),
+    click.option(
+        "--margin",
+        type=float,
+        help="Room around a found face, as a part of its size.  [default: 0 for YuNet, 0.05 for Haar]",
+    ),
+    click.option("--fps", type=float, help="Frames sampled a second of a clip.  [default: 4]"),
+    click.option("--shard-rows", type=int, help="Rows after which a shard is closed.  [default: 2048]"),
+    click.option("--batch-size", type=int, help="Images a batch.  [default: 32]"),
+    click.option("--retry-failed", is_flag=True, default=None, help="Try again what failed before."),
+    click.option("--rehash", is_flag=True, default=None, help="Read unchanged files again, too."),
+    click.option("--workers", type=int, metavar="N", help="Compute in N processes of this machine (extra: cluster)."),
+    click.option(
+        "--scheduler", metavar="ADDRESS|FILE", help="Compute on a running dask.distributed cluster (extra: cluster)."
+    ),
+    click.option("--limit", type=int, metavar="N", help="Stop after the first N listings."),
+]
+
+
+def extract_features(
+    report: Report,
+    sources: tuple[str, ...],
+    out: Path | None,
+    config: Path | None,
+    subjects: Path | None,
+    subject_regex: str | None,
+    **given: Any,
+) -> Outcome:
+    """Run frozen MobileNetV2 and ResNet50 once over every image and sampled frame; keep the features in a cache.
+
+    SOURCE is a folder (split/emotion/file, emotion/file or plain files), a glob, a CSV or JSONL manifest with a
+    column path, tfds:NAME[/CONFIG]:SPLIT (prepared as array records), or kaggle:OWNER/DATASET (extra: kaggle).
+    Running the same command again continues; nothing that is in the cache is computed twice.
+    """
+    from facedep_jax.config import ExtractSettings, resolve
+    from facedep_jax.events import Note
+    from facedep_jax.extraction.extract import extract
+    from facedep_jax.sources import read_sources
+
+    settings = resolve(ExtractSettings, "extract", config, given)
+    found = read_sources(sources, subjects=subjects, subject_regex=subject_regex, report=report)
+    for source in found:
+        report(Note(f"{source.where}: {len(source.listings)} files, {source.layout}, {source.ignored} ignored"))
+    summary = extract(found, out or Path("cache") / found[0].name, settings, report)
+    failed = [(failure["path"], failure["reason"]) for failure in summary["failures"]]
+    nothing_done = "" if summary["items_new"] + summary["items_reused"] else all_failed(failed)
+    return Outcome(summary, lambda console: show_extraction(console, summary), bool(failed), nothing_done)
+
+
+def show_extraction(console: Any, summary: dict[str, Any]) -> None:
+    """The summary of an extraction as a table, failures below it."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title=escape(f"cache {summary['cache']}"), **PLAIN_TABLE, show_header=False)
+    for label, key in (
+        ("items", "items_total"),
+        ("new", "items_new"),
+        ("reused", "items_reused"),
+        ("failed", "items_failed"),
+        ("files ignored", "items_ignored"),
+        ("rows written", "rows"),
+        ("images/s", "images_per_second"),
+        ("seconds", "seconds"),
+        ("engine", "engine"),
+        ("precision", "precision"),
+    ):
+        table.add_row(label, str(summary[key]))
+    if summary["items_purged"]:
+        table.add_row("purged before", str(summary["items_purged"]))
+    table.add_row("waited for", ", ".join(f"{stage} {s:.1f} s" for stage, s in summary["waited_seconds"].items()))
+    for tap, shape in summary["features"].items():
+        table.add_row(tap, "×".join(map(str, shape)))
+    console.print(table)
+    for failure in summary["failures"][:20]:
+        console.print(
+            f"[red]failed[/] {escape(printable(failure['path']))}: {escape(printable(failure['reason']))}",
+            soft_wrap=not console.is_terminal,
+        )
+    if len(summary["failures"]) > 20:
+        console.print(
+            f"… and {len(summary['failures']) - 20} more, all in {summary['cache']}/failures.jsonl", markup=False
+        )
+    show_warning(console, summary)

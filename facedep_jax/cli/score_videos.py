@@ -1,0 +1,154 @@
+"""`score-videos`."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from facedep_jax.cli.command import Outcome, all_failed, command
+from facedep_jax.cli.extract_features import INPUT_OPTIONS
+from facedep_jax.cli.terminal.tables import plain_table, show_number, show_table, show_warning
+from facedep_jax.cli.train_evaluate_predict import OTHER_POSITIVE, head_of
+from facedep_jax.disclaimer import MEANING
+from facedep_jax.errors import RunError
+from facedep_jax.events import Note, Report
+
+PATH = click.Path(path_type=Path)
+OPTIONS = [
+    click.argument("folder", metavar="FOLDER"),
+    click.option("--head", "run", type=PATH, metavar="RUN", help="The run to score with.  [default: newest in runs/]"),
+    click.option("--out", type=PATH, metavar="SCORES", help="[default: scores/<name of the folder>]"),
+    click.option("--cache", type=PATH, help="Keep features here.  [default: SCORES/cache]"),
+    *INPUT_OPTIONS,
+    OTHER_POSITIVE,
+    click.option(
+        "--margin",
+        type=float,
+        help="Room around a found face, as a part of its size.  [default: 0 for YuNet, 0.05 for Haar]",
+    ),
+    click.option("--fps", type=float, help="Frames sampled a second.  [default: 4]"),
+    click.option(
+        "--window",
+        type=float,
+        help="Seconds a window, 0 for whole clips.  [default: 2; what a head that mixes frames learned from]",
+    ),
+    click.option("--min-coverage", type=float, help="Abstain if fewer frames have a face.  [default: 0.5]"),
+    click.option("--recursive/--no-recursive", default=True, show_default=True, help="Look into subfolders."),
+    click.option(
+        "--subjects",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="CSV with columns path (relative to the folder) and subject: who is in which clip.",
+    ),
+    click.option("--subject-regex", metavar="RE", help="The first group found in a path is its subject."),
+    click.option("--retry-failed", is_flag=True, default=None, help="Try again the clips that failed before."),
+    click.option(
+        "--tables-only", is_flag=True, help="Write no timelines and no page: the quickest way to score again."
+    ),
+    click.option(
+        "--keep-crops",
+        is_flag=True,
+        help="Keep the faces in SCORES/crops, for you alone. Those that moved a score most are on the page, unless the "
+        "head mixes frames.",
+    ),
+]
+
+
+def add_to(group: click.Group) -> None:
+    """Add the commands of this module to `group`."""
+    wrapped: Any = score_videos
+    for option in reversed(OPTIONS):
+        wrapped = option(wrapped)
+    command(group, "score-videos", short_help="Score a folder of clips.")(wrapped)
+
+
+def score_videos(
+    report: Report,
+    folder: str,
+    run: Path | None,
+    out: Path | None,
+    cache: Path | None,
+    window: float | None,
+    min_coverage: float | None,
+    recursive: bool,
+    positive: str | None = None,
+    subjects: Path | None = None,
+    subject_regex: str | None = None,
+    tables_only: bool = False,
+    keep_crops: bool = False,
+    **given: Any,
+) -> Outcome:
+    """Score every clip of a folder: tables by clip, window and frame, a timeline for each, and a page of all.
+
+    A clip that cannot be read is listed with its reason, and the others are scored. Where subjects are known, clips
+    are also compared with the others of the same subject. docs/scores.md says what is in every column.
+    """
+    from facedep_jax.config import ExtractSettings, ScoreSettings, resolve
+    from facedep_jax.scoring.score_videos import score_videos as score
+    from facedep_jax.scoring.score_videos import usual_window
+    from facedep_jax.sources import read_source
+
+    source = read_source(folder, subjects=subjects, subject_regex=subject_regex, recursive=recursive)
+    if subjects or subject_regex:
+        report(Note(f"{source.where}: {len(source.listings)} files, {source.layout}"))
+    chosen = run or newest_run(Path("runs"), report)
+    head = head_of(chosen, positive)
+    window = usual_window(head) if window is None else window
+    settings = resolve(ScoreSettings, "score", None, {"window": window, "min_coverage": min_coverage})
+    summary = score(
+        source,
+        head,
+        out or Path("scores") / source.name,
+        resolve(ExtractSettings, "extract", None, given),
+        settings,
+        cache,
+        report,
+        tables_only=tables_only,
+        keep_crops=keep_crops,
+    )
+    failed = [(clip["clip"], clip["reason"]) for clip in summary["clips"] if clip["status"] == "failed"]
+    nothing_done = all_failed(failed) if len(failed) == summary["clips_total"] else ""
+    return Outcome(summary, lambda console: show_scores(console, summary), bool(failed), nothing_done)
+
+
+def newest_run(runs: Path, report: Report) -> Path:
+    """The run in `runs` that was written last. Raises RunError where there is none."""
+    heads = (path for path in runs.glob("*/head.safetensors") if not path.parent.name.startswith("."))
+    found = sorted(heads, key=lambda path: path.stat().st_mtime)
+    if not found:
+        raise RunError(f"no run in {runs}/; train one with train-head, or name one with --head")
+    report(Note(f"head: {found[-1].parent}, the newest run in {runs}/"))
+    return found[-1].parent
+
+
+def show_scores(console: Any, summary: dict[str, Any]) -> None:
+    """One row a clip, then where the results are."""
+    from rich.markup import escape
+
+    from facedep_jax.escaping import printable
+
+    relative = any(clip["relative"] is not None for clip in summary["clips"])
+    headings = ("clip", "score", "within clip", *(("relative",) if relative else ()), "decision", "face")
+    table = plain_table(f"scores by {summary['run']}", *headings, names=("clip", "decision"))
+    for clip in summary["clips"]:
+        interval = "" if clip["low"] is None else f"{clip['low']:.2f}–{clip['high']:.2f}"
+        coverage = "" if clip["coverage"] is None else f"{clip['coverage']:.0%}"
+        decision = clip["decision"] or f"{clip['status']}: {clip['reason']}"
+        score = "" if clip["score"] is None else show_number(round(clip["score"], 3))
+        own = "" if clip["relative"] is None else f"{clip['relative']:+.3f}"
+        shown = (score, interval, *((own,) if relative else ()), escape(printable(decision)), coverage)
+        table.add_row(escape(printable(clip["clip"])), *shown)
+    show_table(console, table)
+    console.print(
+        f"{summary['clips_scored']} scored, {summary['clips_abstained']} abstained, "
+        f"{summary['clips_failed']} failed; {summary['frames']} frames in {summary['seconds']:.1f} s"
+    )
+    if summary["not_clips"]:
+        console.print(f"ignored, since they are no clips: {len(summary['not_clips']):,} files; clips.csv says why")
+    what = "page, tables and timelines" if summary["page"] else "tables"
+    console.print(f"{what}: {Path(summary['scores']).parent}", markup=False, soft_wrap=not console.is_terminal)
+    if summary["inputs"]:
+        console.print(f"inputs differ: {summary['inputs']}", style="yellow", markup=False)
+    if summary["crops"]:
+        console.print(f"faces, which are personal data: {summary['crops']}", markup=False)
+    console.print(MEANING)
+    show_warning(console, summary)

@@ -1,0 +1,138 @@
+"""What a run of the tutorial's network holds: the network, tables, figures and a page. It computes no figure."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import save
+
+from facedep_jax.baselines.keras_trainer import Trained
+from facedep_jax.cache.compatibility import without_none
+from facedep_jax.cnn.splits import Task
+from facedep_jax.evaluation.evaluate_scores import Judged
+from facedep_jax.head.calibration import RAW
+from facedep_jax.head.inference import flat_names
+from facedep_jax.provenance import write_config
+from facedep_jax.report.document import Listing, Section, Table, estimate
+from facedep_jax.report.run_sections import PICTURES, reported_split, sadness
+from facedep_jax.report.run_tables import emotions_table, figures_table
+from facedep_jax.runs.directory import FORMAT, write_json, write_table, write_whole
+from facedep_jax.sources import Source
+from facedep_jax.training.run_writer import scored_rows
+
+NAME = "CNN on pixels"
+
+
+def write_run(
+    out: Path,
+    source: Source,
+    task: Task,
+    trained: Trained,
+    judged: Judged,
+    beside: Mapping[str, Judged],
+    identity: Mapping[str, Any],
+    summary: Mapping[str, Any],
+) -> None:
+    """Write the whole run directory, or nothing. It has no `head.safetensors`: nothing else is scored by it."""
+
+    def fill(folder: Path) -> None:
+        arrays = {name: np.ascontiguousarray(x) for name, x in flat_names(trained.last).items()}
+        (folder / "cnn.safetensors").write_bytes(save(arrays))  # not save_file: its errors are no OSError
+        records = {"run": _record(task, judged, identity), "cache": _places(source, identity)}
+        write_config(folder / "config.toml", "train", without_none(identity["train"]), without_none(records))
+        write_json(folder / "metrics.json", summary)
+        write_table(folder / "history.csv", _history_rows(trained))
+        write_table(
+            folder / "predictions.csv", scored_rows(task.examples, task.label, judged.logit, judged.calibration)
+        )
+        (folder / "plots").mkdir()
+        _write_plots(folder / "plots", task, trained, judged, beside)
+        (folder / "report.html").write_text(_page(folder, task, summary), encoding="utf-8")
+
+    write_whole(out, fill)
+
+
+def _record(task: Task, judged: Judged, identity: Mapping[str, Any]) -> dict[str, Any]:
+    calibration = judged.calibration
+    return {
+        "format": FORMAT,
+        "kind": "cnn",
+        "data": identity["data"],
+        "positive_emotions": list(task.positive_emotions),
+        "scale": calibration.scale,
+        "bias": calibration.bias,
+        "threshold": calibration.threshold,
+    }
+
+
+def _places(source: Source, identity: Mapping[str, Any]) -> dict[str, Any]:
+    """What the pixels were, under the name that runs give to what they learned from."""
+    return {"paths": [source.where], "features": identity["features"], "input": identity["input"]}
+
+
+def _history_rows(trained: Trained) -> Iterator[dict[str, Any]]:
+    for epoch in range(len(trained.history["train_loss"])):
+        yield {"epoch": epoch + 1, **{name: float(values[epoch]) for name, values in trained.history.items()}}
+
+
+def _write_plots(folder: Path, task: Task, trained: Trained, judged: Judged, beside: Mapping[str, Judged]) -> None:
+    """All figures, of the split test where there is one, else of val."""
+    from facedep_jax.report import run_plots
+
+    split = "test" if judged.metrics["test"] else "val"
+    rows, threshold = task.of(split), judged.calibration.threshold
+    label, logit, metrics = task.label[rows], judged.logit[rows], judged.metrics[split]
+    probability = judged.calibration.probability(logit)
+    curves = {NAME: (logit, label)}
+    if "best epoch" in beside:
+        curves["its best epoch"] = (beside["best epoch"].logit[rows], label)
+    history = {name: values[:, None] for name, values in trained.history.items()}
+    emotions = (task.examples.emotion[rows], task.positive_emotions, metrics, threshold, split)
+    drawn = {
+        "curves": run_plots.draw_curves(history, np.array([trained.best_epoch])),
+        "confusion": run_plots.draw_confusion(metrics["confusion"], threshold, split),
+        "score_by_emotion": run_plots.draw_score_by_emotion(probability, *emotions),
+    }
+    if len(np.unique(label)) == 2:
+        drawn["roc"] = run_plots.draw_roc(curves, metrics, split)
+        drawn["precision_recall"] = run_plots.draw_precision_recall(curves, metrics, split)
+        drawn["reliability"] = run_plots.draw_reliability(
+            probability, label, metrics, split, raw=RAW.probability(logit)
+        )
+    for name, figure in drawn.items():
+        run_plots.save(figure, folder / f"{name}.png")
+
+
+def _page(folder: Path, task: Task, summary: Mapping[str, Any]) -> str:
+    from facedep_jax.report.html import render_sections
+
+    split = reported_split(summary)
+    metrics = summary["metrics"][split]
+    there = {path.stem for path in (folder / "plots").glob("*.png")}
+    pictures = tuple(picture for name, picture in PICTURES.items() if name in there)
+    facts = {
+        "positive": ", ".join(task.positive_emotions),
+        "pictures (train, val, test)": ", ".join(f"{summary[f'n_{s}']:,}" for s in ("train", "val", "test")),
+        "split": summary["split"],
+        "epoch used": f"{summary['epoch_used']}, the last",
+        "threshold": summary["threshold"],
+        "seconds of training": f"{summary['seconds_training']:.1f}",
+    }
+    doubts = (Listing(tuple(summary["warnings"])),) if summary["warnings"] else ()
+    sections = [
+        Section(f"What came out, on {split}", (*doubts, compared(summary, split), figures_table(metrics))),
+        Section("Each emotion", (emotions_table(metrics, task.positive_emotions), *sadness(metrics))),
+        Section("Pictures", pictures),
+    ]
+    return render_sections(f"{NAME}: {Path(summary['run']).name}", facts, sections, folder / "plots")
+
+
+def compared(summary: Mapping[str, Any], split: str) -> Table:
+    """The network of the last epoch above other readings of it."""
+    rows = {NAME: summary["metrics"], **summary["baselines"]}
+    shown = ("auroc", "accuracy", "f1", "ece")
+    return Table(
+        ("", "AUC", "accuracy", "F1", "calibration error"),
+        tuple((name, *(estimate(found[split] or {}, figure) for figure in shown)) for name, found in rows.items()),
+    )

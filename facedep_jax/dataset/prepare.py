@@ -1,0 +1,154 @@
+"""What is to be learned from caches: labels, target, splits, duplicates. It computes with no feature."""
+
+import hashlib
+import json
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool
+
+from facedep_jax.backbones.taps import plain_taps
+from facedep_jax.cache import Cache
+from facedep_jax.cache.compatibility import check_features, features_of, require_taps
+from facedep_jax.dataset.examples import Examples, equal_pixels_across, look_alikes
+from facedep_jax.errors import LabelError
+from facedep_jax.sources.labels import Labelled, Target, collect_labels, make_target, relabel, with_splits
+from facedep_jax.sources.splits import assign_splits, subject_keys
+from facedep_jax.training.settings import TrainSettings
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What is to be learned, before any feature is read. `data` is what a run remembers of it."""
+
+    items: tuple[Labelled, ...]
+    target: Target
+    taps: tuple[str, ...]
+    features: dict[str, Any]
+    data: dict[str, Any]
+    notes: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def classes(self) -> list[int]:
+        return [self.target.emotions[label.emotion] for label in self.items]
+
+    @property
+    def positive(self) -> Bool[np.ndarray, " classes"]:
+        return np.array(self.target.positive, bool)
+
+
+def prepare(caches: Sequence[Cache], settings: TrainSettings) -> Prepared:
+    """Labels, target and splits of everything that the caches list, and their common features."""
+    taps = named_taps(settings.taps) if settings.taps else plain_taps(caches[0].taps)
+    require_taps(caches[0].spec, taps, "this run")
+    features = features_of(caches[0].spec, taps)
+    for cache in caches[1:]:
+        check_features(features, cache.spec, taps, str(caches[0].path))
+    listings = [listing for cache in caches for listing in cache.listings]
+    if settings.labels:
+        listings = relabel(listings, Path(settings.labels))
+    held = {str(item) for cache in caches for item in cache.items.id}
+    labels = collect_labels((e for e in listings if e.get("item") in held), allow_duplicates=settings.allow_duplicates)
+    target = make_target([label.emotion for label in labels.items], settings.positive, settings.target)
+    positive = [int(target.positive[target.emotions[label.emotion]]) for label in labels.items]
+    _require_both_sides(labels.items, positive)
+    splits = assign_splits(
+        [i.split for i in labels.items],
+        [i.item for i in labels.items],
+        [i.subject for i in labels.items],
+        positive,
+        settings.seed,
+    )
+    items = with_splits(labels, splits.names).items
+    lonely = _require_subjects(items)
+    unseen = _unseen_classes(items, target) if settings.target == "emotion" else ()
+    text = json.dumps(sorted([i.item, i.split, i.emotion, i.subject or ""] for i in items))
+    data = {
+        "labels_sha256": hashlib.sha256(text.encode()).hexdigest(),
+        "left_out": labels.counts,
+        "made_splits": list(splits.made),
+    }
+    return Prepared(
+        items,
+        target,
+        taps,
+        features,
+        data,
+        labels.notes + target.notes + splits.notes,
+        labels.warnings + splits.warnings + lonely + unseen,
+    )
+
+
+def _require_both_sides(items: Sequence[Labelled], positive: Sequence[int]) -> None:
+    """Raise LabelError for a train or validation split of the data's own that lacks positive items, or others."""
+    whole = any(label.split == "train" for label in items)
+    for split, name in (("train", "training"), ("val", "validation")):
+        inside = [
+            (label.emotion, side)
+            for label, side in zip(items, positive, strict=True)
+            if (label.split or ("train" if whole else None)) == split
+        ]
+        sides = {side for _, side in inside}
+        if len(sides) == 1:
+            there = ", ".join(f"{emotion} ({n:,})" for emotion, n in sorted(Counter(e for e, _ in inside).items()))
+            raise LabelError(
+                f"the {name} split has no {'other than positive' if sides == {1} else 'positive'} item, only {there}: "
+                "move items there with --labels, or choose other --positive"
+            )
+
+
+def _require_subjects(items: Sequence[Labelled]) -> tuple[str, ...]:
+    """Raise LabelError for a train or validation split of one subject, and warn of such a test split."""
+    people: dict[str, set[str]] = defaultdict(set)
+    for label, key in zip(items, subject_keys([i.item for i in items], [i.subject for i in items]), strict=True):
+        people[str(label.split)].add(key)
+    alone = {split: min(keys).partition(":")[2] for split, keys in people.items() if len(keys) < 2}
+    for split in ("train", "val"):
+        if split in alone:
+            raise LabelError(
+                f"the split {split} holds one subject only ({alone[split]}), and two are the least: add subjects, "
+                "or move that one elsewhere with --labels"
+            )
+    if "test" in alone:
+        return (f"the test split holds one subject only ({alone['test']}): its figures speak of that person alone",)
+    return ()
+
+
+def _unseen_classes(items: Sequence[Labelled], target: Target) -> tuple[str, ...]:
+    """Sentences about emotions that cannot be learned or cannot be chosen by."""
+    meaning = {"train": "the head cannot learn it", "val": "nothing is chosen or calibrated by it"}
+    present = {split: {label.emotion for label in items if label.split == split} for split in meaning}
+    return tuple(
+        f"no {'training' if split == 'train' else 'validation'} item shows {', '.join(absent)}: {why}"
+        for split, why in meaning.items()
+        if (absent := [name for name in target.classes if name not in present[split]])
+    )
+
+
+def named_taps(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def duplicate_warnings(caches: Sequence[Cache], examples: Examples, allowed: bool) -> list[str]:
+    """Sentences about pictures that are in two splits. Raises LabelError for equal pixels unless they are allowed."""
+    warnings = []
+    if equal := equal_pixels_across(caches, examples):
+        where = " and ".join(f"{examples.path[i]} ({examples.split[i]})" for i in equal[0])
+        found = f"{len(equal)} items have the pixels of an item of another split, for example {where}"
+        if not allowed:
+            raise LabelError(
+                f"{found}: a score on one would be a memory of the other. Remove them from all but one split, or pass "
+                "--allow-duplicates to train regardless"
+            )
+        warnings.append(f"{found}; they are kept, as asked: figures on validation and test are too good")
+    if alike := look_alikes(caches, examples):
+        warnings.append(
+            f"{alike} items are near-duplicates of an item of another split (perceptual hash and features): "
+            "figures on validation and test flatter"
+        )
+    return warnings

@@ -1,0 +1,90 @@
+"""Another run on the items that a run is measured on: applied to their features, or by what it wrote down itself.
+
+A run that reads other features than the cache holds, or none at all, as that of `train-cnn`, is not run again: its
+`predictions.csv` says what it gave for each of its own items.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from facedep_jax.cache import Cache
+from facedep_jax.dataset.examples import Examples, gather
+from facedep_jax.errors import LabelError, SpecMismatch
+from facedep_jax.evaluation.ground_truth import remembered
+from facedep_jax.events import Note, Report
+from facedep_jax.head.inference import Head
+from facedep_jax.runs.directory import is_cnn, load_head, read_config
+from facedep_jax.sources.labels import Labelled
+from facedep_jax.training.ensemble import member_clip_logits
+
+APPLIED, WRITTEN = "applied", "predictions.csv"
+
+
+@dataclass(frozen=True)
+class Other:
+    """The probabilities of the other run for the items asked for, in their order, and how they came about (`by`)."""
+
+    path: Path
+    by: str
+    warning: str
+    probability: Float[np.ndarray, " n"]
+
+
+def head_logits(
+    head: Head, cache: Cache, items: Sequence[Labelled], classes: Sequence[int], report: Report
+) -> tuple[Examples, Float[np.ndarray, "m n"]]:
+    """Those of `items` that show a face, cut into windows as `head` learned from them; proxy logits of its members."""
+    examples = gather([cache], items, classes, head.taps, report, window=head.window)
+    return examples.clips, member_clip_logits(head.architecture, head.states, examples, head.positive)
+
+
+def other_run(
+    run: Path, cache: Cache, items: Sequence[Labelled], ours: Head, positive: Sequence[str] | None, report: Report
+) -> Other:
+    """What `run` says of `items` of `cache`, which show faces. It is said when it learned from them, or something else.
+
+    Emotions other than `ours` counts as positive are taken over where `run` knows emotions (`positive`, as asked for).
+    Raises RunError for what is no run, LabelError where one that cannot be applied to `cache` does not know them all.
+    """
+    config, memory = read_config(run), remembered(run)
+    used = {entry.label.item for entry in memory if entry.label.split != "test"}
+    learned = sum(label.item in used for label in items)
+    if learned:
+        text = f"{learned} of these items were learned from or chosen by in {run}: its figures are too good"
+        report(Note(text, "warning"))
+    known = {entry.label.item: entry.probability for entry in memory}
+    if is_cnn(config):
+        _say_other_positives(run, config["run"].get("positive_emotions", ()), ours, report)
+        return _written(run, "", known, items)
+    head = load_head(run)
+    try:
+        head.require_features(cache.spec, report)
+    except SpecMismatch as error:
+        report(Note(f"{run} cannot be applied to {cache.path}; its own predictions are compared ({error})"))
+        _say_other_positives(run, head.positive_emotions, ours, report)
+        return _written(run, head.warning, known, items)
+    if positive and head.target == "emotion":
+        head = head.with_positive(positive)
+    _say_other_positives(run, head.positive_emotions, ours, report)
+    _, members = head_logits(head, cache, items, [0] * len(items), report)
+    return Other(run, APPLIED, head.warning, head.probability(members.mean(0)))
+
+
+def _say_other_positives(run: Path, theirs: Sequence[str], ours: Head, report: Report) -> None:
+    if set(theirs) != set(ours.positive_emotions):
+        told = f"{run} learned {', '.join(sorted(theirs))} as positive, this run {', '.join(ours.positive_emotions)}"
+        report(Note(f"{told}; both are judged by the same labels", "warning"))
+
+
+def _written(run: Path, warning: str, known: dict[str, float], items: Sequence[Labelled]) -> Other:
+    lacking = [label for label in items if label.item not in known]
+    if lacking:
+        raise LabelError(
+            f"{run} says nothing of {len(lacking)} of these {len(items)} items, for example {lacking[0].path}: runs of "
+            "other features are compared by their predictions.csv, on items that both runs were made with"
+        )
+    return Other(run, WRITTEN, warning, np.array([known[label.item] for label in items]))

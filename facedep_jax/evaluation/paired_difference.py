@@ -1,0 +1,44 @@
+"""Two ways of scoring the same items, compared on the same resamples. It does not know how either of them works."""
+
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from facedep_jax.evaluation.bootstrap import bootstrap, cluster_index
+from facedep_jax.evaluation.weighted_metrics import auroc, ratio
+
+COMPARED = ("auroc", "brier")
+
+
+def paired_difference(
+    first: Float[np.ndarray, " n"],
+    second: Float[np.ndarray, " n"],
+    positive: Bool[np.ndarray, " n"],
+    subject: np.ndarray,
+    *,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """First minus second of the AUC (more is better) and the Brier score (less is better) of two probabilities.
+
+    Each with its 95 % interval over draws of subjects, in which both are measured on the same items, and `_below_0`,
+    the part of draws on which the difference is negative, ties counting half.
+    """
+    clusters, by = cluster_index(subject)
+    scored = [np.asarray(p, np.float64) for p in (first, second)]
+    orders = [np.argsort(p, kind="stable") for p in scored]
+    ranked = [(p[order], positive[order]) for p, order in zip(scored, orders, strict=True)]
+    errors = np.square(scored[0] - positive) - np.square(scored[1] - positive)
+
+    def figures(weight: Float[np.ndarray, "r n"]) -> dict[str, Float[np.ndarray, " r"]]:
+        one, two = (auroc(*pair, weight[:, order]) for pair, order in zip(ranked, orders, strict=True))
+        return {"auroc": one - two, "brier": ratio(weight @ errors, weight.sum(1))}
+
+    found = bootstrap(figures, clusters, resamples, seed)
+    result: dict[str, Any] = {"n": len(positive), "subjects": int(clusters.max(initial=-1)) + 1, "ci_by": by}
+    for name in COMPARED:
+        drawn = found.drawn[name][np.isfinite(found.drawn[name])]
+        below = float(np.mean(drawn < 0) + np.mean(drawn == 0) / 2) if len(drawn) else None
+        result |= found.field(name) | {f"{name}_below_0": below}
+    return result

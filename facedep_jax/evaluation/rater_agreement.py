@@ -1,0 +1,76 @@
+"""How far two raters of the same items agree, and the head with each. It does not know who of them is right.
+
+A head that learned from one rater's labels cannot be expected to agree with them more than another rater does.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from facedep_jax.evaluation.bootstrap import bootstrap, cluster_index
+from facedep_jax.evaluation.weighted_metrics import auroc, kappa, ratio
+from facedep_jax.sources.labels import normal
+
+
+def compare_raters(
+    first: np.ndarray,
+    second: np.ndarray,
+    positive: Sequence[str],
+    probability: Float[np.ndarray, " n"],
+    threshold: float,
+    subject: np.ndarray,
+    *,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> dict[str, Any] | None:
+    """Agreement on the items to which both raters gave an emotion; None where there is no such item.
+
+    `raters`, `head_and_first` and `head_and_second` each hold the part of equal decisions on the proxy label
+    (`agreement`) and Cohen's κ (`kappa`); the latter two also the head's `auroc`. `emotions` compares the raters'
+    emotions themselves. `confusion` counts [[both rest, only second positive], [only first positive, both positive]].
+    """
+    second = np.array([normal(e) for e in second], object)
+    both = np.array([a is not None and b is not None for a, b in zip(first, second, strict=True)], bool)
+    if not both.any():
+        return None
+    first, second, subject = first[both], second[both], subject[both]
+    probability = np.asarray(probability, np.float64)[both]
+    wanted = {normal(name) for name in positive}
+    one, two = (np.array([e in wanted for e in emotions], bool) for emotions in (first, second))
+    head = probability >= threshold
+    names = sorted({*first, *second})
+    place = {name: i for i, name in enumerate(names)}
+    named = tuple(np.array([place[e] for e in emotions]) for emotions in (first, second))
+    compared = {
+        "raters": (one, two),
+        "head_and_first": (one, head),
+        "head_and_second": (two, head),
+        "emotions": named,
+    }
+    pairs = {name: _pairs(*pair, len(names) if name == "emotions" else 2) for name, pair in compared.items()}
+
+    def figures(weight: Float[np.ndarray, "r n"]) -> dict[str, Float[np.ndarray, " r"]]:
+        found = {}
+        for name, onehot in pairs.items():
+            side = round(onehot.shape[1] ** 0.5)
+            counts = (weight @ onehot).reshape(-1, side, side)
+            found[f"{name} agreement"] = ratio(np.trace(counts, axis1=1, axis2=2), counts.sum((1, 2)))
+            found[f"{name} kappa"] = kappa(counts)
+        for name, label in (("head_and_first", one), ("head_and_second", two)):
+            found[f"{name} auroc"] = auroc(probability, label, weight)
+        return found
+
+    clusters, by = cluster_index(subject)
+    sampled = bootstrap(figures, clusters, resamples, seed)
+    result: dict[str, Any] = {"n": int(both.sum()), "subjects": int(clusters.max()) + 1, "ci_by": by}
+    for name in sampled.value:
+        what, figure = name.split(" ")
+        result.setdefault(what, {}).update(sampled.field(name, figure))
+    return result | {"confusion": pairs["raters"].sum(0).astype(int).reshape(2, 2).tolist()}
+
+
+def _pairs(one: np.ndarray, two: np.ndarray, names: int) -> Float[np.ndarray, "n names*names"]:
+    """1 in the column of each item's pair of names."""
+    return np.eye(names * names)[one.astype(int) * names + two.astype(int)]

@@ -1,0 +1,112 @@
+"""Stage one: sources → media → backbones → cache, in this process or in several. Knows nothing of labels."""
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from facedep_jax.backbones.reference_check import LazyEngine
+from facedep_jax.cache.spec import fingerprint, read_header
+from facedep_jax.cache.stat_cache import KnownFiles
+from facedep_jax.cache.tombstones import Purged
+from facedep_jax.cache.writer import CacheWriter
+from facedep_jax.config import ExtractSettings, to_table
+from facedep_jax.events import Note, Report, silent
+from facedep_jax.extraction.checked_engine import IN_FLIGHT, load_checked_engine
+from facedep_jax.extraction.local import Extraction
+from facedep_jax.extraction.outcomes import Accounts
+from facedep_jax.extraction.plan import Plan, kept_taps, plan_extraction
+from facedep_jax.media import Frame
+from facedep_jax.provenance import write_config
+from facedep_jax.sources import Source
+
+
+def extract(
+    sources: list[Source],
+    out: Path,
+    settings: ExtractSettings,
+    report: Report = silent,
+    check: Callable[[dict[str, Any]], None] = lambda spec: None,
+    keep: Callable[[str, int, Frame], None] | None = None,
+) -> dict[str, Any]:
+    """Extract everything that `sources` list into the cache at `out`; returns INTERFACE.md's summary.
+
+    What the cache holds already is not computed again. `check` gets the spec and may raise before anything is
+    written; `keep(item, number, frame)` gets every frame of a clip that this process decodes. Raises FacedepError for
+    settings, weights, engines and outputs that cannot be used; a file that cannot be used is recorded and counted.
+    """
+    begun = time.monotonic()
+    kinds = tuple(k for k in ("image", "clip") if any(k in source.kinds() for source in sources))
+    plan = plan_extraction(kinds, settings, report)
+    check(plan.spec)
+    engine = LazyEngine(lambda: load_checked_engine(plan, report, IN_FLIGHT))
+    if not settings.elsewhere and not (out / "cache.json").exists():
+        engine.load()  # what cannot be computed leaves no empty cache behind
+    spec = _with_held_kinds(out, plan.spec)
+    with CacheWriter(out, spec, engine, settings.shard_rows) as writer:
+        record = {"fingerprint": fingerprint(spec), **spec}
+        write_config(out / "config.toml", "extract", to_table(settings), {"cache": record})
+        accounts, engine_name = _run(sources, writer, engine, plan, KnownFiles(out), report, keep)
+        with accounts.waits.on("write"):
+            writer.commit()
+    seconds = time.monotonic() - begun
+    return {
+        "cache": str(out),
+        "fingerprint": fingerprint(spec),
+        **accounts.tally.counts(),
+        "rows": writer.rows_committed,
+        "items_ignored": sum(source.ignored for source in sources),
+        "seconds": round(seconds, 3),
+        "images_per_second": round(writer.features_committed / seconds, 3),
+        "waited_seconds": {stage: round(spent, 3) for stage, spent in accounts.waits.seconds.items()},
+        "engine": engine_name,
+        "precision": settings.precision,
+        "untrained": any(w.untrained for w in plan.weights.values()),
+        "features": {name: [t.cells, t.cells, t.channels] for name, t in kept_taps(plan.taps, settings.flip).items()},
+        "failures": accounts.tally.failures,
+    }
+
+
+def _run(
+    sources: Sequence[Source],
+    writer: CacheWriter,
+    engine: LazyEngine,
+    plan: Plan,
+    known: KnownFiles,
+    report: Report,
+    keep: Callable[[str, int, Frame], None] | None,
+) -> tuple[Accounts, str]:
+    """What became of the listings, and the name of the engine that computed ("none": there was nothing to compute)."""
+    pairs = [(source, listing) for source in sources for listing in source.listings][: plan.settings.limit]
+    purged = Purged(writer.folder)
+    try:
+        if plan.settings.elsewhere:
+            from facedep_jax.extraction.distributed import Distribution
+
+            accounts: Accounts = Distribution(writer, plan, known, purged, report)
+        else:
+            accounts = Extraction(writer, engine, plan, known, purged, report, keep)
+        accounts.run(pairs)
+    finally:
+        known.save()
+    if accounts.tally.purged:
+        report(Note(f"{len(accounts.tally.purged)} items were purged from this cache and are left out"))
+    if plan.settings.limit is None:
+        _retire(sources, writer, report)
+    name = accounts.engine_name if plan.settings.elsewhere else engine.name if engine.loaded else "none"
+    return accounts, name
+
+
+def _retire(sources: Sequence[Source], writer: CacheWriter, report: Report) -> None:
+    """A file that was moved, renamed or deleted since the last pass leaves the listings; its features stay."""
+    for source in sources:
+        if source.whole:
+            gone = writer.retire_listings(source.where, {listing.path for listing in source.listings})
+            if gone:
+                report(Note(f"{source.where}: {gone} files listed before are gone and not listed any more"))
+
+
+def _with_held_kinds(out: Path, spec: dict[str, Any]) -> dict[str, Any]:
+    """`spec`, and for a kind that this call has no file of, what the cache at `out` says of it."""
+    held = read_header(out)["input"] if (out / "cache.json").is_file() else {}
+    return {**spec, "input": held | spec["input"]}

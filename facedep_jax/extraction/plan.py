@@ -1,0 +1,98 @@
+"""What an extraction will do, decided and checked before the first file is opened. Touches no pixel and no cache."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from facedep_jax.backbones.taps import FLIPPED, check_cells, parse_sizes, parse_taps
+from facedep_jax.backbones.weights.load import find_weights
+from facedep_jax.config import ExtractSettings
+from facedep_jax.disclaimer import UNTRAINED
+from facedep_jax.events import Note, Report, silent
+from facedep_jax.files import user_cache
+from facedep_jax.media import DEFAULT_MARGINS, DEFAULT_MIN_FACE, FaceChoice, InputSettings, resolve_faces
+
+INTERPOLATION = "jpeg at 1/2, 1/4 or 1/8 down to twice the size, opencv area down, linear up"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything decided before the first file is opened."""
+
+    settings: ExtractSettings
+    taps: tuple[Any, ...]
+    sizes: dict[str, int]
+    weights: dict[str, Any]
+    faces: dict[str, FaceChoice]  # by kind of item
+    spec: dict[str, Any]
+
+    def input_settings(self, kind: str) -> InputSettings:
+        return _input_settings(kind, self.settings, self.sizes, self.faces[kind])
+
+
+def plan_extraction(kinds: tuple[str, ...], settings: ExtractSettings, report: Report = silent) -> Plan:
+    """Check the settings, find weights and detectors, and state the spec. Raises before anything is written."""
+    taps = parse_taps(settings.taps)
+    sizes = parse_sizes(settings.size, tuple(dict.fromkeys(tap.backbone for tap in taps)))
+    check_cells(taps, sizes)
+    weights = find_weights(settings.weights, list(sizes), report)
+    folder = settings.weights if settings.weights and not settings.weights.startswith("random:") else None
+    faces = {}
+    for kind in kinds:
+        choice = settings.faces or {"image": "none", "clip": "auto"}[kind]
+        faces[kind] = resolve_faces(choice, settings.detector_model, folder, user_cache())
+        report(Note(f"faces of {kind}s: {faces[kind].reason}"))
+    if any(w.untrained for w in weights.values()):
+        report(Note(UNTRAINED, "warning"))
+    return Plan(settings, taps, sizes, weights, faces, _spec(settings, taps, sizes, weights, faces))
+
+
+def kept_taps(taps: tuple[Any, ...], flip: bool) -> dict[str, Any]:
+    """Everything that a cache keeps of each picture, by name: every tap, with `flip` also of the mirror image."""
+    return {f"{tap}{view}": tap for view in (("", FLIPPED) if flip else ("",)) for tap in taps}
+
+
+def _spec(settings: ExtractSettings, taps: tuple, sizes: dict[str, int], weights: dict, faces: dict) -> dict[str, Any]:
+    named = kept_taps(taps, settings.flip)
+    features = {
+        "weights": {name: _weights_entry(w, settings.weights) for name, w in weights.items()},
+        "taps": list(named),
+        "channels": {name: tap.channels for name, tap in named.items()},
+        "size": sizes,
+        "interpolation": INTERPOLATION,
+        "color": settings.color,
+        "precision": settings.precision,
+    }
+    inputs: dict[str, Any] = {}
+    for kind, choice in faces.items():
+        inputs[kind] = {"faces": choice.faces}
+        if choice.faces != "none":
+            record = _input_settings(kind, settings, sizes, choice).face_record()
+            inputs[kind] |= {"detector_sha256": choice.sha256, **record}
+        if kind == "clip":
+            inputs[kind]["fps"] = float(settings.fps)  # 12 and 12.0 are written otherwise, and mean the same
+    return {"features": features, "input": inputs}
+
+
+def _input_settings(kind: str, settings: ExtractSettings, sizes: dict[str, int], choice: FaceChoice) -> InputSettings:
+    """Raises SettingsError where faces are to be aligned that the detector gives no landmarks of."""
+    follows = kind == "clip" and settings.face_policy in (None, "track")
+    return InputSettings(
+        sizes=tuple(sorted(set(sizes.values()))),
+        color=settings.color,
+        faces=choice.faces,
+        detector=choice.detector,
+        margin=_margin(choice, settings.margin),
+        fps=settings.fps,
+        policy="track" if follows else "central" if settings.face_policy == "central" else "largest",
+        align=settings.align and choice.faces != "none",
+        min_face=DEFAULT_MIN_FACE if settings.min_face is None else settings.min_face,
+    )
+
+
+def _margin(choice: FaceChoice, given: float | None) -> float:
+    return DEFAULT_MARGINS[choice.faces] if given is None else given
+
+
+def _weights_entry(weights: Any, where: str | None) -> dict[str, Any]:
+    seed = {"seed": int((where or "").removeprefix("random:"))} if weights.untrained else {}
+    return {"sha256": weights.sha256, "family": weights.family, **seed}

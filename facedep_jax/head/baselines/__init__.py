@@ -1,6 +1,0 @@
-"""What a head has to beat: linear probes and the models of the earlier prototypes. They know nothing of calibration."""
-
-from facedep_jax.head.baselines.hybrid import hybrid_logits, pooled_tops
-from facedep_jax.head.baselines.probe import PENALTIES, Probe, fit_probe, flat_features
-
-__all__ = ["PENALTIES", "Probe", "fit_probe", "flat_features", "hybrid_logits", "pooled_tops"]

@@ -1,0 +1,177 @@
+"""The decoding worker, `python -m facedep_jax.media.decode.decode_worker`. Knows nothing of the batch.
+
+It reads requests on standard input and answers on standard output (wire.py), one after the other. Files and
+bytes may be hostile or simply broken: whatever they do to cv2, they do here. Standard error is a file that
+complaints.py reads back.
+"""
+
+import os
+import signal
+import sys
+import threading
+import time
+from dataclasses import asdict, replace
+
+from facedep_jax.errors import EngineError, MediaError
+from facedep_jax.media.at_once import AtOnce
+from facedep_jax.media.decode import image_decoding as images
+from facedep_jax.media.decode.capture import Capture
+from facedep_jax.media.decode.face_detectors import FaceFinder
+from facedep_jax.media.decode.face_selection import chooser, framed, pick
+from facedep_jax.media.decode.live_capture import Camera, Paced, Reader
+from facedep_jax.media.decode.opencv import cv2
+from facedep_jax.media.frames import Frame, InputSettings
+from facedep_jax.media.messages import frame_bodies, frame_header
+from facedep_jax.media.worker_protocol import Header, pack, unpack
+
+# A sign of life at least this often while frames are read that nobody wants.
+_SIGN_OF_LIFE = 1.0
+
+
+class Channel:
+    """Requests in, answers out. Takes standard output for itself: a library that prints breaks no message."""
+
+    def __init__(self) -> None:
+        self._in, self._out = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+        null = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(null, 0)
+        os.dup2(2, 1)
+        self._last = time.monotonic()
+
+    def request(self) -> tuple[Header, bytearray]:
+        """The next request. Raises EOFError when the library has closed its end."""
+        return unpack(self._exactly)
+
+    def say(self, header: Header, *bodies: bytes) -> None:
+        """Sends one message."""
+        self._out.write(pack(header, sum(map(len, bodies))))
+        for body in bodies:
+            self._out.write(body)
+        self._out.flush()
+        self._last = time.monotonic()
+
+    def alive(self) -> None:
+        """Sends a sign of life when the last message is old."""
+        if time.monotonic() - self._last > _SIGN_OF_LIFE:
+            self.say({"say": "alive"})
+
+    def _exactly(self, count: int) -> bytearray:
+        data = bytearray(self._in.read(count))
+        if len(data) != count:
+            raise EOFError
+        return data
+
+
+class Finders:
+    """The face finder of the last settings; loading one takes longer than using it."""
+
+    def __init__(self) -> None:
+        self._key: tuple | None = None
+        self._finder: FaceFinder | None = None
+
+    def of(self, settings: InputSettings) -> FaceFinder:
+        """A finder for `settings`."""
+        key = (settings.faces, settings.detector)
+        if self._finder is None or key != self._key:
+            self._finder, self._key = FaceFinder(settings), key
+        return self._finder
+
+
+def serve(channel: Channel) -> None:
+    """Answers requests until the library closes its end."""
+    finders = Finders()
+    answers = {"image": _image, "view": _view, "clip": _clip, "camera": _camera, "paced": _paced, "detector": _detector}
+    while True:
+        try:
+            header, body = channel.request()
+        except EOFError:
+            return
+        settings = InputSettings(**{**header["settings"], "sizes": tuple(header["settings"]["sizes"])})
+        try:
+            answers[header["do"]](channel, finders, settings, bytes(body))
+        except MediaError as error:
+            channel.say({"say": "failed", "reason": error.reason, "stage": error.stage})
+        except EngineError as error:
+            channel.say({"say": "no engine", "reason": str(error)})
+        except MemoryError:
+            channel.say({"say": "failed", "reason": "needs more memory than there is", "stage": "decode"})
+
+
+def _image(channel: Channel, finders: Finders, settings: InputSettings, data: bytes) -> None:
+    if settings.faces == "none":
+        pixels, width, height = images.decode_for(data, max(settings.sizes))
+    else:
+        pixels = images.decode(data)
+        height, width = pixels.shape[:2]
+    found = finders.of(settings).find(pixels)
+    known = {"width": width, "height": height, "phash": f"{images.difference_hash(pixels):016x}"}
+    frame = framed(0.0, pixels, found, pick(found, pixels.shape, settings), settings)
+    _say_frame(channel, {"say": "picture", **known}, frame)
+
+
+def _view(channel: Channel, _: Finders, settings: InputSettings, data: bytes) -> None:
+    pixels = images.shrunk(images.decode(data), max(settings.sizes))
+    channel.say({"say": "view", "height": pixels.shape[0], "width": pixels.shape[1]}, memoryview(pixels).cast("B"))
+
+
+def _clip(channel: Channel, finders: Finders, settings: InputSettings, path: bytes) -> None:
+    finder = finders.of(settings)
+    capture = Capture(path, settings.fps, channel.alive)
+    choice = chooser(settings)
+    for moment, pixels in capture.samples():
+        for frame in choice.add(moment, pixels, finder.find(pixels)):
+            _say_frame(channel, {"say": "frame"}, frame)
+    for frame in choice.rest():
+        _say_frame(channel, {"say": "frame"}, frame)
+    info = capture.info()
+    channel.say({"say": "end", "info": asdict(replace(info, notes=info.notes + choice.notes()))})
+
+
+def _camera(channel: Channel, finders: Finders, settings: InputSettings, where: bytes) -> None:
+    _live(channel, finders, settings, Camera(int(where) if where.isdigit() else where, settings.fps))
+
+
+def _paced(channel: Channel, finders: Finders, settings: InputSettings, path: bytes) -> None:
+    _live(channel, finders, settings, Paced(path, settings.fps))
+
+
+def _live(channel: Channel, finders: Finders, settings: InputSettings, source: Camera | Paced) -> None:
+    finder, choice = finders.of(settings), AtOnce(settings)
+    lost = {}
+    with Reader(source) as reader:
+        try:
+            while not reader.over:
+                taken = reader.take(_SIGN_OF_LIFE)
+                channel.alive()
+                if taken:
+                    number, sample = taken
+                    frame = choice.frame(sample.time, sample.pixels, finder.find(sample.pixels))
+                    known = {"number": number, "due": sample.due, "notes": source.notes + choice.notes()}
+                    _say_frame(channel, {"say": "frame", **known}, frame)
+        except MediaError as error:  # an end like any other, but for its reason: the notes are told with it
+            lost = {"lost": error.reason, "stage": error.stage}
+        channel.say({"say": "end", "notes": source.notes + choice.notes(), **lost})
+
+
+def _detector(channel: Channel, finders: Finders, settings: InputSettings, _: bytes) -> None:
+    finders.of(settings)
+    channel.say({"say": "detector"})
+
+
+def _say_frame(channel: Channel, header: Header, frame: Frame) -> None:
+    channel.say(header | frame_header(frame), *frame_bodies(frame))
+
+
+def _end_with_parent() -> None:
+    parent = os.getppid()
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    cv2.setNumThreads(1)  # workers run side by side; OpenCV's own threads would wait for each other by spinning
+    # Ctrl-C is the library's to answer; a hung decoder must not outlive it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    sys.exit(serve(Channel()))

@@ -1,0 +1,99 @@
+"""Where the faces are in a picture. Knows nothing of time, nor of which face is wanted."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from facedep_jax.errors import EngineError
+from facedep_jax.media.decode.cropping import resize
+from facedep_jax.media.decode.opencv import cv2
+from facedep_jax.media.detector_files import haar_cascade
+from facedep_jax.media.frames import (
+    DETECT_SIDE,
+    HAAR_NEIGHBOURS,
+    HAAR_SMALLEST,
+    HAAR_STEP,
+    YUNET_CANDIDATES,
+    YUNET_OVERLAP,
+    YUNET_SCORE,
+    InputSettings,
+)
+
+Pixels = UInt8[np.ndarray, "h w 3"]
+Points = Float[np.ndarray, "5 2"]
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """A face as a detector saw it, in pixels of the picture; the box may reach beyond it. `landmarks` are the eye on
+    the left of the picture, the other eye, the tip of the nose, and the corners of the mouth, left first."""
+
+    box: tuple[float, float, float, float]
+    score: float
+    landmarks: Points | None = None
+
+    @property
+    def area(self) -> float:
+        return self.box[2] * self.box[3]
+
+
+class FaceFinder:
+    """Finds faces with the detector that `settings` names. Raises EngineError when it cannot be loaded."""
+
+    def __init__(self, settings: InputSettings) -> None:
+        looks = {"none": None, "yunet": _YuNet, "haar": _Haar}[settings.faces]
+        self._look = looks(settings.detector) if looks else None
+
+    def find(self, pixels: Pixels) -> list[Sighting] | None:
+        """All faces of an RGB picture, the largest first; None when nobody looks."""
+        if self._look is None:
+            return None
+        scale = min(1.0, DETECT_SIDE / max(pixels.shape[:2]))
+        height, width = (max(1, round(side * scale)) for side in pixels.shape[:2])
+        # Each side has its own scale, as both were rounded to whole pixels.
+        across, down = pixels.shape[1] / width, pixels.shape[0] / height
+        found = [_scaled(face, across, down) for face in self._look(resize(pixels, width, height))]
+        return sorted(found, key=lambda face: face.area, reverse=True)
+
+
+def _scaled(face: Sighting, across: float, down: float) -> Sighting:
+    x, y, w, h = face.box
+    points = None if face.landmarks is None else face.landmarks * (across, down)
+    return Sighting((x * across, y * down, w * across, h * down), face.score, points)
+
+
+class _YuNet:
+    def __init__(self, path: str | None) -> None:
+        try:
+            self._net = cv2.FaceDetectorYN.create(
+                str(path), "", (DETECT_SIDE, DETECT_SIDE), YUNET_SCORE, YUNET_OVERLAP, YUNET_CANDIDATES
+            )
+            self(np.zeros((64, 64, 3), np.uint8))
+        except (cv2.error, SystemError) as error:
+            raise EngineError(f"{path} is not a YuNet model that OpenCV {cv2.__version__} can run") from error
+
+    def __call__(self, pixels: Pixels) -> list[Sighting]:
+        self._net.setInputSize((pixels.shape[1], pixels.shape[0]))
+        _, rows = self._net.detect(cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
+        # a row is x, y, w, h, five landmarks as x, y, and the score
+        rows = [] if rows is None else rows[np.isfinite(rows).all(1)].astype(float)
+        return [Sighting(tuple(row[:4].tolist()), float(row[14]), row[4:14].reshape(5, 2)) for row in rows]
+
+
+class _Haar:
+    def __init__(self, path: str | None) -> None:
+        path = path or str(haar_cascade())
+        self._cascade = cv2.CascadeClassifier()
+        try:
+            loaded = self._cascade.load(path)
+        except cv2.error:
+            loaded = False
+        if not loaded:
+            raise EngineError(f"{path} is not a cascade that OpenCV {cv2.__version__} can load")
+
+    def __call__(self, pixels: Pixels) -> list[Sighting]:
+        boxes = self._cascade.detectMultiScale(
+            cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), HAAR_STEP, HAAR_NEIGHBOURS, minSize=(HAAR_SMALLEST,) * 2
+        )
+        return [Sighting(tuple(map(float, box)), float("nan")) for box in boxes]

@@ -1,0 +1,129 @@
+"""Whose face a frame is about, and whether it can be judged. Knows nothing of decoding or detectors.
+
+Policies: the largest face of every frame, the most central one, or one person who is followed through a clip.
+"""
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+from jaxtyping import UInt8
+
+from facedep_jax.media.decode.cropping import cut
+from facedep_jax.media.decode.face_detectors import Sighting
+from facedep_jax.media.decode.face_tracking import Tracks
+from facedep_jax.media.frames import MIN_SHARPNESS, TRACK_FACES, TRACK_FIRST, Face, Frame, InputSettings
+from facedep_jax.media.sharpness import sharpness
+
+Pixels = UInt8[np.ndarray, "h w 3"]
+Found = list[Sighting] | None  # the largest first; None when nobody looked
+
+
+def framed(time: float, pixels: Pixels, found: Found, chosen: Sighting | None, settings: InputSettings) -> Frame:
+    """The frame about the face `chosen` of those `found`, with its state and crops."""
+    if found is None:
+        face = Face("whole")
+    elif chosen is None:
+        face = Face("lost" if found else "none")
+    else:
+        face = Face(_state(pixels, found, chosen, settings), chosen.box, chosen.score)
+    return Frame(time, face, cut(pixels, face, settings, chosen and chosen.landmarks))
+
+
+def _state(pixels: Pixels, found: list[Sighting], chosen: Sighting, settings: InputSettings) -> str:
+    if min(chosen.box[2:]) < settings.min_face:
+        return "too-small"
+    if sharpness(pixels, chosen.box) < MIN_SHARPNESS:
+        return "blurred"
+    return "found" if len(found) == 1 else "several"
+
+
+def pick(found: Found, shape: tuple[int, ...], settings: InputSettings) -> Sighting | None:
+    """The face that the policy takes of one picture of `shape` (height, width, …) by itself.
+
+    Faces that are too small count only where all are. What follows a person takes the largest here.
+    """
+    if not found:
+        return None
+    large = [face for face in found if min(face.box[2:]) >= settings.min_face] or found
+    if settings.policy != "central":
+        return large[0]
+    height, width = shape[:2]
+    return min(large, key=lambda f: math.hypot(f.box[0] + (f.box[2] - width) / 2, f.box[1] + (f.box[3] - height) / 2))
+
+
+class EachAlone:
+    """Frames of a clip, each with the face that the policy takes of it."""
+
+    def __init__(self, settings: InputSettings) -> None:
+        self._settings = settings
+
+    def add(self, time: float, pixels: Pixels, found: Found) -> Iterator[Frame]:
+        """The frames that can be told after this one: itself."""
+        yield framed(time, pixels, found, pick(found, pixels.shape, self._settings), self._settings)
+
+    def rest(self) -> Iterator[Frame]:
+        """None are held back."""
+        return iter(())
+
+    def notes(self) -> tuple[str, ...]:
+        """Nothing to say."""
+        return ()
+
+
+class OnePerson:
+    """Frames of a clip, all about one person.
+
+    Frames are held back until it can be told who that is; what is held are the crops of each candidate.
+    """
+
+    def __init__(self, settings: InputSettings) -> None:
+        self._settings, self._tracks = settings, Tracks()
+        self._held: list[tuple[Frame, dict[int, Frame]]] = []  # without the person, and as each candidate's
+        self._since_first = 0
+        self._lost = 0
+
+    def add(self, time: float, pixels: Pixels, found: Found) -> Iterator[Frame]:
+        """The frames that can be told after this one, in order."""
+        faces = (found or [])[:TRACK_FACES]
+        numbers = self._tracks.join([face.box for face in faces], time)
+        if self._tracks.followed is not None:
+            chosen = dict(zip(numbers, faces, strict=True)).get(self._tracks.followed)
+            yield self._counted(framed(time, pixels, found, chosen, self._settings))
+            return
+        without = framed(time, pixels, found, None, self._settings)
+        self._held.append((without, {
+            number: framed(time, pixels, found, face, self._settings)
+            for number, face in zip(numbers, faces, strict=True)
+        }))  # fmt: skip
+        self._since_first += bool(faces or self._since_first)
+        if not self._since_first or self._since_first >= TRACK_FIRST:
+            yield from self.rest()
+
+    def rest(self) -> Iterator[Frame]:
+        """The frames held back, about whoever is followed from now on."""
+        if self._tracks.followed is None:
+            self._tracks.choose()
+        held, self._held = self._held, []
+        for without, candidates in held:
+            yield self._counted(candidates.get(self._tracks.followed, without))
+
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of the scores should know."""
+        followed, longest = self._tracks.samples()
+        notes = ()
+        if self._lost:
+            notes = (f"samples that show others and not the person followed: {self._lost}",)
+        if longest > followed:
+            notes += (f"somebody else is seen in {longest} samples, the person followed in {followed}",)
+        return notes
+
+    def _counted(self, frame: Frame) -> Frame:
+        self._lost += frame.face.state == "lost"
+        return frame
+
+
+def chooser(settings: InputSettings) -> EachAlone | OnePerson:
+    """What turns the faces of a clip into its frames, by the policy of `settings`."""
+    follows = settings.policy == "track" and settings.faces != "none"
+    return OnePerson(settings) if follows else EachAlone(settings)

@@ -1,0 +1,126 @@
+"""Bytes of an image → upright RGB. Knows nothing of faces or crops.
+
+EXIF turns are applied (JPEG, PNG and WebP alike); grey, CMYK and palette become RGB; alpha is dropped and the
+colours under it are kept as stored; of animations and of several pages the first is taken.
+"""
+
+import numpy as np
+from jaxtyping import Float, UInt8, UInt16
+
+from facedep_jax.errors import MediaError
+from facedep_jax.media.decode import decoder_stderr
+from facedep_jax.media.decode.cropping import resize
+from facedep_jax.media.decode.image_validation import JPEG, refuse_damaged, unreadable
+from facedep_jax.media.decode.opencv import MAX_PIXELS, cv2
+from facedep_jax.media.jpeg import jpeg_size, reduction
+
+# How many bits 16-bit files really use; sensors of 10, 12 and 14 bits are stored unscaled.
+_DEPTHS = (8, 10, 12, 14, 16)
+
+# Bits of their own: with IMREAD_COLOR_RGB they give RGB, whatever their names say.
+_REDUCED = {
+    1: 0,
+    2: cv2.IMREAD_REDUCED_GRAYSCALE_2,
+    4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
+    8: cv2.IMREAD_REDUCED_GRAYSCALE_8,
+}
+
+
+def decode(data: bytes) -> UInt8[np.ndarray, "h w 3"]:
+    """Upright RGB pixels of an image file's bytes.
+
+    Raises MediaError for what is not an image, is cut short or damaged, or is larger than MAX_PIXELS.
+    """
+    return _decode(data, 1)
+
+
+def decode_for(data: bytes, need: int) -> tuple[UInt8[np.ndarray, "h w 3"], int, int]:
+    """`decode` for a square of `need` pixels out of the whole picture; the picture's own upright width and height.
+
+    A JPEG that is far larger is decoded at 1/2, 1/4 or 1/8 of its size, in a third of the time or less.
+    """
+    size = jpeg_size(data) if data.startswith(JPEG) else None
+    # What declares too many pixels is refused at its full size, however small it could be decoded.
+    factor = reduction(size, need) if size and size[0] * size[1] <= MAX_PIXELS else 1
+    pixels = _decode(data, factor)
+    height, width = pixels.shape[:2]
+    if factor == 1:
+        return pixels, width, height
+    turned = (width > height) != (size[0] > size[1])
+    return pixels, *(size[::-1] if turned else size)
+
+
+def shrunk(pixels: UInt8[np.ndarray, "h w 3"], side: int) -> UInt8[np.ndarray, "h w 3"]:
+    """The picture with a longer side of at most `side` pixels."""
+    height, width = pixels.shape[:2]
+    scale = min(1.0, side / max(height, width))
+    return resize(pixels, max(1, round(width * scale)), max(1, round(height * scale)))
+
+
+def _decode(data: bytes, factor: int) -> UInt8[np.ndarray, "h w 3"]:
+    if not data:
+        raise MediaError("empty file (0 bytes)", stage="read")
+    decoder_stderr.clear()
+    try:
+        pixels = _imdecode(data, factor)
+    except cv2.error as error:
+        raise MediaError(_refusal(error)) from error
+    said = decoder_stderr.text()
+    if pixels is None:
+        raise MediaError(unreadable(data, said))
+    refuse_damaged(data, said)
+    return to_8_bits(pixels)
+
+
+def _imdecode(data: bytes, factor: int) -> np.ndarray | None:
+    raw = np.frombuffer(data, np.uint8)
+    pixels = cv2.imdecode(raw, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_ANYDEPTH | _REDUCED[factor])
+    if pixels is None and data.startswith((b"II*\0", b"MM\0*")):
+        # OpenCV converts no float TIFF to colour, but hands it over as it is stored.
+        stored = cv2.imdecode(raw, cv2.IMREAD_UNCHANGED)
+        if stored is not None and stored.dtype.kind == "f":
+            pixels = np.repeat(stored[..., None], 3, 2) if stored.ndim == 2 else stored[..., 2::-1]
+    return pixels
+
+
+def _refusal(error: Exception) -> str:
+    if "CV_IO_MAX_IMAGE" in str(error):
+        return f"declares more than {MAX_PIXELS / 1e6:.0f} megapixels, the limit for one image"
+    return f"OpenCV refuses it: {decoder_stderr.first_line(str(error))}"
+
+
+def to_8_bits(pixels: np.ndarray) -> UInt8[np.ndarray, "h w 3"]:
+    """8-bit pixels of 8-bit, 16-bit or float (0 to 1) ones. Raises MediaError for other values."""
+    if pixels.dtype == np.uint8:
+        return pixels
+    if pixels.dtype == np.uint16:
+        return _from_16_bits(pixels)
+    if pixels.dtype in (np.float32, np.float64):
+        return _from_floats(pixels)
+    raise MediaError(f"pixels of type {pixels.dtype}; 8 and 16 bits and floats are understood")
+
+
+def _from_16_bits(pixels: UInt16[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w 3"]:
+    """Scaled by the smallest usual depth that holds the largest value: 12-bit data in a 16-bit file keeps its
+    brightness; a 16-bit picture darker than 1/4 of full scale is brightened by it."""
+    bits = next(depth for depth in _DEPTHS if int(pixels.max()) < 1 << depth)
+    return np.rint(pixels.astype(np.float32) * (255 / ((1 << bits) - 1))).astype(np.uint8)
+
+
+def _from_floats(pixels: Float[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w 3"]:
+    if not np.isfinite(pixels).all():
+        raise MediaError("float pixels that are not numbers (NaN or infinity)")
+    if pixels.min() < 0 or pixels.max() > 1:
+        raise MediaError(f"float pixels from {pixels.min():.3g} to {pixels.max():.3g}; 0 to 1 is understood")
+    return np.rint(np.ascontiguousarray(pixels) * 255).astype(np.uint8)
+
+
+def difference_hash(pixels: UInt8[np.ndarray, "h w 3"]) -> int:
+    """64-bit dHash (N. Krawetz, "Kind of Like That", 2013).
+
+    Luma shrunk to 9×8, one bit for each pixel that is brighter than its right neighbour; the first row and
+    the left end have the highest bits.
+    """
+    small = cv2.resize(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), (9, 8), interpolation=cv2.INTER_AREA)
+    bits = small[:, :-1] > small[:, 1:]
+    return int.from_bytes(np.packbits(bits).tobytes(), "big")

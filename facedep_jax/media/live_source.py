@@ -1,0 +1,133 @@
+"""A live source as the newest of its sampled frames, read by a worker process. Knows nothing of scores.
+
+Between the source and whoever takes there are two places for one frame each, in the worker and here: frames are
+passed over rather than late.
+"""
+
+import os
+import re
+import signal
+import sys
+import threading
+from dataclasses import dataclass
+from types import TracebackType
+
+from facedep_jax.errors import MediaError, SettingsError, SourceError
+from facedep_jax.media.clips import regular_file
+from facedep_jax.media.frames import Frame, InputSettings
+from facedep_jax.media.latest_value import Newest
+from facedep_jax.media.messages import frame_of
+from facedep_jax.media.worker_pool import TIMEOUT, borrow
+
+_DEVICE = re.compile(r"/dev/video(\d+)")
+_ON_LINUX = sys.platform.startswith("linux")
+
+
+@dataclass(frozen=True)
+class Located:
+    """A source that can be tried: `what` it is ("camera" or "paced"), `where`, and its name in words."""
+
+    what: str
+    where: bytes
+    name: str
+
+
+@dataclass(frozen=True)
+class Sample:
+    """`number` counts all that were due, from 0; `due` is the `time.monotonic()` at which this one was."""
+
+    number: int
+    due: float
+    frame: Frame
+
+
+class Live:
+    """A source that is being read. Closing it, or leaving the `with`, ends its worker.
+
+    `name` is the source in words; `notes` are what a reader of the scores should know so far.
+    """
+
+    def __init__(self, source: Located, settings: InputSettings) -> None:
+        self.name, self.notes = source.name, ()
+        self._newest: Newest[Sample] = Newest()
+        self._error: BaseException | None = None
+        self._decoder = borrow()
+        self._thread = threading.Thread(target=self._read, args=(source, settings), name="live", daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> "Live":
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def take(self, timeout: float) -> Sample | None:
+        """The newest sample, once, or None where there is none within `timeout` seconds.
+
+        Raises MediaError for a source that cannot be opened or has stopped, EngineError for a detector that cannot be
+        loaded; not before all samples are taken.
+        """
+        sample = self._newest.take(timeout)
+        if sample is None and self._error is not None:
+            raise self._error
+        return sample
+
+    @property
+    def over(self) -> bool:
+        """Whether the source has ended well and all is taken."""
+        return self._newest.over and self._error is None
+
+    def close(self) -> None:
+        """Ends the worker, whatever it does."""
+        if self._thread.is_alive() and self._decoder.is_well():
+            os.kill(self._decoder.pid, signal.SIGKILL)  # its end wakes the thread, which waits for its words
+        self._thread.join()
+        self._decoder.kill()
+
+    def _read(self, source: Located, settings: InputSettings) -> None:
+        try:
+            self._decoder.ask(source.what, settings, source.where)
+            header, body = self._decoder.answer(TIMEOUT)
+            while header["say"] == "frame":
+                self.notes = tuple(header["notes"])
+                self._newest.put(Sample(header["number"], header["due"], frame_of(header, body)))
+                header, body = self._decoder.answer(TIMEOUT)
+            self.notes = tuple(header["notes"])
+            if "lost" in header:
+                raise MediaError(header["lost"], stage=header["stage"])
+        except MediaError as error:
+            advice = f"; {_cameras()}" if source.what == "camera" and error.stage == "read" else ""
+            self._error = MediaError(f"{source.name}: {error.reason}{advice}", stage=error.stage)
+        except BaseException as error:  # raised again by `take`, in the thread that answers for it
+            self._error = error
+        finally:
+            self._newest.close()
+
+
+def locate(source: str) -> Located:
+    """The camera with the number `source` (or at /dev/videoN), or the clip at this path.
+
+    Raises SourceError for a path that is not a regular file and a camera that is known not to be there, SettingsError
+    for an address of the network.
+    """
+    camera = source if source.isdecimal() else (_DEVICE.fullmatch(source) or ("", ""))[1]
+    if camera:
+        if _ON_LINUX and not os.path.exists(f"/dev/video{camera}"):
+            raise SourceError(f"camera {camera} is not there; {_cameras()}")
+        return Located("camera", camera.encode(), f"camera {camera}")
+    if re.match(r"[a-z][a-z0-9+.-]+://", source, re.IGNORECASE):
+        raise SettingsError(f"--source is the number of a camera or a file, got {source}; the network is not read")
+    try:
+        return Located("paced", regular_file(source), source)
+    except MediaError as error:
+        raise SourceError(f"{source}: {error.reason}") from error
+
+
+def _cameras() -> str:
+    """What to try, by what is there; only Linux tells without opening them."""
+    if not _ON_LINUX:
+        return "is it connected, not in use by another program, and is this one allowed to use it?"
+    there = ", ".join(sorted(f"/dev/{name}" for name in os.listdir("/dev") if name.startswith("video")))
+    if not there:
+        return "this machine has no /dev/video*: connect a camera, or give a file"
+    return f"this machine has {there}: is another number meant, or is it in use, or only for the group video?"

@@ -1,0 +1,177 @@
+"""The library's end of a decoding worker: a process and a watchdog. Knows nothing of pixels.
+
+A worker that hangs is killed, one that crashes is replaced, and either is a MediaError for the item in hand
+and nothing else. Idle workers are kept for the next item, as importing cv2 costs a fifth of a second.
+"""
+
+import atexit
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+from facedep_jax.errors import EngineError, MediaError
+from facedep_jax.media.frames import InputSettings
+from facedep_jax.media.worker_protocol import BrokenWire, Message, pack, unpack
+
+# Seconds without a message after which a worker counts as hung.
+TIMEOUT = 30.0
+
+
+class Decoder:
+    """One worker process. Not for use by two threads at once."""
+
+    def __init__(self) -> None:
+        # A plain file: the worker reads back what its libraries said, and no pipe can fill up and block it.
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115  (lives as long as the process)
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "facedep_jax.media.decode.decode_worker"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._said, bufsize=0, env=_environment(),
+            start_new_session=True,
+        )  # fmt: skip
+        # False while an answer is outstanding: such a worker is not for anyone else.
+        self.is_free = True
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._process.stdout, selectors.EVENT_READ)
+
+    @property
+    def pid(self) -> int:
+        """The worker's process id."""
+        return self._process.pid
+
+    def ask(self, what: str, settings: InputSettings, body: bytes) -> None:
+        """Sends a request. Raises MediaError when the worker is gone."""
+        self.is_free = False
+        try:
+            self._write(pack({"do": what, "settings": asdict(settings)}, len(body)))
+            self._write(body)
+        except BrokenPipeError as error:
+            raise MediaError(self._obituary()) from error
+
+    def answer(self, timeout: float) -> Message:
+        """The next message that is more than a sign of life.
+
+        Raises MediaError or EngineError as the worker says; MediaError when it crashed, or said nothing for
+        `timeout` seconds and was killed.
+        """
+        header, body = self._next(timeout)
+        while header["say"] == "alive":
+            header, body = self._next(timeout)
+        self.is_free = header["say"] != "frame"
+        if header["say"] == "failed":
+            raise MediaError(header["reason"], stage=header["stage"])
+        if header["say"] == "no engine":
+            raise EngineError(header["reason"])
+        return header, body
+
+    def is_well(self) -> bool:
+        """Whether the process runs."""
+        return self._process.poll() is None
+
+    def kill(self) -> None:
+        """Ends the process, whatever it does, and waits for it."""
+        self._process.kill()
+        self._process.wait()
+        self._selector.close()
+        for pipe in (self._process.stdin, self._process.stdout, self._said):
+            pipe.close()
+
+    def _write(self, data: bytes) -> None:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[self._process.stdin.write(rest) :]
+
+    def _next(self, timeout: float) -> Message:
+        deadline = time.monotonic() + timeout
+        try:
+            return unpack(lambda count: self._read(count, deadline, timeout))
+        except BrokenWire as error:
+            raise MediaError(self._obituary()) from error
+
+    def _read(self, count: int, deadline: float, timeout: float) -> bytearray:
+        data = bytearray(count)
+        rest = memoryview(data)
+        while rest:
+            if not self._selector.select(max(0.0, deadline - time.monotonic())):
+                self._process.kill()
+                raise MediaError(f"no frame for {timeout:g} s; the decoder was stopped")
+            got = self._process.stdout.readinto(rest)
+            if not got:
+                raise BrokenWire("end of the pipe")
+            rest = rest[got:]
+        return data
+
+    def _obituary(self) -> str:
+        """How the worker ended, with the last line it said."""
+        try:
+            code = self._process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            return "the decoder sent what is not a message, and was stopped"
+        how = f"crashed ({_signal_name(-code)})" if code < 0 else f"ended with status {code}"
+        self._said.seek(0)
+        lines = self._said.read()[-2000:].decode(errors="replace").strip().splitlines()
+        return f"the decoder {how}" + (f": {lines[-1][:200]}" if lines else "")
+
+
+_idle: list[Decoder] = []
+_lock = threading.Lock()
+
+
+def borrow() -> Decoder:
+    """An idle worker, or a new one, to be given back."""
+    with _lock:
+        while _idle:
+            decoder = _idle.pop()
+            if decoder.is_well():
+                return decoder
+            decoder.kill()
+    return Decoder()
+
+
+def give_back(decoder: Decoder) -> None:
+    """Shelves a worker that has answered to the end, and kills any other."""
+    if not decoder.is_free:
+        return decoder.kill()
+    with _lock:
+        _idle.append(decoder)
+
+
+def stop_idle() -> None:
+    """Ends all idle workers; done by itself when Python exits."""
+    with _lock:
+        while _idle:
+            _idle.pop().kill()
+
+
+def _forget_in_child() -> None:
+    # A forked child shares the pipes of its parent's workers: talking on them would garble both.
+    global _lock
+    _lock = threading.Lock()
+    _idle.clear()
+
+
+def _environment() -> dict[str, str]:
+    # The worker finds this package wherever the program was started, and imports nothing from the folder that
+    # the user happens to stand in.
+    package_home = str(Path(__file__).resolve().parents[2])
+    paths = [package_home, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONSAFEPATH": "1"}
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+atexit.register(stop_idle)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_in_child)

@@ -1,0 +1,110 @@
+"""A clip's score over time as a picture. Knows nothing of where the numbers come from."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from facedep_jax.escaping import printable
+from facedep_jax.media.frames import FACE_STATES
+from facedep_jax.report.glyphs import in_font
+from facedep_jax.report.run_plots import save
+from facedep_jax.report.score_curve import edges
+
+INK, FAINT, QUIET, THRESHOLD = "#1f6f8b", "#a9cbd8", "#5d6b78", "#b5533c"
+STATES = {  # colours of the strip below the score, and what a state is called
+    "whole": ("#5f9db3", "whole picture"),
+    "found": ("#5f9db3", "face"),
+    "several": ("#2c6378", "one of several"),
+    "none": ("#c9d0d6", "no face"),
+    "lost": ("#e3b26f", "another's face"),
+    "too-small": ("#bda7d4", "too small"),
+    "blurred": ("#a9c3a0", "blurred"),
+}
+
+
+def draw_timeline(
+    path: Path, score: Any, frames: Any, threshold: float, warning: str = "", windows: tuple[Any, ...] = ()
+) -> None:
+    """Write `timeline` as a PNG. Raises OutputError where it cannot be written."""
+    save(timeline(score, frames, threshold, warning, windows), path)
+
+
+def timeline(score: Any, frames: Any, threshold: float, warning: str = "", windows: tuple[Any, ...] = ()) -> Figure:
+    """The probability of each frame, the mean of each window and of the clip with its interval, gaps without a score,
+    and below what was found in every frame.
+    """
+    figure = Figure(figsize=(9, 3.2), dpi=110)
+    axes, strip = figure.subplots(2, 1, sharex=True, height_ratios=(12, 1))
+    # By hand: finding a layout takes as long as drawing, and a batch has hundreds of these.
+    figure.subplots_adjust(left=0.065, right=0.775, bottom=0.145, top=0.84 if warning else 0.91, hspace=0.28)
+    _shade_gaps(axes, frames)
+    axes.plot(frames.time, frames.probability, color=INK, linewidth=1, marker=".", markersize=4, label="frame")
+    _draw_windows(axes, windows)
+    axes.axhline(threshold, color=THRESHOLD, linewidth=1, linestyle="--", label=f"threshold {threshold:.2f}")
+    if score.score is not None:
+        axes.axhline(score.score, color=INK, linewidth=1.6, alpha=0.7, label=f"clip {score.score:.2f}")
+    if score.low is not None:
+        within = f"{score.low:.2f} to {score.high:.2f} within the clip"
+        axes.axhspan(score.low, score.high, color=FAINT, alpha=0.45, linewidth=0, label=within)
+    axes.set(ylim=(0, 1), xlim=_limits(frames.time), ylabel="proxy probability")
+    axes.set_title(_title(score), loc="left", fontsize=10, parse_math=False)
+    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.02), fontsize=8, frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    _draw_states(strip, frames)
+    if warning:
+        figure.suptitle(warning, color="#b00020", fontsize=9, fontweight="bold", x=0.01, ha="left")
+    return figure
+
+
+def _draw_windows(axes: Any, windows: tuple[Any, ...]) -> None:
+    """A bar over the length of each window at its mean."""
+    seen = [window for window in windows if window.score is not None]
+    if len(seen) > 1:
+        ends = [window.start_s for window in seen], [window.end_s for window in seen]
+        axes.hlines([window.score for window in seen], *ends, color=QUIET, linewidth=2, alpha=0.8, label="window")
+
+
+def _shade_gaps(axes: Any, frames: Any) -> None:
+    """Faint bands where there is no score."""
+    _fill(axes, frames, ~np.isfinite(frames.probability), "#eceff1")
+
+
+def _fill(axes: Any, frames: Any, where: Any, color: str, label: str | None = None) -> None:
+    """Bands from 0 to 1 where `where` holds: one collection, since a patch each takes seconds where faces flicker."""
+    ends = edges(frames.time)
+    spans = [(ends[first], ends[after] - ends[first]) for first, after in _stretches(where)]
+    axes.broken_barh(spans, (0, 1), facecolors=color, linewidth=0, label=label)
+
+
+def _draw_states(strip: Any, frames: Any) -> None:
+    """What was found in every frame, and the part of frames of each state."""
+    for code, state in enumerate(FACE_STATES):
+        here = np.asarray(frames.face) == code
+        color, name = STATES[state]
+        if here.any():
+            _fill(strip, frames, here, color, f"{name} {here.mean():.0%}")
+    strip.set(ylim=(0, 1), yticks=(), xlabel="time (s)")
+    strip.xaxis.set_major_locator(MaxNLocator(integer=True))
+    strip.spines[:].set_visible(False)
+    strip.legend(loc="lower left", bbox_to_anchor=(1.01, -0.6), fontsize=8, frameon=False)
+
+
+def _stretches(here: np.ndarray) -> list[tuple[int, int]]:
+    """First and behind last index of each run of true."""
+    changes = np.flatnonzero(np.diff(np.concatenate([[0], here.astype(int), [0]])))
+    return list(zip(changes[::2].tolist(), changes[1::2].tolist(), strict=True))
+
+
+def _limits(times: np.ndarray) -> tuple[float, float]:
+    return float(times[0]), float(max(times[-1], times[0] + 0.5))
+
+
+def _title(score: Any) -> str:
+    name = in_font(printable(score.clip))
+    name = name if len(name) <= 60 else f"…{name[-59:]}"
+    verdict = score.decision or f"abstained: {score.reason}"
+    seen = f", face in {score.coverage:.0%} of {score.frames_sampled} frames" if score.decision else ""
+    return f"{name}    {verdict}{seen}"

@@ -1,0 +1,106 @@
+"""A run while it is made: the hidden folder beside it that a killed training continues from. No arrays here."""
+
+import fcntl
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from facedep_jax.config import differences
+from facedep_jax.errors import RunError
+from facedep_jax.events import Note, Report, silent
+from facedep_jax.files import refusal, write_atomically, writing
+from facedep_jax.runs.checkpoint import Stage
+
+
+@contextmanager
+def unfinished(
+    out: Path, identity: Mapping[str, Any], resume: bool | None, report: Report = silent
+) -> Iterator["Unfinished"]:
+    """Where the run `out` is kept while it is made; nobody else makes it meanwhile.
+
+    What an earlier process left is continued from with `resume`, and with None as well, which expects nothing. Raises
+    RunError where it is False, for what was left by other settings or data (naming what differs), and while another
+    process makes the run.
+    """
+    folder = out.with_name(f".{out.name}.unfinished")
+    with writing(out):
+        folder.mkdir(parents=True, exist_ok=True)
+        stream = open(folder / "lock", "a")  # noqa: SIM115 — closed below, also when the lock is refused
+    with stream:
+        _lock(stream, out)
+        place = Unfinished(folder)
+        if left := place.left():
+            _require_equal(place, identity)
+            if resume is False:
+                raise RunError(
+                    f"an unfinished run of these settings is there ({left}): continue it with --resume, or remove "
+                    f"{folder} to begin again"
+                )
+            report(Note(f"continuing an unfinished run ({left})"))
+        else:
+            write_atomically(folder / "identity.json", json.dumps(dict(identity)))
+            if resume:
+                report(Note("nothing is there to resume; training starts at the beginning"))
+        try:
+            yield place
+        finally:
+            if not place.left():
+                place.discard()
+
+
+def _lock(stream: Any, out: Path) -> None:
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise RunError(
+            f"{out} is being made by another process; wait until it has ended, or choose another --out"
+        ) from error
+    except OSError as error:  # a file system without locks
+        raise refusal(Path(stream.name), error) from error
+
+
+def _require_equal(place: "Unfinished", identity: Mapping[str, Any]) -> None:
+    try:
+        held = json.loads((place.folder / "identity.json").read_text())
+    except (OSError, ValueError) as error:
+        raise RunError(f"{place.folder} is damaged ({error}); remove it and train from the beginning") from error
+    found = differences(held, json.loads(json.dumps(dict(identity))))
+    if found:
+        raise RunError(
+            f"{place.folder} holds an unfinished run of other settings (there → asked for): {'; '.join(found)}. Choose "
+            "another --out, or remove that folder"
+        )
+
+
+class Unfinished:
+    """The folder of an unfinished run: stages, each one call of `fit`, and values of parts that are done."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def stage(self, name: str) -> Stage:
+        return Stage(self.folder / name)
+
+    def left(self) -> str:
+        """What there is to continue from, in words; empty for nothing."""
+        if not self.folder.is_dir():
+            return ""
+        stages = [self.stage(path.name) for path in sorted(self.folder.iterdir()) if path.is_dir()]
+        parts = [f"{stage.folder.name} after epoch {stage.latest()}" for stage in stages if stage.latest()]
+        return ", ".join(parts + [f"parts of the {path.stem}" for path in sorted(self.folder.glob("*.done"))])
+
+    def recall(self, name: str) -> Any:
+        """What was remembered under `name`; None for nothing."""
+        kept = self.folder / f"{name}.done"
+        return json.loads(kept.read_text()) if kept.is_file() else None
+
+    def remember(self, name: str, value: Any) -> None:
+        """Keep a value that JSON can hold."""
+        write_atomically(self.folder / f"{name}.done", json.dumps(value))
+
+    def discard(self) -> None:
+        """Remove everything: the run is whole, or there is no way on from here."""
+        shutil.rmtree(self.folder, ignore_errors=True)

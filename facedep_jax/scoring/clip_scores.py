@@ -1,0 +1,156 @@
+"""Frames of one clip → its windows and its score. Knows nothing of other clips.
+
+A clip's score is the mean over its frames with a face, a window's likewise. The windows of a clip are of one length, as
+near to the asked one as divides the clip: a short rest at its end would weigh as much as the others. A window of 0 s is
+the whole clip. The interval is a bootstrap over windows, so it speaks of this clip's frames, not of the person or of
+the head.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from facedep_jax.config import ScoreSettings
+from facedep_jax.scoring.frame_scores import Frames
+
+RESAMPLES = 1000
+FEWEST = 4  # windows with a face: draws of fewer give hardly any different means, and far too narrow intervals
+
+
+@dataclass(frozen=True)
+class ClipScore:
+    """One clip, or files that are none: `score`, `low` and `high` are probabilities, None where there is none; times in
+    seconds.
+
+    `members_low` and `members_high` are the scores by the lowest and the highest member, None for a head of one.
+    `windows` counts those with a face. `relative` is the score minus the median over the subject's clips, see
+    `batch.relative_to_subjects`; `inputs` says how crops differ from those that the head learned from, and `decoding`
+    what was odd about the file, "" where there is nothing to say.
+    """
+
+    clip: str
+    status: str  # scored, abstained or failed; ignored for what is no clip, see `ignored.py`
+    reason: str = ""
+    score: float | None = None
+    low: float | None = None
+    high: float | None = None
+    members_low: float | None = None
+    members_high: float | None = None
+    decision: str = ""
+    coverage: float | None = None
+    frames_sampled: int | None = 0
+    frames_with_face: int | None = 0
+    duration_s: float | None = None
+    windows: int | None = 0
+    subject: str | None = None
+    relative: float | None = None
+    inputs: str = ""
+    decoding: str = ""
+
+
+@dataclass(frozen=True)
+class Window:
+    """A stretch of a clip in seconds; `score` is None without a face, the members' as in `ClipScore`."""
+
+    start_s: float
+    end_s: float
+    frames: int
+    frames_with_face: int
+    score: float | None = None
+    members_low: float | None = None
+    members_high: float | None = None
+
+
+def score_clip(name: str, frames: Frames, duration: float, threshold: float, settings: ScoreSettings) -> ClipScore:
+    """One clip's score from its frames; abstains below `settings.min_coverage`."""
+    with_face = np.isfinite(frames.probability)
+    coverage = float(with_face.mean())
+    known = ClipScore(
+        name,
+        "abstained",
+        coverage=coverage,
+        frames_sampled=len(with_face),
+        frames_with_face=int(with_face.sum()),
+        duration_s=duration,
+    )
+    if not with_face.any():
+        return replace(known, reason="no face in any sampled frame")
+    if frames.whole:
+        score, low, high = frames.whole.score, frames.whole.low, frames.whole.high
+        members_low, members_high = _ends(frames.whole.members)
+    else:
+        score = float(frames.probability[with_face].mean())
+        low, high = within_clip_interval(frames, settings.window, duration)
+        members_low, members_high = _members(frames, with_face)
+    known = replace(known, score=score, low=low, high=high, members_low=members_low, members_high=members_high)
+    known = replace(known, windows=len(np.unique(window_numbers(frames, settings.window, duration)[with_face])))
+    if coverage < settings.min_coverage:
+        return replace(known, reason=f"a face in {coverage:.0%} of frames, below {settings.min_coverage:.0%}")
+    return replace(known, status="scored", decision="positive" if score >= threshold else "negative")
+
+
+def windows_of(frames: Frames, window: float, duration: float) -> list[Window]:
+    """The windows of about `window` seconds that hold a sampled frame, from the first frame on."""
+    numbers, extent = window_numbers(frames, window, duration), _extent(frames, duration)
+    length = extent / _count(frames, window, duration) if frames.window is None else window or extent
+    first = float(frames.time[0])
+    found = []
+    for number in np.unique(numbers):
+        here = numbers == number
+        seen = here & np.isfinite(frames.probability)
+        start = first + float(number) * length
+        known = Window(start, min(start + length, first + extent), int(here.sum()), int(seen.sum()))
+        if seen.any():
+            low, high = _members(frames, seen)
+            score = float(frames.probability[seen].mean())
+            known = replace(known, score=score, members_low=low, members_high=high)
+        found.append(known)
+    return found
+
+
+def window_numbers(frames: Frames, window: float, duration: float) -> Int[np.ndarray, " t"]:
+    """The number of each frame's window, counted from the first frame."""
+    if frames.window is not None:
+        return frames.window
+    count = _count(frames, window, duration)
+    along = (frames.time - frames.time[0]) / (_extent(frames, duration) or 1.0)
+    # Rounded, since a frame on a border would fall to either side with the digits of its time.
+    return np.minimum(np.floor(np.round(along * count, 6)), count - 1).astype(np.int64)
+
+
+def _extent(frames: Frames, duration: float) -> float:
+    """Seconds from the first frame to the end: `duration`, or the last frame where that lies behind it."""
+    return float(max(duration, frames.time[-1] - frames.time[0]))
+
+
+def _count(frames: Frames, window: float, duration: float) -> int:
+    return max(1, round(_extent(frames, duration) / window)) if window else 1
+
+
+def within_clip_interval(frames: Frames, window: float, duration: float) -> tuple[float | None, float | None]:
+    """95 % percentile bootstrap of the mean probability over windows of about `window` seconds.
+
+    None with fewer than FEWEST windows with a face.
+    """
+    kept = np.isfinite(frames.probability)
+    _, number = np.unique(window_numbers(frames, window, duration)[kept], return_inverse=True)
+    sums, counts = np.bincount(number, frames.probability[kept]), np.bincount(number)
+    if len(counts) < FEWEST:
+        return None, None
+    drawn = np.random.default_rng(0).integers(0, len(counts), (RESAMPLES, len(counts)))
+    means = sums[drawn].sum(1) / counts[drawn].sum(1)
+    low, high = np.percentile(means, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def _members(frames: Frames, chosen: Bool[np.ndarray, " t"]) -> tuple[float | None, float | None]:
+    """The mean over chosen frames by the lowest and by the highest member, None where there is but one."""
+    if frames.members is None or len(frames.members) == 1:
+        return None, None
+    return _ends(frames.members[:, chosen].mean(1))
+
+
+def _ends(members: Float[np.ndarray, " m"]) -> tuple[float | None, float | None]:
+    """The lowest and the highest, None of one."""
+    return (float(members.min()), float(members.max())) if len(members) > 1 else (None, None)

@@ -1,0 +1,78 @@
+"""Faces that are kept to be looked at: `crops/<item>/<number of the row>.jpg`. Knows nothing of scores.
+
+Faces are personal data: nothing is kept unless it was asked for, and only the user may look into the folder, whatever
+`--shared` says of the rest. Files are named by content, so that no clip's name can lead out of the folder.
+"""
+
+import os
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+from facedep_jax.errors import MediaError
+from facedep_jax.events import Note, Report, silent
+from facedep_jax.files import writing
+from facedep_jax.media import Frame, InputSettings, open_clip, read_image
+from facedep_jax.media.encoding import encode_jpeg
+from facedep_jax.media.file_hashing import hash_content
+
+KEPT_QUALITY, SHOWN_QUALITY = 90, 80
+
+
+class Crops:
+    """The crops of a scores directory."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def keep(self, item: str, number: int, frame: Frame) -> None:
+        """Write the largest crop of row `number` of an item; a frame without a face has none."""
+        if not frame.crops:
+            return
+        path = self._path(item, number)
+        with writing(path):
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.folder.chmod(0o700)
+            path.parent.mkdir(mode=0o700, exist_ok=True)
+            temporary = path.with_suffix(".tmp")
+            temporary.write_bytes(encode_jpeg(frame.crops[max(frame.crops)], KEPT_QUALITY))
+            os.replace(temporary, path)
+
+    def lacks(self, item: str, numbers: Collection[int]) -> bool:
+        """Whether the crop of any of these rows is not there."""
+        return not all(self._path(item, number).is_file() for number in numbers)
+
+    def picture(self, item: str, number: int, side: int) -> bytes | None:
+        """The crop as a JPEG of side × side pixels; None where it is not there or damaged."""
+        try:
+            data = self._path(item, number).read_bytes()
+            pixels = read_image(self._path(item, number), data, InputSettings(sizes=(side,))).frame.crops[side]
+        except (FileNotFoundError, MediaError):
+            return None
+        return encode_jpeg(pixels, SHOWN_QUALITY)
+
+    def fetch(
+        self,
+        wanted: Mapping[str, tuple[Path, Collection[int]]],
+        settings: InputSettings,
+        report: Report = silent,
+    ) -> None:
+        """Decode the clips whose `wanted` crops (file and rows by item) are not there, for these crops alone.
+
+        Says what cannot be read any more: the page then lacks its pictures and nothing else.
+        """
+        for item, (file, numbers) in wanted.items():
+            if not self.lacks(item, numbers):
+                continue
+            report(Note(f"{file.name}: its scores are cached and its crops were not kept: decoded again for them"))
+            try:
+                if hash_content(file).item != item:
+                    raise MediaError("it has changed since it was scored")
+                with open_clip(file, settings) as clip:
+                    for number, frame in enumerate(clip):
+                        if number in numbers:
+                            self.keep(item, number, frame)
+            except MediaError as error:
+                report(Note(f"{file.name}: no crops: {error.reason}", "warning"))
+
+    def _path(self, item: str, number: int) -> Path:
+        return self.folder / item / f"{number:06d}.jpg"

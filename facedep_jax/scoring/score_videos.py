@@ -1,0 +1,193 @@
+"""Clips → cache → head → scores: a directory of tables, timelines and a page. Knows nothing of training.
+
+What a score, an interval and a decision are is in `scoring/`; here is who does what in which order, and whose directory
+it is.
+"""
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from facedep_jax.cache.reader import open_cache
+from facedep_jax.config import ExtractSettings, ScoreSettings, to_table
+from facedep_jax.errors import SourceError
+from facedep_jax.escaping import printable
+from facedep_jax.events import Note, Report, silent
+from facedep_jax.extraction.extract import extract
+from facedep_jax.files import write_atomically, writing
+from facedep_jax.provenance import write_config
+from facedep_jax.scoring.clip_scores import ClipScore
+from facedep_jax.scoring.head_requirements import extract_settings, naming_weights
+from facedep_jax.scoring.ignored import ignored_rows
+from facedep_jax.scoring.output_directory import SHOWN, name_strays, refuse_foreign, refuse_other
+from facedep_jax.scoring.saved_crops import Crops
+from facedep_jax.scoring.score_cache import Scored, score_cache
+from facedep_jax.scoring.score_tables import write_tables
+from facedep_jax.sources import Source
+
+DECIDING = (  # settings of extraction that make other scores, as they were asked for
+    "faces",
+    "detector_model",
+    "margin",
+    "fps",
+    "limit",
+    "face_policy",
+    "align",
+    "min_face",
+)
+
+
+def score_videos(
+    source: Source,
+    head: Any,
+    out: Path,
+    given: ExtractSettings,
+    settings: ScoreSettings,
+    cache: Path | None = None,
+    report: Report = silent,
+    *,
+    tables_only: bool = False,
+    keep_crops: bool = False,
+) -> dict[str, Any]:
+    """Score every clip of `source` into the directory `out`; returns INTERFACE.md's summary.
+
+    `given` says how clips are read (weights, faces, frames a second); what decides features is the run's own. With
+    `tables_only` nothing is drawn, with `keep_crops` the faces are kept and shown on the page. Raises SourceError
+    without clips, WeightsError without the run's weights, RunError for scores of another folder, head or settings, and
+    what `extract` raises. A clip that cannot be used is listed as failed.
+    """
+    begun = time.monotonic()
+    clips, ignored = _only_clips(source, report)
+    records: dict[str, Any] = {"run": _record(head), "source": {"path": printable(clips.where)}}
+    shows_faces = keep_crops and not head.mixes
+    if head.mixes:
+        _say_what_is_judged(head, settings.window, keep_crops, report)
+    wanted = {"score": _resolved(given, settings), **records}
+    folder, crops = cache or out / "cache", Crops(out / "crops")
+    asked = extract_settings(head.features, given)
+    refuse_foreign(out)
+    refuse_other(out, {**records, "score": to_table(settings)}, folder)
+
+    def check(spec: dict[str, Any]) -> None:
+        head.require_features(spec)
+        refuse_other(out, {"input": spec["input"]["clip"]}, folder)
+        if keep_crops:  # a pass that is killed leaves crops: it must be known by then how they were made
+            _write_config(out, wanted["score"], {**records, "cache": {"path": str(folder), **spec}})
+
+    with naming_weights(head, asked):
+        extraction = extract([clips], folder, asked, report, check, crops.keep if keep_crops else None)
+    opened = open_cache(folder)
+    records["cache"] = {"path": str(folder), "fingerprint": opened.fingerprint, **opened.spec}
+    _write_config(out, wanted["score"], records)
+    scored = score_cache(opened, clips, extraction["failures"], head, settings, report)
+    write_tables(out, scored, head.warning, ignored)
+    summary = _summary(scored, out, head) | {
+        "not_clips": list(clips.others),
+        "cache": str(folder),
+        "judged": _stretch(settings.window) if head.mixes else "frames",
+        "items_new": extraction["items_new"],
+        "items_reused": extraction["items_reused"],
+        "engine": extraction["engine"],
+    }
+    if tables_only:
+        _warn_of(out, SHOWN, "of an earlier pass, and left as they are", report)
+    else:
+        from facedep_jax.scoring.write_report import draw_timelines, find_shown, write_page
+
+        draw_timelines(out / "plots", scored, head, report)
+        moments = []
+        if shows_faces:
+            moments, summary["deletion"] = find_shown(opened, scored, head, crops, asked, report)
+        summary["page"] = str(out / "report.html")
+        shown = crops if shows_faces else None
+        write_page(out, scored, ignored, head, summary, wanted | records, moments, shown, report)
+    name_strays(out, scored, report)
+    if keep_crops:
+        summary["crops"] = str(crops.folder)
+    else:
+        _warn_of(out, ("crops",), "faces kept by an earlier pass; remove them when they are not needed", report)
+    summary["seconds"] = round(time.monotonic() - begun, 3)
+    write_atomically(out / "summary.json", json.dumps(summary, indent=2) + "\n")
+    return summary
+
+
+def _record(head: Any) -> dict[str, Any]:
+    """Which head it is; its positives where they may be other than its run's."""
+    chosen = {"positive": list(head.positive_emotions)} if head.target == "emotion" else {}
+    return {"path": str(head.path), "sha256": head.sha256, "fingerprint": head.fingerprint, **chosen}
+
+
+def _only_clips(source: Source, report: Report) -> tuple[Source, list[ClipScore]]:
+    """The clips of a source, and rows for its other files."""
+    # A folder that cannot be read may hold clips: it fails as one, whatever the others are.
+    listings = [replace(one, kind="clip") if one.path.endswith("/") else one for one in source.listings]
+    clips = tuple(listing for listing in listings if listing.kind == "clip")
+    images = tuple(listing.path for listing in listings if listing.kind != "clip")
+    others = tuple(sorted((*source.others, *images)))
+    if not clips:
+        raise SourceError(f"{source.where}: no clips ({len(others)} other files)")
+    if images:
+        report(Note(f"{len(images)} images are not scored here; use predict"))
+    ignored = ignored_rows(images, source.others)
+    return replace(source, listings=clips, others=others, whole=source.whole and not images), ignored
+
+
+def usual_window(head: Any) -> float:
+    """Seconds of the windows that `head` is best used with: what it learned from, where it mixes frames."""
+    return head.window if head.mixes else ScoreSettings().window
+
+
+def _say_what_is_judged(head: Any, window: float, keep_crops: bool, report: Report) -> None:
+    said = f"the head mixes frames in time: it judges {_stretch(window)} each as one"
+    if window == head.window:
+        report(Note(said))
+    else:
+        report(Note(f"{said}, though it learned from {_stretch(head.window)}", "warning"))
+    if keep_crops:
+        report(Note("faces are kept but not shown: no single frame moves a score of a head that mixes them", "warning"))
+
+
+def _stretch(window: float) -> str:
+    return f"windows of {window:g} s" if window else "whole clips"
+
+
+def _resolved(given: ExtractSettings, settings: ScoreSettings) -> dict[str, Any]:
+    chosen = {k: v for k, v in to_table(given).items() if k in DECIDING}
+    return chosen | to_table(settings)
+
+
+def _write_config(out: Path, settings: dict[str, Any], records: dict[str, Any]) -> None:
+    with writing(out):
+        out.mkdir(parents=True, exist_ok=True)
+    write_config(out / "config.toml", "score", settings, records)
+
+
+def _summary(scored: Sequence[Scored], out: Path, head: Any) -> dict[str, Any]:
+    statuses = [one.clip.status for one in scored]
+    return {
+        "clips_total": len(scored),
+        "clips_scored": statuses.count("scored"),
+        "clips_failed": statuses.count("failed"),
+        "clips_abstained": statuses.count("abstained"),
+        "frames": sum(one.clip.frames_sampled for one in scored),
+        "windows": sum(len(one.windows) for one in scored),
+        "scores": str(out / "clips.csv"),
+        "run": str(head.path),
+        "threshold": head.threshold,
+        "untrained": head.untrained,
+        "inputs": next((one.clip.inputs for one in scored if one.clip.inputs), ""),
+        "page": None,
+        "crops": None,
+        "deletion": None,
+        "clips": [asdict(one.clip) for one in scored],
+    }
+
+
+def _warn_of(out: Path, names: Sequence[str], what: str, report: Report) -> None:
+    """Say what `names`, if they are there, are."""
+    there = [name for name in names if (out / name).exists()]
+    if there:
+        report(Note(f"{' and '.join(there)} in {out}: {what}", "warning"))

@@ -1,0 +1,114 @@
+"""Cached features of clips → a probability for every window and clip, by a head that mixes frames in time.
+
+It is used as it was trained and measured: windows are cut as in training, it sees the frames of each that have a face
+and when they are, and a clip's logit is the mean over its windows. What it says of a window stands at all its frames.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from facedep_jax.cache.reader import Cache
+from facedep_jax.dataset.examples import at_most, in_windows
+from facedep_jax.events import Progress, Report, silent
+from facedep_jax.scoring.clip_scores import FEWEST, RESAMPLES
+from facedep_jax.scoring.frame_scores import Frames, Whole, sampled_frames, tokens_of
+from facedep_jax.training.fit import proxy_logits
+
+AT_ONCE = 2048  # frames, of however many windows
+
+
+@dataclass(frozen=True)
+class _Stretch:
+    """One window: its frames with a face, and what the head sees of them."""
+
+    frames: Int[np.ndarray, " k"]
+    feature: Int[np.ndarray, " t"]
+    time: Float[np.ndarray, " t"]
+
+
+def score_windows(
+    cache: Cache, items: Sequence[int], head: Any, window: float, report: Report = silent
+) -> list[Frames]:
+    """The frames of `items`, each with the probability of its window of `window` seconds, 0 for whole clips."""
+    clips = [replace(frames, window=in_windows(frames.time, window)) for frames in sampled_frames(cache, items)]
+    stretches = [list(_stretches(frames, window)) for frames in clips]
+    logits = _class_logits(cache, head, [one for own in stretches for one in own], report)
+    ends = np.cumsum([0, *map(len, stretches)])
+    return [
+        _judged(frames, own, logits[:, first : first + len(own)], head)
+        for frames, own, first in zip(clips, stretches, ends, strict=False)
+    ]
+
+
+def _stretches(frames: Frames, window: float) -> Iterator[_Stretch]:
+    """The windows with a face. Times are since the window's beginning, of whole clips those of the file, as learned."""
+    seen = np.flatnonzero(frames.feature >= 0)
+    for number in np.unique(frames.window[seen]):
+        own = seen[frames.window[seen] == number]
+        shown = at_most(own)
+        begin = frames.time[0] + number * window if window else 0.0
+        yield _Stretch(own, frames.feature[shown], frames.time[shown] - begin)
+
+
+def _class_logits(
+    cache: Cache, head: Any, stretches: Sequence[_Stretch], report: Report
+) -> Float[np.ndarray, "m n classes"]:
+    """Those of about one length together: padding costs as much as frames do."""
+    alike: dict[int, list[int]] = defaultdict(list)
+    for number, stretch in enumerate(stretches):
+        alike[_padded(stretch)].append(number)
+    logits = np.zeros((head.members, len(stretches), len(head.classes)), np.float32)
+    done = 0
+    for length, numbers in sorted(alike.items()):
+        for first in range(0, len(numbers), max(1, AT_ONCE // length)):
+            chosen = numbers[first : first + max(1, AT_ONCE // length)]
+            report(Progress("score", done, len(stretches), "windows"))
+            logits[:, chosen] = head.class_logits(*_batch(cache, head, [stretches[n] for n in chosen], length))
+            done += len(chosen)
+    report(Progress("score", done, len(stretches), "windows"))
+    return logits
+
+
+def _padded(stretch: _Stretch) -> int:
+    """The next power of two: few shapes to compile for, and at most half of it padding."""
+    return 1 << (len(stretch.feature) - 1).bit_length()
+
+
+def _batch(cache: Cache, head: Any, stretches: Sequence[_Stretch], length: int) -> tuple:
+    """Tokens, times and mask."""
+    shape = len(stretches), length
+    times, mask, feature = np.zeros(shape, np.float32), np.zeros(shape, bool), np.zeros(shape, np.int64)
+    for row, stretch in enumerate(stretches):
+        count = len(stretch.feature)
+        feature[row, :count], times[row, :count], mask[row, :count] = stretch.feature, stretch.time, True
+        feature[row, count:] = stretch.feature[0]  # masked: read, and not looked at
+    tokens = tokens_of(cache, head, feature.ravel())
+    return {tap: x.reshape(*shape, *x.shape[1:]) for tap, x in tokens.items()}, times, mask
+
+
+def _judged(
+    frames: Frames, stretches: Sequence[_Stretch], logits: Float[np.ndarray, "m w classes"], head: Any
+) -> Frames:
+    """With the windows' probabilities at their frames, and the clip's own; its interval draws windows."""
+    members = np.full((head.members, len(frames.time)), np.nan)
+    probability = np.full(len(frames.time), np.nan)
+    if not stretches:
+        return replace(frames, probability=probability, members=members)
+    by_window = proxy_logits(logits, head.positive)
+    for number, stretch in enumerate(stretches):
+        members[:, stretch.frames] = head.probability(by_window[:, [number]])
+        probability[stretch.frames] = head.probability(by_window[:, number].mean())
+    clip = proxy_logits(logits.mean(1, keepdims=True), head.positive)[:, 0]
+    low, high = None, None
+    if len(stretches) >= FEWEST:
+        count = len(stretches)
+        drawn = np.random.default_rng(0).multinomial(count, np.full(count, 1 / count), RESAMPLES) / count
+        clips = proxy_logits(np.einsum("rw,mwc->mrc", drawn, logits).astype(np.float32), head.positive).mean(0)
+        low, high = map(float, np.percentile(head.probability(clips), [2.5, 97.5]))
+    whole = Whole(float(head.probability(clip.mean())), low, high, head.probability(clip))
+    return replace(frames, probability=probability, members=members, whole=whole)

@@ -1,0 +1,99 @@
+"""Scores as pictures: a timeline for each clip and one page of all. Knows nothing of how scores are made."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from facedep_jax.cache.reader import Cache
+from facedep_jax.config import ExtractSettings
+from facedep_jax.escaping import plot_name
+from facedep_jax.events import Note, Progress, Report, silent
+from facedep_jax.extraction.plan import plan_extraction
+from facedep_jax.files import write_atomically, writing
+from facedep_jax.provenance import versions
+from facedep_jax.report.html import render_scores
+from facedep_jax.report.scored_faces import deletion_blocks, faces_of
+from facedep_jax.report.scores_page import content
+from facedep_jax.report.timeline_plot import draw_timeline
+from facedep_jax.scoring.clip_scores import ClipScore
+from facedep_jax.scoring.influential_frames import Moment, find_moments
+from facedep_jax.scoring.saved_crops import Crops
+from facedep_jax.scoring.score_cache import Scored
+
+
+def draw_timelines(folder: Path, scored: Sequence[Scored], head: Any, report: Report) -> None:
+    """One PNG for each clip that was decoded."""
+    with writing(folder):
+        folder.mkdir(exist_ok=True)
+    drawable = [one for one in scored if one.frames is not None]
+    for number, one in enumerate(drawable):
+        report(Progress("plots", number, len(drawable), "clips"))
+        place = folder / plot_name(one.clip.clip)
+        draw_timeline(place, one.clip, one.frames, head.threshold, head.warning, one.windows)
+    if drawable:
+        report(Progress("plots", len(drawable), len(drawable), "clips"))
+
+
+def write_page(
+    out: Path,
+    scored: Sequence[Scored],
+    ignored: Sequence[ClipScore],
+    head: Any,
+    summary: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    moments: Sequence[Sequence[Moment]] = (),
+    crops: Crops | None = None,
+    report: Report = silent,
+) -> None:
+    """Write `report.html` of the scores at `out`; with `crops`, the faces of `moments` are on it. `ignored` are rows of
+    files that are no clips."""
+    card = head.path / "MODEL_CARD.md"
+    faces = faces_of(scored, moments, crops.picture) if crops else []
+    absent = sum(map(len, moments)) - sum(len(clip["faces"]) for clip in faces)
+    if absent:
+        report(Note(f"{absent} faces are not on the page: their crops are missing or damaged", "warning"))
+    shown = content(
+        scored,
+        ignored,
+        head.threshold,
+        {**settings, "versions": versions()},
+        card.read_text(encoding="utf-8") if card.is_file() else "",
+        faces,
+        deletion_blocks(summary["deletion"], crops.folder) if crops else (),
+        summary["judged"] if head.mixes else "",
+    )
+    page = render_scores(f"Scores: {out.name}", _facts(summary, head), shown, head.warning)
+    write_atomically(out / "report.html", page)
+
+
+def _facts(summary: Mapping[str, Any], head: Any) -> dict[str, Any]:
+    others = len(summary["not_clips"])
+    counted = ", ".join(f"{summary[f'clips_{name}']} {name}" for name in ("scored", "abstained", "failed"))
+    return {
+        "head": summary["run"],
+        "positive": ", ".join(head.positive_emotions),
+        "threshold": head.threshold,
+        "heads in it": head.members,
+        "clips": f"{summary['clips_total']}: {counted}",
+        "frames": summary["frames"],
+        **({"other files": f"{others}, which are no clips and are ignored"} if others else {}),
+        "inputs": summary["inputs"] or "as those that the head learned from",
+    }
+
+
+def find_shown(
+    cache: Cache, scored: Sequence[Scored], head: Any, crops: Crops, asked: ExtractSettings, report: Report
+) -> tuple[list[tuple[Moment, ...]], dict[str, Any] | None]:
+    """The frames that moved each score most, their crops at hand, and the check of the attention in them.
+
+    `asked` are the settings that the clips were extracted with, should a crop have to be made again.
+    """
+    moments, deletion = find_moments(cache, scored, head)
+    wanted = {
+        one.item: (one.listing.file, {moment.number for moment in each})
+        for one, each in zip(scored, moments, strict=True)
+        if each
+    }
+    if any(crops.lacks(item, numbers) for item, (_, numbers) in wanted.items()):
+        crops.fetch(wanted, plan_extraction(("clip",), asked).input_settings("clip"), report)
+    return moments, deletion

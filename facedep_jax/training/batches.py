@@ -1,0 +1,96 @@
+"""Clips to learn from and to stop by, as arrays in memory or in caches, and how batches come out of them. No models."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import jax
+import numpy as np
+from jaxtyping import Bool, Float16, Float32, Int
+
+from facedep_jax.cache.shuffle import SEGMENT_BYTES
+from facedep_jax.cache.shuffle import plan as shuffled_blocks
+from facedep_jax.dataset.examples import Examples
+from facedep_jax.dataset.lazy_features import Stored
+from facedep_jax.training.epoch import Data
+from facedep_jax.training.sharding import everywhere
+from facedep_jax.training.train_step import Batch
+
+
+@dataclass(frozen=True)
+class Material:
+    """Clips in the machine's memory or in caches, and the rows to learn from (a of them) and to stop by (b of them)."""
+
+    examples: Examples
+    positive: Bool[np.ndarray, " classes"]
+    learn: Int[np.ndarray, " a"]
+    learn_weight: Float32[np.ndarray, "m a"]
+    watch: Int[np.ndarray, " b"]
+    watch_weight: Float32[np.ndarray, "m b"]
+
+    def on_device(self, devices: int = 1) -> Data:
+        """All of it, whole on each device; features stay float16."""
+        clips = self.examples
+        learn, watch = self.learn.astype(np.int32), self.watch.astype(np.int32)
+        rows = learn, self.learn_weight, watch, self.watch_weight
+        positive = np.asarray(self.positive, bool)
+        data = Data(clips.tokens, clips.times, clips.mask, clips.target, positive, *rows, clips.views)
+        return jax.block_until_ready(everywhere(data, devices))
+
+    def tokens(
+        self, rows: Int[np.ndarray, " k"], size: int, other: Bool[np.ndarray, " n"] | None = None
+    ) -> dict[str, Float16[np.ndarray, "size t S S C"]]:
+        """Features of some rows, those marked by `other` in their other view, and zeros up to `size`."""
+        clips, places = self.examples, np.arange(len(rows))
+        seen = [(clips.tokens, places)]
+        if other is not None and clips.views is not None:
+            seen = [(clips.tokens, places[~other[rows]]), (clips.views, places[other[rows]])]
+        out = {tap: aligned_zeros((size, *x.shape[1:]), np.float16) for tap, x in clips.tokens.items()}
+        for view, some in seen:
+            for tap, x in view.items():
+                _copy(x, rows[some], some, out[tap])
+        return out
+
+    def learn_batch(self, places: Int[np.ndarray, " k"], size: int, other: Bool[np.ndarray, " n"]) -> Batch:
+        """The rows at `places` of `learn`, and up to `size` rows of weight 0."""
+        clips, rows = self.examples, self.learn[places]
+        columns = (padded(column[rows], size) for column in (clips.times, clips.mask, clips.target))
+        return Batch(self.tokens(rows, size, other), *columns, padded(self.learn_weight.T[places], size).T)
+
+    def orders(self, rows: int, seed: int, epoch: int) -> Iterator[Int[np.ndarray, " k"]]:
+        """Places of `learn` in blocks of `rows`: shuffled, or by segments of neighbours where features are in files."""
+        first = next(iter(self.examples.tokens.values()))
+        if isinstance(first, Stored):
+            stored = first.take(self.learn)
+            segment = max(1, SEGMENT_BYTES // self.row_bytes)
+            return shuffled_blocks(stored.rows, stored.owner, rows, segment, seed, epoch)
+        order = np.random.default_rng([seed, epoch]).permutation(len(self.learn))
+        return iter(np.split(order, range(rows, len(order), rows)))
+
+    @property
+    def row_bytes(self) -> int:
+        """Of the features of a row in one view."""
+        return sum(x.nbytes // len(x) for x in self.examples.tokens.values())
+
+
+def padded(x: np.ndarray, size: int) -> np.ndarray:
+    """Zeros for the rows that are missing."""
+    return np.concatenate([x, np.zeros((size - len(x), *x.shape[1:]), x.dtype)])
+
+
+def aligned_zeros(shape: tuple[int, ...], dtype: type) -> np.ndarray:
+    """Memory that a CPU device takes over as it is, where it would copy what begins anywhere else (64 bytes)."""
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    room = np.zeros(size + 64, np.uint8)
+    begin = -room.ctypes.data % 64
+    return room[begin : begin + size].view(dtype).reshape(shape)
+
+
+def _copy(x: np.ndarray | Stored, rows: np.ndarray, places: np.ndarray, out: np.ndarray) -> None:
+    """Rows of `x` to places of `out`."""
+    if isinstance(x, Stored):
+        x.read(rows, places, out)
+    elif len(places) and places[-1] - places[0] == len(places) - 1:  # ascending, so all of a stretch: no copy between
+        np.take(x, rows, 0, out[places[0] : places[-1] + 1], "clip")
+    else:
+        out[places] = x[rows]

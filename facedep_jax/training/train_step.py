@@ -1,0 +1,141 @@
+"""Steps of training, and reading logits: one batch after another, for all members at once. No epochs, no files."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+from jaxtyping import Array, Bool, Float, Float32, Int32, Key
+
+from facedep_jax.head.model import Architecture, graph_of
+from facedep_jax.training.flat_parameters import flatten, layout, unflatten
+from facedep_jax.training.sharding import shared_out
+
+READ_BATCH = 512  # rows per evaluation step
+FRAMES_AT_ONCE = 4096  # of one batch or evaluation step; a clip counts as many as the longest one has
+
+
+class Rates(NamedTuple):
+    """Hyperparameters that may differ between members, each of shape (m,)."""
+
+    learning_rate: Float32[Array, " m"]
+    weight_decay: Float32[Array, " m"]
+    dropout: Float32[Array, " m"]
+    label_smoothing: Float32[Array, " m"]
+    feature_dropout: Float32[Array, " m"]
+
+
+class Batch(NamedTuple):
+    """Clips to learn from in one step, or, in their order, in several."""
+
+    tokens: dict[str, Array]
+    times: Float32[Array, "n t"]
+    mask: Bool[Array, "n t"]
+    target: Int32[Array, " n"]
+    weight: Float32[Array, "m n"]  # 0 where nothing is to be learned
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Static half of the hyperparameters: everything that shapes the compiled program."""
+
+    architecture: Architecture
+    epochs: int
+    patience: int
+    batch_size: int
+    warmup: float
+    clip_norm: float
+    devices: int = 1  # how many share each batch
+
+
+class Learned(NamedTuple):
+    """What changes within an epoch: parameters, optimiser, number of the step, and sums over the rows seen."""
+
+    parameters: Float32[Array, "m p"]  # as `flat` lays them out
+    moments: optax.OptState
+    step: Int32[Array, ""]
+    seen: dict[str, Float32[Array, " m"]]
+
+
+def proxy_logit(logits: Float[Array, "... classes"], positive: Bool[Array, " classes"]) -> Float[Array, "..."]:
+    """Log odds of the positive classes against the others: log Σ⁺ exp − log Σ⁻ exp."""
+    shape = (1,) * (logits.ndim - 1) + positive.shape
+    chosen = positive.reshape(shape)
+    side = jax.nn.logsumexp
+    return side(jnp.where(chosen, logits, -jnp.inf), -1) - side(jnp.where(chosen, -jnp.inf, logits), -1)
+
+
+def begin_moments(plan: Plan, parameters: Float32[Array, "m p"]) -> optax.OptState:
+    return jax.vmap(_optimiser(plan).init)(parameters)
+
+
+def _optimiser(plan: Plan) -> optax.GradientTransformation:
+    """Adam with clipping; decay and the rate itself may differ between members and are applied in `_step`."""
+    return optax.chain(optax.clip_by_global_norm(plan.clip_norm), optax.scale_by_adam())
+
+
+def learn(
+    plan: Plan,
+    learned: Learned,
+    rates: Rates,
+    keys: Key[Array, " m"],
+    positive: Bool[Array, " classes"],
+    batch: Callable[[Int32[Array, ""]], Batch],
+    steps: int | Int32[Array, ""],
+    total: int | Int32[Array, ""],
+) -> Learned:
+    """`steps` steps of the `total` that training has; `batch(i)` is what the i-th of them learns from."""
+
+    def step(number, learned: Learned) -> Learned:
+        inputs = batch(number)
+        inputs = Batch(*shared_out(inputs[:-1], plan.devices), inputs.weight)
+        member = partial(_step, plan, positive, inputs, _schedule(plan, learned.step, total), learned.step)
+        parameters, moments, seen = jax.vmap(member)(learned.parameters, learned.moments, keys, rates, inputs.weight)
+        return Learned(parameters, moments, learned.step + 1, jax.tree.map(jnp.add, learned.seen, seen))
+
+    return jax.lax.fori_loop(0, steps, step, learned)
+
+
+def _schedule(plan: Plan, number: Int32[Array, ""], total: int | Int32[Array, ""]) -> Float32[Array, ""]:
+    """Part of the peak rate at a step: linear warm-up, then a cosine down to 0."""
+    number, total = (jnp.asarray(value, jnp.float32) for value in (number, total))
+    warm = jnp.maximum(1.0, jnp.round(plan.warmup * total))
+    fall = 0.5 * (1 + jnp.cos(jnp.pi * jnp.clip((number - warm) / jnp.maximum(total - warm, 1.0), 0.0, 1.0)))
+    return jnp.minimum((number + 1) / warm, 1.0) * fall
+
+
+def _step(plan, positive, inputs: Batch, part_of_rate, number, parameters, moments, key, rates: Rates, weight):
+    """One update of one member."""
+    architecture, seen = plan.architecture, (inputs.tokens, inputs.times, inputs.mask)
+    chance = rates.dropout, jax.random.fold_in(key, number), rates.feature_dropout
+    wanted = optax.smooth_labels(jax.nn.one_hot(inputs.target, positive.shape[0]), rates.label_smoothing)
+
+    def loss_of(state):
+        logits = nnx.merge(graph_of(architecture), state)(*seen, *chance)
+        losses = optax.softmax_cross_entropy(logits, wanted) * weight
+        return losses.sum() / jnp.maximum(weight.sum(), 1e-12), (losses.sum(), logits)
+
+    (_, (total, logits)), gradient = jax.value_and_grad(loss_of, has_aux=True)(unflatten(architecture, parameters))
+    with jax.numpy_dtype_promotion("standard"):  # optax raises a float to an integer step count
+        updates, moments = _optimiser(plan).update(flatten(architecture, gradient), moments)
+    kernel = jnp.arange(parameters.size) < layout(architecture).kernels
+    decay = jnp.where(kernel, rates.weight_decay * parameters, 0.0)
+    new = parameters - rates.learning_rate * part_of_rate * (updates + decay)
+    right = (proxy_logit(logits, positive) > 0) == positive[inputs.target]
+    return new, moments, {"loss": total, "right": jnp.where(right, weight, 0.0).sum(), "weight": weight.sum()}
+
+
+def read_rows_for(frames: int) -> int:
+    """Rows per evaluation step for clips of so many frames."""
+    return max(1, min(READ_BATCH, FRAMES_AT_ONCE // frames))
+
+
+def read_logits(plan: Plan, parameters: Float32[Array, "m p"], tokens, times, mask) -> Float32[Array, "m n classes"]:
+    """Logits of a batch by every member, nothing dropped."""
+    tokens, times, mask = shared_out((tokens, times, mask), plan.devices)
+    graph = graph_of(plan.architecture)
+    return jax.vmap(lambda p: nnx.merge(graph, unflatten(plan.architecture, p))(tokens, times, mask))(parameters)
