@@ -7,10 +7,10 @@ resolved file that a command writes beside its output adds tables that only reco
 
 import dataclasses
 import difflib
-import math
 import tomllib
 import types
 import typing
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,91 +18,11 @@ from facedep_jax.errors import SettingsError
 
 COMMANDS = ("extract", "train", "score")
 RECORDS = ("versions", "weights", "cache", "run")
-MAX_SHARD_ROWS = 1 << 20  # of a shard that readers accept
-MAX_BATCH = 4096  # images; far above what helps, far below what memory holds
 
 T = TypeVar("T")
 
 
-@dataclasses.dataclass(frozen=True)
-class ExtractSettings:
-    """What decides the numbers of a cache, and how they are made (stage one)."""
-
-    weights: str | None = None
-    taps: str = "mobilenet_v2:mid@3,resnet50:mid@3,mobilenet_v2:top@1,resnet50:top@1"
-    size: str = "224"
-    precision: str = "float32"
-    engine: str = "auto"
-    color: str = "rgb"
-    faces: str | None = None  # none for images, auto for clips
-    detector_model: str | None = None
-    margin: float | None = None  # the detector's own default, see media/frames.py
-    face_policy: str | None = None  # largest for images, track for clips
-    align: bool = False
-    min_face: float | None = None  # pixels; the default is media/frames.py's
-    fps: float = 4.0
-    shard_rows: int = 2048
-    flip: bool = False  # also keep the features of every picture mirrored left to right
-    batch_size: int = 32
-    retry_failed: bool = False
-    limit: int | None = None
-    rehash: bool = False
-    workers: int | None = None  # processes on this machine
-    scheduler: str | None = None  # of a dask.distributed cluster: its address, or its file
-
-    @property
-    def elsewhere(self) -> bool:
-        """Whether other processes compute."""
-        return self.scheduler is not None or (self.workers or 1) > 1
-
-    def __post_init__(self) -> None:
-        _check(
-            (self.workers is None or self.workers >= 1, f"--workers is {self.workers}, expected at least 1"),
-            (
-                not (self.workers and self.scheduler),
-                "--workers and --scheduler are both given; a cluster has workers of its own: give one of them",
-            ),
-            (self.color in ("rgb", "grey"), f"--color is {self.color!r}, expected rgb or grey"),
-            (0 < self.fps <= 1000, f"--fps is {self.fps:g}, expected a number of frames a second, above 0 to 1000"),
-            (
-                self.margin is None or -0.25 <= self.margin <= 2,
-                f"--margin is {self.margin}, expected −0.25 to 2 of the face's size",
-            ),
-            (
-                self.face_policy in (None, "largest", "central", "track"),
-                f"--face-policy is {self.face_policy!r}, expected largest, central or track",
-            ),
-            (
-                self.min_face is None or 0 <= self.min_face < math.inf,
-                f"--min-face is {self.min_face}, expected a number of pixels, 0 or more",
-            ),
-            (
-                1 <= self.shard_rows <= MAX_SHARD_ROWS,
-                f"--shard-rows is {self.shard_rows}, expected at least 1 and at most {MAX_SHARD_ROWS}",
-            ),
-            (
-                1 <= self.batch_size <= MAX_BATCH,
-                f"--batch-size is {self.batch_size}, expected at least 1 and at most {MAX_BATCH}",
-            ),
-            (self.limit is None or self.limit >= 1, f"--limit is {self.limit}, expected at least 1"),
-        )
-
-
-@dataclasses.dataclass(frozen=True)
-class ScoreSettings:
-    """How frames of a clip become one score."""
-
-    window: float = 2.0  # seconds, 0 for whole clips
-    min_coverage: float = 0.5
-
-    def __post_init__(self) -> None:
-        _check(
-            (0 <= self.window < math.inf, f"--window is {self.window:g}, expected seconds, or 0 for whole clips"),
-            (0 <= self.min_coverage <= 1, f"--min-coverage is {self.min_coverage:g}, expected 0 to 1"),
-        )
-
-
-def _check(*rules: tuple[bool, str]) -> None:
+def check_rules(*rules: tuple[bool, str]) -> None:
     """Raise SettingsError with what every broken rule says."""
     broken = [said for kept, said in rules if not kept]
     if broken:
@@ -224,3 +144,10 @@ def _convert(value: Any, hint: Any) -> Any:
 def _type_name(hint: Any) -> str:
     names = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
     return " or ".join(names.get(o, "a list") for o in _options(hint) if o is not type(None))
+
+
+def without_none(table: Any) -> Any:
+    """The same nested table without the entries that are None, as TOML keeps it."""
+    if isinstance(table, Mapping):
+        return {key: without_none(value) for key, value in table.items() if value is not None}
+    return [without_none(value) for value in table] if isinstance(table, list | tuple) else table

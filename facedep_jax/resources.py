@@ -1,8 +1,29 @@
-"""How much of the machine this process may use."""
+"""How much of the machine this process may use: cores, memory, decoding processes."""
 
 import os
+from pathlib import Path
+
+MACHINE_PART = 0.25  # of the machine's memory: features are held up to three times while a run is made
+CGROUPS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
 
 def cores() -> int:
     """Cores that this process may run on: fewer than the machine has, where it was told so."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def machine_memory() -> int:
+    """Bytes that the machine has, or its container may use; not those that are free, so that equal runs do equal."""
+    whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    limits = (path.read_text().strip() for path in CGROUPS if path.is_file())
+    return min([whole, *(int(limit) for limit in limits if limit.isdigit())])
+
+
+def fits_machine(size: int) -> bool:
+    """Whether features of so many bytes may be held in the machine's memory."""
+    return size <= MACHINE_PART * machine_memory()
+
+
+def decoders() -> int:
+    """Images decoded at a time, each by a process of its own: one for each core, 2 to 16."""
+    return min(max(cores(), 2), 16)

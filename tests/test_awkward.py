@@ -19,9 +19,9 @@ from soak import fuzz_media
 
 from facedep_jax.cache import open_cache
 from facedep_jax.cli import main
-from facedep_jax.config import ExtractSettings
 from facedep_jax.errors import MediaError, SourceError
 from facedep_jax.extraction.extract import extract
+from facedep_jax.extraction.settings import ExtractSettings
 from facedep_jax.media import ClipInfo, Frame, InputSettings, file_hashing, open_clip, read_image
 from facedep_jax.media.decode.opencv import cv2
 from facedep_jax.media.encoding import write_clip

@@ -11,8 +11,8 @@ from sklearn.linear_model import LogisticRegression
 
 from facedep_jax.baselines import PENALTIES, dual_solver, fit_probe, hybrid_logits, pooled_tops
 from facedep_jax.baselines.keras_hybrid import Hybrid
-from facedep_jax.evaluation.evaluate_scores import judge_baselines
 from facedep_jax.evaluation.weighted_metrics import auroc
+from facedep_jax.training.baseline_suite import judge_baselines
 from facedep_jax.training.settings import TrainSettings
 
 SIDES = np.array([False, True])

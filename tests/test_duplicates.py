@@ -8,11 +8,11 @@ import pytest
 
 from facedep_jax.cache import open_cache
 from facedep_jax.cache.maintenance.inspect import inspect_cache
-from facedep_jax.config import ExtractSettings
 from facedep_jax.dataset.examples import equal_pixels_across, gather, look_alikes
 from facedep_jax.dataset.prepare import duplicate_warnings, prepare
 from facedep_jax.errors import LabelError
 from facedep_jax.extraction.extract import extract
+from facedep_jax.extraction.settings import ExtractSettings
 from facedep_jax.sources import read_source
 from facedep_jax.sources.synthetic_faces import draw_faces
 from facedep_jax.training.settings import TrainSettings

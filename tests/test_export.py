@@ -22,11 +22,12 @@ from facedep_jax.backbones.weights.load import Weights, find_weights
 from facedep_jax.backbones.xla import build_network, pooled_taps
 from facedep_jax.cache.compatibility import features_of
 from facedep_jax.cli import main
-from facedep_jax.config import ExtractSettings, to_table
+from facedep_jax.config import to_table
 from facedep_jax.disclaimer import MEANING, UNTRAINED
 from facedep_jax.errors import EngineError, OutputError, RunError, SpecMismatch
 from facedep_jax.events import Note
 from facedep_jax.extraction.plan import plan_extraction
+from facedep_jax.extraction.settings import ExtractSettings
 from facedep_jax.head.calibration import Calibration
 from facedep_jax.head.inference import FACE_BY_FACE, Head, flat_names, from_names
 from facedep_jax.head.model import PRESETS, Architecture, Inputs, init_states

@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from facedep_jax.config import ExtractSettings
 from facedep_jax.errors import EngineError, SettingsError
 from facedep_jax.extraction.plan import plan_extraction
+from facedep_jax.extraction.settings import ExtractSettings
 from facedep_jax.media import (
     DEFAULT_MARGINS,
     FACE_STATES,

@@ -21,7 +21,7 @@ from facedep_jax.errors import LabelError, RunError, SettingsError
 from facedep_jax.evaluation.evaluate_run import evaluate_run
 from facedep_jax.head.calibration import operating_points
 from facedep_jax.media.frames import FACE_STATES
-from facedep_jax.runs.directory import write_table
+from facedep_jax.runs.tables import write_table
 from facedep_jax.training.settings import TrainSettings
 from facedep_jax.training.train import train_head
 

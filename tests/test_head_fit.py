@@ -9,8 +9,10 @@ import pytest
 from planted import planted_examples
 
 from facedep_jax.baselines import fit_probe
+from facedep_jax.dataset.examples import check_finite
 from facedep_jax.errors import LabelError, RunError
 from facedep_jax.evaluation.metrics import auroc
+from facedep_jax.head.forward import predict_classes, proxy_logit, proxy_logits
 from facedep_jax.head.inference import inputs_of
 from facedep_jax.head.model import PRESETS, Architecture, init_states
 from facedep_jax.head.stack import feed, member_keys, plan_for, rates_for
@@ -19,10 +21,9 @@ from facedep_jax.runs.checkpoint import Stage
 from facedep_jax.training import fit as fit_module
 from facedep_jax.training.cross_validation import crossvalidate
 from facedep_jax.training.epoch import weighted_auroc
-from facedep_jax.training.fit import balanced_weights, check_finite, finite_members, fit, predict_classes, proxy_logits
+from facedep_jax.training.fit import balanced_weights, finite_members, fit
 from facedep_jax.training.flat_parameters import _decayed
 from facedep_jax.training.settings import TrainSettings
-from facedep_jax.training.train_step import proxy_logit
 
 POSITIVE = np.array([False, True])
 SETTINGS = TrainSettings(preset="tiny", epochs=10, patience=10, batch_size=32, learning_rate=3e-3, dropout=0.1, seeds=2)

@@ -14,14 +14,15 @@ from facedep_jax import open_cache
 from facedep_jax.cache import CacheWriter
 from facedep_jax.dataset.examples import gather
 from facedep_jax.errors import SettingsError
+from facedep_jax.head.forward import predict_classes, proxy_logits
 from facedep_jax.head.gru import Recurrent
 from facedep_jax.head.inference import inputs_of
 from facedep_jax.head.model import PRESETS, Architecture, dropout, graph_of, init_states
-from facedep_jax.head.stack import feed, member_keys, plan_for, rates_for, require_clips
+from facedep_jax.head.stack import feed, member_keys, plan_for, rates_for
 from facedep_jax.sources.labels import Labelled
 from facedep_jax.training.epoch import start
-from facedep_jax.training.fit import predict_classes, proxy_logits
 from facedep_jax.training.settings import TrainSettings
+from facedep_jax.training.task import require_clips
 from facedep_jax.training.train_step import Plan, _schedule
 
 POSITIVE = np.array([False, True])

@@ -21,7 +21,7 @@ from planted import planted_examples, spec, write_cache
 
 from facedep_jax import open_cache
 from facedep_jax.cli import train_evaluate_predict
-from facedep_jax.config import ScoreSettings, build, to_table
+from facedep_jax.config import build, to_table
 from facedep_jax.dataset.examples import gather
 from facedep_jax.dataset.prepare import prepare
 from facedep_jax.disclaimer import UNTRAINED
@@ -34,6 +34,7 @@ from facedep_jax.runs import checkpoint
 from facedep_jax.runs.directory import load_head, read_config, write_head, write_whole
 from facedep_jax.scoring.clip_scores import score_clip
 from facedep_jax.scoring.frame_scores import score_items
+from facedep_jax.scoring.settings import ScoreSettings
 from facedep_jax.training import train as train_module
 from facedep_jax.training.settings import TrainSettings
 from facedep_jax.training.train import train_head

@@ -10,8 +10,8 @@ from facedep_jax.cache import open_cache
 from facedep_jax.cache.maintenance.purge import purge_cache
 from facedep_jax.cache.maintenance.verify import verify_cache
 from facedep_jax.cache.stat_cache import FILE, FRESH, KnownFiles
-from facedep_jax.config import ExtractSettings
 from facedep_jax.extraction.extract import extract
+from facedep_jax.extraction.settings import ExtractSettings
 from facedep_jax.media import file_hashing
 from facedep_jax.sources import read_source
 from facedep_jax.sources.synthetic_faces import draw_faces

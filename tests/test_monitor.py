@@ -24,11 +24,12 @@ import pytest
 from click.testing import CliRunner
 
 from facedep_jax.cli import main
-from facedep_jax.config import ExtractSettings, ScoreSettings, to_table
+from facedep_jax.config import to_table
 from facedep_jax.disclaimer import UNTRAINED
 from facedep_jax.errors import MediaError, SettingsError, SourceError
 from facedep_jax.events import Interrupted, Moment, Tick
 from facedep_jax.extraction.plan import plan_extraction
+from facedep_jax.extraction.settings import ExtractSettings
 from facedep_jax.head.calibration import Calibration
 from facedep_jax.head.inference import Head
 from facedep_jax.head.model import PRESETS, Architecture, Inputs, init_states
@@ -48,6 +49,7 @@ from facedep_jax.runs.directory import load_head, write_head
 from facedep_jax.scoring.clip_scores import score_clip
 from facedep_jax.scoring.frame_scores import Frames
 from facedep_jax.scoring.predict import FaceScore
+from facedep_jax.scoring.settings import ScoreSettings
 from facedep_jax.sources.labels import PROXY_CLASSES
 from facedep_jax.sources.synthetic_faces import EXPRESSIONS, draw_face, draw_person
 from facedep_jax.training.settings import TrainSettings

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from facedep_jax.config import ScoreSettings
 from facedep_jax.errors import OutputError
 from facedep_jax.escaping import plot_name, unquoted
 from facedep_jax.scoring.clip_scores import ClipScore, score_clip, windows_of, within_clip_interval
@@ -15,6 +14,7 @@ from facedep_jax.scoring.frame_scores import Frames
 from facedep_jax.scoring.ignored import ignored_rows
 from facedep_jax.scoring.score_cache import Scored, relative_to_subjects
 from facedep_jax.scoring.score_tables import write_tables
+from facedep_jax.scoring.settings import ScoreSettings
 from facedep_jax.sources import Listing
 
 SETTINGS = ScoreSettings()

@@ -15,8 +15,8 @@ from untrained_run import untrained_head
 from facedep_jax import sources
 from facedep_jax.disclaimer import UNTRAINED
 from facedep_jax.head.inference import flat_names, from_names
-from facedep_jax.report.document import Listing, Section, Table, to_markdown
-from facedep_jax.report.markdown import from_markdown
+from facedep_jax.report.document import Listing, Section, Table
+from facedep_jax.report.markdown import from_markdown, to_markdown
 from facedep_jax.report.score_curve import Gap, curve_of
 from facedep_jax.report.scored_faces import deletion_blocks, deletion_sentence, faces_of
 from facedep_jax.report.timeline_plot import timeline

@@ -16,18 +16,19 @@ from untrained_run import write_run
 from facedep_jax.cache import open_cache
 from facedep_jax.cache.maintenance.subject_mentions import find_traces
 from facedep_jax.cli import main
-from facedep_jax.config import ExtractSettings, ScoreSettings
 from facedep_jax.dataset.examples import gather
 from facedep_jax.disclaimer import UNTRAINED
 from facedep_jax.escaping import in_tables
+from facedep_jax.extraction.settings import ExtractSettings
+from facedep_jax.head.forward import member_clip_logits
 from facedep_jax.media.encoding import write_clip
 from facedep_jax.runs.directory import load_head
 from facedep_jax.scoring.saved_crops import Crops
 from facedep_jax.scoring.score_videos import score_videos
+from facedep_jax.scoring.settings import ScoreSettings
 from facedep_jax.sources import Listing, read_source
 from facedep_jax.sources.labels import Labelled
 from facedep_jax.sources.synthetic_faces import EXPRESSIONS, draw_face, draw_person
-from facedep_jax.training.ensemble import member_clip_logits
 
 TAG, FORMULA, CONTROL = "<img src=x onerror=alert(1)>.mp4", "=cmd()|' !A0.mp4", "red\x1b[31m\nline.mp4"
 NAMES = (TAG, FORMULA, CONTROL, "ann/a.mp4", "ann/b.mp4", "bob/a.mp4")

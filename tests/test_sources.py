@@ -17,8 +17,9 @@ import numpy as np
 import pytest
 
 from facedep_jax.backbones.taps import parse_taps
-from facedep_jax.config import ExtractSettings, resolve
+from facedep_jax.config import resolve
 from facedep_jax.errors import MediaError, SettingsError, SourceError
+from facedep_jax.extraction.settings import ExtractSettings
 from facedep_jax.media.clips import regular_file
 from facedep_jax.sources import read_source, read_sources
 from facedep_jax.sources.file_kinds import kind_of

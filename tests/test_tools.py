@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from facedep_jax.config import ExtractSettings
 from facedep_jax.extraction.extract import extract
+from facedep_jax.extraction.settings import ExtractSettings
 from facedep_jax.sources import read_source
 from facedep_jax.sources.synthetic_faces import draw_faces
 

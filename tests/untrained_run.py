@@ -6,8 +6,9 @@ import jax
 import numpy as np
 
 from facedep_jax.cache.compatibility import features_of
-from facedep_jax.config import ExtractSettings, to_table
+from facedep_jax.config import to_table
 from facedep_jax.extraction.plan import plan_extraction
+from facedep_jax.extraction.settings import ExtractSettings
 from facedep_jax.head.calibration import Calibration
 from facedep_jax.head.inference import Head, flat_names, from_names
 from facedep_jax.head.model import PRESETS, Architecture, Inputs, init_states

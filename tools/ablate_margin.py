@@ -20,10 +20,10 @@ from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import StandardScaler
 
 from facedep_jax import open_cache
-from facedep_jax.config import ExtractSettings
 from facedep_jax.errors import FacedepError
 from facedep_jax.events import Note, Progress
 from facedep_jax.extraction.extract import extract
+from facedep_jax.extraction.settings import ExtractSettings
 from facedep_jax.sources import Source, read_source
 from facedep_jax.sources.splits import subject_folds
 

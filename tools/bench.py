@@ -45,8 +45,8 @@ from benchmark.rounds import Numbers, Turn, alternate, ratio, rows, summary
 from benchmark.streams import Run
 from benchmark.sweep import most_images, sweep
 
-from facedep_jax.config import MAX_BATCH
 from facedep_jax.errors import FacedepError, SettingsError
+from facedep_jax.extraction.settings import MAX_BATCH
 from facedep_jax.provenance import versions
 from facedep_jax.resources import cores
 

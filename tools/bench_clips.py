@@ -23,8 +23,8 @@ from pathlib import Path
 
 import av
 
-from facedep_jax.config import ExtractSettings
 from facedep_jax.extraction.extract import extract
+from facedep_jax.extraction.settings import ExtractSettings
 from facedep_jax.resources import cores
 from facedep_jax.sources import read_source
 

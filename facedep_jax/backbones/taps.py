@@ -129,3 +129,7 @@ def _parse_size(text: str) -> int:
     if not SIZE_STEP <= size <= MAX_SIZE or size % SIZE_STEP:
         raise SettingsError(f"size {text.strip()!r} cannot be used; give a multiple of {SIZE_STEP}, up to {MAX_SIZE}")
     return size
+
+
+def named_taps(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())

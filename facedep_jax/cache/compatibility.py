@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from facedep_jax.config import differences
+from facedep_jax.config import differences, without_none
 from facedep_jax.errors import CacheError, SpecMismatch
 
 
@@ -37,10 +37,3 @@ def check_features(wanted: Mapping[str, Any], spec: Mapping[str, Any], taps: Seq
             f"features are not those of {who} ({who} → here): {'; '.join(differing)}. Extract with equal "
             "settings and weights"
         )
-
-
-def without_none(table: Any) -> Any:
-    """The same nested table without the entries that are None, as TOML keeps it."""
-    if isinstance(table, Mapping):
-        return {key: without_none(value) for key, value in table.items() if value is not None}
-    return [without_none(value) for value in table] if isinstance(table, list | tuple) else table

@@ -38,7 +38,8 @@ def export(report: Report, run: Path, out: Path, weights: str | None) -> Outcome
     The file is run on drawn pictures and compared with JAX before it gets its name. Labels, threshold, how crops are
     made, and what the score is for and not for, are in its metadata.
     """
-    from facedep_jax.config import ExtractSettings, resolve
+    from facedep_jax.config import resolve
+    from facedep_jax.extraction.settings import ExtractSettings
     from facedep_jax.onnx_export.export import export as write
     from facedep_jax.runs.directory import load_head
 

@@ -104,9 +104,10 @@ def extract_features(
     column path, tfds:NAME[/CONFIG]:SPLIT (prepared as array records), or kaggle:OWNER/DATASET (extra: kaggle).
     Running the same command again continues; nothing that is in the cache is computed twice.
     """
-    from facedep_jax.config import ExtractSettings, resolve
+    from facedep_jax.config import resolve
     from facedep_jax.events import Note
     from facedep_jax.extraction.extract import extract
+    from facedep_jax.extraction.settings import ExtractSettings
     from facedep_jax.sources import read_sources
 
     settings = resolve(ExtractSettings, "extract", config, given)

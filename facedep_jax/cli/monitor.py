@@ -69,7 +69,8 @@ def monitor(
 
     Frames are dropped rather than late. Ctrl-C ends; what is recorded is complete after every row.
     """
-    from facedep_jax.config import ExtractSettings, resolve
+    from facedep_jax.config import resolve
+    from facedep_jax.extraction.settings import ExtractSettings
     from facedep_jax.monitor import MonitorSettings
     from facedep_jax.monitor import monitor as watch
 

@@ -82,9 +82,11 @@ def score_videos(
     A clip that cannot be read is listed with its reason, and the others are scored. Where subjects are known, clips
     are also compared with the others of the same subject. docs/scores.md says what is in every column.
     """
-    from facedep_jax.config import ExtractSettings, ScoreSettings, resolve
+    from facedep_jax.config import resolve
+    from facedep_jax.extraction.settings import ExtractSettings
     from facedep_jax.scoring.score_videos import score_videos as score
     from facedep_jax.scoring.score_videos import usual_window
+    from facedep_jax.scoring.settings import ScoreSettings
     from facedep_jax.sources import read_source
 
     source = read_source(folder, subjects=subjects, subject_regex=subject_regex, recursive=recursive)

@@ -116,7 +116,8 @@ def predict(
     report: Report, run: Path, images: tuple[Path, ...], plot: Path | None, positive: str | None = None, **given: Any
 ) -> Outcome:
     """One line and one record a picture. Faces are taken as tight crops unless --faces says otherwise."""
-    from facedep_jax.config import ExtractSettings, resolve
+    from facedep_jax.config import resolve
+    from facedep_jax.extraction.settings import ExtractSettings
     from facedep_jax.scoring.predict import predict as score
 
     head = head_of(run, positive)

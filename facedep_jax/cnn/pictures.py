@@ -14,9 +14,9 @@ from jaxtyping import UInt8
 from facedep_jax.cnn.model import SIDE
 from facedep_jax.errors import MediaError, SourceError
 from facedep_jax.events import Note, Progress, Report, silent
-from facedep_jax.extraction.local import decoders
 from facedep_jax.media import InputSettings, read_image
 from facedep_jax.media.file_hashing import read_content
+from facedep_jax.resources import decoders
 from facedep_jax.sources import Listing, Source
 
 INPUT = InputSettings(sizes=(SIDE,), color="grey", faces="none")

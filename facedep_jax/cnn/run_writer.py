@@ -8,8 +8,8 @@ import numpy as np
 from safetensors.numpy import save
 
 from facedep_jax.baselines.keras_trainer import Trained
-from facedep_jax.cache.compatibility import without_none
 from facedep_jax.cnn.splits import Task
+from facedep_jax.config import without_none
 from facedep_jax.evaluation.evaluate_scores import Judged
 from facedep_jax.head.calibration import RAW
 from facedep_jax.head.inference import flat_names
@@ -17,9 +17,9 @@ from facedep_jax.provenance import write_config
 from facedep_jax.report.document import Listing, Section, Table, estimate
 from facedep_jax.report.run_sections import PICTURES, reported_split, sadness
 from facedep_jax.report.run_tables import emotions_table, figures_table
-from facedep_jax.runs.directory import FORMAT, write_json, write_table, write_whole
+from facedep_jax.runs.directory import FORMAT, write_whole
+from facedep_jax.runs.tables import scored_rows, write_json, write_table
 from facedep_jax.sources import Source
-from facedep_jax.training.run_writer import scored_rows
 
 NAME = "CNN on pixels"
 

@@ -20,7 +20,7 @@ from facedep_jax.cache.near_duplicates import near_duplicates
 from facedep_jax.dataset.lazy_features import Stored
 from facedep_jax.errors import LabelError
 from facedep_jax.events import Note, Report, silent
-from facedep_jax.head.device_memory import fits_machine
+from facedep_jax.resources import fits_machine
 from facedep_jax.sources.labels import Labelled
 
 MAX_FRAMES = 128  # of a clip or window, evenly spaced; bounds the memory that the longest costs all others
@@ -241,3 +241,22 @@ def _looks(caches: Sequence[Cache], examples: Examples) -> list[tuple[int, int, 
         )
     }
     return [tuple(known[str(item)]) for item in examples.item]
+
+
+def check_finite(tokens: dict[str, np.ndarray], block: int = 1024) -> None:
+    """Raise LabelError naming every tap that holds NaN or infinity, with the number of rows."""
+    bad = {
+        tap: sum(
+            int((~np.isfinite(x[i : i + block])).reshape(len(x[i : i + block]), -1).any(1).sum())
+            for i in range(0, len(x), block)
+        )
+        for tap, x in tokens.items()
+    }
+    found = [f"{tap} in {count} rows" for tap, count in bad.items() if count]
+    if found:
+        raise LabelError(f"features are not finite: {', '.join(found)}; verify the cache and extract it again")
+
+
+def seen_in_training(examples: Examples) -> Examples:
+    """All but the test items."""
+    return examples[examples.split != "test"]

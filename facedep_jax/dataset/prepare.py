@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool
 
-from facedep_jax.backbones.taps import plain_taps
+from facedep_jax.backbones.taps import named_taps, plain_taps
 from facedep_jax.cache import Cache
 from facedep_jax.cache.compatibility import check_features, features_of, require_taps
 from facedep_jax.dataset.examples import Examples, equal_pixels_across, look_alikes
@@ -128,10 +128,6 @@ def _unseen_classes(items: Sequence[Labelled], target: Target) -> tuple[str, ...
         for split, why in meaning.items()
         if (absent := [name for name in target.classes if name not in present[split]])
     )
-
-
-def named_taps(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def duplicate_warnings(caches: Sequence[Cache], examples: Examples, allowed: bool) -> list[str]:

@@ -16,10 +16,10 @@ from facedep_jax.dataset.examples import Examples, gather
 from facedep_jax.errors import LabelError, SpecMismatch
 from facedep_jax.evaluation.ground_truth import remembered
 from facedep_jax.events import Note, Report
+from facedep_jax.head.forward import member_clip_logits
 from facedep_jax.head.inference import Head
 from facedep_jax.runs.directory import is_cnn, load_head, read_config
 from facedep_jax.sources.labels import Labelled
-from facedep_jax.training.ensemble import member_clip_logits
 
 APPLIED, WRITTEN = "applied", "predictions.csv"
 

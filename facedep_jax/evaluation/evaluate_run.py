@@ -16,11 +16,11 @@ from facedep_jax.evaluation.metrics import evaluate
 from facedep_jax.evaluation.paired_difference import paired_difference
 from facedep_jax.events import Note, Report, silent
 from facedep_jax.head.calibration import OperatingPoint, operating_points
+from facedep_jax.head.forward import proxy_logits
 from facedep_jax.head.inference import Head
 from facedep_jax.head.measure import Wanted, measure_scores
 from facedep_jax.runs.directory import load_head, read_config
 from facedep_jax.sources.labels import Labelled, make_target
-from facedep_jax.training.fit import proxy_logits
 
 SPLITS = ("train", "val", "test", "all")
 

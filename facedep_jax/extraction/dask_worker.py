@@ -10,12 +10,13 @@ from typing import Any
 from facedep_jax.backbones.reference_check import CheckedEngine
 from facedep_jax.cache.shard_writer import ShardWriter
 from facedep_jax.cache.spec import fingerprint
-from facedep_jax.config import ExtractSettings, differences
+from facedep_jax.config import differences
 from facedep_jax.errors import ClusterError
 from facedep_jax.events import Event, Note
 from facedep_jax.extraction.checked_engine import IN_FLIGHT, load_checked_engine
 from facedep_jax.extraction.local import Extraction
 from facedep_jax.extraction.plan import Plan, plan_extraction
+from facedep_jax.extraction.settings import ExtractSettings
 
 _ready: dict[str, tuple[Plan, CheckedEngine]] = {}  # by fingerprint: one engine serves all tasks of a process
 

@@ -10,12 +10,13 @@ from facedep_jax.cache.spec import fingerprint, read_header
 from facedep_jax.cache.stat_cache import KnownFiles
 from facedep_jax.cache.tombstones import Purged
 from facedep_jax.cache.writer import CacheWriter
-from facedep_jax.config import ExtractSettings, to_table
+from facedep_jax.config import to_table
 from facedep_jax.events import Note, Report, silent
 from facedep_jax.extraction.checked_engine import IN_FLIGHT, load_checked_engine
 from facedep_jax.extraction.local import Extraction
 from facedep_jax.extraction.outcomes import Accounts
 from facedep_jax.extraction.plan import Plan, kept_taps, plan_extraction
+from facedep_jax.extraction.settings import ExtractSettings
 from facedep_jax.media import Frame
 from facedep_jax.provenance import write_config
 from facedep_jax.sources import Source

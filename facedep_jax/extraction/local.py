@@ -19,15 +19,10 @@ from facedep_jax.extraction.pipeline import Pipeline
 from facedep_jax.extraction.plan import Plan
 from facedep_jax.media import ClipInfo, Frame, InputSettings, open_clip, read_image
 from facedep_jax.media.file_hashing import hash_content, read_content, require_unchanged, state_of
-from facedep_jax.resources import cores
+from facedep_jax.resources import decoders
 from facedep_jax.sources import Listing, Source
 
 AHEAD = 3  # batches of images that are decoded while one is computed
-
-
-def decoders() -> int:
-    """Images decoded at a time, each by a process of its own: one for each core, 2 to 16."""
-    return min(max(cores(), 2), 16)
 
 
 class Extraction(Accounts):

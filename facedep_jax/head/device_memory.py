@@ -1,35 +1,19 @@
-"""Memory of devices and of the machine: what fits, and what to say when it did not. It knows nothing of heads."""
+"""Memory of devices: what fits, and what to say when it did not. It knows nothing of heads."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import jax
 
 from facedep_jax.errors import RunError
 
 DEVICE_PART = 0.5  # of a device's memory, for features; the rest is for parameters and what a step computes
-MACHINE_PART = 0.25  # of the machine's memory: features are held up to three times while a run is made
-CGROUPS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
-
-
-def machine_memory() -> int:
-    """Bytes that the machine has, or its container may use; not those that are free, so that equal runs do equal."""
-    whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    limits = (path.read_text().strip() for path in CGROUPS if path.is_file())
-    return min([whole, *(int(limit) for limit in limits if limit.isdigit())])
 
 
 def device_memory() -> int | None:
     """Bytes of the smallest local device, None where devices do not tell: CPUs compute in the machine's own."""
     told = [(device.memory_stats() or {}).get("bytes_limit") for device in jax.local_devices()]
     return None if None in told else min(told)
-
-
-def fits_machine(size: int) -> bool:
-    """Whether features of so many bytes may be held in the machine's memory."""
-    return size <= MACHINE_PART * machine_memory()
 
 
 def fits_device(size: int) -> bool:

@@ -12,17 +12,16 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Bool, Float, Float16, Float32
 
-from facedep_jax.cache.compatibility import check_features, without_none
-from facedep_jax.config import differences
+from facedep_jax.cache.compatibility import check_features
+from facedep_jax.config import differences, without_none
 from facedep_jax.disclaimer import UNTRAINED
 from facedep_jax.errors import LabelError, RunError
 from facedep_jax.events import Note, Report, silent
 from facedep_jax.head.calibration import Calibration
+from facedep_jax.head.forward import READ_BATCH, predict_classes, proxy_logits
 from facedep_jax.head.model import Architecture, Inputs, graph_of
 from facedep_jax.head.validation import Validation
 from facedep_jax.sources.labels import PROXY_CLASSES, choose_positive
-from facedep_jax.training.fit import predict_classes, proxy_logits
-from facedep_jax.training.train_step import READ_BATCH
 
 FACE_BY_FACE = "the head mixes frames in time, and here every face is a clip of one frame to it: it was not trained so"
 

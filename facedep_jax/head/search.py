@@ -1,43 +1,30 @@
 """Many settings tried on the same examples, and the one to take: chosen by validation or by folds, never by test."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool
 
-from facedep_jax.dataset.examples import Examples
+from facedep_jax.backbones.taps import named_taps
+from facedep_jax.dataset.examples import Examples, seen_in_training
 from facedep_jax.dataset.folds import make_folds
-from facedep_jax.dataset.prepare import named_taps
 from facedep_jax.errors import RunError
 from facedep_jax.events import Note, Report, silent
 from facedep_jax.head.stack import member_keys, plan_for
 from facedep_jax.head.watch import Watch
 from facedep_jax.runs.checkpoint import Stage
 from facedep_jax.runs.resume import Unfinished
-from facedep_jax.training.cross_validation import (
-    fold_aurocs,
-    held_labels,
-    held_out_logits,
-    seen_in_training,
-    stacked_rates,
-)
+from facedep_jax.training.cross_validation import fold_aurocs, held_labels, held_out_logits, stacked_rates
 from facedep_jax.training.ensemble import training_feed
 from facedep_jax.training.fit import finite_members, fit
 from facedep_jax.training.grid_search import Grid, by_program
 from facedep_jax.training.settings import TrainSettings
+from facedep_jax.training.task import Found
 
 AT_ONCE = 64  # members in one stack: memory for states and activations grows with them
 
 Reached = tuple[float | None, float | None]  # mean and deviation of the AUC over seeds; None for a loss not finite
-
-
-class Found(NamedTuple):
-    """The settings to take, and one row a point for the user to see."""
-
-    settings: TrainSettings
-    rows: list[dict[str, Any]]
-    by: str
 
 
 def search(

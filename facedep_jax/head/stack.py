@@ -5,15 +5,15 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int, Key
 
 from facedep_jax.dataset.examples import Examples
-from facedep_jax.errors import SettingsError
 from facedep_jax.events import Report, silent
+from facedep_jax.head.forward import FRAMES_AT_ONCE
 from facedep_jax.head.inference import inputs_of
 from facedep_jax.head.model import PRESETS, Architecture
 from facedep_jax.training.batches import Material
 from facedep_jax.training.data_loader import Feed
 from facedep_jax.training.settings import TrainSettings
 from facedep_jax.training.sharding import devices_for
-from facedep_jax.training.train_step import FRAMES_AT_ONCE, Plan, Rates
+from facedep_jax.training.train_step import Plan, Rates
 
 
 def plan_for(examples: Examples, positive: Bool[np.ndarray, " classes"], settings: TrainSettings) -> Plan:
@@ -23,15 +23,6 @@ def plan_for(examples: Examples, positive: Bool[np.ndarray, " classes"], setting
     batch = min(settings.batch_size, max(1, FRAMES_AT_ONCE // examples.times.shape[1]))
     numbers = settings.epochs, settings.patience, batch, settings.warmup, settings.clip_norm
     return Plan(architecture, *numbers, devices_for(batch))
-
-
-def require_clips(examples: Examples, temporal: str) -> None:
-    """Raise SettingsError where a temporal part would see single frames only, and so learn nothing."""
-    if temporal != "none" and examples.times.shape[1] == 1:
-        raise SettingsError(
-            f"temporal = {temporal} mixes the frames of clips, and every item here has one frame; use none: "
-            "then the logit of a clip is the mean of its frames' logits"
-        )
 
 
 def member_keys(seed: int, members: int) -> Key[jax.Array, " m"]:

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float32, Int32
 
 from facedep_jax.errors import LabelError
 from facedep_jax.head.calibration import Calibration, calibrate
-from facedep_jax.training.fit import proxy_logits
+from facedep_jax.head.forward import proxy_logits
 
 
 class Validation(NamedTuple):

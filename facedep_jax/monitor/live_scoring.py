@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from facedep_jax.config import ExtractSettings, to_table
+from facedep_jax.config import to_table
 from facedep_jax.disclaimer import MEANING
 from facedep_jax.errors import MediaError, SourceError
 from facedep_jax.events import Interrupted, Moment, Note, Report, Tick, silent
+from facedep_jax.extraction.settings import ExtractSettings
 from facedep_jax.media import Live, Sample, locate
 from facedep_jax.monitor.lags import Lags
 from facedep_jax.monitor.recording import Record

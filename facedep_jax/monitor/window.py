@@ -4,11 +4,11 @@ from collections import deque
 
 import numpy as np
 
-from facedep_jax.config import ScoreSettings
 from facedep_jax.media import FACE_STATES, Face, Frame
 from facedep_jax.scoring.clip_scores import ClipScore, score_clip
 from facedep_jax.scoring.frame_scores import Frames
 from facedep_jax.scoring.predict import FaceScore
+from facedep_jax.scoring.settings import ScoreSettings
 
 
 class Window:

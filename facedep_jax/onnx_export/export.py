@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from facedep_jax.cache.compatibility import check_features
-from facedep_jax.config import ExtractSettings, differences
+from facedep_jax.config import differences
 from facedep_jax.errors import EngineError, OutputError, RunError
 from facedep_jax.events import Note, Report, silent
 from facedep_jax.extraction.plan import Plan, plan_extraction
+from facedep_jax.extraction.settings import ExtractSettings
 from facedep_jax.files import fsync_directory, writing
 from facedep_jax.head.inference import FACE_BY_FACE
 from facedep_jax.provenance import versions

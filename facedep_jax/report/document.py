@@ -85,32 +85,3 @@ def sign(value: float) -> str:
 
 def percent(part: float | None) -> str:
     return GAP if part is None else f"{100 * part:.3g} %"
-
-
-def to_markdown(title: str, sections: Sequence[Section]) -> str:
-    """GitHub's Markdown, without the pictures. Names from outside are shown as they are written."""
-    parts = [f"# {_plain(title)}"]
-    for section in sections:
-        parts += [f"## {_plain(section.title)}"] if section.title else []
-        parts += [text for block in section.blocks if (text := _markdown(block))]
-    return "\n\n".join(parts) + "\n"
-
-
-def _markdown(block: Block) -> str:
-    if isinstance(block, Table):
-        heading = [f"**{_plain(block.title)}**\n"] if block.title else []
-        lines = [_row(block.head), _row(("---",) * len(block.head)), *map(_row, block.rows)]
-        return "\n".join([*heading, *lines, *(["", _plain(block.note)] if block.note else [])])
-    if isinstance(block, Listing):
-        return "\n".join(f"- {_plain(point)}" for point in block.points)
-    return "" if isinstance(block, Picture) else _plain(block)
-
-
-def _row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(_plain(cell).replace('|', chr(92) + '|') for cell in cells)} |"
-
-
-def _plain(text: str) -> str:
-    """One line that Markdown takes for text: no tags, no control characters."""
-    shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(text))
-    return shown.replace("&", "&amp;").replace("<", "&lt;")

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from facedep_jax.disclaimer import INTENDED_USE, MEANING, NOT_FOR
-from facedep_jax.report.document import Listing, Section, to_markdown
+from facedep_jax.report.document import Listing, Section
+from facedep_jax.report.markdown import to_markdown
 from facedep_jax.report.run_sections import reported_split, result_sections
 
 LEAK = 0.55  # an AUC of guessing by the group alone from which on it is worth a sentence

@@ -1,13 +1,12 @@
 """The run directory: what training leaves behind, written whole or not at all. It knows nothing of how to train."""
 
-import csv
 import hashlib
 import json
 import os
 import re
 import shutil
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +14,8 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
-from facedep_jax.cache.compatibility import without_none
-from facedep_jax.config import differences
+from facedep_jax.config import differences, without_none
 from facedep_jax.errors import OutputError, RunError
-from facedep_jax.escaping import quoted
 from facedep_jax.files import fsync_directory, writing
 from facedep_jax.head.calibration import Calibration
 from facedep_jax.head.inference import Head, flat_names, from_names
@@ -219,18 +216,3 @@ def load_head(run: Path | str) -> Head:
     if wrong:
         raise RunError(f"{run}/head.safetensors does not fit its config.toml: {'; '.join(wrong)}")
     return Head(architecture, states, **rest)
-
-
-def write_table(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """A CSV with the keys of the first row as headings; None is an empty cell. Bytes that are no text are escaped, text
-    is in quotes, and what a spreadsheet would take for a formula is `names.quoted`."""
-    rows = [{k: quoted(v) if isinstance(v, str) else v for k, v in row.items()} for row in rows]
-    with open(path, "w", newline="", encoding="utf-8", errors="backslashreplace") as stream:
-        writer = csv.DictWriter(stream, list(rows[0]) if rows else [], quoting=csv.QUOTE_NONNUMERIC)
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def write_json(path: Path, value: Any) -> None:
-    """JSON without NaN."""
-    path.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n")

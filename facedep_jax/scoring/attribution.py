@@ -15,8 +15,8 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Float, Float16, Float32
 
+from facedep_jax.head.forward import READ_BATCH, proxy_logit
 from facedep_jax.head.model import graph_of
-from facedep_jax.training.train_step import READ_BATCH, proxy_logit
 
 
 def weigh_attention(

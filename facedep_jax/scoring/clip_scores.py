@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from facedep_jax.config import ScoreSettings
 from facedep_jax.scoring.frame_scores import Frames
+from facedep_jax.scoring.settings import ScoreSettings
 
 RESAMPLES = 1000
 FEWEST = 4  # windows with a face: draws of fewer give hardly any different means, and far too narrow intervals

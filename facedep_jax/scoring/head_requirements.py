@@ -5,8 +5,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from facedep_jax.config import ExtractSettings
 from facedep_jax.errors import WeightsError
+from facedep_jax.extraction.settings import ExtractSettings
 
 
 def extract_settings(features: dict[str, Any], given: ExtractSettings) -> ExtractSettings:

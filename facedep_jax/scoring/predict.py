@@ -9,12 +9,13 @@ import numpy as np
 from jaxtyping import Float, Float16, UInt8
 
 from facedep_jax.backbones.engine_protocol import finite_rows, require_usable
-from facedep_jax.config import ExtractSettings
 from facedep_jax.errors import MediaError
 from facedep_jax.events import Failure, Note, Progress, Report, silent
 from facedep_jax.extraction.checked_engine import load_checked_engine
 from facedep_jax.extraction.pipeline import UNUSABLE
 from facedep_jax.extraction.plan import Plan, plan_extraction
+from facedep_jax.extraction.settings import ExtractSettings
+from facedep_jax.head.forward import predict_classes, proxy_logits
 from facedep_jax.head.inference import FACE_BY_FACE
 from facedep_jax.media import Frame, Picture, read_image, read_view
 from facedep_jax.media.file_hashing import read_content
@@ -22,7 +23,6 @@ from facedep_jax.scoring.attribution import weigh_attention
 from facedep_jax.scoring.attribution_grid import places_of
 from facedep_jax.scoring.head_requirements import extract_settings, naming_weights
 from facedep_jax.sources.synthetic_faces import EXPRESSIONS, SIDE, draw_face, draw_person
-from facedep_jax.training.fit import predict_classes, proxy_logits
 
 VIEW_SIDE = 640  # pixels of the longer side of a picture that is drawn
 

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from facedep_jax.cache.reader import Cache
-from facedep_jax.config import ScoreSettings
 from facedep_jax.events import Event, Note, Report, silent
 from facedep_jax.scoring.clip_scores import ClipScore, Window, score_clip, windows_of
 from facedep_jax.scoring.frame_scores import Frames, score_items
+from facedep_jax.scoring.settings import ScoreSettings
 from facedep_jax.scoring.window_scores import score_windows
 from facedep_jax.sources import Listing, Source
 

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from facedep_jax.cache.reader import open_cache
-from facedep_jax.config import ExtractSettings, ScoreSettings, to_table
+from facedep_jax.config import to_table
 from facedep_jax.errors import SourceError
 from facedep_jax.escaping import printable
 from facedep_jax.events import Note, Report, silent
 from facedep_jax.extraction.extract import extract
+from facedep_jax.extraction.settings import ExtractSettings
 from facedep_jax.files import write_atomically, writing
 from facedep_jax.provenance import write_config
 from facedep_jax.scoring.clip_scores import ClipScore
@@ -26,6 +27,7 @@ from facedep_jax.scoring.output_directory import SHOWN, name_strays, refuse_fore
 from facedep_jax.scoring.saved_crops import Crops
 from facedep_jax.scoring.score_cache import Scored, score_cache
 from facedep_jax.scoring.score_tables import write_tables
+from facedep_jax.scoring.settings import ScoreSettings
 from facedep_jax.sources import Source
 
 DECIDING = (  # settings of extraction that make other scores, as they were asked for

@@ -15,9 +15,9 @@ from jaxtyping import Float, Int
 from facedep_jax.cache.reader import Cache
 from facedep_jax.dataset.examples import at_most, in_windows
 from facedep_jax.events import Progress, Report, silent
+from facedep_jax.head.forward import proxy_logits
 from facedep_jax.scoring.clip_scores import FEWEST, RESAMPLES
 from facedep_jax.scoring.frame_scores import Frames, Whole, sampled_frames, tokens_of
-from facedep_jax.training.fit import proxy_logits
 
 AT_ONCE = 2048  # frames, of however many windows
 

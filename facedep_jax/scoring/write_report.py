@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from facedep_jax.cache.reader import Cache
-from facedep_jax.config import ExtractSettings
 from facedep_jax.escaping import plot_name
 from facedep_jax.events import Note, Progress, Report, silent
 from facedep_jax.extraction.plan import plan_extraction
+from facedep_jax.extraction.settings import ExtractSettings
 from facedep_jax.files import write_atomically, writing
 from facedep_jax.provenance import versions
 from facedep_jax.report.html import render_scores

@@ -1,0 +1,1 @@
+"""Arrays → a head, its ensemble, its baselines, a run. It draws nothing and knows no pixels."""

@@ -12,15 +12,15 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from facedep_jax.baselines import fit_probe, flat_features
-from facedep_jax.dataset.examples import Examples
+from facedep_jax.dataset.examples import Examples, seen_in_training
 from facedep_jax.dataset.folds import Folds, make_folds
 from facedep_jax.errors import RunError
 from facedep_jax.evaluation.weighted_metrics import auroc
 from facedep_jax.events import Progress, Report, silent
+from facedep_jax.head.forward import member_clip_logits
 from facedep_jax.head.stack import feed, member_keys, plan_for
 from facedep_jax.head.watch import Watch
 from facedep_jax.runs.checkpoint import Stage
-from facedep_jax.training.ensemble import member_clip_logits
 from facedep_jax.training.fit import Fitted, balanced_weights, finite_members, fit
 from facedep_jax.training.settings import TrainSettings
 from facedep_jax.training.train_step import Rates
@@ -59,11 +59,6 @@ def crossvalidate(
     by_seed = alone.mean(1)
     single = {"auroc": float(alone.mean()), "sd": _deviation(by_seed), "folds": alone.mean(0).tolist()}
     return _over_folds(logits.mean(0), held_out) | {"seeds": len(logits), "single": single}
-
-
-def seen_in_training(examples: Examples) -> Examples:
-    """All but the test items."""
-    return examples[examples.split != "test"]
 
 
 def held_labels(examples: Examples, positive: Bool[np.ndarray, " classes"], folds: Folds) -> list[tuple]:

@@ -3,19 +3,17 @@
 from typing import Any
 
 import numpy as np
-from flax import nnx
 from jaxtyping import Bool, Float32
 
 from facedep_jax.dataset.examples import Examples
 from facedep_jax.errors import LabelError
 from facedep_jax.evaluation.weighted_metrics import auroc
 from facedep_jax.events import Report, silent
-from facedep_jax.head.model import Architecture
 from facedep_jax.head.stack import feed, member_keys, plan_for, rates_for
 from facedep_jax.head.watch import Watch
 from facedep_jax.runs.checkpoint import Stage
 from facedep_jax.training.data_loader import Feed
-from facedep_jax.training.fit import Fitted, balanced_weights, fit, predict_classes, proxy_logits
+from facedep_jax.training.fit import Fitted, balanced_weights, fit
 from facedep_jax.training.settings import TrainSettings
 from facedep_jax.training.train_step import Plan
 
@@ -57,14 +55,6 @@ def training_feed(
     weight = balanced_weights(positive[seen.target[learn]], settings.balanced, share[learn])
     learn_weight, watch_weight = np.tile(weight, (members, 1)), np.tile(share[watch], (members, 1))
     return feed(seen, positive, learn, learn_weight, watch, watch_weight, settings.stream, report)
-
-
-def member_clip_logits(
-    architecture: Architecture, states: nnx.State, examples: Examples, positive: Bool[np.ndarray, " classes"]
-) -> Float32[np.ndarray, "m k"]:
-    """Proxy logits of `examples.clips` by every member: classes are averaged over windows before sides are summed."""
-    classes = predict_classes(architecture, states, examples.tokens, examples.times, examples.mask)
-    return proxy_logits(examples.over_clips(classes), positive)
 
 
 def member_rows(

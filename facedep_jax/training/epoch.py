@@ -9,19 +9,10 @@ import optax
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Float32, Int32, Key
 
+from facedep_jax.head.forward import proxy_logit, read_rows_for
 from facedep_jax.head.model import init_states
 from facedep_jax.training.flat_parameters import flatten, unflatten
-from facedep_jax.training.train_step import (
-    Batch,
-    Learned,
-    Plan,
-    Rates,
-    begin_moments,
-    learn,
-    proxy_logit,
-    read_logits,
-    read_rows_for,
-)
+from facedep_jax.training.train_step import Batch, Learned, Plan, Rates, begin_moments, learn, read_logits
 
 
 class Data(NamedTuple):

@@ -5,8 +5,7 @@ stack. Members see batches in the same order, so features are gathered and norma
 in initial weights, dropout, rates and in the weight that each row has for them.
 """
 
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -14,14 +13,12 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float32, Int32, Key
 
-from facedep_jax.errors import Diverged, LabelError
-from facedep_jax.head.device_memory import explained_memory
-from facedep_jax.head.model import Architecture, graph_of
+from facedep_jax.errors import Diverged
 from facedep_jax.runs.checkpoint import History, Stage
 from facedep_jax.training.data_loader import Feed
 from facedep_jax.training.epoch import start
 from facedep_jax.training.sharding import first_device
-from facedep_jax.training.train_step import Plan, Rates, proxy_logit, read_rows_for
+from facedep_jax.training.train_step import Plan, Rates
 
 CHUNK = 5  # epochs between two reports; the result does not depend on it
 
@@ -48,20 +45,6 @@ def balanced_weights(
     totals = np.bincount(label, share, minlength=2)
     weight = share / np.maximum(totals, 1e-12)[label.astype(int)] if balanced else share
     return (weight * len(label) / weight.sum()).astype(np.float32)
-
-
-def check_finite(tokens: dict[str, np.ndarray], block: int = 1024) -> None:
-    """Raise LabelError naming every tap that holds NaN or infinity, with the number of rows."""
-    bad = {
-        tap: sum(
-            int((~np.isfinite(x[i : i + block])).reshape(len(x[i : i + block]), -1).any(1).sum())
-            for i in range(0, len(x), block)
-        )
-        for tap, x in tokens.items()
-    }
-    found = [f"{tap} in {count} rows" for tap, count in bad.items() if count]
-    if found:
-        raise LabelError(f"features are not finite: {', '.join(found)}; verify the cache and extract it again")
 
 
 def fit(
@@ -115,40 +98,3 @@ def _require_finite(history: History, done: int) -> None:
             f"the loss is no longer finite in epochs {done + 1} to {done + len(history['train_loss'])}; "
             "lower --learning-rate, or look at the features with inspect"
         )
-
-
-def proxy_logits(
-    logits: Float32[np.ndarray, "m n classes"], positive: Bool[np.ndarray, " classes"]
-) -> Float32[np.ndarray, "m n"]:
-    """Log odds of the positive classes against the others."""
-    return np.asarray(_proxy_logit(*jax.device_put((logits, np.asarray(positive, bool)))))
-
-
-_proxy_logit = jax.jit(proxy_logit)  # operation by operation it costs every start half a second
-
-
-def predict_classes(
-    architecture: Architecture,
-    states: nnx.State,
-    tokens: Mapping[str, np.ndarray],
-    times: Float32[np.ndarray, "n t"],
-    mask: Bool[np.ndarray, "n t"],
-    batch: int | None = None,
-) -> Float32[np.ndarray, "m n classes"]:
-    """Logits of n clips by every member. Batches have one shape: the last is padded on the host and cut after."""
-    batch = batch or read_rows_for(times.shape[1])
-    parts = []
-    for first in range(0, len(times), batch):
-        rows = np.arange(first, min(first + batch, len(times)))
-        index = np.resize(rows, batch)
-        part = {tap: x[index] for tap, x in tokens.items()}
-        with explained_memory("applying the head"):
-            logits = _predict(architecture, states, *jax.device_put((part, times[index], mask[index])))
-            parts.append(np.asarray(logits)[:, : len(rows)])
-    return np.concatenate(parts, 1)
-
-
-@partial(jax.jit, static_argnums=0)
-def _predict(architecture, states, tokens, times, mask):
-    graph = graph_of(architecture)
-    return jax.vmap(lambda state: nnx.merge(graph, state)(tokens, times, mask))(states)

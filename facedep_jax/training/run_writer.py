@@ -6,18 +6,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
 from facedep_jax.cache import Cache
 from facedep_jax.dataset.examples import Examples
 from facedep_jax.evaluation.evaluate_scores import Judged
-from facedep_jax.head.calibration import RAW, Calibration
+from facedep_jax.head.calibration import RAW
 from facedep_jax.head.inference import Head
 from facedep_jax.head.measure import member_spread
 from facedep_jax.report.document import Section, Table
 from facedep_jax.report.model_card import model_card, page_sections
 from facedep_jax.report.run_sections import reported_split
-from facedep_jax.runs.directory import write_head, write_json, write_table, write_whole
+from facedep_jax.runs.directory import write_head, write_whole
+from facedep_jax.runs.tables import scored_rows, write_json, write_table
 from facedep_jax.training.fit import Fitted
 
 
@@ -88,21 +89,6 @@ def history_rows(fitted: Fitted) -> Iterator[dict[str, Any]]:
                 "member": member,
                 **{name: float(values[epoch, member]) for name, values in fitted.history.items()},
             }
-
-
-def scored_rows(
-    examples: Examples, label: Bool[np.ndarray, " n"], logit: Float[np.ndarray, " n"], calibration: Calibration
-) -> Iterator[dict[str, Any]]:
-    """One row per example, whatever scored it. `label` is the proxy's, 0 or 1; `probability` is calibrated."""
-    probability = calibration.probability(logit)
-    for i in range(len(examples)):
-        yield {
-            **{name: getattr(examples, name)[i] for name in ("item", "path", "subject", "split", "emotion")},
-            "label": int(label[i]),
-            "logit": float(logit[i]),
-            "probability": float(probability[i]),
-            "decision": int(probability[i] >= calibration.threshold),
-        }
 
 
 def prediction_rows(

@@ -2,21 +2,26 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from facedep_jax.cache import Cache
 from facedep_jax.config import to_table
 from facedep_jax.dataset.engine_confounding import engine_warnings
-from facedep_jax.dataset.examples import Examples, gather
+from facedep_jax.dataset.examples import Examples, check_finite, gather, seen_in_training
 from facedep_jax.dataset.folds import make_folds
 from facedep_jax.dataset.prepare import Prepared, duplicate_warnings
 from facedep_jax.disclaimer import UNTRAINED
+from facedep_jax.errors import SettingsError
 from facedep_jax.events import Note, Report
-from facedep_jax.head.search import Found
-from facedep_jax.head.stack import require_clips
-from facedep_jax.training.cross_validation import seen_in_training
-from facedep_jax.training.fit import check_finite
 from facedep_jax.training.settings import TrainSettings
+
+
+class Found(NamedTuple):
+    """The settings to take, and one row a point for the user to see."""
+
+    settings: TrainSettings
+    rows: list[dict[str, Any]]
+    by: str
 
 
 @dataclass(frozen=True)
@@ -70,3 +75,12 @@ def examples_of(task: Task, report: Report) -> tuple[Examples, list[str]]:
         seen = seen_in_training(examples)
         make_folds(seen.item, seen.subject, prepared.positive[seen.target], settings.folds)
     return examples, warnings + late
+
+
+def require_clips(examples: Examples, temporal: str) -> None:
+    """Raise SettingsError where a temporal part would see single frames only, and so learn nothing."""
+    if temporal != "none" and examples.times.shape[1] == 1:
+        raise SettingsError(
+            f"temporal = {temporal} mixes the frames of clips, and every item here has one frame; use none: "
+            "then the logit of a clip is the mean of its frames' logits"
+        )

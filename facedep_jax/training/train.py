@@ -11,24 +11,25 @@ import numpy as np
 
 from facedep_jax.backbones.compilation_cache import keep_compiled
 from facedep_jax.cache import Cache
-from facedep_jax.cache.compatibility import without_none
-from facedep_jax.config import to_table
+from facedep_jax.config import to_table, without_none
 from facedep_jax.dataset.examples import Examples
 from facedep_jax.dataset.prepare import prepare
 from facedep_jax.disclaimer import UNTRAINED
 from facedep_jax.errors import Diverged
-from facedep_jax.evaluation.evaluate_scores import Judged, beside_head, judge
+from facedep_jax.evaluation.evaluate_scores import Judged, judge
 from facedep_jax.events import Note, Report, silent
-from facedep_jax.head.beside import baselines_of, cross_validation_of
+from facedep_jax.head.beside import cross_validation_of
 from facedep_jax.head.calibration import Calibration
+from facedep_jax.head.forward import proxy_logits
 from facedep_jax.head.inference import Head
 from facedep_jax.head.search import search
 from facedep_jax.head.validation import Validation
 from facedep_jax.provenance import versions
 from facedep_jax.runs.directory import find_equal
 from facedep_jax.runs.resume import Unfinished, unfinished
+from facedep_jax.training.baseline_suite import baselines_of, beside_head
 from facedep_jax.training.ensemble import fit_members, member_rows
-from facedep_jax.training.fit import Fitted, proxy_logits
+from facedep_jax.training.fit import Fitted
 from facedep_jax.training.grid_search import Grid
 from facedep_jax.training.run_writer import write_run
 from facedep_jax.training.settings import TrainSettings

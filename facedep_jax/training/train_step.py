@@ -9,14 +9,12 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import nnx
-from jaxtyping import Array, Bool, Float, Float32, Int32, Key
+from jaxtyping import Array, Bool, Float32, Int32, Key
 
+from facedep_jax.head.forward import proxy_logit
 from facedep_jax.head.model import Architecture, graph_of
 from facedep_jax.training.flat_parameters import flatten, layout, unflatten
 from facedep_jax.training.sharding import shared_out
-
-READ_BATCH = 512  # rows per evaluation step
-FRAMES_AT_ONCE = 4096  # of one batch or evaluation step; a clip counts as many as the longest one has
 
 
 class Rates(NamedTuple):
@@ -59,14 +57,6 @@ class Learned(NamedTuple):
     moments: optax.OptState
     step: Int32[Array, ""]
     seen: dict[str, Float32[Array, " m"]]
-
-
-def proxy_logit(logits: Float[Array, "... classes"], positive: Bool[Array, " classes"]) -> Float[Array, "..."]:
-    """Log odds of the positive classes against the others: log Σ⁺ exp − log Σ⁻ exp."""
-    shape = (1,) * (logits.ndim - 1) + positive.shape
-    chosen = positive.reshape(shape)
-    side = jax.nn.logsumexp
-    return side(jnp.where(chosen, logits, -jnp.inf), -1) - side(jnp.where(chosen, -jnp.inf, logits), -1)
 
 
 def begin_moments(plan: Plan, parameters: Float32[Array, "m p"]) -> optax.OptState:
@@ -127,11 +117,6 @@ def _step(plan, positive, inputs: Batch, part_of_rate, number, parameters, momen
     new = parameters - rates.learning_rate * part_of_rate * (updates + decay)
     right = (proxy_logit(logits, positive) > 0) == positive[inputs.target]
     return new, moments, {"loss": total, "right": jnp.where(right, weight, 0.0).sum(), "weight": weight.sum()}
-
-
-def read_rows_for(frames: int) -> int:
-    """Rows per evaluation step for clips of so many frames."""
-    return max(1, min(READ_BATCH, FRAMES_AT_ONCE // frames))
 
 
 def read_logits(plan: Plan, parameters: Float32[Array, "m p"], tokens, times, mask) -> Float32[Array, "m n classes"]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from facedep_jax.config import ExtractSettings
+from facedep_jax.extraction.settings import ExtractSettings
 from facedep_jax.media.encoding import write_clip, write_image
 from facedep_jax.sources.synthetic_faces import EMOTIONS, EXPRESSIONS, draw_face, draw_person
 

@@ -1,6 +1,6 @@
 """Looking into a cache that may come from a stranger, in a child process with limits. Knows nothing of the format.
 
-`cache inspect` and `cache verify` always go through here. The reader is made to survive any file (see hdf5_reader.py); what
+`cache inspect` and `cache verify` always go through here. The reader is made to survive any file (hdf5_reader.py); what
 it did not foresee ends in the child: a crash, an endless loop or too much memory become one sentence, and the files of
 others stay unread. The child may open no file but the cache's for more than its own start, write none, and answers in
 JSON lines: whatever took it over could send wrong numbers, but not code.
