@@ -33,10 +33,10 @@ from facedep_jax.dataset.prepare import prepare
 from facedep_jax.head.forward import predict_classes
 from facedep_jax.head.inference import flat_names
 from facedep_jax.head.model import init_states
-from facedep_jax.head.stack import feed, member_keys, plan_for, rates_for
 from facedep_jax.provenance import versions
 from facedep_jax.resources import cores
 from facedep_jax.sources.labels import Labelled
+from facedep_jax.training.ensemble import feed, member_keys, plan_for, rates_for
 from facedep_jax.training.epoch import start
 from facedep_jax.training.fit import CHUNK, fit
 from facedep_jax.training.settings import TrainSettings

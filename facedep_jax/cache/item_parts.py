@@ -1,11 +1,10 @@
 """Which parts of which items lie in which shard. Knows nothing of what is in their rows, but can compare two copies."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from facedep_jax.cache.chains import chain
 from facedep_jax.cache.shard import Shard
 
 ROW_VALUES = ("time", "face", "box", "score")
@@ -98,3 +97,28 @@ def _features(chain: Sequence[Piece], tap: str) -> np.ndarray:
     indices = [piece.shard.rows["feature"][piece.span] for piece in chain]
     pairs = zip(chain, indices, strict=True)
     return np.concatenate([piece.shard.features(tap)[index[index >= 0]] for piece, index in pairs])
+
+
+T = TypeVar("T")
+
+
+Item = TypeVar("Item", bound=Hashable)
+
+
+def first_copies(pieces: Iterable[tuple[Item, int, T]]) -> dict[Item, dict[int, T]]:
+    """The parts of every item by number, from (item, part, piece) in the order of the manifest: the first copy counts.
+
+    Further copies are what two attempts at one task leave; `verify` holds them to be equal.
+    """
+    found: dict[Item, dict[int, T]] = {}
+    for item, part, piece in pieces:
+        found.setdefault(item, {}).setdefault(part, piece)
+    return found
+
+
+def chain(parts: Mapping[int, T], is_last: Callable[[T], bool]) -> list[T]:
+    """Parts 0, 1, … up to the one that ends the item, or to the first that is missing."""
+    found: list[T] = []
+    while len(found) in parts and not (found and is_last(found[-1])):
+        found.append(parts[len(found)])
+    return found

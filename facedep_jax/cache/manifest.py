@@ -5,8 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from facedep_jax.cache.ledger import encode_line
-from facedep_jax.cache.ledgers import read_ledger
+from facedep_jax.cache.ledger import encode_line, read_ledger
 from facedep_jax.cache.shard import ShardData, open_shard, sha256_of
 from facedep_jax.cache.spec import fingerprint, read_header
 from facedep_jax.errors import CacheError, DamagedCache

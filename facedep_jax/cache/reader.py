@@ -11,7 +11,7 @@ from jaxtyping import Float16, Int, Int64
 from facedep_jax.cache.feature_reader import read_rows
 from facedep_jax.cache.item_table import join
 from facedep_jax.cache.item_table import ranges as ranges
-from facedep_jax.cache.ledgers import read_ledger
+from facedep_jax.cache.ledger import read_ledger
 from facedep_jax.cache.manifest import load_manifest
 from facedep_jax.cache.shard import Shard, open_shard
 from facedep_jax.cache.spec import FORMAT_VERSION, fingerprint, read_header, require_own_header

@@ -7,8 +7,7 @@ import os
 import time
 from pathlib import Path
 
-from facedep_jax.cache.ledger import encode_line
-from facedep_jax.cache.ledgers import read_ledger
+from facedep_jax.cache.ledger import encode_line, read_ledger
 from facedep_jax.files import write_atomically
 
 FILE = "files.jsonl"

@@ -11,8 +11,7 @@ import secrets
 from collections.abc import Iterable
 from pathlib import Path
 
-from facedep_jax.cache.ledger import append_lines
-from facedep_jax.cache.ledgers import read_ledger
+from facedep_jax.cache.ledger import append_lines, read_ledger
 from facedep_jax.files import writing
 
 FILE = "purged.jsonl"

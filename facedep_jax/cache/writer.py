@@ -9,9 +9,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from facedep_jax.cache.chains import chain, first_copies
-from facedep_jax.cache.ledger import append_lines, encode_line
-from facedep_jax.cache.ledgers import read_ledger
+from facedep_jax.cache.item_parts import chain, first_copies
+from facedep_jax.cache.ledger import append_lines, encode_line, read_ledger
 from facedep_jax.cache.lock import LOCK, settle, write_lock
 from facedep_jax.cache.manifest import load_manifest
 from facedep_jax.cache.shard import TEMPORARY

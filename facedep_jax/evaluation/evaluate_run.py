@@ -11,6 +11,7 @@ from facedep_jax.dataset.examples import Examples
 from facedep_jax.dataset.metadata import OF_LABELS, Columns, listing_columns
 from facedep_jax.errors import LabelError, SettingsError
 from facedep_jax.evaluation.compare_runs import Other, head_logits, other_run
+from facedep_jax.evaluation.evaluate_scores import Wanted, measure_scores
 from facedep_jax.evaluation.ground_truth import Remembered, present_truth, remembered
 from facedep_jax.evaluation.metrics import evaluate
 from facedep_jax.evaluation.paired_difference import paired_difference
@@ -18,7 +19,6 @@ from facedep_jax.events import Note, Report, silent
 from facedep_jax.head.calibration import OperatingPoint, operating_points
 from facedep_jax.head.forward import proxy_logits
 from facedep_jax.head.inference import Head
-from facedep_jax.head.measure import Wanted, measure_scores
 from facedep_jax.runs.directory import load_head, read_config
 from facedep_jax.sources.labels import Labelled, make_target
 

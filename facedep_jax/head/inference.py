@@ -4,26 +4,45 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Bool, Float, Float16, Float32
+from jaxtyping import Bool, Float, Float16, Float32, Int32
 
 from facedep_jax.cache.compatibility import check_features
 from facedep_jax.config import differences, without_none
 from facedep_jax.disclaimer import UNTRAINED
 from facedep_jax.errors import LabelError, RunError
 from facedep_jax.events import Note, Report, silent
-from facedep_jax.head.calibration import Calibration
+from facedep_jax.head.calibration import Calibration, calibrate
 from facedep_jax.head.forward import READ_BATCH, predict_classes, proxy_logits
 from facedep_jax.head.model import Architecture, Inputs, graph_of
-from facedep_jax.head.validation import Validation
 from facedep_jax.sources.labels import PROXY_CLASSES, choose_positive
 
 FACE_BY_FACE = "the head mixes frames in time, and here every face is a clip of one frame to it: it was not trained so"
+
+
+class Validation(NamedTuple):
+    """Logits of every member, and the classes of the items."""
+
+    logits: Float32[np.ndarray, "m n classes"]
+    target: Int32[np.ndarray, " n"]
+
+    def calibrate(self, positive: Bool[np.ndarray, " classes"]) -> Calibration:
+        """Scale, bias and threshold for other positive classes, as training finds them for its own.
+
+        Raises LabelError where these items are all on one side.
+        """
+        label = positive[self.target]
+        if label.all() or not label.any():
+            raise LabelError(
+                f"by these emotions all {len(label):,} validation items of the run are "
+                f"{'positive' if label.all() else 'negative'}, so nothing can be calibrated; choose other --positive"
+            )
+        return calibrate(proxy_logits(self.logits, positive).mean(0), label)
 
 
 @dataclass(frozen=True)

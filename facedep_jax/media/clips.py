@@ -11,8 +11,8 @@ from types import TracebackType
 
 from facedep_jax.errors import MediaError
 from facedep_jax.media.frames import ClipInfo, Frame, InputSettings
-from facedep_jax.media.messages import frame_of
 from facedep_jax.media.worker_pool import TIMEOUT, borrow, give_back
+from facedep_jax.media.worker_protocol import frame_of
 
 
 class Clip:

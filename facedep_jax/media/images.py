@@ -7,9 +7,8 @@ from jaxtyping import UInt8
 
 from facedep_jax.errors import MediaError
 from facedep_jax.media.frames import InputSettings, Picture
-from facedep_jax.media.messages import frame_of
 from facedep_jax.media.worker_pool import TIMEOUT, borrow, give_back
-from facedep_jax.media.worker_protocol import Message
+from facedep_jax.media.worker_protocol import Message, frame_of
 
 MAX_BYTES = 1 << 30  # of an image file; the wire to the worker carries twice that
 

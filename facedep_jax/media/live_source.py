@@ -16,8 +16,8 @@ from facedep_jax.errors import MediaError, SettingsError, SourceError
 from facedep_jax.media.clips import regular_file
 from facedep_jax.media.frames import Frame, InputSettings
 from facedep_jax.media.latest_value import Newest
-from facedep_jax.media.messages import frame_of
 from facedep_jax.media.worker_pool import TIMEOUT, borrow
+from facedep_jax.media.worker_protocol import frame_of
 
 _DEVICE = re.compile(r"/dev/video(\d+)")
 _ON_LINUX = sys.platform.startswith("linux")

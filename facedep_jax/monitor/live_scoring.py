@@ -4,7 +4,10 @@ What lags is counted from when a frame was due (a camera's picture came, a clip'
 there. Engines are compiled before the source is opened, so the first frame waits for nothing.
 """
 
+import math
 import time
+from collections import deque
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,20 +16,36 @@ import numpy as np
 
 from facedep_jax.config import to_table
 from facedep_jax.disclaimer import MEANING
-from facedep_jax.errors import MediaError, SourceError
+from facedep_jax.errors import MediaError, SettingsError, SourceError
 from facedep_jax.events import Interrupted, Moment, Note, Report, Tick, silent
 from facedep_jax.extraction.settings import ExtractSettings
-from facedep_jax.media import Live, Sample, locate
-from facedep_jax.monitor.lags import Lags
+from facedep_jax.media import FACE_STATES, Face, Frame, Live, Sample, locate
 from facedep_jax.monitor.recording import Record
-from facedep_jax.monitor.settings import MonitorSettings
-from facedep_jax.monitor.window import Window
 from facedep_jax.provenance import versions
-from facedep_jax.scoring.clip_scores import ClipScore
+from facedep_jax.scoring.clip_scores import ClipScore, score_clip
+from facedep_jax.scoring.frame_scores import Frames
 from facedep_jax.scoring.predict import FaceScore, FaceScorer, load_scorer
+from facedep_jax.scoring.settings import ScoreSettings
 
 SHOWN = ("score", "low", "high", "members_low", "members_high", "coverage")  # of a window's score
 TICK = 0.25  # seconds without a frame after which the listener is asked whether to go on
+
+
+@dataclass(frozen=True)
+class MonitorSettings:
+    """`window` is how far back the score reaches and `seconds` when to end (None: with the source), both in seconds."""
+
+    window: float = 10.0
+    min_coverage: float = 0.5
+    seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.window <= LONGEST_WINDOW:
+            raise SettingsError(f"--window is {self.window:g}, expected seconds above 0 to {LONGEST_WINDOW:g}")
+        if not 0 <= self.min_coverage <= 1:
+            raise SettingsError(f"--min-coverage is {self.min_coverage:g}, expected 0 to 1")
+        if self.seconds is not None and not (self.seconds > 0 and math.isfinite(self.seconds)):
+            raise SettingsError(f"--seconds is {self.seconds:g}, expected a number of seconds above 0")
 
 
 def monitor(
@@ -168,3 +187,58 @@ def _circumstances(scorer: FaceScorer, head: Any, settings: MonitorSettings, rec
         "spec": plan.spec,
         "versions": versions(),
     }
+
+
+_MOST = 60_000  # milliseconds; what is later counts as this
+
+
+class Lags:
+    """Counts lags by the millisecond, so that a day of them takes no more memory than a minute."""
+
+    def __init__(self) -> None:
+        self._counts = np.zeros(_MOST + 1, np.int64)
+
+    def add(self, milliseconds: float) -> None:
+        """One more."""
+        self._counts[min(max(round(milliseconds), 0), _MOST)] += 1
+
+    def summary(self) -> dict[str, float | None]:
+        """`median`, `p95` and `max` in milliseconds, None where there were none."""
+        return {"median": self._at(0.5), "p95": self._at(0.95), "max": self._at(1.0)}
+
+    def _at(self, part: float) -> float | None:
+        """The smallest lag that `part` of all do not exceed."""
+        total = int(self._counts.sum())
+        if not total:
+            return None
+        return float(np.searchsorted(np.cumsum(self._counts), max(1, np.ceil(part * total))))
+
+
+LONGEST_WINDOW = 3600.0  # seconds, of which every frame is held
+
+
+class Window:
+    """The frames of the last `seconds`; scored by `members` heads and decided by `threshold`."""
+
+    def __init__(self, seconds: float, min_coverage: float, threshold: float, members: int) -> None:
+        self._seconds, self._threshold, self._members = seconds, threshold, members
+        self._settings = ScoreSettings(min_coverage=min_coverage)  # the interval is over parts as long as in clips
+        # Neither crops nor features: windows may be long.
+        self._frames: deque[tuple[float, Face, float, np.ndarray]] = deque()
+
+    def add(self, frame: Frame, score: FaceScore | None) -> ClipScore:
+        """The score of the window that ends with `frame`, whose own `score` is None without a face."""
+        probability = score.probability if score else np.nan
+        members = score.members if score else np.full(self._members, np.nan)
+        self._frames.append((frame.time, frame.face, probability, members))
+        while self._frames[0][0] <= frame.time - self._seconds:
+            self._frames.popleft()
+        times, faces, probabilities, by_member = zip(*self._frames, strict=True)
+        held = Frames(
+            time=np.array(times),
+            face=np.array([FACE_STATES.index(face.state) for face in faces]),
+            box=np.array([face.box for face in faces]),
+            probability=np.array(probabilities),
+            members=np.stack(by_member, 1),
+        )
+        return score_clip("window", held, frame.time - times[0], self._threshold, self._settings)

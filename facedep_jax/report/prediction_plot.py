@@ -16,8 +16,7 @@ from matplotlib.patches import Rectangle
 from facedep_jax.disclaimer import MEANING
 from facedep_jax.escaping import plot_name
 from facedep_jax.files import writing
-from facedep_jax.report.glyphs import in_font
-from facedep_jax.report.run_plots import ALERT, GRID, INK, MAIN, OTHER, QUIET, save
+from facedep_jax.report.run_plots import ALERT, GRID, INK, MAIN, OTHER, QUIET, in_font, save
 
 BOX, TINT = "#ffd60a", "#ff3b00"
 MOST_NUMBERS = 4  # cells along a side up to which their shares are written into them

@@ -5,14 +5,17 @@ Figures are made without pyplot, so that nothing is shared between threads and n
 
 import io
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
+from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ft2font import FT2Font
 from matplotlib.patches import Patch
 
 from facedep_jax.files import write_atomically
@@ -296,3 +299,13 @@ def save(drawn: Figure, path: Path) -> None:
     drawing = io.BytesIO()
     drawn.savefig(drawing, format="png", metadata={"Software": "facedep-jax"})
     write_atomically(path, drawing.getvalue())
+
+
+def in_font(text: str) -> str:
+    """`text` with a mark for every character that the font cannot draw or that is not to be seen."""
+    return "".join(c if c.isprintable() and ord(c) in _characters() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+@cache
+def _characters() -> frozenset[int]:
+    return frozenset(FT2Font(font_manager.findfont("DejaVu Sans")).get_charmap())

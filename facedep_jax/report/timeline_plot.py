@@ -9,8 +9,7 @@ from matplotlib.ticker import MaxNLocator
 
 from facedep_jax.escaping import printable
 from facedep_jax.media.frames import FACE_STATES
-from facedep_jax.report.glyphs import in_font
-from facedep_jax.report.run_plots import save
+from facedep_jax.report.run_plots import in_font, save
 from facedep_jax.report.score_curve import edges
 
 INK, FAINT, QUIET, THRESHOLD = "#1f6f8b", "#a9cbd8", "#5d6b78", "#b5533c"

@@ -18,9 +18,8 @@ from facedep_jax.config import differences, without_none
 from facedep_jax.errors import OutputError, RunError
 from facedep_jax.files import fsync_directory, writing
 from facedep_jax.head.calibration import Calibration
-from facedep_jax.head.inference import Head, flat_names, from_names
+from facedep_jax.head.inference import Head, Validation, flat_names, from_names
 from facedep_jax.head.model import PRESETS, Architecture, Inputs
-from facedep_jax.head.validation import Validation
 from facedep_jax.provenance import write_config
 
 FORMAT = 1

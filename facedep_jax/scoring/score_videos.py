@@ -22,11 +22,10 @@ from facedep_jax.files import write_atomically, writing
 from facedep_jax.provenance import write_config
 from facedep_jax.scoring.clip_scores import ClipScore
 from facedep_jax.scoring.head_requirements import extract_settings, naming_weights
-from facedep_jax.scoring.ignored import ignored_rows
 from facedep_jax.scoring.output_directory import SHOWN, name_strays, refuse_foreign, refuse_other
 from facedep_jax.scoring.saved_crops import Crops
 from facedep_jax.scoring.score_cache import Scored, score_cache
-from facedep_jax.scoring.score_tables import write_tables
+from facedep_jax.scoring.score_tables import ignored_rows, write_tables
 from facedep_jax.scoring.settings import ScoreSettings
 from facedep_jax.sources import Source
 

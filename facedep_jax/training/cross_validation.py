@@ -18,10 +18,9 @@ from facedep_jax.errors import RunError
 from facedep_jax.evaluation.weighted_metrics import auroc
 from facedep_jax.events import Progress, Report, silent
 from facedep_jax.head.forward import member_clip_logits
-from facedep_jax.head.stack import feed, member_keys, plan_for
-from facedep_jax.head.watch import Watch
 from facedep_jax.runs.checkpoint import Stage
-from facedep_jax.training.fit import Fitted, balanced_weights, finite_members, fit
+from facedep_jax.training.ensemble import feed, member_keys, plan_for
+from facedep_jax.training.fit import Fitted, Watch, balanced_weights, finite_members, fit
 from facedep_jax.training.settings import TrainSettings
 from facedep_jax.training.train_step import Rates
 

@@ -6,6 +6,7 @@ in initial weights, dropout, rates and in the weight that each row has for them.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import jax
@@ -14,6 +15,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float32, Int32, Key
 
 from facedep_jax.errors import Diverged
+from facedep_jax.events import Progress, Report
 from facedep_jax.runs.checkpoint import History, Stage
 from facedep_jax.training.data_loader import Feed
 from facedep_jax.training.epoch import start
@@ -98,3 +100,28 @@ def _require_finite(history: History, done: int) -> None:
             f"the loss is no longer finite in epochs {done + 1} to {done + len(history['train_loss'])}; "
             "lower --learning-rate, or look at the features with inspect"
         )
+
+
+@dataclass
+class Watch:
+    """Reports the epochs of one call of `fit`: a part, beginning after `before`, of the `total` of its stage."""
+
+    report: Report
+    stage: str
+    epochs: int
+    before: int = 0
+    total: int = 0  # 0: of this call alone
+    done: int = 0
+
+    def __call__(self, done: int, history: History) -> None:
+        self.done = done
+        detail = f"validation AUC {history['val_auroc'][-1].mean():.3f}" if done else ""
+        self._say(self.before + done, self.total or self.epochs, detail)
+
+    def close(self) -> None:
+        """Where no member has improved for long, training ends before its last epoch; the bar ends all the same."""
+        if self.done < self.epochs:
+            self._say(*((self.before + self.epochs, self.total) if self.total else (self.done, self.done)), "")
+
+    def _say(self, done: int, total: int, detail: str) -> None:
+        self.report(Progress(self.stage, done, total, "epochs", detail=detail))

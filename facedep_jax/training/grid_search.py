@@ -7,9 +7,22 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from jaxtyping import Bool
+
+from facedep_jax.backbones.taps import named_taps
 from facedep_jax.config import build, read_toml, to_table
-from facedep_jax.errors import SettingsError
+from facedep_jax.dataset.examples import Examples, seen_in_training
+from facedep_jax.dataset.folds import make_folds
+from facedep_jax.errors import RunError, SettingsError
+from facedep_jax.events import Note, Report, silent
+from facedep_jax.runs.checkpoint import Stage
+from facedep_jax.runs.resume import Unfinished
+from facedep_jax.training.cross_validation import fold_aurocs, held_labels, held_out_logits, stacked_rates
+from facedep_jax.training.ensemble import member_keys, plan_for, training_feed
+from facedep_jax.training.fit import Watch, finite_members, fit
 from facedep_jax.training.settings import TrainSettings
+from facedep_jax.training.task import Found
 from facedep_jax.training.train_step import Rates
 
 SIDE_BY_SIDE = Rates._fields  # may differ within one program
@@ -82,3 +95,85 @@ def by_program(points: Sequence[TrainSettings], most: int) -> list[list[int]]:
         program = replace(point, **{name: getattr(points[0], name) for name in SIDE_BY_SIDE})
         groups.setdefault(program, []).append(number)
     return [group[i : i + most] for group in groups.values() for i in range(0, len(group), most)]
+
+
+AT_ONCE = 64  # members in one stack: memory for states and activations grows with them
+
+
+Reached = tuple[float | None, float | None]  # mean and deviation of the AUC over seeds; None for a loss not finite
+
+
+def search(
+    examples: Examples,
+    positive: Bool[np.ndarray, " classes"],
+    base: TrainSettings,
+    grid: Grid,
+    place: Unfinished,
+    report: Report = silent,
+) -> Found:
+    """Train `base.seeds` heads for every point of the grid and take the point of the highest mean AUC of single heads.
+
+    The AUC is that of the validation split or, with `base.folds`, of the folds held out. Finished groups of points are
+    remembered in `place`. A point whose loss is not finite is out; raises RunError when all are.
+    """
+    points = grid.points(base)
+    members = base.seeds * max(base.folds, 1)
+    groups = by_program(points, max(1, AT_ONCE // members))
+    reached: dict[str, Reached] = place.recall("grid") or {}
+    total, done = sum(points[group[0]].epochs for group in groups), 0
+    for number, group in enumerate(groups):
+        tried = [points[i] for i in group]
+        if str(group[0]) not in reached:
+            stage = place.stage(f"grid-{number}")
+            watch = Watch(report, f"grid search, {len(points)} points", tried[0].epochs, done, total)
+            part = examples.only(named_taps(tried[0].taps)) if tried[0].taps else examples
+            found = (_by_folds if base.folds else _by_validation)(part, positive, tried, report, watch, stage)
+            reached |= {str(i): value for i, value in zip(group, found, strict=True)}
+            place.remember("grid", reached)
+            stage.discard()
+            watch.close()
+        done += tried[0].epochs
+    best = _best([reached[str(i)] for i in range(len(points))])
+    by = f"{base.folds} folds" if base.folds else "validation"
+    rows = [_row(i, grid.values(point), reached[str(i)], i == best) for i, point in enumerate(points)]
+    shown = ", ".join(f"{name} = {value}" for name, value in grid.values(points[best]).items())
+    report(Note(f"grid search over {len(points)} points by {by}: {shown} (AUC {reached[str(best)][0]:.3f})"))
+    return Found(points[best], rows, by)
+
+
+def _by_validation(examples, positive, points: Sequence[TrainSettings], report, watch, stage: Stage) -> list[Reached]:
+    seeds = points[0].seeds
+    fed = training_feed(examples, positive, points[0], seeds * len(points), report)
+    keys = member_keys(points[0].seed, seeds)[np.tile(np.arange(seeds), len(points))]
+    rates = stacked_rates(points, seeds)
+    fitted = fit(keys, plan_for(examples, positive, points[0]), rates, fed, watch, stage, strict=False)
+    auc = np.where(finite_members(fitted.history), fitted.best_auroc, np.nan).reshape(-1, seeds)
+    return [_reached(row) for row in auc]
+
+
+def _by_folds(examples, positive, points: Sequence[TrainSettings], report, watch, stage: Stage) -> list[Reached]:
+    examples = seen_in_training(examples)
+    folds = make_folds(examples.item, examples.subject, positive[examples.target], points[0].folds)
+    logits = held_out_logits(examples, positive, points, folds, report, watch, stage)
+    held_out = held_labels(examples, positive, folds)
+    return [
+        (None, None) if np.isnan(scores).any() else _reached(fold_aurocs(scores, held_out).mean(1)) for scores in logits
+    ]
+
+
+def _reached(auc: np.ndarray) -> Reached:
+    if np.isnan(auc).any():
+        return None, None
+    return float(auc.mean()), float(auc.std(ddof=1)) if len(auc) > 1 else None
+
+
+def _best(reached: Sequence[Reached]) -> int:
+    """The first of the highest mean."""
+    known = [i for i, (mean, _) in enumerate(reached) if mean is not None]
+    if not known:
+        raise RunError("no point of the grid kept a finite loss; try lower values of learning_rate")
+    return max(known, key=lambda i: (reached[i][0], -i))
+
+
+def _row(number: int, values: dict[str, Any], reached: Reached, chosen: bool) -> dict[str, Any]:
+    return {"point": number, **values, "auroc": reached[0], "auroc_sd": reached[1], "chosen": chosen}

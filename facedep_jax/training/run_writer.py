@@ -10,10 +10,9 @@ from jaxtyping import Float
 
 from facedep_jax.cache import Cache
 from facedep_jax.dataset.examples import Examples
-from facedep_jax.evaluation.evaluate_scores import Judged
+from facedep_jax.evaluation.evaluate_scores import Judged, member_spread
 from facedep_jax.head.calibration import RAW
 from facedep_jax.head.inference import Head
-from facedep_jax.head.measure import member_spread
 from facedep_jax.report.document import Section, Table
 from facedep_jax.report.model_card import model_card, page_sections
 from facedep_jax.report.run_sections import reported_split

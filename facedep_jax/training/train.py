@@ -15,22 +15,20 @@ from facedep_jax.config import to_table, without_none
 from facedep_jax.dataset.examples import Examples
 from facedep_jax.dataset.prepare import prepare
 from facedep_jax.disclaimer import UNTRAINED
-from facedep_jax.errors import Diverged
+from facedep_jax.errors import Diverged, RunError
 from facedep_jax.evaluation.evaluate_scores import Judged, judge
 from facedep_jax.events import Note, Report, silent
-from facedep_jax.head.beside import cross_validation_of
 from facedep_jax.head.calibration import Calibration
 from facedep_jax.head.forward import proxy_logits
-from facedep_jax.head.inference import Head
-from facedep_jax.head.search import search
-from facedep_jax.head.validation import Validation
+from facedep_jax.head.inference import Head, Validation
 from facedep_jax.provenance import versions
 from facedep_jax.runs.directory import find_equal
 from facedep_jax.runs.resume import Unfinished, unfinished
-from facedep_jax.training.baseline_suite import baselines_of, beside_head
+from facedep_jax.training.baseline_suite import Problems, baselines_of, beside_head
+from facedep_jax.training.cross_validation import crossvalidate
 from facedep_jax.training.ensemble import fit_members, member_rows
 from facedep_jax.training.fit import Fitted
-from facedep_jax.training.grid_search import Grid
+from facedep_jax.training.grid_search import Grid, search
 from facedep_jax.training.run_writer import write_run
 from facedep_jax.training.settings import TrainSettings
 from facedep_jax.training.task import Task, examples_of
@@ -153,3 +151,24 @@ def _summary(task: Task, out: Path, examples: Examples, judged: Judged, warnings
         "notes": list(task.prepared.notes),
         "warnings": warnings,
     }
+
+
+BIASED = "the settings were chosen by these folds, so their AUC is somewhat too high"
+
+
+def cross_validation_of(
+    task: Task, examples: Examples, place: Unfinished, problems: Problems, report: Report
+) -> dict[str, Any]:
+    """The head and the probe over folds; one that fails is a problem, and the finished fit is kept."""
+    settings, positive = task.settings, task.prepared.positive
+    found = {}
+    for what in ("head",) if examples.streamed else ("head", "probe"):
+        stage = place.stage("folds") if what == "head" else None
+        try:
+            found[what] = crossvalidate(examples, positive, settings, settings.folds, what, report=report, stage=stage)
+        except RunError as error:
+            problems.append({"what": f"cross-validation of the {what}", "detail": str(error)})
+            report(Note(f"cross-validation of the {what}: {error}", "warning"))
+    if task.found and settings.folds and "head" in found:
+        found["head"]["note"] = BIASED
+    return found

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from facedep_jax.cache import open_cache
-from facedep_jax.cache.chains import chain, first_copies
+from facedep_jax.cache.item_parts import chain, first_copies
 from facedep_jax.cache.ledger import read_lines
 from facedep_jax.cache.maintenance.verify import diff_caches, verify_cache
 from facedep_jax.cache.manifest import load_manifest

@@ -20,7 +20,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from hostile_h5 import ATTACKS, NAIVE, Watch, good_shard, hostile_bytes, lay_canaries, write_hostile
+from support.hostile_h5 import ATTACKS, NAIVE, Watch, good_shard, hostile_bytes, lay_canaries, write_hostile
 
 from facedep_jax.cache.maintenance import sandbox
 from facedep_jax.errors import CacheError

@@ -11,11 +11,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from facedep_jax.cache.ledgers import LEDGERS, read_ledger
-from facedep_jax.cache.lock import LOCK, leftovers
+from facedep_jax.cache.ledger import LEDGERS, read_ledger
+from facedep_jax.cache.lock import LOCK, being_written, leftovers
+from facedep_jax.cache.manifest import load_manifest
 from facedep_jax.cache.shard import Shard, open_shard, sha256_of
 from facedep_jax.cache.spec import FORMAT_VERSION, cells_of, fingerprint
 from facedep_jax.errors import DamagedCache
+from facedep_jax.events import Progress, Report, silent
 from facedep_jax.media.frames import FACE_STATES, WITHOUT_CROP
 
 DROPPED = "dropped"
@@ -174,3 +176,29 @@ _RULES: dict[str, Callable[[Shard], bool]] = {
 
 def _finite(values: np.ndarray) -> bool:
     return all(np.isfinite(values[i : i + ROWS_AT_ONCE]).all() for i in range(0, len(values), ROWS_AT_ONCE))
+
+
+def sound_shards(
+    folder: Path, spec: dict[str, Any], otherwise: str, report: Report = silent, locked: bool = False
+) -> list[Shard]:
+    """The shards of a cache in the order of its manifest, each hashed and checked. `locked`: by this process.
+
+    Raises DamagedCache where anything is not as it was written, saying what follows (`otherwise`) and what to do.
+    """
+    writing = not locked and being_written(folder)
+    problems = [problem for name in LEDGERS for problem in check_ledger(folder, name, writing).problems]
+    entries = [] if problems else load_manifest(folder)
+    shards = []
+    for number, entry in enumerate(entries):
+        report(Progress("check", number, len(entries), "shards"))
+        shard, found = check_shard(folder / "shards" / entry["file"], spec)
+        problems += found
+        shards += [shard] if shard else []
+    if problems:
+        first = problems[0]
+        raise DamagedCache(
+            f"{folder} is damaged ({first.file}: {first.detail}), so {otherwise}; run `cache repair` on it first"
+        )
+    if entries:
+        report(Progress("check", len(entries), len(entries), "shards"))
+    return shards

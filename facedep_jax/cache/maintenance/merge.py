@@ -13,16 +13,15 @@ import numpy as np
 from jaxtyping import Bool
 
 from facedep_jax.cache.item_parts import Parts, Piece, equal_chains
-from facedep_jax.cache.join import add_failures, add_listings
-from facedep_jax.cache.ledger import append_lines
+from facedep_jax.cache.ledger import append_lines, read_ledger
 from facedep_jax.cache.lock import standing_still
 from facedep_jax.cache.maintenance.consistency import in_order_of
+from facedep_jax.cache.maintenance.integrity import sound_shards
 from facedep_jax.cache.maintenance.merge_destination import place_for, put_shard, require_place
 from facedep_jax.cache.maintenance.purge import Person, take_out
 from facedep_jax.cache.maintenance.shard_rewrite import entry_of, replace_shard, write_manifest, write_only
 from facedep_jax.cache.manifest import load_manifest
 from facedep_jax.cache.shard import Shard, open_shard
-from facedep_jax.cache.sound import sound_shards
 from facedep_jax.cache.spec import fingerprint, read_header
 from facedep_jax.cache.tombstones import Purged
 from facedep_jax.config import differences
@@ -171,3 +170,50 @@ class _Merge:
 
 def _place(piece: Piece) -> tuple[Path, int]:
     return piece.shard.path, piece.index
+
+
+def add_failures(folder: Path, sources: Sequence[Path], complete: set[str]) -> None:
+    """Append what still fails in `sources` to the failures of `folder`, whose whole items are `complete`."""
+    held, purged = _latest_failures(folder), Purged(folder)
+    latest = {path: entry for source in sources for path, entry in _latest_failures(source).items()}
+    new = [
+        entry
+        for path, entry in latest.items()
+        if held.get(path) != entry
+        and (entry["reason"] or path in held)
+        and not (entry["id"] and (entry["id"] in complete or purged.holds(entry["id"])))
+    ]
+    _append(folder / "failures.jsonl", new)
+
+
+def add_listings(folder: Path, sources: Sequence[Path], complete: set[str]) -> tuple[int, list[dict[str, Any]]]:
+    """Append listings whose item is `complete` or fails, the last for a (source, path) in force.
+
+    Returns how many are in force, and those of which caches say different things.
+    """
+    settled = complete | {entry["id"] for entry in _latest_failures(folder).values() if entry["reason"]} | {None}
+    held = _latest_listings(folder)
+    joined, conflicts = dict(held), {}
+    for source in sources:
+        for key, entry in _latest_listings(source).items():
+            if entry["item"] not in settled or (entry.get("gone") and key not in joined):
+                continue
+            if key in joined and joined[key] != entry:
+                conflicts[key] = {"source": key[0], "path": key[1], "kept": entry, "instead_of": joined[key]}
+            joined[key] = entry
+    _append(folder / "listings.jsonl", [entry for key, entry in joined.items() if held.get(key) != entry])
+    return sum(not entry.get("gone") for entry in joined.values()), list(conflicts.values())
+
+
+def _latest_listings(folder: Path) -> dict[tuple[str, str], dict[str, Any]]:
+    return {(e["source"], e["path"]): e for e in read_ledger(folder, "listings.jsonl")[0]}
+
+
+def _latest_failures(folder: Path) -> dict[str, dict[str, Any]]:
+    return {e["path"]: e for e in read_ledger(folder, "failures.jsonl")[0]}
+
+
+def _append(ledger: Path, entries: list[dict[str, Any]]) -> None:
+    if entries:
+        with writing(ledger):
+            append_lines(ledger, entries)

@@ -16,15 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from facedep_jax.cache.ledger import encode_line
-from facedep_jax.cache.ledgers import read_ledger
+from facedep_jax.cache.ledger import encode_line, read_ledger
 from facedep_jax.cache.lock import write_lock
-from facedep_jax.cache.maintenance.integrity import DROPPED
+from facedep_jax.cache.maintenance.integrity import DROPPED, sound_shards
 from facedep_jax.cache.maintenance.shard_rewrite import replace_shard, write_manifest
 from facedep_jax.cache.maintenance.subject_mentions import find_traces, require_places
 from facedep_jax.cache.manifest import load_manifest
 from facedep_jax.cache.shard import Shard, open_shard
-from facedep_jax.cache.sound import sound_shards
 from facedep_jax.cache.spec import read_header
 from facedep_jax.cache.tombstones import Purged
 from facedep_jax.errors import CacheError, SettingsError

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from facedep_jax.cache.ledgers import read_ledger
+from facedep_jax.cache.ledger import read_ledger
 from facedep_jax.errors import CacheError
 from facedep_jax.escaping import plot_name, printable, unquoted
 from facedep_jax.events import Note, Report, silent

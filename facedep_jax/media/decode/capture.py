@@ -11,7 +11,6 @@ import numpy as np
 from jaxtyping import UInt8
 
 from facedep_jax.errors import MediaError
-from facedep_jax.media.damage import Doubt
 from facedep_jax.media.decode import decoder_stderr
 from facedep_jax.media.decode.containers import why_not
 from facedep_jax.media.decode.cropping import resize
@@ -200,3 +199,25 @@ def _refusal(said: str, path: bytes) -> str:
         return f"not a video container that is read here (FFmpeg takes it for {taken_for[1]})"
     reason = why_not(path) or decoder_stderr.first_line(said)
     return "not a video that FFmpeg can open" + (f" ({reason})" if reason else "")
+
+
+# Seconds after which doubt ends without a frame that stands by itself: some cameras refresh a picture strip by strip.
+LONGEST_DOUBT = 10.0
+
+
+class Doubt:
+    """Told of every frame in order; `told` counts those with damage, `frames` those in doubt."""
+
+    def __init__(self) -> None:
+        self.told = self.frames = 0
+        self._until: float | None = None
+
+    def about(self, time: float, damaged: bool, intra: bool) -> bool:
+        """Whether the frame at `time` (seconds) is in doubt. `intra`: it is made from no other frame."""
+        if damaged:
+            self.told += 1
+            self._until = time + LONGEST_DOUBT
+        elif intra or (self._until is not None and time > self._until):
+            self._until = None
+        self.frames += self._until is not None
+        return self._until is not None

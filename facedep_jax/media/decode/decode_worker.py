@@ -13,16 +13,14 @@ import time
 from dataclasses import asdict, replace
 
 from facedep_jax.errors import EngineError, MediaError
-from facedep_jax.media.at_once import AtOnce
 from facedep_jax.media.decode import image_decoding as images
 from facedep_jax.media.decode.capture import Capture
 from facedep_jax.media.decode.face_detectors import FaceFinder
-from facedep_jax.media.decode.face_selection import chooser, framed, pick
+from facedep_jax.media.decode.face_selection import AtOnce, chooser, framed, pick
 from facedep_jax.media.decode.live_capture import Camera, Paced, Reader
 from facedep_jax.media.decode.opencv import cv2
 from facedep_jax.media.frames import Frame, InputSettings
-from facedep_jax.media.messages import frame_bodies, frame_header
-from facedep_jax.media.worker_protocol import Header, pack, unpack
+from facedep_jax.media.worker_protocol import Header, frame_bodies, frame_header, pack, unpack
 
 # A sign of life at least this often while frames are read that nobody wants.
 _SIGN_OF_LIFE = 1.0

@@ -11,9 +11,9 @@ from jaxtyping import UInt8
 
 from facedep_jax.media.decode.cropping import cut
 from facedep_jax.media.decode.face_detectors import Sighting
-from facedep_jax.media.decode.face_tracking import Tracks
+from facedep_jax.media.decode.face_tracking import FORGOTTEN, Tracks
+from facedep_jax.media.decode.opencv import cv2
 from facedep_jax.media.frames import MIN_SHARPNESS, TRACK_FACES, TRACK_FIRST, Face, Frame, InputSettings
-from facedep_jax.media.sharpness import sharpness
 
 Pixels = UInt8[np.ndarray, "h w 3"]
 Found = list[Sighting] | None  # the largest first; None when nobody looked
@@ -127,3 +127,66 @@ def chooser(settings: InputSettings) -> EachAlone | OnePerson:
     """What turns the faces of a clip into its frames, by the policy of `settings`."""
     follows = settings.policy == "track" and settings.faces != "none"
     return OnePerson(settings) if follows else EachAlone(settings)
+
+
+# Sides of the picture that is judged: expressions are read from FER2013's faces of this size.
+_SIDE = 48
+
+
+_SECOND_DIFFERENCE = np.float32([[1, -2, 1]])
+
+
+def sharpness(pixels: UInt8[np.ndarray, "h w 3"], box: tuple[float, float, float, float]) -> float:
+    """Energy of the second differences of a face's luma over its variance; the smaller one of both directions.
+
+    The face is shrunk to 48×48 pixels, never enlarged. After the Laplacian's variance (J. Pech-Pacheco et al., ICPR
+    2000), but blind to contrast, and taken along rows and columns alone: motion blurs one direction and leaves the
+    other sharp. 0 for a box outside the picture.
+    """
+    x, y, w, h = box
+    height, width = pixels.shape[:2]
+    inside = pixels[max(0, int(y)) : min(height, int(y + h)), max(0, int(x)) : min(width, int(x + w))]
+    if not inside.size:
+        return 0.0
+    luma = cv2.cvtColor(inside, cv2.COLOR_RGB2GRAY)
+    sides = tuple(min(_SIDE, side) for side in luma.shape[::-1])
+    small = cv2.resize(luma, sides, interpolation=cv2.INTER_AREA).astype(np.float32)
+    along = (cv2.filter2D(small, -1, kernel).var() for kernel in (_SECOND_DIFFERENCE, _SECOND_DIFFERENCE.T))
+    return float(min(along) / max(small.var(), 1.0))
+
+
+class AtOnce:
+    """Frames of a live source by the policy of `settings`."""
+
+    def __init__(self, settings: InputSettings) -> None:
+        self._settings = settings
+        self._follows = settings.policy == "track" and settings.faces != "none"
+        self._changes = 0
+        self._begin(0.0)
+
+    def frame(self, time: float, pixels: UInt8[np.ndarray, "h w 3"], found: Found) -> Frame:
+        """The frame at `time` (seconds, increasing from call to call)."""
+        chosen = self._person(time, found) if self._follows else pick(found, pixels.shape, self._settings)
+        return framed(time, pixels, found, chosen, self._settings)
+
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of the scores should know."""
+        if not self._changes:
+            return ()
+        return (f"somebody else was followed after {FORGOTTEN:g} s without the person before: {self._changes} times",)
+
+    def _begin(self, time: float) -> None:
+        self._tracks, self._samples, self._last = Tracks(), 0, time
+
+    def _person(self, time: float, found: Found) -> Sighting | None:
+        faces = (found or [])[:TRACK_FACES]
+        if faces and self._samples and time - self._last > FORGOTTEN:
+            self._changes += 1
+            self._begin(time)
+        numbers = self._tracks.join([face.box for face in faces], time)
+        if self._samples < TRACK_FIRST:
+            self._samples += bool(faces or self._samples)
+            self._tracks.choose()
+        chosen = dict(zip(numbers, faces, strict=True)).get(self._tracks.followed)
+        self._last = time if chosen else self._last
+        return chosen

@@ -4,6 +4,8 @@ EXIF turns are applied (JPEG, PNG and WebP alike); grey, CMYK and palette become
 colours under it are kept as stored; of animations and of several pages the first is taken.
 """
 
+import struct
+
 import numpy as np
 from jaxtyping import Float, UInt8, UInt16
 
@@ -12,7 +14,6 @@ from facedep_jax.media.decode import decoder_stderr
 from facedep_jax.media.decode.cropping import resize
 from facedep_jax.media.decode.image_validation import JPEG, refuse_damaged, unreadable
 from facedep_jax.media.decode.opencv import MAX_PIXELS, cv2
-from facedep_jax.media.jpeg import jpeg_size, reduction
 
 # How many bits 16-bit files really use; sensors of 10, 12 and 14 bits are stored unscaled.
 _DEPTHS = (8, 10, 12, 14, 16)
@@ -124,3 +125,47 @@ def difference_hash(pixels: UInt8[np.ndarray, "h w 3"]) -> int:
     small = cv2.resize(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), (9, 8), interpolation=cv2.INTER_AREA)
     bits = small[:, :-1] > small[:, 1:]
     return int.from_bytes(np.packbits(bits).tobytes(), "big")
+
+
+# Decoded at a reduced size, the shorter side keeps at least this many pixels for each one of the crop: the area
+# average that follows then differs by at most a few of 255 levels from that of the full picture (tests/test_images.py).
+_SPARE = 2
+
+
+_REDUCTIONS = (8, 4, 2)  # what libjpeg does inside the inverse DCT, and OpenCV offers
+
+
+# Frame headers, ITU-T T.81 table B.1: SOF0 to SOF15 without DHT (C4), JPG (C8) and DAC (CC).
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+
+
+_ALONE = frozenset({0x01, *range(0xD0, 0xDA)})  # markers without a length: TEM, RSTn, SOI, EOI
+
+
+def jpeg_size(data: bytes) -> tuple[int, int] | None:
+    """Width and height as stored, before any turn; None where no frame header is found."""
+    at = 2
+    while at + 9 <= len(data) and data[at] == 0xFF:
+        marker = data[at + 1]
+        if marker in _FRAMES:
+            height, width = struct.unpack_from(">HH", data, at + 5)
+            return width, height
+        if marker == 0xFF:  # a fill byte
+            at += 1
+        elif marker in _ALONE:
+            at += 2
+        else:
+            at += 2 + struct.unpack_from(">H", data, at + 2)[0]
+    return None
+
+
+def reduction(size: tuple[int, int], need: int) -> int:
+    """1, 2, 4 or 8: by how much a picture of `size` may be decoded smaller for a crop of `need` pixels.
+
+    Never so far that the longer side, which tells how the picture was turned, cannot be told any more.
+    """
+    for factor in _REDUCTIONS:
+        width, height = (-(-side // factor) for side in size)
+        if min(size) // factor >= _SPARE * need and (width == height) == (size[0] == size[1]):
+            return factor
+    return 1

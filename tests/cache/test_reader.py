@@ -1,0 +1,378 @@
+"""Reading a cache: it reads what h5py reads, streams give every row once, and opening changes nothing."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import h5py
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.paths import ROOT
+
+import facedep_jax
+from facedep_jax.cache import CacheWriter, feature_reader, open_cache
+from facedep_jax.cache.ledger import append_lines
+from facedep_jax.cache.shard import open_shard
+from facedep_jax.cache.shuffle import stream as stream_blocks
+from facedep_jax.errors import CacheError, DamagedCache
+
+TAPS = {"mobilenet_v2:mid@2": (2, 2, 3), "resnet50:top@1": (1, 1, 5)}
+MID, TOP = TAPS
+ENGINE = SimpleNamespace(name="xla", version="1 ü", device="cpu")
+
+
+def spec(color="rgb", taps=TAPS):
+    channels = {tap: shape[-1] for tap, shape in taps.items()}
+    weights = {"mobilenet_v2": {"sha256": "0" * 64, "family": "keras"}}
+    features = {"weights": weights, "taps": list(taps), "channels": channels, "color": color}
+    return {"features": features, "input": {"image": {"faces": "none"}}}
+
+
+def write(folder, clips, shard_rows=5, first=0, taps=TAPS, **settings):
+    """Clips of so many frames; every third frame of the longer ones has no face."""
+    with CacheWriter(folder, spec(taps=taps, **settings), ENGINE, shard_rows) as writer:
+        for number, frames in enumerate(clips, start=first):
+            rng = np.random.default_rng(number)
+            writer.begin_item(f"{number:064x}", "clip")
+            for frame in range(frames):
+                face = frame % 3 != 2
+                features = {tap: rng.normal(size=shape).astype(np.float16) for tap, shape in taps.items()}
+                writer.add_row(frame / 4, 1 if face else 3, (1, 2, 3, 4), 0.5, features if face else None)
+            writer.end_item(30, 40, frames / 4)
+            writer.add_listing({"item": f"{number:064x}", "source": "/s", "path": f"{number}.mp4", "emotion": "sad"})
+    return folder
+
+
+@pytest.fixture
+def cache(tmp_path):
+    return open_cache(write(tmp_path / "c", [4, 1, 9, 2, 7, 1, 1, 3]))
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.integers(1, 9), max_size=6), st.integers(1, 40), st.integers(1, 9))
+def test_the_reader_reads_what_the_hdf5_library_reads(tmp_path_factory, clips, shard_rows, count):
+    taps = {f"b{n % 3}:t{n}@{1 + n % 2}": (1 + n % 2, 1 + n % 2, 3 + n) for n in range(count)}
+    folder = write(tmp_path_factory.mktemp("c"), clips, shard_rows, taps=taps)
+    for path in (folder / "shards").glob("*.h5"):
+        shard = open_shard(path)
+        with h5py.File(path) as file:
+            assert dict(file.attrs) == shard.attributes
+            for group, table in (("items", shard.items), ("rows", shard.rows)):
+                assert file[group].keys() == table.keys()
+                for name, column in table.items():
+                    assert column.dtype == file[group][name].dtype
+                    np.testing.assert_array_equal(column, file[group][name])
+            assert shard.layout.keys() == taps.keys()
+            for tap in taps:
+                np.testing.assert_array_equal(shard.features(tap), file["features"][tap.replace(":", "/")])
+
+
+def by_hdf5(cache, tap):
+    """All features of a tap, as h5py reads them."""
+    parts = []
+    for shard in cache.shards:
+        with h5py.File(shard.path) as file:
+            parts.append(file["features"][tap.replace(":", "/")][()])
+    return np.concatenate(parts)
+
+
+@pytest.mark.parametrize("piece", [None, 32])
+@settings(max_examples=25, deadline=None)
+@given(index=st.lists(st.integers(0, 20), max_size=60))
+def test_rows_come_in_the_order_asked_for(tmp_path_factory, piece, index):
+    """Also when the rows are read in many pieces by several threads."""
+    folder = tmp_path_factory.getbasetemp() / "in-order"
+    opened = open_cache(folder if folder.exists() else write(folder, [4, 1, 9, 2, 7, 1, 1, 3]))
+    assert opened.starts[-1] == 21
+    with pytest.MonkeyPatch.context() as patch:
+        if piece:
+            patch.setattr(feature_reader, "PIECE", piece)
+            patch.setattr(feature_reader, "ALONE", 0)
+            patch.setattr(feature_reader, "BUFFERS", 2)
+        for tap in TAPS:
+            whole = by_hdf5(opened, tap)
+            np.testing.assert_array_equal(opened.features(tap), whole)
+            np.testing.assert_array_equal(opened.features(tap, np.array(index, int)), whole[np.array(index, int)])
+
+
+def test_a_read_that_the_kernel_cuts_short_goes_on(cache, monkeypatch):
+    whole, preadv = cache.features(MID), os.preadv
+    index = np.random.default_rng(0).permutation(21)
+    monkeypatch.setattr(os, "preadv", lambda handle, buffers, at: preadv(handle, [buffers[0][:7]], at))
+    np.testing.assert_array_equal(cache.features(MID), whole)
+    np.testing.assert_array_equal(cache.features(MID, index), whole[index])
+
+
+def test_a_shard_that_changes_under_the_reader_is_said(cache):
+    path = cache.shards[0].path
+    os.truncate(path, cache.shards[0].layout[MID][0] + 10)
+    with pytest.raises(DamagedCache, match=f"{path.name} cannot be read any more: it is shorter"):
+        cache.features(MID)
+    path.unlink()
+    with pytest.raises(DamagedCache, match=f"{path.name} cannot be read any more: .*No such file"):
+        cache.features(TOP, np.array([0]))
+
+
+def test_features_can_be_put_into_memory_that_is_there(cache):
+    out = np.full((21, *TAPS[MID]), np.nan, np.float16)
+    assert cache.features(MID, out=out) is out
+    np.testing.assert_array_equal(out, by_hdf5(cache, MID))
+    index = np.array([7, 0, 7])
+    assert cache.features(MID, index, out[4:7]).base is out
+    np.testing.assert_array_equal(out[4:7], by_hdf5(cache, MID)[index])
+    for wrong in (out[:20], out.astype(np.float32), out[::-1], np.zeros((2, *out.shape), np.float16)[:, :, 0]):
+        with pytest.raises(ValueError, match=r"contiguous float16 array of \(21, 2, 2, 3\)"):
+            cache.features(MID, out=wrong)
+
+
+def test_maps_are_the_features_where_they_lie(cache):
+    maps = cache.maps(MID)
+    assert [isinstance(part, np.memmap) and not part.flags.writeable for part in maps] == [True] * len(cache.shards)
+    np.testing.assert_array_equal(np.concatenate(maps), by_hdf5(cache, MID))
+    with pytest.raises(CacheError, match="not resnet50:mid@3"):
+        cache.maps("resnet50:mid@3")
+
+
+def test_rows_that_are_not_there(cache):
+    for index in ([21], [-1], [0, 30]):
+        with pytest.raises(IndexError, match="from 0 to 20"):
+            cache.features(TOP, np.array(index))
+
+
+def test_three_lines_give_arrays_and_a_table(cache):
+    append_lines(cache.path / "listings.jsonl", [{"item": None, "source": "/s", "path": "x", "rows": "own", "age": 7}])
+    opened = facedep_jax.open_cache(cache.path)
+    table = opened.table
+    x = opened.features(TOP, opened.rows.feature[table["first_row"][table["rows"] > 0]])
+    assert x.shape == (8, 1, 1, 5)
+    assert table["path"].tolist() == [*(f"{n}.mp4" for n in range(8)), "x"]
+    assert table["emotion"].tolist() == ["sad"] * 8 + [None]
+    assert table["age"].tolist() == [None] * 8 + [7]
+    assert table["rows"].tolist() == [4, 1, 9, 2, 7, 1, 1, 3, 0]
+    assert table["first_row"].tolist() == [0, 4, 5, 14, 16, 23, 24, 25, -1]
+    assert table["rows_column"].tolist() == [None] * 8 + ["own"]
+    assert not {"check"} & table.keys()
+    assert {len(column) for column in table.values()} == {9}
+
+
+# Streaming
+
+
+def examples_of(caches, frames):
+    """Feature rows of every item's first `frames` frames, −1 where there are fewer, and the cache of each."""
+    rows, owner = [], []
+    for number, cache in enumerate(caches):
+        for first, count in zip(cache.items.first_row, cache.items.rows, strict=True):
+            found = cache.rows.feature[first : first + min(count, frames)]
+            rows.append([*found, *[-1] * (frames - len(found))])
+            owner.append(number)
+    return np.array(rows, np.int64).reshape(-1, frames), np.array(owner, np.int64)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.integers(1, 9), min_size=1, max_size=30),
+    st.integers(1, 4),
+    st.integers(1, 2000),
+    st.integers(1, 500),
+    st.integers(0, 9),
+)
+def test_a_stream_gives_every_example_once_with_its_features(
+    tmp_path_factory, clips, frames, block_bytes, segment_bytes, seed
+):
+    folder = tmp_path_factory.mktemp("s")
+    half = len(clips) // 2
+    caches = [open_cache(write(folder / "a", clips[half:])), open_cache(write(folder / "b", clips[:half], first=50))]
+    rows, owner = examples_of(caches, frames)
+    how = {"owner": owner, "seed": seed, "block_bytes": block_bytes, "segment_bytes": segment_bytes}
+    blocks = list(stream_blocks(caches, rows, list(TAPS), epoch=3, **how))
+    assert sorted(np.concatenate([block.examples for block in blocks])) == list(range(len(rows)))
+    for block in blocks:
+        size = sum(x.nbytes for x in block.features.values())
+        assert size <= block_bytes or len(block.examples) == 1
+        for tap in TAPS:
+            expected = np.zeros((len(block.examples), frames, *TAPS[tap]), np.float16)
+            for place, example in enumerate(block.examples):
+                there = rows[example] >= 0
+                expected[place, there] = caches[owner[example]].features(tap, rows[example][there])
+            np.testing.assert_array_equal(block.features[tap], expected)
+    again = list(stream_blocks(caches, rows, [TOP], epoch=3, **how | {"block_bytes": 2**20}))
+    assert sum(len(block.examples) for block in again) == len(rows)
+
+
+def order(cache, **how):
+    rows, _ = examples_of([cache], 1)
+    how = {"seed": 0, "epoch": 0, "block_bytes": 2000, "segment_bytes": 100} | how
+    return np.concatenate([block.examples for block in stream_blocks([cache], rows, [TOP], **how)]).tolist()
+
+
+def test_seed_and_epoch_decide_the_order(tmp_path):
+    cache = open_cache(write(tmp_path / "c", [1] * 200, shard_rows=20))
+    assert order(cache) == order(cache)
+    others = [order(cache, seed=1), order(cache, epoch=1), order(cache, seed=1, epoch=1)]
+    assert len({tuple(each) for each in [order(cache), *others]}) == 4
+    assert all(sorted(each) == list(range(200)) for each in others)
+
+
+def test_a_block_mixes_the_whole_cache(tmp_path):
+    """Rows of 10 bytes in segments of 2 and blocks of 200: a block has parts from all over."""
+    cache = open_cache(write(tmp_path / "c", [1] * 1000, shard_rows=50))
+    first = np.array(order(cache, segment_bytes=20)[:200])
+    tenths = np.bincount(first // 100, minlength=10)
+    assert (tenths > 0).all()
+    neighbours = np.abs(np.diff(first)) == 1
+    assert neighbours.mean() < 0.05
+
+
+def test_an_epoch_reads_every_byte_once_in_long_pieces(tmp_path, monkeypatch):
+    cache = open_cache(write(tmp_path / "c", [1] * 1000, shard_rows=100))
+    rows, _ = examples_of([cache], 1)
+    reads, preadv = [], os.preadv
+
+    def counting(handle, buffers, at):
+        reads.append(sum(map(len, buffers)))
+        return preadv(handle, buffers, at)
+
+    monkeypatch.setattr(os, "preadv", counting)
+    for _ in stream_blocks([cache], rows, [TOP], seed=0, epoch=0, block_bytes=2000, segment_bytes=500):
+        pass
+    assert sum(reads) == 1000 * 10
+    assert len(reads) <= 21 + 10 + 5  # segments, and those that the end of a shard or of a block cuts
+
+
+def test_a_stream_that_is_left_early_ends_its_thread(cache):
+    import threading
+
+    before = threading.active_count()
+    rows, _ = examples_of([cache], 1)
+    blocks = stream_blocks([cache], rows, [TOP], seed=0, epoch=0, block_bytes=10, segment_bytes=10)
+    next(blocks)
+    blocks.close()
+    assert threading.active_count() == before
+
+
+def test_a_stream_tells_what_it_cannot_read(cache):
+    rows, _ = examples_of([cache], 1)
+    cache.shards[-1].path.unlink()
+    with pytest.raises(DamagedCache, match="cannot be read any more"):
+        list(stream_blocks([cache], rows, [TOP], seed=0, epoch=0))
+    with pytest.raises(CacheError, match="not resnet50:mid@3"):
+        list(stream_blocks([cache], rows, ["resnet50:mid@3"], seed=0, epoch=0))
+
+
+PEAK = """
+import re, sys
+from pathlib import Path
+import numpy as np
+from facedep_jax.cache import open_cache
+from facedep_jax.cache.stream import stream
+cache = open_cache(sys.argv[1])
+rows = np.arange(cache.starts[-1])[:, None]
+def peak(): return 1024 * int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
+list(stream([cache], rows[:2], cache.taps, seed=0, epoch=0))
+before = peak()
+for block in stream([cache], rows, cache.taps, seed=0, epoch=0, block_bytes=8 * 2**20, segment_bytes=2**18):
+    assert all(np.isfinite(x).all() for x in block.features.values())
+streamed = peak() - before
+cache.features("resnet50:mid@3")
+print(streamed, peak() - before)
+"""
+
+
+def test_a_stream_holds_two_blocks_and_not_the_cache(tmp_path):
+    """Of 72 MB in blocks of 8 MiB: the block in use with its mask of finite values, the next, and some slack."""
+    write(tmp_path / "c", [1] * 4000, 500, taps={"resnet50:mid@3": (3, 3, 1000)})
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", PEAK, str(tmp_path / "c")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    streamed, whole = map(int, done.stdout.split())
+    assert streamed < 32e6
+    assert whole > 60e6
+
+
+# Opening what cannot be used
+
+
+def state(folder):
+    """Everything on the disk that opening must not change."""
+    return {
+        path: (path.stat().st_mtime_ns, path.stat().st_ctime_ns, path.read_bytes() if path.is_file() else None)
+        for path in [folder, *sorted(folder.rglob("*"))]
+    }
+
+
+def newer(folder):
+    header = json.loads((folder / "cache.json").read_text())
+    (folder / "cache.json").write_text(json.dumps(header | {"format": 2}))
+
+
+def foreign_shard(folder):
+    other = write(folder.parent / "other", [2], color="grey")
+    shutil.copy(next((other / "shards").glob("*.h5")), folder / "shards")
+
+
+def newer_shard(folder):
+    shard = sorted((folder / "shards").glob("*.h5"))[0]
+    with h5py.File(shard, "r+") as file:
+        file.attrs.modify("format", np.int64(2))
+
+
+def other_taps(folder):
+    other = write(folder.parent / "other", [2], taps={TOP: TAPS[TOP]})
+    header = json.loads((other / "cache.json").read_text())
+    text = (folder / "cache.json").read_text()
+    (folder / "cache.json").write_text(json.dumps(json.loads(text) | header))
+
+
+DAMAGES = {
+    "newer": (newer, CacheError, "has format version 2, this program reads 1; update facedep-jax"),
+    "newer shard": (newer_shard, CacheError, "has format version 2, this program reads 1; update facedep-jax"),
+    "another fingerprint": (other_taps, DamagedCache, "cache.json: it is another cache's: its fingerprint is"),
+    "without a shard": (
+        lambda folder: sorted((folder / "shards").glob("*.h5"))[0].unlink(),
+        CacheError,
+        "1 of 6 shards named in its manifest are gone",
+    ),
+    "shard of another cache": (foreign_shard, CacheError, "belongs to another cache; move it away"),
+    "without a header": (lambda folder: (folder / "cache.json").unlink(), CacheError, "it has no cache.json"),
+    "header cut off": (lambda folder: os.truncate(folder / "cache.json", 30), CacheError, "is damaged"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_what_cannot_be_opened_is_said_and_left_alone(tmp_path, damage):
+    folder = write(tmp_path / "c", [4, 1, 9, 2, 7, 1, 1, 3])
+    change, error, says = DAMAGES[damage]
+    change(folder)
+    before = state(folder)
+    with pytest.raises(error, match=says) as caught:
+        open_cache(folder)
+    assert "\n" not in str(caught.value)
+    assert state(folder) == before
+
+
+def test_reading_changes_nothing_on_the_disk(tmp_path):
+    """So it works on a read-only disk, and without the manifest, which a writer would rebuild."""
+    folder = write(tmp_path / "c", [4, 1, 9, 2, 7, 1, 1, 3])
+    with_manifest = open_cache(folder)
+    (folder / "manifest.jsonl").unlink()
+    before = state(folder)
+    opened = open_cache(folder)
+    assert sorted(opened.items.id) == sorted(with_manifest.items.id)
+    assert len(opened.table["path"]) == len(opened.listings) == 8
+    assert opened.features(MID).shape == (21, 2, 2, 3)
+    assert opened.failures == []
+    assert state(folder) == before
+
+
+def test_a_path_that_is_a_file_or_nothing(tmp_path):
+    (tmp_path / "file").write_text("x")
+    for name, says in (("file", "is a file; a cache is a directory"), ("absent", "does not exist")):
+        with pytest.raises(CacheError, match=says):
+            open_cache(tmp_path / name)
+    assert (tmp_path / "file").read_text() == "x"

@@ -1,0 +1,202 @@
+"""Examples out of caches: the right features for the right item, whatever the order, the cache or the frames."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from support.planted import NO_BOX, TAPS, planted_examples, spec, write_cache
+
+from facedep_jax import open_cache
+from facedep_jax.backbones.taps import plain_taps
+from facedep_jax.cache import CacheWriter
+from facedep_jax.dataset import examples as module
+from facedep_jax.dataset.examples import equal_pixels_across, gather, look_alikes
+from facedep_jax.errors import DamagedCache, LabelError
+from facedep_jax.sources.labels import Labelled
+from facedep_jax.training.settings import TrainSettings
+from facedep_jax.training.train import train_head
+
+
+def labels_of(items):
+    return [Labelled(item, f"{item}.mp4", "sad", None, "train") for item in items]
+
+
+def frame(item, row):
+    rng = np.random.default_rng([int(item, 16), row])
+    return {tap: rng.normal(size=shape).astype(np.float16) for tap, shape in TAPS.items()}
+
+
+@pytest.fixture
+def clips(tmp_path):
+    """Three clips: faces in frames 0 and 2 of three, none at all, and all five."""
+    engine = SimpleNamespace(name="xla", version="1", device="cpu")
+    with CacheWriter(tmp_path / "clips", spec(), engine) as writer:
+        for number, faces in enumerate(((1, 0, 1), (0, 0), (1, 1, 1, 1, 1))):
+            item = f"{number:064x}"
+            writer.begin_item(item, "clip")
+            for row, face in enumerate(faces):
+                writer.add_row(row / 4, 1 if face else 3, NO_BOX, 0.5, frame(item, row) if face else None)
+            writer.end_item(30, 40, len(faces) / 4)
+    return open_cache(tmp_path / "clips")
+
+
+def test_frames_without_a_face_and_clips_without_any_are_left_out(clips):
+    events = []
+    found = gather([clips], labels_of([f"{i:064x}" for i in (2, 1, 0)]), [1, 1, 0], tuple(TAPS), events.append)
+    assert found.item.tolist() == [f"{2:064x}", f"{0:064x}"] and found.target.tolist() == [1, 0]
+    assert found.mask.sum(1).tolist() == [5, 2]
+    assert found.times[1, :2].tolist() == [0.0, 0.5]
+    for tap in TAPS:
+        assert (found.tokens[tap][1, 1] == frame(f"{0:064x}", 2)[tap]).all()
+        assert (found.tokens[tap][0, 4] == frame(f"{2:064x}", 4)[tap]).all()
+        assert not found.tokens[tap][1, 2:].any()
+    assert "1 items without a frame" in events[0].text
+
+
+def test_clips_are_cut_into_windows_and_what_is_said_of_a_clip_is_the_mean_over_them(clips):
+    labels = labels_of([f"{i:064x}" for i in (2, 0, 1)])
+    found = gather([clips], labels, [1, 0, 1], tuple(TAPS), window=0.5)
+    assert found.clip.tolist() == [0, 0, 0, 1, 1]  # 5 frames at 4 a second are 2 + 2 + 1, and 2 of 3 show a face
+    assert found.mask.sum(1).tolist() == [2, 2, 1, 1, 1]
+    assert found.times[1, :2].tolist() == [0.0, 0.25]  # since the window began
+    assert (found.tokens["resnet50:top@1"][2, 0] == frame(f"{2:064x}", 4)["resnet50:top@1"]).all()
+    assert found.clips.item.tolist() == [f"{2:064x}", f"{0:064x}"] and found.clips.target.tolist() == [1, 0]
+    assert found.over_clips(np.array([[3.0, 6.0, 9.0, 1.0, 2.0]])).tolist() == [[6.0, 1.5]]
+    assert found.share.tolist() == pytest.approx([1 / 3, 1 / 3, 1 / 3, 1 / 2, 1 / 2])
+    second = found[found.item == f"{0:064x}"]
+    assert second.over_clips(np.array([[[1.0, 2.0], [3.0, 6.0]]])).tolist() == [[[2.0, 4.0]]]
+    whole = gather([clips], labels, [1, 0, 1], tuple(TAPS), window=100.0)
+    assert whole.clip is None and whole.clips is whole and whole.share.tolist() == [1, 1]
+
+
+def test_what_stays_in_the_cache_reads_as_if_it_were_in_memory(clips):
+    labels = labels_of([f"{i:064x}" for i in (2, 0)])
+    held, stored = (gather([clips], labels, [1, 0], tuple(TAPS), stream=stream) for stream in (False, True))
+    assert stored.streamed and not held.streamed and stored.feature_bytes == held.feature_bytes
+    assert (stored.mask == held.mask).all() and (stored.times == held.times).all()
+    for tap, x in held.tokens.items():
+        lazy = stored.tokens[tap]
+        assert (lazy.shape, lazy.dtype, lazy.nbytes, len(lazy)) == (x.shape, x.dtype, x.nbytes, len(x))
+        for index in (1, [1, 0, 1], np.s_[:1], np.s_[0:0], np.array([False, True]), ([0, 1], 0), ([1, 0], [1, 4])):
+            np.testing.assert_array_equal(lazy[index], x[index])
+        np.testing.assert_array_equal(lazy[1][held.mask[1]], x[1][held.mask[1]])
+        out = np.full((3, *x.shape[1:]), 7, np.float16)
+        lazy.read(np.array([1, 0]), np.array([2, 0]), out)
+        assert (
+            (out[2, :2] == x[1, :2]).all()
+            and (out[0] == x[0]).all()
+            and (out[1] == 7).all()
+            and (out[2, 2:] == 7).all()
+        )
+
+
+def test_choosing_clips_and_taps_reads_nothing(clips):
+    stored = gather([clips], labels_of([f"{i:064x}" for i in (2, 0)]), [1, 0], tuple(TAPS), stream=True)
+    for shard in clips.shards:
+        shard.path.unlink()
+    some = stored[np.array([False, True])].only(["resnet50:top@1"])
+    assert some.streamed and len(some) == 1 and some.item.tolist() == [f"{0:064x}"]
+    with pytest.raises(DamagedCache, match="cannot be read any more"):
+        some.tokens["resnet50:top@1"][0]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_second_views_are_found_beside_plain_taps(tmp_path, stream):
+    """Of a cache extracted with mirrored views; another without them beside it, and there are none."""
+    shapes = {name: TAPS[tap] for tap in TAPS for name in (tap, f"{tap}~flipped")}
+    rng = np.random.default_rng(0)
+    values = [{name: rng.normal(size=s).astype(np.float16) for name, s in shapes.items()} for _ in range(4)]
+    both = spec(taps=list(shapes), channels={name: shape[-1] for name, shape in shapes.items()})
+    engine = SimpleNamespace(name="xla", version="1", device="cpu")
+    with CacheWriter(tmp_path / "both", both, engine) as writer:
+        for number, features in enumerate(values):
+            writer.begin_item(f"{number:064x}", "image")
+            writer.add_row(0.0, 0, NO_BOX, np.nan, features)
+            writer.end_item(64, 64)
+    cache = open_cache(tmp_path / "both")
+    assert plain_taps(cache.taps) == tuple(TAPS)
+    order = [3, 0, 2]
+    found = gather([cache], labels_of([f"{i:064x}" for i in order]), [0, 1, 0], tuple(TAPS), stream=stream)
+    assert list(found.tokens) == list(found.views) == list(TAPS)
+    for part in (found, found[np.arange(3)], found.only(list(TAPS))):
+        for tap in TAPS:
+            for place, number in enumerate(order):
+                assert (part.tokens[tap][place, 0] == values[number][tap]).all()
+                assert (part.views[tap][place, 0] == values[number][f"{tap}~flipped"]).all()
+    plain = open_cache(write_cache(tmp_path / "plain", planted_examples(8)))
+    assert gather([plain], labels_of([f"{1:064x}"]), [0], tuple(TAPS)).views is None
+    mixed = gather([cache, plain], labels_of([f"{i:064x}" for i in (1, 7)]), [0, 1], tuple(TAPS))
+    assert mixed.views is None and len(mixed) == 2
+
+
+def test_long_clips_are_thinned_evenly(clips, monkeypatch):
+    monkeypatch.setattr(module, "MAX_FRAMES", 3)
+    found = gather([clips], labels_of([f"{2:064x}"]), [1], tuple(TAPS))
+    assert found.times.tolist() == [[0.0, 0.5, 1.0]]
+
+
+def test_only_faceless_clips_are_an_error(clips):
+    with pytest.raises(LabelError, match="no labelled item has a frame"):
+        gather([clips], labels_of([f"{1:064x}"]), [1], tuple(TAPS))
+
+
+def test_several_caches_are_joined_and_the_first_with_an_item_counts(tmp_path):
+    whole = planted_examples(24)
+    first = open_cache(write_cache(tmp_path / "a", whole[np.arange(10)]))
+    second = open_cache(write_cache(tmp_path / "b", whole[np.arange(5, 24)]))
+    order = np.random.default_rng(0).permutation(24)
+    found = gather([first, second], labels_of(whole.item[order]), whole.target[order], tuple(TAPS))
+    for tap in TAPS:
+        assert (found.tokens[tap] == whole.tokens[tap][order]).all()
+    assert (found.target == whole.target[order]).all()
+
+
+def test_pictures_that_look_alike_across_splits_are_counted(tmp_path):
+    examples = planted_examples(40)  # of four, two are learned from, one validates, one tests; two pictures a person
+    cache = open_cache(write_cache(tmp_path / "c", examples))
+    cache.items.phash[:] = np.random.default_rng(0).integers(1 << 40, 1 << 63, 40)
+    assert look_alikes([cache], examples) == 0
+    cache.items.phash[[0, 4]] = 0b1110001 << 40  # item 0 is learned from, item 4 validates
+    cache.items.phash[[6, 7]] = 78 << 40  # both in test
+    assert look_alikes([cache], examples) == 0  # a hash alone says little
+    for x in examples.tokens.values():
+        x[4] = x[0] + np.float16(0.05)
+        x[7] = x[6]
+    assert look_alikes([cache], examples) == 2
+    cache.items.phash[4] ^= 0b111111  # six bits
+    assert look_alikes([cache], examples) == 2
+    cache.items.phash[4] ^= 1 << 50
+    assert look_alikes([cache], examples) == 0
+
+
+def test_equal_pixels_are_found_whatever_the_files_are(tmp_path):
+    examples = planted_examples(16)
+    cache = open_cache(write_cache(tmp_path / "c", examples))
+    assert equal_pixels_across([cache], examples) == []
+    cache.items.phash[:] = 77
+    for x in examples.tokens.values():
+        x[4] = x[5] = x[0]  # 0 is learned from, 4 and 5 validate
+        x[7] = x[6]
+    assert equal_pixels_across([cache], examples) == [(0, 4), (0, 5)]
+    examples.tokens["resnet50:top@1"][4, 0, 0, 0, 0] += np.float16(0.001)
+    assert equal_pixels_across([cache], examples) == [(0, 5)]
+    cache.items.width[5] += 1
+    assert equal_pixels_across([cache], examples) == []
+
+
+def test_equal_pixels_stop_training_unless_they_are_allowed(tmp_path):
+    examples = planted_examples(64)
+    for x in examples.tokens.values():
+        x[4] = x[0]
+    cache = open_cache(write_cache(tmp_path / "c", examples))
+    cache.items.phash[4] = cache.items.phash[0]
+    settings = TrainSettings(preset="tiny", epochs=1, seeds=1, baselines="none", resamples=10)
+    with pytest.raises(
+        LabelError, match=r"1 items have the pixels .*0\.jpg \(train\) and 4\.jpg \(val\).*--allow-duplicates"
+    ):
+        train_head([cache], settings, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    summary = train_head([cache], replace(settings, allow_duplicates=True), tmp_path / "run")
+    assert [w for w in summary["warnings"] if "they are kept, as asked" in w]
+    assert [w for w in summary["warnings"] if "2 items are near-duplicates" in w]

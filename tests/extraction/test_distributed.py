@@ -1,0 +1,213 @@
+"""Several processes leave what one would have left, whoever of them dies on the way."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from support.paths import ROOT
+
+from facedep_jax.cache.maintenance.verify import diff_caches, verify_cache
+from facedep_jax.errors import ClusterError, SettingsError
+from facedep_jax.events import Note
+from facedep_jax.extraction import distributed as extraction_distributed
+from facedep_jax.extraction.extract import extract
+from facedep_jax.extraction.settings import ExtractSettings
+from facedep_jax.sources import read_source
+from facedep_jax.sources.synthetic_faces import draw_clips, draw_faces
+
+distributed = pytest.importorskip("distributed", reason="dask.distributed (extra: cluster) is not installed")
+
+FAST = {"weights": "random:1", "taps": "mobilenet_v2:mid@1", "size": "32", "batch_size": 4, "shard_rows": 8}
+
+
+@pytest.fixture(scope="module")
+def media(tmp_path_factory):
+    """Drawn faces, one of them twice and one damaged, and clips that span several shards."""
+    folder = tmp_path_factory.mktemp("media")
+    draw_faces(folder, persons=8)
+    draw_clips(folder)
+    faces = sorted(p for p in folder.rglob("*") if p.suffix in (".png", ".jpg"))
+    faces[0].with_name("again" + faces[0].suffix).write_bytes(faces[0].read_bytes())
+    faces[1].with_name("cut" + faces[1].suffix).write_bytes(faces[1].read_bytes()[:200])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def alone(media, tmp_path_factory):
+    """The cache that one process makes, and what it says of it."""
+    out = tmp_path_factory.mktemp("alone") / "cache"
+    return out, run(media, out)
+
+
+def run(media, out, report=lambda event: None, **changed):
+    return extract([read_source(str(media))], out, ExtractSettings(**(FAST | changed)), report)
+
+
+def command(media, out, *arguments) -> list[str]:
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in FAST.items()]
+    cli = ROOT / "cli.py"
+    return [sys.executable, str(cli), "extract-features", str(media), "--out", str(out), *options, *arguments]
+
+
+def workers_of(process: subprocess.Popen) -> list[int]:
+    """Process ids of the workers that `process` started, by whichever of its threads."""
+    threads = Path(f"/proc/{process.pid}/task").glob("*/children")
+    return [int(child) for path in threads for child in path.read_text().split() if "spawn_main" in _arguments(child)]
+
+
+def _arguments(pid: str) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    except OSError:  # it has ended meanwhile
+        return ""
+
+
+def test_two_workers_leave_what_one_process_leaves(media, alone, tmp_path):
+    notes = []
+
+    def report(event):
+        notes.append(event)
+        if isinstance(event, Note) and event.text == "2 workers on this machine":  # as a killed one leaves it
+            (tmp_path / "cache" / "shards" / "host-1.tmp").write_bytes(b"half a shard")
+
+    summary = run(media, tmp_path / "cache", report, workers=2)
+    expected = alone[1]
+    same = ("fingerprint", "items_total", "items_new", "items_failed", "items_reused", "rows", "engine", "features")
+    assert {name: summary[name] for name in same} == {name: expected[name] for name in same}
+    assert sorted(f["reason"] for f in summary["failures"]) == sorted(f["reason"] for f in expected["failures"])
+    assert summary["items_failed"] >= 1
+    assert diff_caches(alone[0], tmp_path / "cache")["equal"]
+    assert verify_cache(tmp_path / "cache")["ok"]
+    texts = [event.text for event in notes if isinstance(event, Note)]
+    assert "2 workers on this machine" in texts
+    assert any(text.startswith("worker ") and "agrees with xla" in text for text in texts)
+    again = run(media, tmp_path / "cache", workers=2)
+    assert again["items_new"] == 0 and again["rows"] == 0
+
+
+def test_a_killed_worker_costs_nothing_but_its_task(media, alone, tmp_path):
+    """Whatever it has in hand is computed by another; what is in place already keeps its name."""
+    out = tmp_path / "cache"
+    process = subprocess.Popen(command(media, out, "--workers", "2", "--json"), stdout=subprocess.PIPE)
+    try:
+        deadline = time.monotonic() + 120
+        while not list((out / "shards").glob("*.h5")) and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.02)
+        victims = workers_of(process)
+        assert victims, "no worker to kill"
+        os.kill(victims[0], signal.SIGKILL)
+        printed, _ = process.communicate(timeout=200)
+    finally:
+        process.kill()
+    summary = json.loads(printed)
+    assert process.returncode == 3  # for the damaged picture
+    assert summary["items_new"] == alone[1]["items_new"]
+    assert diff_caches(alone[0], out)["equal"] and verify_cache(out)["ok"]
+
+
+def test_a_killed_driver_leaves_what_is_done_and_no_process(media, alone, tmp_path):
+    out = tmp_path / "cache"
+    process = subprocess.Popen(command(media, out, "--workers", "2"), stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not (out / "manifest.jsonl").exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    workers = workers_of(process)
+    process.kill()
+    process.wait()
+    assert workers
+    while any(_runs(worker) for worker in workers) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not any(_runs(worker) for worker in workers)
+    before = {path.name for path in (out / "shards").glob("*.h5")}
+    summary = run(media, out, workers=2)
+    assert summary["items_reused"] >= 1 and summary["items_new"] < alone[1]["items_new"]
+    assert before <= {path.name for path in (out / "shards").glob("*.h5")}
+    assert diff_caches(alone[0], out)["equal"] and verify_cache(out)["ok"]
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_a_running_cluster(media, alone, tmp_path):
+    """Its scheduler found by file, workers started by somebody else."""
+    file = tmp_path / "scheduler.json"
+    flags = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    local = ["--host", "127.0.0.1", "--no-dashboard"]
+    processes = [
+        subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "distributed.cli.dask_scheduler",
+                "--scheduler-file",
+                str(file),
+                "--port",
+                "0",
+                *local,
+            ],
+            **flags,
+        )
+    ]
+    try:
+        worker = ["--nthreads", "1", "--nworkers", "1", "--local-directory", str(tmp_path), *local]
+        processes.append(
+            subprocess.Popen(
+                [sys.executable, "-m", "distributed.cli.dask_worker", "--scheduler-file", str(file), *worker], **flags
+            )
+        )
+        deadline = time.monotonic() + 60
+        while not file.exists() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        summary = run(media, tmp_path / "cache", scheduler=str(file))
+    finally:
+        for process in reversed(processes):
+            process.terminate()
+            process.wait(30)
+    assert summary["items_new"] == alone[1]["items_new"]
+    assert diff_caches(alone[0], tmp_path / "cache")["equal"]
+
+
+def test_as_many_workers_as_asked_for_whatever_the_cores(tmp_path):
+    count = (os.cpu_count() or 1) + 1
+    with extraction_distributed._client(ExtractSettings(workers=count)) as client:
+        assert len(client.scheduler_info(n_workers=-1)["workers"]) == count
+
+
+def test_no_worker_left_is_said(tmp_path, monkeypatch):
+    monkeypatch.setattr(extraction_distributed, "SILENCE_S", 0.5)
+    with (
+        distributed.LocalCluster(
+            n_workers=0, host="127.0.0.1", dashboard_address=None, local_directory=str(tmp_path)
+        ) as nobody,
+        distributed.Client(nobody) as client,
+        pytest.raises(ClusterError, match="no worker is left and 1 tasks are"),
+    ):
+        extraction_distributed._first_done(client, {client.submit(len, "nothing")})
+
+
+def test_a_scheduler_that_is_not_there(media, tmp_path):
+    with pytest.raises(ClusterError, match=r"no scheduler with workers at tcp://127\.0\.0\.1:9 "):
+        run(media, tmp_path / "cache", scheduler="tcp://127.0.0.1:9")
+
+
+def test_without_dask_the_extra_is_named(media, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(ClusterError, match=r"pip install 'facedep-jax\[cluster\]'"):
+        run(media, tmp_path / "cache", workers=2)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"), [({"workers": 0}, "expected at least 1"), ({"workers": 2, "scheduler": "x"}, "give one of them")]
+)
+def test_settings_that_cannot_be_meant(given, said):
+    with pytest.raises(SettingsError, match=said):
+        ExtractSettings(**given)

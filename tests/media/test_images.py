@@ -1,0 +1,315 @@
+"""Images come out upright, whole and in RGB, or fail with a reason; nothing is made up."""
+
+import os
+import signal
+import struct
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from facedep_jax.errors import MediaError, SettingsError
+from facedep_jax.media import InputSettings, read_image, worker_pool
+from facedep_jax.media.decode.image_decoding import difference_hash, jpeg_size, reduction, to_8_bits
+from facedep_jax.media.decode.opencv import cv2
+from facedep_jax.media.images import MAX_BYTES
+
+WHOLE = InputSettings((64,))
+
+
+def encode(kind: str, rgb: np.ndarray) -> bytes:
+    return cv2.imencode(kind, cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR) if rgb.ndim == 3 else rgb)[1].tobytes()
+
+
+def smooth_picture(height: int = 96, width: int = 64) -> np.ndarray:
+    """No symmetry, no edges: JPEG keeps it within a few levels, and no two turns of it are alike."""
+    y, x = np.mgrid[0:height, 0:width] / max(height, width)
+    return np.stack([255 * x, 200 * y, 60 + 120 * x * y], -1).round().astype(np.uint8)
+
+
+def exif(orientation: int) -> bytes:
+    tiff = b"II*\0" + struct.pack("<IHHHIHHI", 8, 1, 0x0112, 3, 1, orientation, 0, 0)
+    return b"Exif\0\0" + tiff
+
+
+def with_exif(jpeg: bytes, orientation: int) -> bytes:
+    body = exif(orientation)
+    return jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body + jpeg[2:]
+
+
+def crop(data: bytes, settings: InputSettings = WHOLE) -> np.ndarray:
+    return read_image("picture", data, settings).frame.crops[settings.sizes[0]].astype(int)
+
+
+# How the stored picture is turned to be upright, by the EXIF standard (CIPA DC-008, Orientation).
+UPRIGHT = {
+    1: lambda p: p,
+    2: lambda p: p[:, ::-1],
+    3: lambda p: p[::-1, ::-1],
+    4: lambda p: p[::-1],
+    5: lambda p: p.transpose(1, 0, 2),
+    6: lambda p: np.rot90(p, -1),
+    7: lambda p: p[::-1, ::-1].transpose(1, 0, 2),
+    8: lambda p: np.rot90(p, 1),
+}
+
+
+@pytest.mark.parametrize("orientation", UPRIGHT)
+def test_exif_turns_are_applied(orientation):
+    stored = smooth_picture()
+    picture = read_image("p.jpg", with_exif(encode(".jpg", stored), orientation), WHOLE)
+    upright = UPRIGHT[orientation](stored)
+    assert (picture.height, picture.width) == upright.shape[:2]
+    expected = cv2.resize(np.ascontiguousarray(upright), (64, 64), interpolation=cv2.INTER_AREA)
+    assert np.abs(picture.frame.crops[64].astype(int) - expected).mean() < 2
+
+
+@pytest.mark.parametrize("kind", [".png", ".bmp", ".tif", ".webp", ".jp2"])
+def test_colours_are_rgb(kind):
+    flat = np.full((40, 40, 3), (200, 100, 50), np.uint8)
+    assert np.abs(crop(encode(kind, flat)) - (200, 100, 50)).max() <= 4
+
+
+def test_grey_becomes_three_equal_channels():
+    pixels = crop(encode(".png", np.full((40, 40), 77, np.uint8)))
+    assert (pixels == 77).all() and pixels.shape == (64, 64, 3)
+
+
+def test_colour_setting_grey_is_luma_in_three_channels():
+    flat = np.full((40, 40, 3), (200, 100, 50), np.uint8)
+    # ITU-R BT.601: 0.299·200 + 0.587·100 + 0.114·50 = 124.2
+    assert (crop(encode(".png", flat), InputSettings((64,), color="grey")) == 124).all()
+
+
+def test_colours_under_alpha_are_kept():
+    bgra = np.full((40, 40, 4), (50, 100, 200, 0), np.uint8)
+    assert (crop(cv2.imencode(".png", bgra)[1].tobytes()) == (200, 100, 50)).all()
+
+
+@pytest.mark.parametrize(("bits", "stored"), [(16, 65535), (14, 16383), (12, 4095), (10, 1023), (8, 255)])
+def test_16_bit_files_are_scaled_by_the_depth_they_use(bits, stored):
+    ramp = np.linspace(0, stored, 64).round().astype(np.uint16)[None].repeat(64, 0)
+    expected = np.rint(ramp[0] / stored * 255)
+    assert np.abs(crop(encode(".png", ramp))[0, :, 0] - expected).max() <= 1
+
+
+def test_float_pixels_are_understood_from_0_to_1_only():
+    ramp = np.linspace(0, 1, 64, dtype=np.float32)[None].repeat(64, 0)
+    assert np.abs(crop(encode(".tif", ramp))[0, :, 0] - np.rint(ramp[0] * 255)).max() <= 1
+    for bad, reason in ((np.nan, "not numbers"), (7.0, "0 to 1 is understood")):
+        spoilt = ramp.copy()
+        spoilt[3, 3] = bad
+        with pytest.raises(MediaError, match=reason):
+            read_image("p.tif", encode(".tif", spoilt), WHOLE)
+    with pytest.raises(MediaError, match="int32"):
+        to_8_bits(np.zeros((2, 2, 3), np.int32))
+
+
+def test_sizes_are_stretched_squares_of_the_whole_picture():
+    frame = read_image("p.png", encode(".png", smooth_picture(96, 64)), InputSettings((32, 200))).frame
+    assert frame.time == 0 and frame.face.state == "whole" and np.isnan(frame.face.box).all()
+    assert {size: pixels.shape for size, pixels in frame.crops.items()} == {
+        32: (32, 32, 3),
+        200: (200, 200, 3),
+    }
+    # the ramp of `smooth_picture` reaches from edge to edge in both sizes
+    for pixels in frame.crops.values():
+        assert pixels[0, 0, 0] < 8 and pixels[0, -1, 0] > 160 and pixels[-1, 0, 1] > 190
+
+
+def test_difference_hash_worked_out_by_hand():
+    falling = np.linspace(255, 0, 90).astype(np.uint8)[None].repeat(80, 0)
+    assert read_image("p", encode(".png", falling), WHOLE).phash == (1 << 64) - 1
+    assert read_image("p", encode(".png", falling[:, ::-1]), WHOLE).phash == 0
+    top_row = np.concatenate([falling[:10], falling[10:, ::-1]])
+    assert read_image("p", encode(".png", top_row), WHOLE).phash == 0xFF << 56
+
+
+def test_difference_hash_hardly_moves_with_size_and_compression():
+    one = read_image("p", encode(".png", smooth_picture(480, 360)), WHOLE).phash
+    two = read_image("p", encode(".jpg", smooth_picture(240, 180)), WHOLE).phash
+    assert (one ^ two).bit_count() <= 3
+
+
+@pytest.mark.parametrize("share", [0.02, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99])
+@pytest.mark.parametrize("kind", [".jpg", ".png", ".webp"])
+def test_what_is_cut_short_is_refused(kind, share):
+    noise = np.random.default_rng(0).integers(0, 255, (80, 80, 3)).astype(np.uint8)
+    data = encode(kind, noise)
+    with pytest.raises(MediaError, match="cut short or damaged"):
+        read_image("p", data[: int(len(data) * share)], WHOLE)
+
+
+def test_a_jpeg_that_was_cut_and_closed_again_is_refused():
+    noise = np.random.default_rng(0).integers(0, 255, (160, 160, 3)).astype(np.uint8)
+    data = encode(".jpg", noise)
+    with pytest.raises(MediaError, match=r"damaged JPEG.*premature end"):
+        read_image("p", data[: len(data) // 2] + b"\xff\xd9", WHOLE)
+
+
+def test_what_follows_a_png_is_not_looked_at():
+    data = encode(".png", smooth_picture())
+    assert (crop(data + bytes(range(1, 100))) == crop(data)).all()
+
+
+def test_an_animated_png_is_checked_too():
+    """OpenCV reads animated PNGs by itself and leaves out their checksums."""
+    noise = np.random.default_rng(0).integers(0, 255, (80, 80, 3)).astype(np.uint8)
+    still = encode(".png", noise)
+    control = struct.pack(">II", 2, 0)  # two frames, for ever
+    frame = struct.pack(">IIIIIHHBB", 0, 80, 80, 0, 0, 1, 10, 0, 0)
+    parts = {b"acTL": control, b"fcTL": frame}
+    chunks = b"".join(
+        struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+        for name, body in parts.items()
+    )
+    moving = bytearray(still[:33] + chunks + still[33:])
+    assert (crop(bytes(moving)) == crop(still)).all()
+    moving[len(moving) // 2] ^= 1
+    with pytest.raises(MediaError, match=r"a damaged PNG: its part 'IDAT' does not fit|cut short or damaged"):
+        read_image("p", bytes(moving), WHOLE)
+
+
+@pytest.mark.parametrize(
+    ("brand", "reason"), [(b"heic", "a HEIC file, which OpenCV cannot decode; convert it"), (b"avif", "an AVIF file")]
+)
+def test_formats_of_phones_are_named(brand, reason):
+    with pytest.raises(MediaError, match=reason):
+        read_image("p", b"\0\0\0\x18ftyp" + brand + bytes(100), WHOLE)
+
+
+@pytest.mark.parametrize("kind", [".gif", ".bmp", ".tif", ".jp2", ".ppm", ".avif"])
+@pytest.mark.parametrize("share", [0.3, 0.9, 0.999])
+def test_no_format_shows_what_it_has_not(kind, share):
+    noise = np.random.default_rng(0).integers(0, 255, (80, 80, 3)).astype(np.uint8)
+    data = encode(kind, noise)
+    assert crop(data).shape == (64, 64, 3)
+    with pytest.raises(MediaError, match="cut short or damaged"):
+        read_image("p", data[: int(len(data) * share)], WHOLE)
+
+
+def test_padding_at_the_end_of_a_jpeg_is_no_damage():
+    data = encode(".jpg", smooth_picture())
+    padded = data[:-2] + b"\0\0" + data[-2:]
+    assert (crop(padded) == crop(data)).all()
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", r"empty file \(0 bytes\)"),
+        (b"hello, this is text", r"not an image OpenCV can read \(starts with b'hello, this is t'\)"),
+        (bytes(1000), r"not an image OpenCV can read \(starts with"),
+        (b"\xff\xd8\xff\xe0", "a JPEG file that is cut short or damaged"),
+    ],
+)
+def test_what_is_not_an_image_is_named(data, reason):
+    with pytest.raises(MediaError, match=reason):
+        read_image("p", data, WHOLE)
+
+
+def test_a_bomb_is_refused_by_what_it_declares():
+    png = bytearray(encode(".png", np.zeros((8, 8), np.uint8)))
+    png[16:24] = struct.pack(">II", 20000, 20000)
+    png[29:33] = struct.pack(">I", zlib.crc32(png[12:29]))
+    with pytest.raises(MediaError, match="more than 134 megapixels"):
+        read_image("p", bytes(png), WHOLE)
+
+
+def test_threads_get_their_own_pictures():
+    pictures = [encode(".png", np.full((30, 30, 3), level, np.uint8)) for level in range(0, 240, 4)]
+    with ThreadPoolExecutor(3) as pool:
+        levels = [pixels[0, 0, 0] for pixels in pool.map(crop, pictures)]
+    assert levels == list(range(0, 240, 4))
+
+
+def test_a_worker_that_died_on_the_shelf_is_replaced():
+    data = encode(".png", smooth_picture())
+    before = crop(data)
+    worker = worker_pool.borrow()
+    os.kill(worker.pid, signal.SIGKILL)
+    worker_pool.give_back(worker)
+    worker._process.wait()
+    assert (crop(data) == before).all()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"sizes": ()},
+        {"color": "sepia"},
+        {"faces": "auto"},
+        {"margin": -0.3},
+        {"fps": 0.0},
+        {"fps": float("nan")},
+    ],
+)
+def test_settings_that_cannot_be_meant_are_refused(wrong):
+    with pytest.raises(SettingsError):
+        InputSettings(**{"sizes": (64,), **wrong})
+
+
+def test_no_face_picture_is_taken_for_damaged(faces_dev):
+    paths = sorted(faces_dev.glob("*/*/*.jpg"))[::20]
+    assert len(paths) > 200
+    for path in paths:
+        picture = read_image(path, path.read_bytes(), InputSettings((96,)))
+        assert picture.frame.crops[96].std() > 5
+
+
+def test_a_file_larger_than_the_limit_is_refused_before_it_is_sent():
+    with pytest.raises(MediaError, match=r"1\.1 GB, above 1\.1 GB, the limit") as refused:
+        read_image("p.png", bytes(MAX_BYTES + 1), WHOLE)
+    assert refused.value.stage == "read"
+
+
+# JPEGs far larger than their crop are decoded at a reduced size
+
+
+@pytest.mark.parametrize("size, need, expected", [
+    ((4000, 3000), 224, 4), ((4000, 3000), 96, 8), ((3000, 4000), 224, 4), ((350, 350), 224, 1), ((350, 350), 96, 1),
+    ((895, 2000), 224, 1), ((896, 2000), 224, 2), ((8, 8), 224, 1), ((4007, 4001), 224, 4), ((4003, 4001), 224, 2),
+    ((4000, 4000), 224, 8),
+])  # fmt: skip
+def test_reduction_by_hand(size, need, expected):
+    assert reduction(size, need) == expected
+
+
+def detailed_picture(height: int, width: int) -> np.ndarray:
+    """Smooth colours with fine grain on top, which a reduced size must average like the full one does."""
+    grain = np.random.default_rng(0).normal(0, 20, (height, width, 1))
+    return np.clip(smooth_picture(height, width) + grain, 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("orientation", UPRIGHT)
+def test_a_large_jpeg_gives_the_crop_of_the_full_picture(orientation):
+    jpeg = with_exif(encode(".jpg", detailed_picture(660, 1040)), orientation)
+    assert jpeg_size(jpeg) == (1040, 660) and reduction((1040, 660), 64) == 4
+    read = read_image("picture", jpeg, WHOLE)
+    upright = (660, 1040) if orientation > 4 else (1040, 660)
+    assert (read.width, read.height) == upright
+    full = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR_RGB)
+    assert full.shape[1::-1] == upright
+    expected = cv2.resize(full, (64, 64), interpolation=cv2.INTER_AREA).astype(int)
+    difference = np.abs(read.frame.crops[64].astype(int) - expected)
+    assert difference.max() <= 4 and difference.mean() < 1
+    assert difference.any()  # or nothing was reduced, and this proves nothing
+
+
+def test_a_picture_with_a_face_to_find_is_not_reduced():
+    jpeg = encode(".jpg", detailed_picture(660, 1040))
+    full = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR_RGB)
+    read = read_image("picture", jpeg, InputSettings((64,), faces="haar"))
+    assert (read.width, read.height) == (1040, 660) == full.shape[1::-1]
+    assert read.phash == difference_hash(full)
+
+
+def test_damage_is_found_in_a_reduced_jpeg_too():
+    jpeg = bytearray(encode(".jpg", detailed_picture(660, 1040)))
+    middle = len(jpeg) // 2
+    with pytest.raises(MediaError, match=r"damaged|cut short"):
+        crop(bytes(jpeg[:middle]))
+    jpeg[middle : middle + 2000] = bytes(2000)
+    with pytest.raises(MediaError, match="damaged JPEG"):
+        crop(bytes(jpeg))

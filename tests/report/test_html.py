@@ -1,0 +1,115 @@
+"""Pages show what they are given as text, and hold nothing that could run."""
+
+import base64
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from facedep_jax.evaluation.evaluate_scores import Wanted, measure_scores
+from facedep_jax.head.calibration import Calibration, OperatingPoint
+from facedep_jax.report.html import render_sections
+from facedep_jax.report.model_card import model_card, page_sections
+from facedep_jax.report.run_sections import sadness
+
+HOSTILE = "<img src=x onerror=alert(1)>\n=cmd()\x1b[31m"
+
+
+def test_figures_have_three_decimals_and_gaps_a_dash():
+    page = render_sections("t", {"a": 0.12345, "b": None, "c": 7}, [], Path())
+    assert "<td>0.123</td>" in page and "<td>–</td>" in page and "<td>7</td>" in page
+    assert "not a diagnosis" in page
+
+
+@pytest.fixture(scope="module")
+def metrics():
+    """Of a small set whose groups, raters and emotions have names that would do harm if they were more than text."""
+    rng = np.random.default_rng(0)
+    positive = rng.random(90) < 0.5
+    logit = 3 * (positive - 0.5) + rng.normal(size=90)
+    emotion = np.where(positive, "neutral", np.where(np.arange(90) % 3, "sad|b", HOSTILE)).astype(object)
+    columns = {HOSTILE: np.where(np.arange(90) < 20, HOSTILE, "x").astype(object), "emotion2": emotion[::-1].copy()}
+    wanted = Wanted(("neutral",), (OperatingPoint(0.9, 0.6),), (0.1,), columns, resamples=30)
+    subject = np.array([f"p{i // 2}" for i in range(90)], object)
+    return measure_scores(Calibration(1.2, 0.1, 0.5), logit, positive, subject, emotion, wanted, np.stack([logit] * 2))
+
+
+def test_the_spread_of_members_is_theirs_and_one_member_has_none():
+    logit, positive = np.array([1.0, -1.0, 2.0, -2.0]), np.array([True, False, False, True])
+    unsaid, rest = np.array([None] * 4), Wanted(("sad",), resamples=5)
+    members = np.stack([logit + 0.5, logit - 0.5])
+    found = measure_scores(Calibration(), logit, positive, unsaid, unsaid, rest, members)["spread"]
+    apart = [np.std([1 / (1 + np.exp(-x - d)) for d in (0.5, -0.5)], ddof=1) for x in logit]
+    assert found["mean"] == pytest.approx(np.mean(apart)) and found["mean_wrong"] == pytest.approx(np.mean(apart[2:]))
+    assert found["auroc_of_wrong"] == 0.0  # far from the threshold members agree, and these two are wrong
+    assert measure_scores(Calibration(), logit, positive, unsaid, unsaid, rest, members[:1])["spread"] is None
+
+
+def difference(value, low, high):
+    ends = {"auroc_ci": [low, high], "brier_ci": [low, high], "auroc_below_0": 0.4}
+    return {"auroc": value, "brier": value, "n": 90, "subjects": 45, **ends}
+
+
+@pytest.fixture
+def summary(metrics):
+    differences = {"worse": (0.1, 0.05, 0.2), "alike": (0.0, -0.1, 0.1), "better": (-0.1, -0.2, -0.05)}
+    return {
+        "run": f"/runs/{HOSTILE}",
+        "metrics": {"val": metrics, "test": metrics},
+        "baselines": {
+            name: {"val": metrics, "test": metrics | {"vs_head": difference(*d)}} for name, d in differences.items()
+        },
+        "warnings": [f"3 items are near-duplicates of {HOSTILE}"],
+        "notes": [HOSTILE],
+        "left_out": {"conflicting": 7},
+        "members": [],
+        "seconds": 1.0,
+        "threshold": 0.5,
+        "warning": "",
+        **{f"n_{split}": 90 for split in ("train", "val", "test")},
+    }
+
+
+def test_a_page_of_sections_shows_names_as_text_and_allows_only_its_own_style(summary, tmp_path):
+    (tmp_path / "roc.png").write_bytes(b"\x89PNG")
+    page = render_sections(HOSTILE, {HOSTILE: HOSTILE}, page_sections(summary, ("neutral",), {"roc"}), tmp_path)
+    assert "<img src=x" not in page and "\x1b" not in page and "<script" not in page and " style=" not in page
+    assert page.count("&lt;img src=x onerror=alert(1)&gt;") >= 8 and page.count("data:image/png;base64,") == 1
+    style = page[page.index("<style>") + 7 : page.index("</style>")]
+    allowed = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    assert f"style-src &#39;sha256-{allowed}&#39;" in page or f"style-src 'sha256-{allowed}'" in page
+    assert "unsafe-inline" not in page and "http" not in page.replace("http-equiv", "")
+
+
+def test_differences_are_told_whichever_way_they_fall(summary):
+    card = model_card(summary, ("neutral",))
+    rows = {line.split(" | ")[0][2:]: line for line in card.splitlines() if "ranks" in line or "to be told" in line}
+    assert "the head ranks better" in rows["worse"] and "+0.100 (+0.050, +0.200)" in rows["worse"]
+    assert "no difference to be told" in rows["alike"]
+    assert "the head ranks worse" in rows["better"] and "−0.100 (−0.200, −0.050)" in rows["better"]
+
+
+def test_the_card_says_what_is_known_to_be_wrong(summary, metrics):
+    card = model_card(summary, ("neutral",))
+    for text in ("7 items carried conflicting labels", "near-duplicates", "second rater: emotion2", "hiring", "κ"):
+        assert text in card
+    assert "<img" not in card and "| sad\\|b |" in card and "\x1b" not in card
+    assert "it is not known how far people agree" not in card
+    alone = metrics | {"raters": {}, "subgroups": {}, "ci_by": "image"}
+    card = model_card(summary | {"metrics": {"val": metrics, "test": alone}}, ("neutral",))
+    for text in ("it is not known how far people agree", "No item names a subject", "name no groups"):
+        assert text in card
+
+
+@pytest.mark.parametrize(
+    ("value", "interval", "said"),
+    [
+        (0.23, [0.12, 0.4], "Sad faces score lower than neutral ones (AUC 0.23, 0.12 to 0.40)"),
+        (0.45, [0.3, 0.6], "cannot be said to tell sad faces from neutral ones"),
+        (0.8, [0.7, 0.9], "Sad faces score higher than neutral ones"),
+    ],
+)
+def test_sadness_is_judged_by_the_interval(value, interval, said):
+    found = {"auroc_sad_vs_rest": None, "auroc_sad_vs_rest_ci": [None, None]}
+    assert said in sadness(found | {"auroc_sad_vs_neutral": value, "auroc_sad_vs_neutral_ci": interval})[0]

@@ -1,0 +1,151 @@
+"""From frame probabilities to a clip's score: constants worked out by hand."""
+
+import csv
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from facedep_jax.errors import OutputError
+from facedep_jax.escaping import plot_name, unquoted
+from facedep_jax.scoring.clip_scores import ClipScore, score_clip, windows_of, within_clip_interval
+from facedep_jax.scoring.frame_scores import Frames
+from facedep_jax.scoring.score_cache import Scored, relative_to_subjects
+from facedep_jax.scoring.score_tables import ignored_rows, write_tables
+from facedep_jax.scoring.settings import ScoreSettings
+from facedep_jax.sources import Listing
+
+SETTINGS = ScoreSettings()
+
+
+def frames(*probability, step=0.25):
+    p = np.array(probability, float)
+    return Frames(np.arange(len(p)) * step, np.ones(len(p), int), np.full((len(p), 4), np.nan), p)
+
+
+def test_score_is_the_mean_over_frames_with_a_face():
+    score = score_clip("a.mp4", frames(0.2, np.nan, 0.4, 0.9), 1.0, 0.5, SETTINGS)
+    assert (score.status, score.decision, score.frames_sampled, score.frames_with_face) == ("scored", "positive", 4, 3)
+    assert score.score == pytest.approx(0.5)
+    assert score.coverage == 0.75
+
+
+def test_decision_turns_at_the_threshold():
+    assert score_clip("a", frames(0.5, 0.5), 1.0, 0.5, SETTINGS).decision == "positive"
+    assert score_clip("a", frames(0.5, 0.498), 1.0, 0.5, SETTINGS).decision == "negative"
+
+
+def test_low_coverage_abstains_with_a_score_and_no_decision():
+    score = score_clip("a", frames(0.9, np.nan, np.nan), 1.0, 0.5, SETTINGS)
+    assert (score.status, score.decision, score.score) == ("abstained", "", 0.9)
+    assert score.reason == "a face in 33% of frames, below 50%"
+
+
+def test_no_face_at_all_abstains_without_a_score():
+    score = score_clip("a", frames(np.nan, np.nan), 1.0, 0.5, SETTINGS)
+    assert (score.status, score.score, score.low, score.reason) == (
+        "abstained",
+        None,
+        None,
+        "no face in any sampled frame",
+    )
+
+
+def test_frames_without_a_face_change_no_score():
+    with_gaps = frames(0.1, np.nan, 0.7, np.nan, 0.4, np.nan)
+    kept = np.isfinite(with_gaps.probability)
+    without = Frames(
+        *(values[kept] for values in (with_gaps.time, with_gaps.face, with_gaps.box, with_gaps.probability))
+    )
+    assert score_clip("a", with_gaps, 1, 0.5, SETTINGS).score == score_clip("a", without, 1, 0.5, SETTINGS).score
+
+
+def test_fewer_than_four_windows_have_no_interval_and_equal_windows_have_an_empty_one():
+    assert within_clip_interval(frames(*[0.1, 0.9] * 3), 0.5, 1.5) == (None, None)
+    low, high = within_clip_interval(frames(*[0.3, 0.5] * 8), 0.5, 4.0)
+    assert (low, high) == (pytest.approx(0.4), pytest.approx(0.4))
+    gone = frames(*[0.1, 0.9] * 3, *[np.nan] * 10)
+    assert within_clip_interval(gone, 0.5, 4.0) == (None, None)  # eight windows, three with a face
+
+
+def test_four_windows_span_the_interval():
+    """Of four draws of {0.2, 0.8}, all are of one kind in 1 of 16 cases each: both lie within 95 %."""
+    found = within_clip_interval(frames(*[0.2, 0.2, 0.8, 0.8] * 2), 0.5, 2.0)
+    assert found == (pytest.approx(0.2), pytest.approx(0.8))
+
+
+def test_windows_are_equally_long_however_the_clip_ends():
+    """A rest of one frame was a window as good as the others, and made the interval jump."""
+    values = np.random.default_rng(1).uniform(size=41)
+    own = frames(*values)
+    windows = windows_of(own, 2.0, 10.25)
+    assert [window.frames for window in windows] == [9, 8, 8, 8, 8]
+    assert np.allclose(np.diff([w.start_s for w in windows] + [windows[-1].end_s]), 10.25 / 5)
+    assert score_clip("a", own, 10.25, 0.5, SETTINGS).windows == 5
+    for window in windows:
+        assert window.score == pytest.approx(values[(own.time >= window.start_s) & (own.time < window.end_s)].mean())
+    low, high = within_clip_interval(own, 2.0, 10.25)
+    before = within_clip_interval(frames(*values[:40]), 2.0, 10.0)
+    assert high - low == pytest.approx(before[1] - before[0], rel=0.25)
+
+
+def test_copies_of_a_clip_count_once_in_what_is_usual_for_a_subject():
+    def one(item, score):
+        clip = ClipScore(f"{item}.mp4", "scored", score=score, subject="ann")
+        return Scored(clip, Listing(clip.clip, Path(clip.clip), "clip", subject="ann"), item)
+
+    a, copy, b, c = relative_to_subjects([one("a", 0.9), one("a", 0.9), one("b", 0.5), one("c", 0.2)])
+    assert [x.clip.relative for x in (a, copy, b, c)] == pytest.approx([0.4, 0.4, 0.0, -0.3])
+    assert [x.clip.relative for x in relative_to_subjects([one("a", 0.9), one("a", 0.9)])] == [None, None]
+
+
+def test_a_clip_moved_along_its_time_axis_keeps_its_interval():
+    values = np.random.default_rng(0).uniform(size=40)
+    clip = frames(*values)
+    later = Frames(clip.time + 123.1, clip.face, clip.box, clip.probability)
+    assert within_clip_interval(clip, 2.0, 10.0) == within_clip_interval(later, 2.0, 10.0) != (None, None)
+
+
+def test_pictures_of_equal_names_in_different_folders_stay_apart():
+    names = ["a.mp4", "x/a.mp4", "x%2Fa.mp4", "a.avi", "é.mp4", "\udcff.mp4", "a\nb.mp4", "b" * 300, "b" * 299 + "c"]
+    plots = [plot_name(name) for name in names]
+    assert len(set(plots)) == len(names)
+    assert all("/" not in plot and len(plot.encode()) < 255 for plot in plots)
+
+
+def test_names_in_tables_are_text_to_a_spreadsheet_of_any_country(tmp_path):
+    """Some split lines at ; as well, and take the full-width signs for those of a formula."""
+    names = ("a;=1+1.mp4", "＝1+1.mp4", 'say "a".mp4')
+    write_tables(
+        tmp_path, [Scored(ClipScore(n, "failed", "cut; short"), Listing(n, Path(n), "clip")) for n in names], ""
+    )
+    raw = (tmp_path / "clips.csv").read_bytes().decode().split("\r\n")
+    assert [line.split(",")[0] for line in raw[1:]] == ['"a;=1+1.mp4"', '"\'＝1+1.mp4"', '"say ""a"".mp4"', ""]
+    with open(tmp_path / "clips.csv", newline="", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    assert tuple(unquoted(row["clip"]) for row in rows) == names
+    assert {(row["reason"], row["score"]) for row in rows} == {("cut; short", "")}
+
+
+def test_files_that_are_no_clips_are_named_without_naming_clips():
+    few = ignored_rows(["a/1.jpg", "b.png"], ["a/x", "a/y.JSON", "a/.hidden.mp4"])
+    assert [(row.clip, row.reason) for row in few] == [
+        ("a/.hidden.mp4", "hidden files are passed over"),
+        ("a/1.jpg", "pictures are scored by predict"),
+        ("a/x", "neither a clip nor a picture by its content"),
+        ("a/y.JSON", ".json files are not read"),
+        ("b.png", "pictures are scored by predict"),
+    ]
+    several = ignored_rows([], [f"ann/._{n}.mp4" for n in range(4)] + [f"ann/{n}" for n in range(1200)])
+    assert [row.clip for row in several] == ["ann/ (1,200 files)", "ann/ (4 hidden files)"]
+    many = ignored_rows([], [f"p{n}/notes.json" for n in range(5000)] + ["p1/other.txt"])
+    assert [row.clip for row in many] == ["(5,000 .json files)", "p1/other.txt"]  # not a row for every folder
+
+
+def test_tables_on_a_full_disk_are_one_clear_error_and_leave_nothing(tmp_path):
+    clip = ClipScore("a.mp4", "failed")
+    (tmp_path / f".clips.csv.{os.getpid()}.tmp").symlink_to("/dev/full")  # where write_atomically puts its bytes first
+    with pytest.raises(OutputError, match="the disk is full"):
+        write_tables(tmp_path, [Scored(clip, Listing("a.mp4", Path("a.mp4"), "clip"))], "")
+    assert list(tmp_path.iterdir()) == []

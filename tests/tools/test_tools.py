@@ -1,0 +1,54 @@
+"""The small programs run and say what they are for."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from support.paths import ROOT
+
+from facedep_jax.extraction.extract import extract
+from facedep_jax.extraction.settings import ExtractSettings
+from facedep_jax.sources import read_source
+from facedep_jax.sources.synthetic_faces import draw_faces
+
+
+def tool(name, *arguments, code=0):
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, ROOT / "tools" / name, *map(str, arguments)], env=environment, text=True,
+                          capture_output=True, check=False)  # fmt: skip
+    assert done.returncode == code, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tools")
+    draw_faces(folder / "faces", persons=10)
+    settings = ExtractSettings(weights="random:1", taps="mobilenet_v2:mid@2,mobilenet_v2:top@1", size="64")
+    extract([read_source(str(folder / "faces"), subject_regex=r"(p\d+)_")], folder / "cache", settings)
+    return folder / "cache"
+
+
+def test_inspect_and_verify_are_the_commands(cache):
+    assert json.loads(tool("inspect_cache.py", cache, "--json"))["items"] == 150
+    assert json.loads(tool("verify_cache.py", cache, "--json"))["ok"]
+    shard = next((cache / "shards").glob("*.h5"))
+    data = shard.read_bytes()
+    shard.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    assert "hash" in tool("verify_cache.py", cache, code=3)
+    shard.write_bytes(data)
+
+
+def test_probe_taps_measures_every_tap(cache):
+    lines = tool("probe_taps.py", cache, "--folds", "2").splitlines()
+    table = {line.split("|")[1].strip(): float(line.split("|")[3].split("±")[0]) for line in lines[2:]}
+    assert set(table) == {"`mobilenet_v2:mid@2`", "`mobilenet_v2:top@1`"}
+    assert all(0 <= value <= 1 for value in table.values())
+
+
+def test_a_cache_agrees_with_itself(cache):
+    lines = tool("compare_features.py", cache, cache).splitlines()
+    assert lines[0] == "150 rows in both"
+    assert [line.split("|")[2].strip() for line in lines[4:]] == ["1.00000", "1.00000"]

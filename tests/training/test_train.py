@@ -1,0 +1,550 @@
+"""A run: whole or absent, the same head when loaded, never overwritten by other settings, honest about its weights."""
+
+import csv
+import json
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+from dataclasses import replace
+
+import jax
+import numpy as np
+import pytest
+import tomli_w
+from support.planted import planted_examples, spec, write_cache
+
+from facedep_jax import open_cache
+from facedep_jax.cli import train_evaluate_predict
+from facedep_jax.config import build, to_table
+from facedep_jax.dataset.examples import gather
+from facedep_jax.dataset.prepare import prepare
+from facedep_jax.disclaimer import UNTRAINED
+from facedep_jax.errors import CacheError, LabelError, OutputError, RunError, SettingsError, SpecMismatch
+from facedep_jax.evaluation.evaluate_run import evaluate_run
+from facedep_jax.events import silent
+from facedep_jax.head.calibration import calibrate
+from facedep_jax.runs import checkpoint
+from facedep_jax.runs.directory import load_head, read_config, write_head, write_whole
+from facedep_jax.scoring.clip_scores import score_clip
+from facedep_jax.scoring.frame_scores import score_items
+from facedep_jax.scoring.settings import ScoreSettings
+from facedep_jax.training import grid_search as search_module
+from facedep_jax.training import train as train_module
+from facedep_jax.training.settings import TrainSettings
+from facedep_jax.training.train import train_head
+
+SETTINGS = TrainSettings(
+    preset="tiny", epochs=20, patience=20, batch_size=32, learning_rate=1e-3, seeds=2, resamples=100
+)
+# The command line, but with a checkpoint after every chunk of epochs instead of every few seconds.
+CHILD = """
+from facedep_jax.head import checkpoint
+checkpoint.LEAST_SECONDS, checkpoint.SHARE = 0.0, float("inf")
+from facedep_jax.cli import main
+main()
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def shared_user_cache(tmp_path_factory):
+    """Where every test has it, for fixtures that come before: processes of their own need not compile again."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FACEDEP_CACHE", str(tmp_path_factory.getbasetemp() / "user-cache"))
+        yield
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return open_cache(write_cache(tmp_path_factory.mktemp("caches") / "planted", planted_examples()))
+
+
+@pytest.fixture(scope="module")
+def run(cache, tmp_path_factory):
+    """A finished run, its summary and the events that it reported."""
+    out, events = tmp_path_factory.mktemp("runs") / "planted", []
+    return out, train_head([cache], SETTINGS, out, events.append), events
+
+
+@pytest.fixture(scope="module")
+def untrained(tmp_path_factory):
+    """A run on features of random weights."""
+    folder = tmp_path_factory.mktemp("untrained")
+    events = []
+    cache = open_cache(write_cache(folder / "cache", planted_examples(), family="random"))
+    summary = train_head([cache], SETTINGS, folder / "run", events.append)
+    return folder / "run", summary, events
+
+
+def predictions(out):
+    return list(csv.DictReader((out / "predictions.csv").read_text().splitlines()))
+
+
+def test_summary_has_the_fields_of_the_interface(run):
+    out, summary, _ = run
+    assert {"run", "n_train", "n_val", "n_test", "metrics", "baselines", "seconds", "best_epoch", "threshold"} <= set(
+        summary
+    )
+    assert (summary["n_train"], summary["n_val"], summary["n_test"]) == (120, 60, 60)
+    assert set(summary["baselines"]) == {"majority", "probe", "probe:mobilenet_v2", "probe:resnet50"}
+    assert summary["metrics"]["test"]["auroc"] > 0.95 and summary["baselines"]["majority"]["test"]["auroc"] == 0.5
+    assert len(summary["members"]) == 2 and summary["warning"] == ""
+    assert json.loads((out / "metrics.json").read_text()) == summary
+
+
+def test_files_of_a_run(run):
+    out, _, _ = run
+    assert {f.name for f in out.iterdir()} == {
+        "head.safetensors",
+        "config.toml",
+        "metrics.json",
+        "history.csv",
+        "predictions.csv",
+        "plots",
+        "MODEL_CARD.md",
+        "report.html",
+    }
+    assert not [f.name for f in out.parent.iterdir() if f.name.startswith(".")]
+    for name in ("curves", "confusion", "roc", "precision_recall", "reliability", "score_by_emotion"):
+        assert (out / "plots" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    rows = predictions(out)
+    assert len(rows) == 240 and {"item", "path", "subject", "split", "label", "logit", "probability"} <= set(rows[0])
+    assert {row["warning"] for row in rows} == {""}
+    card = (out / "MODEL_CARD.md").read_text()
+    assert "not a diagnosis" in card and "hiring" in card and "Policing" in card and "| sad | positive | 15 |" in card
+
+
+def test_config_gives_back_the_settings(run):
+    out, _, _ = run
+    config = tomllib.loads((out / "config.toml").read_text())
+    assert build(TrainSettings, config["train"], "test") == SETTINGS
+    assert config["weights"]["resnet50"]["sha256"] == "1" * 64
+
+
+def test_a_loaded_head_gives_the_logits_that_were_written(run, cache):
+    out, summary, _ = run
+    head = load_head(out)
+    prepared = prepare([cache], SETTINGS)
+    examples = gather([cache], prepared.items, prepared.classes, head.taps)
+    rows = {row["item"]: row for row in predictions(out)}
+    logits = head.frame_logits({tap: x[:, 0] for tap, x in examples.tokens.items()})
+    expected = np.array([float(rows[item]["logit"]) for item in examples.item])
+    np.testing.assert_allclose(logits, expected, atol=1e-6)
+    probability = [float(rows[item]["probability"]) for item in examples.item]
+    np.testing.assert_allclose(head.probability(logits), probability, atol=1e-6)
+    assert head.threshold == summary["threshold"] and head.weights["mobilenet_v2"] == "0" * 64
+    assert head.taps == cache.taps and not head.untrained and head.members == 2
+
+
+def test_attention_covers_all_cells_and_sums_to_one(run, cache):
+    head = load_head(run[0])
+    weights = head.attention({tap: cache.features(tap, np.arange(5)) for tap in head.taps})
+    assert weights.shape == (5, 2 * 2 + 1)
+    np.testing.assert_allclose(weights.sum(1), 1, atol=1e-5)
+
+
+def test_a_run_of_the_same_settings_is_not_made_again(run, cache, monkeypatch):
+    out, summary, _ = run
+    monkeypatch.setattr(train_module, "fit_members", None)
+    again = train_head([cache], SETTINGS, out)
+    assert again == summary | {"reused": True}
+
+
+def test_a_run_of_other_settings_is_not_overwritten(run, cache):
+    with pytest.raises(RunError, match=r"train\.epochs: 20 → 6"):
+        train_head([cache], replace(SETTINGS, epochs=6), run[0])
+
+
+def test_a_run_of_other_labels_is_not_overwritten(run, tmp_path):
+    examples = planted_examples()
+    examples.emotion[0] = "anger"
+    other = open_cache(write_cache(tmp_path / "relabelled", examples))
+    with pytest.raises(RunError, match="labels_sha256"):
+        train_head([other], SETTINGS, run[0])
+
+
+def test_a_place_that_holds_something_else_is_left_alone(cache, tmp_path):
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(OutputError, match="no run"):
+        train_head([cache], SETTINGS, tmp_path)
+    with pytest.raises(OutputError):
+        train_head([cache], SETTINGS, tmp_path / "thesis.txt")
+    assert (tmp_path / "thesis.txt").read_text() == "mine"
+
+
+def test_a_run_that_fails_half_way_leaves_nothing(cache, tmp_path, monkeypatch):
+    def fail(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("facedep_jax.training.run_writer.write_plots", fail)
+    monkeypatch.setattr("facedep_jax.head.beside.judge_baselines", lambda *_: {})
+    monkeypatch.setattr("facedep_jax.runs.checkpoint.LEAST_SECONDS", 1e9)  # a slow machine is no reason to keep it
+    with pytest.raises(KeyboardInterrupt):
+        train_head([cache], SETTINGS, tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_is_repeated_from_its_config_to_the_byte(run, tmp_path):
+    """On the caches that it was trained on, without naming them."""
+    outcome = train_evaluate_predict.train_head(silent, (), tmp_path / "again", run[0] / "config.toml", None)
+    assert outcome.exit_code == 0
+    for name in ("head.safetensors", "history.csv", "predictions.csv", "config.toml"):
+        assert (tmp_path / "again" / name).read_bytes() == (run[0] / name).read_bytes(), name
+
+
+def test_a_config_without_caches_needs_one(run, tmp_path):
+    with pytest.raises(SettingsError, match="no cache is named"):
+        train_evaluate_predict.train_head(silent, (), tmp_path / "run", None, None)
+    record = tomllib.loads((run[0] / "config.toml").read_text())
+    record["cache"]["fingerprints"] = ["0" * 64]
+    (tmp_path / "other.toml").write_text(tomli_w.dumps(record))
+    with pytest.raises(RunError, match="extracted with other settings since"):
+        train_evaluate_predict.train_head(silent, (), tmp_path / "run", tmp_path / "other.toml", None)
+
+
+def checkpoints_of(folder):
+    return [int(path.stem) for path in (folder / ".run.unfinished" / "head").glob("*.sha256")]
+
+
+def test_killed_and_continued_equals_never_killed(run, tmp_path):
+    """A process of its own, killed at a random moment after its first checkpoint, and another one that goes on."""
+    config = [str(run[0] / "config.toml"), "--baselines", "none", "--resamples", "20"]
+    command = [sys.executable, "-c", CHILD, "train-head", "--out", str(tmp_path / "run"), "--config", *config]
+    first = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while not checkpoints_of(tmp_path):
+        assert first.poll() is None, first.communicate()
+        time.sleep(0.002)
+    time.sleep(random.uniform(0, 0.7))
+    first.kill()
+    first.communicate()
+    left = max(checkpoints_of(tmp_path))
+    last = subprocess.run([*command, "--resume", "--progress", "json"], capture_output=True, text=True)
+    assert last.returncode == 0, last.stderr
+    events = [json.loads(line) for line in last.stderr.splitlines()]
+    assert next(event["done"] for event in events if event.get("stage") == "train") == left
+    for name in ("head.safetensors", "history.csv"):
+        assert (tmp_path / "run" / name).read_bytes() == (run[0] / name).read_bytes(), name
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+@pytest.fixture
+def checkpoints_always(monkeypatch):
+    monkeypatch.setattr(checkpoint, "LEAST_SECONDS", 0.0)
+    monkeypatch.setattr(checkpoint, "SHARE", float("inf"))
+
+
+def test_a_fit_that_is_done_is_not_lost_with_what_follows(cache, run, tmp_path, monkeypatch, checkpoints_always):
+    """The disk is full when the run is written; once there is room, only that is done again."""
+
+    def full(*_, **__):
+        raise OutputError("the disk is full")
+
+    settings = replace(SETTINGS, baselines="none")
+    with monkeypatch.context() as patched, pytest.raises(OutputError):
+        patched.setattr(train_module, "write_run", full)
+        train_head([cache], settings, tmp_path / "run")
+    with pytest.raises(RunError, match=r"\(head after epoch 20\): continue it with --resume, or remove .*unfinished"):
+        train_head([cache], settings, tmp_path / "run")
+    events = []
+    train_head([cache], settings, tmp_path / "run", events.append, resume=True)
+    assert [event.done for event in events if getattr(event, "stage", "") == "train"] == [20]
+    assert (tmp_path / "run" / "head.safetensors").read_bytes() == (run[0] / "head.safetensors").read_bytes()
+
+
+def test_a_loss_that_is_not_finite_leaves_nothing_to_continue(cache, tmp_path, checkpoints_always):
+    with pytest.raises(RunError, match="no longer finite"):
+        train_head([cache], replace(SETTINGS, learning_rate=1e30), tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_cross_validation_that_fails_does_not_cost_the_run(cache, run, tmp_path, monkeypatch):
+    def diverge(*_, **__):
+        raise RunError("the loss is no longer finite")
+
+    monkeypatch.setattr("facedep_jax.head.beside.crossvalidate", diverge)
+    config = run[0] / "config.toml"
+    outcome = train_evaluate_predict.train_head(
+        silent, (cache.path,), tmp_path / "run", config, None, folds=3, baselines="none"
+    )
+    assert outcome.exit_code == 3
+    problems = outcome.summary["problems"]
+    assert [problem["what"] for problem in problems] == [
+        "cross-validation of the head",
+        "cross-validation of the probe",
+    ]
+    assert "no longer finite" in problems[0]["detail"] and outcome.summary["cross_validation"] == {}
+    assert json.loads((tmp_path / "run" / "metrics.json").read_text())["problems"] == problems
+    assert (tmp_path / "run" / "head.safetensors").read_bytes() == (run[0] / "head.safetensors").read_bytes()
+
+
+def test_a_grid_search_takes_the_best_by_validation_and_leaves_a_run_like_any_other(run, tmp_path, monkeypatch):
+    """The middle rate is that of the run `run`, so that the head it takes is that one, to the byte."""
+    monkeypatch.setattr(search_module, "AT_ONCE", 2)  # the seeds of one point: the program of `run`
+    (tmp_path / "grid.toml").write_text("[grid]\nlearning_rate = [1e-6, 1e-3, 1e30]\n")
+    arguments = {"config": run[0] / "config.toml", "positive": None, "baselines": "none"}
+    search = {"grid_search": tmp_path / "grid.toml", "weight_decay": 1.0}
+    outcome = train_evaluate_predict.train_head(silent, (), tmp_path / "run", **arguments, **search)
+    found = outcome.summary["grid"]
+    low, middle, high = found["points"]
+    assert found["by"] == "validation" and found["chosen"] == {"learning_rate": 1e-3}
+    assert middle["chosen"] and middle["auroc"] > low["auroc"] and high["auroc"] is None
+    alone = [row["val_auroc"] for row in outcome.summary["members"]]
+    assert middle["auroc"] == pytest.approx(np.mean(alone), abs=1e-6)
+    assert middle["auroc_sd"] == pytest.approx(np.std(alone, ddof=1), abs=1e-6)
+    with open(tmp_path / "run" / "grid.csv", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["chosen"] for row in rows] == ["False", "True", "False"] and rows[2]["auroc"] == ""
+    assert (tmp_path / "run" / "head.safetensors").read_bytes() == (run[0] / "head.safetensors").read_bytes()
+    config = tomllib.loads((tmp_path / "run" / "config.toml").read_text())
+    assert build(TrainSettings, config["train"], "test") == replace(SETTINGS, baselines="none")
+    for again in (search, {}):  # the same search, and the settings that it took
+        assert train_evaluate_predict.train_head(silent, (), tmp_path / "run", **arguments, **again).summary["reused"]
+    (tmp_path / "grid.toml").write_text("[grid]\nlearning_rate = [1e-6, 1e-3]\n")
+    with pytest.raises(RunError, match=r"other settings .*data\.grid\.learning_rate"):
+        train_evaluate_predict.train_head(silent, (), tmp_path / "run", **arguments, **search)
+
+
+@pytest.fixture(scope="module")
+def emotional(cache, tmp_path_factory):
+    """A head over the three emotions, and its summary."""
+    out = tmp_path_factory.mktemp("emotional") / "run"
+    return out, train_head([cache], replace(SETTINGS, target="emotion"), out)
+
+
+def test_a_head_over_emotions_has_the_binary_head_in_its_table(emotional, run):
+    _, summary = emotional
+    assert summary["classes"] == ["happy", "neutral", "sad"] and summary["target"] == "emotion"
+    binary, expected = summary["baselines"]["binary"]["test"], run[1]["metrics"]["test"]
+    for name in ("auroc", "brier", "confusion", "calibration_slope"):
+        assert binary[name] == expected[name]
+    assert summary["metrics"]["test"]["auroc"] > 0.95
+
+
+def test_positives_of_a_head_over_emotions_change_after_training(emotional, cache):
+    """Calibration and threshold come from what the run kept of its validation items, as training finds them."""
+    out, _ = emotional
+    head = load_head(out)
+    same = head.with_positive(("Neutral", "sad"))
+    assert same.calibration == head.calibration and same.positive_emotions == ("neutral", "sad")
+    happy = head.with_positive(("happy",))
+    prepared = prepare([cache], replace(SETTINGS, target="emotion"))
+    examples = gather([cache], prepared.items, prepared.classes, head.taps)
+    test = examples[examples.split == "test"]
+    inputs = test.tokens, test.times, test.mask
+    np.testing.assert_allclose(happy.clip_logits(*inputs), -head.clip_logits(*inputs), atol=1e-4)
+    val = examples[examples.split == "val"]
+    logits = happy.clip_logits(val.tokens, val.times, val.mask)
+    assert happy.calibration.scale == pytest.approx(calibrate(logits, val.emotion == "happy").scale, rel=1e-3)
+    assert evaluate_run(out, cache, "test", ("happy",))["auroc"] > 0.95
+    summary = train_evaluate_predict.evaluate(silent, out, cache.path, "test", "happy").summary
+    assert summary["threshold"] == happy.threshold and summary["prevalence"] == pytest.approx(0.5)
+
+
+def test_positives_that_cannot_be_are_refused(emotional, run):
+    head = load_head(emotional[0])
+    with pytest.raises(LabelError, match="does not know bored; it has happy, neutral, sad"):
+        head.with_positive(("sad", "bored"))
+    with pytest.raises(LabelError, match="every item is positive"):
+        head.with_positive(("happy", "neutral", "sad"))
+    with pytest.raises(LabelError, match="its positives cannot be changed; train one with --target emotion"):
+        load_head(run[0]).with_positive(("sad",))
+    without = replace(head, validation=head.validation._replace(target=head.validation.target * 0))
+    with pytest.raises(LabelError, match="all 60 validation items of the run are negative"):
+        without.with_positive(("sad",))
+    with pytest.raises(RunError, match=r"no validation\.safetensors"):
+        replace(head, validation=None).with_positive(("sad",))
+
+
+def test_members_range_is_that_of_the_members(run, cache):
+    head = load_head(run[0])
+    tokens = {tap: cache.features(tap, np.arange(5))[:, None] for tap in head.taps}
+    members = head.member_logits(tokens, np.zeros((5, 1), np.float32), np.ones((5, 1), bool))
+    low, high = head.members_range(members)
+    np.testing.assert_array_equal(np.stack([low, high]), np.sort(head.probability(members), 0))
+    middle = head.probability(members.mean(0))
+    assert ((low <= middle) & (middle <= high)).all() and (low < high).any()
+    one = replace(head, states=jax.tree.map(lambda leaf: leaf[:1], head.states))
+    assert np.isnan(one.members_range(members[:1])).all()
+    (frames,) = score_items(cache, [3], head)
+    clip = score_clip("a.mp4", frames, 1.0, head.threshold, ScoreSettings())
+    assert (clip.members_low, clip.members_high) == pytest.approx((low[3], high[3]), abs=1e-6)
+    alone = replace(frames, members=frames.members[:1])
+    alone = score_clip("a.mp4", alone, 1.0, head.threshold, ScoreSettings())
+    assert (alone.members_low, alone.members_high) == (None, None) and alone.score is not None
+
+
+def test_evaluate_gives_what_training_gave(run, cache):
+    out, summary, _ = run
+    found = evaluate_run(out, cache, "test")
+    expected = summary["metrics"]["test"]
+    for name in ("n", "auroc", "auroc_ci", "brier", "ece_ci", "calibration_slope"):
+        assert found[name] == pytest.approx(expected[name], abs=1e-5), name
+    assert found["confusion"] == expected["confusion"]
+    for emotion, entry in expected["score_by_emotion"].items():
+        assert found["score_by_emotion"][emotion] == pytest.approx(entry, abs=1e-5)
+    assert evaluate_run(out, cache, "all")["n"] == 240
+    with pytest.raises(SettingsError, match="'tset'"):
+        evaluate_run(out, cache, "tset")
+
+
+def test_evaluate_takes_what_the_run_took_its_items_for(cache, tmp_path):
+    """A table that turns emotions around and moves persons and splits, and that is gone when the run is measured."""
+    table, examples = tmp_path / "labels.csv", planted_examples()
+    turned = {"happy": "sad", "sad": "happy", "neutral": "happy"}
+    moved = {"train": "train", "val": "test", "test": "val"}
+    rows = [
+        f"{path},{turned[emotion]},q{i // 4},{moved[split]}\n"
+        for i, (path, emotion, split) in enumerate(zip(examples.path, examples.emotion, examples.split, strict=True))
+    ]
+    table.write_text("path,emotion,subject,split\n" + "".join(rows))
+    settings = replace(SETTINGS, labels=str(table), baselines="none")
+    expected = train_head([cache], settings, tmp_path / "run")["metrics"]["test"]
+    table.unlink()
+    found = evaluate_run(tmp_path / "run", cache, "test")
+    assert expected["auroc"] > 0.9 and found["confusion"] == expected["confusion"]
+    for name in ("n", "subjects", "auroc", "auroc_ci"):
+        assert found[name] == pytest.approx(expected[name], abs=1e-5), name
+    (tmp_path / "run" / "predictions.csv").write_text("item,path,subject,split,emotion\n0,0.jpg\n")
+    with pytest.raises(RunError, match="cut short"):
+        evaluate_run(tmp_path / "run", cache, "test")
+
+
+def test_evaluate_with_other_positives_changes_the_truth_only(run, cache):
+    only_sad = evaluate_run(run[0], cache, "test", ("sad",))
+    assert only_sad["prevalence"] == pytest.approx(0.25)
+    assert only_sad["score_by_emotion"] == evaluate_run(run[0], cache, "test")["score_by_emotion"]
+
+
+def test_a_cache_without_splits_counts_as_the_split_asked_for(run, tmp_path):
+    strangers = planted_examples(40, seed=7)
+    strangers.item[:] = [f"{i + 10_000:064x}" for i in range(40)]
+    other = open_cache(write_cache(tmp_path / "strangers", strangers, splits=False))
+    events = []
+    assert evaluate_run(run[0], other, "test", report=events.append)["n"] == 40
+    assert any("names no splits" in event.text for event in events)
+
+
+def test_features_of_other_settings_are_refused_by_name(run, tmp_path):
+    other = open_cache(write_cache(tmp_path / "grey", planted_examples(8), color="grey"))
+    with pytest.raises(SpecMismatch, match="color: rgb → grey"):
+        evaluate_run(run[0], other)
+
+
+def test_other_inputs_are_noted(run):
+    events = []
+    there = spec() | {"input": {"clip": {"faces": "haar", "fps": 4.0}}}
+    load_head(run[0]).require_features(there, events.append)
+    assert len(events) == 1 and "clips" in events[0].text and events[0].level == "warning"
+
+
+def test_a_tap_that_is_not_cached_is_refused(cache, tmp_path):
+    with pytest.raises(CacheError, match="resnet50:mid@3"):
+        train_head([cache], replace(SETTINGS, taps="resnet50:mid@3"), tmp_path / "run")
+
+
+def test_labels_that_match_nothing_stop_before_training(cache, tmp_path):
+    with pytest.raises(LabelError, match="happy"):
+        train_head([cache], replace(SETTINGS, positive=("melancholy",)), tmp_path / "run")
+
+
+def test_a_damaged_head_is_refused(run, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(run[0], copy)
+    config = (copy / "config.toml").read_text()
+    (copy / "config.toml").write_text(config.replace('preset = "tiny"', 'preset = "base"'))
+    with pytest.raises(RunError, match="expected"):
+        load_head(copy)
+    (copy / "head.safetensors").write_bytes(b"\x00" * 40)
+    with pytest.raises(RunError, match="damaged"):
+        load_head(copy)
+    with pytest.raises(RunError, match="not a run"):
+        load_head(tmp_path)
+
+
+@pytest.mark.parametrize("line", ["fingerprints", "untrained"])
+def test_a_config_that_lacks_a_line_is_refused(run, tmp_path, line):
+    copy = tmp_path / "copy"
+    shutil.copytree(run[0], copy)
+    record = tomllib.loads((copy / "config.toml").read_text())
+    del record["cache" if line == "fingerprints" else "run"][line]
+    (copy / "config.toml").write_text(tomli_w.dumps(record))
+    with pytest.raises(RunError, match=f"damaged: config.toml lacks '{line}'"):
+        load_head(copy)
+
+
+def test_a_run_with_half_a_summary_is_not_taken_for_finished(run, cache, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(run[0], copy)
+    (copy / "metrics.json").write_text((copy / "metrics.json").read_text()[:100])
+    with pytest.raises(RunError, match=r"metrics.json is damaged.*choose another --out or delete"):
+        train_head([cache], SETTINGS, copy)
+
+
+def test_a_full_disk_while_the_head_is_written_is_one_sentence(run, tmp_path):
+    """A file size limit makes the operating system refuse the write, as a full disk does."""
+    head, config = load_head(run[0]), read_config(run[0])
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (3000, limits[1]))
+    try:
+        with pytest.raises(OutputError, match="cannot be written"):
+            write_whole(tmp_path / "run", lambda folder: write_head(folder, head, config["train"], config["cache"], {}))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, before)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_killed_processes_left_is_removed_and_nothing_else(tmp_path):
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    stale = [f".run.{number}.partial" for number in (gone.pid, os.getpid(), 10**30)]
+    others = [f".run.{os.getppid()}.partial", f".run.a.{gone.pid}.partial", ".run.notes.partial"]
+    for name in (*stale, *others):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "head.safetensors").write_bytes(b"half")
+    write_whole(tmp_path / "run", lambda folder: (folder / "a").write_text("a"))
+    assert {f.name for f in tmp_path.iterdir()} == {"run", *others}
+
+
+@pytest.mark.parametrize("length", [300, 250], ids=["name too long", "too long while it is made"])
+def test_a_name_that_no_file_can_have_is_refused_before_training(cache, tmp_path, monkeypatch, length):
+    monkeypatch.setattr("facedep_jax.training.task.gather", None)
+    with pytest.raises(OutputError, match="cannot be written"):
+        train_head([cache], SETTINGS, tmp_path / ("x" * length))
+
+
+def test_folds_that_cannot_be_made_are_refused_before_training(cache, tmp_path, monkeypatch):
+    monkeypatch.setattr(train_module, "fit_members", None)
+    with pytest.raises(LabelError, match=r"91 folds are not possible.*90 folds are possible"):
+        train_head([cache], replace(SETTINGS, folds=91), tmp_path / "run")
+
+
+@pytest.mark.parametrize("seed", [-1, 2**31, 10**30])
+def test_a_seed_that_nothing_takes_is_refused(seed):
+    with pytest.raises(SettingsError, match=rf"seed = {seed}, expected 0 to 2147483647"):
+        TrainSettings(seed=seed)
+    assert TrainSettings(seed=2**31 - 1).seed == 2**31 - 1
+
+
+def test_untrained_weights_are_said_everywhere(untrained):
+    out, summary, events = untrained
+    assert summary["warning"] == UNTRAINED and summary["untrained"]
+    assert any(getattr(event, "text", "") == UNTRAINED and event.level == "warning" for event in events)
+    assert UNTRAINED in (out / "MODEL_CARD.md").read_text()
+    assert {row["warning"] for row in predictions(out)} == {UNTRAINED}
+    assert json.loads((out / "metrics.json").read_text())["warning"] == UNTRAINED
+    head = load_head(out)
+    assert head.untrained and head.warning == UNTRAINED
+    assert evaluate_run(out, open_cache(out.parent / "cache"))["warning"] == UNTRAINED
+
+
+def test_settings_that_cannot_be_meant_are_collected():
+    with pytest.raises(SettingsError, match=r"preset.*epochs.*dropout"):
+        TrainSettings(preset="huge", epochs=0, dropout=1.5)
+    assert build(TrainSettings, to_table(SETTINGS), "here") == SETTINGS
