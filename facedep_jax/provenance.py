@@ -9,7 +9,7 @@ from typing import Any
 import tomli_w
 
 from facedep_jax import __version__
-from facedep_jax.files import write_atomically
+from facedep_jax.file_system import write_atomically
 
 PACKAGES = ("jax", "flax", "optax", "numpy", "h5py", "opencv-python-headless")
 

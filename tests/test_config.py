@@ -5,11 +5,11 @@ import tomllib
 import pytest
 import tomli_w
 
-from facedep_jax.config import build, differences, read_records, resolve, to_table
 from facedep_jax.errors import SettingsError
 from facedep_jax.extraction.settings import ExtractSettings
 from facedep_jax.provenance import write_config
 from facedep_jax.scoring.settings import ScoreSettings
+from facedep_jax.toml_settings import build, differences, read_records, resolve, to_table
 
 
 def test_options_win_over_the_file_and_the_file_over_defaults(tmp_path):

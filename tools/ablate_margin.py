@@ -21,11 +21,11 @@ from sklearn.preprocessing import StandardScaler
 
 from facedep_jax import open_cache
 from facedep_jax.errors import FacedepError
-from facedep_jax.events import Note, Progress
 from facedep_jax.extraction.extract import extract
 from facedep_jax.extraction.settings import ExtractSettings
+from facedep_jax.progress_events import Note, Progress
 from facedep_jax.sources import Source, read_source
-from facedep_jax.sources.splits import subject_folds
+from facedep_jax.sources.subject_splits import subject_folds
 
 TAPS = "mobilenet_v2:mid@3,resnet50:mid@3"
 POSITIVE = ("sad", "sadness", "neutral")

@@ -47,8 +47,8 @@ from benchmark.sweep import most_images, sweep
 
 from facedep_jax.errors import FacedepError, SettingsError
 from facedep_jax.extraction.settings import MAX_BATCH
+from facedep_jax.machine_resources import cores
 from facedep_jax.provenance import versions
-from facedep_jax.resources import cores
 
 PEER_PACKAGES = ("jaxlib", "openvino", "torch", "transformers", "onnx", "onnxruntime", "keras", "pillow")
 

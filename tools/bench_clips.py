@@ -25,7 +25,7 @@ import av
 
 from facedep_jax.extraction.extract import extract
 from facedep_jax.extraction.settings import ExtractSettings
-from facedep_jax.resources import cores
+from facedep_jax.machine_resources import cores
 from facedep_jax.sources import read_source
 
 RATE, SIZE = 30, (640, 360)

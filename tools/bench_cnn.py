@@ -27,7 +27,7 @@ def make_data(images: int) -> tuple[np.ndarray, np.ndarray]:
 def prepare_facedep(pixels: np.ndarray, label: np.ndarray) -> Callable[[], object]:
     import jax
 
-    from facedep_jax.baselines.keras_trainer import Recipe, train_classifier
+    from facedep_jax.baselines.keras_like_fit import Recipe, train_classifier
     from facedep_jax.cnn.model import TutorialCnn
 
     inputs, rows = jax.device_put(pixels), np.arange(len(pixels))

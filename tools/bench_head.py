@@ -28,14 +28,14 @@ from benchmark.rounds import Numbers, Turn, alternate, spread
 from facedep_jax import open_cache
 from facedep_jax.backbones.taps import plain_taps
 from facedep_jax.cache import Cache
-from facedep_jax.dataset.examples import Examples, gather
+from facedep_jax.dataset.labelled_examples import Examples, gather
 from facedep_jax.dataset.prepare import prepare
-from facedep_jax.head.forward import predict_classes
-from facedep_jax.head.inference import flat_names
+from facedep_jax.head.batched_forward import predict_classes
 from facedep_jax.head.model import init_states
+from facedep_jax.head.trained_head import flat_names
+from facedep_jax.machine_resources import cores
 from facedep_jax.provenance import versions
-from facedep_jax.resources import cores
-from facedep_jax.sources.labels import Labelled
+from facedep_jax.sources.class_labels import Labelled
 from facedep_jax.training.ensemble import feed, member_keys, plan_for, rates_for
 from facedep_jax.training.epoch import start
 from facedep_jax.training.fit import CHUNK, fit

@@ -21,7 +21,7 @@ from pathlib import Path
 from facedep_jax.errors import FacedepError, MediaError, SourceError
 from facedep_jax.media.file_hashing import hash_content
 from facedep_jax.sources import Listing, read_source
-from facedep_jax.sources.splits import split_name
+from facedep_jax.sources.subject_splits import split_name
 
 ROW = "{:8}{:>9}{:>19}{:>21}"
 

@@ -10,9 +10,9 @@ from collections import Counter
 from pathlib import Path
 
 from facedep_jax.errors import MediaError
-from facedep_jax.files import user_cache
+from facedep_jax.file_system import user_cache
 from facedep_jax.media import DEFAULT_MARGINS, FACE_STATES, InputSettings, open_clip, resolve_faces
-from facedep_jax.media.frames import POLICIES
+from facedep_jax.media.frame_types import POLICIES
 from facedep_jax.sources import read_source
 
 

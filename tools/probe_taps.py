@@ -14,10 +14,10 @@ import numpy as np
 from facedep_jax import open_cache
 from facedep_jax.backbones.taps import DEFAULT_TAPS
 from facedep_jax.baselines import fit_probe, flat_features
-from facedep_jax.dataset.examples import gather
+from facedep_jax.dataset.labelled_examples import gather
 from facedep_jax.dataset.prepare import prepare
 from facedep_jax.evaluation.metrics import auroc
-from facedep_jax.events import Note, Progress
+from facedep_jax.progress_events import Note, Progress
 from facedep_jax.training.cross_validation import crossvalidate
 from facedep_jax.training.settings import TrainSettings
 

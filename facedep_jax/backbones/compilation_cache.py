@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 
-from facedep_jax.files import user_cache
+from facedep_jax.file_system import user_cache
 
 _DAMAGED = "Error reading persistent compilation cache"  # jax/_src/compiler.py says so, compiles, and leaves the file
 

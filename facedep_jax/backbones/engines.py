@@ -4,7 +4,7 @@ import importlib.util
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from facedep_jax.backbones.engine_protocol import PRECISIONS, Engine
+from facedep_jax.backbones.engine_interface import PRECISIONS, Engine
 from facedep_jax.backbones.taps import Tap, backbones_of, check_cells
 from facedep_jax.backbones.weights.load import Weights
 from facedep_jax.errors import EngineError
@@ -45,14 +45,14 @@ def load_engine(
 
 def _choose(precision: str) -> tuple[str, str]:
     """The engine that "auto" means here, and why: OpenVINO on CPUs where it is installed, else XLA."""
-    from facedep_jax.backbones.xla import local_devices
+    from facedep_jax.backbones.xla_engine import local_devices
 
     platform = local_devices()[0].platform
     if platform != "cpu":
         return "xla", f"it computes on the {platform}"
     if importlib.util.find_spec("openvino") is None:
         return "xla", "openvino, which is faster on CPUs, is not installed (pip install 'facedep-jax[cpu]')"
-    from facedep_jax.backbones.openvino import computes_bfloat16
+    from facedep_jax.backbones.openvino_engine import computes_bfloat16
 
     if precision == "bfloat16" and not computes_bfloat16():
         return "xla", (
@@ -63,14 +63,14 @@ def _choose(precision: str) -> tuple[str, str]:
 
 
 def _xla_engine(name: str, *built: Any) -> Engine:
-    from facedep_jax.backbones.xla import XlaEngine
+    from facedep_jax.backbones.xla_engine import XlaEngine
 
     return XlaEngine(*built, platform=name.partition(":")[2] or None)
 
 
 def _openvino_engine(*built: Any) -> Engine:
     try:
-        from facedep_jax.backbones.openvino import OpenVinoEngine
+        from facedep_jax.backbones.openvino_engine import OpenVinoEngine
     except ImportError as error:
         raise EngineError(f"engine openvino is not there: {error}; pip install 'facedep-jax[cpu]'") from error
     return OpenVinoEngine(*built)

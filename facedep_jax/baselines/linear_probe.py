@@ -15,8 +15,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Float16, Int
 from scipy.optimize import minimize
 
-from facedep_jax.baselines.dual_solver import BLOCK, Space, space_of
-from facedep_jax.dataset.examples import Examples
+from facedep_jax.baselines.linear_probe_solver import BLOCK, Space, space_of
+from facedep_jax.dataset.labelled_examples import Examples
 from facedep_jax.evaluation.weighted_metrics import auroc
 
 PENALTIES = (100.0, 30.0, 10.0, 3.0, 1.0, 0.3)  # on ‖w‖²/2 against the mean loss, strongest first

@@ -14,7 +14,7 @@ import numpy as np
 from facedep_jax.cache.hdf5_reader import NotAShard, open_regular
 from facedep_jax.cache.shard import Shard
 from facedep_jax.errors import DamagedCache
-from facedep_jax.resources import cores
+from facedep_jax.machine_resources import cores
 
 PIECE = 8 * 2**20  # of a straight copy that one thread takes at a time
 ALONE = 16 * 2**20  # below this, threads cost more than they save

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from facedep_jax.cache.item_parts import chain, first_copies
+from facedep_jax.cache.clip_parts import chain, first_copies
 from facedep_jax.cache.shard import Shard
 
 

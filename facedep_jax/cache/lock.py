@@ -13,7 +13,7 @@ from typing import IO
 
 from facedep_jax.cache.shard import TEMPORARY
 from facedep_jax.errors import CacheLocked, DamagedCache, OutputError
-from facedep_jax.files import fsync_directory, refusal, writing
+from facedep_jax.file_system import fsync_directory, refusal, writing
 
 LOCK = "lock"
 # Seconds for which a lock that is taken is asked for again. Whoever only wants to know whether somebody writes holds it

@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from facedep_jax.cache.ledger import encode_line, read_ledger
+from facedep_jax.cache.checksummed_jsonl import encode_line, read_ledger
+from facedep_jax.cache.feature_spec import fingerprint, read_header
 from facedep_jax.cache.shard import ShardData, open_shard, sha256_of
-from facedep_jax.cache.spec import fingerprint, read_header
 from facedep_jax.errors import CacheError, DamagedCache
-from facedep_jax.files import write_atomically
+from facedep_jax.file_system import write_atomically
 
 
 def load_manifest(folder: Path, repair: bool = False) -> list[dict[str, Any]]:

@@ -12,8 +12,8 @@ import numpy as np
 
 from facedep_jax.cache.hdf5_reader import Dataset, NotAShard, Structure, open_regular, read_structure
 from facedep_jax.errors import DamagedCache
-from facedep_jax.files import fsync_directory, writing
-from facedep_jax.media.frames import FACE_STATES
+from facedep_jax.file_system import fsync_directory, writing
+from facedep_jax.media.frame_types import FACE_STATES
 
 ITEM_COLUMNS = {
     "id": "S64",

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from facedep_jax.cache.feature_spec import FORMAT_VERSION, cells_of, fingerprint
 from facedep_jax.cache.manifest import manifest_entry
 from facedep_jax.cache.shard import ShardData, write_shard
-from facedep_jax.cache.spec import FORMAT_VERSION, cells_of, fingerprint
 
 MAX_BYTES = 64 * 2**20
 

@@ -17,8 +17,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float16, Int
 
+from facedep_jax.cache.cache_reader import Cache
 from facedep_jax.cache.feature_reader import read_rows
-from facedep_jax.cache.reader import Cache
 
 BLOCK_BYTES = 256 * 2**20
 SEGMENT_BYTES = 4 * 2**20

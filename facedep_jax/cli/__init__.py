@@ -6,7 +6,7 @@ from facedep_jax import __version__
 from facedep_jax.cli import (
     cache,
     demo,
-    export,
+    export_onnx,
     extract_features,
     monitor,
     score_videos,
@@ -33,7 +33,7 @@ for _module in (
     monitor,
     cache,
     demo,
-    export,
+    export_onnx,
     weights,
 ):
     _module.add_to(main)

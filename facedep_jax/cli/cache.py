@@ -9,7 +9,7 @@ from facedep_jax.cli import cache_maintenance
 from facedep_jax.cli.cache_maintenance import LINES, counted, say, show_lines
 from facedep_jax.cli.command import Outcome, command
 from facedep_jax.cli.terminal.tables import PLAIN_TABLE, plain_table, show_number, show_table, show_warning
-from facedep_jax.events import Report
+from facedep_jax.progress_events import Report
 
 CACHE = click.argument("cache", type=click.Path(path_type=Path))
 
@@ -56,11 +56,11 @@ def inspect(report: Report, cache: Path, plot: Path | None = None) -> Outcome:
     Counts, settings, labels, subjects, near-duplicates, failures, and statistics of every tap. The cache may come from
     a stranger: it is read by a process that can do nothing else. Changes nothing.
     """
-    from facedep_jax.cache.maintenance.sandbox import in_child
+    from facedep_jax.cache.maintenance.sandboxed_reader import in_child
 
     summary = in_child("inspect", cache, report, curves=plot is not None)
     if plot:
-        from facedep_jax.report.cache_plot import draw_cache
+        from facedep_jax.report.cache_overview_plot import draw_cache
         from facedep_jax.report.run_plots import save
 
         save(draw_cache(summary), plot)
@@ -72,7 +72,7 @@ def verify(report: Report, cache: Path, sample: float, seed: int | None) -> Outc
 
     With --sample, hashes and values are checked of a random part of the shards, and the structure of all.
     """
-    from facedep_jax.cache.maintenance.sandbox import in_child
+    from facedep_jax.cache.maintenance.sandboxed_reader import in_child
 
     summary = in_child("verify", cache, report, sample=sample, seed=seed)
     return Outcome(summary, lambda console: show_verification(console, summary), not summary["ok"])

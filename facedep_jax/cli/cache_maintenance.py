@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from facedep_jax.cli.command import Outcome, command
-from facedep_jax.events import Report
+from facedep_jax.progress_events import Report
 
 PATH = click.Path(path_type=Path)
 CACHE = click.argument("cache", type=PATH)
@@ -95,7 +95,7 @@ def purge(
 
 def say(console: Any, line: str) -> None:
     """A line of text, folded on a terminal only; what a terminal would obey, such as colours in a name, is escaped."""
-    from facedep_jax.cli.terminal.displays import printable
+    from facedep_jax.cli.terminal.progress_displays import printable
 
     console.print(printable(line), markup=False, soft_wrap=not console.is_terminal)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from facedep_jax.errors import FacedepError
-from facedep_jax.events import Event, Interrupted, Progress, Report
+from facedep_jax.progress_events import Event, Interrupted, Progress, Report
 
 if TYPE_CHECKING:
     from facedep_jax.cli.interrupts import Wishes
@@ -96,7 +96,7 @@ class _Interruptible:
 
 def _run(function: Callable[..., Outcome], as_json: bool, progress: str, options: dict[str, Any]) -> int:
     from facedep_jax.cli.interrupts import Wishes
-    from facedep_jax.cli.terminal.displays import make_display
+    from facedep_jax.cli.terminal.progress_displays import make_display
 
     display = make_display(progress)
     with Wishes() as wishes:
@@ -118,7 +118,7 @@ def _run(function: Callable[..., Outcome], as_json: bool, progress: str, options
 
 
 def _show(outcome: Outcome, as_json: bool) -> None:
-    from facedep_jax.cli.terminal.displays import PatientConsole, go_silent
+    from facedep_jax.cli.terminal.progress_displays import PatientConsole, go_silent
 
     if not as_json:
         outcome.show(PatientConsole())

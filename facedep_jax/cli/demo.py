@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from facedep_jax.cli.command import Outcome, command
-from facedep_jax.events import Note, Report
+from facedep_jax.progress_events import Note, Report
 
 MEANING = (
     "Untrained weights and drawn faces prove the machinery, not the science: "
@@ -90,7 +90,7 @@ def as_expected(outcome: Outcome) -> bool:
 
 def _draw(out: Path, seed: int, report: Report) -> tuple[Path, Path]:
     """Draw once; a folder that is there already is taken as it is."""
-    from facedep_jax.files import finished_folder
+    from facedep_jax.file_system import finished_folder
     from facedep_jax.sources.synthetic_faces import draw_clips, draw_faces
 
     faces, clips = out / "faces", out / "clips"

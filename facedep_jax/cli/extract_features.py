@@ -7,8 +7,8 @@ import click
 
 from facedep_jax.cli.command import Outcome, all_failed, command
 from facedep_jax.cli.terminal.tables import PLAIN_TABLE, show_warning
-from facedep_jax.escaping import printable
-from facedep_jax.events import Report
+from facedep_jax.progress_events import Report
+from facedep_jax.text_escaping import printable
 
 
 def add_to(group: click.Group) -> None:
@@ -104,11 +104,11 @@ def extract_features(
     column path, tfds:NAME[/CONFIG]:SPLIT (prepared as array records), or kaggle:OWNER/DATASET (extra: kaggle).
     Running the same command again continues; nothing that is in the cache is computed twice.
     """
-    from facedep_jax.config import resolve
-    from facedep_jax.events import Note
     from facedep_jax.extraction.extract import extract
     from facedep_jax.extraction.settings import ExtractSettings
+    from facedep_jax.progress_events import Note
     from facedep_jax.sources import read_sources
+    from facedep_jax.toml_settings import resolve
 
     settings = resolve(ExtractSettings, "extract", config, given)
     found = read_sources(sources, subjects=subjects, subject_regex=subject_regex, report=report)

@@ -4,7 +4,7 @@ import signal
 import sys
 from types import FrameType, TracebackType
 
-from facedep_jax.cli.terminal.displays import go_silent
+from facedep_jax.cli.terminal.progress_displays import go_silent
 
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 

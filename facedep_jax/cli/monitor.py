@@ -11,8 +11,8 @@ from facedep_jax.cli.extract_features import INPUT_OPTIONS
 from facedep_jax.cli.terminal.tables import show_number, show_warning
 from facedep_jax.cli.train_evaluate_predict import OTHER_POSITIVE, head_of
 from facedep_jax.disclaimer import MEANING
-from facedep_jax.escaping import printable
-from facedep_jax.events import Report
+from facedep_jax.progress_events import Report
+from facedep_jax.text_escaping import printable
 
 PATH = click.Path(path_type=Path)
 OPTIONS = [
@@ -69,10 +69,10 @@ def monitor(
 
     Frames are dropped rather than late. Ctrl-C ends; what is recorded is complete after every row.
     """
-    from facedep_jax.config import resolve
     from facedep_jax.extraction.settings import ExtractSettings
     from facedep_jax.monitor import MonitorSettings
     from facedep_jax.monitor import monitor as watch
+    from facedep_jax.toml_settings import resolve
 
     asked = {"seconds": seconds, "window": window, "min_coverage": min_coverage}
     settings = resolve(MonitorSettings, "monitor", None, asked)

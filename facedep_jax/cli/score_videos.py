@@ -11,7 +11,7 @@ from facedep_jax.cli.terminal.tables import plain_table, show_number, show_table
 from facedep_jax.cli.train_evaluate_predict import OTHER_POSITIVE, head_of
 from facedep_jax.disclaimer import MEANING
 from facedep_jax.errors import RunError
-from facedep_jax.events import Note, Report
+from facedep_jax.progress_events import Note, Report
 
 PATH = click.Path(path_type=Path)
 OPTIONS = [
@@ -82,12 +82,12 @@ def score_videos(
     A clip that cannot be read is listed with its reason, and the others are scored. Where subjects are known, clips
     are also compared with the others of the same subject. docs/scores.md says what is in every column.
     """
-    from facedep_jax.config import resolve
     from facedep_jax.extraction.settings import ExtractSettings
     from facedep_jax.scoring.score_videos import score_videos as score
     from facedep_jax.scoring.score_videos import usual_window
     from facedep_jax.scoring.settings import ScoreSettings
     from facedep_jax.sources import read_source
+    from facedep_jax.toml_settings import resolve
 
     source = read_source(folder, subjects=subjects, subject_regex=subject_regex, recursive=recursive)
     if subjects or subject_regex:
@@ -126,7 +126,7 @@ def show_scores(console: Any, summary: dict[str, Any]) -> None:
     """One row a clip, then where the results are."""
     from rich.markup import escape
 
-    from facedep_jax.escaping import printable
+    from facedep_jax.text_escaping import printable
 
     relative = any(clip["relative"] is not None for clip in summary["clips"])
     headings = ("clip", "score", "within clip", *(("relative",) if relative else ()), "decision", "face")

@@ -8,7 +8,7 @@ import click
 from facedep_jax.cli.command import Outcome, command
 from facedep_jax.cli.terminal.tables import plain_table, show_number, show_table
 from facedep_jax.disclaimer import MEANING
-from facedep_jax.events import Report
+from facedep_jax.progress_events import Report
 
 PATH = click.Path(path_type=Path)
 FILE = click.Path(path_type=Path, dir_okay=False)
@@ -61,10 +61,10 @@ def train_cnn(
     epoch that was kept, when the same command is run again.
     """
     from facedep_jax.cnn.settings import CnnSettings
-    from facedep_jax.cnn.train import train_cnn as train
-    from facedep_jax.config import resolve
-    from facedep_jax.events import Note
+    from facedep_jax.cnn.train_cnn import train_cnn as train
+    from facedep_jax.progress_events import Note
     from facedep_jax.sources import read_source
+    from facedep_jax.toml_settings import resolve
 
     given["positive"] = positive and tuple(name.strip() for name in positive.split(",") if name.strip())
     settings = resolve(CnnSettings, "train", config, given)

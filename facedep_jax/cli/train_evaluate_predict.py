@@ -7,10 +7,10 @@ import click
 
 from facedep_jax.cli.command import Outcome, all_failed, command
 from facedep_jax.cli.extract_features import INPUT_OPTIONS
-from facedep_jax.cli.run_tables import show_evaluation, show_predictions, show_training
+from facedep_jax.cli.terminal.result_tables import show_evaluation, show_predictions, show_training
 from facedep_jax.cli.train_options import TRAIN_OPTIONS, GroupedCommand
 from facedep_jax.errors import RunError, SettingsError
-from facedep_jax.events import Report
+from facedep_jax.progress_events import Report
 
 PATH = click.Path(path_type=Path)
 OTHER_POSITIVE = click.option(
@@ -54,10 +54,10 @@ def train_head(
     Splits come from the listings, or are made by subject. Model, threshold and calibration are chosen on the
     validation split; the test split is only reported.
     """
-    from facedep_jax.config import resolve
+    from facedep_jax.toml_settings import resolve
     from facedep_jax.training.grid_search import read_grid
     from facedep_jax.training.settings import TrainSettings
-    from facedep_jax.training.train import train_head as train
+    from facedep_jax.training.train_head import train_head as train
 
     given["positive"] = _names(positive)
     settings = resolve(TrainSettings, "train", config, given)
@@ -71,7 +71,7 @@ def train_head(
 def _open(caches: tuple[Path, ...], config: Path | None) -> list[Any]:
     """The caches named or, where none is, those that the run of `config` was trained on, if they still are the same."""
     from facedep_jax.cache import open_cache
-    from facedep_jax.config import read_records
+    from facedep_jax.toml_settings import read_records
 
     if caches:
         return [open_cache(cache) for cache in caches]
@@ -114,14 +114,14 @@ def predict(
     report: Report, run: Path, images: tuple[Path, ...], plot: Path | None, positive: str | None = None, **given: Any
 ) -> Outcome:
     """One line and one record a picture. Faces are taken as tight crops unless --faces says otherwise."""
-    from facedep_jax.config import resolve
     from facedep_jax.extraction.settings import ExtractSettings
-    from facedep_jax.scoring.predict import predict as score
+    from facedep_jax.scoring.score_images import predict as score
+    from facedep_jax.toml_settings import resolve
 
     head = head_of(run, positive)
     found = score(list(images), head, resolve(ExtractSettings, "extract", None, given), report, drawable=bool(plot))
     if plot:
-        from facedep_jax.report.prediction_plot import drawing
+        from facedep_jax.report.scored_image_plot import drawing
 
         found = drawing(plot, found, head.threshold, head.warning)
     results = [result.record() for result in found]
@@ -138,7 +138,7 @@ def predict(
 
 def head_of(run: Path, positive: str | None) -> Any:
     """The head of a run, with other positive emotions where they are given."""
-    from facedep_jax.runs.directory import load_head
+    from facedep_jax.runs.run_directory import load_head
 
     head = load_head(run)
     return head if positive is None else head.with_positive(_names(positive))

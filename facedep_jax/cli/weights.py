@@ -8,7 +8,7 @@ import click
 from facedep_jax.backbones.taps import BACKBONES
 from facedep_jax.cli.command import Outcome, command
 from facedep_jax.cli.terminal.tables import plain_table, show_number, show_table, show_warning
-from facedep_jax.events import Report
+from facedep_jax.progress_events import Report
 
 DIRECTORY = click.option(
     "--weights", "directory", type=click.Path(path_type=Path), metavar="DIR", help="Look at the files of DIR."
@@ -36,7 +36,7 @@ def list_files(report: Report, directory: Path | None) -> Outcome:
 
     Official files, those of DIR, and the random recipe. Exit status 3 if a file of DIR cannot be read.
     """
-    from facedep_jax.backbones.weights.inventory import list_weights
+    from facedep_jax.backbones.weights.available_files import list_weights
 
     summary = list_weights(directory)
     return Outcome(summary, lambda console: show_list(console, summary), not summary["ok"])
@@ -48,7 +48,7 @@ def fetch(report: Report, backbones: tuple[str, ...]) -> Outcome:
     Of all backbones or those named; says where they lie. A download that was cut short is continued.
     FACEDEP_WEIGHTS_MIRROR names another server.
     """
-    from facedep_jax.backbones.weights.inventory import fetch_weights
+    from facedep_jax.backbones.weights.available_files import fetch_weights
 
     summary = fetch_weights(backbones or BACKBONES, report)
     return Outcome(summary, lambda console: show_fetched(console, summary))
@@ -61,7 +61,7 @@ def verify(report: Report, directory: Path | None) -> Outcome:
     published sizes and hashes where there are any, what is missing, extra or of another shape, and whether the
     numbers are finite and were ever trained.
     """
-    from facedep_jax.backbones.weights.verification import verify_weights
+    from facedep_jax.backbones.weights.file_verification import verify_weights
 
     summary = verify_weights(directory, report)
     return Outcome(summary, lambda console: show_verified(console, summary), not summary["ok"])
@@ -78,7 +78,7 @@ def show(report: Report, where: str | None, size: str) -> Outcome:
     convolutions without any output, or do not fit their batch-norm, as with pixels 50 times too large. Not noticed
     are scalings that differ by a factor of two, red and blue exchanged, or exchanged numbers in one layer of many.
     """
-    from facedep_jax.backbones.weights.diagnostics import show_weights
+    from facedep_jax.backbones.weights.plausibility_check import show_weights
 
     summary = show_weights(where, size, report)
     return Outcome(summary, lambda console: show_statistics(console, summary), not summary["ok"])
@@ -188,6 +188,6 @@ def _line(console: Any, text: str, style: str = "") -> None:
     """One line as it is: no markup, no emoji, nothing that moves the cursor; not folded, so that it can be copied."""
     from rich.text import Text
 
-    from facedep_jax.cli.terminal.displays import printable
+    from facedep_jax.cli.terminal.progress_displays import printable
 
     console.print(Text(printable(text), style), soft_wrap=True)

@@ -7,19 +7,19 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save
 
-from facedep_jax.baselines.keras_trainer import Trained
-from facedep_jax.cnn.splits import Task
-from facedep_jax.config import without_none
-from facedep_jax.evaluation.evaluate_scores import Judged
+from facedep_jax.baselines.keras_like_fit import Trained
+from facedep_jax.cnn.image_splits import Task
+from facedep_jax.evaluation.calibrated_metrics import Judged
 from facedep_jax.head.calibration import RAW
-from facedep_jax.head.inference import flat_names
+from facedep_jax.head.trained_head import flat_names
 from facedep_jax.provenance import write_config
 from facedep_jax.report.document import Listing, Section, Table, estimate
+from facedep_jax.report.run_report_tables import emotions_table, figures_table
 from facedep_jax.report.run_sections import PICTURES, reported_split, sadness
-from facedep_jax.report.run_tables import emotions_table, figures_table
-from facedep_jax.runs.directory import FORMAT, write_whole
-from facedep_jax.runs.tables import scored_rows, write_json, write_table
+from facedep_jax.runs.csv_and_json import scored_rows, write_json, write_table
+from facedep_jax.runs.run_directory import FORMAT, write_whole
 from facedep_jax.sources import Source
+from facedep_jax.toml_settings import without_none
 
 NAME = "CNN on pixels"
 

@@ -8,7 +8,7 @@ from scipy.stats import chi2_contingency
 from scipy.stats.contingency import association
 
 from facedep_jax.cache import Cache
-from facedep_jax.dataset.examples import Examples
+from facedep_jax.dataset.labelled_examples import Examples
 
 LEAST_V = 0.1  # Cramér's V of a small effect (Cohen 1988, §7.2: w = 0.1)
 MOST_P = 0.001  # of chance, by Pearson's chi-squared test

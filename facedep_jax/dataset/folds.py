@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from facedep_jax.errors import LabelError
-from facedep_jax.sources.splits import VAL_PART, most_folds, subject_folds, subject_keys, take_part
+from facedep_jax.sources.subject_splits import VAL_PART, most_folds, subject_folds, subject_keys, take_part
 
 
 class Folds(NamedTuple):

@@ -13,11 +13,11 @@ from jaxtyping import Bool
 
 from facedep_jax.backbones.taps import named_taps, plain_taps
 from facedep_jax.cache import Cache
-from facedep_jax.cache.compatibility import check_features, features_of, require_taps
-from facedep_jax.dataset.examples import Examples, equal_pixels_across, look_alikes
+from facedep_jax.cache.spec_compatibility import check_features, features_of, require_taps
+from facedep_jax.dataset.labelled_examples import Examples, equal_pixels_across, look_alikes
 from facedep_jax.errors import LabelError
-from facedep_jax.sources.labels import Labelled, Target, collect_labels, make_target, relabel, with_splits
-from facedep_jax.sources.splits import assign_splits, subject_keys
+from facedep_jax.sources.class_labels import Labelled, Target, collect_labels, make_target, relabel, with_splits
+from facedep_jax.sources.subject_splits import assign_splits, subject_keys
 from facedep_jax.training.settings import TrainSettings
 
 

@@ -12,14 +12,14 @@ import numpy as np
 from jaxtyping import Float
 
 from facedep_jax.cache import Cache
-from facedep_jax.dataset.examples import Examples, gather
+from facedep_jax.dataset.labelled_examples import Examples, gather
 from facedep_jax.errors import LabelError, SpecMismatch
 from facedep_jax.evaluation.ground_truth import remembered
-from facedep_jax.events import Note, Report
-from facedep_jax.head.forward import member_clip_logits
-from facedep_jax.head.inference import Head
-from facedep_jax.runs.directory import is_cnn, load_head, read_config
-from facedep_jax.sources.labels import Labelled
+from facedep_jax.head.batched_forward import member_clip_logits
+from facedep_jax.head.trained_head import Head
+from facedep_jax.progress_events import Note, Report
+from facedep_jax.runs.run_directory import is_cnn, load_head, read_config
+from facedep_jax.sources.class_labels import Labelled
 
 APPLIED, WRITTEN = "applied", "predictions.csv"
 

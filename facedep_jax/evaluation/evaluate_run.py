@@ -7,20 +7,20 @@ from typing import Any
 import numpy as np
 
 from facedep_jax.cache import Cache
-from facedep_jax.dataset.examples import Examples
-from facedep_jax.dataset.metadata import OF_LABELS, Columns, listing_columns
+from facedep_jax.dataset.labelled_examples import Examples
+from facedep_jax.dataset.listing_columns import OF_LABELS, Columns, listing_columns
 from facedep_jax.errors import LabelError, SettingsError
+from facedep_jax.evaluation.calibrated_metrics import Wanted, measure_scores
 from facedep_jax.evaluation.compare_runs import Other, head_logits, other_run
-from facedep_jax.evaluation.evaluate_scores import Wanted, measure_scores
 from facedep_jax.evaluation.ground_truth import Remembered, present_truth, remembered
 from facedep_jax.evaluation.metrics import evaluate
 from facedep_jax.evaluation.paired_difference import paired_difference
-from facedep_jax.events import Note, Report, silent
+from facedep_jax.head.batched_forward import proxy_logits
 from facedep_jax.head.calibration import OperatingPoint, operating_points
-from facedep_jax.head.forward import proxy_logits
-from facedep_jax.head.inference import Head
-from facedep_jax.runs.directory import load_head, read_config
-from facedep_jax.sources.labels import Labelled, make_target
+from facedep_jax.head.trained_head import Head
+from facedep_jax.progress_events import Note, Report, silent
+from facedep_jax.runs.run_directory import load_head, read_config
+from facedep_jax.sources.class_labels import Labelled, make_target
 
 SPLITS = ("train", "val", "test", "all")
 

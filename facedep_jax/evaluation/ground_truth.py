@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from facedep_jax.cache import Cache
-from facedep_jax.dataset.metadata import with_table
+from facedep_jax.dataset.listing_columns import with_table
 from facedep_jax.errors import RunError
-from facedep_jax.escaping import unquoted
-from facedep_jax.sources.labels import Labelled, collect_labels
+from facedep_jax.sources.class_labels import Labelled, collect_labels
+from facedep_jax.text_escaping import unquoted
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 from facedep_jax.evaluation.bootstrap import bootstrap, cluster_index
 from facedep_jax.evaluation.weighted_metrics import auroc, kappa, ratio
-from facedep_jax.sources.labels import normal
+from facedep_jax.sources.class_labels import normal
 
 
 def compare_raters(

@@ -1,4 +1,4 @@
-"""The other end of `distributed.py`: a task in, its shards written, and what became of its files out.
+"""The other end of `distributed_extraction.py`: a task in, its shards written, and what became of its files out.
 
 Knows nothing of ledgers or of other tasks.
 """
@@ -7,16 +7,16 @@ import os
 from pathlib import Path
 from typing import Any
 
-from facedep_jax.backbones.reference_check import CheckedEngine
+from facedep_jax.backbones.engine_parity_check import CheckedEngine
+from facedep_jax.cache.feature_spec import fingerprint
 from facedep_jax.cache.shard_writer import ShardWriter
-from facedep_jax.cache.spec import fingerprint
-from facedep_jax.config import differences
 from facedep_jax.errors import ClusterError
-from facedep_jax.events import Event, Note
-from facedep_jax.extraction.checked_engine import IN_FLIGHT, load_checked_engine
-from facedep_jax.extraction.local import Extraction
+from facedep_jax.extraction.engine_loading import IN_FLIGHT, load_checked_engine
+from facedep_jax.extraction.local_extraction import Extraction
 from facedep_jax.extraction.plan import Plan, plan_extraction
 from facedep_jax.extraction.settings import ExtractSettings
+from facedep_jax.progress_events import Event, Note
+from facedep_jax.toml_settings import differences
 
 _ready: dict[str, tuple[Plan, CheckedEngine]] = {}  # by fingerprint: one engine serves all tasks of a process
 

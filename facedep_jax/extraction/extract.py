@@ -5,21 +5,21 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from facedep_jax.backbones.reference_check import LazyEngine
-from facedep_jax.cache.spec import fingerprint, read_header
-from facedep_jax.cache.stat_cache import KnownFiles
+from facedep_jax.backbones.engine_parity_check import LazyEngine
+from facedep_jax.cache.cache_writer import CacheWriter
+from facedep_jax.cache.feature_spec import fingerprint, read_header
+from facedep_jax.cache.file_hash_cache import KnownFiles
 from facedep_jax.cache.tombstones import Purged
-from facedep_jax.cache.writer import CacheWriter
-from facedep_jax.config import to_table
-from facedep_jax.events import Note, Report, silent
-from facedep_jax.extraction.checked_engine import IN_FLIGHT, load_checked_engine
-from facedep_jax.extraction.local import Extraction
+from facedep_jax.extraction.engine_loading import IN_FLIGHT, load_checked_engine
+from facedep_jax.extraction.local_extraction import Extraction
 from facedep_jax.extraction.outcomes import Accounts
 from facedep_jax.extraction.plan import Plan, kept_taps, plan_extraction
 from facedep_jax.extraction.settings import ExtractSettings
 from facedep_jax.media import Frame
+from facedep_jax.progress_events import Note, Report, silent
 from facedep_jax.provenance import write_config
 from facedep_jax.sources import Source
+from facedep_jax.toml_settings import to_table
 
 
 def extract(
@@ -82,7 +82,7 @@ def _run(
     purged = Purged(writer.folder)
     try:
         if plan.settings.elsewhere:
-            from facedep_jax.extraction.distributed import Distribution
+            from facedep_jax.extraction.distributed_extraction import Distribution
 
             accounts: Accounts = Distribution(writer, plan, known, purged, report)
         else:

@@ -6,12 +6,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from facedep_jax.cache.stat_cache import KnownFiles
+from facedep_jax.cache.file_hash_cache import KnownFiles
 from facedep_jax.cache.tombstones import Purged
 from facedep_jax.errors import MediaError
-from facedep_jax.events import Failure, Progress, Report
 from facedep_jax.extraction.plan import Plan
 from facedep_jax.media.file_hashing import Content
+from facedep_jax.progress_events import Failure, Progress, Report
 from facedep_jax.sources import Listing, Source
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float16
 
-from facedep_jax.backbones.engine_protocol import Engine, finite_rows, require_usable
+from facedep_jax.backbones.engine_interface import Engine, finite_rows, require_usable
 from facedep_jax.cache.shard_writer import ShardWriter
 from facedep_jax.errors import MediaError
 from facedep_jax.extraction.outcomes import Waits

@@ -6,10 +6,10 @@ from typing import Any
 from facedep_jax.backbones.taps import FLIPPED, check_cells, parse_sizes, parse_taps
 from facedep_jax.backbones.weights.load import find_weights
 from facedep_jax.disclaimer import UNTRAINED
-from facedep_jax.events import Note, Report, silent
 from facedep_jax.extraction.settings import ExtractSettings
-from facedep_jax.files import user_cache
+from facedep_jax.file_system import user_cache
 from facedep_jax.media import DEFAULT_MARGINS, DEFAULT_MIN_FACE, FaceChoice, InputSettings, resolve_faces
+from facedep_jax.progress_events import Note, Report, silent
 
 INTERPOLATION = "jpeg at 1/2, 1/4 or 1/8 down to twice the size, opencv area down, linear up"
 

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 
-from facedep_jax.config import check_rules
+from facedep_jax.toml_settings import check_rules
 
 MAX_SHARD_ROWS = 1 << 20  # of a shard that readers accept
 MAX_BATCH = 4096  # images; far above what helps, far below what memory holds
@@ -21,10 +21,10 @@ class ExtractSettings:
     color: str = "rgb"
     faces: str | None = None  # none for images, auto for clips
     detector_model: str | None = None
-    margin: float | None = None  # the detector's own default, see media/frames.py
+    margin: float | None = None  # the detector's own default, see media/frame_types.py
     face_policy: str | None = None  # largest for images, track for clips
     align: bool = False
-    min_face: float | None = None  # pixels; the default is media/frames.py's
+    min_face: float | None = None  # pixels; the default is media/frame_types.py's
     fps: float = 4.0
     shard_rows: int = 2048
     flip: bool = False  # also keep the features of every picture mirrored left to right

@@ -3,9 +3,9 @@
 cv2 is imported only in worker processes (`decode`), never here.
 """
 
-from facedep_jax.media.clips import Clip, open_clip
+from facedep_jax.media.clip_reader import Clip, open_clip
 from facedep_jax.media.detector_files import FaceChoice, resolve_faces
-from facedep_jax.media.frames import (
+from facedep_jax.media.frame_types import (
     DEFAULT_MARGINS,
     DEFAULT_MIN_FACE,
     FACE_STATES,
@@ -16,7 +16,7 @@ from facedep_jax.media.frames import (
     InputSettings,
     Picture,
 )
-from facedep_jax.media.images import read_image, read_view
+from facedep_jax.media.image_reader import read_image, read_view
 from facedep_jax.media.live_source import Live, Located, Sample, locate
 
 __all__ = [

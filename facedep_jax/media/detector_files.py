@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from facedep_jax.errors import EngineError, SettingsError
-from facedep_jax.media.frames import InputSettings
+from facedep_jax.media.frame_types import InputSettings
 from facedep_jax.media.worker_pool import TIMEOUT, borrow, give_back
 
 CHOICES = ("none", "auto", "yunet", "haar")

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from facedep_jax.errors import MediaError
-from facedep_jax.media.clips import regular_file
-from facedep_jax.media.images import MAX_BYTES
+from facedep_jax.media.clip_reader import regular_file
+from facedep_jax.media.image_reader import MAX_BYTES
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from types import TracebackType
 
 from facedep_jax.errors import MediaError, SettingsError, SourceError
-from facedep_jax.media.clips import regular_file
-from facedep_jax.media.frames import Frame, InputSettings
+from facedep_jax.media.clip_reader import regular_file
+from facedep_jax.media.frame_types import Frame, InputSettings
 from facedep_jax.media.latest_value import Newest
 from facedep_jax.media.worker_pool import TIMEOUT, borrow
 from facedep_jax.media.worker_protocol import frame_of

@@ -17,7 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from facedep_jax.errors import EngineError, MediaError
-from facedep_jax.media.frames import InputSettings
+from facedep_jax.media.frame_types import InputSettings
 from facedep_jax.media.worker_protocol import BrokenWire, Message, pack, unpack
 
 # Seconds without a message after which a worker counts as hung.

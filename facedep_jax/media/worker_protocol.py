@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from facedep_jax.media.frames import NO_BOX, Face, Frame
+from facedep_jax.media.frame_types import NO_BOX, Face, Frame
 
 _HEAD = struct.Struct("<4sII")  # magic, bytes of JSON, bytes of body
 _MAGIC = b"FDM1"

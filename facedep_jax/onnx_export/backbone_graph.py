@@ -1,4 +1,4 @@
-"""The networks of `graph.py` in ONNX operations. It knows nothing of heads, files or runtimes."""
+"""The networks of `network_graph.py` in ONNX operations. It knows nothing of heads, files or runtimes."""
 
 from typing import NamedTuple
 

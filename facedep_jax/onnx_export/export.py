@@ -12,21 +12,21 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from facedep_jax.cache.compatibility import check_features
-from facedep_jax.config import differences
+from facedep_jax.cache.spec_compatibility import check_features
 from facedep_jax.errors import EngineError, OutputError, RunError
-from facedep_jax.events import Note, Report, silent
 from facedep_jax.extraction.plan import Plan, plan_extraction
 from facedep_jax.extraction.settings import ExtractSettings
-from facedep_jax.files import fsync_directory, writing
-from facedep_jax.head.inference import FACE_BY_FACE
+from facedep_jax.file_system import fsync_directory, writing
+from facedep_jax.head.trained_head import FACE_BY_FACE
+from facedep_jax.progress_events import Note, Report, silent
 from facedep_jax.provenance import versions
 from facedep_jax.scoring.head_requirements import extract_settings
+from facedep_jax.toml_settings import differences
 
 if TYPE_CHECKING:
     import onnx
 
-    from facedep_jax.head.inference import Head
+    from facedep_jax.head.trained_head import Head
 
 
 def export(head: "Head", out: Path, given: ExtractSettings, report: Report = silent) -> dict[str, Any]:

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 import jax.numpy as jnp
 import numpy as np
 
-from facedep_jax.head.inference import Head, flat_names
 from facedep_jax.head.model import time_encoding
+from facedep_jax.head.trained_head import Head, flat_names
 from facedep_jax.onnx_export.graph_builder import Nodes
 
 EPSILON = 1e-6  # of `normalise`, and of nnx.LayerNorm by default

@@ -4,7 +4,7 @@ from typing import Any
 
 from facedep_jax.disclaimer import INTENDED_USE, MEANING, NOT_FOR
 from facedep_jax.extraction.plan import Plan
-from facedep_jax.head.inference import Head
+from facedep_jax.head.trained_head import Head
 from facedep_jax.provenance import versions
 
 # On 200 real faces OpenVINO 2026.4 is 0.0002 from JAX in float32 and 0.22 in bfloat16, its default where CPUs have it.

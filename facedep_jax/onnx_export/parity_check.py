@@ -8,10 +8,10 @@ from jaxtyping import Float, UInt8
 
 from facedep_jax.backbones.engines import load_engine
 from facedep_jax.errors import EngineError
-from facedep_jax.events import Progress, Report
 from facedep_jax.extraction.plan import Plan
-from facedep_jax.head.inference import Head
+from facedep_jax.head.trained_head import Head
 from facedep_jax.onnx_export.metadata import input_name
+from facedep_jax.progress_events import Progress, Report
 from facedep_jax.sources.synthetic_faces import EXPRESSIONS, draw_face, draw_person
 
 TOLERANCE = 1e-3  # of probabilities

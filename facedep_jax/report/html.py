@@ -13,8 +13,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader
 
 from facedep_jax.disclaimer import MEANING
-from facedep_jax.escaping import printable
 from facedep_jax.report.document import GAP, Listing, Picture, Section, Table
+from facedep_jax.text_escaping import printable
 
 
 def render_sections(

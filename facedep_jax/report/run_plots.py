@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.ft2font import FT2Font
 from matplotlib.patches import Patch
 
-from facedep_jax.files import write_atomically
+from facedep_jax.file_system import write_atomically
 
 INK, QUIET, GRID = "#22313f", "#7b8794", "#e4e7eb"
 MAIN, OTHER, THIRD = "#1f6f8b", "#d9822b", "#7a5195"

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from facedep_jax.report.document import Block, Picture, Section, estimate, interval, number
-from facedep_jax.report.run_tables import (
+from facedep_jax.report.run_report_tables import (
     calibration_table,
     differences_table,
     emotions_table,

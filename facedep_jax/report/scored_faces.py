@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from facedep_jax.escaping import printable
 from facedep_jax.report.document import Block, interval, sign
+from facedep_jax.text_escaping import printable
 
 SIDE = 128  # pixels across a face
 STRONGEST = 0.55  # opacity of the place of a face that counts most

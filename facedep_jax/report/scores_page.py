@@ -6,7 +6,7 @@ from typing import Any
 
 from facedep_jax.report.document import GAP, Block, Listing, Section, Table, interval, number, percent, sign
 from facedep_jax.report.markdown import from_markdown
-from facedep_jax.report.score_curve import HEIGHT, WIDTH, curve_of
+from facedep_jax.report.score_sparkline import HEIGHT, WIDTH, curve_of
 from facedep_jax.report.scored_faces import SIDE
 
 SMALL, LARGE = 120, 500  # points of a curve, at most about

@@ -7,10 +7,10 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from facedep_jax.escaping import printable
-from facedep_jax.media.frames import FACE_STATES
+from facedep_jax.media.frame_types import FACE_STATES
 from facedep_jax.report.run_plots import in_font, save
-from facedep_jax.report.score_curve import edges
+from facedep_jax.report.score_sparkline import edges
+from facedep_jax.text_escaping import printable
 
 INK, FAINT, QUIET, THRESHOLD = "#1f6f8b", "#a9cbd8", "#5d6b78", "#b5533c"
 STATES = {  # colours of the strip below the score, and what a state is called

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from facedep_jax.errors import RunError
-from facedep_jax.files import refusal, write_atomically
+from facedep_jax.file_system import refusal, write_atomically
 
 LEAST_SECONDS = 10.0  # of work that a kill may cost
 SHARE = 0.05  # of the time, at most, goes into checkpoints

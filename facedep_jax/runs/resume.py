@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from facedep_jax.config import differences
 from facedep_jax.errors import RunError
-from facedep_jax.events import Note, Report, silent
-from facedep_jax.files import refusal, write_atomically, writing
+from facedep_jax.file_system import refusal, write_atomically, writing
+from facedep_jax.progress_events import Note, Report, silent
 from facedep_jax.runs.checkpoint import Stage
+from facedep_jax.toml_settings import differences
 
 
 @contextmanager

@@ -15,7 +15,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Float, Float16, Float32
 
-from facedep_jax.head.forward import READ_BATCH, proxy_logit
+from facedep_jax.head.batched_forward import READ_BATCH, proxy_logit
 from facedep_jax.head.model import graph_of
 
 

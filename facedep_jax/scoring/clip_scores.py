@@ -30,7 +30,7 @@ class ClipScore:
     """
 
     clip: str
-    status: str  # scored, abstained or failed; ignored for what is no clip, see `ignored.py`
+    status: str  # scored, abstained or failed; ignored for what is no clip, see `score_tables.py`
     reason: str = ""
     score: float | None = None
     low: float | None = None

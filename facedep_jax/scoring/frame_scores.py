@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from facedep_jax.cache.reader import Cache
-from facedep_jax.events import Progress, Report, silent
+from facedep_jax.cache.cache_reader import Cache
+from facedep_jax.progress_events import Progress, Report, silent
 
 BATCH = 512  # frames the head sees at once, of however many clips
 

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from facedep_jax.cache.reader import Cache
+from facedep_jax.cache.cache_reader import Cache
 from facedep_jax.scoring.attribution import weigh_attention
-from facedep_jax.scoring.attribution_grid import places_of
-from facedep_jax.scoring.deletion_test import check_by_deletion
+from facedep_jax.scoring.attribution_cells import places_of
+from facedep_jax.scoring.attribution_deletion_check import check_by_deletion
 from facedep_jax.scoring.frame_scores import Frames, tokens_of
-from facedep_jax.scoring.score_cache import Scored
+from facedep_jax.scoring.score_cached_clips import Scored
 
 SHOWN = 3  # frames a clip
 APART_S = 1.0  # between two of them: neighbours show the same

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from facedep_jax.config import differences, read_records
 from facedep_jax.errors import OutputError, RunError
-from facedep_jax.escaping import plot_name, printable
-from facedep_jax.events import Note, Report
-from facedep_jax.scoring.score_cache import Scored
+from facedep_jax.progress_events import Note, Report
+from facedep_jax.scoring.score_cached_clips import Scored
+from facedep_jax.text_escaping import plot_name, printable
+from facedep_jax.toml_settings import differences, read_records
 
 SHOWN = ("plots", "report.html")  # what `tables_only` leaves out
 OWN_FILES = frozenset(

@@ -9,11 +9,11 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from facedep_jax.errors import MediaError
-from facedep_jax.events import Note, Report, silent
-from facedep_jax.files import writing
+from facedep_jax.file_system import writing
 from facedep_jax.media import Frame, InputSettings, open_clip, read_image
-from facedep_jax.media.encoding import encode_jpeg
 from facedep_jax.media.file_hashing import hash_content
+from facedep_jax.media.media_writer import encode_jpeg
+from facedep_jax.progress_events import Note, Report, silent
 
 KEPT_QUALITY, SHOWN_QUALITY = 90, 80
 

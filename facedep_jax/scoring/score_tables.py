@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from facedep_jax.escaping import in_tables
-from facedep_jax.files import write_atomically
-from facedep_jax.media.frames import FACE_STATES
+from facedep_jax.file_system import write_atomically
+from facedep_jax.media.frame_types import FACE_STATES
 from facedep_jax.scoring.clip_scores import ClipScore, Window
-from facedep_jax.scoring.score_cache import Scored
+from facedep_jax.scoring.score_cached_clips import Scored
+from facedep_jax.text_escaping import in_tables
 
 ADDED = ("windows", "subject", "relative", "inputs", "decoding")  # columns that came later stand last
 CLIP_COLUMNS = (*(f.name for f in fields(ClipScore) if f.name not in ADDED), "warning", *ADDED)
@@ -28,7 +28,7 @@ WINDOW_COLUMNS = ("clip", *(f.name for f in fields(Window)), "warning")
 def write_tables(out: Path, scored: Sequence[Scored], warning: str, ignored: Sequence[ClipScore] = ()) -> None:
     """Write `clips.csv`, `windows.csv` and `frames.csv` into `out`; `warning` stands in every row.
 
-    `ignored` are the rows of other files, see `ignored.py`; they stand below the clips.
+    `ignored` are the rows of other files; they stand below the clips.
     """
     clips = (*(one.clip for one in scored), *ignored)
     _write(out / "clips.csv", CLIP_COLUMNS, (_clip(clip, warning) for clip in clips))

@@ -11,23 +11,23 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from facedep_jax.cache.reader import open_cache
-from facedep_jax.config import to_table
+from facedep_jax.cache.cache_reader import open_cache
 from facedep_jax.errors import SourceError
-from facedep_jax.escaping import printable
-from facedep_jax.events import Note, Report, silent
 from facedep_jax.extraction.extract import extract
 from facedep_jax.extraction.settings import ExtractSettings
-from facedep_jax.files import write_atomically, writing
+from facedep_jax.file_system import write_atomically, writing
+from facedep_jax.progress_events import Note, Report, silent
 from facedep_jax.provenance import write_config
 from facedep_jax.scoring.clip_scores import ClipScore
 from facedep_jax.scoring.head_requirements import extract_settings, naming_weights
 from facedep_jax.scoring.output_directory import SHOWN, name_strays, refuse_foreign, refuse_other
 from facedep_jax.scoring.saved_crops import Crops
-from facedep_jax.scoring.score_cache import Scored, score_cache
+from facedep_jax.scoring.score_cached_clips import Scored, score_cache
 from facedep_jax.scoring.score_tables import ignored_rows, write_tables
 from facedep_jax.scoring.settings import ScoreSettings
 from facedep_jax.sources import Source
+from facedep_jax.text_escaping import printable
+from facedep_jax.toml_settings import to_table
 
 DECIDING = (  # settings of extraction that make other scores, as they were asked for
     "faces",

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 
-from facedep_jax.config import check_rules
+from facedep_jax.toml_settings import check_rules
 
 
 @dataclasses.dataclass(frozen=True)

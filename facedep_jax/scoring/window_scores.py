@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from facedep_jax.cache.reader import Cache
-from facedep_jax.dataset.examples import at_most, in_windows
-from facedep_jax.events import Progress, Report, silent
-from facedep_jax.head.forward import proxy_logits
+from facedep_jax.cache.cache_reader import Cache
+from facedep_jax.dataset.labelled_examples import at_most, in_windows
+from facedep_jax.head.batched_forward import proxy_logits
+from facedep_jax.progress_events import Progress, Report, silent
 from facedep_jax.scoring.clip_scores import FEWEST, RESAMPLES
 from facedep_jax.scoring.frame_scores import Frames, Whole, sampled_frames, tokens_of
 

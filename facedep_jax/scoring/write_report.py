@@ -4,12 +4,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from facedep_jax.cache.reader import Cache
-from facedep_jax.escaping import plot_name
-from facedep_jax.events import Note, Progress, Report, silent
+from facedep_jax.cache.cache_reader import Cache
 from facedep_jax.extraction.plan import plan_extraction
 from facedep_jax.extraction.settings import ExtractSettings
-from facedep_jax.files import write_atomically, writing
+from facedep_jax.file_system import write_atomically, writing
+from facedep_jax.progress_events import Note, Progress, Report, silent
 from facedep_jax.provenance import versions
 from facedep_jax.report.html import render_scores
 from facedep_jax.report.scored_faces import deletion_blocks, faces_of
@@ -18,7 +17,8 @@ from facedep_jax.report.timeline_plot import draw_timeline
 from facedep_jax.scoring.clip_scores import ClipScore
 from facedep_jax.scoring.influential_frames import Moment, find_moments
 from facedep_jax.scoring.saved_crops import Crops
-from facedep_jax.scoring.score_cache import Scored
+from facedep_jax.scoring.score_cached_clips import Scored
+from facedep_jax.text_escaping import plot_name
 
 
 def draw_timelines(folder: Path, scored: Sequence[Scored], head: Any, report: Report) -> None:

@@ -7,12 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from facedep_jax.errors import SourceError
-from facedep_jax.events import Report, silent
+from facedep_jax.progress_events import Report, silent
+from facedep_jax.sources.affectnet_labels import TABLE, with_label_table
 from facedep_jax.sources.file_kinds import kind_of
 from facedep_jax.sources.folders import describe, list_folder
-from facedep_jax.sources.labels_csv import TABLE, with_label_table
-from facedep_jax.sources.listing import Listing, Source
-from facedep_jax.sources.manifests import is_manifest, list_manifest
+from facedep_jax.sources.listing_types import Listing, Source
+from facedep_jax.sources.manifest_files import is_manifest, list_manifest
 from facedep_jax.sources.subjects import subjects_from_regex, subjects_from_table
 
 __all__ = ["Listing", "Source", "read_source", "read_sources"]

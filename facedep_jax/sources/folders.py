@@ -6,7 +6,7 @@ from pathlib import Path
 
 from facedep_jax.errors import SourceError
 from facedep_jax.sources.file_kinds import kind_of
-from facedep_jax.sources.listing import Listing
+from facedep_jax.sources.listing_types import Listing
 
 SPLITS = frozenset(["train", "training", "val", "valid", "validation", "dev", "test", "testing"])
 

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from facedep_jax.errors import SourceError
-from facedep_jax.events import Note, Report
-from facedep_jax.files import user_cache
+from facedep_jax.file_system import user_cache
+from facedep_jax.progress_events import Note, Report
 from facedep_jax.sources.folders import SPLITS
 
 _HANDLE = re.compile(r"[\w.-]+/[\w.-]+(/versions/[0-9]+)?")

@@ -5,8 +5,8 @@ import re
 from pathlib import Path
 
 from facedep_jax.errors import SettingsError, SourceError
-from facedep_jax.sources.listing import Listing
-from facedep_jax.sources.manifests import read_table
+from facedep_jax.sources.listing_types import Listing
+from facedep_jax.sources.manifest_files import read_table
 
 
 def subjects_from_table(listings: list[Listing], table: Path, required: bool = True) -> list[Listing]:

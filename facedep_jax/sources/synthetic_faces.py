@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from facedep_jax.media.encoding import write_clip, write_image
+from facedep_jax.media.media_writer import write_clip, write_image
 
 SIDE = 128
 EMOTIONS = ("neutral", "happy", "sad", "surprise", "anger")

@@ -11,9 +11,9 @@ from typing import Any
 from urllib.parse import quote
 
 from facedep_jax.errors import SourceError
-from facedep_jax.events import Note, Report
-from facedep_jax.files import user_cache
-from facedep_jax.sources.listing import Listing
+from facedep_jax.file_system import user_cache
+from facedep_jax.progress_events import Note, Report
+from facedep_jax.sources.listing_types import Listing
 from facedep_jax.sources.tfds_files import one_line, stored
 
 _NAMED = re.compile(r"tfds:([\w-]+(?:/[\w.-]+)?)(?::(\d+\.\d+\.\d+))?:(.+)")

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from facedep_jax.errors import SourceError
-from facedep_jax.files import write_atomically, writing
-from facedep_jax.sources.listing import Listing
+from facedep_jax.file_system import write_atomically, writing
+from facedep_jax.sources.listing_types import Listing
 
 _SUFFIXES = {b"\xff\xd8\xff": ".jpg", b"\x89PNG": ".png"}
 _INDEX = "index.jsonl"

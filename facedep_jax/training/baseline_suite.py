@@ -8,17 +8,17 @@ from typing import Any
 import numpy as np
 
 from facedep_jax.baselines import fit_probe, flat_features, hybrid_logits, pooled_tops
-from facedep_jax.dataset.examples import Examples
+from facedep_jax.dataset.labelled_examples import Examples
 from facedep_jax.errors import RunError
-from facedep_jax.evaluation.evaluate_scores import Judged, judge, judge_majority
+from facedep_jax.evaluation.calibrated_metrics import Judged, judge, judge_majority
 from facedep_jax.evaluation.paired_difference import paired_difference
-from facedep_jax.events import Note, Progress, Report, silent
-from facedep_jax.head.forward import member_clip_logits
-from facedep_jax.resources import fits_machine
+from facedep_jax.head.batched_forward import member_clip_logits
+from facedep_jax.machine_resources import fits_machine
+from facedep_jax.progress_events import Note, Progress, Report, silent
 from facedep_jax.runs.resume import Unfinished
 from facedep_jax.training.ensemble import fit_members
 from facedep_jax.training.settings import TrainSettings
-from facedep_jax.training.task import Task
+from facedep_jax.training.training_inputs import Task
 
 Problems = list[dict[str, str]]
 

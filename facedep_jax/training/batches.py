@@ -10,10 +10,10 @@ from jaxtyping import Bool, Float16, Float32, Int
 
 from facedep_jax.cache.shuffle import SEGMENT_BYTES
 from facedep_jax.cache.shuffle import plan as shuffled_blocks
-from facedep_jax.dataset.examples import Examples
+from facedep_jax.dataset.labelled_examples import Examples
 from facedep_jax.dataset.lazy_features import Stored
+from facedep_jax.training.device_sharding import everywhere
 from facedep_jax.training.epoch import Data
-from facedep_jax.training.sharding import everywhere
 from facedep_jax.training.train_step import Batch
 
 

@@ -12,12 +12,12 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from facedep_jax.baselines import fit_probe, flat_features
-from facedep_jax.dataset.examples import Examples, seen_in_training
 from facedep_jax.dataset.folds import Folds, make_folds
+from facedep_jax.dataset.labelled_examples import Examples, seen_in_training
 from facedep_jax.errors import RunError
 from facedep_jax.evaluation.weighted_metrics import auroc
-from facedep_jax.events import Progress, Report, silent
-from facedep_jax.head.forward import member_clip_logits
+from facedep_jax.head.batched_forward import member_clip_logits
+from facedep_jax.progress_events import Progress, Report, silent
 from facedep_jax.runs.checkpoint import Stage
 from facedep_jax.training.ensemble import feed, member_keys, plan_for
 from facedep_jax.training.fit import Fitted, Watch, balanced_weights, finite_members, fit

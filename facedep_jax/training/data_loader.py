@@ -17,12 +17,12 @@ import numpy as np
 from jaxtyping import Float32
 
 from facedep_jax.cache.shuffle import BLOCK_BYTES
-from facedep_jax.events import Note, Report, silent
+from facedep_jax.head.batched_forward import read_rows_for
 from facedep_jax.head.device_memory import explained_memory, fits_device, ran_out
-from facedep_jax.head.forward import read_rows_for
+from facedep_jax.progress_events import Note, Report, silent
 from facedep_jax.training.batches import Material, padded
+from facedep_jax.training.device_sharding import by_batch, everywhere
 from facedep_jax.training.epoch import Carry, Data, begin_epoch, close_epoch, other_view, run_epochs
-from facedep_jax.training.sharding import by_batch, everywhere
 from facedep_jax.training.train_step import Batch, Learned, Plan, Rates, learn, read_logits
 
 AHEAD = 3  # blocks on their way: the last ones of an epoch, to look at validation, are small

@@ -6,19 +6,19 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Float32, Int, Key
 
-from facedep_jax.dataset.examples import Examples
+from facedep_jax.dataset.labelled_examples import Examples
 from facedep_jax.errors import LabelError
 from facedep_jax.evaluation.weighted_metrics import auroc
-from facedep_jax.events import Report, silent
-from facedep_jax.head.forward import FRAMES_AT_ONCE
-from facedep_jax.head.inference import inputs_of
+from facedep_jax.head.batched_forward import FRAMES_AT_ONCE
 from facedep_jax.head.model import PRESETS, Architecture
+from facedep_jax.head.trained_head import inputs_of
+from facedep_jax.progress_events import Report, silent
 from facedep_jax.runs.checkpoint import Stage
 from facedep_jax.training.batches import Material
 from facedep_jax.training.data_loader import Feed
+from facedep_jax.training.device_sharding import devices_for
 from facedep_jax.training.fit import Fitted, Watch, balanced_weights, fit
 from facedep_jax.training.settings import TrainSettings
-from facedep_jax.training.sharding import devices_for
 from facedep_jax.training.train_step import Plan, Rates
 
 

@@ -9,7 +9,7 @@ import optax
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Float32, Int32, Key
 
-from facedep_jax.head.forward import proxy_logit, read_rows_for
+from facedep_jax.head.batched_forward import proxy_logit, read_rows_for
 from facedep_jax.head.model import init_states
 from facedep_jax.training.flat_parameters import flatten, unflatten
 from facedep_jax.training.train_step import Batch, Learned, Plan, Rates, begin_moments, learn, read_logits

@@ -15,11 +15,11 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float32, Int32, Key
 
 from facedep_jax.errors import Diverged
-from facedep_jax.events import Progress, Report
+from facedep_jax.progress_events import Progress, Report
 from facedep_jax.runs.checkpoint import History, Stage
 from facedep_jax.training.data_loader import Feed
+from facedep_jax.training.device_sharding import first_device
 from facedep_jax.training.epoch import start
-from facedep_jax.training.sharding import first_device
 from facedep_jax.training.train_step import Plan, Rates
 
 CHUNK = 5  # epochs between two reports; the result does not depend on it

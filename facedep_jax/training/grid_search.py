@@ -11,19 +11,19 @@ import numpy as np
 from jaxtyping import Bool
 
 from facedep_jax.backbones.taps import named_taps
-from facedep_jax.config import build, read_toml, to_table
-from facedep_jax.dataset.examples import Examples, seen_in_training
 from facedep_jax.dataset.folds import make_folds
+from facedep_jax.dataset.labelled_examples import Examples, seen_in_training
 from facedep_jax.errors import RunError, SettingsError
-from facedep_jax.events import Note, Report, silent
+from facedep_jax.progress_events import Note, Report, silent
 from facedep_jax.runs.checkpoint import Stage
 from facedep_jax.runs.resume import Unfinished
+from facedep_jax.toml_settings import build, read_toml, to_table
 from facedep_jax.training.cross_validation import fold_aurocs, held_labels, held_out_logits, stacked_rates
 from facedep_jax.training.ensemble import member_keys, plan_for, training_feed
 from facedep_jax.training.fit import Watch, finite_members, fit
 from facedep_jax.training.settings import TrainSettings
-from facedep_jax.training.task import Found
 from facedep_jax.training.train_step import Rates
+from facedep_jax.training.training_inputs import Found
 
 SIDE_BY_SIDE = Rates._fields  # may differ within one program
 PROGRAM = ("taps", "preset", "temporal", "batch_size", "epochs", "patience", "warmup", "clip_norm", "balanced")

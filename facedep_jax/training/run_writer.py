@@ -9,15 +9,15 @@ import numpy as np
 from jaxtyping import Float
 
 from facedep_jax.cache import Cache
-from facedep_jax.dataset.examples import Examples
-from facedep_jax.evaluation.evaluate_scores import Judged, member_spread
+from facedep_jax.dataset.labelled_examples import Examples
+from facedep_jax.evaluation.calibrated_metrics import Judged, member_spread
 from facedep_jax.head.calibration import RAW
-from facedep_jax.head.inference import Head
+from facedep_jax.head.trained_head import Head
 from facedep_jax.report.document import Section, Table
 from facedep_jax.report.model_card import model_card, page_sections
 from facedep_jax.report.run_sections import reported_split
-from facedep_jax.runs.directory import write_head, write_whole
-from facedep_jax.runs.tables import scored_rows, write_json, write_table
+from facedep_jax.runs.csv_and_json import scored_rows, write_json, write_table
+from facedep_jax.runs.run_directory import write_head, write_whole
 from facedep_jax.training.fit import Fitted
 
 

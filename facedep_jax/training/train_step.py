@@ -11,10 +11,10 @@ import optax
 from flax import nnx
 from jaxtyping import Array, Bool, Float32, Int32, Key
 
-from facedep_jax.head.forward import proxy_logit
+from facedep_jax.head.batched_forward import proxy_logit
 from facedep_jax.head.model import Architecture, graph_of
+from facedep_jax.training.device_sharding import shared_out
 from facedep_jax.training.flat_parameters import flatten, layout, unflatten
-from facedep_jax.training.sharding import shared_out
 
 
 class Rates(NamedTuple):

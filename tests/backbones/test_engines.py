@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from support.paths import ROOT
 
-from facedep_jax.backbones.engine_protocol import finite_rows, require_usable
+from facedep_jax.backbones.engine_interface import finite_rows, require_usable
 from facedep_jax.backbones.engines import load_engine
 from facedep_jax.backbones.taps import BACKBONES, parse_sizes, parse_taps
 from facedep_jax.backbones.weights.load import Weights, find_weights
-from facedep_jax.backbones.xla import build_network, pooled_taps
+from facedep_jax.backbones.xla_engine import build_network, pooled_taps
 from facedep_jax.errors import EngineError, SettingsError
 
 TAPS = parse_taps("resnet50:mid@2,mobilenet_v2:mid@3,mobilenet_v2:top@1")

@@ -12,7 +12,7 @@ from support import keras_h5
 
 from facedep_jax.backbones.taps import parse_taps
 from facedep_jax.backbones.weights.load import load_weights
-from facedep_jax.backbones.xla import build_network
+from facedep_jax.backbones.xla_engine import build_network
 
 keras = pytest.importorskip("keras")
 

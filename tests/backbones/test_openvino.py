@@ -15,15 +15,15 @@ import pytest
 from support.paths import ROOT
 
 from facedep_jax.backbones import engines
-from facedep_jax.backbones.engine_protocol import agreement, finite_rows
+from facedep_jax.backbones.engine_interface import agreement, finite_rows
 from facedep_jax.backbones.engines import load_engine
 from facedep_jax.backbones.taps import BACKBONES, parse_sizes, parse_taps
 from facedep_jax.backbones.weights.load import Weights, find_weights
-from facedep_jax.backbones.xla import build_network, pooled_taps
+from facedep_jax.backbones.xla_engine import build_network, pooled_taps
 from facedep_jax.errors import EngineError
 
 openvino = pytest.importorskip("openvino", reason="openvino (extra: cpu) is not installed")
-from facedep_jax.backbones.openvino import computes_bfloat16, write_graph  # noqa: E402
+from facedep_jax.backbones.openvino_engine import computes_bfloat16, write_graph  # noqa: E402
 
 TAPS = parse_taps("resnet50:mid@2,mobilenet_v2:mid@3,mobilenet_v2:top@1,resnet50:top@2")
 SIZES = {"mobilenet_v2": 96, "resnet50": 64}
@@ -137,7 +137,7 @@ def test_the_first_layers_of_mobilenet_stay_in_float32(weights):
 
 
 def test_bfloat16_is_refused_by_a_cpu_without_it(weights, monkeypatch):
-    monkeypatch.setattr("facedep_jax.backbones.openvino.computes_bfloat16", lambda: False)
+    monkeypatch.setattr("facedep_jax.backbones.openvino_engine.computes_bfloat16", lambda: False)
     with pytest.raises(EngineError, match="which openvino needs; use --precision float32"):
         load_engine("openvino", weights, TAPS, SIZES, precision="bfloat16")
     chosen = load_engine("auto", weights, TAPS[:1], SIZES, precision="bfloat16")
@@ -160,7 +160,7 @@ def test_without_openvino(weights, monkeypatch):
 
     monkeypatch.setattr(engines.importlib.util, "find_spec", lambda name: None if name == "openvino" else found(name))
     monkeypatch.setattr(builtins, "__import__", absent)
-    monkeypatch.delitem(sys.modules, "facedep_jax.backbones.openvino")
+    monkeypatch.delitem(sys.modules, "facedep_jax.backbones.openvino_engine")
     engine = load_engine("auto", weights, TAPS[:1], SIZES)
     assert engine.name == "xla" and "is not installed (pip install 'facedep-jax[cpu]')" in engine.reason
     with pytest.raises(EngineError, match=r"engine openvino is not there: No module named 'openvino'; pip install"):
@@ -190,7 +190,7 @@ def test_the_engine_needs_no_jax():
 def test_loading_the_engine_tells_nobody():
     """openvino's own package would send an event to an analytics server at import."""
     code = (
-        "import sys, facedep_jax.backbones.openvino\n"
+        "import sys, facedep_jax.backbones.openvino_engine\n"
         "assert sys.modules['openvino_telemetry'] is None\n"
         "from openvino.tools.ovc import telemetry\n"
         "assert type(telemetry).__module__ == 'openvino.tools.ovc.telemetry_stub', type(telemetry)"

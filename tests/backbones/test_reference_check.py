@@ -5,12 +5,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from facedep_jax.backbones.engine_parity_check import CheckedEngine
 from facedep_jax.backbones.engines import load_engine
-from facedep_jax.backbones.reference_check import CheckedEngine
 from facedep_jax.backbones.taps import parse_taps
 from facedep_jax.backbones.weights.load import find_weights
 from facedep_jax.errors import EngineError
-from facedep_jax.events import Note
+from facedep_jax.progress_events import Note
 
 TAPS = parse_taps("mobilenet_v2:mid@1")
 SIZES = {"mobilenet_v2": 32}

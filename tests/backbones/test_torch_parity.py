@@ -8,7 +8,7 @@ from safetensors.numpy import save_file
 
 from facedep_jax.backbones.taps import parse_taps
 from facedep_jax.backbones.weights.load import load_weights
-from facedep_jax.backbones.xla import build_network
+from facedep_jax.backbones.xla_engine import build_network
 
 torch = pytest.importorskip("torch", reason="torch (extra: bench) is not installed")
 transformers = pytest.importorskip("transformers", reason="transformers (extra: bench) is not installed")

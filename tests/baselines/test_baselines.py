@@ -9,8 +9,8 @@ from flax import nnx
 from sklearn.linear_model import LogisticRegression
 from support.planted import planted_examples
 
-from facedep_jax.baselines import PENALTIES, dual_solver, fit_probe, hybrid_logits, pooled_tops
-from facedep_jax.baselines.keras_hybrid import Hybrid
+from facedep_jax.baselines import PENALTIES, fit_probe, hybrid_logits, linear_probe_solver, pooled_tops
+from facedep_jax.baselines.two_backbone_hybrid import Hybrid
 from facedep_jax.evaluation.weighted_metrics import auroc
 from facedep_jax.training.baseline_suite import judge_baselines
 from facedep_jax.training.settings import TrainSettings
@@ -50,7 +50,7 @@ def test_both_spaces_give_one_probe(monkeypatch):
     features, positive = planted(100, 150)
     learn, watch = np.arange(80), np.arange(80, 100)
     span = fit_probe(features, positive, learn, watch, penalties=(1.0,)).logits(features)
-    monkeypatch.setattr(dual_solver, "Span", dual_solver.Columns)
+    monkeypatch.setattr(linear_probe_solver, "Span", linear_probe_solver.Columns)
     columns = fit_probe(features, positive, learn, watch, penalties=(1.0,)).logits(features)
     np.testing.assert_allclose(span, columns, atol=0.01 * np.abs(columns).max())
 

@@ -23,15 +23,15 @@ from support.hostile_h5 import SPEC, TAPS
 
 import facedep_jax
 from facedep_jax.cache import CacheWriter, open_cache
-from facedep_jax.cache import writer as writer_module
-from facedep_jax.cache.ledger import append_lines, decode_line, encode_line, read_lines
+from facedep_jax.cache import cache_writer as writer_module
+from facedep_jax.cache.checksummed_jsonl import append_lines, decode_line, encode_line, read_lines
 from facedep_jax.cache.lock import being_written
 from facedep_jax.cache.maintenance.inspect import inspect_cache
 from facedep_jax.cache.maintenance.repair import repair_cache
 from facedep_jax.cache.maintenance.verify import diff_caches, verify_cache
 from facedep_jax.cache.shard_writer import ShardWriter
 from facedep_jax.errors import CacheError, CacheLocked, DamagedCache, OutputError, SpecMismatch
-from facedep_jax.files import make_folder
+from facedep_jax.file_system import make_folder
 
 
 @pytest.fixture

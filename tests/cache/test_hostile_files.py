@@ -13,13 +13,13 @@ import pytest
 from support.hostile_h5 import ATTACKS, NAIVE, SPEC, Watch, hostile_bytes, lay_canaries, write_good, write_hostile
 from support.paths import ROOT
 
-from facedep_jax.cache.ledger import encode_line
+from facedep_jax.cache.checksummed_jsonl import encode_line
+from facedep_jax.cache.feature_spec import write_header
 from facedep_jax.cache.maintenance.inspect import inspect_cache
-from facedep_jax.cache.maintenance.sandbox import in_child
+from facedep_jax.cache.maintenance.sandboxed_reader import in_child
 from facedep_jax.cache.maintenance.verify import verify_cache
-from facedep_jax.cache.spec import write_header
 from facedep_jax.errors import CacheError, DamagedCache
-from facedep_jax.events import Interrupted, Progress, Tick
+from facedep_jax.progress_events import Interrupted, Progress, Tick
 
 # Looks at every cache in a folder under the limits of the real child, which starts anew for each and takes longer.
 LOOK_AT_ALL = """

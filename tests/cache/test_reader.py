@@ -16,7 +16,7 @@ from support.paths import ROOT
 
 import facedep_jax
 from facedep_jax.cache import CacheWriter, feature_reader, open_cache
-from facedep_jax.cache.ledger import append_lines
+from facedep_jax.cache.checksummed_jsonl import append_lines
 from facedep_jax.cache.shard import open_shard
 from facedep_jax.cache.shuffle import stream as stream_blocks
 from facedep_jax.errors import CacheError, DamagedCache

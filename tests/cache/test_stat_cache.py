@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from facedep_jax.cache import open_cache
+from facedep_jax.cache.file_hash_cache import FILE, FRESH, KnownFiles
 from facedep_jax.cache.maintenance.purge import purge_cache
 from facedep_jax.cache.maintenance.verify import verify_cache
-from facedep_jax.cache.stat_cache import FILE, FRESH, KnownFiles
 from facedep_jax.extraction.extract import extract
 from facedep_jax.extraction.settings import ExtractSettings
 from facedep_jax.media import file_hashing
@@ -89,7 +89,7 @@ def reads(monkeypatch):
 
 
 def test_a_rerun_reads_what_changed_and_nothing_else(tmp_path, reads, monkeypatch):
-    monkeypatch.setattr("facedep_jax.cache.stat_cache.FRESH", 0.0)
+    monkeypatch.setattr("facedep_jax.cache.file_hash_cache.FRESH", 0.0)
     draw_faces(tmp_path / "faces", persons=3)
     files = sorted(p for p in (tmp_path / "faces").rglob("*") if p.suffix in (".png", ".jpg"))
 

@@ -15,7 +15,7 @@ from support.paths import ROOT
 from facedep_jax.cache import CacheWriter, open_cache
 from facedep_jax.cache.maintenance.verify import diff_caches, verify_cache
 from facedep_jax.cli import main
-from facedep_jax.escaping import plot_name
+from facedep_jax.text_escaping import plot_name
 
 
 def cli(*arguments, code=0, columns=80):

@@ -18,7 +18,7 @@ from facedep_jax.cache import open_cache
 from facedep_jax.cli import main
 from facedep_jax.cli.command import Outcome, _run
 from facedep_jax.cli.demo import BROKEN_CLIP, as_expected
-from facedep_jax.events import Progress
+from facedep_jax.progress_events import Progress
 from facedep_jax.sources.synthetic_faces import draw_clips, draw_faces
 
 FAST = ["--weights", "random:1", "--taps", "mobilenet_v2:mid@3,mobilenet_v2:top@1", "--size", "64"]
@@ -140,7 +140,7 @@ def test_a_run_has_its_files_and_pictures(work):
 
 def test_predict_equals_the_library_on_cached_features(work):
     """A picture scored by itself and the same picture's row in the cache give one probability."""
-    from facedep_jax.runs.directory import load_head
+    from facedep_jax.runs.run_directory import load_head
 
     picture = sorted((work / "faces" / "test" / "sad").glob("*.png"))[0]
     results = summary("predict", work / "run", picture)["results"]
@@ -504,12 +504,12 @@ def test_demo_expects_its_broken_clip_and_nothing_else(tmp_path):
 
 def test_a_stage_that_comes_again_is_timed_anew(capsys, monkeypatch):
     """Extraction of faces, then of clips: the second must not count the seconds of the first."""
-    from facedep_jax.cli.terminal import displays
-    from facedep_jax.events import Progress
+    from facedep_jax.cli.terminal import progress_displays
+    from facedep_jax.progress_events import Progress
 
     clock = iter([0.0, 10.0, 100.0, 104.0])
-    monkeypatch.setattr(displays.time, "monotonic", lambda: next(clock))
-    display = displays.PlainDisplay()
+    monkeypatch.setattr(progress_displays.time, "monotonic", lambda: next(clock))
+    display = progress_displays.PlainDisplay()
     for done, total in ((0, 20), (20, 20), (0, 8), (8, 8)):
         display.report(Progress("extract", done, total, "images"))
     assert capsys.readouterr().err.splitlines() == ["extract: 20/20 images, 2.0/s", "extract: 8/8 images, 2.0/s"]

@@ -22,14 +22,14 @@ from support.paths import ROOT
 
 from facedep_jax.cli import main
 from facedep_jax.cli.terminal.bars import ending, wrapped
-from facedep_jax.cli.terminal.displays import PatientConsole, PlainDisplay, make_display
-from facedep_jax.cli.terminal.live_panel import panel
+from facedep_jax.cli.terminal.interactive_display import SHOWN_FAILURES, TerminalDisplay
+from facedep_jax.cli.terminal.monitor_panel import panel
+from facedep_jax.cli.terminal.progress_displays import PatientConsole, PlainDisplay, make_display
 from facedep_jax.cli.terminal.progress_rate import SPAN, Pace, clock, facts
 from facedep_jax.cli.terminal.tables import plain_table, show_table
-from facedep_jax.cli.terminal.terminal_display import SHOWN_FAILURES, TerminalDisplay
 from facedep_jax.disclaimer import UNTRAINED
-from facedep_jax.events import Failure, Moment, Note, Progress, Tick
-from facedep_jax.media.encoding import write_clip
+from facedep_jax.media.media_writer import write_clip
+from facedep_jax.progress_events import Failure, Moment, Note, Progress, Tick
 
 FAST = ["--weights", "random:1", "--taps", "mobilenet_v2:mid@1", "--size", "32", "--faces", "none", "--engine", "xla"]
 HOSTILE = "no\x1b[31m \n[red]:smile:\u202egpj.mp4"

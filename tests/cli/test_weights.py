@@ -14,10 +14,10 @@ from support import keras_h5
 from support.loopback import Handler
 
 from facedep_jax.backbones.weights import download, name_maps
-from facedep_jax.backbones.weights.diagnostics import show_weights
+from facedep_jax.backbones.weights.available_files import list_weights
 from facedep_jax.backbones.weights.download import OfficialFile, cached_path
-from facedep_jax.backbones.weights.inventory import list_weights
-from facedep_jax.backbones.weights.verification import verify_weights
+from facedep_jax.backbones.weights.file_verification import verify_weights
+from facedep_jax.backbones.weights.plausibility_check import show_weights
 from facedep_jax.cli import main
 
 ODD = "[red]x :cat: \x1b[2J.h5"  # markup, an emoji's name, and a sequence that clears the screen

@@ -24,26 +24,26 @@ from support.paths import ROOT
 from support.planted import planted_examples, write_cache
 
 from facedep_jax import open_cache
-from facedep_jax.baselines import keras_trainer
-from facedep_jax.baselines.keras_trainer import Recipe, train_classifier
+from facedep_jax.baselines import keras_like_fit
+from facedep_jax.baselines.keras_like_fit import Recipe, train_classifier
 from facedep_jax.cache.maintenance.subject_mentions import find_traces
 from facedep_jax.cli import main
 from facedep_jax.cnn import layers
+from facedep_jax.cnn.grey_images import read_pictures
+from facedep_jax.cnn.image_splits import leaks, make_task
 from facedep_jax.cnn.model import SIDE, TutorialCnn
-from facedep_jax.cnn.pictures import read_pictures
 from facedep_jax.cnn.settings import CnnSettings
-from facedep_jax.cnn.splits import leaks, make_task
-from facedep_jax.cnn.train import train_cnn
-from facedep_jax.config import build
+from facedep_jax.cnn.train_cnn import train_cnn
 from facedep_jax.errors import Diverged, LabelError, RunError, SettingsError, SourceError
 from facedep_jax.evaluation.evaluate_run import evaluate_run
 from facedep_jax.evaluation.weighted_metrics import auroc
-from facedep_jax.events import Note, Progress
-from facedep_jax.runs.directory import load_head
+from facedep_jax.progress_events import Note, Progress
+from facedep_jax.runs.run_directory import load_head
 from facedep_jax.sources import read_source
 from facedep_jax.sources.synthetic_faces import draw_faces
+from facedep_jax.toml_settings import build
 from facedep_jax.training.settings import TrainSettings
-from facedep_jax.training.train import train_head
+from facedep_jax.training.train_head import train_head
 
 PERSON = r"(p\d+)_"
 SETTINGS = CnnSettings(positive=("sad", "neutral"), epochs=2, batch_size=16, resamples=50)
@@ -330,13 +330,13 @@ def test_a_run_that_diverges_leaves_nothing_to_go_on_from(faces, tmp_path, monke
     """The same training would end there again, and a lower rate would be refused beside what is left of it."""
     monkeypatch.setattr("facedep_jax.runs.checkpoint.LEAST_SECONDS", 0.0)
     monkeypatch.setattr("facedep_jax.runs.checkpoint.SHARE", 1e9)
-    steps, step = itertools.count(), keras_trainer._step
+    steps, step = itertools.count(), keras_like_fit._step
 
     def diverging(*arguments):
         state, moments, sums = step(*arguments)
         return state, moments, sums * (jnp.nan if next(steps) >= 2 else 1)  # two steps make an epoch
 
-    monkeypatch.setattr(keras_trainer, "_step", diverging)
+    monkeypatch.setattr(keras_like_fit, "_step", diverging)
     with pytest.raises(Diverged, match="no longer finite in epoch 2; lower --learning-rate"):
         train_cnn(source_of(faces), SETTINGS, tmp_path / "run")
     assert list(tmp_path.iterdir()) == []

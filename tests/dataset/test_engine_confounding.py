@@ -7,7 +7,7 @@ from support.planted import planted_examples, write_cache
 from facedep_jax.cache import open_cache
 from facedep_jax.dataset.engine_confounding import engine_warnings
 from facedep_jax.training.settings import TrainSettings
-from facedep_jax.training.train import train_head
+from facedep_jax.training.train_head import train_head
 
 POSITIVE = np.array([False, True])
 

@@ -10,12 +10,12 @@ from support.planted import NO_BOX, TAPS, planted_examples, spec, write_cache
 from facedep_jax import open_cache
 from facedep_jax.backbones.taps import plain_taps
 from facedep_jax.cache import CacheWriter
-from facedep_jax.dataset import examples as module
-from facedep_jax.dataset.examples import equal_pixels_across, gather, look_alikes
+from facedep_jax.dataset import labelled_examples as module
+from facedep_jax.dataset.labelled_examples import equal_pixels_across, gather, look_alikes
 from facedep_jax.errors import DamagedCache, LabelError
-from facedep_jax.sources.labels import Labelled
+from facedep_jax.sources.class_labels import Labelled
 from facedep_jax.training.settings import TrainSettings
-from facedep_jax.training.train import train_head
+from facedep_jax.training.train_head import train_head
 
 
 def labels_of(items):

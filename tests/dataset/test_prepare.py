@@ -8,7 +8,7 @@ from facedep_jax import open_cache
 from facedep_jax.dataset.prepare import prepare
 from facedep_jax.errors import CacheError, LabelError
 from facedep_jax.training.settings import TrainSettings
-from facedep_jax.training.train import train_head
+from facedep_jax.training.train_head import train_head
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
-from facedep_jax.dataset.metadata import few_valued, groups, listing_columns, rater_columns, with_table
+from facedep_jax.dataset.listing_columns import few_valued, groups, listing_columns, rater_columns, with_table
 from facedep_jax.errors import LabelError, SettingsError
 from facedep_jax.evaluation.paired_difference import paired_difference
 from facedep_jax.evaluation.rater_agreement import compare_raters

@@ -13,10 +13,10 @@ from support.paths import ROOT
 
 from facedep_jax.cache.maintenance.verify import diff_caches, verify_cache
 from facedep_jax.errors import ClusterError, SettingsError
-from facedep_jax.events import Note
-from facedep_jax.extraction import distributed as extraction_distributed
+from facedep_jax.extraction import distributed_extraction as extraction_distributed
 from facedep_jax.extraction.extract import extract
 from facedep_jax.extraction.settings import ExtractSettings
+from facedep_jax.progress_events import Note
 from facedep_jax.sources import read_source
 from facedep_jax.sources.synthetic_faces import draw_clips, draw_faces
 

@@ -16,9 +16,9 @@ import pytest
 from facedep_jax.cache import open_cache
 from facedep_jax.cache.maintenance.verify import diff_caches, verify_cache
 from facedep_jax.errors import SettingsError, SpecMismatch
-from facedep_jax.events import Note, Progress
 from facedep_jax.extraction.extract import extract
 from facedep_jax.extraction.settings import ExtractSettings
+from facedep_jax.progress_events import Note, Progress
 from facedep_jax.sources import read_source
 from facedep_jax.sources.synthetic_faces import draw_clips, draw_faces
 

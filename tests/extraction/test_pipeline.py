@@ -8,9 +8,9 @@ import pytest
 from facedep_jax.backbones.engines import load_engine
 from facedep_jax.backbones.taps import parse_taps
 from facedep_jax.backbones.weights.load import Weights, find_weights
+from facedep_jax.cache.cache_reader import open_cache
+from facedep_jax.cache.cache_writer import CacheWriter
 from facedep_jax.cache.maintenance.verify import verify_cache
-from facedep_jax.cache.reader import open_cache
-from facedep_jax.cache.writer import CacheWriter
 from facedep_jax.errors import EngineError
 from facedep_jax.extraction.outcomes import Waits
 from facedep_jax.extraction.pipeline import Pipeline

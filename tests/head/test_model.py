@@ -12,18 +12,18 @@ from support.planted import NO_BOX, TAPS, pattern, planted_examples, spec
 
 from facedep_jax import open_cache
 from facedep_jax.cache import CacheWriter
-from facedep_jax.dataset.examples import gather
+from facedep_jax.dataset.labelled_examples import gather
 from facedep_jax.errors import SettingsError
-from facedep_jax.head.forward import predict_classes, proxy_logits
+from facedep_jax.head.batched_forward import predict_classes, proxy_logits
 from facedep_jax.head.gru import Recurrent
-from facedep_jax.head.inference import inputs_of
 from facedep_jax.head.model import PRESETS, Architecture, dropout, graph_of, init_states
-from facedep_jax.sources.labels import Labelled
+from facedep_jax.head.trained_head import inputs_of
+from facedep_jax.sources.class_labels import Labelled
 from facedep_jax.training.ensemble import feed, member_keys, plan_for, rates_for
 from facedep_jax.training.epoch import start
 from facedep_jax.training.settings import TrainSettings
-from facedep_jax.training.task import require_clips
 from facedep_jax.training.train_step import Plan, _schedule
+from facedep_jax.training.training_inputs import require_clips
 
 POSITIVE = np.array([False, True])
 

@@ -13,10 +13,10 @@ from facedep_jax import open_cache
 from facedep_jax.cache import CacheWriter
 from facedep_jax.errors import LabelError, SettingsError
 from facedep_jax.evaluation.evaluate_run import evaluate_run
-from facedep_jax.runs.directory import load_head
+from facedep_jax.runs.run_directory import load_head
 from facedep_jax.training.fit import balanced_weights
 from facedep_jax.training.settings import TrainSettings
-from facedep_jax.training.train import train_head
+from facedep_jax.training.train_head import train_head
 
 SETTINGS = TrainSettings(
     preset="tiny", temporal="gru", epochs=10, batch_size=32, learning_rate=3e-3, seeds=1, resamples=20

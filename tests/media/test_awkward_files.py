@@ -23,8 +23,8 @@ from facedep_jax.errors import MediaError, SourceError
 from facedep_jax.extraction.extract import extract
 from facedep_jax.extraction.settings import ExtractSettings
 from facedep_jax.media import ClipInfo, Frame, InputSettings, file_hashing, open_clip, read_image
-from facedep_jax.media.decode.opencv import cv2
-from facedep_jax.media.encoding import write_clip
+from facedep_jax.media.decode.opencv_setup import cv2
+from facedep_jax.media.media_writer import write_clip
 from facedep_jax.sources import read_source
 
 SIDE = 32

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 
 from facedep_jax.errors import MediaError
 from facedep_jax.media import ClipInfo, Frame, InputSettings, open_clip, worker_pool
-from facedep_jax.media.decode.capture import LONGEST_DOUBT, Doubt
-from facedep_jax.media.decode.opencv import cv2
-from facedep_jax.media.decode.sampling import CONFIRMATIONS, FIRST_STEP, Clock, Sampler
-from facedep_jax.media.encoding import write_clip
+from facedep_jax.media.decode.frame_sampling import CONFIRMATIONS, FIRST_STEP, Clock, Sampler
+from facedep_jax.media.decode.opencv_setup import cv2
+from facedep_jax.media.decode.video_decoding import LONGEST_DOUBT, Doubt
+from facedep_jax.media.media_writer import write_clip
 
 STEP = 5  # levels of grey between two frames of a self-made clip
 

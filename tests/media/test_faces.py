@@ -33,9 +33,9 @@ from facedep_jax.media.decode.cropping import cut
 from facedep_jax.media.decode.face_detectors import FaceFinder, Sighting
 from facedep_jax.media.decode.face_selection import chooser, framed, pick, sharpness
 from facedep_jax.media.decode.face_tracking import Tracks, overlap
-from facedep_jax.media.decode.opencv import cv2
-from facedep_jax.media.encoding import write_clip
-from facedep_jax.media.frames import MIN_SHARPNESS
+from facedep_jax.media.decode.opencv_setup import cv2
+from facedep_jax.media.frame_types import MIN_SHARPNESS
+from facedep_jax.media.media_writer import write_clip
 
 # The choice of a detector
 

@@ -25,33 +25,33 @@ from click.testing import CliRunner
 from support.paths import ROOT
 
 from facedep_jax.cli import main
-from facedep_jax.config import to_table
 from facedep_jax.disclaimer import UNTRAINED
 from facedep_jax.errors import MediaError, SettingsError, SourceError
-from facedep_jax.events import Interrupted, Moment, Tick
 from facedep_jax.extraction.plan import plan_extraction
 from facedep_jax.extraction.settings import ExtractSettings
 from facedep_jax.head.calibration import Calibration
-from facedep_jax.head.inference import Head
 from facedep_jax.head.model import PRESETS, Architecture, Inputs, init_states
+from facedep_jax.head.trained_head import Head
 from facedep_jax.media import FACE_STATES, Face, Frame, InputSettings, Live, Located, locate
 from facedep_jax.media.decode import live_capture
 from facedep_jax.media.decode.face_detectors import Sighting
 from facedep_jax.media.decode.face_selection import AtOnce
 from facedep_jax.media.decode.face_tracking import FORGOTTEN
 from facedep_jax.media.decode.live_capture import Camera, Paced, Reader
-from facedep_jax.media.encoding import write_clip
 from facedep_jax.media.latest_value import Newest
+from facedep_jax.media.media_writer import write_clip
 from facedep_jax.monitor import MonitorSettings, monitor
 from facedep_jax.monitor.live_scoring import Lags, Window
-from facedep_jax.monitor.recording import COLUMNS
-from facedep_jax.runs.directory import load_head, write_head
+from facedep_jax.monitor.score_recording import COLUMNS
+from facedep_jax.progress_events import Interrupted, Moment, Tick
+from facedep_jax.runs.run_directory import load_head, write_head
 from facedep_jax.scoring.clip_scores import score_clip
 from facedep_jax.scoring.frame_scores import Frames
-from facedep_jax.scoring.predict import FaceScore
+from facedep_jax.scoring.score_images import FaceScore
 from facedep_jax.scoring.settings import ScoreSettings
-from facedep_jax.sources.labels import PROXY_CLASSES
+from facedep_jax.sources.class_labels import PROXY_CLASSES
 from facedep_jax.sources.synthetic_faces import EXPRESSIONS, draw_face, draw_person
+from facedep_jax.toml_settings import to_table
 from facedep_jax.training.settings import TrainSettings
 
 WHOLE = ExtractSettings(faces="none", fps=8.0, engine="xla")

@@ -19,22 +19,22 @@ from click.testing import CliRunner
 from facedep_jax.backbones.network_graph import pooled_taps as write_taps
 from facedep_jax.backbones.taps import BACKBONES, parse_taps
 from facedep_jax.backbones.weights.load import Weights, find_weights
-from facedep_jax.backbones.xla import build_network, pooled_taps
-from facedep_jax.cache.compatibility import features_of
+from facedep_jax.backbones.xla_engine import build_network, pooled_taps
+from facedep_jax.cache.spec_compatibility import features_of
 from facedep_jax.cli import main
-from facedep_jax.config import to_table
 from facedep_jax.disclaimer import MEANING, UNTRAINED
 from facedep_jax.errors import EngineError, OutputError, RunError, SpecMismatch
-from facedep_jax.events import Note
 from facedep_jax.extraction.plan import plan_extraction
 from facedep_jax.extraction.settings import ExtractSettings
 from facedep_jax.head.calibration import Calibration
-from facedep_jax.head.inference import FACE_BY_FACE, Head, flat_names, from_names
 from facedep_jax.head.model import PRESETS, Architecture, Inputs, init_states
+from facedep_jax.head.trained_head import FACE_BY_FACE, Head, flat_names, from_names
 from facedep_jax.onnx_export.export import export, read_metadata
-from facedep_jax.runs.directory import load_head, write_head, write_whole
-from facedep_jax.scoring.predict import load_scorer, predict
+from facedep_jax.progress_events import Note
+from facedep_jax.runs.run_directory import load_head, write_head, write_whole
+from facedep_jax.scoring.score_images import load_scorer, predict
 from facedep_jax.sources.synthetic_faces import draw_faces
+from facedep_jax.toml_settings import to_table
 from facedep_jax.training.settings import TrainSettings
 
 onnx = pytest.importorskip("onnx", reason="onnx (extra: export) is not installed")
@@ -220,7 +220,7 @@ def test_the_file_gives_what_jax_gives(exported):
 
 def test_openvino_reads_the_file_too(exported):
     pytest.importorskip("openvino", reason="openvino (extra: cpu) is not installed")
-    from facedep_jax.backbones.openvino import openvino  # as imported there it does not tell its makers
+    from facedep_jax.backbones.openvino_engine import openvino  # as imported there it does not tell its makers
 
     head, file, _ = exported
     inputs, _ = crops_of(head)

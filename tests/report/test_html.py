@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from facedep_jax.evaluation.evaluate_scores import Wanted, measure_scores
+from facedep_jax.evaluation.calibrated_metrics import Wanted, measure_scores
 from facedep_jax.head.calibration import Calibration, OperatingPoint
 from facedep_jax.report.html import render_sections
 from facedep_jax.report.model_card import model_card, page_sections

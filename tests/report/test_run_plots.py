@@ -11,11 +11,11 @@ from facedep_jax.errors import OutputError
 from facedep_jax.evaluation.metrics import evaluate
 from facedep_jax.head.calibration import OperatingPoint
 from facedep_jax.report import run_plots
-from facedep_jax.report.prediction_plot import draw_prediction, drawing
+from facedep_jax.report.scored_image_plot import draw_prediction, drawing
 from facedep_jax.report.timeline_plot import draw_timeline
 from facedep_jax.scoring.clip_scores import ClipScore
 from facedep_jax.scoring.frame_scores import Frames
-from facedep_jax.scoring.predict import Drawable, Prediction
+from facedep_jax.scoring.score_images import Drawable, Prediction
 
 BANNER = UNTRAINED
 DIFFERENCE = {"auroc": 0.01, "auroc_ci": [-0.02, 0.03]}

@@ -14,20 +14,20 @@ from support.untrained_run import untrained_head
 
 from facedep_jax import sources
 from facedep_jax.disclaimer import UNTRAINED
-from facedep_jax.head.inference import flat_names, from_names
+from facedep_jax.head.trained_head import flat_names, from_names
 from facedep_jax.report.document import Listing, Section, Table
 from facedep_jax.report.markdown import from_markdown, to_markdown
-from facedep_jax.report.score_curve import Gap, curve_of
+from facedep_jax.report.score_sparkline import Gap, curve_of
 from facedep_jax.report.scored_faces import deletion_blocks, deletion_sentence, faces_of
 from facedep_jax.report.timeline_plot import timeline
 from facedep_jax.scoring.attribution import weigh_attention
-from facedep_jax.scoring.attribution_grid import places_of
+from facedep_jax.scoring.attribution_cells import places_of
+from facedep_jax.scoring.attribution_deletion_check import check_by_deletion, ratio_interval
 from facedep_jax.scoring.clip_scores import ClipScore, windows_of
-from facedep_jax.scoring.deletion_test import check_by_deletion, ratio_interval
 from facedep_jax.scoring.frame_scores import Frames
 from facedep_jax.scoring.influential_frames import Moment, choose_frames, whose
-from facedep_jax.scoring.predict import shading_of
-from facedep_jax.scoring.score_cache import Scored
+from facedep_jax.scoring.score_cached_clips import Scored
+from facedep_jax.scoring.score_images import shading_of
 
 
 def frames(*probability, face=None, step=0.5):

@@ -16,19 +16,19 @@ from support.untrained_run import write_run
 from facedep_jax.cache import open_cache
 from facedep_jax.cache.maintenance.subject_mentions import find_traces
 from facedep_jax.cli import main
-from facedep_jax.dataset.examples import gather
+from facedep_jax.dataset.labelled_examples import gather
 from facedep_jax.disclaimer import UNTRAINED
-from facedep_jax.escaping import in_tables
 from facedep_jax.extraction.settings import ExtractSettings
-from facedep_jax.head.forward import member_clip_logits
-from facedep_jax.media.encoding import write_clip
-from facedep_jax.runs.directory import load_head
+from facedep_jax.head.batched_forward import member_clip_logits
+from facedep_jax.media.media_writer import write_clip
+from facedep_jax.runs.run_directory import load_head
 from facedep_jax.scoring.saved_crops import Crops
 from facedep_jax.scoring.score_videos import score_videos
 from facedep_jax.scoring.settings import ScoreSettings
 from facedep_jax.sources import Listing, read_source
-from facedep_jax.sources.labels import Labelled
+from facedep_jax.sources.class_labels import Labelled
 from facedep_jax.sources.synthetic_faces import EXPRESSIONS, draw_face, draw_person
+from facedep_jax.text_escaping import in_tables
 
 TAG, FORMULA, CONTROL = "<img src=x onerror=alert(1)>.mp4", "=cmd()|' !A0.mp4", "red\x1b[31m\nline.mp4"
 NAMES = (TAG, FORMULA, CONTROL, "ann/a.mp4", "ann/b.mp4", "bob/a.mp4")
@@ -179,8 +179,8 @@ def no_decoding(patch):
     def refuse():
         raise AssertionError("something was decoded")
 
-    patch.setattr("facedep_jax.media.clips.borrow", refuse)
-    patch.setattr("facedep_jax.media.images.borrow", refuse)
+    patch.setattr("facedep_jax.media.clip_reader.borrow", refuse)
+    patch.setattr("facedep_jax.media.image_reader.borrow", refuse)
 
 
 def test_another_head_scores_again_without_decoding(work, monkeypatch, tmp_path):

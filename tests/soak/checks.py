@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from facedep_jax.cache import open_cache
-from facedep_jax.cache.item_parts import chain, first_copies
-from facedep_jax.cache.ledger import read_lines
+from facedep_jax.cache.checksummed_jsonl import read_lines
+from facedep_jax.cache.clip_parts import chain, first_copies
 from facedep_jax.cache.maintenance.verify import diff_caches, verify_cache
 from facedep_jax.cache.manifest import load_manifest
 from facedep_jax.cache.shard import TEMPORARY

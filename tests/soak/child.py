@@ -16,8 +16,8 @@ import h5py  # noqa: F401
 import jax  # noqa: F401
 
 import facedep_jax.extraction.extract as extract_module
-import facedep_jax.media.decode.opencv  # noqa: F401
-from facedep_jax.backbones import engines, xla  # noqa: F401
+import facedep_jax.media.decode.opencv_setup  # noqa: F401
+from facedep_jax.backbones import engines, xla_engine  # noqa: F401
 from facedep_jax.cli import main
 from soak import plants
 

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from facedep_jax.cache.ledger import read_lines
+from facedep_jax.cache.checksummed_jsonl import read_lines
 from facedep_jax.cache.shard import sha256_of
 from soak import material
 from soak.checks import check_finished, require

@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from support.hostile_h5 import ATTACKS, NAIVE, Watch, good_shard, hostile_bytes, lay_canaries, write_hostile
 
-from facedep_jax.cache.maintenance import sandbox
+from facedep_jax.cache.maintenance import sandboxed_reader
 from facedep_jax.errors import CacheError
 
 GIGABYTE = 10**9
@@ -80,10 +80,12 @@ def attack_all(folder: Path, count: int) -> dict[str, Any]:
     return {"files": count, "attacks": len(ATTACKS), **outcomes, "most_memory": most}
 
 
-def look(task: str, cache: Path, what: str, command: Sequence[str] = sandbox.COMMAND, silence: int = 20) -> bool:
+def look(
+    task: str, cache: Path, what: str, command: Sequence[str] = sandboxed_reader.COMMAND, silence: int = 20
+) -> bool:
     """Whether the cache is refused, or found to have problems; by a rule, not because the child could not go on."""
     try:
-        summary = sandbox.in_child(task, cache, command=command, silence=silence)
+        summary = sandboxed_reader.in_child(task, cache, command=command, silence=silence)
     except CacheError as error:
         assert not any(words in str(error) for words in FORESEEN), f"{what}: {error}"
         return True
@@ -120,7 +122,7 @@ def trace_all(folder: Path) -> str:
     usual: set[str] | None = None
     for name in ATTACKS:
         cache = write_hostile(folder / "caches" / "hostile", hostile_bytes(name, 2, canaries), False)
-        look("verify", cache, name, (*tracing, *sandbox.COMMAND), silence=60)
+        look("verify", cache, name, (*tracing, *sandboxed_reader.COMMAND), silence=60)
         outside = {path for path in opened(log) if not path.startswith(str(cache))}
         usual = outside if usual is None else usual
         strange = {path for path in outside - usual if not path.startswith((sys.prefix, sys.base_prefix))}

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from facedep_jax.cache.ledger import read_lines
+from facedep_jax.cache.checksummed_jsonl import read_lines
 from facedep_jax.cache.shard import sha256_of
 from soak import child, material
 from soak.checks import Broken, check_finished, check_stopped, complete_items, described, require

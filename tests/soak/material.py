@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from facedep_jax.extraction.settings import ExtractSettings
-from facedep_jax.media.encoding import write_clip, write_image
+from facedep_jax.media.media_writer import write_clip, write_image
 from facedep_jax.sources.synthetic_faces import EMOTIONS, EXPRESSIONS, draw_face, draw_person
 
 TAPS, SIZE, BATCH = "mobilenet_v2:mid@1", "32", 4

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from facedep_jax.cache import ledger, lock, shard, shard_writer, writer
-from facedep_jax.cache.maintenance import integrity
+from facedep_jax.cache import cache_writer, checksummed_jsonl, lock, shard, shard_writer
+from facedep_jax.cache.maintenance import file_integrity
 
 Plant = Callable[[], contextlib.AbstractContextManager[None]]
 
@@ -53,16 +53,16 @@ def _named_before_it_is_there() -> contextlib.AbstractContextManager[None]:
         late.append((folder, data, attributes))
         return shard_name(data, attributes)
 
-    release = writer.CacheWriter._release
+    release = cache_writer.CacheWriter._release
 
-    def _release(self: writer.CacheWriter) -> None:
+    def _release(self: cache_writer.CacheWriter) -> None:
         while late:
             real(*late.pop())
         release(self)
 
     both = contextlib.ExitStack()
     both.enter_context(replaced(shard_writer, "write_shard", write_shard))
-    both.enter_context(replaced(writer.CacheWriter, "_release", _release))
+    both.enter_context(replaced(cache_writer.CacheWriter, "_release", _release))
     return both
 
 
@@ -99,38 +99,38 @@ def settling_without(owner: Any, name: str) -> Plant:
 
 def _folder_not_fsynced() -> contextlib.AbstractContextManager[None]:
     """The cache's own folder is made and its name not made durable."""
-    return replaced(writer, "make_folder", lambda folder: folder.mkdir(parents=True, exist_ok=True))
+    return replaced(cache_writer, "make_folder", lambda folder: folder.mkdir(parents=True, exist_ok=True))
 
 
 def _errors_swallowed() -> contextlib.AbstractContextManager[None]:
     """A line that the disk refuses is forgotten."""
-    real = writer.append_lines
+    real = cache_writer.append_lines
 
     def append_lines(path: Path, entries: list[dict[str, Any]]) -> None:
         with contextlib.suppress(OSError):
             real(path, entries)
 
-    return replaced(writer, "append_lines", append_lines)
+    return replaced(cache_writer, "append_lines", append_lines)
 
 
 def _errors_raw() -> contextlib.AbstractContextManager[None]:
     """What the operating system says of a ledger is passed on as it is."""
-    return replaced(writer, "writing", lambda path: contextlib.nullcontext())
+    return replaced(cache_writer, "writing", lambda path: contextlib.nullcontext())
 
 
 def _everything_again() -> contextlib.AbstractContextManager[None]:
     """A new writer does not look at what is committed."""
-    return replaced(writer, "load_manifest", lambda folder, repair: [])
+    return replaced(cache_writer, "load_manifest", lambda folder, repair: [])
 
 
 def _hash_skipped() -> contextlib.AbstractContextManager[None]:
     """`verify` believes every shard to be what its name says."""
-    return replaced(integrity, "sha256_of", lambda path: path.stem)
+    return replaced(file_integrity, "sha256_of", lambda path: path.stem)
 
 
 def _line_checksum_skipped() -> contextlib.AbstractContextManager[None]:
     """Lines are read whatever their checksum says."""
-    return replaced(ledger, "_digest", lambda text: _Anything())
+    return replaced(checksummed_jsonl, "_digest", lambda text: _Anything())
 
 
 class _Anything(str):

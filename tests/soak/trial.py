@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import facedep_jax.cache.writer as writer_module
+import facedep_jax.cache.cache_writer as writer_module
 import facedep_jax.extraction.extract as extract_module
 from facedep_jax.cli import main
 from facedep_jax.sources import read_source

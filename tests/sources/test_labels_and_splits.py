@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from facedep_jax.errors import LabelError
-from facedep_jax.sources.labels import collect_labels, make_target, relabel
-from facedep_jax.sources.splits import assign_splits, most_folds, split_name, subject_folds, take_part
+from facedep_jax.sources.class_labels import collect_labels, make_target, relabel
+from facedep_jax.sources.subject_splits import assign_splits, most_folds, split_name, subject_folds, take_part
 
 
 def listing(item, emotion, split=None, subject=None, path=None):

@@ -17,12 +17,12 @@ import pytest
 from support.paths import ROOT
 
 from facedep_jax.backbones.taps import parse_taps
-from facedep_jax.config import resolve
 from facedep_jax.errors import MediaError, SettingsError, SourceError
 from facedep_jax.extraction.settings import ExtractSettings
-from facedep_jax.media.clips import regular_file
+from facedep_jax.media.clip_reader import regular_file
 from facedep_jax.sources import read_source, read_sources
 from facedep_jax.sources.file_kinds import kind_of
+from facedep_jax.toml_settings import resolve
 from facedep_jax.training.settings import TrainSettings
 
 JPEG = b"\xff\xd8\xff\xe0" + b"\0" * 20

@@ -13,7 +13,7 @@ from support.hostile_h5 import SPEC, TAPS
 from support.paths import ROOT
 
 from facedep_jax.cache import CacheWriter
-from facedep_jax.cache.ledger import append_lines, read_lines
+from facedep_jax.cache.checksummed_jsonl import append_lines, read_lines
 from facedep_jax.errors import CacheError, DamagedCache, SpecMismatch
 
 ENGINE = SimpleNamespace(name="xla", version="1", device="cpu")

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from facedep_jax.cache import CacheWriter
-from facedep_jax.dataset.examples import Examples
+from facedep_jax.dataset.labelled_examples import Examples
 
 TAPS = {"mobilenet_v2:mid@2": (2, 2, 12), "resnet50:top@1": (1, 1, 8)}
 NO_BOX = (np.nan,) * 4

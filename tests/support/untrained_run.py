@@ -5,15 +5,15 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from facedep_jax.cache.compatibility import features_of
-from facedep_jax.config import to_table
+from facedep_jax.cache.spec_compatibility import features_of
 from facedep_jax.extraction.plan import plan_extraction
 from facedep_jax.extraction.settings import ExtractSettings
 from facedep_jax.head.calibration import Calibration
-from facedep_jax.head.inference import Head, flat_names, from_names
 from facedep_jax.head.model import PRESETS, Architecture, Inputs, init_states
-from facedep_jax.runs.directory import write_head, write_whole
-from facedep_jax.sources.labels import PROXY_CLASSES
+from facedep_jax.head.trained_head import Head, flat_names, from_names
+from facedep_jax.runs.run_directory import write_head, write_whole
+from facedep_jax.sources.class_labels import PROXY_CLASSES
+from facedep_jax.toml_settings import to_table
 from facedep_jax.training.settings import TrainSettings
 
 SMALL = ExtractSettings(weights="random:1", taps="mobilenet_v2:mid@3,mobilenet_v2:top@1", size="64")

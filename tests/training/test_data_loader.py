@@ -15,13 +15,13 @@ from support.paths import ROOT
 from support.planted import TAPS, planted_examples, write_cache
 
 from facedep_jax import open_cache
-from facedep_jax.dataset import examples as examples_module
-from facedep_jax.dataset.examples import gather
+from facedep_jax.dataset import labelled_examples as examples_module
+from facedep_jax.dataset.labelled_examples import gather
 from facedep_jax.errors import RunError
 from facedep_jax.head.device_memory import explained_memory, ran_out
-from facedep_jax.head.inference import flat_names
 from facedep_jax.head.model import graph_of
-from facedep_jax.sources.labels import Labelled
+from facedep_jax.head.trained_head import flat_names
+from facedep_jax.sources.class_labels import Labelled
 from facedep_jax.training import data_loader as module
 from facedep_jax.training.batches import Material
 from facedep_jax.training.data_loader import Feed, ahead

@@ -9,12 +9,12 @@ import pytest
 from support.planted import planted_examples
 
 from facedep_jax.baselines import fit_probe
-from facedep_jax.dataset.examples import check_finite
+from facedep_jax.dataset.labelled_examples import check_finite
 from facedep_jax.errors import LabelError, RunError
 from facedep_jax.evaluation.metrics import auroc
-from facedep_jax.head.forward import predict_classes, proxy_logit, proxy_logits
-from facedep_jax.head.inference import inputs_of
+from facedep_jax.head.batched_forward import predict_classes, proxy_logit, proxy_logits
 from facedep_jax.head.model import PRESETS, Architecture, init_states
+from facedep_jax.head.trained_head import inputs_of
 from facedep_jax.runs import checkpoint
 from facedep_jax.runs.checkpoint import Stage
 from facedep_jax.training import fit as fit_module

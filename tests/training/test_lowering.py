@@ -9,7 +9,7 @@ from support.planted import planted_examples
 
 from facedep_jax.backbones.taps import DEFAULT_TAPS, parse_taps
 from facedep_jax.backbones.weights.load import find_weights
-from facedep_jax.backbones.xla import build_network, compilable
+from facedep_jax.backbones.xla_engine import build_network, compilable
 from facedep_jax.training.batches import Material
 from facedep_jax.training.ensemble import member_keys, plan_for, rates_for
 from facedep_jax.training.epoch import run_epochs, start

@@ -5,7 +5,7 @@ import fcntl
 import pytest
 
 from facedep_jax.errors import RunError
-from facedep_jax.events import Note
+from facedep_jax.progress_events import Note
 from facedep_jax.runs.resume import unfinished
 
 IDENTITY = {"train": {"epochs": 5}, "data": {"labels": "a"}}

@@ -21,23 +21,23 @@ from support.planted import planted_examples, spec, write_cache
 
 from facedep_jax import open_cache
 from facedep_jax.cli import train_evaluate_predict
-from facedep_jax.config import build, to_table
-from facedep_jax.dataset.examples import gather
+from facedep_jax.dataset.labelled_examples import gather
 from facedep_jax.dataset.prepare import prepare
 from facedep_jax.disclaimer import UNTRAINED
 from facedep_jax.errors import CacheError, LabelError, OutputError, RunError, SettingsError, SpecMismatch
 from facedep_jax.evaluation.evaluate_run import evaluate_run
-from facedep_jax.events import silent
 from facedep_jax.head.calibration import calibrate
+from facedep_jax.progress_events import silent
 from facedep_jax.runs import checkpoint
-from facedep_jax.runs.directory import load_head, read_config, write_head, write_whole
+from facedep_jax.runs.run_directory import load_head, read_config, write_head, write_whole
 from facedep_jax.scoring.clip_scores import score_clip
 from facedep_jax.scoring.frame_scores import score_items
 from facedep_jax.scoring.settings import ScoreSettings
+from facedep_jax.toml_settings import build, to_table
 from facedep_jax.training import grid_search as search_module
-from facedep_jax.training import train as train_module
+from facedep_jax.training import train_head as train_module
 from facedep_jax.training.settings import TrainSettings
-from facedep_jax.training.train import train_head
+from facedep_jax.training.train_head import train_head
 
 SETTINGS = TrainSettings(
     preset="tiny", epochs=20, patience=20, batch_size=32, learning_rate=1e-3, seeds=2, resamples=100
@@ -514,7 +514,7 @@ def test_what_killed_processes_left_is_removed_and_nothing_else(tmp_path):
 
 @pytest.mark.parametrize("length", [300, 250], ids=["name too long", "too long while it is made"])
 def test_a_name_that_no_file_can_have_is_refused_before_training(cache, tmp_path, monkeypatch, length):
-    monkeypatch.setattr("facedep_jax.training.task.gather", None)
+    monkeypatch.setattr("facedep_jax.training.training_inputs.gather", None)
     with pytest.raises(OutputError, match="cannot be written"):
         train_head([cache], SETTINGS, tmp_path / ("x" * length))
 

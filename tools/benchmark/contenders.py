@@ -11,12 +11,12 @@ import numpy as np
 from benchmark import files, peers
 from benchmark.peers import Setup
 from benchmark.streams import Run, in_streams
-from facedep_jax.backbones.engine_protocol import Engine
+from facedep_jax.backbones.engine_interface import Engine
 from facedep_jax.backbones.engines import load_engine
 from facedep_jax.backbones.taps import BACKBONES, CHANNELS, parse_taps
 from facedep_jax.backbones.weights.load import Weights, find_weights
 from facedep_jax.errors import EngineError, SettingsError
-from facedep_jax.extraction.checked_engine import IN_FLIGHT
+from facedep_jax.extraction.engine_loading import IN_FLIGHT
 
 
 @functools.cache

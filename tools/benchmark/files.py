@@ -24,7 +24,7 @@ TAPS = "mobilenet_v2:top@1,resnet50:top@1"
 
 def draw_pictures(setup: Setup, count: int) -> None:
     """`count` different JPEG files of 350×350 pixels, about 30 kB each, as photographs of faces have."""
-    from facedep_jax.media.decode.opencv import cv2
+    from facedep_jax.media.decode.opencv_setup import cv2
 
     folder = pictures_of(setup)
     folder.mkdir()
@@ -40,7 +40,7 @@ def draw_pictures(setup: Setup, count: int) -> None:
 
 def picture(rng: np.random.Generator) -> UInt8[np.ndarray, "h w 3"]:
     """Noise whose strength falls with its frequency, as in photographs; colour changes more slowly than light."""
-    from facedep_jax.media.decode.opencv import cv2
+    from facedep_jax.media.decode.opencv_setup import cv2
 
     total = np.full((SIDE, SIDE, 3), 128, np.float32)
     for cells, light, colour in ((3, 40, 15), (8, 30, 10), (22, 18, 4), (60, 11, 1), (150, 7, 0), (SIDE, 4, 0)):

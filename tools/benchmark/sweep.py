@@ -14,7 +14,7 @@ from benchmark.contenders import DEVICE_ONLY, SecondsFor, precision_of
 from benchmark.peers import Setup
 from benchmark.rounds import Numbers, alternate, summary
 from benchmark.streams import Run
-from facedep_jax.files import writing
+from facedep_jax.file_system import writing
 from facedep_jax.report.run_plots import INK, MAIN, OTHER, QUIET, THIRD, figure
 
 BATCH_SIZES = (1, 4, 8, 16, 32, 64)

@@ -18,7 +18,7 @@ from facedep_jax.backbones.layers import Conv, Depthwise, pool_grid
 from facedep_jax.backbones.taps import LAYERS, Tap
 from facedep_jax.backbones.weights.kernel_shapes import MOBILENET_V2_BLOCKS, RESNET50_BLOCKS
 from facedep_jax.backbones.weights.load import Weights
-from facedep_jax.backbones.xla import build_network
+from facedep_jax.backbones.xla_engine import build_network
 
 FIGURES = ("mean", "sd", "max", "zeros", "dead", "distinct")
 _BLOCKS = {

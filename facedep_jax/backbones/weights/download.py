@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from facedep_jax.errors import WeightsError
-from facedep_jax.events import Progress, Report, silent
-from facedep_jax.files import user_cache
+from facedep_jax.file_system import user_cache
+from facedep_jax.progress_events import Progress, Report, silent
 
 MIRROR_VARIABLE = "FACEDEP_WEIGHTS_MIRROR"
 BASE_URL = "https://storage.googleapis.com/tensorflow/keras-applications/"

@@ -14,10 +14,10 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from facedep_jax.backbones.weights import download, name_maps, random
-from facedep_jax.backbones.weights.files import WeightFile, inspect_file, read_arrays, weight_paths
+from facedep_jax.backbones.weights import download, name_maps, random_weights
+from facedep_jax.backbones.weights.file_formats import WeightFile, inspect_file, read_arrays, weight_paths
 from facedep_jax.errors import SettingsError, WeightsError
-from facedep_jax.events import Note, Report, silent
+from facedep_jax.progress_events import Note, Report, silent
 
 __all__ = ["Weights", "find_weights", "load_weights"]
 
@@ -90,8 +90,8 @@ def _random(backbone: str, where: str) -> Weights:
     if not match:
         raise SettingsError(f"weights {where!r}: give a whole number as seed, for example random:0")
     seed = int(match[1])
-    digest = hashlib.sha256(random.describe(backbone, seed).encode()).hexdigest()
-    return Weights(backbone, "random", digest, None, random.draw(backbone, seed))
+    digest = hashlib.sha256(random_weights.describe(backbone, seed).encode()).hexdigest()
+    return Weights(backbone, "random", digest, None, random_weights.draw(backbone, seed))
 
 
 def _in_directory(directory: Path, backbones: Sequence[str], report: Report) -> dict[str, Weights]:

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from facedep_jax.errors import OutputError
-from facedep_jax.files import fsync_directory, writing
+from facedep_jax.file_system import fsync_directory, writing
 
 PLACING = "placing.json"
 

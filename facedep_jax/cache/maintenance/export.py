@@ -13,16 +13,16 @@ from typing import Any
 
 import numpy as np
 
+from facedep_jax.cache.cache_reader import Cache, open_cache
+from facedep_jax.cache.feature_spec import FORMAT_VERSION, cells_of, read_header
 from facedep_jax.cache.maintenance.atomic_placement import make_ready, staged
 from facedep_jax.cache.maintenance.export_csv import TABLES, write_tables
-from facedep_jax.cache.maintenance.hdf5_writer import Streamed, write_hdf5
-from facedep_jax.cache.maintenance.integrity import sound_shards
-from facedep_jax.cache.reader import Cache, open_cache
+from facedep_jax.cache.maintenance.file_integrity import sound_shards
+from facedep_jax.cache.maintenance.hdf5_streaming_writer import Streamed, write_hdf5
 from facedep_jax.cache.shard import ITEM_COLUMNS, ROW_COLUMNS
-from facedep_jax.cache.spec import FORMAT_VERSION, cells_of, read_header
 from facedep_jax.errors import OutputError
-from facedep_jax.events import Progress, Report, silent
-from facedep_jax.files import make_folder
+from facedep_jax.file_system import make_folder
+from facedep_jax.progress_events import Progress, Report, silent
 
 ROWS_AT_ONCE = 1024
 FORMATS = {".h5": "HDF5", ".hdf5": "HDF5", ".npz": "npz"}

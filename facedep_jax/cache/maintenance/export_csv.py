@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from facedep_jax.cache.reader import Cache
-from facedep_jax.escaping import quoted
-from facedep_jax.files import fsync_directory, writing
-from facedep_jax.media.frames import FACE_STATES
+from facedep_jax.cache.cache_reader import Cache
+from facedep_jax.file_system import fsync_directory, writing
+from facedep_jax.media.frame_types import FACE_STATES
+from facedep_jax.text_escaping import quoted
 
 TABLES = ("items", "rows", "listings", "failures")
 

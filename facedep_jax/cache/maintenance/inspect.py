@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Float32, Int
 
-from facedep_jax.cache.item_parts import Parts
+from facedep_jax.cache.cache_reader import Cache, open_cache
+from facedep_jax.cache.clip_parts import Parts
 from facedep_jax.cache.manifest import manifest_is_whole
 from facedep_jax.cache.near_duplicates import DISTANCE, LIKENESS, hash_pairs, likenesses
-from facedep_jax.cache.reader import Cache, open_cache
 from facedep_jax.cache.tombstones import Purged
-from facedep_jax.media.frames import FACE_STATES
+from facedep_jax.media.frame_types import FACE_STATES
 
 SAMPLE = 2048  # rows looked at for the statistics of a tap
 SAMPLE_BYTES = 2**26  # … and how many bytes of them at most, as float32

@@ -12,22 +12,22 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool
 
-from facedep_jax.cache.item_parts import Parts, Piece, equal_chains
-from facedep_jax.cache.ledger import append_lines, read_ledger
+from facedep_jax.cache.checksummed_jsonl import append_lines, read_ledger
+from facedep_jax.cache.clip_parts import Parts, Piece, equal_chains
+from facedep_jax.cache.feature_spec import fingerprint, read_header
 from facedep_jax.cache.lock import standing_still
-from facedep_jax.cache.maintenance.consistency import in_order_of
-from facedep_jax.cache.maintenance.integrity import sound_shards
+from facedep_jax.cache.maintenance.file_integrity import sound_shards
+from facedep_jax.cache.maintenance.ledger_consistency import in_order_of
 from facedep_jax.cache.maintenance.merge_destination import place_for, put_shard, require_place
 from facedep_jax.cache.maintenance.purge import Person, take_out
 from facedep_jax.cache.maintenance.shard_rewrite import entry_of, replace_shard, write_manifest, write_only
 from facedep_jax.cache.manifest import load_manifest
 from facedep_jax.cache.shard import Shard, open_shard
-from facedep_jax.cache.spec import fingerprint, read_header
 from facedep_jax.cache.tombstones import Purged
-from facedep_jax.config import differences
 from facedep_jax.errors import SettingsError, SpecMismatch
-from facedep_jax.events import Progress, Report, silent
-from facedep_jax.files import writing
+from facedep_jax.file_system import writing
+from facedep_jax.progress_events import Progress, Report, silent
+from facedep_jax.toml_settings import differences
 
 
 def merge_caches(folders: Sequence[str | Path], out: str | Path, report: Report = silent) -> dict[str, Any]:

@@ -12,11 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from facedep_jax.cache.feature_spec import fingerprint, write_header
 from facedep_jax.cache.lock import LOCK, write_lock
 from facedep_jax.cache.shard import TEMPORARY, sha256_of
-from facedep_jax.cache.spec import fingerprint, write_header
 from facedep_jax.errors import DamagedCache, OutputError
-from facedep_jax.files import fsync_directory, make_folder, writing
+from facedep_jax.file_system import fsync_directory, make_folder, writing
 from facedep_jax.provenance import write_config
 
 NO_LINKS = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS)

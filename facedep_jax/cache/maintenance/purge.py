@@ -16,18 +16,18 @@ from typing import Any
 
 import numpy as np
 
-from facedep_jax.cache.ledger import encode_line, read_ledger
+from facedep_jax.cache.checksummed_jsonl import encode_line, read_ledger
+from facedep_jax.cache.feature_spec import read_header
 from facedep_jax.cache.lock import write_lock
-from facedep_jax.cache.maintenance.integrity import DROPPED, sound_shards
+from facedep_jax.cache.maintenance.file_integrity import DROPPED, sound_shards
 from facedep_jax.cache.maintenance.shard_rewrite import replace_shard, write_manifest
 from facedep_jax.cache.maintenance.subject_mentions import find_traces, require_places
 from facedep_jax.cache.manifest import load_manifest
 from facedep_jax.cache.shard import Shard, open_shard
-from facedep_jax.cache.spec import read_header
 from facedep_jax.cache.tombstones import Purged
 from facedep_jax.errors import CacheError, SettingsError
-from facedep_jax.events import Progress, Report, silent
-from facedep_jax.files import fsync_directory, write_atomically, writing
+from facedep_jax.file_system import fsync_directory, write_atomically, writing
+from facedep_jax.progress_events import Progress, Report, silent
 
 
 @dataclass(frozen=True)

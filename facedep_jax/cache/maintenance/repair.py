@@ -14,11 +14,18 @@ from typing import Any
 
 import numpy as np
 
-from facedep_jax.cache.item_parts import Parts, Piece, equal_pieces
-from facedep_jax.cache.ledger import encode_line
+from facedep_jax.cache.checksummed_jsonl import encode_line
+from facedep_jax.cache.clip_parts import Parts, Piece, equal_pieces
+from facedep_jax.cache.feature_spec import (
+    FORMAT_VERSION,
+    fingerprint,
+    others_header,
+    read_header,
+    require_own_header,
+    write_header,
+)
 from facedep_jax.cache.lock import write_lock
-from facedep_jax.cache.maintenance.consistency import in_order_of, lost_listings, not_yet_gone
-from facedep_jax.cache.maintenance.integrity import (
+from facedep_jax.cache.maintenance.file_integrity import (
     DROPPED,
     LEDGERS,
     Ledger,
@@ -29,20 +36,13 @@ from facedep_jax.cache.maintenance.integrity import (
     shard_paths,
     strays,
 )
+from facedep_jax.cache.maintenance.ledger_consistency import in_order_of, lost_listings, not_yet_gone
 from facedep_jax.cache.maintenance.purge import Person, remove_dropped, take_out
 from facedep_jax.cache.maintenance.shard_rewrite import entry_of, replace_shard, write_manifest
 from facedep_jax.cache.shard import Shard, open_shard
-from facedep_jax.cache.spec import (
-    FORMAT_VERSION,
-    fingerprint,
-    others_header,
-    read_header,
-    require_own_header,
-    write_header,
-)
 from facedep_jax.errors import CacheError, DamagedCache
-from facedep_jax.events import Progress, Report, silent
-from facedep_jax.files import fsync_directory, write_atomically, writing
+from facedep_jax.file_system import fsync_directory, write_atomically, writing
+from facedep_jax.progress_events import Progress, Report, silent
 
 
 def repair_cache(folder: str | Path, report: Report = silent) -> dict[str, Any]:

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool
 
-from facedep_jax.cache.ledger import encode_line
+from facedep_jax.cache.checksummed_jsonl import encode_line
 from facedep_jax.cache.manifest import manifest_entry
 from facedep_jax.cache.shard import Shard, ShardData, write_shard
-from facedep_jax.files import fsync_directory, write_atomically, writing
+from facedep_jax.file_system import fsync_directory, write_atomically, writing
 
 
 def write_manifest(folder: Path, entries: Sequence[dict[str, Any]]) -> None:

@@ -9,10 +9,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from facedep_jax.cache.ledger import read_ledger
+from facedep_jax.cache.checksummed_jsonl import read_ledger
 from facedep_jax.errors import CacheError
-from facedep_jax.escaping import plot_name, printable, unquoted
-from facedep_jax.events import Note, Report, silent
+from facedep_jax.progress_events import Note, Report, silent
+from facedep_jax.text_escaping import plot_name, printable, unquoted
 
 TRAINED = ("head.safetensors", "cnn.safetensors")  # what learns from items, by the name of its weights
 

@@ -7,15 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from facedep_jax.cache.cache_reader import Cache, open_cache, ranges
+from facedep_jax.cache.feature_spec import fingerprint, others_header, read_header
 from facedep_jax.cache.lock import being_written, last_writer
-from facedep_jax.cache.maintenance.consistency import (
-    check_listings,
-    check_manifest,
-    check_parts,
-    check_purged,
-    in_order_of,
-)
-from facedep_jax.cache.maintenance.integrity import (
+from facedep_jax.cache.maintenance.file_integrity import (
     LEDGERS,
     ROWS_AT_ONCE,
     Problem,
@@ -25,11 +20,16 @@ from facedep_jax.cache.maintenance.integrity import (
     shard_paths,
     strays,
 )
-from facedep_jax.cache.reader import Cache, open_cache, ranges
+from facedep_jax.cache.maintenance.ledger_consistency import (
+    check_listings,
+    check_manifest,
+    check_parts,
+    check_purged,
+    in_order_of,
+)
 from facedep_jax.cache.shard import Shard
-from facedep_jax.cache.spec import fingerprint, others_header, read_header
 from facedep_jax.errors import SettingsError
-from facedep_jax.events import Progress, Report, silent
+from facedep_jax.progress_events import Progress, Report, silent
 
 
 def verify_cache(

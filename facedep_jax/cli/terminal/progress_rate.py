@@ -2,7 +2,7 @@
 
 from collections import deque
 
-from facedep_jax.events import Progress
+from facedep_jax.progress_events import Progress
 
 SPAN = 30.0  # seconds that a rate looks back …
 STEPS = 6  # … and at least over so many units that were finished one by one: clips may take minutes each

@@ -6,7 +6,7 @@ rich is loaded only when a table is made.
 from typing import Any
 
 from facedep_jax.disclaimer import UNTRAINED
-from facedep_jax.escaping import printable
+from facedep_jax.text_escaping import printable
 
 NAME_WIDTH = 8  # characters below which a folded name cannot be read
 

@@ -5,8 +5,8 @@ import math
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from facedep_jax.media.decode.opencv import cv2
-from facedep_jax.media.frames import WITHOUT_CROP, Face, InputSettings
+from facedep_jax.media.decode.opencv_setup import cv2
+from facedep_jax.media.frame_types import WITHOUT_CROP, Face, InputSettings
 
 Pixels = UInt8[np.ndarray, "h w 3"]
 

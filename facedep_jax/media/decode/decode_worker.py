@@ -1,8 +1,8 @@
 """The decoding worker, `python -m facedep_jax.media.decode.decode_worker`. Knows nothing of the batch.
 
-It reads requests on standard input and answers on standard output (wire.py), one after the other. Files and
+It reads requests on standard input and answers on standard output (worker_protocol.py), one after the other. Files and
 bytes may be hostile or simply broken: whatever they do to cv2, they do here. Standard error is a file that
-complaints.py reads back.
+decoder_stderr.py reads back.
 """
 
 import os
@@ -14,12 +14,12 @@ from dataclasses import asdict, replace
 
 from facedep_jax.errors import EngineError, MediaError
 from facedep_jax.media.decode import image_decoding as images
-from facedep_jax.media.decode.capture import Capture
 from facedep_jax.media.decode.face_detectors import FaceFinder
 from facedep_jax.media.decode.face_selection import AtOnce, chooser, framed, pick
 from facedep_jax.media.decode.live_capture import Camera, Paced, Reader
-from facedep_jax.media.decode.opencv import cv2
-from facedep_jax.media.frames import Frame, InputSettings
+from facedep_jax.media.decode.opencv_setup import cv2
+from facedep_jax.media.decode.video_decoding import Capture
+from facedep_jax.media.frame_types import Frame, InputSettings
 from facedep_jax.media.worker_protocol import Header, frame_bodies, frame_header, pack, unpack
 
 # A sign of life at least this often while frames are read that nobody wants.

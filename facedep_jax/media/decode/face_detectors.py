@@ -7,9 +7,9 @@ from jaxtyping import Float, UInt8
 
 from facedep_jax.errors import EngineError
 from facedep_jax.media.decode.cropping import resize
-from facedep_jax.media.decode.opencv import cv2
+from facedep_jax.media.decode.opencv_setup import cv2
 from facedep_jax.media.detector_files import haar_cascade
-from facedep_jax.media.frames import (
+from facedep_jax.media.frame_types import (
     DETECT_SIDE,
     HAAR_NEIGHBOURS,
     HAAR_SMALLEST,

@@ -12,8 +12,8 @@ from jaxtyping import UInt8
 from facedep_jax.media.decode.cropping import cut
 from facedep_jax.media.decode.face_detectors import Sighting
 from facedep_jax.media.decode.face_tracking import FORGOTTEN, Tracks
-from facedep_jax.media.decode.opencv import cv2
-from facedep_jax.media.frames import MIN_SHARPNESS, TRACK_FACES, TRACK_FIRST, Face, Frame, InputSettings
+from facedep_jax.media.decode.opencv_setup import cv2
+from facedep_jax.media.frame_types import MIN_SHARPNESS, TRACK_FACES, TRACK_FIRST, Face, Frame, InputSettings
 
 Pixels = UInt8[np.ndarray, "h w 3"]
 Found = list[Sighting] | None  # the largest first; None when nobody looked

@@ -7,7 +7,7 @@ of the film, is taken for that person.
 from collections import defaultdict
 from collections.abc import Sequence
 
-from facedep_jax.media.frames import TRACK_OVERLAP, TRACK_WIDENED
+from facedep_jax.media.frame_types import TRACK_OVERLAP, TRACK_WIDENED
 
 Box = tuple[float, float, float, float]
 

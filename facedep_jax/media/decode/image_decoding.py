@@ -13,7 +13,7 @@ from facedep_jax.errors import MediaError
 from facedep_jax.media.decode import decoder_stderr
 from facedep_jax.media.decode.cropping import resize
 from facedep_jax.media.decode.image_validation import JPEG, refuse_damaged, unreadable
-from facedep_jax.media.decode.opencv import MAX_PIXELS, cv2
+from facedep_jax.media.decode.opencv_setup import MAX_PIXELS, cv2
 
 # How many bits 16-bit files really use; sensors of 10, 12 and 14 bits are stored unscaled.
 _DEPTHS = (8, 10, 12, 14, 16)
@@ -128,7 +128,7 @@ def difference_hash(pixels: UInt8[np.ndarray, "h w 3"]) -> int:
 
 
 # Decoded at a reduced size, the shorter side keeps at least this many pixels for each one of the crop: the area
-# average that follows then differs by at most a few of 255 levels from that of the full picture (tests/test_images.py).
+# average that follows then differs by at most a few of 255 levels from that of the full picture.
 _SPARE = 2
 
 

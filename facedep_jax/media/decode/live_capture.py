@@ -13,9 +13,9 @@ import numpy as np
 from jaxtyping import UInt8
 
 from facedep_jax.errors import MediaError
-from facedep_jax.media.decode.capture import Capture
-from facedep_jax.media.decode.opencv import cv2
-from facedep_jax.media.decode.sampling import Sampler
+from facedep_jax.media.decode.frame_sampling import Sampler
+from facedep_jax.media.decode.opencv_setup import cv2
+from facedep_jax.media.decode.video_decoding import Capture
 from facedep_jax.media.latest_value import Newest
 
 # Seconds without a picture after which a camera counts as gone, and those that it may take for its first one.

@@ -12,7 +12,7 @@ from facedep_jax.backbones.weights import download
 from facedep_jax.backbones.weights.download import OfficialFile, official_files
 from facedep_jax.backbones.weights.load import find_weights
 from facedep_jax.errors import WeightsError
-from facedep_jax.files import user_cache
+from facedep_jax.file_system import user_cache
 
 CONTENT = bytes(range(256)) * 4096  # 1 MiB: four chunks
 FILE = OfficialFile("resnet", "weights.h5", len(CONTENT), f"md5:{hashlib.md5(CONTENT).hexdigest()}")

@@ -9,9 +9,9 @@ from safetensors.numpy import save_file
 from support import keras_h5
 
 from facedep_jax.backbones.weights import download, name_maps
+from facedep_jax.backbones.weights.available_files import list_weights, present_weights
 from facedep_jax.backbones.weights.download import OfficialFile, cached_path
-from facedep_jax.backbones.weights.inventory import list_weights, present_weights
-from facedep_jax.backbones.weights.verification import verify_weights
+from facedep_jax.backbones.weights.file_verification import verify_weights
 from facedep_jax.errors import WeightsError
 
 

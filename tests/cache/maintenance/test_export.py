@@ -15,7 +15,7 @@ from facedep_jax.cache import CacheWriter, open_cache
 from facedep_jax.cache.maintenance.export import export_cache
 from facedep_jax.cache.maintenance.export_csv import TABLES
 from facedep_jax.errors import CacheError, OutputError
-from facedep_jax.escaping import FORMULA
+from facedep_jax.text_escaping import FORMULA
 
 NAMES = ["=1+1.jpg", "@SUM(A1)", "'quoted", "-3", "\tx", 'plain, with "marks"', "a\nb"]
 

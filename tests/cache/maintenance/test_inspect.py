@@ -13,7 +13,7 @@ from facedep_jax.cache import CacheWriter, open_cache
 from facedep_jax.cache.maintenance.inspect import PARTS, inspect_cache
 from facedep_jax.cache.maintenance.purge import purge_cache
 from facedep_jax.cache.near_duplicates import hash_pairs, likenesses, near_duplicates
-from facedep_jax.report.cache_plot import draw_cache
+from facedep_jax.report.cache_overview_plot import draw_cache
 from facedep_jax.report.run_plots import save
 
 SPLITS = ("train", "val", "test")

@@ -23,7 +23,7 @@ from support.caches import (
 from support.hostile_h5 import SPEC, TAPS
 
 from facedep_jax.cache import CacheWriter, open_cache
-from facedep_jax.cache.ledger import read_lines
+from facedep_jax.cache.checksummed_jsonl import read_lines
 from facedep_jax.cache.maintenance import merge_destination as module
 from facedep_jax.cache.maintenance.merge import merge_caches
 from facedep_jax.cache.maintenance.purge import purge_cache

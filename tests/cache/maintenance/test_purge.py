@@ -17,7 +17,7 @@ from support.caches import (
 from support.hostile_h5 import SPEC, TAPS
 
 from facedep_jax.cache import CacheWriter, open_cache
-from facedep_jax.cache.ledger import append_lines, read_lines
+from facedep_jax.cache.checksummed_jsonl import append_lines, read_lines
 from facedep_jax.cache.maintenance.purge import purge_cache
 from facedep_jax.cache.maintenance.repair import repair_cache
 from facedep_jax.cache.maintenance.verify import verify_cache

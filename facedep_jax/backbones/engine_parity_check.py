@@ -1,0 +1,81 @@
+"""An engine that is believed only after its first batch agrees with XLA float32. Knows nothing of files or caches."""
+
+import threading
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from jaxtyping import Float16, UInt8
+
+from facedep_jax.backbones.engine_interface import Engine, agreement
+from facedep_jax.errors import EngineError
+from facedep_jax.progress_events import Note, Report, silent
+
+# Worst cosine of a row with XLA float32's, by precision. In bfloat16 the pooled top of MobileNetV2 agrees to 0.967
+# at worst on 4,260 real faces where its mid tap agrees to 0.997 (docs/performance.md); a wrong graph gives far less.
+TOLERANCE = {"float32": 0.9999, "bfloat16": 0.95}
+
+
+class CheckedEngine:
+    """Runs `engine`; compares its first batch with `reference()`, which is XLA float32 on the same pixels.
+
+    Beyond tolerance an engine chosen by `auto` is replaced by the reference and a warning is reported; one asked
+    for by name raises EngineError.
+    """
+
+    def __init__(self, engine: Engine, reference: Callable[[], Engine], named: bool, report: Report = silent):
+        self._engine, self._reference, self._named, self._report = engine, reference, named, report
+        self._lock = threading.Lock()
+        self._checked = engine.name == "xla" and engine.precision == "float32"
+
+    def __getattr__(self, attribute: str) -> object:
+        """Name, version, device, precision, batch size and reason are those of the engine in use."""
+        return getattr(self._engine, attribute)
+
+    def __call__(self, crops: Mapping[str, UInt8[np.ndarray, "n s s 3"]]) -> dict[str, Float16[np.ndarray, "n S S C"]]:
+        if not self._checked:
+            with self._lock:  # batches of several threads wait for the verdict
+                if not self._checked:
+                    return self._compared(crops)
+        return self._engine(crops)
+
+    def _compared(self, crops: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        features, reference = self._engine(crops), self._reference()
+        expected = reference(crops)
+        self._checked = True
+        worst = agreement(features, expected)
+        tap = min(worst, key=worst.__getitem__)
+        said = (
+            f"{self._engine.name} {self._engine.precision} agrees with xla float32 to a cosine of {worst[tap]:.5f} at "
+        )
+        said += f"worst ({tap}, first {len(features[tap])} images)"
+        if worst[tap] >= TOLERANCE[self._engine.precision]:
+            self._report(Note(said))
+            return features
+        if self._named:
+            raise EngineError(f"{said}, {TOLERANCE[self._engine.precision]} is needed; use --engine xla, or auto")
+        self._report(Note(f"{said}, {TOLERANCE[self._engine.precision]} is needed: going on with xla", "warning"))
+        self._engine = reference
+        return expected
+
+
+class LazyEngine:
+    """An engine that is loaded when it is first needed, which is never where everything is in the cache."""
+
+    def __init__(self, load: Callable[[], Engine]):
+        self._load, self._engine, self._lock = load, None, threading.Lock()
+
+    def load(self) -> Engine:
+        """The engine. Raises what loading raises."""
+        with self._lock:
+            self._engine = self._engine or self._load()
+        return self._engine
+
+    @property
+    def loaded(self) -> bool:
+        return self._engine is not None
+
+    def __getattr__(self, attribute: str) -> object:
+        return getattr(self.load(), attribute)
+
+    def __call__(self, crops: Mapping[str, UInt8[np.ndarray, "n s s 3"]]) -> dict[str, Float16[np.ndarray, "n S S C"]]:
+        return self.load()(crops)

@@ -1,0 +1,184 @@
+"""The engine on OpenVINO, for CPUs: the networks of `network_graph.py` in its operations, without loading jax.
+
+It knows nothing of files or faces.
+"""
+
+import sys
+from collections.abc import Mapping, Sequence
+from queue import SimpleQueue
+
+import numpy as np
+from jaxtyping import Float16, UInt8
+
+# openvino tells its makers' analytics server of every import; where this package cannot be found, it does not.
+sys.modules.setdefault("openvino_telemetry", None)
+
+# ruff: noqa: E402 (which is why imports go on below)
+import openvino
+from openvino import opset13 as ops
+
+from facedep_jax.backbones.engine_interface import check_crops
+from facedep_jax.backbones.network_graph import pooled_taps, pooling_matrix
+from facedep_jax.backbones.preprocessing import NONE, Padding, Scaling
+from facedep_jax.backbones.taps import Tap, backbones_of
+from facedep_jax.backbones.weights.load import Folded, Weights
+from facedep_jax.errors import EngineError
+from facedep_jax.machine_resources import cores
+
+# One for good: each loads a CPU plugin of its own, which sets an alternate signal stack and, when it ends, brings back
+# the one that it found. After two of them that is memory which has been freed, and the next signal (Ctrl-C) a crash.
+_CORE = openvino.Core()
+_TYPES = {"float32": openvino.Type.f32, "bfloat16": openvino.Type.bf16}
+Node = openvino.Node
+_Requests = dict[str, tuple[openvino.InferRequest, list[str]]]  # of one stream: each backbone's, and its taps
+
+
+class OpenVinoEngine:
+    """See `facedep_jax.backbones.engine_interface.Engine`."""
+
+    name = "openvino"
+    version = openvino.__version__.partition("-")[0]
+
+    def __init__(
+        self,
+        weights: Mapping[str, Weights],
+        taps: Sequence[Tap],
+        sizes: Mapping[str, int],
+        precision: str,
+        batch_size: int,
+        reason: str,
+        in_flight: int,
+    ):
+        if precision == "bfloat16" and not computes_bfloat16():
+            raise EngineError(
+                "this CPU has no bfloat16 instructions, which openvino needs; use --precision float32, or --engine xla"
+            )
+        self.device = _CORE.get_property("CPU", "FULL_DEVICE_NAME").strip()
+        self.precision, self.batch_size, self.reason = precision, batch_size, reason
+        self._taps = tuple(str(tap) for tap in taps)
+        self._sizes = {backbone: sizes[backbone] for backbone in backbones_of(taps)}
+        self.in_flight = min(in_flight, cores())
+        hints = {"INFERENCE_PRECISION_HINT": _TYPES[precision]}
+        # A stream has threads of its own, so that it does not wait when another, or a decoder, takes a core from it.
+        hints |= {"NUM_STREAMS": self.in_flight} if self.in_flight > 1 else {"PERFORMANCE_HINT": "LATENCY"}
+        compiled = {}
+        for backbone, size in self._sizes.items():
+            own = [tap for tap in taps if tap.backbone == backbone]
+            graph = write_graph(weights[backbone], own, size, batch_size)
+            compiled[backbone] = (_CORE.compile_model(graph, "CPU", hints), [str(tap) for tap in own])
+        self._idle: SimpleQueue[_Requests] = SimpleQueue()
+        for _ in range(self.in_flight):
+            self._idle.put({b: (network.create_infer_request(), names) for b, (network, names) in compiled.items()})
+
+    def __call__(self, crops: Mapping[str, UInt8[np.ndarray, "n s s 3"]]) -> dict[str, Float16[np.ndarray, "n S S C"]]:
+        count = check_crops(crops, self._sizes, self.batch_size)
+        requests = self._idle.get()
+        try:
+            return self._compute(requests, crops, count)
+        finally:
+            self._idle.put(requests)
+
+    def _compute(self, requests: _Requests, crops: Mapping[str, np.ndarray], count: int) -> dict[str, np.ndarray]:
+        computed = {}
+        for backbone, (request, names) in requests.items():
+            request.infer([_padded(crops[backbone], self.batch_size)], share_inputs=True)
+            for i, name in enumerate(names):
+                values = request.get_output_tensor(i).data[:count].transpose(0, 2, 3, 1)  # NCHW → NHWC
+                with np.errstate(over="ignore"):  # what float16 cannot hold is infinite, see Engine
+                    computed[name] = np.ascontiguousarray(values, dtype=np.float16)
+        return {name: computed[name] for name in self._taps}
+
+
+def _padded(crops: UInt8[np.ndarray, "n s s 3"], count: int) -> UInt8[np.ndarray, "count s s 3"]:
+    """`crops` themselves where they are enough."""
+    if len(crops) == count:
+        return np.ascontiguousarray(crops)
+    return np.pad(crops, ((0, count - len(crops)), (0, 0), (0, 0), (0, 0)))
+
+
+def computes_bfloat16() -> bool:
+    return "BF16" in _CORE.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def write_graph(weights: Weights, taps: Sequence[Tap], size: int, batch_size: int) -> openvino.Model:
+    """uint8 (batch, size, size, 3) → each tap's grid (batch, channels, cells, cells), in their order."""
+    pixels = ops.parameter([batch_size, size, size, 3], np.uint8, name="pixels")
+    pooled = pooled_taps(_OpenVinoOps(), weights, taps, pixels)
+    return openvino.Model([ops.result(grid) for grid in pooled], [pixels], weights.backbone)
+
+
+class _OpenVinoOps:
+    """See `facedep_jax.backbones.network_graph.GraphOps`."""
+
+    def __init__(self) -> None:
+        self._exact = _exact_mark()
+
+    def scale(self, pixels: Node, scaling: Scaling) -> Node:
+        x = ops.convert(ops.transpose(pixels, np.array([0, 3, 1, 2])), "f32")  # NHWC → NCHW
+        if scaling.bgr:
+            x = ops.gather(x, ops.constant(np.array([2, 1, 0])), ops.constant(np.array(1)))
+        factor, shift = (np.array(v, np.float32).reshape(1, 3, 1, 1) for v in (scaling.scale, scaling.shift))
+        return ops.add(ops.multiply(x, ops.constant(factor)), ops.constant(shift))
+
+    def conv(self, x: Node, folded: Folded, stride: int = 1, padding: Padding = NONE, exact: bool = False) -> Node:
+        kernel, bias = folded
+        weights = ops.constant(np.ascontiguousarray(kernel.transpose(3, 2, 0, 1)))  # HWIO → OIHW
+        before, after = ([side] * 2 for side in padding)
+        return self._finish(ops.convolution(x, weights, [stride] * 2, before, after, [1, 1]), bias, exact)
+
+    def depthwise(self, x: Node, folded: Folded, stride: int, padding: Padding, exact: bool = False) -> Node:
+        kernel, bias = folded
+        weights = ops.constant(np.ascontiguousarray(kernel.transpose(3, 2, 0, 1)[:, None]))  # (C, 1, 1, 3, 3)
+        before, after = ([side] * 2 for side in padding)
+        return self._finish(ops.group_convolution(x, weights, [stride] * 2, before, after, [1, 1]), bias, exact)
+
+    def _finish(self, x: Node, bias: np.ndarray, exact: bool) -> Node:
+        if exact:
+            self._keep_exact(x)
+        return ops.add(x, ops.constant(bias.reshape(1, -1, 1, 1)))
+
+    def relu(self, x: Node) -> Node:
+        return ops.relu(x)
+
+    def relu6(self, x: Node) -> Node:
+        return ops.clamp(x, 0.0, 6.0)
+
+    def add(self, x: Node, y: Node) -> Node:
+        return ops.add(x, y)
+
+    def max_pool(self, x: Node) -> Node:
+        return ops.max_pool(x, [2, 2], [1, 1], [1, 1], [1, 1], [3, 3]).output(0)
+
+    def pool_grid(self, x: Node, cells: int) -> Node:
+        images, channels, pixels, _ = x.output(0).shape
+        if cells == 1:
+            return ops.reduce_mean(x, np.array([2, 3]), keep_dims=True)
+        flat = ops.reshape(x, np.array([images, channels, pixels**2]), special_zero=False)
+        averages = ops.matmul(flat, ops.constant(pooling_matrix(pixels, cells)), False, False)
+        self._keep_exact(averages)
+        return ops.reshape(averages, np.array([images, channels, cells, cells]), special_zero=False)
+
+    def _keep_exact(self, x: Node) -> None:
+        for name, mark in self._exact.items():
+            x.set_rt_info(mark, name)
+
+
+# One node that must not be converted to a shorter type, in OpenVINO's own file format. The mark is public there
+# ("precise") while Python's binding has no way to make one.
+_MARKED = """<net name="marked" version="11"><layers>
+<layer id="0" name="x" type="Parameter" version="opset1"><data shape="1" element_type="f32"/>
+<output><port id="0" precision="FP32"><dim>1</dim></port></output></layer>
+<layer id="1" name="marked" type="ReLU" version="opset1">
+<rt_info><attribute name="precise" version="0"/></rt_info>
+<input><port id="0" precision="FP32"><dim>1</dim></port></input>
+<output><port id="1" precision="FP32"><dim>1</dim></port></output></layer>
+<layer id="2" name="y" type="Result" version="opset1">
+<input><port id="0" precision="FP32"><dim>1</dim></port></input></layer>
+</layers><edges><edge from-layer="0" from-port="0" to-layer="1" to-port="0"/>
+<edge from-layer="1" from-port="1" to-layer="2" to-port="0"/></edges></net>"""
+
+
+def _exact_mark() -> dict[str, object]:
+    """What keeps a node in float32 whatever the precision asked for: to be set as its runtime information."""
+    nodes = _CORE.read_model(_MARKED.encode(), b"").get_ordered_ops()
+    return dict(next(node for node in nodes if node.get_friendly_name() == "marked").get_rt_info().items())

@@ -1,0 +1,167 @@
+"""Reading a cache: arrays and tables out of shards. Knows nothing of what labels mean."""
+
+import re
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float16, Int, Int64
+
+from facedep_jax.cache.checksummed_jsonl import read_ledger
+from facedep_jax.cache.feature_reader import read_rows
+from facedep_jax.cache.feature_spec import FORMAT_VERSION, fingerprint, read_header, require_own_header
+from facedep_jax.cache.item_table import join
+from facedep_jax.cache.item_table import ranges as ranges
+from facedep_jax.cache.manifest import load_manifest
+from facedep_jax.cache.shard import Shard, open_shard
+from facedep_jax.errors import CacheError, DamagedCache
+
+_TAP = re.compile(r"\w+:\w+@([1-9]\d{0,2})(~\w+)?")
+
+
+class Cache:
+    """A cache opened for reading. Nothing is loaded but its tables until `features` is called."""
+
+    def __init__(self, folder: str | Path):
+        self.path = Path(folder)
+        self.spec: dict[str, Any] = read_header(self.path)
+        self.fingerprint = fingerprint(self.spec)
+        self._shapes = _shapes(self.path, self.spec)
+        self.shards: list[Shard] = [
+            open_shard(self.path / "shards" / entry["file"]) for entry in load_manifest(self.path)
+        ]
+        require_own_header(self.path, self.fingerprint, [shard.attributes["fingerprint"] for shard in self.shards])
+        for shard in self.shards:
+            self._check_shard(shard)
+        self.items, self.rows = join(self.shards)
+
+    def _check_shard(self, shard: Shard) -> None:
+        where = f"{self.path}: shard {shard.path.name}"
+        if shard.attributes["format"] != FORMAT_VERSION:
+            raise CacheError(
+                f"{where} has format version {shard.attributes['format']}, this program reads {FORMAT_VERSION}; "
+                "update facedep-jax"
+            )
+        if shard.attributes["fingerprint"] != self.fingerprint:
+            raise CacheError(f"{where} belongs to another cache; move it away, or run `cache repair`")
+        held = {tap: shape[1:] for tap, (_, shape) in shard.layout.items()}
+        if held != self._shapes:
+            raise DamagedCache(f"{where} holds {held}, the spec says {self._shapes}")
+
+    @property
+    def taps(self) -> tuple[str, ...]:
+        """Names of the cached taps, such as `mobilenet_v2:mid@3`."""
+        return tuple(self._shapes)
+
+    @property
+    def untrained(self) -> bool:
+        """Whether any backbone had random weights, so that nothing scored from here means anything."""
+        return any(w["family"] == "random" for w in self.spec["features"]["weights"].values())
+
+    @cached_property
+    def engines(self) -> np.ndarray:
+        """Of each item what computed it: engine, version and device, as its shard states them."""
+        said = [
+            f"{s.attributes['engine']} {s.attributes['engine_version']} on {s.attributes['device']}"
+            for s in self.shards
+        ]
+        return np.array(said, str)[self.items.shard] if said else np.zeros(0, str)
+
+    @cached_property
+    def listings(self) -> list[dict[str, Any]]:
+        """The last line for each source and path. Raises DamagedCache naming the lines that are not as written."""
+        entries, bad = read_ledger(self.path, "listings.jsonl")
+        if bad:
+            raise DamagedCache(
+                f"{self.path}/listings.jsonl: line {bad[0].number}: {bad[0].reason} "
+                f"({len(bad)} bad lines); the next extract-features into it mends them, or `cache repair`"
+            )
+        latest = {(e["source"], e["path"]): e for e in entries}
+        return [entry for entry in latest.values() if not entry.get("gone")]
+
+    @cached_property
+    def table(self) -> dict[str, np.ndarray]:
+        """The listings by column: object arrays, None where a listing has no such column, ready for a data frame.
+
+        `first_row` and `rows` (int64) say where the rows of the listing's item lie: −1 and 0 where it has none.
+        """
+        names = list(dict.fromkeys(name for entry in self.listings for name in ("item", *entry) if name != "check"))
+        added = {"first_row", "rows"}
+        table = {
+            f"{name}_column" if name in added else name: np.fromiter(
+                (entry.get(name) for entry in self.listings), object
+            )
+            for name in names
+        }
+        place = {item: number for number, item in enumerate(self.items.id.tolist())}
+        item = np.array([place.get(entry["item"], -1) for entry in self.listings], np.int64)
+        first, count = np.append(self.items.first_row, -1), np.append(self.items.rows, 0)
+        return table | {"first_row": first[item], "rows": count[item]}
+
+    @cached_property
+    def failures(self) -> list[dict[str, Any]]:
+        """The last failure of each path that still fails."""
+        complete = set(self.items.id)
+        latest = {e["path"]: e for e in read_ledger(self.path, "failures.jsonl")[0]}
+        return [e for e in latest.values() if e["reason"] and e["id"] not in complete]
+
+    def features(
+        self,
+        tap: str,
+        index: Int[np.ndarray, " n"] | None = None,
+        out: Float16[np.ndarray, "n s s c"] | None = None,
+    ) -> Float16[np.ndarray, "n s s c"]:
+        """Features of one tap: all of them, or those at `index`, in the order of `index`. In memory of their own.
+
+        With `out` they are put there and it is returned: into memory that was used before a large load takes half the
+        time, since the system hands out new memory page by page and zeroed. Raises CacheError for a tap that the cache
+        does not hold, IndexError for rows that are not there, ValueError for an `out` that does not fit.
+        """
+        index = np.arange(self.starts[-1]) if index is None else np.asarray(index, np.int64)
+        shape = (len(index), *self.shape(tap))
+        if out is None:
+            out = np.empty(shape, np.float16)
+        elif (out.shape, out.dtype, out.flags.carray) != (shape, np.float16, True):
+            raise ValueError(f"out has to be a contiguous float16 array of {shape}, got {out.dtype} of {out.shape}")
+        read_rows(self.shards, self.starts, tap, index, np.arange(len(index)), out)
+        return out
+
+    def maps(self, tap: str) -> list[Float16[np.ndarray, "n s s c"]]:
+        """The features of one tap where they lie: a read-only memory map for each shard. Nothing is copied."""
+        self.shape(tap)
+        return [shard.features(tap) for shard in self.shards]
+
+    def shape(self, tap: str) -> tuple[int, int, int]:
+        """(S, S, C) of one row. Raises CacheError for a tap that the cache does not hold."""
+        if tap not in self._shapes:
+            raise CacheError(f"{self.path} holds {', '.join(self.taps)}, not {tap}; extract into a new cache")
+        return self._shapes[tap]
+
+    @cached_property
+    def starts(self) -> Int64[np.ndarray, " shards+1"]:
+        """Where the feature rows of each shard begin, and last where they end."""
+        lengths = [int((shard.rows["feature"] >= 0).sum()) for shard in self.shards]
+        return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+
+
+def open_cache(folder: str | Path) -> Cache:
+    """Open a cache for reading.
+
+    Raises CacheError (no cache, newer format, missing shard, foreign shard) or DamagedCache (bytes that are not
+    the format's). The values themselves are checked against their hashes by `verify`, not here.
+    """
+    return Cache(folder)
+
+
+def _shapes(folder: Path, spec: dict[str, Any]) -> dict[str, tuple[int, int, int]]:
+    """(S, S, C) of every tap. Raises DamagedCache for a spec that does not say it, whoever wrote it."""
+    try:
+        channels = spec["features"]["channels"]
+        cells = {tap: int(_TAP.fullmatch(tap)[1]) for tap in spec["features"]["taps"]}
+        shapes = {tap: (side, side, channels[tap]) for tap, side in cells.items()}
+    except (KeyError, TypeError) as error:
+        raise DamagedCache(f"{folder}/cache.json: its spec does not say which taps there are ({error!r})") from error
+    if not all(type(width) is int and 0 < width < 2**20 for *_, width in shapes.values()):
+        raise DamagedCache(f"{folder}/cache.json: its spec states channels that cannot be: {channels}")
+    return shapes

@@ -1,0 +1,112 @@
+"""The spec of a cache: what decides the numbers in it. Knows nothing of files or features."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from facedep_jax.errors import CacheError, DamagedCache, SpecMismatch
+from facedep_jax.file_system import write_atomically
+from facedep_jax.toml_settings import differences
+
+FORMAT_VERSION = 1
+DEEPEST = 8  # of objects in objects: a spec has five, and what compares or shows it goes down recursively
+RESTORE = "`cache repair` writes it anew if config.toml is whole, else restore it from a copy; the shards are untouched"
+
+
+def fingerprint(spec: dict[str, Any]) -> str:
+    """SHA-256 of the canonical JSON of `spec`: sorted keys, no spaces, ASCII."""
+    canonical = json.dumps(spec, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def cells_of(tap: str) -> int:
+    """Cells along a side of the tap `backbone:layer@cells`, which `~view` may follow."""
+    return int(tap.rpartition("@")[2].partition("~")[0])
+
+
+def write_header(folder: Path, spec: dict[str, Any]) -> None:
+    """Write `cache.json`."""
+    header = {"format": FORMAT_VERSION, "fingerprint": fingerprint(spec), "spec": spec}
+    write_atomically(folder / "cache.json", json.dumps(header, indent=2) + "\n")
+
+
+def read_header(folder: Path) -> dict[str, Any]:
+    """The spec in `cache.json`. Raises CacheError for what is no cache of a version this program reads."""
+    file = folder / "cache.json"
+    try:
+        header = json.loads(file.read_text())
+        version, spec, stated = header["format"], header["spec"], header["fingerprint"]
+    except FileNotFoundError as error:
+        why = "is not a cache: it has no cache.json" if folder.is_dir() else "does not exist"
+        raise CacheError(f"{folder} {why}") from error
+    except NotADirectoryError as error:
+        raise CacheError(f"{folder} is a file; a cache is a directory") from error
+    except OSError as error:
+        raise CacheError(f"{file} cannot be read: {error.strerror}") from error
+    except RecursionError as error:
+        raise DamagedCache(f"{file} is damaged (it is nested too deeply); {RESTORE}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise DamagedCache(f"{file} is damaged ({error}); {RESTORE}") from error
+    if version != FORMAT_VERSION:
+        raise CacheError(
+            f"{folder} has format version {version}, this program reads {FORMAT_VERSION}; update facedep-jax"
+        )
+    wrong = _fault(spec)
+    if wrong:
+        raise DamagedCache(f"{file} is damaged ({wrong}); {RESTORE}")
+    if stated != fingerprint(spec):
+        raise DamagedCache(f"{file} is damaged: its spec does not have the fingerprint it states; {RESTORE}")
+    return spec
+
+
+def _fault(spec: Any) -> str:
+    """What a spec says that cannot be meant, whoever wrote it; which taps there are is the reader's to ask."""
+    if not _object(spec) or not all(_object(spec.get(part)) for part in ("features", "input")):
+        return "its spec does not have the two parts features and input"
+    features = spec["features"]
+    if not all(_object(how) for how in spec["input"].values()):
+        return "its spec's input is not said for each kind"
+    if not all(_object(features.get(name, {})) for name in ("weights", "channels", "size")):
+        return "its spec's weights, channels or size are not said for each backbone"
+    if not all(_object(w) and isinstance(w.get("family"), str) for w in features.get("weights", {}).values()):
+        return "its spec's weights are of no family"
+    return "" if _depth(spec) <= DEEPEST else "its spec is nested too deeply"
+
+
+def _object(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+def _depth(value: Any) -> int:
+    """How deeply lists and objects lie in each other; stops where it is too deep to be meant."""
+    level, deep = [value], 0
+    while level and deep <= DEEPEST:
+        inner = (each.values() if _object(each) else each for each in level if isinstance(each, dict | list))
+        level, deep = [value for values in inner for value in values], deep + 1
+    return deep
+
+
+def others_header(stated: str, held: Sequence[str]) -> str:
+    """Says so where all shards, of the fingerprints `held`, are of one cache and `cache.json` with `stated` is not."""
+    if len(set(held)) != 1 or held[0] == stated:
+        return ""
+    return f"it is another cache's: its fingerprint is {stated[:12]} and that of all {len(held)} shards {held[0][:12]}"
+
+
+def require_own_header(folder: Path, stated: str, held: Sequence[str]) -> None:
+    """Raise DamagedCache for a `cache.json` that is another cache's."""
+    wrong = others_header(stated, held)
+    if wrong:
+        raise DamagedCache(f"{folder}/cache.json: {wrong}; {RESTORE}")
+
+
+def require_equal(folder: Path, held: dict[str, Any], wanted: dict[str, Any]) -> None:
+    """Raise SpecMismatch naming the fields in which a cache differs from what is wanted."""
+    differing = differences(held, wanted)
+    if differing:
+        raise SpecMismatch(
+            f"{folder} was extracted with other settings (held → asked for): "
+            f"{'; '.join(differing)}. Choose another --out, or the cache's own settings"
+        )

@@ -1,0 +1,156 @@
+"""From a source's pictures to a run of the tutorial's network. The test split is only reported.
+
+The tutorial keeps the network of the last epoch and decides at 0.5. Here the headline figures are those of the last
+epoch, too, but calibrated on validation with a threshold chosen there, as a head's are; beside them stand the
+tutorial's own reading and the epoch with the best validation AUC. In the tutorial's split there is no validation left
+over, so nothing is calibrated or chosen.
+"""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Float
+
+from facedep_jax.baselines.keras_like_fit import Recipe, Trained, read_logits, train_classifier
+from facedep_jax.cnn.grey_images import Pictures, read_pictures
+from facedep_jax.cnn.image_splits import Task, leaks, make_task
+from facedep_jax.cnn.model import SIDE, TutorialCnn
+from facedep_jax.cnn.run_writer import write_run
+from facedep_jax.cnn.settings import CnnSettings
+from facedep_jax.errors import Diverged
+from facedep_jax.evaluation.calibrated_metrics import Judged, judge, judge_majority, measure
+from facedep_jax.head.calibration import RAW
+from facedep_jax.head.device_memory import explained_memory
+from facedep_jax.progress_events import Note, Report, silent
+from facedep_jax.provenance import versions
+from facedep_jax.runs.resume import Unfinished, unfinished
+from facedep_jax.runs.run_directory import find_equal
+from facedep_jax.sources import Source
+from facedep_jax.toml_settings import to_table
+
+PIXELS = {"pixels": SIDE, "color": "grey", "interpolation": "opencv area down, linear up"}
+INPUT = {"image": {"faces": "none"}}
+SIDES = np.array([False, True])  # the classes rest and positive
+
+
+@dataclass(frozen=True)
+class Listed:
+    """Listings as `judge` looks for further columns in: groups to compare and other raters."""
+
+    listings: tuple[dict[str, Any], ...]
+
+
+def train_cnn(source: Source, settings: CnnSettings, out: Path, report: Report = silent) -> dict[str, Any]:
+    """Train the network on the images of `source` and write the run `out`; returns the summary.
+
+    A run of the same settings and labels that is there already is loaded, not trained again (`reused`); one that was
+    killed goes on after its newest checkpoint. Raises SourceError (no image can be used), LabelError, RunError (another
+    run is there or is being made, the loss is no longer finite, a device's memory is not enough), OutputError.
+    """
+    begun = time.monotonic()
+    pictures = read_pictures(source, settings.limit, report)
+    task = make_task(pictures, settings)
+    decoded = time.monotonic()
+    identity = {"train": to_table(settings), "features": PIXELS, "input": INPUT, "data": task.data}
+    done = find_equal(out, identity)
+    if done is not None:
+        report(Note(f"{out} holds the run of these settings already; nothing to do"))
+        return done | {"run": str(out), "reused": True}
+    for level, texts in (("info", task.notes), ("warning", task.warnings)):
+        for text in texts:
+            report(Note(text, level))
+    made_with = versions() | {"device": jax.devices()[0].device_kind}
+    with unfinished(out, identity | {"made_with": made_with}, None, report) as place:
+        inputs = jax.device_put(pictures.pixels)
+        try:
+            trained = _trained(inputs, task, settings, place, report)
+        except Diverged:
+            place.discard()
+            raise
+        judged, beside = _judged(inputs, trained, task, pictures, settings)
+        summary = _summary(out, task, trained, judged, beside, pictures, settings) | {
+            "seconds_decoding": round(decoded - begun, 3),
+            "seconds": round(time.monotonic() - begun, 3),
+        }
+        write_run(out, source, task, trained, judged, beside, identity, summary)
+        place.discard()
+    return summary
+
+
+def _summary(
+    out: Path,
+    task: Task,
+    trained: Trained,
+    judged: Judged,
+    beside: dict[str, Judged],
+    pictures: Pictures,
+    settings: CnnSettings,
+) -> dict[str, Any]:
+    """All but the seconds of this pass; those of training are of every pass that had a part in it."""
+    seconds = float(trained.history["seconds"].sum())
+    return {
+        "run": str(out),
+        **{f"n_{split}": int(task.of(split).sum()) for split in ("train", "val", "test")},
+        "metrics": judged.metrics,
+        "baselines": {name: other.metrics for name, other in beside.items()},
+        "seconds_training": round(seconds, 3),
+        "images_per_second": round(int(task.of("train").sum()) * settings.epochs / seconds, 3),
+        "epoch_used": settings.epochs,
+        "best_epoch": trained.best_epoch,
+        "threshold": judged.calibration.threshold,
+        "split": settings.split,
+        "leaks": {name: int(found.sum()) for name, found in leaks(task).items()},
+        "left_out": task.data["left_out"],
+        "reused": False,
+        "untrained": False,
+        "warning": "",
+        "notes": list(task.notes),
+        "warnings": list(task.warnings),
+        "failures": list(pictures.failures),
+    }
+
+
+def _trained(inputs: jax.Array, task: Task, settings: CnnSettings, place: Unfinished, report: Report) -> Trained:
+    label = np.zeros(len(inputs), bool)
+    label[task.rows] = task.label
+    watched = "val" if task.of("val").any() else "test"  # the tutorial has no third part
+    recipe = Recipe(settings.epochs, settings.batch_size, settings.learning_rate, settings.seed)
+    learn, watch = (task.rows[task.of(split)] for split in ("train", watched))
+    with explained_memory("training the network", "use a smaller --batch-size, or --limit"):
+        return train_classifier(
+            TutorialCnn, inputs, label, learn, watch, recipe, report=report, stage=place.stage("cnn")
+        )
+
+
+def _judged(
+    inputs: jax.Array, trained: Trained, task: Task, pictures: Pictures, settings: CnnSettings
+) -> tuple[Judged, dict[str, Judged]]:
+    """The last epoch, and what stands beside it."""
+    last = read_logits(trained.graph, trained.last, inputs, task.rows)
+    majority = judge_majority(task.examples, SIDES, settings.judging)
+    plain = _uncalibrated(last, task, settings)
+    if not task.of("val").any():
+        found = leaks(task)
+        clean = task.of("test") & ~found["equal_bytes"] & ~found["same_subject"]
+        alone = measure(RAW, last, task.examples, task.label, clean, settings.judging)
+        return plain, {"majority": majority, "nothing in training": Judged(last, RAW, {"val": None, "test": alone})}
+    listed = (Listed(pictures.entries),)
+    best = read_logits(trained.graph, trained.best, inputs, task.rows)
+    return judge(last, task.examples, SIDES, settings.judging, caches=listed), {
+        "majority": majority,
+        "as the tutorial": plain,
+        "best epoch": judge(best, task.examples, SIDES, settings.judging),
+    }
+
+
+def _uncalibrated(logit: Float[np.ndarray, " k"], task: Task, settings: CnnSettings) -> Judged:
+    """The sigmoid's own probabilities, decided at 0.5."""
+    metrics = {
+        split: measure(RAW, logit, task.examples, task.label, task.of(split), settings.judging)
+        for split in ("val", "test")
+    }
+    return Judged(logit, RAW, metrics)

@@ -1,0 +1,262 @@
+"""Clips and images as arrays with labels, out of one or several caches. It knows nothing of models.
+
+An image is a clip of one frame. Frames without a face have no feature and are left out; so are items without any.
+Clips may be cut into windows: each is an example then, and what is said of a clip is the mean over its windows.
+Features that do not fit into memory stay where they are; the rows that are asked for are read then.
+"""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Bool, Float, Float16, Float32, Int, Int32
+
+from facedep_jax.backbones.taps import FLIPPED
+from facedep_jax.cache import Cache
+from facedep_jax.cache.near_duplicates import near_duplicates
+from facedep_jax.dataset.lazy_features import Stored
+from facedep_jax.errors import LabelError
+from facedep_jax.machine_resources import fits_machine
+from facedep_jax.progress_events import Note, Report, silent
+from facedep_jax.sources.class_labels import Labelled
+
+MAX_FRAMES = 128  # of a clip or window, evenly spaced; bounds the memory that the longest costs all others
+
+
+@dataclass(frozen=True)
+class Examples:
+    """n labelled clips, or windows of clips, of up to t frames.
+
+    `times` are in seconds; `mask` says which frames are real. `target` is the class; `item`, `path`, `subject` (or
+    None), `split` and `emotion` are object arrays. `views` holds the same clips seen in a mirror, by the same names of
+    taps, where the caches do. Windows of one clip share a number in `clip`, which is None where there are none.
+    """
+
+    tokens: dict[str, Float16[np.ndarray, "n t S S C"] | Stored]
+    times: Float32[np.ndarray, "n t"]
+    mask: Bool[np.ndarray, "n t"]
+    target: Int32[np.ndarray, " n"]
+    item: np.ndarray
+    path: np.ndarray
+    subject: np.ndarray
+    split: np.ndarray
+    emotion: np.ndarray
+    views: dict[str, Float16[np.ndarray, "n t S S C"] | Stored] | None = None
+    clip: Int[np.ndarray, " n"] | None = None
+
+    def __len__(self) -> int:
+        return len(self.target)
+
+    @property
+    def streamed(self) -> bool:
+        """Whether features are read when they are asked for, and not held."""
+        return any(isinstance(x, Stored) for x in self.tokens.values())
+
+    @property
+    def feature_bytes(self) -> int:
+        """Of all taps and views."""
+        return sum(x.nbytes for part in (self.tokens, self.views or {}) for x in part.values())
+
+    def __getitem__(self, rows: Int[np.ndarray, " k"] | Bool[np.ndarray, " n"]) -> "Examples":
+        names = [
+            f.name for f in fields(self) if f.name not in ("tokens", "views") and getattr(self, f.name) is not None
+        ]
+        columns = {name: getattr(self, name)[rows] for name in names}
+        return self._with(lambda x: x.take(rows) if isinstance(x, Stored) else x[rows], tuple(self.tokens), columns)
+
+    def only(self, taps: Sequence[str]) -> "Examples":
+        """The same clips with some of the taps."""
+        return self._with(lambda x: x, taps, {})
+
+    @cached_property
+    def clips(self) -> "Examples":
+        """What is known of each clip: a row a clip, no features where there are windows, ordered by `clip`."""
+        return self if self.clip is None else replace(self.only(()), clip=None)[self.first_windows]
+
+    def over_clips(self, scores: Float[np.ndarray, "m n ..."]) -> Float[np.ndarray, "m k ..."]:
+        """Scores of rows → scores of `clips`: the mean over the windows of each."""
+        if self.clip is None:
+            return scores
+        first, owner, count = self._windows
+        sums = np.zeros((len(scores), len(first), *scores.shape[2:]), np.float64)
+        np.add.at(sums, (slice(None), owner), scores)
+        return (sums / count.reshape(-1, *(1,) * (scores.ndim - 2))).astype(scores.dtype)
+
+    @property
+    def first_windows(self) -> Int[np.ndarray, " k"]:
+        """The first row of each of `clips`."""
+        return np.arange(len(self)) if self.clip is None else self._windows[0]
+
+    @property
+    def share(self) -> Float32[np.ndarray, " n"]:
+        """The part that each row is of its clip: 1 for a clip in one piece."""
+        if self.clip is None:
+            return np.ones(len(self), np.float32)
+        _, owner, count = self._windows
+        return (1 / count[owner]).astype(np.float32)
+
+    @cached_property
+    def _windows(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """By number of the clip: its first row; for every row its clip; how many rows each clip has."""
+        _, first, owner, count = np.unique(self.clip, return_index=True, return_inverse=True, return_counts=True)
+        return first, owner, count
+
+    def _with(self, change, taps: Sequence[str], columns: dict[str, np.ndarray]) -> "Examples":
+        tokens, views = (part and {tap: change(part[tap]) for tap in taps} for part in (self.tokens, self.views))
+        return replace(self, tokens=tokens, views=views, **columns)
+
+
+def gather(
+    caches: Sequence[Cache],
+    labels: Sequence[Labelled],
+    target: Sequence[int],
+    taps: Sequence[str],
+    report: Report = silent,
+    stream: bool | None = False,
+    window: float = 0.0,
+) -> Examples:
+    """Examples of those `labels` that have a frame with a face in one of `caches` (the first that holds the item).
+
+    With `stream` features are left in the caches; None leaves them there if they would take too much memory. With
+    `window`, in seconds, clips are cut into such windows, and times are those since the window's beginning.
+    """
+    where = {str(item): (c, i) for c in reversed(range(len(caches))) for i, item in enumerate(caches[c].items.id)}
+    pieces = [
+        (n, piece)
+        for n, label in enumerate(labels)
+        for piece in _pieces_of(caches[where[label.item][0]], where[label.item][1], window)
+    ]
+    faces = [n for n, _ in pieces]
+    if lost := len(labels) - len(set(faces)):
+        report(Note(f"{lost} items without a frame that shows a face are left out", "warning"))
+    if len(set(faces)) < len(faces):
+        report(Note(f"{len(set(faces)):,} clips are cut into {len(faces):,} windows of {window:g} s"))
+    if not faces:
+        raise LabelError("no labelled item has a frame with a face; look at the cache with `cache inspect`")
+    longest = max(len(rows) for _, (rows, _) in pieces)
+    index = np.full((len(pieces), longest), -1, np.int64)
+    times = np.zeros((len(pieces), longest), np.float32)
+    for row, (_, (rows, seconds)) in enumerate(pieces):
+        index[row, : len(rows)], times[row, : len(rows)] = rows, seconds
+    owner = np.array([where[labels[n].item][0] for n in faces])
+    chosen = [labels[n] for n in faces]
+    columns = {
+        name: np.array([getattr(label, name) for label in chosen], object)
+        for name in ("item", "path", "subject", "split", "emotion")
+    }
+    flipped = all(f"{tap}{FLIPPED}" in cache.taps for cache in caches for tap in taps)
+    stored = Examples(
+        {tap: Stored(tuple(caches), owner, index, tap) for tap in taps},
+        times,
+        index >= 0,
+        np.array([target[n] for n in faces], np.int32),
+        **columns,
+        views={tap: Stored(tuple(caches), owner, index, f"{tap}{FLIPPED}") for tap in taps} if flipped else None,
+        clip=np.array(faces) if len(set(faces)) < len(faces) else None,
+    )
+    if stream is None and not fits_machine(stored.feature_bytes):
+        report(Note(f"features take {stored.feature_bytes / 1e9:.1f} GB: they are read from the caches as needed"))
+        stream = True
+    return stored if stream else stored._with(lambda x: x[:], taps, {})
+
+
+def _pieces_of(cache: Cache, item: int, window: float) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Feature rows and times of the frames of an item that have features, by window, at most MAX_FRAMES of each."""
+    first, count = int(cache.items.first_row[item]), int(cache.items.rows[item])
+    feature, time = cache.rows.feature[first : first + count], cache.rows.time[first : first + count]
+    seen = np.flatnonzero(feature >= 0)
+    number = in_windows(time, window)[seen]
+    for part in np.unique(number):
+        frames = seen[number == part]
+        frames = at_most(frames)
+        yield feature[frames], time[frames] - (time[0] + part * window if window else 0)
+
+
+def in_windows(time: Float[np.ndarray, " n"], window: float) -> Int[np.ndarray, " n"]:
+    """The number of the window of `window` seconds, counted from the first time, that each is in; 0 s: all in one."""
+    return np.floor((time - time[:1]) / window).astype(np.int64) if window else np.zeros(len(time), np.int64)
+
+
+def at_most(frames: Int[np.ndarray, " n"]) -> Int[np.ndarray, " k"]:
+    """At most MAX_FRAMES of them, evenly spaced."""
+    if len(frames) <= MAX_FRAMES:
+        return frames
+    return frames[np.linspace(0, len(frames) - 1, MAX_FRAMES).round().astype(int)]
+
+
+def look_alikes(caches: Sequence[Cache], examples: Examples) -> int:
+    """How many pictures are near-duplicates of one in another split."""
+    phash = np.array([found[0] for found in _looks(caches, examples)], np.uint64)
+    taps = [lambda index, x=x: x[index, 0] for x in examples.tokens.values()]
+    pairs = near_duplicates(phash, taps)
+    across = pairs[(examples.split[pairs[:, 0]] != examples.split[pairs[:, 1]])]
+    return len({examples.item[i] for pair in across for i in pair if examples.item[pair[0]] != examples.item[pair[1]]})
+
+
+def equal_pixels_across(caches: Sequence[Cache], examples: Examples) -> list[tuple[int, int]]:
+    """Pairs of examples in different splits whose files differ but not their pixels.
+
+    Pixels are not kept. Taken for equal are items of one perceptual hash, size and number of frames whose features
+    are, in every tap and frame, the same bits: the networks have seen the same pixels. The same picture from another
+    engine may differ in the last bit; then it is a near-duplicate.
+    """
+    first: dict[tuple, list[int]] = defaultdict(list)
+    for i, looks in enumerate(_looks(caches, examples)):
+        first[*looks, int(examples.mask[i].sum())].append(i)
+    pairs = []
+    for members in first.values():
+        if len(set(examples.split[members])) > 1:
+            pairs += _equal_across(examples, members)
+    return pairs
+
+
+def _equal_across(examples: Examples, members: Sequence[int]) -> list[tuple[int, int]]:
+    """Of `members`, each with the first of equal features in another split, unless they are one item."""
+    seen: dict[bytes, list[int]] = defaultdict(list)
+    for i in members:
+        digest = hashlib.sha256(b"".join(x[i][examples.mask[i]].tobytes() for x in examples.tokens.values())).digest()
+        seen[digest].append(i)
+    return [
+        (group[0], i)
+        for group in seen.values()
+        for i in group[1:]
+        if examples.split[i] != examples.split[group[0]] and examples.item[i] != examples.item[group[0]]
+    ]
+
+
+def _looks(caches: Sequence[Cache], examples: Examples) -> list[tuple[int, int, int]]:
+    """Perceptual hash, width and height of every example."""
+    known = {
+        item: looks
+        for cache in reversed(caches)
+        for item, *looks in zip(
+            cache.items.id.tolist(),
+            cache.items.phash.tolist(),
+            cache.items.width.tolist(),
+            cache.items.height.tolist(),
+            strict=True,
+        )
+    }
+    return [tuple(known[str(item)]) for item in examples.item]
+
+
+def check_finite(tokens: dict[str, np.ndarray], block: int = 1024) -> None:
+    """Raise LabelError naming every tap that holds NaN or infinity, with the number of rows."""
+    bad = {
+        tap: sum(
+            int((~np.isfinite(x[i : i + block])).reshape(len(x[i : i + block]), -1).any(1).sum())
+            for i in range(0, len(x), block)
+        )
+        for tap, x in tokens.items()
+    }
+    found = [f"{tap} in {count} rows" for tap, count in bad.items() if count]
+    if found:
+        raise LabelError(f"features are not finite: {', '.join(found)}; verify the cache and extract it again")
+
+
+def seen_in_training(examples: Examples) -> Examples:
+    """All but the test items."""
+    return examples[examples.split != "test"]

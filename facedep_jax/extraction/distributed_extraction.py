@@ -1,0 +1,225 @@
+"""Stage one in several processes: this one deals out files and keeps the ledgers, others compute and write shards.
+
+A task is some images or one clip; what it leaves are shards named by their content, so doing it twice changes nothing.
+Scheduling, and starting killed workers again, is dask.distributed's. Knows nothing of pixels or labels.
+"""
+
+import logging
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from facedep_jax.errors import ClusterError, MediaError
+from facedep_jax.extraction.dask_worker import compute_task
+from facedep_jax.extraction.outcomes import Accounts, Tally
+from facedep_jax.file_system import user_cache
+from facedep_jax.media.file_hashing import hash_content
+from facedep_jax.progress_events import Failure, Note
+from facedep_jax.sources import Listing, Source
+from facedep_jax.toml_settings import to_table
+
+IMAGES_A_TASK = 512  # some seconds of work, and what a killed worker costs at most
+DEATHS = 10  # of workers that a task may see before it, and not chance, is taken for the cause
+READERS = 8  # threads that hash files
+SILENCE_S = 60.0  # without a result: then workers are looked for, and none is expected after as long again
+
+Pair = tuple[Source, Listing]
+
+
+class Distribution(Accounts):
+    """Every item of some listings into one writer, computed by workers. The driver alone writes ledgers."""
+
+    engine_name = "none"
+
+    def run(self, pairs: Sequence[Pair]) -> Tally:
+        """Deal out what the cache lacks, images first; put what comes back into the ledgers as it comes."""
+        self.total = len(pairs)
+        missing, again = self._sort_out(pairs)
+        if missing:
+            self.progress(missing[0][1], 0)
+            tasks = list(self._tasks(missing))
+            with _client(self.plan.settings) as client:
+                self._announce(client)
+                self._collect(client, tasks)
+            self.writer.take_over()
+        for source, listing, item in again:  # other names of what was computed just now
+            if item in self.tally.failed_ids:
+                self.fail(source, listing, item, self.tally.failed_ids[item])
+            else:
+                self.enter(source, listing, item)
+                self.reuse(listing, item)
+        return self.tally
+
+    # Before
+
+    def _sort_out(self, pairs: Sequence[Pair]) -> tuple[list[Pair], list[tuple[Source, Listing, str]]]:
+        """What has to be computed, and listings of the same items. All else is accounted for here."""
+        missing, again, begun = [], [], set()
+        with ThreadPoolExecutor(READERS, "hash") as pool:
+            for (source, listing), (item, error) in zip(pairs, pool.map(self._item_of, pairs), strict=True):
+                if error:
+                    self.fail(source, listing, item, error)
+                elif self.is_purged(item):
+                    self.leave_out(listing, item)
+                elif item in self.writer.complete:
+                    self.enter(source, listing, item)
+                    self.reuse(listing, item)
+                elif item in begun:
+                    again.append((source, listing, item))
+                else:
+                    begun.add(item)
+                    missing.append((source, listing))
+        return missing, again
+
+    def _item_of(self, pair: Pair) -> tuple[str | None, MediaError | None]:
+        listing, item = pair[1], None
+        try:
+            item = self.known_item(listing)
+            if item is None:
+                content = hash_content(listing.file)
+                item = content.item
+                self.remember(listing, content)
+            if item not in self.writer.complete:
+                self.refuse_known_failure(item)
+        except MediaError as error:
+            return item, error
+        return item, None
+
+    def _tasks(self, missing: Sequence[Pair]) -> Iterator[dict[str, Any]]:
+        """Images of one source in runs, every clip alone."""
+        size = min(self.plan.settings.shard_rows, IMAGES_A_TASK)
+        for source in dict.fromkeys(source.where for source, _ in missing):
+            own = [pair for pair in missing if pair[0].where == source]
+            images = [listing for _, listing in own if listing.kind == "image"]
+            clips = [listing for _, listing in own if listing.kind == "clip"]
+            chunks = [images[start : start + size] for start in range(0, len(images), size)]
+            for listings in [*chunks, *([clip] for clip in clips)]:
+                yield self._task(replace(own[0][0], listings=tuple(listings), whole=False))
+
+    def _task(self, source: Source) -> dict[str, Any]:
+        settings = replace(self.plan.settings, workers=None, scheduler=None, limit=None)
+        return {
+            "source": source,
+            "settings": {**to_table(settings), "batch_size": settings.batch_size},
+            "kinds": tuple(self.plan.faces),
+            "spec": self.writer.spec,
+            "planned": self.plan.spec,
+            "shards": str(self.writer.shards.resolve()),
+            "partial": dict(self.writer.partial) if source.listings[0].kind == "clip" else {},
+            "local_workers": self.plan.settings.workers or 0,
+        }
+
+    # Meanwhile
+
+    def _announce(self, client: Any) -> None:
+        count = len(client.scheduler_info(n_workers=-1)["workers"])
+        where = "on this machine" if self.plan.settings.workers else f"of {self.plan.settings.scheduler}"
+        self.report(Note(f"{count} workers {where}"))
+
+    def _collect(self, client: Any, tasks: list[dict[str, Any]]) -> None:
+        from distributed import KilledWorker
+
+        futures = [client.submit(compute_task, task, pure=False, retries=0) for task in tasks]
+        listings = {future.key: task["source"].listings for future, task in zip(futures, tasks, strict=True)}
+        try:
+            pending = set(futures)
+            while pending:
+                with self.waits.on("engine"):
+                    future = _first_done(client, pending)
+                pending.discard(future)
+                done = future.result()
+                with self.waits.on("write"):
+                    self._take(done)
+                self.progress(listings[future.key][-1], len(listings.pop(future.key)))
+        except KilledWorker as error:
+            names = ", ".join(listing.path for listing in listings[future.key][:3])
+            raise ClusterError(
+                f"workers died {DEATHS} times over the same files ({names}, …): {error}. What was committed is safe; "
+                "give the workers more memory, or leave those files out"
+            ) from error
+        finally:
+            client.cancel(futures)
+
+    def _take(self, done: dict[str, Any]) -> None:
+        """Account for a task. Its shards are in place; from here on they are named."""
+        self.engine_name = done["engine"]
+        for text, level in done["notes"]:
+            self.report(Note(text, level))
+        self.writer.adopt(done["entries"], done["features"])
+        for failure in done["failures"]:
+            error = MediaError(failure["reason"], stage=failure["stage"])
+            self.tally.failures.append(failure)
+            self.report(Failure(failure["path"], error.stage, error.reason))
+            self.writer.record_failure(failure["path"], failure["id"], error.stage, error.reason)
+            if failure["id"]:
+                self.tally.failed_ids[failure["id"]] = error
+        for entry in done["listings"]:
+            self.writer.add_listing(entry)
+        for path in done["cleared"]:
+            self.writer.clear_failure(path)
+        self.tally.new |= done["new"]
+        self.writer.commit()
+
+
+def _first_done(client: Any, pending: set[Any]) -> Any:
+    """A task that is done. Raises ClusterError where there has been no worker for SILENCE_S seconds to do one."""
+    from distributed import wait
+
+    while True:
+        try:
+            return next(iter(wait(pending, timeout=SILENCE_S, return_when="FIRST_COMPLETED").done))
+        except TimeoutError:
+            pass  # a long clip takes its time, as long as there are workers
+        try:
+            client.wait_for_workers(1, timeout=SILENCE_S)
+        except TimeoutError as error:
+            raise ClusterError(
+                f"no worker is left and {len(pending)} tasks are: start workers, and run the same command again; what "
+                "was committed is safe"
+            ) from error
+
+
+@contextmanager
+def _client(settings: Any) -> Iterator[Any]:
+    """A dask client: of a cluster of `settings.workers` processes that lives as long as the block, or of a running one.
+
+    Raises ClusterError, naming the extra to install, without dask, and for a scheduler that does not answer.
+    """
+    try:
+        import dask
+        from distributed import Client, LocalCluster
+    except ImportError as error:
+        raise ClusterError(f"several workers need dask: {error}; pip install 'facedep-jax[cluster]'") from error
+    with dask.config.set({"distributed.scheduler.allowed-failures": DEATHS}):
+        if settings.scheduler:
+            with _scheduler(Client, settings.scheduler) as client:
+                yield client
+            return
+        folder = user_cache() / "dask"
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with (
+            LocalCluster(
+                n_workers=settings.workers, threads_per_worker=1, processes=True, host="127.0.0.1",
+                dashboard_address=None, local_directory=str(folder), silence_logs=logging.CRITICAL, memory_limit=0,
+            ) as cluster,
+            Client(cluster) as client,
+        ):  # fmt: skip
+            yield client
+
+
+def _scheduler(client: Any, where: str) -> Any:
+    """A client of the scheduler at an address or described by a file; TLS is set in dask's own configuration."""
+    file = Path(where)
+    how = {"scheduler_file": where} if file.is_file() else {"address": where}
+    try:
+        found = client(**how, timeout=20)
+        found.wait_for_workers(1, timeout=60)
+    except (OSError, ValueError, TypeError) as error:  # a time-out is an OSError
+        why = " ".join(str(error).split()) or "it does not answer"
+        raise ClusterError(
+            f"no scheduler with workers at {where} ({why}); start them first (docs/cluster.md)"
+        ) from error
+    return found

@@ -1,0 +1,233 @@
+"""A trained head in use: features in, logits and probabilities out. It does not know how it was trained."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Bool, Float, Float16, Float32, Int32
+
+from facedep_jax.cache.spec_compatibility import check_features
+from facedep_jax.disclaimer import UNTRAINED
+from facedep_jax.errors import LabelError, RunError
+from facedep_jax.head.batched_forward import READ_BATCH, predict_classes, proxy_logits
+from facedep_jax.head.calibration import Calibration, calibrate
+from facedep_jax.head.model import Architecture, Inputs, graph_of
+from facedep_jax.progress_events import Note, Report, silent
+from facedep_jax.sources.class_labels import PROXY_CLASSES, choose_positive
+from facedep_jax.toml_settings import differences, without_none
+
+FACE_BY_FACE = "the head mixes frames in time, and here every face is a clip of one frame to it: it was not trained so"
+
+
+class Validation(NamedTuple):
+    """Logits of every member, and the classes of the items."""
+
+    logits: Float32[np.ndarray, "m n classes"]
+    target: Int32[np.ndarray, " n"]
+
+    def calibrate(self, positive: Bool[np.ndarray, " classes"]) -> Calibration:
+        """Scale, bias and threshold for other positive classes, as training finds them for its own.
+
+        Raises LabelError where these items are all on one side.
+        """
+        label = positive[self.target]
+        if label.all() or not label.any():
+            raise LabelError(
+                f"by these emotions all {len(label):,} validation items of the run are "
+                f"{'positive' if label.all() else 'negative'}, so nothing can be calibrated; choose other --positive"
+            )
+        return calibrate(proxy_logits(self.logits, positive).mean(0), label)
+
+
+@dataclass(frozen=True)
+class Head:
+    """m members whose mean logit is the head's. `features` is the spec of the features that it was trained on."""
+
+    architecture: Architecture
+    states: nnx.State
+    classes: tuple[str, ...]
+    positive: Bool[np.ndarray, " classes"]
+    positive_emotions: tuple[str, ...]
+    calibration: Calibration
+    features: dict[str, Any]
+    input: dict[str, Any] = field(default_factory=dict)
+    untrained: bool = False
+    fingerprint: str = ""  # of the first cache that it was trained on
+    path: Path | None = None  # of the run, where there is one
+    sha256: str = ""  # of head.safetensors
+    validation: Validation | None = None  # of a head over emotions
+    window: float = 0.0  # seconds of the windows that it learned from, 0 for whole clips
+
+    @property
+    def taps(self) -> tuple[str, ...]:
+        return self.architecture.inputs.taps
+
+    @property
+    def mixes(self) -> bool:
+        """Whether it looks at the order and times of a clip's frames, and not at each for itself."""
+        return self.architecture.temporal != "none"
+
+    @property
+    def target(self) -> str:
+        """`proxy` for a head of two classes, `emotion` for one class per emotion."""
+        return "proxy" if self.classes == PROXY_CLASSES else "emotion"
+
+    @property
+    def weights(self) -> dict[str, str]:
+        """SHA-256 of the weights of each backbone that the features came from."""
+        return {name: entry["sha256"] for name, entry in self.features["weights"].items()}
+
+    @property
+    def threshold(self) -> float:
+        """Calibrated probabilities from here on are decided positive."""
+        return self.calibration.threshold
+
+    @property
+    def warning(self) -> str:
+        return UNTRAINED if self.untrained else ""
+
+    def probability(self, logits: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+        """Calibrated probability of the proxy's positive side."""
+        return self.calibration.probability(logits)
+
+    def frame_logits(self, tokens: Mapping[str, Float16[np.ndarray, "n S S C"]]) -> Float32[np.ndarray, " n"]:
+        """Logits of single frames, each as a clip of its own."""
+        return self.frame_members(tokens).mean(0)
+
+    def frame_members(self, tokens: Mapping[str, Float16[np.ndarray, "n S S C"]]) -> Float32[np.ndarray, "m n"]:
+        """The same by every member."""
+        count = len(tokens[self.taps[0]])
+        clips = {tap: np.asarray(tokens[tap])[:, None] for tap in self.taps}
+        return self.member_logits(clips, np.zeros((count, 1), np.float32), np.ones((count, 1), bool))
+
+    def clip_logits(
+        self,
+        tokens: Mapping[str, Float16[np.ndarray, "n t S S C"]],
+        times: Float32[np.ndarray, "n t"],
+        mask: Bool[np.ndarray, "n t"],
+    ) -> Float32[np.ndarray, " n"]:
+        """Logits of clips: the mean of the members' logits."""
+        return self.member_logits(tokens, times, mask).mean(0)
+
+    def member_logits(self, tokens, times, mask) -> Float32[np.ndarray, "m n"]:
+        """Logits of clips by every member."""
+        return proxy_logits(self.class_logits(tokens, times, mask), self.positive)
+
+    def class_logits(self, tokens, times, mask) -> Float32[np.ndarray, "m n classes"]:
+        """Logits of clips by every member, one per class."""
+        if not len(times):
+            return np.zeros((self.members, 0, len(self.classes)), np.float32)
+        return predict_classes(self.architecture, self.states, {tap: tokens[tap] for tap in self.taps}, times, mask)
+
+    def members_range(
+        self, logits: Float[np.ndarray, "m n"]
+    ) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
+        """Calibrated probabilities by the lowest and by the highest member, NaN for a head of one.
+
+        It says how far heads that differ in their seed alone are apart, and nothing of errors that they share.
+        """
+        if self.members == 1:
+            return np.full(logits.shape[1], np.nan), np.full(logits.shape[1], np.nan)
+        return self.probability(logits.min(0)), self.probability(logits.max(0))
+
+    def with_positive(self, names: Sequence[str]) -> "Head":
+        """The same members with other positive emotions; calibration and threshold by the run's validation items.
+
+        Raises LabelError for a head of two classes, for emotions that it does not know, and where its validation items
+        are all on one side; RunError where the run did not keep what its members said of them.
+        """
+        name = self.path or "the head"
+        if self.target == "proxy":
+            raise LabelError(
+                f"{name} knows {', '.join(self.positive_emotions)} against the rest and no single emotion, so its "
+                "positives cannot be changed; train one with --target emotion"
+            )
+        chosen, unknown = choose_positive(self.classes, names)
+        if unknown:
+            raise LabelError(f"{name} does not know {', '.join(unknown)}; it has {', '.join(self.classes)}")
+        if self.validation is None:
+            raise RunError(f"{name} has no validation.safetensors to calibrate other positives by; train it again")
+        positive = np.array([name in chosen for name in self.classes])
+        calibration = self.validation.calibrate(positive)
+        return replace(self, positive=positive, positive_emotions=tuple(sorted(chosen)), calibration=calibration)
+
+    @property
+    def members(self) -> int:
+        return int(jax.tree.leaves(self.states)[0].shape[0])
+
+    def attention(self, tokens: Mapping[str, Float16[np.ndarray, "n S S C"]]) -> Float32[np.ndarray, "n cells"]:
+        """Weight that pooling gave to every cell, taps in the order of `self.taps`, rows of a grid from the top.
+
+        Averaged over members; every row sums to 1. Spatial blocks mix cells before pooling, so this shows where the
+        head read, not what alone decided.
+        """
+        parts = []
+        count = len(tokens[self.taps[0]])
+        for start in range(0, count, READ_BATCH):
+            rows = np.arange(start, min(start + READ_BATCH, count))
+            index = np.resize(rows, READ_BATCH)
+            part = {tap: np.asarray(tokens[tap])[index][:, None] for tap in self.taps}
+            parts.append(np.asarray(_weights(self.architecture, self.states, jax.device_put(part)))[: len(rows)])
+        return np.concatenate(parts) if parts else np.zeros((0, self.architecture.inputs.tokens), np.float32)
+
+    def require_features(self, spec: Mapping[str, Any], report: Report = silent) -> None:
+        """Raise SpecMismatch naming the fields in which features of `spec` differ from the run's; note other inputs."""
+        check_features(self.features, spec, self.taps, f"run {self.path}" if self.path else "the head")
+        differing = [
+            d
+            for kind in spec["input"].keys() & self.input.keys()
+            for d in differences(self.input[kind], without_none(spec["input"][kind]), f"{kind}.")
+        ]
+        if not spec["input"].keys() & self.input.keys():
+            differing = [
+                f"the run learned from {'s and '.join(self.input)}s, these are {'s and '.join(spec['input'])}s"
+            ]
+        if differing:
+            report(Note(f"inputs differ from those of the run: {'; '.join(differing)}", "warning"))
+
+
+@partial(jax.jit, static_argnums=0)
+def _weights(architecture: Architecture, states: nnx.State, tokens):
+    graph = graph_of(architecture)
+    return jax.vmap(lambda state: nnx.merge(graph, state).frames(tokens, 0.0, None)[1])(states).mean(0)
+
+
+def inputs_of(tokens: Mapping[str, Float16[np.ndarray, "n t S S C"]], taps: tuple[str, ...], classes: int) -> Inputs:
+    """What a head for these tokens is built for."""
+    return Inputs(taps, tuple(tokens[t].shape[2] for t in taps), tuple(tokens[t].shape[-1] for t in taps), classes)
+
+
+def flat_names(states: nnx.State) -> dict[str, np.ndarray]:
+    """Parameters by dotted name, members on the leading axis."""
+    named = jax.tree_util.tree_flatten_with_path(nnx.to_pure_dict(states))[0]
+    return {".".join(str(part.key) for part in path): np.asarray(leaf) for path, leaf in named}
+
+
+def from_names(architecture: Architecture, arrays: Mapping[str, np.ndarray]) -> tuple[nnx.State, list[str]]:
+    """States out of parameters by name, and everything that is missing, extra or misshapen."""
+    from facedep_jax.head.model import init_states
+
+    members = next(iter(arrays.values())).shape[0] if arrays else 1
+    keys = jax.random.split(jax.random.key(0), members)
+    abstract = jax.eval_shape(lambda k: nnx.to_pure_dict(init_states(architecture, k)), keys)
+    named, tree = jax.tree_util.tree_flatten_with_path(abstract)
+    shapes = {".".join(str(part.key) for part in path): leaf.shape for path, leaf in named}
+    wrong = [f"{name} is missing" for name in shapes if name not in arrays]
+    wrong += [f"{name} is not part of the head" for name in arrays if name not in shapes]
+    wrong += [
+        f"{name} has shape {arrays[name].shape}, expected {shape}"
+        for name, shape in shapes.items()
+        if name in arrays and arrays[name].shape != shape
+    ]
+    if wrong:
+        return nnx.State({}), wrong
+    state = jax.eval_shape(lambda k: init_states(architecture, k), keys)
+    pure = jax.tree_util.tree_unflatten(tree, [jnp.asarray(arrays[name]) for name in shapes])
+    nnx.replace_by_pure_dict(state, pure)
+    return state, []

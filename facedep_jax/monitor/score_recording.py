@@ -1,0 +1,101 @@
+"""What a live view leaves: a table that grows row by row, and its summary at the end. Knows nothing of how it came."""
+
+import csv
+import json
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from facedep_jax.errors import OutputError
+from facedep_jax.file_system import make_folder, write_atomically, writing
+from facedep_jax.progress_events import Moment
+
+COLUMNS = (
+    "time_s",
+    "wall_clock",
+    "face",
+    "x",
+    "y",
+    "width",
+    "height",
+    "probability",
+    "window_score",
+    "window_low",
+    "window_high",
+    "members_low",
+    "members_high",
+    "decision",
+    "coverage",
+    "lag_ms",
+    "dropped",
+    "warning",
+)
+
+
+class Record:
+    """The table at `path`, made with its first row and whole after every one, and `<name>.summary.json` beside it.
+
+    Nothing for a `path` of None. Raises OutputError where either is there already: a recording cannot be made again.
+    """
+
+    def __init__(self, path: Path | None):
+        self.path = path
+        self._stream = None
+        if path is not None:
+            self._summary = path.with_name(f"{path.stem}.summary.json")
+            for taken in filter(os.path.lexists, (path, self._summary)):
+                raise OutputError(f"{taken} exists; a recording is not overwritten: choose another name for --record")
+
+    def __enter__(self) -> "Record":
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._stream:
+            with writing(self.path):
+                self._stream.close()
+
+    def add(self, moment: Moment) -> None:
+        """One row, handed to the operating system at once."""
+        if self.path is None:
+            return
+        if self._stream is None:
+            self._begin()
+        self._write(_row(moment))
+
+    def finish(self, summary: dict[str, Any]) -> None:
+        """The summary, beside the table."""
+        if self._stream:
+            write_atomically(self._summary, json.dumps(summary, indent=2) + "\n")
+
+    def _begin(self) -> None:
+        make_folder(self.path.parent)
+        with writing(self.path):
+            self._stream = open(self.path, "x", newline="", encoding="utf-8")  # noqa: SIM115  (until `__exit__`)
+        self._rows = csv.writer(self._stream)
+        self._write(COLUMNS)
+
+    def _write(self, row: tuple[Any, ...]) -> None:
+        with writing(self.path):
+            self._rows.writerow(row)
+            self._stream.flush()
+
+
+def _row(moment: Moment) -> tuple[Any, ...]:
+    return (
+        f"{moment.time_s:.3f}",
+        moment.wall_clock,
+        moment.face,
+        *(("",) * 4 if moment.box is None else (f"{side:.1f}" for side in moment.box)),
+        *map(_number, (moment.probability, moment.score, moment.low, moment.high)),
+        *map(_number, (moment.members_low, moment.members_high)),
+        moment.decision,
+        f"{moment.coverage:.3f}",
+        f"{moment.lag_ms:.0f}",
+        moment.dropped,
+        moment.warning,
+    )
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"

@@ -1,0 +1,95 @@
+"""A clip's score over time as the shapes of a small drawing. It knows numbers, not how a page draws them.
+
+Shapes lie in a box of WIDTH × HEIGHT, the time from left to right and the probability upwards.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from facedep_jax.media.frame_types import FACE_STATES, WITHOUT_CROP
+
+WIDTH, HEIGHT = 1000, 200
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A stretch without a score: `state` is that of its frames."""
+
+    x: int
+    width: int
+    state: str
+
+
+@dataclass(frozen=True)
+class Curve:
+    """An SVG path of the frames' probabilities, gaps, and heights of the clip's score, interval and the threshold."""
+
+    path: str
+    gaps: tuple[Gap, ...]
+    threshold: int
+    score: int | None
+    band: tuple[int, int] | None  # top and height
+
+
+def curve_of(score: Any, frames: Any, threshold: float, points: int) -> Curve:
+    """The curve of one clip through at most about `points` points, each the mean over those of equally many successive
+    frames that have a score. A gap is where none of a point's frames has one.
+    """
+    starts = np.arange(0, len(frames.time), -(-len(frames.time) // points))
+    probability = _means(frames.probability, starts)
+    x = _across(_means(frames.time, starts), frames.time)
+    band = None if score.low is None else (_up(score.high), max(1, _up(score.low) - _up(score.high)))
+    own = None if score.score is None else _up(score.score)
+    return Curve(_path(x, probability), tuple(_gaps(frames, probability, starts)), _up(threshold), own, band)
+
+
+def edges(time: Float[np.ndarray, " t"]) -> Float[np.ndarray, " t+1"]:
+    """Where each frame's stretch begins, and the last one's end."""
+    step = float(np.median(np.diff(time))) if len(time) > 1 else 0.25
+    return np.append(time, time[-1] + step)
+
+
+def _up(probability: float) -> int:
+    return round(HEIGHT * (1 - probability))
+
+
+def _across(time: Float[np.ndarray, " n"], whole: Float[np.ndarray, " t"]) -> Float[np.ndarray, " n"]:
+    first, last = whole[0], edges(whole)[-1]
+    return np.rint(WIDTH * (time - first) / (last - first))
+
+
+def _means(values: Float[np.ndarray, " t"], starts: Int[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    """The mean over the finite ones of each stretch, NaN where it has none."""
+    finite = np.isfinite(values)
+    counts = np.add.reduceat(finite.astype(np.int64), starts)
+    sums = np.add.reduceat(np.where(finite, values, 0.0), starts)
+    return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
+
+
+def _path(x: np.ndarray, probability: np.ndarray) -> str:
+    """Lines through neighbours that both have a score; a lone one is a line of no length, which round ends show."""
+    parts, joined = [], False
+    for at, p in zip(x, probability, strict=True):
+        if np.isnan(p):
+            joined = False
+            continue
+        parts.append(f"{'L' if joined else 'M'}{int(at)} {_up(p)}" + ("" if joined else "h0"))
+        joined = True
+    return "".join(parts)
+
+
+def _gaps(frames: Any, probability: Float[np.ndarray, " n"], starts: Int[np.ndarray, " n"]) -> Iterator[Gap]:
+    """Stretches of points without a score, merged while the commonest state of their frames stays the same."""
+    each = [np.add.reduceat((frames.face == code).astype(np.int64), starts) for code in range(len(FACE_STATES))]
+    state = np.where(np.isfinite(probability), -1, np.argmax(each, 0))
+    firsts = np.flatnonzero(np.diff(state, prepend=-2))
+    bounds = _across(edges(frames.time)[np.append(starts, len(frames.time))], frames.time).astype(int)
+    for first, after in zip(firsts, np.append(firsts[1:], len(state)), strict=True):
+        if state[first] >= 0:
+            name = FACE_STATES[int(state[first])]
+            width = max(1, int(bounds[after] - bounds[first]))
+            yield Gap(int(bounds[first]), width, name if name in WITHOUT_CROP else "none")

@@ -1,0 +1,122 @@
+"""A picture that was scored: its face, its score, and where the head looked. Knows nothing of files but its own."""
+
+import textwrap
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from facedep_jax.disclaimer import MEANING
+from facedep_jax.file_system import writing
+from facedep_jax.report.run_plots import ALERT, GRID, INK, MAIN, OTHER, QUIET, in_font, save
+from facedep_jax.text_escaping import plot_name
+
+BOX, TINT = "#ffd60a", "#ff3b00"
+MOST_NUMBERS = 4  # cells along a side up to which their shares are written into them
+LONGEST_NAME = 48  # characters
+SHADING = (
+    "Shares of the attention that the head gave to each square, summed over taps, times how far the logit hangs on it; "
+    "what concerns the face as a whole is left out. "
+)
+
+
+def drawing(folder: Path, predictions: Iterable[Any], threshold: float, warning: str = "") -> Iterator[Any]:
+    """The same predictions; of each that has something to draw a PNG is in `folder` before it is handed on."""
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    for prediction in predictions:
+        if prediction.drawable is not None:
+            save(draw_prediction(prediction, threshold, warning), folder / plot_name(prediction.path))
+        yield prediction
+
+
+def draw_prediction(prediction: Any, threshold: float, warning: str = "") -> Figure:
+    """The whole picture with the face's box and, of a face with a score, the score on its scale, and the crop as the
+    networks saw it under its shading, unless that points nowhere.
+    """
+    drawn = prediction.drawable
+    shaded = drawn.shading is not None and drawn.shading.any()
+    width = 9.2 if shaded else 6.5
+    figure = Figure(figsize=(width, 4.4), dpi=120, layout="constrained", facecolor="white")
+    FigureCanvasAgg(figure)
+    rows = figure.subfigures(2, 1, height_ratios=(3.3, 1.1))
+    axes = np.ravel(rows[0].subplots(1, 1 + shaded, width_ratios=(1.5, 1)[: 1 + shaded], squeeze=False))
+    _picture(axes[0], prediction)
+    if shaded:
+        _shading(axes[1], drawn.crop, drawn.shading)
+    small = "\n".join(textwrap.wrap(f"{SHADING if shaded else ''}{MEANING}", int(16 * width)))
+    _scale(rows[1].subplots(), prediction, threshold, small)
+    if warning:
+        rows[0].suptitle(warning, color=ALERT, fontsize=11, fontweight="bold")
+    return figure
+
+
+def _picture(ax: Axes, prediction: Any) -> None:
+    drawn, face = prediction.drawable, prediction.face
+    ax.imshow(drawn.picture)
+    if face["box"] is not None:
+        x, y, width, height = (side * drawn.scale for side in face["box"])
+        scored = prediction.probability is not None
+        for line, colour in ((3.5, "black"), (1.8, BOX)):  # seen on any background
+            style = {"linewidth": line, "edgecolor": colour, "linestyle": "-" if scored else "--"}
+            ax.add_patch(Rectangle((x, y), width, height, fill=False, **style))
+    # A box may reach beyond the picture, which is shown whole and nothing else.
+    ax.set(xlim=(-0.5, drawn.picture.shape[1] - 0.5), ylim=(drawn.picture.shape[0] - 0.5, -0.5))
+    ax.set_title(f"{_shown(prediction.path)}\n{_state(face)}", fontsize=9, color=INK, parse_math=False)
+    ax.set_axis_off()
+
+
+def _state(face: dict[str, Any]) -> str:
+    said = {"whole": "the whole picture, taken for a face", "found": "one face", "several": "one of several faces"}
+    said |= {"none": "no face found", "too-small": "face too small to judge", "blurred": "face too blurred to judge"}
+    if face["box"] is None or face["state"] == "none":
+        return said[face["state"]]
+    return f"{said[face['state']]}, {face['box'][2]:.0f}×{face['box'][3]:.0f} pixels"
+
+
+def _shading(ax: Axes, crop: Any, shading: Float[np.ndarray, "side side"]) -> None:
+    """The crop in grey, its squares tinted by their shading."""
+    side, cells = crop.shape[0], shading.shape[0]
+    ax.imshow(crop.mean(-1), cmap="gray", vmin=0, vmax=255)  # colours would mix with the tint
+    tint = np.full((cells, cells, 3), to_rgb(TINT))
+    ax.imshow(tint, alpha=0.6 * shading / shading.max(), extent=(-0.5, side - 0.5, side - 0.5, -0.5))
+    if cells <= MOST_NUMBERS:
+        middle = (np.arange(cells) + 0.5) * side / cells
+        for (row, column), share in np.ndenumerate(shading / shading.sum()):
+            light = {"color": "white", "fontsize": 8, "ha": "center", "va": "center"}
+            dark = {"fc": "#00000066", "ec": "none", "pad": 1}
+            ax.text(middle[column], middle[row], f"{share:.0%}", bbox=dark, **light)
+    ax.set_title("attention × gradient\nshares by square", fontsize=9, color=INK)
+    ax.set_axis_off()
+
+
+def _scale(ax: Axes, prediction: Any, threshold: float, small: str) -> None:
+    """The score from 0 to 1, its range over members, and the `small` print."""
+    ax.set(xlim=(0, 1), ylim=(-1, 1), yticks=[])
+    ax.spines[["left", "right", "top"]].set_visible(False)
+    ax.tick_params(labelsize=8, colors=QUIET)
+    ax.set_xlabel(small, fontsize=7, color=QUIET)
+    ax.hlines(0, 0, 1, color=GRID, linewidth=6, zorder=0)
+    ax.axvline(threshold, color=OTHER, linestyle="--", linewidth=1.4)
+    if prediction.probability is None:
+        ax.set_title(f"no score: {_state(prediction.face)}", fontsize=10, color=INK, loc="left")
+        return
+    said = f"score {prediction.probability:.3f}   {prediction.decision} (threshold {threshold:.2f})"
+    if prediction.members_low is not None:
+        ax.hlines(0, prediction.members_low, prediction.members_high, color=MAIN, alpha=0.45, linewidth=6)
+        said += f"   members {prediction.members_low:.2f} to {prediction.members_high:.2f}"
+    ax.plot(prediction.probability, 0, marker="o", markersize=9, color=MAIN, clip_on=False)
+    ax.set_title(said, fontsize=10, color=INK, loc="left")
+
+
+def _shown(path: str) -> str:
+    """The end of a path."""
+    name = in_font(path)
+    return name if len(name) <= LONGEST_NAME else f"…{name[1 - LONGEST_NAME :]}"

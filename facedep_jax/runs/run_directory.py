@@ -1,0 +1,217 @@
+"""The run directory: what training leaves behind, written whole or not at all. It knows nothing of how to train."""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save
+
+from facedep_jax.errors import OutputError, RunError
+from facedep_jax.file_system import fsync_directory, writing
+from facedep_jax.head.calibration import Calibration
+from facedep_jax.head.model import PRESETS, Architecture, Inputs
+from facedep_jax.head.trained_head import Head, Validation, flat_names, from_names
+from facedep_jax.provenance import write_config
+from facedep_jax.toml_settings import differences, without_none
+
+FORMAT = 1
+
+
+def write_whole(out: Path, fill: Callable[[Path], None]) -> None:
+    """Make the directory `out` by `fill(temporary sibling)` and one rename: it is there complete or not at all."""
+    with writing(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        _remove_stale(out)
+        partial = _partial(out)
+        partial.mkdir()
+        try:
+            fill(partial)
+            for file in partial.rglob("*"):
+                if file.is_file():
+                    with open(file, "rb") as stream:
+                        os.fsync(stream.fileno())
+            os.replace(partial, out)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+        fsync_directory(out.parent)
+
+
+def _partial(out: Path) -> Path:
+    """Where this process makes `out`."""
+    return out.with_name(f".{out.name}.{os.getpid()}.partial")
+
+
+def _remove_stale(out: Path) -> None:
+    """Remove what killed processes left of `out`: by numbers that are no process any more, or that are ours now."""
+    pattern = re.compile(re.escape(f".{out.name}.") + r"([0-9]+)\.partial")
+    for sibling in out.parent.iterdir():
+        match = pattern.fullmatch(sibling.name)
+        if match and not _is_another(int(match[1])):
+            shutil.rmtree(sibling, ignore_errors=True)
+
+
+def _is_another(process: int) -> bool:
+    """Whether another process than this one has the number."""
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return process != os.getpid()
+
+
+def _is_there(path: Path) -> bool:
+    """Whether something is at `path`. Raises OSError for a path that nothing can be at, such as one too long."""
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def find_equal(out: Path, identity: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The summary of a finished run at `out` of the same identity; None where there is nothing.
+
+    Raises RunError naming what differs when the run there is of other settings or data, or when it is damaged, and
+    OutputError when the place holds something that is no run, or when nothing can be made there.
+    """
+    with writing(out):
+        _is_there(_partial(out))  # its name is longer: too long is to be known before training
+        if not _is_there(out) or (out.is_dir() and not any(out.iterdir())):
+            return None
+    if not (out / "config.toml").is_file() or not (out / "metrics.json").is_file():
+        raise OutputError(f"{out} holds something else and no run; choose another --out")
+    held = identity_of(read_config(out), searched="grid" in identity["data"])
+    found = differences(held, without_none(identity))
+    if found:
+        raise RunError(
+            f"{out} holds a run of other settings (there → asked for): {'; '.join(found)}. Choose another --out, "
+            "or remove it"
+        )
+    try:
+        return json.loads((out / "metrics.json").read_text())
+    except (ValueError, OSError) as error:
+        raise RunError(f"{out}/metrics.json is damaged ({error}); choose another --out or delete {out}") from error
+
+
+def identity_of(config: Mapping[str, Any], searched: bool = False) -> dict[str, Any]:
+    """What makes two runs the same: settings, features and labels. Where the cache lies does not matter.
+
+    A run whose settings a grid search chose is the run of these settings, and that of the grid: what was asked for is
+    in its `[run.data.grid]`, and is what counts where a grid is `searched`.
+    """
+    data = dict(config["run"]["data"])
+    grid = data.pop("grid", None)
+    held = {
+        "train": config["train"],
+        "features": config["cache"]["features"],
+        "input": config["cache"].get("input", {}),
+        "data": data,
+    }
+    if grid and searched:
+        return held | {"train": grid["train"], "features": grid["features"], "data": data | {"grid": grid["asked"]}}
+    return held
+
+
+def read_config(run: Path) -> dict[str, Any]:
+    """The resolved settings of a run. Raises RunError for what is no run of a version that this program reads."""
+    try:
+        config = tomllib.loads((run / "config.toml").read_text())
+        version = config["run"]["format"]
+        identity_of(config)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise RunError(f"{run} is not a run: it has no config.toml; train one with train-head") from error
+    except (KeyError, TypeError, ValueError, OSError) as error:
+        raise RunError(f"{run}/config.toml is not that of a run ({error}); train again") from error
+    if version != FORMAT:
+        raise RunError(f"{run} has format {version}, this program reads {FORMAT}; update facedep-jax or train again")
+    return config
+
+
+def write_head(
+    folder: Path, head: Head, train: Mapping[str, Any], cache: Mapping[str, Any], data: Mapping[str, Any]
+) -> None:
+    """`head.safetensors`, `config.toml` and, of a head over emotions, `validation.safetensors`, for `load_head`."""
+    _write_arrays(folder / "head.safetensors", flat_names(head.states))
+    if head.validation:
+        _write_arrays(folder / "validation.safetensors", head.validation._asdict())
+    inputs = head.architecture.inputs
+    record = {
+        "format": FORMAT,
+        "data": dict(data),
+        "untrained": head.untrained,
+        "classes": list(head.classes),
+        "positive": [bool(p) for p in head.positive],
+        "positive_emotions": list(head.positive_emotions),
+        "taps": list(inputs.taps),
+        "cells": list(inputs.cells),
+        "channels": list(inputs.channels),
+        "scale": head.calibration.scale,
+        "bias": head.calibration.bias,
+        "threshold": head.calibration.threshold,
+    }
+    records = {
+        "weights": head.features["weights"],
+        "run": record,
+        "cache": {**cache, "features": head.features, "input": head.input},
+    }
+    write_config(folder / "config.toml", "train", without_none(train), without_none(records))
+
+
+def _write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Not by `save_file`: its errors on a full disk are no OSError. Bytes are saved as they lie, so lie in order."""
+    path.write_bytes(save({name: np.ascontiguousarray(x) for name, x in arrays.items()}))
+
+
+def is_cnn(config: Mapping[str, Any]) -> bool:
+    """Whether a run is one of `train-cnn`, which has no head."""
+    return config["run"].get("kind") == "cnn"
+
+
+def load_head(run: Path | str) -> Head:
+    """The head of a run. Raises RunError naming everything missing, extra or misshapen."""
+    run = Path(run)
+    config = read_config(run)
+    record, train = config["run"], config["train"]
+    if is_cnn(config):
+        raise RunError(f"{run} is the run of a CNN on pixels, which has no head; give a run of train-head")
+    try:
+        inputs = Inputs(
+            tuple(record["taps"]), tuple(record["cells"]), tuple(record["channels"]), len(record["classes"])
+        )
+        architecture = Architecture(inputs, PRESETS[train["preset"]], train["temporal"])
+        calibration = Calibration(record["scale"], record["bias"], record["threshold"])
+        arrays = load_file(run / "head.safetensors")
+        kept = run / "validation.safetensors"
+        rest = {
+            "classes": tuple(record["classes"]),
+            "positive": np.array(record["positive"], bool),
+            "positive_emotions": tuple(record["positive_emotions"]),
+            "calibration": calibration,
+            "features": config["cache"]["features"],
+            "input": config["cache"].get("input", {}),
+            "untrained": record["untrained"],
+            "fingerprint": config["cache"]["fingerprints"][0],
+            "path": run,
+            "sha256": hashlib.sha256((run / "head.safetensors").read_bytes()).hexdigest(),
+            "validation": Validation(**load_file(kept)) if kept.exists() else None,
+            "window": train.get("window", 0.0),
+        }
+    except KeyError as error:
+        raise RunError(f"{run} is damaged: config.toml lacks {error}; restore it from a copy or train again") from error
+    except (IndexError, TypeError, ValueError, OSError, SafetensorError) as error:
+        raise RunError(f"{run} is damaged: {error}; restore it from a copy or train again") from error
+    states, wrong = from_names(architecture, arrays)
+    if wrong:
+        raise RunError(f"{run}/head.safetensors does not fit its config.toml: {'; '.join(wrong)}")
+    return Head(architecture, states, **rest)
