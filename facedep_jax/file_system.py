@@ -1,10 +1,12 @@
-"""Where the user's own files go, and writing that survives a crash. Knows nothing of what is written.
+"""Where the user's own files go, and files and folders that are there whole or not at all, also after a power cut.
 
-Modes are left to the umask: the command line sets it to 0077 unless `--shared` is given.
+Knows nothing of what is written. Modes are left to the umask: the command line sets it to 0077 unless `--shared` is
+given.
 """
 
 import errno
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,11 +17,19 @@ import platformdirs
 from facedep_jax.errors import OutputError
 
 CACHE_VARIABLE = "FACEDEP_CACHE"
+TEMPORARY = ".tmp"  # how the name of a file ends that is not whole yet
+PARTIAL = ".partial"  # … and that of a folder
 
 
 def user_cache() -> Path:
     """The one directory outside the outputs that is written to: weights, compiled graphs, detectors, fonts."""
     return Path(os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_dir("facedep-jax")).expanduser()
+
+
+def fsync_file(path: Path) -> None:
+    """Make what was written to `path` durable; its name may not be yet."""
+    with open(path, "rb") as stream:
+        os.fsync(stream.fileno())
 
 
 def fsync_directory(folder: Path) -> None:
@@ -48,20 +58,76 @@ def make_folder(folder: Path) -> None:
 
 def write_atomically(path: Path, content: bytes | str) -> None:
     """Replace `path` by `content`: after a crash there is the old file or the new one, never half of one."""
-    data = content.encode() if isinstance(content, str) else content
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with writing(path):
+    with writing(path), atomic_file(path) as temporary:
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+@contextmanager
+def atomic_file(path: Path, temporary: Path | None = None) -> Iterator[Path]:
+    """A file beside `path` to write, which replaces it when the block ends; after any exception it is removed instead.
+
+    What it holds is durable before the rename, and the name after it. `temporary` says where, on the same disk. Raises
+    OSError as it comes: `writing` around it says it to the user.
+    """
+    temporary = temporary or path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY}")
+    try:
+        yield temporary
+        fsync_file(temporary)
+        os.replace(temporary, path)
+    except BaseException:
+        with suppress(OSError):  # the first error is the one to tell
+            temporary.unlink()
+        raise
+    fsync_directory(path.parent)
+
+
+@contextmanager
+def atomic_folder(folder: Path) -> Iterator[Path]:
+    """A new folder beside `folder` to fill, which takes its place when the block ends; after any exception it is gone.
+
+    `folder` is there with everything that was written, all of it durable, or not at all; what killed processes left of
+    it is removed first. Folders above it are made. Raises OutputError where something else than an empty folder is in
+    its place.
+    """
+    with writing(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        _remove_stale(folder)
+        partial = partial_folder(folder)
+        partial.mkdir()
         try:
-            with open(temporary, "wb") as stream:
-                stream.write(data)
-                stream.flush()
-                os.fsync(stream.fileno())
-            os.replace(temporary, path)
+            yield partial
+            for path in (*partial.rglob("*"), partial):
+                (fsync_directory if path.is_dir() else fsync_file)(path)
+            os.replace(partial, folder)
         except BaseException:
-            with suppress(OSError):  # the first error is the one to tell
-                temporary.unlink()
+            shutil.rmtree(partial, ignore_errors=True)
             raise
-        fsync_directory(path.parent)
+        fsync_directory(folder.parent)
+
+
+def partial_folder(folder: Path) -> Path:
+    """Where this process makes `folder`."""
+    return folder.with_name(f".{folder.name}.{os.getpid()}{PARTIAL}")
+
+
+def _remove_stale(folder: Path) -> None:
+    """Remove what killed processes left of `folder`: by numbers that are no process any more, or that are ours now."""
+    pattern = re.compile(re.escape(f".{folder.name}.") + "([0-9]+)" + re.escape(PARTIAL))
+    for sibling in folder.parent.iterdir():
+        match = pattern.fullmatch(sibling.name)
+        if match and not _is_another(int(match[1])):
+            shutil.rmtree(sibling, ignore_errors=True)
+
+
+def _is_another(process: int) -> bool:
+    """Whether another process than this one has the number."""
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return process != os.getpid()
 
 
 @contextmanager
@@ -82,18 +148,3 @@ def refusal(path: Path, error: OSError) -> OutputError:
             f"{path} cannot be written ({os.strerror(error.errno)}); choose a place that you may write to"
         )
     return OutputError(f"{path} cannot be written: {error}")
-
-
-@contextmanager
-def finished_folder(folder: Path) -> Iterator[Path]:
-    """A sibling to write into, renamed to `folder` only when the block ends without an exception."""
-    unfinished = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    with writing(folder):
-        unfinished.mkdir(parents=True)
-        try:
-            yield unfinished
-            os.rename(unfinished, folder)
-        except BaseException:
-            shutil.rmtree(unfinished)
-            raise
-        fsync_directory(folder.parent)

@@ -90,15 +90,15 @@ def as_expected(outcome: Outcome) -> bool:
 
 def _draw(out: Path, seed: int, report: Report) -> tuple[Path, Path]:
     """Draw once; a folder that is there already is taken as it is."""
-    from facedep_jax.file_system import finished_folder
+    from facedep_jax.file_system import atomic_folder
     from facedep_jax.sources.synthetic_faces import draw_clips, draw_faces
 
     faces, clips = out / "faces", out / "clips"
     for folder, draw in ((faces, draw_faces), (clips, draw_clips)):
         if not folder.exists():
             report(Note(f"drawing {folder}"))
-            with finished_folder(folder) as unfinished:
-                draw(unfinished, seed)
+            with atomic_folder(folder) as partial:
+                draw(partial, seed)
     return faces, clips
 
 

@@ -10,6 +10,7 @@ from safetensors.numpy import save
 from facedep_jax.baselines.keras_like_fit import Trained
 from facedep_jax.cnn.image_splits import Task
 from facedep_jax.evaluation.calibrated_metrics import Judged
+from facedep_jax.file_system import atomic_folder
 from facedep_jax.head.calibration import RAW
 from facedep_jax.head.trained_head import flat_names
 from facedep_jax.provenance import write_config
@@ -17,7 +18,7 @@ from facedep_jax.report.document import Listing, Section, Table, estimate
 from facedep_jax.report.run_report_tables import emotions_table, figures_table
 from facedep_jax.report.run_sections import PICTURES, reported_split, sadness
 from facedep_jax.runs.csv_and_json import scored_rows, write_json, write_table
-from facedep_jax.runs.run_directory import FORMAT, write_whole
+from facedep_jax.runs.run_directory import FORMAT
 from facedep_jax.sources import Source
 from facedep_jax.toml_settings import without_none
 
@@ -35,8 +36,7 @@ def write_run(
     summary: Mapping[str, Any],
 ) -> None:
     """Write the whole run directory, or nothing. It has no `head.safetensors`: nothing else is scored by it."""
-
-    def fill(folder: Path) -> None:
+    with atomic_folder(out) as folder:
         arrays = {name: np.ascontiguousarray(x) for name, x in flat_names(trained.last).items()}
         (folder / "cnn.safetensors").write_bytes(save(arrays))  # not save_file: its errors are no OSError
         records = {"run": _record(task, judged, identity), "cache": _places(source, identity)}
@@ -49,8 +49,6 @@ def write_run(
         (folder / "plots").mkdir()
         _write_plots(folder / "plots", task, trained, judged, beside)
         (folder / "report.html").write_text(_page(folder, task, summary), encoding="utf-8")
-
-    write_whole(out, fill)
 
 
 def _record(task: Task, judged: Judged, identity: Mapping[str, Any]) -> dict[str, Any]:

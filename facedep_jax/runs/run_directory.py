@@ -1,12 +1,9 @@
-"""The run directory: what training leaves behind, written whole or not at all. It knows nothing of how to train."""
+"""The run directory: what training leaves behind. It knows nothing of how to train."""
 
 import hashlib
 import json
-import os
-import re
-import shutil
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from facedep_jax.errors import OutputError, RunError
-from facedep_jax.file_system import fsync_directory, writing
+from facedep_jax.file_system import partial_folder, writing
 from facedep_jax.head.calibration import Calibration
 from facedep_jax.head.model import PRESETS, Architecture, Inputs
 from facedep_jax.head.trained_head import Head, Validation, flat_names, from_names
@@ -23,51 +20,6 @@ from facedep_jax.provenance import write_config
 from facedep_jax.toml_settings import differences, without_none
 
 FORMAT = 1
-
-
-def write_whole(out: Path, fill: Callable[[Path], None]) -> None:
-    """Make the directory `out` by `fill(temporary sibling)` and one rename: it is there complete or not at all."""
-    with writing(out):
-        out.parent.mkdir(parents=True, exist_ok=True)
-        _remove_stale(out)
-        partial = _partial(out)
-        partial.mkdir()
-        try:
-            fill(partial)
-            for file in partial.rglob("*"):
-                if file.is_file():
-                    with open(file, "rb") as stream:
-                        os.fsync(stream.fileno())
-            os.replace(partial, out)
-        except BaseException:
-            shutil.rmtree(partial, ignore_errors=True)
-            raise
-        fsync_directory(out.parent)
-
-
-def _partial(out: Path) -> Path:
-    """Where this process makes `out`."""
-    return out.with_name(f".{out.name}.{os.getpid()}.partial")
-
-
-def _remove_stale(out: Path) -> None:
-    """Remove what killed processes left of `out`: by numbers that are no process any more, or that are ours now."""
-    pattern = re.compile(re.escape(f".{out.name}.") + r"([0-9]+)\.partial")
-    for sibling in out.parent.iterdir():
-        match = pattern.fullmatch(sibling.name)
-        if match and not _is_another(int(match[1])):
-            shutil.rmtree(sibling, ignore_errors=True)
-
-
-def _is_another(process: int) -> bool:
-    """Whether another process than this one has the number."""
-    try:
-        os.kill(process, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:  # somebody else's
-        return True
-    return process != os.getpid()
 
 
 def _is_there(path: Path) -> bool:
@@ -86,7 +38,7 @@ def find_equal(out: Path, identity: Mapping[str, Any]) -> dict[str, Any] | None:
     OutputError when the place holds something that is no run, or when nothing can be made there.
     """
     with writing(out):
-        _is_there(_partial(out))  # its name is longer: too long is to be known before training
+        _is_there(partial_folder(out))  # its name is longer: too long is to be known before training
         if not _is_there(out) or (out.is_dir() and not any(out.iterdir())):
             return None
     if not (out / "config.toml").is_file() or not (out / "metrics.json").is_file():

@@ -11,13 +11,14 @@ from jaxtyping import Float
 from facedep_jax.cache import Cache
 from facedep_jax.dataset.labelled_examples import Examples
 from facedep_jax.evaluation.calibrated_metrics import Judged, member_spread
+from facedep_jax.file_system import atomic_folder
 from facedep_jax.head.calibration import RAW
 from facedep_jax.head.trained_head import Head
 from facedep_jax.report.document import Section, Table
 from facedep_jax.report.model_card import model_card, page_sections
 from facedep_jax.report.run_sections import reported_split
 from facedep_jax.runs.csv_and_json import scored_rows, write_json, write_table
-from facedep_jax.runs.run_directory import write_head, write_whole
+from facedep_jax.runs.run_directory import write_head
 from facedep_jax.training.fit import Fitted
 
 
@@ -39,7 +40,7 @@ def write_run(
     head = replace(head, calibration=judged.calibration)
     places = {"paths": [str(c.path.resolve()) for c in caches], "fingerprints": [c.fingerprint for c in caches]}
 
-    def fill(folder: Path) -> None:
+    with atomic_folder(out) as folder:
         write_head(folder, head, identity["train"], places, identity["data"])
         write_json(folder / "metrics.json", summary)
         write_table(folder / "history.csv", history_rows(fitted))
@@ -50,8 +51,6 @@ def write_run(
         (folder / "plots").mkdir()
         write_plots(folder / "plots", head, examples, fitted, judged, baselines, summary)
         (folder / "report.html").write_text(run_page(folder, head, summary, identity["train"]), encoding="utf-8")
-
-    write_whole(out, fill)
 
 
 def run_page(folder: Path, head: Head, summary: Mapping[str, Any], train: Mapping[str, Any]) -> str:

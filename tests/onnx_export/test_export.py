@@ -26,12 +26,13 @@ from facedep_jax.disclaimer import MEANING, UNTRAINED
 from facedep_jax.errors import EngineError, OutputError, RunError, SpecMismatch
 from facedep_jax.extraction.plan import plan_extraction
 from facedep_jax.extraction.settings import ExtractSettings
+from facedep_jax.file_system import atomic_folder
 from facedep_jax.head.calibration import Calibration
 from facedep_jax.head.model import PRESETS, Architecture, Inputs, init_states
 from facedep_jax.head.trained_head import FACE_BY_FACE, Head, flat_names, from_names
 from facedep_jax.onnx_export.export import export, read_metadata
 from facedep_jax.progress_events import Note
-from facedep_jax.runs.run_directory import load_head, write_head, write_whole
+from facedep_jax.runs.run_directory import load_head, write_head
 from facedep_jax.scoring.score_images import load_scorer, predict
 from facedep_jax.sources.synthetic_faces import draw_faces
 from facedep_jax.toml_settings import to_table
@@ -75,7 +76,8 @@ def write_run(folder, settings=SMALL, **head):
     drawn = drawn_head(taps, **head | fields)
     train = to_table(TrainSettings(preset=head.get("preset", "tiny"), temporal=head.get("temporal", "none")))
     cache = {"paths": ["cache"], "fingerprints": ["f" * 64]}
-    write_whole(folder, lambda partial: write_head(partial, drawn, train, cache, {}))
+    with atomic_folder(folder) as partial:
+        write_head(partial, drawn, train, cache, {})
     return load_head(folder)
 
 

@@ -8,10 +8,11 @@ import numpy as np
 from facedep_jax.cache.spec_compatibility import features_of
 from facedep_jax.extraction.plan import plan_extraction
 from facedep_jax.extraction.settings import ExtractSettings
+from facedep_jax.file_system import atomic_folder
 from facedep_jax.head.calibration import Calibration
 from facedep_jax.head.model import PRESETS, Architecture, Inputs, init_states
 from facedep_jax.head.trained_head import Head, flat_names, from_names
-from facedep_jax.runs.run_directory import write_head, write_whole
+from facedep_jax.runs.run_directory import write_head
 from facedep_jax.sources.class_labels import PROXY_CLASSES
 from facedep_jax.toml_settings import to_table
 from facedep_jax.training.settings import TrainSettings
@@ -60,6 +61,7 @@ def write_run(
     train = to_table(TrainSettings(preset="tiny", temporal=temporal, window=window, target=target))
     classes = PROXY_CLASSES if target == "proxy" else ("happy", "neutral", "sad")
     head = untrained_head(seed, temporal=temporal, classes=classes, **known)
-    write_whole(folder, lambda partial: write_head(partial, head, train, cache, {}))
+    with atomic_folder(folder) as partial:
+        write_head(partial, head, train, cache, {})
     (folder / "MODEL_CARD.md").write_text("# Model card of nothing\n\n## Intended use\n\nNone.\n")
     return folder

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import random
 import resource
 import shutil
@@ -26,10 +25,11 @@ from facedep_jax.dataset.prepare import prepare
 from facedep_jax.disclaimer import UNTRAINED
 from facedep_jax.errors import CacheError, LabelError, OutputError, RunError, SettingsError, SpecMismatch
 from facedep_jax.evaluation.evaluate_run import evaluate_run
+from facedep_jax.file_system import atomic_folder
 from facedep_jax.head.calibration import calibrate
 from facedep_jax.progress_events import silent
 from facedep_jax.runs import checkpoint
-from facedep_jax.runs.run_directory import load_head, read_config, write_head, write_whole
+from facedep_jax.runs.run_directory import load_head, read_config, write_head
 from facedep_jax.scoring.clip_scores import score_clip
 from facedep_jax.scoring.frame_scores import score_items
 from facedep_jax.scoring.settings import ScoreSettings
@@ -492,24 +492,12 @@ def test_a_full_disk_while_the_head_is_written_is_one_sentence(run, tmp_path):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (3000, limits[1]))
     try:
-        with pytest.raises(OutputError, match="cannot be written"):
-            write_whole(tmp_path / "run", lambda folder: write_head(folder, head, config["train"], config["cache"], {}))
+        with pytest.raises(OutputError, match="cannot be written"), atomic_folder(tmp_path / "run") as folder:
+            write_head(folder, head, config["train"], config["cache"], {})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, before)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_what_killed_processes_left_is_removed_and_nothing_else(tmp_path):
-    gone = subprocess.Popen([sys.executable, "-c", ""])
-    gone.wait()
-    stale = [f".run.{number}.partial" for number in (gone.pid, os.getpid(), 10**30)]
-    others = [f".run.{os.getppid()}.partial", f".run.a.{gone.pid}.partial", ".run.notes.partial"]
-    for name in (*stale, *others):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "head.safetensors").write_bytes(b"half")
-    write_whole(tmp_path / "run", lambda folder: (folder / "a").write_text("a"))
-    assert {f.name for f in tmp_path.iterdir()} == {"run", *others}
 
 
 @pytest.mark.parametrize("length", [300, 250], ids=["name too long", "too long while it is made"])
