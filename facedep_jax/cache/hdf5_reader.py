@@ -18,8 +18,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from facedep_jax.file_signatures import HDF5
+
 _NOWHERE = 2**64 - 1
-_START = b"\x89HDF\r\n\x1a\n" + bytes((0, 0, 0, 0, 0, 8, 8, 0, 4, 0, 16, 0)) + bytes(12)  # sizes of 8; base address 0
+_START = HDF5 + bytes((0, 0, 0, 0, 0, 8, 8, 0, 4, 0, 16, 0)) + bytes(12)  # sizes of 8; base address 0
 _PIECE = 2**16  # no header, heap or name of a shard is larger
 _TEXT = 4096  # bytes of an attribute's text
 _MEMBERS = 64

@@ -4,13 +4,13 @@ import glob
 import os
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import takewhile
 from pathlib import Path
 
 from facedep_jax.errors import SourceError
 from facedep_jax.progress_events import Report, silent
-from facedep_jax.sources.affectnet_labels import TABLE, with_label_table
 from facedep_jax.sources.file_kinds import kind_of
-from facedep_jax.sources.folders import describe, list_folder
+from facedep_jax.sources.folders import list_folder
 from facedep_jax.sources.listing_types import Listing, Source
 from facedep_jax.sources.manifest_files import is_manifest, list_manifest
 from facedep_jax.sources.subjects import subjects_from_regex, subjects_from_table
@@ -80,57 +80,35 @@ def _read(source: str, recursive: bool, report: Report) -> Source:
     if source.startswith("tfds:"):
         from facedep_jax.sources.tfds import list_tfds
 
-        listings, layout, where = list_tfds(source, report)
-        name = where.removeprefix("tfds:").split("/")[0]
-        return Source(name, where, tuple(listings), (), True, layout)
+        return list_tfds(source, report)
     if source.startswith("kaggle:"):
         from facedep_jax.sources.kaggle import fetch
 
-        found = _read_folder(fetch(source, report), recursive)
-        return replace(found, name=source.removeprefix("kaggle:").split("/")[1])
+        return replace(list_folder(fetch(source, report), recursive), name=source.removeprefix("kaggle:").split("/")[1])
     if glob.has_magic(source):
-        listings, others, where = _read_glob(source)
-        return Source(Path(where).name or "source", where, tuple(listings), others, False, "glob")
+        return _read_glob(source)
     raise SourceError(f"{source}: no such file or folder")
 
 
 def _read_path(source: str, path: Path, recursive: bool) -> Source:
     if path.is_dir():
-        return replace(_read_folder(path.resolve(), recursive), name=Path(os.path.abspath(source)).name or "source")
+        return replace(list_folder(path.resolve(), recursive), name=Path(os.path.abspath(source)).name or "source")
     if path.exists() and is_manifest(path):
         listings, others = list_manifest(path.resolve())
         layout = f"{path.suffix[1:]} manifest"
         return Source(path.resolve().stem, str(path.resolve()), tuple(listings), tuple(others), recursive, layout)
-    kind = kind_of(path)
-    where = path.parent.resolve()
-    listings = (Listing(path.name, where / path.name, kind),) if kind else ()
-    return Source(where.name or "source", str(where), listings, () if kind else (path.name,), False, "one file")
+    return _read_files([path.parent.resolve() / path.name], path.parent.resolve(), "one file")
 
 
-def _read_folder(folder: Path, recursive: bool) -> Source:
-    listings, others = list_folder(folder, recursive)
-    layout = describe(listings)
-    listings, told = with_label_table(listings, folder)
-    others = [path for path in others if not (told and path == TABLE)]
-    # A subfolder that could not be read may hold what is listed nowhere.
-    whole = recursive and not any(listing.path.endswith("/") for listing in listings)
-    layout = f"{layout}; {told}" if told else layout
-    return Source(folder.name or "source", str(folder), tuple(listings), tuple(others), whole, layout)
-
-
-def _read_glob(source: str) -> tuple[list[Listing], tuple[str, ...], str]:
-    fixed = []
-    for part in Path(source).parts:
-        if glob.has_magic(part):
-            break
-        fixed.append(part)
+def _read_glob(source: str) -> Source:
+    fixed = list(takewhile(lambda part: not glob.has_magic(part), Path(source).parts))
     root = Path(*fixed).resolve() if fixed else Path.cwd()
     files = sorted(f for f in glob.glob(source, recursive=True) if not os.path.isdir(f))
-    listings, others = [], []
-    for file in map(os.path.abspath, files):
-        path, kind = os.path.relpath(file, root), kind_of(file)
-        if kind:
-            listings.append(Listing(path, Path(file), kind))
-        else:
-            others.append(path)
-    return listings, tuple(others), str(root)
+    return _read_files([Path(os.path.abspath(file)) for file in files], root, "glob")
+
+
+def _read_files(files: Sequence[Path], root: Path, layout: str) -> Source:
+    found = [(os.path.relpath(file, root), file, kind_of(file)) for file in files]
+    listings = tuple(Listing(path, file, kind) for path, file, kind in found if kind)
+    others = tuple(path for path, _, kind in found if not kind)
+    return Source(root.name or "source", str(root), listings, others, False, layout)

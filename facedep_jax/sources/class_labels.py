@@ -65,11 +65,8 @@ def collect_labels(listings: Iterable[Mapping[str, Any]], *, allow_duplicates: b
         raise LabelError(_across_message(across))
     repeated = sum(map(len, found.values())) - sum(len(found[i]) for i in conflicting) - len(kept)
     counts = {
-        "unlabelled": unlabelled,
-        "conflicting": len(conflicting),
-        "duplicated": len(across),
-        "repeated": repeated,
-    }
+        "unlabelled": unlabelled, "conflicting": len(conflicting), "duplicated": len(across), "repeated": repeated
+    }  # fmt: skip
     return Labels(tuple(kept), counts, *_notes(counts, [found[item] for item in found if item in conflicting]))
 
 
@@ -81,14 +78,8 @@ def _by_item(listings: Iterable[Mapping[str, Any]]) -> tuple[dict[str, list[Labe
         if emotion is None:
             unlabelled += 1
         elif listing.get("item"):
-            label = Labelled(
-                str(listing["item"]),
-                str(listing["path"]),
-                emotion,
-                listing.get("subject") or None,
-                split_name(listing.get("split")),
-            )
-            found[label.item].append(label)
+            item, path, subject = str(listing["item"]), str(listing["path"]), listing.get("subject") or None
+            found[item].append(Labelled(item, path, emotion, subject, split_name(listing.get("split"))))
     return found, unlabelled
 
 
@@ -133,7 +124,7 @@ def make_target(emotions: Sequence[str], positive: Sequence[str] = DEFAULT_POSIT
 
     Raises LabelError when no emotion, or every emotion, is positive. Positive names that do not occur are noted.
     """
-    present = Counter(normal(emotion) for emotion in emotions)
+    present = Counter(filter(None, map(normal, emotions)))
     if not present:
         raise LabelError("no item has an emotion; name the folders after emotions, or give a manifest with that column")
     have = ", ".join(f"{name} ({count:,})" for name, count in sorted(present.items()))
@@ -151,7 +142,7 @@ def choose_positive(present: Sequence[str], positive: Sequence[str], have: str =
     Raises LabelError when none or every one is; `have` is how the message lists those that are there.
     """
     have = have or ", ".join(sorted(present))
-    wanted = {normal(name) for name in positive} - {None}
+    wanted = set(filter(None, map(normal, positive)))
     chosen = wanted & set(present)
     if not chosen:
         raise LabelError(
@@ -170,7 +161,7 @@ def relabel(listings: Iterable[Mapping[str, Any]], table: Path) -> list[dict[str
     Raises LabelError for other headings, for rows that match no listing and for two rows of one name.
     """
     listings = list(listings)
-    key, rows = read_label_table(Path(table))
+    key, rows = _read_label_table(Path(table))
     known = {str(listing.get(key)) for listing in listings}
     lost = [name for name in rows if name not in known]
     if lost:
@@ -190,10 +181,10 @@ def with_splits(labels: Labels, splits: Sequence[str]) -> Labels:
     return replace(labels, items=tuple(replace(i, split=s) for i, s in zip(labels.items, splits, strict=True)))
 
 
-COLUMNS = {"emotion": "emotion", "label": "emotion", "subject": "subject", "split": "split"}
+_COLUMNS = {"emotion": "emotion", "label": "emotion", "subject": "subject", "split": "split"}
 
 
-def read_label_table(table: Path) -> tuple[str, dict[str, dict[str, str]]]:
+def _read_label_table(table: Path) -> tuple[str, dict[str, dict[str, str]]]:
     """The column that names listings, path or item, and what is said of each name; an empty cell says nothing.
 
     Raises LabelError for other headings, for a row without a name and for two rows of one name.
@@ -206,14 +197,14 @@ def read_label_table(table: Path) -> tuple[str, dict[str, dict[str, str]]]:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise LabelError(f"{table} cannot be read as a CSV of labels: {error}") from error
     key = next((name for name in ("item", "path") if name in headings), None)
-    if key is None or not COLUMNS.keys() & set(headings):
+    if key is None or not _COLUMNS.keys() & set(headings):
         raise LabelError(
             f"{table} has the columns {', '.join(headings) or '(none)'}; expected path or item, and any of "
             "emotion, subject, split"
         )
     _require_unique(table, key, [(line, row[key]) for line, row in numbered])
-    said = [column for column in COLUMNS if column in headings]
-    return key, {row[key]: {COLUMNS[c]: (row.get(c) or "").strip() for c in said} for _, row in numbered}
+    said = [column for column in _COLUMNS if column in headings]
+    return key, {row[key]: {_COLUMNS[c]: (row.get(c) or "").strip() for c in said} for _, row in numbered}
 
 
 def _require_unique(table: Path, key: str, names: list[tuple[int, str]]) -> None:

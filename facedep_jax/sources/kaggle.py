@@ -9,11 +9,16 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 from facedep_jax.errors import SourceError
 from facedep_jax.file_system import user_cache
 from facedep_jax.progress_events import Note, Report
-from facedep_jax.sources.folders import SPLITS
+from facedep_jax.sources.listing_types import SPLIT_NAMES
+
+if TYPE_CHECKING:
+    import requests
 
 _HANDLE = re.compile(r"[\w.-]+/[\w.-]+(/versions/[0-9]+)?")
 _FORBIDDEN, _ABSENT = (401, 403), 404
@@ -47,7 +52,7 @@ def _environment(name: str, value: str) -> Iterator[None]:
             os.environ[name] = before
 
 
-def _downloaded(kagglehub, handle: str, source: str) -> str:
+def _downloaded(kagglehub: ModuleType, handle: str, source: str) -> str:
     import requests
     from kagglehub.exceptions import BackendError, CredentialError, DataCorruptionError, UnauthenticatedError
 
@@ -72,7 +77,7 @@ def _downloaded(kagglehub, handle: str, source: str) -> str:
         raise SourceError(f"{source}: kagglehub refuses: {_one_line(error)}") from error
 
 
-def _refusal(error) -> str:
+def _refusal(error: "requests.HTTPError") -> str:
     status = error.response.status_code if error.response is not None else 0
     if status in _FORBIDDEN:
         return f"Kaggle refuses (HTTP {status}): {_credentials()}"
@@ -101,7 +106,7 @@ def _unwrapped(folder: Path) -> Path:
     """The first folder on the way down that holds more than one other folder: archives often wrap all in one."""
     while True:
         inside = [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
-        if len(inside) != 1 or not inside[0].is_dir() or inside[0].name.lower() in SPLITS:
+        if len(inside) != 1 or not inside[0].is_dir() or inside[0].name.lower() in SPLIT_NAMES:
             return folder
         if not any(entry.is_dir() for entry in inside[0].iterdir()):  # the only emotion, not a wrapping
             return folder

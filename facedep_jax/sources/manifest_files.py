@@ -9,10 +9,11 @@ from facedep_jax.errors import SourceError
 from facedep_jax.sources.file_kinds import kind_of
 from facedep_jax.sources.listing_types import Listing
 
-OWN_COLUMNS = ("path", "emotion", "subject", "split")
+_OWN_COLUMNS = ("path", "emotion", "subject", "split")
 
 
 def is_manifest(path: Path) -> bool:
+    """Whether the name ends as a manifest's does."""
     return path.suffix.lower() in (".csv", ".jsonl", ".ndjson")
 
 
@@ -23,7 +24,8 @@ def list_manifest(manifest: Path) -> tuple[list[Listing], list[str]]:
     Raises SourceError for a manifest without `path` or with a line that cannot be read.
     """
     rows = _read_csv(manifest) if manifest.suffix.lower() == ".csv" else _read_jsonl(manifest)
-    listings, others = {}, []
+    listings: dict[str, Listing] = {}
+    others = []
     for row in rows:
         file = manifest.parent / row["path"]
         kind = kind_of(file)
@@ -83,14 +85,6 @@ def _read_jsonl(manifest: Path) -> list[dict[str, Any]]:
 
 def _listing(row: dict[str, Any], file: Path, kind: str) -> Listing:
     emotion = row["emotion"] if "emotion" in row else row.get("label")
-    used = OWN_COLUMNS if "emotion" in row else (*OWN_COLUMNS, "label")
+    used = _OWN_COLUMNS if "emotion" in row else (*_OWN_COLUMNS, "label")
     extra = {k: v for k, v in row.items() if k not in used and v is not None}
-    return Listing(
-        path=row["path"],
-        file=file,
-        kind=kind,
-        emotion=emotion,
-        subject=row.get("subject"),
-        split=row.get("split"),
-        extra=extra,
-    )
+    return Listing(row["path"], file, kind, emotion, row.get("subject"), row.get("split"), extra)

@@ -12,18 +12,8 @@ import numpy as np
 from jaxtyping import Int
 
 from facedep_jax.errors import LabelError
+from facedep_jax.sources.listing_types import SPLIT_NAMES
 
-SPLITS = ("train", "val", "test")
-_NAMES = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "dev": "val",
-    "test": "test",
-    "testing": "test",
-}
 VAL_PART = 0.15
 TEST_PART = 0.15
 
@@ -46,9 +36,9 @@ def split_name(given: str | None) -> str | None:
     text = str(given).strip().lower() if given is not None else ""
     if not text:
         return None
-    if text not in _NAMES:
-        raise LabelError(f"split {given!r} is not known; expected one of {', '.join(_NAMES)}")
-    return _NAMES[text]
+    if text not in SPLIT_NAMES:
+        raise LabelError(f"split {given!r} is not known; expected one of {', '.join(SPLIT_NAMES)}")
+    return SPLIT_NAMES[text]
 
 
 def subject_keys(items: Sequence[str], subjects: Sequence[str | None]) -> list[str]:
@@ -80,14 +70,15 @@ def assign_splits(
     wanted = [name for name in ("test", "val") if not have[name] and (name == "val" or not have)]
     for name, part in (("test", TEST_PART), ("val", VAL_PART)):
         if name in wanted:
-            pool = np.flatnonzero(names == "train")
+            pool = np.flatnonzero(names == "train").tolist()
             share = part * (len(names) if not have else len(pool)) / len(pool)
-            names[pool[take_part([keys[i] for i in pool], [target[i] for i in pool], share, f"{seed}:{name}")]] = name
+            taken = take_part([keys[i] for i in pool], [target[i] for i in pool], share, f"{seed}:{name}")
+            names[[pool[i] for i in taken]] = name
             made.append(name)
     _check(names, keys, target, made)
     if made:
         notes.append(f"made from the data by subject: {' and '.join(reversed(made))}")
-    return Splits(tuple(map(str, names)), tuple(made), tuple(notes), _crossing(names, keys))
+    return Splits(tuple(map(str, names)), tuple(made), tuple(notes), _crossing(names, subjects))
 
 
 def take_part(keys: Sequence[str], target: Sequence[int], part: float, salt: str) -> Int[np.ndarray, " taken"]:
@@ -113,37 +104,35 @@ def take_part(keys: Sequence[str], target: Sequence[int], part: float, salt: str
     return np.array(sorted(taken), np.int64)
 
 
-def _check(names, keys, target, made) -> None:
+def _check(names: np.ndarray, keys: Sequence[str], target: Sequence[int], made: Sequence[str]) -> None:
     for split in ("train", "val"):
-        classes = {int(target[i]) for i in np.flatnonzero(names == split)}
+        classes = {int(number) for name, number in zip(names, target, strict=True) if name == split}
         if len(classes) < 2:
-            people = len({keys[i] for i in np.flatnonzero(names != "test")})
-            where = (
-                f"{people} subjects are too few to make one"
-                if split in made
-                else f"the data's own {split} split has not"
-            )
+            people = len({key for name, key in zip(names, keys, strict=True) if name != "test"})
+            few, without = f"{people} subjects are too few to make one", f"the data's own {split} split has not"
             raise LabelError(
-                f"the split {split} needs items of two classes or more, and {where}; add subjects or splits"
+                f"the split {split} needs items of two classes or more, and {few if split in made else without}; "
+                "add subjects or splits"
             )
 
 
-def _crossing(names, keys) -> tuple[str, ...]:
+def _crossing(names: np.ndarray, subjects: Sequence[str | None]) -> tuple[str, ...]:
     where = defaultdict(set)
-    for name, key in zip(names, keys, strict=True):
-        where[key].add(name)
-    crossing = sorted(key for key, splits in where.items() if len(splits) > 1 and key.startswith("subject:"))
+    for name, subject in zip(names, subjects, strict=True):
+        if subject is not None:
+            where[subject].add(name)
+    crossing = sorted(subject for subject, splits in where.items() if len(splits) > 1)
     if not crossing:
         return ()
     return (
-        f"{len(crossing)} subjects are in more than one split, for example {crossing[0].removeprefix('subject:')}: "
+        f"{len(crossing)} subjects are in more than one split, for example {crossing[0]}: "
         "figures on validation and test are too good",
     )
 
 
 def most_folds(keys: Sequence[str], target: Sequence[int]) -> int:
     """How many subjects the class with the fewest has: with more folds, one would lack that class."""
-    members = defaultdict(set)
+    members: dict[int, set[str]] = defaultdict(set)
     for key, number in zip(keys, target, strict=True):
         members[int(number)].add(key)
     return min(map(len, members.values()), default=0)

@@ -27,9 +27,9 @@ EXPRESSIONS = {
 class Person:
     """What stays the same over all pictures of one drawn person. Lengths in half widths of the picture."""
 
-    skin: np.ndarray
-    hair: np.ndarray
-    backdrop: np.ndarray
+    skin: Float[np.ndarray, "3"]  # red, green, blue from 0 to 1, as the two below
+    hair: Float[np.ndarray, "3"]
+    backdrop: Float[np.ndarray, "3"]
     width: float
     height: float
     eye_gap: float

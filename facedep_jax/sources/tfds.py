@@ -13,31 +13,29 @@ from urllib.parse import quote
 from facedep_jax.errors import SourceError
 from facedep_jax.file_system import user_cache
 from facedep_jax.progress_events import Note, Report
-from facedep_jax.sources.listing_types import Listing
-from facedep_jax.sources.tfds_files import one_line, stored
+from facedep_jax.sources.listing_types import Listing, Source
+from facedep_jax.sources.tfds_files import Roles, one_line, split_of, stored
 
 _NAMED = re.compile(r"tfds:([\w-]+(?:/[\w.-]+)?)(?::(\d+\.\d+\.\d+))?:(.+)")
 _LABELS = ("label", "emotion", "expression")
 _SUBJECTS = ("subject", "subject_id", "person", "person_id", "identity")
 
 
-def list_tfds(source: str, report: Report) -> tuple[list[Listing], str, str]:
-    """Listings, the layout found, and where they are from.
-
-    Raises SourceError for what is not prepared, not as array records, or has no image that can be told.
-    """
+def list_tfds(source: str, report: Report) -> Source:
+    """What `source` names. Raises SourceError for what is not prepared, not as array records, or without an image."""
     name, version, split = _parsed(source)
     builder = _builder(source, _prepared(source, name, version))
     roles = _roles(source, builder.info)
     where = f"tfds:{builder.info.full_name}:{split}"
-    listings = []
+    listings: list[Listing] = []
     for part in _splits(source, builder.info, split):
         folder = user_cache() / "tfds" / quote(builder.info.full_name, safe="/") / quote(part, safe="")
         report(Note(f"{where}: images of {part} are copied to {folder}, once"))
         listings += stored(source, builder, part, roles, folder)
-    label = f"emotion from {roles['emotion']!r}" if roles["emotion"] else "no label feature"
-    subject = f", subject from {roles['subject']!r}" if roles["subject"] else ""
-    return listings, f"image from {roles['image']!r}, {label}{subject}", where
+    label = f"emotion from {roles.emotion!r}" if roles.emotion else "no label feature"
+    subject = f", subject from {roles.subject!r}" if roles.subject else ""
+    layout = f"image from {roles.image!r}, {label}{subject}"
+    return Source(builder.info.full_name.split("/")[0], where, tuple(listings), (), True, layout)
 
 
 def _parsed(source: str) -> tuple[str, str | None, str]:
@@ -91,14 +89,14 @@ def _splits(source: str, info: Any, asked: str) -> list[str]:
     """The splits to read; `all` is all of them, and a part such as train[:10%] is one."""
     if asked == "all":
         return list(info.splits)
-    name = re.match(r"[^\[+]*", asked)[0]
+    name = split_of(asked)
     if name not in info.splits:
         raise SourceError(f"{source}: no split {name!r}; there are {', '.join(info.splits)}, and all")
     return [asked]
 
 
-def _roles(source: str, info: Any) -> dict[str, Any]:
-    """Which feature is the image, the emotion, the subject; `others` are further columns."""
+def _roles(source: str, info: Any) -> Roles:
+    """Which feature is the image, the emotion, the subject."""
     import tensorflow_datasets as tfds
 
     kinds = tfds.features
@@ -110,24 +108,22 @@ def _roles(source: str, info: Any) -> dict[str, Any]:
     labels = [n for n, f in features.items() if isinstance(f, kinds.ClassLabel)]
     texts = [n for n, f in features.items() if isinstance(f, kinds.Text)]
     scalars = [n for n, f in features.items() if type(f) in (kinds.Tensor, kinds.Scalar) and f.shape == ()]
-    image = _only(source, "image", images, supervised, ("image",))
-    emotion = _only(source, "label", labels, supervised, _LABELS, required=False)
+    image, emotion = _only(images, supervised, ("image",)), _only(labels, supervised, _LABELS)
+    if image is None:
+        raise _untold(source, "image", images)
+    if labels and emotion is None:
+        raise _untold(source, "label", labels)
     emotion = emotion or next((name for name in _LABELS if name in texts), None)
     subject = next((name for name in _SUBJECTS if name in (*labels, *texts, *scalars)), None)
     others = [name for name in (*labels, *texts, *scalars) if name not in (emotion, subject)]
-    return {"image": image, "emotion": emotion, "subject": subject, "others": others, "names": {
-        name: features[name].names for name in labels
-    }}  # fmt: skip
+    return Roles(image, emotion, subject, others, {name: features[name].names for name in labels})
 
 
-def _only(
-    source: str, what: str, found: list[str], supervised: list[str], usual: tuple[str, ...], required: bool = True
-) -> str | None:
+def _only(found: list[str], supervised: list[str], usual: tuple[str, ...]) -> str | None:
     """The one feature of a kind: the only one, else the one of the supervised pair, else the one with a usual name."""
-    for name in (*(found if len(found) == 1 else ()), *supervised, *usual):
-        if name in found:
-            return name
-    if found or required:
-        there = f"there are {', '.join(sorted(found))}" if found else "there is none"
-        raise SourceError(f"{source}: which feature is the {what}? {there}; prepare it with one, called {usual[0]!r}")
-    return None
+    return next((name for name in (*(found if len(found) == 1 else ()), *supervised, *usual) if name in found), None)
+
+
+def _untold(source: str, what: str, found: list[str]) -> SourceError:
+    there = f"there are {', '.join(sorted(found))}" if found else "there is none"
+    return SourceError(f"{source}: which feature is the {what}? {there}; prepare it with one, called {what!r}")

@@ -9,19 +9,30 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from facedep_jax.errors import SourceError
+from facedep_jax.file_signatures import JPEG, PNG
 from facedep_jax.file_system import write_atomically, writing
 from facedep_jax.sources.listing_types import Listing
 
-_SUFFIXES = {b"\xff\xd8\xff": ".jpg", b"\x89PNG": ".png"}
+_SUFFIXES = {JPEG: ".jpg", PNG: ".png"}
 _INDEX = "index.jsonl"
 
 
-def stored(source: str, builder: Any, split: str, roles: dict[str, Any], folder: Path) -> list[Listing]:
+class Roles(NamedTuple):
+    """Which features of an example are what; `others` are further columns, `names` those of classes by feature."""
+
+    image: str
+    emotion: str | None
+    subject: str | None
+    others: list[str]
+    names: dict[str, list[str]]
+
+
+def stored(source: str, builder: Any, split: str, roles: Roles, folder: Path) -> list[Listing]:
     """Listings of the copies in `folder`, made first unless they are there and of this very data set."""
-    identity = {"data_set": _identity(builder), "roles": roles}
+    identity = {"data_set": _identity(builder), "roles": roles._asdict()}
     index = folder / _INDEX
     if index.is_file():
         with open(index, encoding="utf-8") as stream:
@@ -60,34 +71,37 @@ def _data_source(source: str, builder: Any, split: str) -> Any:
         raise SourceError(f"{source}: {split} cannot be read: {one_line(error)}") from error
 
 
-def _examples(source: str, examples: Any, split: str, roles: dict[str, Any]) -> Iterator[tuple[bytes, dict[str, Any]]]:
-    name = re.match(r"[^\[+]*", split)[0]
+def _examples(source: str, examples: Any, split: str, roles: Roles) -> Iterator[tuple[bytes, dict[str, Any]]]:
     for number in range(len(examples)):
         try:
             example = examples[number]
         except Exception as error:  # damaged records end in errors of several libraries
             raise SourceError(f"{source}: example {number} of {split} cannot be read: {one_line(error)}") from error
-        data = example[roles["image"]]
-        yield data, {"file": f"{number:07d}{_suffix(data)}", "split": name} | _columns(example, roles)
+        data = example[roles.image]
+        yield data, {"file": f"{number:07d}{_suffix(data)}", "split": split_of(split)} | _columns(example, roles)
 
 
-def _columns(example: dict[str, Any], roles: dict[str, Any]) -> dict[str, Any]:
+def split_of(asked: str) -> str:
+    """The split that `asked` is all or a part of: train[:10%] is of train."""
+    return re.split(r"[\[+]", asked, maxsplit=1)[0]
+
+
+def _columns(example: dict[str, Any], roles: Roles) -> dict[str, Any]:
     def text(name: str | None) -> str | None:
-        value = example[name] if name else None
-        if name in roles["names"]:
-            return roles["names"][name][value] if value >= 0 else None  # −1: not labelled
+        if name is None:
+            return None
+        value = example[name]
+        if name in roles.names:
+            return roles.names[name][value] if value >= 0 else None  # −1: not labelled
         return value.decode(errors="replace") if isinstance(value, bytes) else None if value is None else str(value)
 
-    extra = {name: text(name) for name in roles["others"]}
-    extra = {name: value for name, value in extra.items() if value is not None}
-    return {"emotion": text(roles["emotion"]), "subject": text(roles["subject"]), "extra": extra}
+    extra = {name: value for name in roles.others if (value := text(name)) is not None}
+    return {"emotion": text(roles.emotion), "subject": text(roles.subject), "extra": extra}
 
 
 def _listing(folder: Path, row: dict[str, Any]) -> Listing:
-    return Listing(
-        path=f"{row['split']}/{row['file']}", file=folder / row["file"], kind="image", emotion=row["emotion"],
-        subject=row["subject"], split=row["split"], extra=row["extra"],
-    )  # fmt: skip
+    path = f"{row['split']}/{row['file']}"
+    return Listing(path, folder / row["file"], "image", row["emotion"], row["subject"], row["split"], row["extra"])
 
 
 def _suffix(data: bytes) -> str:
@@ -95,4 +109,5 @@ def _suffix(data: bytes) -> str:
 
 
 def one_line(error: Exception) -> str:
+    """What a library's `error` says, in at most 300 characters."""
     return " ".join(f"{type(error).__name__}: {error}".split())[:300]

@@ -7,10 +7,11 @@ import re
 import struct
 import zlib
 
+from facedep_jax import file_signatures as signatures
 from facedep_jax.errors import MediaError
 from facedep_jax.media.decode import decoder_stderr
 
-JPEG, _PNG = b"\xff\xd8", b"\x89PNG\r\n\x1a\n"
+JPEG = signatures.JPEG[:2]  # the first marker alone is what a decoder goes by
 # libjpeg's words (jerror.h, jdhuff.c) when the picture holds pixels that it made up.
 _JPEG_DAMAGE = re.compile(
     r"premature end|bad Huffman|bad arithmetic|found marker|Inconsistent progression", re.IGNORECASE
@@ -19,22 +20,22 @@ _JPEG_SURPLUS = re.compile(r"(\d+) extraneous bytes before marker")
 # Cameras pad their scans with a byte or two; a scan that lost its step leaves far more behind.
 _PADDING = 16
 
-_SIGNATURES = {
-    b"\xff\xd8\xff": "JPEG", b"\x89PNG\r\n\x1a\n": "PNG", b"GIF8": "GIF", b"BM": "BMP", b"II*\0": "TIFF",
-    b"MM\0*": "TIFF", b"RIFF": "WebP", b"\0\0\0\x0cjP  ": "JPEG 2000", b"\xff\x4f\xff\x51": "JPEG 2000",
-    b"P2": "PGM", b"P3": "PPM", b"P5": "PGM", b"P6": "PPM",
+# AVIF is read, HEIC (as phones take it) is not.
+_HEIC = signatures.HEIC + signatures.HEIC_SEQUENCE
+_NAMES = {
+    signatures.JPEG: "JPEG", signatures.PNG: "PNG", b"GIF8": "GIF", signatures.BMP: "BMP",
+    **dict.fromkeys(signatures.TIFF, "TIFF"), signatures.RIFF: "WebP", signatures.JPEG_2000: "JPEG 2000",
+    signatures.JPEG_2000_STREAM: "JPEG 2000", b"P2": "PGM", b"P3": "PPM", b"P5": "PGM", b"P6": "PPM",
 }  # fmt: skip
-# Brands of ISO/IEC 23008-12 files, which begin with their length: AVIF is read, HEIC (as phones take it) is not.
-_AVIF, _HEIC = (b"avif", b"avis"), (b"heic", b"heix", b"hevc", b"mif1", b"msf1")
 
 
 def unreadable(data: bytes, said: str) -> str:
     """Why no decoder makes a picture of `data`; `said` is what they said."""
-    if data[4:8] == b"ftyp" and data[8:12] in _HEIC:
+    if data[4:8] == signatures.FTYP and data[8:12] in _HEIC:
         return "a HEIC file, which OpenCV cannot decode; convert it to JPEG first"
-    if data[4:8] == b"ftyp" and data[8:12] in _AVIF:
+    if data[4:8] == signatures.FTYP and data[8:12] in signatures.AVIF:
         return "an AVIF file that is cut short or damaged"
-    for signature, name in _SIGNATURES.items():
+    for signature, name in _NAMES.items():
         if data.startswith(signature):
             why = decoder_stderr.first_line(said)
             return f"a {name} file that is cut short or damaged" + (f" ({why})" if why else "")
@@ -45,7 +46,7 @@ def refuse_damaged(data: bytes, said: str) -> None:
     """Raises MediaError for a picture that was decoded though its bytes, or what the decoder `said`, tell of damage."""
     if data.startswith(JPEG):
         _check_jpeg(said)
-    if data.startswith(_PNG):
+    if data.startswith(signatures.PNG):
         _check_png(data)
 
 
@@ -58,7 +59,7 @@ def _check_jpeg(said: str) -> None:
 
 def _check_png(data: bytes) -> None:
     # libpng checks what it reads, but OpenCV takes animated PNGs apart by itself, and checks nothing.
-    at = len(_PNG)
+    at = len(signatures.PNG)
     while at + 12 <= len(data):
         length, name = struct.unpack_from(">I4s", data, at)
         end = at + 8 + length
