@@ -6,7 +6,9 @@
     ├── LabelError           labels, subjects or splits that cannot make a training set
     ├── MediaError           one image or clip that cannot be used; recorded, the batch goes on
     ├── WeightsError         weights that are missing, damaged or of another network
+    │   └── UnusableWeights  … of which one file cannot be used
     ├── EngineError          an engine or device that was asked for and is not there
+    │   └── NotADetector     … because the file of a face detector holds something else
     ├── OutputError          a place that cannot be written: full, read-only, or holding something else
     ├── CacheError           a cache that cannot be used as asked
     │   ├── SpecMismatch     … because it was extracted with other settings
@@ -18,6 +20,8 @@
 The command line catches `FacedepError` and nothing else. A message names the rule, what was
 expected, what was found, and what to do.
 """
+
+from pathlib import Path
 
 
 class FacedepError(Exception):
@@ -53,8 +57,26 @@ class WeightsError(FacedepError):
     """Weights that are missing, damaged or of another network."""
 
 
+class UnusableWeights(WeightsError):
+    """A file of weights that cannot be used; `reason` says why, without naming it."""
+
+    def __init__(self, path: Path, reason: str):
+        super().__init__(f"{path}: {reason}")
+        self.path = path
+        self.reason = reason
+
+
 class EngineError(FacedepError):
     """An engine or device that was asked for and is not there."""
+
+
+class NotADetector(EngineError):
+    """A file that should be a face detector; `found` says what it is, `advice` what to do."""
+
+    def __init__(self, path: str, found: str, advice: str = ""):
+        super().__init__(f"{path} is {found}{advice and f'; {advice}'}")
+        self.path = path
+        self.found = found
 
 
 class ClusterError(FacedepError):

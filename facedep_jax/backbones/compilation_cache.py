@@ -8,27 +8,27 @@ import jax
 
 from facedep_jax.file_system import user_cache
 
+_SETTING = "jax_compilation_cache_dir"
 _DAMAGED = "Error reading persistent compilation cache"  # jax/_src/compiler.py says so, compiles, and leaves the file
 
 
-def keep_compiled() -> str:
-    """Have jax keep what it compiles, unless it was told where already.
+def keep_compiled() -> str | None:
+    """Have jax keep what it compiles, unless it was told where already; says why where the directory cannot be made.
 
-    Saves about 2 s of 3 to 6 before the first batch (both networks, 2-core CPU). Where the directory cannot be
-    made, nothing is kept; what is returned says so, and is empty otherwise.
+    Saves about 2 s of 3 to 6 before the first batch (both networks, 2-core CPU).
     """
-    if jax.config.jax_compilation_cache_dir is not None:
-        return ""
+    if getattr(jax.config, _SETTING) is not None:
+        return None
     folder = user_cache() / "xla"
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
-        return f"; compiled programs are not kept, {folder}: {error.strerror}"
-    jax.config.update("jax_compilation_cache_dir", str(folder))
-    return ""
+        return f"compiled programs are not kept, {folder}: {error.strerror}"
+    jax.config.update(_SETTING, str(folder))
+    return None
 
 
-def compile_kept(function: Any, *arguments: Any) -> Any:
+def compile_kept(function: Any, *arguments: object) -> jax.stages.Compiled:
     """`function`, which jax.jit made, compiled for the shapes of `arguments`: it can not compile a second time.
 
     A kept program that cannot be read is removed, compiled again and kept again.
@@ -42,7 +42,7 @@ def compile_kept(function: Any, *arguments: Any) -> Any:
             warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
     if not damaged:
         return compiled
-    for kept in Path(jax.config.jax_compilation_cache_dir).glob(f"jit_{function.__name__}-*"):
+    for kept in Path(getattr(jax.config, _SETTING)).glob(f"jit_{function.__name__}-*"):
         kept.unlink(missing_ok=True)
     jax.clear_caches()  # or what was just compiled would be handed back without being kept
     return function.lower(*arguments).compile()

@@ -3,15 +3,43 @@
 An engine takes batches of crops and gives pooled taps; of files, faces and caches it knows nothing.
 """
 
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from jaxtyping import Bool, Float16, UInt8
 
+from facedep_jax.backbones.taps import Tap, backbones_of
 from facedep_jax.errors import EngineError
 
+if TYPE_CHECKING:
+    from facedep_jax.backbones.weights.load import Weights
+
 PRECISIONS = ("float32", "bfloat16")
+Crops = Mapping[str, UInt8[np.ndarray, "n s s 3"]]  # RGB, by backbone
+Features = dict[str, Float16[np.ndarray, "n S S C"]]  # pooled taps, by name
+
+
+@dataclass(frozen=True)
+class EngineSpec:
+    """What an engine is built for. `reason` says why this one was chosen.
+
+    `in_flight` is how many threads call it at once, each with a batch of its own: with 1 an answer comes soonest, with
+    2 most is computed.
+    """
+
+    weights: "Mapping[str, Weights]"
+    taps: Sequence[Tap]
+    sizes: Mapping[str, int]  # of each backbone's crops, in pixels
+    precision: str = "float32"
+    batch_size: int = 16
+    in_flight: int = 1
+    reason: str = "asked for"
+
+    def taps_by_backbone(self) -> dict[str, list[Tap]]:
+        """The taps of each backbone that has any."""
+        return {name: [tap for tap in self.taps if tap.backbone == name] for name in backbones_of(self.taps)}
 
 
 class Engine(Protocol):
@@ -30,7 +58,7 @@ class Engine(Protocol):
     reason: str
     in_flight: int
 
-    def __call__(self, crops: Mapping[str, UInt8[np.ndarray, "n s s 3"]]) -> dict[str, Float16[np.ndarray, "n S S C"]]:
+    def __call__(self, crops: Crops) -> Features:
         """RGB crops by backbone, at most `batch_size` of each → pooled taps by name.
 
         What comes out for an image does not depend on the images beside it; what float16 cannot hold comes out as
@@ -39,10 +67,7 @@ class Engine(Protocol):
         ...
 
 
-def agreement(
-    features: Mapping[str, Float16[np.ndarray, "n S S C"]],
-    reference: Mapping[str, Float16[np.ndarray, "n S S C"]],
-) -> dict[str, float]:
+def agreement(features: Features, reference: Features) -> dict[str, float]:
     """Of each tap the worst cosine between the rows of two engines for the same crops (1: the same)."""
     worst = {}
     for tap in reference:
@@ -52,7 +77,7 @@ def agreement(
     return worst
 
 
-def check_crops(crops: Mapping[str, np.ndarray], sizes: Mapping[str, int], batch_size: int) -> int:
+def check_crops(crops: Crops, sizes: Mapping[str, int], batch_size: int) -> int:
     """The number of images in `crops`; raises EngineError unless each backbone has as many, of its size."""
     missing = [backbone for backbone in sizes if backbone not in crops]
     if missing:
@@ -70,13 +95,20 @@ def check_crops(crops: Mapping[str, np.ndarray], sizes: Mapping[str, int], batch
     return count
 
 
-def finite_rows(features: Mapping[str, Float16[np.ndarray, "n S S C"]]) -> Bool[np.ndarray, " n"]:
+def padded(crops: UInt8[np.ndarray, "n s s 3"], count: int) -> UInt8[np.ndarray, "count s s 3"]:
+    """`crops` and as many black ones as make `count`; themselves where they are enough."""
+    if len(crops) == count:
+        return np.ascontiguousarray(crops)
+    return np.pad(crops, ((0, count - len(crops)), (0, 0), (0, 0), (0, 0)))
+
+
+def finite_rows(features: Features) -> Bool[np.ndarray, " n"]:
     """Which images have features that float16 can hold, in every tap."""
     usable = [np.isfinite(values).all(axis=(1, 2, 3)) for values in features.values()]
     return np.logical_and.reduce(usable) if usable else np.zeros(0, bool)
 
 
-def require_usable(features: Mapping[str, Float16[np.ndarray, "n S S C"]]) -> None:
+def require_usable(features: Features) -> None:
     """Raise EngineError when not one image of a batch has features that float16 can hold, naming the taps."""
     if finite_rows(features).any():
         return

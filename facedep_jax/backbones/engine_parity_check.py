@@ -1,12 +1,10 @@
 """An engine that is believed only after its first batch agrees with XLA float32. Knows nothing of files or caches."""
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from typing import Any
 
-import numpy as np
-from jaxtyping import Float16, UInt8
-
-from facedep_jax.backbones.engine_interface import Engine, agreement
+from facedep_jax.backbones.engine_interface import Crops, Engine, Features, agreement
 from facedep_jax.errors import EngineError
 from facedep_jax.progress_events import Note, Report, silent
 
@@ -27,18 +25,19 @@ class CheckedEngine:
         self._lock = threading.Lock()
         self._checked = engine.name == "xla" and engine.precision == "float32"
 
-    def __getattr__(self, attribute: str) -> object:
+    def __getattr__(self, attribute: str) -> Any:
         """Name, version, device, precision, batch size and reason are those of the engine in use."""
         return getattr(self._engine, attribute)
 
-    def __call__(self, crops: Mapping[str, UInt8[np.ndarray, "n s s 3"]]) -> dict[str, Float16[np.ndarray, "n S S C"]]:
+    def __call__(self, crops: Crops) -> Features:
+        """As `Engine`; raises EngineError for one asked for by name that does not agree."""
         if not self._checked:
             with self._lock:  # batches of several threads wait for the verdict
                 if not self._checked:
                     return self._compared(crops)
         return self._engine(crops)
 
-    def _compared(self, crops: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def _compared(self, crops: Crops) -> Features:
         features, reference = self._engine(crops), self._reference()
         expected = reference(crops)
         self._checked = True
@@ -46,8 +45,8 @@ class CheckedEngine:
         tap = min(worst, key=worst.__getitem__)
         said = (
             f"{self._engine.name} {self._engine.precision} agrees with xla float32 to a cosine of {worst[tap]:.5f} at "
+            f"worst ({tap}, first {len(features[tap])} images)"
         )
-        said += f"worst ({tap}, first {len(features[tap])} images)"
         if worst[tap] >= TOLERANCE[self._engine.precision]:
             self._report(Note(said))
             return features
@@ -62,20 +61,23 @@ class LazyEngine:
     """An engine that is loaded when it is first needed, which is never where everything is in the cache."""
 
     def __init__(self, load: Callable[[], Engine]):
-        self._load, self._engine, self._lock = load, None, threading.Lock()
+        self._load, self._lock = load, threading.Lock()
+        self._engine: Engine | None = None
 
     def load(self) -> Engine:
         """The engine. Raises what loading raises."""
         with self._lock:
-            self._engine = self._engine or self._load()
-        return self._engine
+            self._engine = engine = self._engine or self._load()
+        return engine
 
     @property
     def loaded(self) -> bool:
+        """Whether it was needed."""
         return self._engine is not None
 
-    def __getattr__(self, attribute: str) -> object:
+    def __getattr__(self, attribute: str) -> Any:
         return getattr(self.load(), attribute)
 
-    def __call__(self, crops: Mapping[str, UInt8[np.ndarray, "n s s 3"]]) -> dict[str, Float16[np.ndarray, "n S S C"]]:
+    def __call__(self, crops: Crops) -> Features:
+        """As `Engine`; raises what loading raises as well."""
         return self.load()(crops)

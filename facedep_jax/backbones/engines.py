@@ -2,9 +2,8 @@
 
 import importlib.util
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from facedep_jax.backbones.engine_interface import PRECISIONS, Engine
+from facedep_jax.backbones.engine_interface import PRECISIONS, Engine, EngineSpec
 from facedep_jax.backbones.taps import Tap, backbones_of, check_cells
 from facedep_jax.backbones.weights.load import Weights
 from facedep_jax.errors import EngineError
@@ -21,10 +20,8 @@ def load_engine(
     batch_size: int = 16,
     in_flight: int = 1,
 ) -> Engine:
-    """Build the engine `name` ("auto" chooses, and says why in `.reason`) for `taps` at `sizes` in pixels.
+    """Build the engine `name` ("auto" chooses, and says why in `.reason`); see `EngineSpec` for the rest.
 
-    `in_flight` is how many threads will call it at once, each with a batch of its own: with 1 an answer comes soonest,
-    with 2 most is computed.
     Raises EngineError for an engine, device or precision that does not exist here, SettingsError for grids finer
     than their layer.
     """
@@ -39,8 +36,8 @@ def load_engine(
     if missing:
         raise EngineError(f"no weights for {', '.join(missing)}, which the taps need")
     chosen, reason = _choose(precision) if name == "auto" else (name, "asked for")
-    built = (weights, taps, sizes, precision, batch_size, reason, in_flight)
-    return _openvino_engine(*built) if chosen == "openvino" else _xla_engine(chosen, *built)
+    spec = EngineSpec(weights, taps, sizes, precision, batch_size, in_flight, reason)
+    return _openvino_engine(spec) if chosen == "openvino" else _xla_engine(chosen, spec)
 
 
 def _choose(precision: str) -> tuple[str, str]:
@@ -62,15 +59,15 @@ def _choose(precision: str) -> tuple[str, str]:
     return "openvino", "the fastest on CPUs"
 
 
-def _xla_engine(name: str, *built: Any) -> Engine:
+def _xla_engine(name: str, spec: EngineSpec) -> Engine:
     from facedep_jax.backbones.xla_engine import XlaEngine
 
-    return XlaEngine(*built, platform=name.partition(":")[2] or None)
+    return XlaEngine(spec, platform=name.partition(":")[2] or None)
 
 
-def _openvino_engine(*built: Any) -> Engine:
+def _openvino_engine(spec: EngineSpec) -> Engine:
     try:
         from facedep_jax.backbones.openvino_engine import OpenVinoEngine
     except ImportError as error:
         raise EngineError(f"engine openvino is not there: {error}; pip install 'facedep-jax[cpu]'") from error
-    return OpenVinoEngine(*built)
+    return OpenVinoEngine(spec)

@@ -14,7 +14,7 @@ from flax import nnx
 from jax import lax
 from jaxtyping import Array, Float, UInt8
 
-from facedep_jax.backbones.preprocessing import NONE, SAME3, Padding, Scaling
+from facedep_jax.backbones.architectures import NONE, SAME3, Folded, Padding, Scaling
 from facedep_jax.backbones.taps import cell_bounds
 
 
@@ -36,50 +36,45 @@ PRECISIONS = {
 class Conv(nnx.Module):
     """A convolution with square kernel and symmetric strides; kernel (height, width, in, out), bias (out)."""
 
-    def __init__(self, kernel, bias, *, precision: Precision, stride: int = 1, padding: Padding = NONE):
+    def __init__(self, folded: Folded, precision: Precision, stride: int = 1, padding: Padding = NONE):
+        kernel, bias = folded
         self.kernel = nnx.Param(jnp.asarray(kernel, precision.operands))
         self.bias = nnx.Param(jnp.asarray(bias, jnp.float32))
         self.precision, self.stride, self.padding = precision, stride, padding
 
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h2 w2 d"]:
+        """float32 in, float32 out."""
         kernel = self.kernel[...]
         product = self._dot if kernel.shape[:2] == (1, 1) else self._conv
         return product(x.astype(kernel.dtype), kernel) + self.bias[...][None, None, None]
 
     def _dot(self, x: Array, kernel: Array) -> Array:
         x = x[:, :: self.stride, :: self.stride]
-        return jnp.einsum(
-            "nhwc,cd->nhwd",
-            x,
-            kernel[0, 0],
-            precision=self.precision.product,
-            preferred_element_type=jnp.float32,
-        )
+        how, matrix = self.precision.product, kernel[0, 0]
+        return jnp.einsum("nhwc,cd->nhwd", x, matrix, precision=how, preferred_element_type=jnp.float32)
 
     def _conv(self, x: Array, kernel: Array) -> Array:
         return lax.conv_general_dilated(
-            x,
-            kernel,
-            (self.stride, self.stride),
-            (self.padding, self.padding),
-            dimension_numbers=("NHWC", "HWIO", "NHWC"),
-            precision=self.precision.product,
+            x, kernel, (self.stride, self.stride), (self.padding, self.padding),
+            dimension_numbers=("NHWC", "HWIO", "NHWC"), precision=self.precision.product,
             preferred_element_type=jnp.float32,
-        )
+        )  # fmt: skip
 
 
 class Depthwise(nnx.Module):
     """A 3×3 convolution of each channel with itself; kernel (3, 3, 1, channels), float32 in every precision.
 
-    Sums of nine in bfloat16 are what spoils a network: cosines with float32 fall to 0.66 (DESIGN).
+    Sums of nine in bfloat16 are what spoils a network: cosines with float32 fall to 0.66.
     """
 
-    def __init__(self, kernel, bias, *, stride: int = 1, padding: Padding = SAME3):
+    def __init__(self, folded: Folded, stride: int = 1, padding: Padding = SAME3):
+        kernel, bias = folded
         self.kernel = nnx.Param(jnp.asarray(kernel, jnp.float32))
         self.bias = nnx.Param(jnp.asarray(bias, jnp.float32))
         self.stride, self.padding = stride, padding
 
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h2 w2 c"]:
+        """float32 in, float32 out."""
         kernel = self.kernel[...]
         x = jnp.pad(x, (NONE, self.padding, self.padding, NONE))
         rows, columns = ((n - 3) // self.stride + 1 for n in x.shape[1:3])
@@ -91,11 +86,13 @@ class Depthwise(nnx.Module):
         return y
 
 
-def relu(x: Array) -> Array:
+def relu(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Nothing below 0."""
     return jnp.maximum(x, 0.0)
 
 
-def relu6(x: Array) -> Array:
+def relu6(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Nothing below 0 or above 6."""
     return jnp.clip(x, 0.0, 6.0)
 
 

@@ -6,26 +6,33 @@ It knows no runtime.
 """
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 from jaxtyping import Float
 
-from facedep_jax.backbones.preprocessing import MOBILENET_V2, NONE, RESNET50, SAME3, SAME7, Padding, Scaling
-from facedep_jax.backbones.taps import Tap, cell_bounds
-from facedep_jax.backbones.weights.kernel_shapes import (
+from facedep_jax.backbones.architectures import (
+    MOBILENET_V2,
     MOBILENET_V2_BLOCKS,
     MOBILENET_V2_EXACT,
     MOBILENET_V2_MID,
+    NONE,
+    RESNET50,
     RESNET50_BLOCKS,
     RESNET50_MID,
-)
-from facedep_jax.backbones.weights.load import Folded, Weights
+    SAME3,
+    SAME7,
+    Folded,
+    Padding,
+    Scaling,
+)  # fmt: skip
+from facedep_jax.backbones.taps import Tap, cell_bounds
+from facedep_jax.backbones.weights.load import Weights
 
-Node = Any  # a value of the graph, as the vocabulary has it: (n, c, h, w) but for the pixels
+Node = TypeVar("Node")  # a value of the graph, as the vocabulary has it: (n, c, h, w) but for the pixels
 
 
-class GraphOps(Protocol):
+class GraphOps(Protocol[Node]):
     """The operations that the two networks are made of. Padding and strides are the same along both axes.
 
     `exact` asks for float32 products also where the rest is computed in bfloat16.
@@ -33,28 +40,41 @@ class GraphOps(Protocol):
 
     def scale(self, pixels: Node, scaling: Scaling) -> Node:
         """uint8 (n, h, w, 3) in RGB → float32 (n, 3, h, w), as the network was trained to see them."""
+        ...
 
-    def conv(self, x: Node, folded: Folded, stride: int = 1, padding: Padding = NONE, exact: bool = False) -> Node: ...
+    def conv(self, x: Node, folded: Folded, stride: int = 1, padding: Padding = NONE, exact: bool = False) -> Node:
+        """A square kernel (h, w, in, out) and its bias."""
+        ...
 
-    def depthwise(self, x: Node, folded: Folded, stride: int, padding: Padding, exact: bool = False) -> Node: ...
+    def depthwise(self, x: Node, folded: Folded, stride: int, padding: Padding, exact: bool = False) -> Node:
+        """Each channel with itself."""
+        ...
 
-    def relu(self, x: Node) -> Node: ...
+    def relu(self, x: Node) -> Node:
+        """Nothing below 0."""
+        ...
 
-    def relu6(self, x: Node) -> Node: ...
+    def relu6(self, x: Node) -> Node:
+        """Nothing below 0 or above 6."""
+        ...
 
-    def add(self, x: Node, y: Node) -> Node: ...
+    def add(self, x: Node, y: Node) -> Node:
+        """The sum of two of equal shape."""
+        ...
 
     def max_pool(self, x: Node) -> Node:
         """Maximum over 3×3 at stride 2, one pixel of padding."""
+        ...
 
     def pool_grid(self, x: Node, cells: int) -> Node:
         """Averages over a cells × cells grid (adaptive: neighbouring cells may share pixels)."""
+        ...
 
 
-def pooled_taps(ops: GraphOps, weights: Weights, taps: Sequence[Tap], pixels: Node) -> list[Node]:
+def pooled_taps(ops: GraphOps[Node], weights: Weights, taps: Sequence[Tap], pixels: Node) -> list[Node]:
     """Each tap's grid (n, channels, cells, cells), in the order of `taps`; the graph ends at the deepest of them."""
-    network = {"mobilenet_v2": _mobilenet_v2, "resnet50": _resnet50}[weights.backbone]
-    activations = network(ops, weights, pixels, deep=any(tap.layer == "top" for tap in taps))
+    network = _mobilenet_v2 if weights.backbone == "mobilenet_v2" else _resnet50
+    activations = network(ops, weights, pixels, any(tap.layer == "top" for tap in taps))
     return [ops.pool_grid(activations[tap.layer], tap.cells) for tap in taps]
 
 
@@ -69,7 +89,7 @@ def pooling_matrix(pixels: int, cells: int) -> Float[np.ndarray, "hw ss"]:
     return np.kron(share, share).T.astype(np.float32)
 
 
-def _mobilenet_v2(ops: GraphOps, weights: Weights, pixels: Node, deep: bool) -> dict[str, Node]:
+def _mobilenet_v2(ops: GraphOps[Node], weights: Weights, pixels: Node, deep: bool) -> dict[str, Node]:
     params, details = weights.params, MOBILENET_V2[weights.family]
     x = ops.relu6(ops.conv(ops.scale(pixels, details.scaling), params["stem"], 2, details.stride2_padding, exact=True))
     taps = {}
@@ -87,7 +107,7 @@ def _mobilenet_v2(ops: GraphOps, weights: Weights, pixels: Node, deep: bool) -> 
     return taps | {"top": ops.relu6(ops.conv(x, params["head"]))}
 
 
-def _resnet50(ops: GraphOps, weights: Weights, pixels: Node, deep: bool) -> dict[str, Node]:
+def _resnet50(ops: GraphOps[Node], weights: Weights, pixels: Node, deep: bool) -> dict[str, Node]:
     params, details = weights.params, RESNET50[weights.family]
     x = ops.relu(ops.conv(ops.scale(pixels, details.scaling), params["stem"], 2, SAME7))
     x = ops.max_pool(x)

@@ -4,24 +4,24 @@ It knows nothing of files or faces.
 """
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from queue import SimpleQueue
 
 import numpy as np
-from jaxtyping import Float16, UInt8
 
 # openvino tells its makers' analytics server of every import; where this package cannot be found, it does not.
-sys.modules.setdefault("openvino_telemetry", None)
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # the stub knows modules only
 
 # ruff: noqa: E402 (which is why imports go on below)
 import openvino
+from openvino import Node
 from openvino import opset13 as ops
 
-from facedep_jax.backbones.engine_interface import check_crops
+from facedep_jax.backbones.architectures import NONE, Folded, Padding, Scaling
+from facedep_jax.backbones.engine_interface import Crops, EngineSpec, Features, check_crops, padded
 from facedep_jax.backbones.network_graph import pooled_taps, pooling_matrix
-from facedep_jax.backbones.preprocessing import NONE, Padding, Scaling
-from facedep_jax.backbones.taps import Tap, backbones_of
-from facedep_jax.backbones.weights.load import Folded, Weights
+from facedep_jax.backbones.taps import Tap
+from facedep_jax.backbones.weights.load import Weights
 from facedep_jax.errors import EngineError
 from facedep_jax.machine_resources import cores
 
@@ -29,48 +29,39 @@ from facedep_jax.machine_resources import cores
 # the one that it found. After two of them that is memory which has been freed, and the next signal (Ctrl-C) a crash.
 _CORE = openvino.Core()
 _TYPES = {"float32": openvino.Type.f32, "bfloat16": openvino.Type.bf16}
-Node = openvino.Node
 _Requests = dict[str, tuple[openvino.InferRequest, list[str]]]  # of one stream: each backbone's, and its taps
 
 
 class OpenVinoEngine:
-    """See `facedep_jax.backbones.engine_interface.Engine`."""
+    """See `engine_interface.Engine`."""
 
     name = "openvino"
     version = openvino.__version__.partition("-")[0]
 
-    def __init__(
-        self,
-        weights: Mapping[str, Weights],
-        taps: Sequence[Tap],
-        sizes: Mapping[str, int],
-        precision: str,
-        batch_size: int,
-        reason: str,
-        in_flight: int,
-    ):
-        if precision == "bfloat16" and not computes_bfloat16():
+    def __init__(self, spec: EngineSpec):
+        if spec.precision == "bfloat16" and not computes_bfloat16():
             raise EngineError(
                 "this CPU has no bfloat16 instructions, which openvino needs; use --precision float32, or --engine xla"
             )
         self.device = _CORE.get_property("CPU", "FULL_DEVICE_NAME").strip()
-        self.precision, self.batch_size, self.reason = precision, batch_size, reason
-        self._taps = tuple(str(tap) for tap in taps)
-        self._sizes = {backbone: sizes[backbone] for backbone in backbones_of(taps)}
-        self.in_flight = min(in_flight, cores())
-        hints = {"INFERENCE_PRECISION_HINT": _TYPES[precision]}
+        self.precision, self.batch_size, self.reason = spec.precision, spec.batch_size, spec.reason
+        self._taps = [str(tap) for tap in spec.taps]
+        self._sizes: dict[str, int] = {}
+        self.in_flight = min(spec.in_flight, cores())
+        hints = {"INFERENCE_PRECISION_HINT": _TYPES[spec.precision]}
         # A stream has threads of its own, so that it does not wait when another, or a decoder, takes a core from it.
         hints |= {"NUM_STREAMS": self.in_flight} if self.in_flight > 1 else {"PERFORMANCE_HINT": "LATENCY"}
         compiled = {}
-        for backbone, size in self._sizes.items():
-            own = [tap for tap in taps if tap.backbone == backbone]
-            graph = write_graph(weights[backbone], own, size, batch_size)
+        for backbone, own in spec.taps_by_backbone().items():
+            size = self._sizes[backbone] = spec.sizes[backbone]
+            graph = write_graph(spec.weights[backbone], own, size, spec.batch_size)
             compiled[backbone] = (_CORE.compile_model(graph, "CPU", hints), [str(tap) for tap in own])
         self._idle: SimpleQueue[_Requests] = SimpleQueue()
         for _ in range(self.in_flight):
             self._idle.put({b: (network.create_infer_request(), names) for b, (network, names) in compiled.items()})
 
-    def __call__(self, crops: Mapping[str, UInt8[np.ndarray, "n s s 3"]]) -> dict[str, Float16[np.ndarray, "n S S C"]]:
+    def __call__(self, crops: Crops) -> Features:
+        """See `Engine`."""
         count = check_crops(crops, self._sizes, self.batch_size)
         requests = self._idle.get()
         try:
@@ -78,10 +69,10 @@ class OpenVinoEngine:
         finally:
             self._idle.put(requests)
 
-    def _compute(self, requests: _Requests, crops: Mapping[str, np.ndarray], count: int) -> dict[str, np.ndarray]:
+    def _compute(self, requests: _Requests, crops: Crops, count: int) -> Features:
         computed = {}
         for backbone, (request, names) in requests.items():
-            request.infer([_padded(crops[backbone], self.batch_size)], share_inputs=True)
+            request.infer([padded(crops[backbone], self.batch_size)], share_inputs=True)
             for i, name in enumerate(names):
                 values = request.get_output_tensor(i).data[:count].transpose(0, 2, 3, 1)  # NCHW → NHWC
                 with np.errstate(over="ignore"):  # what float16 cannot hold is infinite, see Engine
@@ -89,14 +80,8 @@ class OpenVinoEngine:
         return {name: computed[name] for name in self._taps}
 
 
-def _padded(crops: UInt8[np.ndarray, "n s s 3"], count: int) -> UInt8[np.ndarray, "count s s 3"]:
-    """`crops` themselves where they are enough."""
-    if len(crops) == count:
-        return np.ascontiguousarray(crops)
-    return np.pad(crops, ((0, count - len(crops)), (0, 0), (0, 0), (0, 0)))
-
-
 def computes_bfloat16() -> bool:
+    """Whether this CPU has instructions for it."""
     return "BF16" in _CORE.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
@@ -108,7 +93,7 @@ def write_graph(weights: Weights, taps: Sequence[Tap], size: int, batch_size: in
 
 
 class _OpenVinoOps:
-    """See `facedep_jax.backbones.network_graph.GraphOps`."""
+    """See `network_graph.GraphOps`."""
 
     def __init__(self) -> None:
         self._exact = _exact_mark()

@@ -8,24 +8,33 @@ from collections.abc import Mapping
 from flax import nnx
 from jaxtyping import Array, Float, UInt8
 
+from facedep_jax.backbones.architectures import (
+    RESNET50,
+    RESNET50_BLOCKS,
+    RESNET50_MID,
+    SAME3,
+    SAME7,
+    Bottleneck,
+    Folded,
+    ResNet50Details,
+)  # fmt: skip
 from facedep_jax.backbones.layers import Conv, Precision, max_pool, relu, scale
-from facedep_jax.backbones.preprocessing import RESNET50, SAME3, SAME7, ResNet50Details
-from facedep_jax.backbones.weights.kernel_shapes import RESNET50_BLOCKS, RESNET50_MID, Bottleneck
 
 
 class Block(nnx.Module):
     """Bottleneck: 1×1 reduction, 3×3, 1×1 restoration, added to the shortcut."""
 
-    def __init__(self, params: Mapping, block: Bottleneck, details: ResNet50Details, precision: Precision):
+    def __init__(self, params: Mapping[str, Folded], block: Bottleneck, details: ResNet50Details, precision: Precision):
         first, second = (1, block.stride) if details.stride_on_spatial else (block.stride, 1)
-        self.reduce = Conv(*params[f"{block.name}.reduce"], precision=precision, stride=first)
-        self.spatial = Conv(*params[f"{block.name}.spatial"], precision=precision, stride=second, padding=SAME3)
-        self.restore = Conv(*params[f"{block.name}.restore"], precision=precision)
+        self.reduce = Conv(params[f"{block.name}.reduce"], precision=precision, stride=first)
+        self.spatial = Conv(params[f"{block.name}.spatial"], precision=precision, stride=second, padding=SAME3)
+        self.restore = Conv(params[f"{block.name}.restore"], precision=precision)
         self.shortcut = nnx.data(None)
         if block.shortcut:
-            self.shortcut = Conv(*params[f"{block.name}.shortcut"], precision=precision, stride=block.stride)
+            self.shortcut = Conv(params[f"{block.name}.shortcut"], precision=precision, stride=block.stride)
 
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h2 w2 d"]:
+        """What the next block takes."""
         y = self.restore(relu(self.spatial(relu(self.reduce(x)))))
         return relu(y + (x if self.shortcut is None else self.shortcut(x)))
 
@@ -33,11 +42,11 @@ class Block(nnx.Module):
 class ResNet50(nnx.Module):
     """Folded convolutions by name → activations; blocks deeper than the deepest of `layers` are not built."""
 
-    def __init__(self, params: Mapping, family: str, layers: tuple[str, ...], precision: Precision):
+    def __init__(self, params: Mapping[str, Folded], family: str, layers: tuple[str, ...], precision: Precision):
         details = RESNET50[family]
         blocks = RESNET50_BLOCKS if "top" in layers else RESNET50_BLOCKS[: RESNET50_MID + 1]
         self.scaling, self.layers = details.scaling, layers
-        self.stem = Conv(*params["stem"], precision=precision, stride=2, padding=SAME7)
+        self.stem = Conv(params["stem"], precision=precision, stride=2, padding=SAME7)
         self.blocks = nnx.List([Block(params, block, details, precision) for block in blocks])
 
     def __call__(self, pixels: UInt8[Array, "n s s 3"]) -> dict[str, Float[Array, "n h w c"]]:

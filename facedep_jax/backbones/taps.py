@@ -39,6 +39,7 @@ class Tap:
 
     @property
     def channels(self) -> int:
+        """How many the layer has."""
         return CHANNELS[self.backbone, self.layer]
 
     def pixels(self, size: int) -> int:
@@ -51,7 +52,7 @@ def parse_taps(text: str) -> tuple[Tap, ...]:
 
     Raises SettingsError for an unknown name (naming the known ones), a grid outside 1..7, a tap given twice.
     """
-    names = [name.strip() for name in text.split(",") if name.strip()]
+    names = named_taps(text)
     if not names:
         raise SettingsError(f"no taps given; name at least one, for example {DEFAULT_TAPS.split(',')[0]}")
     taps = tuple(_parse_tap(name) for name in names)
@@ -132,4 +133,5 @@ def _parse_size(text: str) -> int:
 
 
 def named_taps(text: str) -> tuple[str, ...]:
+    """The names in a list with commas, whatever they name."""
     return tuple(name.strip() for name in text.split(",") if name.strip())

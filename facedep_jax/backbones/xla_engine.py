@@ -4,7 +4,7 @@ It knows fixed shapes only: batches are padded on the host and cut after transfe
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -14,11 +14,11 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Float16, UInt8
 
 from facedep_jax.backbones.compilation_cache import compile_kept, keep_compiled
-from facedep_jax.backbones.engine_interface import check_crops
+from facedep_jax.backbones.engine_interface import Crops, EngineSpec, Features, check_crops, padded
 from facedep_jax.backbones.layers import PRECISIONS, pool_grid
 from facedep_jax.backbones.mobilenet_v2 import MobileNetV2
 from facedep_jax.backbones.resnet50 import ResNet50
-from facedep_jax.backbones.taps import Tap, backbones_of
+from facedep_jax.backbones.taps import Tap
 from facedep_jax.backbones.weights.load import Weights
 from facedep_jax.errors import EngineError
 
@@ -26,17 +26,17 @@ EXTRAS = {
     "gpu": "pip install 'facedep-jax[gpu]' beside NVIDIA's driver",
     "tpu": "pip install 'jax[tpu]' on a machine with one",
 }
-NETWORKS = {"mobilenet_v2": MobileNetV2, "resnet50": ResNet50}
+NETWORKS: dict[str, type[MobileNetV2] | type[ResNet50]] = {"mobilenet_v2": MobileNetV2, "resnet50": ResNet50}
 
 
-def build_network(weights: Weights, taps: Sequence[Tap], precision: str = "float32") -> nnx.Module:
+def build_network(weights: Weights, taps: Sequence[Tap], precision: str = "float32") -> MobileNetV2 | ResNet50:
     """The network of `weights`, as deep as the deepest of its own `taps`."""
     layers = tuple(dict.fromkeys(tap.layer for tap in taps if tap.backbone == weights.backbone))
     return NETWORKS[weights.backbone](weights.params, weights.family, layers, PRECISIONS[precision])
 
 
 def pooled_taps(
-    network: nnx.Module, taps: Sequence[Tap], pixels: UInt8[Array, "n s s 3"]
+    network: MobileNetV2 | ResNet50, taps: Sequence[Tap], pixels: UInt8[Array, "n s s 3"]
 ) -> dict[str, Float[Array, "n S S C"]]:
     """Each tap's grid of averages by name, float32; `taps` are those of this network."""
     activations = network(pixels)
@@ -44,58 +44,44 @@ def pooled_taps(
 
 
 class XlaEngine:
-    """See `backbones.engine_protocol.Engine`. Computes on the devices of `platform` (None: jax's choice)."""
+    """See `engine_interface.Engine`. Computes on the devices of `platform` (None: jax's choice)."""
 
     name = "xla"
     version = jax.__version__
 
-    def __init__(
-        self,
-        weights: Mapping[str, Weights],
-        taps: Sequence[Tap],
-        sizes: Mapping[str, int],
-        precision: str,
-        batch_size: int,
-        reason: str,
-        in_flight: int,
-        platform: str | None = None,
-    ):
-        reason += keep_compiled()
+    def __init__(self, spec: EngineSpec, platform: str | None = None):
+        self.reason = "; ".join(filter(None, (spec.reason, keep_compiled())))
         devices = local_devices(platform)
         self.device = _device_name(devices)
-        self.in_flight = 1 if devices[0].platform == "cpu" else in_flight  # on CPUs one batch takes every core
-        self.precision, self.batch_size, self.reason = precision, batch_size, reason
-        self._taps = tuple(str(tap) for tap in taps)
-        self._sizes = {backbone: sizes[backbone] for backbone in backbones_of(taps)}
-        self._padded = -(-batch_size // len(devices)) * len(devices)
+        self.in_flight = 1 if devices[0].platform == "cpu" else spec.in_flight  # on CPUs one batch takes every core
+        self.precision, self.batch_size = spec.precision, spec.batch_size
+        self._taps = [str(tap) for tap in spec.taps]
+        self._sizes: dict[str, int] = {}
+        self._padded = -(-spec.batch_size // len(devices)) * len(devices)
         mesh = Mesh(np.array(devices), ("batch",))
-        self._batch = NamedSharding(mesh, PartitionSpec("batch"))
-        everywhere = NamedSharding(mesh, PartitionSpec())
+        self._batch, everywhere = NamedSharding(mesh, PartitionSpec("batch")), NamedSharding(mesh, PartitionSpec())
         self._networks = {}
-        for backbone in self._sizes:
-            own = [tap for tap in taps if tap.backbone == backbone]
-            graph, state = nnx.split(build_network(weights[backbone], own, precision))
+        for backbone, own in spec.taps_by_backbone().items():
+            size = self._sizes[backbone] = spec.sizes[backbone]
+            graph, state = nnx.split(build_network(spec.weights[backbone], own, spec.precision))
             state = jax.device_put(state, everywhere)
-            size = self._sizes[backbone]
             pixels = jax.ShapeDtypeStruct((self._padded, size, size, 3), jnp.uint8, sharding=self._batch)
             self._networks[backbone] = (compile_kept(compilable(graph, own), state, pixels), state)
 
-    def __call__(self, crops: Mapping[str, UInt8[np.ndarray, "n s s 3"]]) -> dict[str, Float16[np.ndarray, "n S S C"]]:
+    def __call__(self, crops: Crops) -> Features:
+        """See `Engine`."""
         count = check_crops(crops, self._sizes, self.batch_size)
         computed: dict[str, jax.Array] = {}
         for backbone, (features_of, state) in self._networks.items():
-            computed |= features_of(state, jax.device_put(self._pad(crops[backbone]), self._batch))
+            computed |= features_of(state, jax.device_put(padded(crops[backbone], self._padded), self._batch))
         return {tap: np.asarray(jax.device_get(computed[tap]))[:count] for tap in self._taps}
 
-    def _pad(self, crops: UInt8[np.ndarray, "n s s 3"]) -> UInt8[np.ndarray, "b s s 3"]:
-        return np.pad(crops, ((0, self._padded - len(crops)), (0, 0), (0, 0), (0, 0)))
 
-
-def compilable(graph: nnx.GraphDef, taps: Sequence[Tap]):
+def compilable(graph: nnx.GraphDef, taps: Sequence[Tap]) -> jax.stages.Wrapped:
     """State and pixels → pooled taps in float16. By jax.jit: nnx.jit costs ten times as much a call."""
 
     @jax.jit
-    def features_of(state, pixels):
+    def features_of(state: nnx.State, pixels: UInt8[Array, "n s s 3"]) -> dict[str, Float16[Array, "n S S C"]]:
         pooled = pooled_taps(nnx.merge(graph, state), taps, pixels)
         return {tap: values.astype(jnp.float16) for tap, values in pooled.items()}
 
@@ -113,7 +99,7 @@ def local_devices(platform: str | None = None) -> list[jax.Device]:
         wanted = platform or os.environ.get("JAX_PLATFORMS", "")
         extra = EXTRAS.get("gpu" if wanted in ("cuda", "rocm") else wanted, "install what jax needs for it")
         said = " ".join(str(error).split())
-        raise EngineError(f"no {wanted} that jax can use here; {extra}, or leave the choice out ({said})") from (error)
+        raise EngineError(f"no {wanted} that jax can use here; {extra}, or leave the choice out ({said})") from error
 
 
 def _device_name(devices: Sequence[jax.Device]) -> str:

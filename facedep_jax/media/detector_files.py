@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from facedep_jax.errors import EngineError, SettingsError
+from facedep_jax.errors import EngineError, NotADetector, SettingsError
 from facedep_jax.media.frame_types import InputSettings
 from facedep_jax.media.worker_pool import TIMEOUT, borrow, give_back
 
@@ -80,7 +80,7 @@ def _yunet(path: Path, reason: str) -> FaceChoice:
     if not path.is_file():
         raise EngineError(f"{path} is not a file; --detector-model names {_WHERE_FROM}")
     if not _looks_like_yunet(path):
-        raise EngineError(f"{path} is not a YuNet model; --detector-model names {_WHERE_FROM}")
+        raise NotADetector(str(path), "not a YuNet model", f"--detector-model names {_WHERE_FROM}")
     reason = f"faces by YuNet ({path.name}): {reason}"
     choice = FaceChoice("yunet", str(path.resolve()), _sha256(path), reason)
     _try(choice)

@@ -16,7 +16,7 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from facedep_jax.errors import EngineError, MediaError
+from facedep_jax.errors import EngineError, MediaError, NotADetector
 from facedep_jax.media.frame_types import InputSettings
 from facedep_jax.media.worker_protocol import BrokenWire, Message, pack, unpack
 
@@ -66,6 +66,8 @@ class Decoder:
         self.is_free = header["say"] != "frame"
         if header["say"] == "failed":
             raise MediaError(header["reason"], stage=header["stage"])
+        if header["say"] == "no detector":
+            raise NotADetector(header["path"], header["found"])
         if header["say"] == "no engine":
             raise EngineError(header["reason"])
         return header, body

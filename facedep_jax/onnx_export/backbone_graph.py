@@ -4,9 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from facedep_jax.backbones.architectures import NONE, Folded, Padding, Scaling
 from facedep_jax.backbones.network_graph import pooling_matrix
-from facedep_jax.backbones.preprocessing import NONE, Padding, Scaling
-from facedep_jax.backbones.weights.load import Folded
 from facedep_jax.onnx_export.graph_builder import Nodes
 
 LUMA = (0.299, 0.587, 0.114)  # of red, green and blue (ITU-R BT.601), as OpenCV's RGB2GRAY has it

@@ -66,7 +66,7 @@ def train_head(
         report(Note(f"{out} holds the run of these settings already; nothing to do"))
         return done | {"run": str(out), "reused": True}
     if lost := keep_compiled():
-        report(Note(lost.removeprefix("; ")))
+        report(Note(lost))
     made_with = versions() | {"device": jax.devices()[0].device_kind}
     with unfinished(out, asked | {"made_with": made_with}, resume, report) as place:
         summary = _train(Task(caches, base, prepared, asked), grid, out, place, begun, report)

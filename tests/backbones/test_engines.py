@@ -168,9 +168,9 @@ def test_refused_settings(weights):
 
 
 COMPILED = """
-from facedep_jax.backbones.engine import load_engine
+from facedep_jax.backbones.engines import load_engine
 from facedep_jax.backbones.taps import parse_taps
-from facedep_jax.backbones.weights import find_weights
+from facedep_jax.backbones.weights.load import find_weights
 import numpy as np
 taps = parse_taps("resnet50:mid@1")
 load_engine("xla", find_weights("random:1", ["resnet50"]), taps, {"resnet50": 64})(
@@ -210,9 +210,9 @@ def test_a_damaged_compiled_program_is_built_anew(tmp_path):
 
 DEVICES = """
 import sys, jax, numpy as np
-from facedep_jax.backbones.engine import load_engine
+from facedep_jax.backbones.engines import load_engine
 from facedep_jax.backbones.taps import parse_taps
-from facedep_jax.backbones.weights import find_weights
+from facedep_jax.backbones.weights.load import find_weights
 taps = parse_taps("mobilenet_v2:mid@2")
 weights = find_weights("random:1", ["mobilenet_v2"])
 engine = load_engine("xla", weights, taps, {"mobilenet_v2": 64}, batch_size=4)

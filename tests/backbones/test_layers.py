@@ -47,7 +47,7 @@ def _plain(x, kernel, bias, stride, padding, groups=1):
 @pytest.mark.parametrize("stride", [1, 2])
 def test_matrix_product_equals_the_convolution(stride):
     x, kernel, bias = _drawn((2, 8, 8, 5), (1, 1, 5, 7), (7,))
-    got = Conv(kernel, bias, precision=FLOAT32, stride=stride)(x)
+    got = Conv((kernel, bias), precision=FLOAT32, stride=stride)(x)
     np.testing.assert_allclose(got, _plain(x, kernel, bias, stride, (0, 0)), rtol=1e-5, atol=1e-6)
 
 
@@ -55,7 +55,7 @@ def test_matrix_product_equals_the_convolution(stride):
 @pytest.mark.parametrize("size", [2, 8])
 def test_nine_shifted_products_equal_the_depthwise_convolution(stride, padding, size):
     x, kernel, bias = _drawn((2, size, size, 5), (3, 3, 1, 5), (5,))
-    got = Depthwise(kernel, bias, stride=stride, padding=padding)(x)
+    got = Depthwise((kernel, bias), stride=stride, padding=padding)(x)
     expected = _plain(x, kernel, bias, stride, padding, groups=5)
     assert got.shape == expected.shape == (2, size // stride, size // stride, 5)
     np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
@@ -69,7 +69,7 @@ def test_max_pool_by_hand():
 def test_bfloat16_products_are_summed_in_float32():
     x = jnp.ones((1, 1, 1, 512), jnp.float32)
     kernel = jnp.full((1, 1, 512, 1), 1.0).at[0, 0, 0, 0].set(256.0)
-    got = Conv(kernel, jnp.zeros(1), precision=PRECISIONS["bfloat16"])(x)
+    got = Conv((kernel, jnp.zeros(1)), precision=PRECISIONS["bfloat16"])(x)
     assert got.dtype == jnp.float32
     assert float(got[0, 0, 0, 0]) == 767.0  # summed in bfloat16, 256 + 1 would stay 256
 

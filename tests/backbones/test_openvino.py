@@ -201,9 +201,9 @@ def test_loading_the_engine_tells_nobody():
 
 AFTERWARDS = """
 import os, signal
-from facedep_jax.backbones.engine import load_engine
+from facedep_jax.backbones.engines import load_engine
 from facedep_jax.backbones.taps import parse_taps
-from facedep_jax.backbones.weights import find_weights
+from facedep_jax.backbones.weights.load import find_weights
 
 taps, sizes = parse_taps("resnet50:mid@2,mobilenet_v2:mid@3"), {"mobilenet_v2": 64, "resnet50": 64}
 engine = load_engine("openvino", find_weights("random:1", list(sizes)), taps, sizes, batch_size=1)

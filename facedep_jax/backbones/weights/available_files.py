@@ -1,27 +1,83 @@
 """Which weights there are: the official files and those of a directory, each with what it holds, size and hash.
 
-Nothing is downloaded by looking. Whether a file is whole is asked in `verify`, whether its numbers work in `checkup`.
+Nothing is downloaded by looking. Whether a file is whole is asked in `file_verification`, whether its numbers work in
+`plausibility_check`.
 """
 
 import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from facedep_jax.backbones.taps import BACKBONES
 from facedep_jax.backbones.weights import download
-from facedep_jax.backbones.weights.file_formats import inspect_file, weight_paths
+from facedep_jax.backbones.weights.file_formats import NetworkFile, inspect_file, weight_paths
 from facedep_jax.backbones.weights.load import Weights, find_weights
-from facedep_jax.errors import EngineError, WeightsError
+from facedep_jax.errors import NotADetector, UnusableWeights
 from facedep_jax.file_system import user_cache
 from facedep_jax.progress_events import Note, Report, silent
 
 RANDOM = "random:SEED"
 
 
-def list_weights(directory: Path | None = None) -> dict[str, Any]:
-    """Every official file, and every .h5, .safetensors and .onnx file of `directory`, ready for JSON.
+class OfficialEntry(TypedDict):
+    """An official file, and what of it lies in the user's cache directory."""
+
+    backbone: str
+    family: str
+    name: str
+    address: str
+    bytes: int
+    published_hash: str | None
+    path: str
+    there: bool
+    bytes_there: int
+    sha256: str | None
+
+
+class FileEntry(TypedDict):
+    """A file at hand. `holds`: "backbone", "detector", "other" or "unreadable"; `found` says what it is, or why."""
+
+    file: str
+    backbone: str | None
+    family: str | None
+    bytes: int | None
+    sha256: str | None
+    holds: str
+    found: str
+
+
+class WeightsList(TypedDict):
+    """What `weights list` prints."""
+
+    official: list[OfficialEntry]
+    mirror: str | None
+    random: str
+    directory: str | None
+    files: list[FileEntry]
+    ok: bool
+
+
+class FetchedEntry(TypedDict):
+    """An official file that is there now; `new` if it was downloaded."""
+
+    backbone: str
+    family: str
+    path: str
+    bytes: int
+    sha256: str
+    new: bool
+
+
+class FetchedList(TypedDict):
+    """What `weights fetch` prints."""
+
+    files: list[FetchedEntry]
+
+
+def list_weights(directory: Path | None = None) -> WeightsList:
+    """Every official file, and every .h5, .safetensors and .onnx file of `directory`.
 
     Raises WeightsError for a directory that cannot be looked into; a file that cannot be read is listed as such, and
     `ok` is then false.
@@ -38,11 +94,12 @@ def list_weights(directory: Path | None = None) -> dict[str, Any]:
     }
 
 
-def official_file(backbone: str) -> dict[str, Any]:
+def official_file(backbone: str) -> OfficialEntry:
     """What is known of the official file of `backbone`, and what of it lies in the user's cache directory."""
     file, path = download.OFFICIAL[backbone], download.cached_path(backbone)
     partial = download.partial_path(path)
-    there = path if path.is_file() else partial if partial.is_file() else None
+    there = path.is_file()
+    arrived = path if there else partial
     return {
         "backbone": backbone,
         "family": "keras",
@@ -51,9 +108,9 @@ def official_file(backbone: str) -> dict[str, Any]:
         "bytes": file.size,
         "published_hash": file.known_hash,
         "path": str(path),
-        "there": there == path,
-        "bytes_there": there.stat().st_size if there else 0,
-        "sha256": digest(path, "sha256") if there == path else None,
+        "there": there,
+        "bytes_there": arrived.stat().st_size if arrived.is_file() else 0,
+        "sha256": digest(path, "sha256") if there else None,
     }
 
 
@@ -62,32 +119,36 @@ def files_in(directory: Path) -> list[Path]:
     return weight_paths(directory) + sorted(path for path in directory.glob("*.onnx") if path.is_file())
 
 
-def describe_file(path: Path) -> dict[str, Any]:
-    """What `path` holds: "backbone", "detector" or "other", in words as `found`; "unreadable", and `found` says why."""
-    entry = {"file": str(path), "backbone": None, "family": None, "bytes": None, "sha256": None}
+def describe_file(path: Path) -> FileEntry:
+    """What `path` holds."""
+    entry: FileEntry = {
+        "file": str(path), "backbone": None, "family": None, "bytes": None, "sha256": None, "holds": "unreadable",
+        "found": "",
+    }  # fmt: skip
     try:
-        entry |= {"bytes": path.stat().st_size, "sha256": digest(path, "sha256")}
-        return entry | (_detector(path) if path.suffix == ".onnx" else _network(path))
+        entry["bytes"], entry["sha256"] = path.stat().st_size, digest(path, "sha256")
+        if path.suffix == ".onnx":
+            entry["holds"], entry["found"] = _detector(path)
+        else:
+            file = inspect_file(path)
+            entry["holds"], entry["found"] = "other", file.found
+            if isinstance(file, NetworkFile):
+                entry["holds"], entry["backbone"], entry["family"] = "backbone", file.backbone, file.family
     except OSError as error:
-        return entry | {"holds": "unreadable", "found": str(error.strerror)}
-    except WeightsError as error:
-        return entry | {"holds": "unreadable", "found": str(error).removeprefix(f"{path}: ")}
+        entry["found"] = str(error.strerror)
+    except UnusableWeights as error:
+        entry["found"] = error.reason
+    return entry
 
 
-def _network(path: Path) -> dict[str, Any]:
-    file = inspect_file(path)
-    holds = "backbone" if file.backbone else "other"
-    return {"holds": holds, "backbone": file.backbone, "family": file.family, "found": file.found}
-
-
-def _detector(path: Path) -> dict[str, Any]:
+def _detector(path: Path) -> tuple[str, str]:
     from facedep_jax.media import resolve_faces  # loads the model in a worker, as extraction does
 
     try:
         resolve_faces("yunet", str(path), None, user_cache())
-    except EngineError as error:
-        return {"holds": "other", "found": str(error).removeprefix(f"{path} is ").partition(";")[0]}
-    return {"holds": "detector", "found": "YuNet, the face detector"}
+    except NotADetector as error:
+        return "other", error.found
+    return "detector", "YuNet, the face detector"
 
 
 def digest(path: Path, algorithm: str) -> str:
@@ -96,20 +157,20 @@ def digest(path: Path, algorithm: str) -> str:
         return hashlib.file_digest(opened, algorithm).hexdigest()
 
 
-def fetch_weights(backbones: Sequence[str], report: Report = silent) -> dict[str, Any]:
+def fetch_weights(backbones: Sequence[str], report: Report = silent) -> FetchedList:
     """The official files of `backbones`, downloaded unless they are there, and read to see that they hold them.
 
     Raises WeightsError as `find_weights` does; what arrived before is kept, and continued by the next call.
     """
     before = {backbone for backbone in backbones if download.cached_path(backbone).is_file()}
-    found = find_weights(None, backbones, report)
-    return {"files": [_fetched(weights, backbone not in before) for backbone, weights in found.items()]}
-
-
-def _fetched(weights: Weights, new: bool) -> dict[str, Any]:
-    size = weights.path.stat().st_size
-    known = {"backbone": weights.backbone, "family": weights.family, "path": str(weights.path), "bytes": size}
-    return known | {"sha256": weights.sha256, "new": new}
+    files: list[FetchedEntry] = []
+    for backbone, weights in find_weights(None, backbones, report).items():
+        size = download.cached_path(backbone).stat().st_size
+        files.append({
+            "backbone": backbone, "family": weights.family, "path": str(weights.path), "bytes": size,
+            "sha256": weights.sha256, "new": backbone not in before,
+        })  # fmt: skip
+    return {"files": files}
 
 
 def present_weights(where: str | None, report: Report = silent) -> dict[str, Weights]:

@@ -1,10 +1,10 @@
 """Weight files as they are: which network each holds, and its arrays under their family's names.
 
-A file is known by its content, never by its name. What the numbers mean, and folding, belong to `weights`.
+A file is known by its content, never by its name. What the numbers mean, and folding, belong to `load`.
 """
 
 import difflib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ import safetensors
 
 from facedep_jax.backbones.weights import name_maps
 from facedep_jax.backbones.weights.name_maps import Shapes
-from facedep_jax.errors import WeightsError
+from facedep_jax.errors import UnusableWeights, WeightsError
 
 SUFFIXES = (".h5", ".safetensors")
 _FLOATS = {"F16", "F32", "F64"}
@@ -24,12 +24,18 @@ _MOSTLY = 0.5  # a file with half of a network's entries is meant to be that net
 
 @dataclass(frozen=True)
 class WeightFile:
-    """A readable file; `backbone` and `family` are None where it is no network of ours, `found` says what it is."""
+    """A readable file; `found` says what it is."""
 
     path: Path
-    backbone: str | None
-    family: str | None
     found: str
+
+
+@dataclass(frozen=True)
+class NetworkFile(WeightFile):
+    """One that holds a network of ours, by its content; whether it is whole is found out by `read_arrays`."""
+
+    backbone: str
+    family: str
 
 
 def weight_paths(directory: Path) -> list[Path]:
@@ -44,7 +50,7 @@ def weight_paths(directory: Path) -> list[Path]:
 
 
 def inspect_file(path: Path) -> WeightFile:
-    """Which network `path` holds. Raises WeightsError, in one line, for a file that cannot be read as its kind."""
+    """Which network `path` holds. Raises UnusableWeights, in one line, for one that cannot be read as its kind."""
     if path.suffix == ".h5":
         with _open_keras(path) as layers:
             return _recognise_keras(path, layers)
@@ -52,10 +58,10 @@ def inspect_file(path: Path) -> WeightFile:
         return _recognise_torch(path, {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()})  # noqa: SIM118
 
 
-def read_arrays(file: WeightFile) -> dict[str, np.ndarray]:
+def read_arrays(file: NetworkFile) -> dict[str, np.ndarray]:
     """Every array that the network needs, by its family's name ("Conv1/kernel", "layer1.0.bn1.weight").
 
-    Raises one WeightsError that lists everything missing, unexpected or of another shape.
+    Raises one UnusableWeights that lists everything missing, unexpected or of another shape.
     """
     if file.family == "keras":
         with _open_keras(file.path) as layers:
@@ -75,11 +81,11 @@ def _open_keras(path: Path) -> Iterator[list[tuple[str, list[h5py.Dataset]]]]:
             group = file["model_weights"] if "layer_names" not in file.attrs and "model_weights" in file else file
             names = _names(group, "layer_names")
             if not names:
-                raise WeightsError(f"{path}: HDF5, but not the layout of Keras Applications (no layer_names)")
+                raise UnusableWeights(path, "HDF5, but not the layout of Keras Applications (no layer_names)")
             layers = [(name, [_dataset(group[name], n) for n in _names(group[name], "weight_names")]) for name in names]
             yield [(name, datasets) for name, datasets in layers if datasets]
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
-        raise WeightsError(f"{path}: not a readable Keras .h5 file, or cut short: {_one_line(error)}") from error
+        raise UnusableWeights(path, f"not a readable Keras .h5 file, or cut short: {_one_line(error)}") from error
 
 
 def _names(group: h5py.Group, attribute: str) -> list[str]:
@@ -110,15 +116,20 @@ def _recognise_keras(path: Path, layers: list[tuple[str, list[h5py.Dataset]]]) -
     return _likeliest(path, shares, f"Keras layout with {len(layers)} layers of weights")
 
 
-def _matcher(expected: list, found: list) -> difflib.SequenceMatcher:
+_Layers = list[tuple[tuple[int, ...], ...]]  # the shapes of each layer's arrays
+
+
+def _matcher(expected: _Layers, found: _Layers) -> difflib.SequenceMatcher:
     return difflib.SequenceMatcher(None, expected, found, autojunk=False)
 
 
-def _read_keras(file: WeightFile, layers: list[tuple[str, list[h5py.Dataset]]]) -> dict[str, np.ndarray]:
+def _read_keras(file: NetworkFile, layers: list[tuple[str, list[h5py.Dataset]]]) -> dict[str, np.ndarray]:
     expected = name_maps.keras_layers(file.backbone)
     names, shapes = list(expected), [tuple(parts.values()) for parts in expected.values()]
     found = [tuple(d.shape for d in datasets) for _, datasets in layers]
-    missing, extra, misshapen = [], [], []
+    missing: list[str] = []
+    extra: list[str] = []
+    misshapen: list[str] = []
     for how, a, b, c, d in _matcher(shapes, found).get_opcodes():
         if how == "equal":
             continue
@@ -127,7 +138,7 @@ def _read_keras(file: WeightFile, layers: list[tuple[str, list[h5py.Dataset]]]) 
             misshapen.append(f"{names[i]}: expected {_shapes(shapes[i])}, got {_shapes(found[j])} in {layers[j][0]}")
         missing += names[a + paired : b]
         extra += [name for name, _ in layers[c + paired : d]]
-    kinds = [f"{layers[i][0]}: {d.dtype}" for i in range(len(layers)) for d in layers[i][1] if d.dtype.kind != "f"]
+    kinds = [f"{name}: {d.dtype}" for name, datasets in layers for d in datasets if d.dtype.kind != "f"]
     _raise_together(file, missing, extra, misshapen, kinds)
     return {
         f"{name}/{part}": dataset[()]
@@ -145,7 +156,7 @@ def _open_safetensors(path: Path) -> Iterator[safetensors.safe_open]:
         with safetensors.safe_open(path, framework="np") as file:
             yield file
     except (OSError, safetensors.SafetensorError) as error:
-        raise WeightsError(f"{path}: not a readable safetensors file, or cut short: {_one_line(error)}") from error
+        raise UnusableWeights(path, f"not a readable safetensors file, or cut short: {_one_line(error)}") from error
 
 
 def _recognise_torch(path: Path, found: Shapes) -> WeightFile:
@@ -157,7 +168,7 @@ def _recognise_torch(path: Path, found: Shapes) -> WeightFile:
     return _likeliest(path, shares, f"safetensors with {len(found)} entries")
 
 
-def _read_torch(file: WeightFile, opened: safetensors.safe_open) -> dict[str, np.ndarray]:
+def _read_torch(file: NetworkFile, opened: safetensors.safe_open) -> dict[str, np.ndarray]:
     expected = name_maps.torch_entries(file.backbone, file.family)
     slices = {name: opened.get_slice(name) for name in opened.keys() if not _is_extra(name)}  # noqa: SIM118
     missing = [name for name in expected if name not in slices]
@@ -183,27 +194,23 @@ def _is_extra(name: str) -> bool:
 def _likeliest(path: Path, shares: Mapping[tuple[str, str], float], found: str) -> WeightFile:
     (backbone, family), share = max(shares.items(), key=lambda item: item[1])
     if share < _MOSTLY:
-        return WeightFile(path, None, None, f"{found}, neither MobileNetV2 nor ResNet50")
-    return WeightFile(path, backbone, family, f"{backbone} ({family})")
+        return WeightFile(path, f"{found}, neither MobileNetV2 nor ResNet50")
+    return NetworkFile(path, f"{backbone} ({family})", backbone, family)
 
 
-def _raise_together(
-    file: WeightFile,
-    missing: Iterable[str],
-    extra: Iterable[str],
-    misshapen: Iterable[str],
-    kinds: Iterable[str],
-) -> None:
-    problems = {"missing": missing, "unexpected": extra, "of another shape": misshapen, "not floats": kinds}
-    said = [f"{len(list(items))} {what} ({_some(list(items))})" for what, items in problems.items() if items]
+def _raise_together(file: NetworkFile, *found: Sequence[str]) -> None:
+    """Raise UnusableWeights unless nothing is missing, unexpected, of another shape or not floats."""
+    kinds = zip(("missing", "unexpected", "of another shape", "not floats"), found, strict=True)
+    said = [f"{len(items)} {what} ({_some(items)})" for what, items in kinds if items]
     if said:
-        raise WeightsError(
-            f"{file.path}: taken for {file.backbone} as {file.family} keeps it, but {'; '.join(said)}. "
-            "Use the unmodified file of that network, at width 1.0"
+        raise UnusableWeights(
+            file.path,
+            f"taken for {file.backbone} as {file.family} keeps it, but {'; '.join(said)}. "
+            "Use the unmodified file of that network, at width 1.0",
         )
 
 
-def _some(items: list[str], most: int = 6) -> str:
+def _some(items: Sequence[str], most: int = 6) -> str:
     return ", ".join(items[:most]) + (f" and {len(items) - most} more" if len(items) > most else "")
 
 

@@ -1,11 +1,13 @@
 """Weights of the two networks: found by content, checked, and folded into convolutions with biases.
 
-Three sources: a directory of files, the official Keras files through the download cache, or a seed. Once
-folded, weights know their network, family and hash; the layout of the file they came from is forgotten.
+Three sources: a directory of files, the official Keras files through the download cache, or a seed (untrained, and
+marked so, for trying everything out without a download). Once folded, weights know their network, family and hash; the
+layout of the file they came from is forgotten.
 """
 
 import hashlib
 import re
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,14 +16,18 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from facedep_jax.backbones.weights import download, name_maps, random_weights
-from facedep_jax.backbones.weights.file_formats import WeightFile, inspect_file, read_arrays, weight_paths
-from facedep_jax.errors import SettingsError, WeightsError
+from facedep_jax.backbones.architectures import KERNELS, Folded, Shape
+from facedep_jax.backbones.weights import download, name_maps
+from facedep_jax.backbones.weights.file_formats import NetworkFile, WeightFile, inspect_file, read_arrays, weight_paths
+from facedep_jax.errors import SettingsError, UnusableWeights, WeightsError
 from facedep_jax.progress_events import Note, Report, silent
 
-__all__ = ["Weights", "find_weights", "load_weights"]
-
-Folded = tuple[Float[np.ndarray, "h w i o"], Float[np.ndarray, " o"]]
+_RECIPE = "facedep-jax random weights 1"  # raise the number when `_draw` gives other numbers
+# ReLU of a standard normal variable: mean square 1/2 (He et al. 2015, arXiv 1502.01852), variance 1/2 − 1/2π.
+_MEAN_SQUARE, _VARIANCE = 0.5, 0.5 - 0.5 / np.pi
+# Pixels as the Keras details scale them: about −1..1 for MobileNetV2, −128..128 for ResNet50.
+_STEM_GAIN = {"mobilenet_v2": 2.0, "resnet50": 1 / 128}
+_BRANCH_GAIN = 0.5  # of a layer that is added to a shortcut, so that sums of blocks stay of order one
 
 
 class Norm(NamedTuple):
@@ -48,6 +54,7 @@ class Weights:
 
     @property
     def untrained(self) -> bool:
+        """Whether they were drawn from a seed."""
         return self.family == "random"
 
     @property
@@ -71,10 +78,10 @@ def find_weights(where: str | None, backbones: Sequence[str], report: Report = s
 
 
 def load_weights(path: Path, backbone: str) -> Weights:
-    """Read and fold one file. Raises WeightsError unless it holds `backbone`, whole."""
+    """Read and fold one file. Raises UnusableWeights unless it holds `backbone`, whole."""
     file = inspect_file(path)
-    if file.backbone != backbone:
-        raise WeightsError(f"{path}: expected {backbone}, found {file.found}")
+    if not isinstance(file, NetworkFile) or file.backbone != backbone:
+        raise UnusableWeights(path, f"expected {backbone}, found {file.found}")
     return fold_file(file)
 
 
@@ -90,8 +97,32 @@ def _random(backbone: str, where: str) -> Weights:
     if not match:
         raise SettingsError(f"weights {where!r}: give a whole number as seed, for example random:0")
     seed = int(match[1])
-    digest = hashlib.sha256(random_weights.describe(backbone, seed).encode()).hexdigest()
-    return Weights(backbone, "random", digest, None, random_weights.draw(backbone, seed))
+    recipe = f"{_RECIPE}: {backbone}, seed {seed}"  # stands for the numbers
+    return Weights(backbone, "random", hashlib.sha256(recipe.encode()).hexdigest(), None, _draw(backbone, seed))
+
+
+def _draw(backbone: str, seed: int) -> dict[str, Folded]:
+    """Kernel and (zero) bias of every convolution, such that activations stay of order one; everywhere the same."""
+    return {
+        name: (_drawn_kernel(name, shape, backbone, seed), np.zeros(shape[3], np.float32))
+        for name, shape in KERNELS[backbone].items()
+    }
+
+
+def _drawn_kernel(name: str, shape: Shape, backbone: str, seed: int) -> Float[np.ndarray, "h w i o"]:
+    # A stream of its own for each layer. Only `random` is used: it has not changed across NumPy's versions.
+    stream = np.random.default_rng([seed, zlib.crc32(f"{backbone}/{name}".encode())])
+    kernel = np.sqrt(12) * (stream.random(shape) - 0.5)  # variance 1
+    fan_in = shape[0] * shape[1] * shape[2]
+    role = name.rpartition(".")[2]
+    if role in ("stem", "depthwise"):
+        gain = _STEM_GAIN[backbone] if role == "stem" else 1.0
+        return (kernel * gain / np.sqrt(fan_in * _MEAN_SQUARE)).astype(np.float32)
+    # Without its mean a kernel does not see what all images have in common, the positive mean of ReLUs, which
+    # would otherwise grow with depth until every image gives nearly the same features.
+    kernel -= kernel.mean(axis=(0, 1, 2), keepdims=True)
+    gain = _BRANCH_GAIN if role in ("project", "restore") else 1.0
+    return (kernel * gain / np.sqrt(fan_in * _VARIANCE)).astype(np.float32)
 
 
 def _in_directory(directory: Path, backbones: Sequence[str], report: Report) -> dict[str, Weights]:
@@ -109,8 +140,9 @@ def _in_directory(directory: Path, backbones: Sequence[str], report: Report) -> 
 
 def _choose(
     directory: Path, backbones: Sequence[str], seen: Sequence[WeightFile], unreadable: Sequence[str]
-) -> dict[str, WeightFile]:
-    candidates = {b: [file for file in seen if file.backbone == b] for b in backbones}
+) -> dict[str, NetworkFile]:
+    networks = [file for file in seen if isinstance(file, NetworkFile)]
+    candidates = {b: [file for file in networks if file.backbone == b] for b in backbones}
     problems = [
         f"two files hold {b}: {' and '.join(file.path.name for file in files)}; keep one of them there"
         for b, files in candidates.items()
@@ -129,44 +161,46 @@ def _choose(
     return {backbone: files[0] for backbone, files in candidates.items()}
 
 
-def fold_file(file: WeightFile) -> Weights:
-    """Read and fold a file that holds a backbone. Raises WeightsError for one that is incomplete or not finite."""
-    arrays = read_arrays(file)
-    rows = name_maps.ROWS[file.backbone, file.family]
+def fold_file(file: NetworkFile) -> Weights:
+    """Read and fold a file. Raises UnusableWeights for one that is incomplete or not finite."""
+    arrays, keras = read_arrays(file), file.family == "keras"
+    parts = [f"/{part}" for part in name_maps.KERAS_NORM] if keras else [f".{part}" for part in name_maps.TORCH_NORM]
     eps = name_maps.epsilon(file.backbone, file.family)
-    fold = _fold_keras if file.family == "keras" else _fold_torch
-    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):  # what overflows is reported just below
-        params = {row.ours: fold(arrays, row, eps) for row in rows}
-    broken = [name for name, arrays in params.items() if not all(np.isfinite(a).all() for a in arrays)]
+    params, norms = {}, {}
+    for row in name_maps.ROWS[file.backbone, file.family]:
+        gamma, beta, mean, variance = (arrays[f"{row.norm}{part}"] for part in parts)
+        kernel, bias = (_keras_conv if keras else _torch_conv)(arrays, row.conv)
+        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):  # what overflows is reported just below
+            params[row.ours] = fold_batch_norm(kernel, bias, gamma, beta, mean, variance, eps)
+            norms[row.ours] = Norm(beta.astype(np.float32), np.abs(gamma.astype(np.float32)))
+    broken = [name for name, folded in params.items() if not all(np.isfinite(array).all() for array in folded)]
     if broken:
-        raise WeightsError(f"{file.path}: numbers that are not finite once folded, in {', '.join(broken)}; damaged?")
+        raise UnusableWeights(file.path, f"numbers that are not finite once folded, in {', '.join(broken)}; damaged?")
     with file.path.open("rb") as opened:
         digest = hashlib.file_digest(opened, "sha256").hexdigest()
-    norms = {row.ours: _norm(arrays, row, file.family) for row in rows}
     return Weights(file.backbone, file.family, digest, file.path, params, norms)
 
 
-def _norm(arrays: Mapping[str, np.ndarray], row: name_maps.Row, family: str) -> Norm:
-    gamma, beta = ("gamma", "beta") if family == "keras" else ("weight", "bias")
-    separator = "/" if family == "keras" else "."
-    values = [arrays[f"{row.norm}{separator}{part}"].astype(np.float32) for part in (beta, gamma)]
-    return Norm(values[0], np.abs(values[1]))
-
-
-def _fold_keras(arrays: Mapping[str, np.ndarray], row: name_maps.Row, eps: float) -> Folded:
-    norm = [arrays[f"{row.norm}/{part}"] for part in name_maps.KERAS_NORM]
-    depthwise = arrays.get(f"{row.conv}/depthwise_kernel")
+def _keras_conv(arrays: Mapping[str, np.ndarray], conv: str) -> tuple[np.ndarray, np.ndarray | float]:
+    depthwise = arrays.get(f"{conv}/depthwise_kernel")
     if depthwise is not None:
-        return fold_batch_norm(depthwise.transpose(0, 1, 3, 2), 0.0, *norm, eps)  # (3, 3, C, 1) → (3, 3, 1, C)
-    return fold_batch_norm(arrays[f"{row.conv}/kernel"], arrays.get(f"{row.conv}/bias", 0.0), *norm, eps)
+        return depthwise.transpose(0, 1, 3, 2), 0.0  # (3, 3, C, 1) → (3, 3, 1, C)
+    return arrays[f"{conv}/kernel"], arrays.get(f"{conv}/bias", 0.0)
 
 
-def _fold_torch(arrays: Mapping[str, np.ndarray], row: name_maps.Row, eps: float) -> Folded:
-    norm = [arrays[f"{row.norm}.{part}"] for part in name_maps.TORCH_NORM]
-    return fold_batch_norm(arrays[f"{row.conv}.weight"].transpose(2, 3, 1, 0), 0.0, *norm, eps)  # OIHW → HWIO
+def _torch_conv(arrays: Mapping[str, np.ndarray], conv: str) -> tuple[np.ndarray, np.ndarray | float]:
+    return arrays[f"{conv}.weight"].transpose(2, 3, 1, 0), 0.0  # OIHW → HWIO
 
 
-def fold_batch_norm(kernel, bias, gamma, beta, mean, variance, eps: float) -> Folded:
+def fold_batch_norm(
+    kernel: Float[np.ndarray, "h w i o"],
+    bias: Float[np.ndarray, " o"] | float,
+    gamma: Float[np.ndarray, " o"],
+    beta: Float[np.ndarray, " o"],
+    mean: Float[np.ndarray, " o"],
+    variance: Float[np.ndarray, " o"],
+    eps: float,
+) -> Folded:
     """γ·(k∗x + b − μ)/√(σ² + ε) + β as one kernel and one bias; computed in float64, returned as float32."""
     kernel, bias, gamma, beta, mean, variance = (
         np.asarray(array, np.float64) for array in (kernel, bias, gamma, beta, mean, variance)

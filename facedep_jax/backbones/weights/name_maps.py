@@ -5,7 +5,7 @@ Tables only; nothing of files is known here. Rows are generated where names coun
 
 from typing import NamedTuple
 
-from facedep_jax.backbones.weights.kernel_shapes import KERNELS, MOBILENET_V2_BLOCKS, RESNET50_BLOCKS, Shape
+from facedep_jax.backbones.architectures import KERNELS, MOBILENET_V2_BLOCKS, RESNET50_BLOCKS, Shape
 
 Shapes = dict[str, tuple[int, ...]]  # part of a layer → its shape
 
@@ -25,14 +25,7 @@ CONV_BIAS = {("resnet50", "keras")}  # the only one whose convolutions have bias
 KERAS_NORM = ("gamma", "beta", "moving_mean", "moving_variance")  # in the order that Keras writes them
 TORCH_NORM = ("weight", "bias", "running_mean", "running_var")
 # Entries that a checkpoint may hold and features do not need: classifiers, and how many batches were seen.
-TORCH_EXTRAS = (
-    "fc.weight",
-    "fc.bias",
-    "classifier.weight",
-    "classifier.bias",
-    "classifier.1.weight",
-    "classifier.1.bias",
-)
+TORCH_EXTRAS = tuple(f"{layer}.{part}" for layer in ("fc", "classifier", "classifier.1") for part in ("weight", "bias"))
 TORCH_EXTRA_PART = "num_batches_tracked"
 
 
@@ -48,10 +41,9 @@ def _mobilenet_v2_keras() -> tuple[Row, ...]:
 def _mobilenet_v2_torchvision() -> tuple[Row, ...]:
     rows = [Row("stem", "features.0.0", "features.0.1")]
     for i, block in enumerate(MOBILENET_V2_BLOCKS):
-        at, n = f"features.{i + 1}.conv", 0
+        at, n = f"features.{i + 1}.conv", int(block.expansion > 1)
         if block.expansion > 1:
             rows.append(Row(f"blocks.{i}.expand", f"{at}.0.0", f"{at}.0.1"))
-            n = 1
         rows.append(Row(f"blocks.{i}.depthwise", f"{at}.{n}.0", f"{at}.{n}.1"))
         rows.append(Row(f"blocks.{i}.project", f"{at}.{n + 1}", f"{at}.{n + 2}"))
     return (*rows, Row("head", "features.18.0", "features.18.1"))
@@ -63,13 +55,10 @@ def _mobilenet_v2_timm() -> tuple[Row, ...]:
         first = i == 0 or block.outputs != MOBILENET_V2_BLOCKS[i - 1].outputs
         stage, place = (stage + 1, 0) if first else (stage, place + 1)
         at = f"blocks.{stage}.{place}"
+        parts = [("depthwise", "conv_dw"), ("project", "conv_pw")]
         if block.expansion > 1:
-            rows.append(Row(f"blocks.{i}.expand", f"{at}.conv_pw", f"{at}.bn1"))
-            rows.append(Row(f"blocks.{i}.depthwise", f"{at}.conv_dw", f"{at}.bn2"))
-            rows.append(Row(f"blocks.{i}.project", f"{at}.conv_pwl", f"{at}.bn3"))
-        else:
-            rows.append(Row(f"blocks.{i}.depthwise", f"{at}.conv_dw", f"{at}.bn1"))
-            rows.append(Row(f"blocks.{i}.project", f"{at}.conv_pw", f"{at}.bn2"))
+            parts = [("expand", "conv_pw"), ("depthwise", "conv_dw"), ("project", "conv_pwl")]
+        rows += [Row(f"blocks.{i}.{part}", f"{at}.{conv}", f"{at}.bn{n}") for n, (part, conv) in enumerate(parts, 1)]
     return (*rows, Row("head", "conv_head", "bn2"))
 
 
@@ -77,12 +66,7 @@ def _resnet50_keras() -> tuple[Row, ...]:
     rows = [Row("stem", "conv1_conv", "conv1_bn")]
     for block in RESNET50_BLOCKS:
         theirs = block.name.replace(".", "_")
-        parts = (
-            ("reduce", 1),
-            ("spatial", 2),
-            ("restore", 3),
-            *((("shortcut", 0),) if block.shortcut else ()),
-        )
+        parts = [("reduce", 1), ("spatial", 2), ("restore", 3), *([("shortcut", 0)] if block.shortcut else [])]
         rows += [Row(f"{block.name}.{part}", f"{theirs}_{n}_conv", f"{theirs}_{n}_bn") for part, n in parts]
     return tuple(rows)
 
@@ -111,17 +95,17 @@ ROWS = {
 
 def keras_layers(backbone: str) -> dict[str, Shapes]:
     """Keras's layers that have weights, in the order of its files, each with the shapes of its parts."""
-    by_name = {}
+    by_name: dict[str, Shapes] = {}
     for row in ROWS[backbone, "keras"]:
         shape = KERNELS[backbone][row.ours]
         by_name[row.conv] = _keras_conv(shape, (backbone, "keras") in CONV_BIAS)
-        by_name[row.norm] = dict.fromkeys(KERAS_NORM, (shape[3],))
+        by_name[row.norm] = {part: (shape[3],) for part in KERAS_NORM}
     return {name: by_name[name] for name in _keras_order(backbone)}
 
 
 def torch_entries(backbone: str, family: str) -> Shapes:
     """Every entry that a torchvision or timm file of this network has to hold, by name, with its shape."""
-    entries = {}
+    entries: Shapes = {}
     for row in ROWS[backbone, family]:
         height, width, inputs, outputs = KERNELS[backbone][row.ours]
         entries[f"{row.conv}.weight"] = (outputs, inputs, height, width)
@@ -138,12 +122,12 @@ def _keras_conv(shape: Shape, bias: bool) -> Shapes:
     height, width, inputs, outputs = shape
     if inputs == 1:  # depthwise: Keras keeps the channels third and a multiplier of 1 last
         return {"depthwise_kernel": (height, width, outputs, 1)}
-    return {"kernel": shape} | ({"bias": (outputs,)} if bias else {})
+    return {"kernel": shape, "bias": (outputs,)} if bias else {"kernel": shape}
 
 
 def _keras_order(backbone: str) -> list[str]:
     """Layers as `model.layers` has them: by depth, so a shortcut stands beside its block's third convolution."""
-    order = []
+    order: list[str] = []
     for row in ROWS[backbone, "keras"]:
         if row.ours.endswith(".shortcut"):  # … 3_conv, 3_bn → … 0_conv, 3_conv, 0_bn, 3_bn
             order[-2:] = [row.conv, order[-2], row.norm, order[-1]]

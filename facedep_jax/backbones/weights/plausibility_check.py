@@ -20,16 +20,15 @@ and blue exchanged, one layer among many with its numbers exchanged, or a networ
 trained on pictures far from photographs have not been measured.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import TypedDict
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Float
 
 from facedep_jax.backbones.taps import BACKBONES, parse_sizes
-from facedep_jax.backbones.weights.activation_stats import Output, observe
+from facedep_jax.backbones.weights.activation_stats import Output, TapFigures, built_in_pictures, observe
 from facedep_jax.backbones.weights.available_files import present_weights
-from facedep_jax.backbones.weights.diagnostic_images import built_in_pictures
 from facedep_jax.backbones.weights.load import Norm, Weights
 from facedep_jax.progress_events import Progress, Report, silent
 
@@ -42,25 +41,74 @@ _SCALING = "it is damaged, or was trained on pixels scaled otherwise than this f
 _UNFIT = "weights and batch-norm statistics do not belong together, or pixels are scaled otherwise"
 
 
-def show_weights(where: str | None, size: str = "224", report: Report = silent) -> dict[str, Any]:
-    """Which weights `where` holds ("random:SEED", a directory, None: the official files) and their checkup, for JSON.
+class Farthest(TypedDict):
+    """The convolution whose output is farthest from its training's."""
 
-    `ok` is false when there are findings. Raises SettingsError for a size or seed that cannot be meant, WeightsError
-    as `find_weights` does.
+    name: str
+    distance: float
+
+
+class Finding(TypedDict):
+    """What is wrong with a network."""
+
+    kind: str
+    detail: str
+
+
+class Figures(TypedDict):
+    """`fit`, `contrast` and `farthest` are in units of batch-norm's own, and null for random weights."""
+
+    parameters: int
+    taps: dict[str, TapFigures]
+    fit: float | None
+    contrast: float | None
+    farthest: Farthest | None
+    silent: list[str]
+
+
+class Checked(Figures):
+    """The figures of a network and the findings that they support."""
+
+    findings: list[Finding]
+
+
+class CheckedNetwork(Checked):
+    """The same, with what is known of its weights."""
+
+    family: str
+    sha256: str
+    path: str | None
+    untrained: bool
+    size: int
+
+
+class ShownWeights(TypedDict):
+    """What `weights show` prints; `ok` is false when there are findings."""
+
+    backbones: dict[str, CheckedNetwork]
+    absent: list[str]
+    untrained: bool
+    ok: bool
+
+
+def show_weights(where: str | None, size: str = "224", report: Report = silent) -> ShownWeights:
+    """Which weights `where` holds ("random:SEED", a directory, None: the official files), and what they do.
+
+    Raises SettingsError for a size or seed that cannot be meant, WeightsError as `find_weights` does.
     """
     parse_sizes(size, ())  # a slip is told before anything is downloaded
     found = present_weights(where, report)
     sizes = parse_sizes(size, found)
-    networks = {}
+    networks: dict[str, CheckedNetwork] = {}
     for done, (backbone, weights) in enumerate(found.items(), 1):
-        known = {
+        networks[backbone] = {
             "family": weights.family,
             "sha256": weights.sha256,
             "path": str(weights.path) if weights.path else None,
+            "untrained": weights.untrained or weights.never_trained,
+            "size": sizes[backbone],
+            **check_weights(weights, sizes[backbone]),
         }
-        untrained = weights.untrained or weights.never_trained
-        checked = check_weights(weights, sizes[backbone])
-        networks[backbone] = known | {"untrained": untrained, "size": sizes[backbone]} | checked
         report(Progress("check", done, len(found), "networks"))
     return {
         "backbones": networks,
@@ -70,19 +118,14 @@ def show_weights(where: str | None, size: str = "224", report: Report = silent) 
     }
 
 
-def check_weights(weights: Weights, size: int) -> dict[str, Any]:
-    """Statistics of both layers and the findings they support, ready for JSON; computed by XLA in float32.
-
-    `taps`: of each layer its shape, mean, sd and max, the share of zeros, of channels that are zero everywhere
-    (dead), and `distinct`, 1 − cosine between the two pictures' pooled vectors. `fit`, `contrast` and `farthest`
-    are in units of batch-norm's own, and null for random weights. `findings`: kind and detail of what is wrong.
-    """
+def check_weights(weights: Weights, size: int) -> Checked:
+    """Statistics of both layers and the findings they support; computed by XLA in float32."""
     taps, outputs = observe(weights, built_in_pictures(size))
     norms = {name: norm for name, norm in weights.norms.items() if norm.spread.any() and _finite(outputs[name])}
     distances = {name: _distance(outputs[name], norm) for name, norm in norms.items()}
     spreads = {name: _in_units(outputs[name].variance, norm) for name, norm in norms.items()}
     farthest = max(distances, key=distances.__getitem__, default=None)
-    figures = {
+    figures: Figures = {
         "parameters": sum(kernel.size + bias.size for kernel, bias in weights.params.values()),
         "taps": taps,
         "fit": float(np.median(list(distances.values()))) if distances else None,
@@ -90,7 +133,7 @@ def check_weights(weights: Weights, size: int) -> dict[str, Any]:
         "farthest": {"name": farthest, "distance": distances[farthest]} if farthest else None,
         "silent": [name for name, spread in spreads.items() if spread < SILENT],
     }
-    return figures | {"findings": [{"kind": k, "detail": detail} for k, detail in _findings(weights, figures)]}
+    return {**figures, "findings": [{"kind": k, "detail": detail} for k, detail in _findings(weights, figures)]}
 
 
 def _finite(output: Output) -> bool:
@@ -102,12 +145,12 @@ def _distance(output: Output, norm: Norm) -> float:
     return _in_units(output.variance + (output.mean - norm.mean) ** 2, norm)
 
 
-def _in_units(squares: Float[np.ndarray, " o"], norm: Norm) -> float:
+def _in_units(squares: Float[Array, " o"], norm: Norm) -> float:
     """Over all channels together, so that channels which training switched off (γ near 0) weigh nothing."""
     return float(np.sqrt(squares.sum(dtype=np.float64) / (norm.spread**2).sum(dtype=np.float64)))
 
 
-def _findings(weights: Weights, figures: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _findings(weights: Weights, figures: Figures) -> Iterator[tuple[str, str]]:
     if weights.never_trained and not weights.untrained:
         yield "untrained", "every bias is exactly zero, as before the first step of training: the numbers are random"
     for name, tap in figures["taps"].items():
@@ -115,7 +158,7 @@ def _findings(weights: Weights, figures: Mapping[str, Any]) -> Iterator[tuple[st
             yield "not finite", f"{name} holds values that are not numbers, infinite, or too large to square"
         elif tap["dead"] == 1:
             yield "dead", f"{name} is zero everywhere"
-        elif tap["distinct"] < DISTINCT:
+        elif tap["distinct"] is not None and tap["distinct"] < DISTINCT:
             yield "blind", f"{name} gives nearly the same for two unlike pictures ({tap['distinct']:.2g} apart)"
     if figures["silent"]:
         yield "silent", f"the same everywhere and for both pictures: {_some(figures['silent'])}"

@@ -12,7 +12,7 @@ import threading
 import time
 from dataclasses import asdict, replace
 
-from facedep_jax.errors import EngineError, MediaError
+from facedep_jax.errors import EngineError, MediaError, NotADetector
 from facedep_jax.media.decode import image_decoding as images
 from facedep_jax.media.decode.face_detectors import FaceFinder
 from facedep_jax.media.decode.face_selection import AtOnce, chooser, framed, pick
@@ -89,6 +89,8 @@ def serve(channel: Channel) -> None:
             answers[header["do"]](channel, finders, settings, bytes(body))
         except MediaError as error:
             channel.say({"say": "failed", "reason": error.reason, "stage": error.stage})
+        except NotADetector as error:
+            channel.say({"say": "no detector", "path": error.path, "found": error.found})
         except EngineError as error:
             channel.say({"say": "no engine", "reason": str(error)})
         except MemoryError:

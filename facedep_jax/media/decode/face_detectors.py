@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from facedep_jax.errors import EngineError
+from facedep_jax.errors import NotADetector
 from facedep_jax.media.decode.cropping import resize
 from facedep_jax.media.decode.opencv_setup import cv2
 from facedep_jax.media.detector_files import haar_cascade
@@ -71,7 +71,7 @@ class _YuNet:
             )
             self(np.zeros((64, 64, 3), np.uint8))
         except (cv2.error, SystemError) as error:
-            raise EngineError(f"{path} is not a YuNet model that OpenCV {cv2.__version__} can run") from error
+            raise NotADetector(str(path), f"not a YuNet model that OpenCV {cv2.__version__} can run") from error
 
     def __call__(self, pixels: Pixels) -> list[Sighting]:
         self._net.setInputSize((pixels.shape[1], pixels.shape[0]))
@@ -90,7 +90,7 @@ class _Haar:
         except cv2.error:
             loaded = False
         if not loaded:
-            raise EngineError(f"{path} is not a cascade that OpenCV {cv2.__version__} can load")
+            raise NotADetector(path, f"not a cascade that OpenCV {cv2.__version__} can load")
 
     def __call__(self, pixels: Pixels) -> list[Sighting]:
         boxes = self._cascade.detectMultiScale(

@@ -8,9 +8,9 @@ import pytest
 from safetensors.numpy import save_file
 from support import keras_h5
 
+from facedep_jax.backbones.architectures import KERNELS
 from facedep_jax.backbones.taps import BACKBONES
 from facedep_jax.backbones.weights import name_maps
-from facedep_jax.backbones.weights.kernel_shapes import KERNELS
 from facedep_jax.backbones.weights.load import find_weights, fold_batch_norm, load_weights
 from facedep_jax.errors import SettingsError, WeightsError
 
