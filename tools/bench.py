@@ -18,7 +18,6 @@ import resource
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -41,7 +40,7 @@ from benchmark.files import draw_pictures, fewer, two_counts
 from benchmark.memory import keep_memory
 from benchmark.peers import Setup, torch_sees_gpu
 from benchmark.report import markdown
-from benchmark.rounds import Numbers, Turn, alternate, ratio, rows, summary
+from benchmark.rounds import Numbers, Turn, alternate, batches_timed, ratio, rows, say, summary
 from benchmark.streams import Run
 from benchmark.sweep import most_images, sweep
 
@@ -86,9 +85,7 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "files": files_table(loaded, groups),
         "absent": absent,
         "ratios": [ratio(row, tuple(groups.values()), setup.accelerator) for row in rows(loaded.engines)],
-        "sweep": sweep(setup, loaded.runs, loaded.programs, loaded.images, options.sweep, say)
-        if options.sweep
-        else None,
+        "sweep": options.sweep and sweep(setup, loaded.runs, loaded.programs, loaded.images, options.sweep),
         "seconds": round(time.monotonic() - begun, 1),
         "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
     }
@@ -101,18 +98,21 @@ def load(
     batch_size = options.batch_size or (256 if accelerator else 32)
     images = options.images or (8192 if accelerator else 256)
     setup = Setup(options.size, batch_size, cores(), accelerator, folder)
-    runs, outputs, programs = {}, {}, {}
+    runs: dict[str, Run] = {}
+    outputs, programs = {}, {}
     for name in (name for name in DEVICE_ONLY if name in chosen):
-        with told_if_absent(name, absent), timed(name):
+        begun = time.perf_counter()
+        with told_if_absent(name, absent):
             run = DEVICE_ONLY[name](setup, precision_of(name))
             outputs[name] = run()  # compiles
             runs[name] = run
+        say(f"{name}: loaded, or found absent, in {time.perf_counter() - begun:.1f} s")
     check_outputs(outputs, batch_size)
     from_files = [name for name in FROM_FILES if name in chosen]
     if from_files:
         draw_pictures(setup, most_images(images) if options.sweep else images)
     for name in from_files:
-        with told_if_absent(name, absent), timed(name):
+        with told_if_absent(name, absent):
             programs[name] = FROM_FILES[name](setup, precision_of(name))
     if not runs and not programs:
         told = "; ".join(f"{name}: {absent[name]}" for name in chosen)
@@ -129,9 +129,9 @@ def measure_rounds(loaded: Loaded, rounds: int, until: float) -> dict[str, list[
         "torch/untuned/float32",
     ]
 
-    def device_turns(times: int, names: list[str]) -> dict[str, Callable[[], Numbers]]:
-        size = loaded.setup.batch_size
-        return {n: functools.partial(device_turn, n, loaded.runs[n], times, size) for n in names if n in loaded.runs}
+    def device_turns(times: int, names: list[str]) -> dict[str, Turn]:
+        runs, size = loaded.runs, loaded.setup.batch_size
+        return {n: functools.partial(batches_timed, n, runs[n], times, size) for n in names if n in runs}
 
     programs = {n: functools.partial(two_counts, n, program, loaded.images) for n, program in loaded.programs.items()}
     ours = {name: turn for name, turn in programs.items() if name.startswith("ours/")}
@@ -139,24 +139,18 @@ def measure_rounds(loaded: Loaded, rounds: int, until: float) -> dict[str, list[
     peers = {n: functools.partial(peer_turn, n, turn, loaded.absent) for n, turn in programs.items() if n not in ours}
     third = time.monotonic() + (until - time.monotonic()) / 3 if programs else until
     return {
-        "device": alternate(device_turns(batches, list(loaded.runs)), rounds, third, say),
-        "files_of_peers": alternate(peers, 1, until, say),  # no ratio is formed with them: once is enough
-        "files": alternate(ours | beside, -(-rounds // 2), until, say),
+        "device": alternate(device_turns(batches, list(loaded.runs)), rounds, third),
+        "files_of_peers": alternate(peers, 1, until),  # no ratio is formed with them: once is enough
+        "files": alternate(ours | beside, -(-rounds // 2), until),
     }
-
-
-def device_turn(name: str, run: Run, batches: int, batch_size: int) -> Numbers:
-    begun = time.perf_counter()
-    for _ in range(batches):
-        run()
-    return {name: batches * batch_size / (time.perf_counter() - begun)}
 
 
 def peer_turn(name: str, turn: Turn, absent: dict[str, str]) -> Numbers:
     """A peer's program that fails when it is run is absent too."""
+    found: Numbers = {}
     with told_if_absent(name, absent):
-        return turn()
-    return {}
+        found = turn()
+    return found
 
 
 def files_table(loaded: Loaded, groups: dict[str, list[Numbers]]) -> dict[str, Any]:
@@ -191,54 +185,34 @@ def peer_versions() -> dict[str, str | None]:
     return found
 
 
-@contextlib.contextmanager
-def timed(name: str) -> Iterator[None]:
-    begun = time.perf_counter()
-    try:
-        yield
-    finally:
-        say(f"{name}: loaded, or found absent, in {time.perf_counter() - begun:.1f} s")
-
-
-def say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
 def read_options() -> argparse.Namespace:
+    """What the command line says; what cannot be meant ends the program."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
-    parser.add_argument("--only", action="append", default=[], metavar="PATTERN", help="such as 'ours/*'; repeatable")
-    parser.add_argument(
-        "--skip", action="append", default=[], metavar="PATTERN", help="such as '*/files/*'; repeatable"
-    )
-    parser.add_argument("--rounds", type=int, default=5, help="device-only; half as many from files  [default: 5]")
-    parser.add_argument(
-        "--minutes", type=float, default=4.5, help="no round is begun that would end later  [default: 4.5]"
-    )
-    parser.add_argument("--batch-size", type=int, help="[default: 32, on accelerators 256]")
-    parser.add_argument("--images", type=int, help="files; a fourth of them is measured too  [default: 256, or 8192]")
-    parser.add_argument("--size", type=int, default=224, help="pixels, a multiple of 32  [default: 224]")
-    parser.add_argument("--sweep", type=Path, metavar="FILE.png", help="also draw ours by batch size and by images")
+    add = parser.add_argument
+    add("--json", action="store_true", help="print one JSON object instead of tables")
+    add("--only", action="append", default=[], metavar="PATTERN", help="such as 'ours/*'; repeatable")
+    add("--skip", action="append", default=[], metavar="PATTERN", help="such as '*/files/*'; repeatable")
+    add("--rounds", type=int, default=5, help="device-only; half as many from files  [default: 5]")
+    add("--minutes", type=float, default=4.5, help="no round is begun that would end later  [default: 4.5]")
+    add("--batch-size", type=int, help="[default: 32, on accelerators 256]")
+    add("--images", type=int, help="files; a fourth of them is measured too  [default: 256, or 8192]")
+    add("--size", type=int, default=224, help="pixels, a multiple of 32  [default: 224]")
+    add("--sweep", type=Path, metavar="FILE.png", help="also draw ours by batch size and by images")
     options = parser.parse_args()
-    for broken, said in (
-        (options.rounds < 1, f"--rounds is {options.rounds}, expected at least 1"),
-        (
-            not 1 <= (options.batch_size or 1) <= MAX_BATCH,
-            f"--batch-size is {options.batch_size}, expected 1 to {MAX_BATCH}",
-        ),
-        (options.images is not None and options.images < 4, f"--images is {options.images}, expected at least 4"),
-        (options.size < 32 or options.size % 32, f"--size is {options.size}, expected a multiple of 32"),
-        (
-            options.sweep and options.sweep.suffix != ".png",
-            f"--sweep is {options.sweep}, expected a name that ends in .png",
-        ),
+    for name, kept, expected in (
+        ("rounds", options.rounds >= 1, "at least 1"),
+        ("batch_size", 1 <= (options.batch_size or 1) <= MAX_BATCH, f"1 to {MAX_BATCH}"),
+        ("images", options.images is None or options.images >= 4, "at least 4"),
+        ("size", options.size >= 32 and options.size % 32 == 0, "a multiple of 32"),
+        ("sweep", not options.sweep or options.sweep.suffix == ".png", "a name that ends in .png"),
     ):
-        if broken:
-            parser.error(said)
+        if not kept:
+            parser.error(f"--{name.replace('_', '-')} is {getattr(options, name)}, expected {expected}")
     return options
 
 
 def main() -> None:
+    """Measure and print."""
     options = read_options()
     try:
         with tempfile.TemporaryDirectory(prefix="bench-") as folder, contextlib.redirect_stdout(sys.stderr):

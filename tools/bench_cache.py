@@ -14,7 +14,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,6 +21,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+from benchmark.rounds import timed
 
 from facedep_jax.cache import Cache, CacheWriter, open_cache
 from facedep_jax.cache.shuffle import stream
@@ -166,15 +166,6 @@ def drop(files: list[Path]) -> None:
 
 def epoch(cache: Cache, total: int):
     return stream([cache], np.arange(total)[:, None], cache.taps, seed=0, epoch=0)
-
-
-def timed(work: Callable[[], Any]) -> float:
-    """Seconds until `work` is done; what it returns is let go only after that."""
-    start = time.perf_counter()
-    result = work()
-    taken = time.perf_counter() - start
-    del result
-    return taken
 
 
 if __name__ == "__main__":

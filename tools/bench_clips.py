@@ -15,7 +15,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from fractions import Fraction
@@ -114,20 +113,12 @@ def memory(options: argparse.Namespace, folder: Path) -> dict[str, float]:
         command = [sys.executable, "-m", "facedep_jax", "extract-features", str(clip), "--out", str(folder / name)]
         command += ["--weights", "random:1", "--taps", "mobilenet_v2:mid@1", "--size", "32", "--fps", str(options.fps)]
         command += ["--detector-model", options.detector_model] if options.detector_model else ["--faces", "haar"]
-        root = str(Path(__file__).resolve().parents[1])
-        begun = time.monotonic()
-        with subprocess.Popen(
-            [*command, "--json"],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=os.environ | {"PYTHONPATH": root},
-        ) as process:
-            said: list[bytes] = []
-            reader = threading.Thread(target=lambda to=said, pipe=process.stdout: to.append(pipe.read()))
-            reader.start()
+        environment = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[1])}
+        said, begun = folder / f"{name}.json", time.monotonic()
+        with said.open("wb") as out:
+            process = subprocess.Popen([*command, "--json"], stdout=out, stderr=subprocess.DEVNULL, env=environment)
             found[f"{name}_peak_mb"] = round(max(peaks(process)), 1)
-            reader.join()
-        summary = json.loads(said[0])
+        summary = json.loads(said.read_bytes())
         found |= {f"{name}_rows": summary["rows"], f"{name}_seconds": round(time.monotonic() - begun, 1)}
     return found | {"grown_mb": round(found["hours_peak_mb"] - found["minute_peak_mb"], 1)}
 

@@ -11,7 +11,6 @@ preset tiny for 20 epochs, no test split held back. PyTorch is in the extra benc
 import argparse
 import fnmatch
 import json
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -23,7 +22,8 @@ import jax
 import numpy as np
 from bench_cache import write
 from benchmark.memory import keep_memory
-from benchmark.rounds import Numbers, Turn, alternate, spread
+from benchmark.report import markdown_table
+from benchmark.rounds import Numbers, Turn, alternate, say, spread, timed
 
 from facedep_jax import open_cache
 from facedep_jax.backbones.taps import plain_taps
@@ -55,6 +55,7 @@ RATIOS = (  # name, over, under, what it should be
 
 
 def main() -> None:
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("cache", nargs="?", type=Path, help="a labelled cache (default: random features)")
     parser.add_argument("--rounds", type=int, default=15)
@@ -67,16 +68,18 @@ def main() -> None:
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """Everything that was chosen; the object that --json prints."""
     keep_memory()
-    begun, chosen = (
-        time.monotonic(),
-        lambda name: not options.only or any(fnmatch.fnmatch(name, p) for p in options.only),
-    )
+    begun = time.monotonic()
+
+    def chosen(name: str) -> bool:
+        return not options.only or any(fnmatch.fnmatch(name, pattern) for pattern in options.only)
+
     with tempfile.TemporaryDirectory() as folder:
         cache = labelled(options.cache, Path(folder) / "small", 3419)
         absent: dict[str, str] = {}
         turns = dict(contenders(cache, chosen, absent))
-        rounds = alternate(turns, options.rounds, begun + 60 * options.minutes, say)
+        rounds = alternate(turns, options.rounds, begun + 60 * options.minutes)
         whole = whole_training(Path(folder) / "large") if chosen("whole") else None
     return {
         "device": str(jax.devices()[0].device_kind),
@@ -91,6 +94,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def labelled(given: Path | None, folder: Path, rows: int) -> Cache:
+    """The cache that was given, else one of random features."""
     if given is None:
         write(folder, rows)
     return open_cache(given or folder)
@@ -109,8 +113,9 @@ def examples_of(cache: Cache, stream: bool = False, learned: float = 2874 / 3419
 
 
 def parts(examples: Examples, members: int) -> tuple[np.ndarray, ...]:
-    learn, watch = (np.flatnonzero(examples.split == split) for split in ("train", "val"))
-    return learn, np.ones((members, len(learn)), np.float32), watch, np.ones((members, len(watch)), np.float32)
+    """Rows of train and their weights by member, and the same of val."""
+    train, val = (np.flatnonzero(examples.split == split) for split in ("train", "val"))
+    return train, np.ones((members, len(train)), np.float32), val, np.ones((members, len(val)), np.float32)
 
 
 def contenders(cache: Cache, chosen: Callable[[str], bool], absent: dict[str, str]) -> Iterator[tuple[str, Turn]]:
@@ -127,6 +132,7 @@ def contenders(cache: Cache, chosen: Callable[[str], bool], absent: dict[str, st
 
 
 def ready(name: str, train: Callable[[], Any]) -> Turn:
+    """A turn: seconds an epoch."""
     say(f"{name}: the first {EPOCHS} epochs took {timed(train):.1f} s")
 
     def turn() -> Numbers:
@@ -136,6 +142,7 @@ def ready(name: str, train: Callable[[], Any]) -> Turn:
 
 
 def ours(examples: Examples, members: int) -> Callable[[], None]:
+    """Trains EPOCHS further each time."""
     settings = TrainSettings(epochs=FOREVER, patience=FOREVER)
     plan, rates = plan_for(examples, POSITIVE, settings), rates_for(settings, members)
     fed = feed(examples, POSITIVE, *parts(examples, members), examples.streamed)
@@ -161,15 +168,8 @@ def in_torch(examples: Examples, compiled: bool, kind: str) -> Callable[[], list
     number = {name: place for place, name in enumerate(dict.fromkeys(backbones))}
     sizes = shape.width, shape.heads, shape.depth, shape.expansion, 2
     rates = settings.dropout, settings.learning_rate, settings.weight_decay, settings.clip_norm, settings.warmup
-    recipe = Recipe(
-        inputs.cells,
-        inputs.channels,
-        tuple(number[name] for name in backbones),
-        *sizes,
-        *rates,
-        plan.batch_size,
-        FOREVER,
-    )
+    taps = inputs.cells, inputs.channels, tuple(number[name] for name in backbones)
+    recipe = Recipe(*taps, *sizes, *rates, plan.batch_size, FOREVER)
     states = init_states(plan.architecture, member_keys(0, 1))
     head = TorchHead(recipe).take({name: value[0] for name, value in flat_names(states).items()})
     grids = [examples.tokens[tap] for tap in inputs.taps]
@@ -208,13 +208,8 @@ def told_if_absent(name: str, absent: dict[str, str]) -> Iterator[None]:
         absent[name] = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
 
 
-def timed(work: Callable[[], Any]) -> float:
-    begun = time.perf_counter()
-    work()
-    return time.perf_counter() - begun
-
-
 def of(rounds: list[Numbers], name: str) -> tuple[float, float, float]:
+    """Median and quartiles of what a contender measured."""
     return spread([numbers[name] for numbers in rounds])
 
 
@@ -229,21 +224,18 @@ def ratio(rounds: list[Numbers], turns: dict[str, Turn], name: str, over, under:
 
 
 def table(result: dict[str, Any]) -> str:
-    lines = [f"{result['device']}, {result['cores']} cores, {result['rounds']} rounds, medians and quartiles", ""]
-    lines += ["| one epoch | seconds | quartiles |", "| --- | --- | --- |"]
-    lines += [f"| {n} | {s['median']:.3f} | {s['low']:.3f} to {s['high']:.3f} |" for n, s in result["seconds"].items()]
-    lines += ["", "| ratio | median | quartiles | aim |", "| --- | --- | --- | --- |"]
-    lines += [
-        f"| {r['name']} ({r['over']}) | {r['ratio']:.2f} | {r['low']:.2f} to {r['high']:.2f} | {r['goal']} |"
+    """The result as Markdown."""
+    epochs = [(n, f"{s['median']:.3f}", f"{s['low']:.3f} to {s['high']:.3f}") for n, s in result["seconds"].items()]
+    ratios = [
+        (f"{r['name']} ({r['over']})", f"{r['ratio']:.2f}", f"{r['low']:.2f} to {r['high']:.2f}", r["goal"])
         for r in result["ratios"]
     ]
+    lines = [f"{result['device']}, {result['cores']} cores, {result['rounds']} rounds, medians and quartiles", ""]
+    lines += [markdown_table(("one epoch", "seconds", "quartiles"), epochs), ""]
+    lines += [markdown_table(("ratio", "median", "quartiles", "aim"), ratios)]
     if result["whole_training_s"]:
         lines += ["", f"29,000 rows, tiny, 20 epochs, load and compiling included: {result['whole_training_s']:.1f} s"]
     return "\n".join(lines + [f"{name} is absent: {why}" for name, why in result["absent"].items()])
-
-
-def say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

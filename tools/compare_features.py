@@ -13,11 +13,9 @@ from facedep_jax import open_cache
 
 def main() -> None:
     first, second = (open_cache(path) for path in sys.argv[1:3])
-    place = {item: row for item, row in zip(second.items.id, second.items.first_row, strict=True)}
-    rows = [
-        (row, place[item]) for item, row in zip(first.items.id, first.items.first_row, strict=True) if item in place
-    ]
-    pairs = np.array([(first.rows.feature[a], second.rows.feature[b]) for a, b in rows])
+    place = dict(zip(second.items.id, second.items.first_row, strict=True))
+    rows = zip(first.items.id, first.items.first_row, strict=True)
+    pairs = np.array([(first.rows.feature[a], second.rows.feature[place[item]]) for item, a in rows if item in place])
     pairs = pairs[(pairs >= 0).all(1)]
     print(f"{len(pairs)} rows in both\n\n| tap | cosine, mean | worst | max difference |\n| --- | --- | --- | --- |")
     for tap in first.taps:

@@ -21,6 +21,7 @@ from pathlib import Path
 from facedep_jax.errors import FacedepError, MediaError, SourceError
 from facedep_jax.media.file_hashing import hash_content
 from facedep_jax.sources import Listing, read_source
+from facedep_jax.sources.listing_types import SPLITS
 from facedep_jax.sources.subject_splits import split_name
 
 ROW = "{:8}{:>9}{:>19}{:>21}"
@@ -52,16 +53,15 @@ def items_of(listings: tuple[Listing, ...]) -> list[str | MediaError]:
 def new_splits(listings: tuple[Listing, ...], items: list[str], held: str, val_part: float) -> list[str | None]:
     """train, val, test, or None for images of train that are held out as well."""
     outside = {item for listing, item in zip(listings, items, strict=True) if split_name(listing.split) == held}
-    return [
-        "test"
-        if split_name(listing.split) == held
-        else None
-        if item in outside
-        else "val"
-        if int(item[:8], 16) < val_part * 2**32
-        else "train"
-        for listing, item in zip(listings, items, strict=True)
-    ]
+
+    def split(listing: Listing, item: str) -> str | None:
+        if split_name(listing.split) == held:
+            return "test"
+        if item in outside:
+            return None
+        return "val" if int(item[:8], 16) < val_part * 2**32 else "train"
+
+    return [split(listing, item) for listing, item in zip(listings, items, strict=True)]
 
 
 def write_manifest(out: Path, listings: tuple[Listing, ...], splits: list[str | None]) -> None:
@@ -81,7 +81,7 @@ def print_counts(listings: tuple[Listing, ...], items: list[str], splits: list[s
         if split:
             emotions[item].add(listing.emotion)
     print(ROW.format("split", "files", "different images", "with two emotions"))
-    for name in ("train", "val", "test", None):
+    for name in (*SPLITS, None):
         inside = [item for item, split in zip(items, splits, strict=True) if split == name]
         two = sum(len(emotions[item]) > 1 for item in set(inside))
         print(ROW.format(name or "left out", len(inside), len(set(inside)), two if name else "–"))

@@ -18,6 +18,7 @@ from facedep_jax.dataset.labelled_examples import gather
 from facedep_jax.dataset.prepare import prepare
 from facedep_jax.evaluation.metrics import auroc
 from facedep_jax.progress_events import Note, Progress
+from facedep_jax.sources.listing_types import SPLITS
 from facedep_jax.training.cross_validation import crossvalidate
 from facedep_jax.training.settings import TrainSettings
 
@@ -49,20 +50,15 @@ def main() -> None:
     examples = gather([cache], prepared.items, prepared.classes, prepared.taps, say)
     given = {name: tuple(taps.split(",")) for name, _, taps in (text.partition("=") for text in options.set)}
     label = prepared.positive[examples.target]
-    learn, watch, test = (np.flatnonzero(examples.split == split) for split in ("train", "val", "test"))
-    print(
-        f"| features | values per image | AUC, {options.folds} folds | test AUC |\n| --- | --- | --- | --- |",
-        flush=True,
-    )
+    train, val, test = (np.flatnonzero(examples.split == split) for split in SPLITS)
+    print(f"| features | values per image | AUC, {options.folds} folds | test AUC |\n| --- | --- | --- | --- |")
     for name, taps in (given or tap_sets(prepared.taps)).items():
         folds = crossvalidate(examples, prepared.positive, settings, options.folds, "probe", taps)
         features = flat_features(examples, taps)
-        scores = fit_probe(features, label, learn, watch).logits(features[test])
+        scores = fit_probe(features, label, train, val).logits(features[test])
         reported = float(auroc(scores, label[test], np.ones((1, len(test))))[0])
-        print(
-            f"| `{name}` | {features.shape[1]:,} | {folds['auroc']:.3f} ± {folds['sd']:.3f} | {reported:.3f} |",
-            flush=True,
-        )
+        cells = (f"`{name}`", f"{features.shape[1]:,}", f"{folds['auroc']:.3f} ± {folds['sd']:.3f}", f"{reported:.3f}")
+        print(f"| {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":

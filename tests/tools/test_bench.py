@@ -90,9 +90,9 @@ def test_nobody_always_follows_the_same_one(tool):
 def test_turns_alternate_and_end_in_time(tool):
     rounds, taken = tool("rounds"), []
     turns = {name: lambda name=name: taken.append(name) or {name: 1.0} for name in "ab"}
-    assert len(rounds["alternate"](turns, 3, float("inf"), lambda text: None)) == 3
+    assert len(rounds["alternate"](turns, 3, float("inf"))) == 3
     assert taken == ["a", "b", "a", "b", "a", "b"]
-    assert len(rounds["alternate"](turns, 3, float("-inf"), lambda text: None)) == 1
+    assert len(rounds["alternate"](turns, 3, float("-inf"))) == 1
 
 
 def test_other_work_is_refused(tool):

@@ -11,7 +11,7 @@ import numpy as np
 from benchmark import files, peers
 from benchmark.peers import Setup
 from benchmark.streams import Run, in_streams
-from facedep_jax.backbones.engine_interface import Engine
+from facedep_jax.backbones.engine_interface import Engine, agreement
 from facedep_jax.backbones.engines import load_engine
 from facedep_jax.backbones.taps import BACKBONES, CHANNELS, parse_taps
 from facedep_jax.backbones.weights.load import Weights, find_weights
@@ -21,10 +21,12 @@ from facedep_jax.extraction.engine_loading import IN_FLIGHT
 
 @functools.cache
 def random_weights() -> Mapping[str, Weights]:
+    """Of both networks, drawn once."""
     return find_weights("random:0", BACKBONES)
 
 
 def load_ours(setup: Setup, precision: str, engine: str, layer: str = "top") -> Run:
+    """Our `engine`; raises EngineError where it cannot be compared with what else is measured."""
     if setup.accelerator and engine == "openvino":
         raise EngineError("computes on CPUs only; it is not measured beside an accelerator")
     if setup.accelerator and jax.default_backend() == "cpu":
@@ -123,7 +125,7 @@ def check_outputs(outputs: Mapping[str, Mapping[str, np.ndarray]], batch_size: i
             raise EngineError(f"{name} computed {shapes}, expected {expected}; rates of other work mean nothing")
     for name, features in outputs.items():
         reference = next((n for n in outputs if n.endswith("float32") and _same_work(n, name, outputs)), name)
-        worst, needed = min(_cosine(features, outputs[reference])), AGREEMENT[precision_of(name)]
+        worst, needed = min(agreement(features, outputs[reference]).values()), AGREEMENT[precision_of(name)]
         if not worst >= needed:
             raise EngineError(
                 f"{name} and {reference} have the same weights and pixels but agree to a cosine of {worst:.5f} at "
@@ -132,18 +134,10 @@ def check_outputs(outputs: Mapping[str, Mapping[str, np.ndarray]], batch_size: i
 
 
 def precision_of(name: str) -> str:
+    """The last word of a contender's name."""
     return name.rpartition("/")[2]
 
 
 def _same_work(name: str, other: str, outputs: Mapping[str, Mapping[str, np.ndarray]]) -> bool:
     weights, others = (n.partition("/")[0].replace("graph", "torch") for n in (name, other))
     return weights == others and outputs[name].keys() == outputs[other].keys()
-
-
-def _cosine(features: Mapping[str, np.ndarray], reference: Mapping[str, np.ndarray]) -> list[float]:
-    """Of each tap the worst cosine between the rows of both."""
-    found = []
-    for tap in reference:
-        a, b = (np.asarray(f[tap], np.float64).reshape(len(f[tap]), -1) for f in (features, reference))
-        found.append(float(((a * b).sum(1) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1))).min()))
-    return found

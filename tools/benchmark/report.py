@@ -1,6 +1,6 @@
 """What `bench.py` measured, as Markdown. Knows nothing of how it was measured."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
@@ -11,12 +11,12 @@ def markdown(result: Mapping[str, Any]) -> str:
     head += f"medians and quartiles over rounds (device-only: {rounds['device']}, from files: {rounds['files']}), "
     head += f"{result['seconds']:.0f} s in all"
     parts = [head, _rates(result["rates"]), _files(result["files"]), _ratios(result["ratios"])]
-    parts.append(_table(("absent", "why"), list(result["absent"].items())))
+    parts.append(markdown_table(("absent", "why"), list(result["absent"].items())))
     return "\n\n".join(part for part in parts if part)
 
 
 def _rates(rates: Mapping[str, Any]) -> str:
-    return _table(
+    return markdown_table(
         ("device-only", "images/s", "quartiles"),
         [(name, _number(r["median"]), f"{r['low']:.1f} to {r['high']:.1f}") for name, r in rates.items()],
     )
@@ -24,7 +24,7 @@ def _rates(rates: Mapping[str, Any]) -> str:
 
 def _files(files: Mapping[str, Any]) -> str:
     heads = ("from files", "images", "images/s, whole program", "images/s, without start-up", "start-up, s")
-    return _table(
+    return markdown_table(
         heads,
         [
             (name, f["images"], *(_number(f[key]["median"]) for key in ("whole", "marginal", "start_up")))
@@ -42,14 +42,15 @@ def _ratios(ratios: list[dict[str, Any]]) -> str:
         quartiles = f"{row['low']:.2f} to {row['high']:.2f}"
         reached = "yes" if row["reached"] else "no"
         lines.append((row["name"], f"{row['ratio']:.2f}", quartiles, f"{row['target']:.2f}", reached))
-    return _table(("ratio", "median", "quartiles", "at least", "reached"), lines)
+    return markdown_table(("ratio", "median", "quartiles", "at least", "reached"), lines)
 
 
 def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.1f}"
 
 
-def _table(heads: tuple[str, ...], lines: list[tuple[Any, ...]]) -> str:
+def markdown_table(heads: Sequence[str], lines: Sequence[Sequence[Any]]) -> str:
+    """A table; nothing where there are no lines."""
     if not lines:
         return ""
     return "\n".join(f"| {' | '.join(map(str, line))} |" for line in (heads, ("---",) * len(heads), *lines))

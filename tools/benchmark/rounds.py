@@ -1,5 +1,6 @@
 """Contenders in turn, round by round, and the ratios between them. Knows nothing of networks: names, rates, targets."""
 
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,25 @@ import numpy as np
 REST = 0.05  # seconds between two turns: worker threads of the one before may spin for a while after their work
 Numbers = dict[str, float | None]  # what one round measured, by name; None: there was too little work to tell
 Turn = Callable[[], Numbers]
+
+
+def say(text: str) -> None:
+    """A line for whoever waits; standard output is for the result."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def timed(work: Callable[[], object]) -> float:
+    """Seconds until `work` is done; what it returns is let go only after that."""
+    begun = time.perf_counter()
+    result = work()
+    taken = time.perf_counter() - begun
+    del result
+    return taken
+
+
+def batches_timed(name: str, run: Callable[[], object], batches: int, batch_size: int) -> Numbers:
+    """Images a second of `run`, which computes one batch."""
+    return {name: batches * batch_size / timed(lambda: [run() for _ in range(batches)])}
 
 
 @dataclass(frozen=True)
@@ -34,17 +54,15 @@ def rows(ours: Mapping[str, str]) -> list[Row]:
     ]
     found += [Row(f"mid taps / top taps, {p}", f"ours/mid/{p}", under, 1.2) for p, under in top.items()]
     for way in ("marginal", "whole"):
-        found += [
-            Row(f"from files ({way}) / device-only, {p}", f"ours/files/{p}/{way}", under, 0.9)
-            for p, under in top.items()
-        ]
+        name = f"from files ({way}) / device-only"
+        found += [Row(f"{name}, {p}", f"ours/files/{p}/{way}", under, 0.9) for p, under in top.items()]
         for how, under in (("as installed", "torch/untuned/float32"), ("memory kept", "torch/eager/float32")):
             name = f"from files ({way}) bfloat16 / torch eager float32 device-only, {how}"
             found.append(Row(name, f"ours/files/bfloat16/{way}", under, 3.5))
     return found
 
 
-def alternate(turns: Mapping[str, Turn], rounds: int, until: float, say: Callable[[str], None]) -> list[Numbers]:
+def alternate(turns: Mapping[str, Turn], rounds: int, until: float) -> list[Numbers]:
     """What all contenders measured, one dictionary a round; a machine that slows down slows all of them.
 
     At least one round; after it none is begun that, taking as long as the one before, would end after `until`

@@ -3,8 +3,7 @@
 import dataclasses
 import functools
 import math
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import numpy as np
 
 from benchmark.contenders import DEVICE_ONLY, SecondsFor, precision_of
 from benchmark.peers import Setup
-from benchmark.rounds import Numbers, alternate, summary
+from benchmark.rounds import alternate, batches_timed, say, summary
 from benchmark.streams import Run
 from facedep_jax.file_system import writing
 from facedep_jax.report.run_plots import INK, MAIN, OTHER, QUIET, THIRD, figure
@@ -24,16 +23,12 @@ COLOURS = (MAIN, OTHER, THIRD, QUIET)
 
 
 def most_images(images: int) -> int:
+    """How many pictures a sweep over `images` needs."""
     return int(images * max(TIMES))
 
 
 def sweep(
-    setup: Setup,
-    runs: Mapping[str, Run],
-    programs: Mapping[str, SecondsFor],
-    images: int,
-    file: Path,
-    say: Callable[[str], None],
+    setup: Setup, runs: Mapping[str, Run], programs: Mapping[str, SecondsFor], images: int, file: Path
 ) -> dict[str, Any]:
     """Measure those of ours that take part and draw `file`; returns the numbers.
 
@@ -42,15 +37,15 @@ def sweep(
     names = [name for name in runs if name.startswith(("ours/openvino/", "ours/xla/"))]
     whole = {name: program for name, program in programs.items() if name.startswith("ours/")}
     found = {
-        "batch_size": by_batch_size(setup, names, say),
-        "images": {name: by_images(name, program, images, say) for name, program in whole.items()},
+        "batch_size": by_batch_size(setup, names),
+        "images": {name: by_images(name, program, images) for name, program in whole.items()},
     }
     with writing(file):
         draw(found).savefig(file)
     return found
 
 
-def by_batch_size(setup: Setup, names: list[str], say: Callable[[str], None]) -> dict[str, dict[int, float]]:
+def by_batch_size(setup: Setup, names: list[str]) -> dict[str, dict[int, float]]:
     """Median rate at each batch size; everything takes turns, as many batches of a size as make 64 images."""
     turns = {}
     for size in BATCH_SIZES:
@@ -58,21 +53,14 @@ def by_batch_size(setup: Setup, names: list[str], say: Callable[[str], None]) ->
         for name in names:
             run = DEVICE_ONLY[name](own, precision_of(name))
             run()
-            turns[f"{name} {size}"] = functools.partial(_turn, f"{name} {size}", run, size)
+            batches = max(BATCH_SIZES) // size
+            turns[f"{name} {size}"] = functools.partial(batches_timed, f"{name} {size}", run, batches, size)
             say(f"{name}, batches of {size}: ready")
-    rounds = alternate(turns, ROUNDS, math.inf, say)
+    rounds = alternate(turns, ROUNDS, math.inf)
     return {name: {size: summary(rounds, f"{name} {size}")["median"] for size in BATCH_SIZES} for name in names}
 
 
-def _turn(name: str, run: Run, size: int) -> Numbers:
-    batches = max(BATCH_SIZES) // size
-    begun = time.perf_counter()
-    for _ in range(batches):
-        run()
-    return {name: batches * size / (time.perf_counter() - begun)}
-
-
-def by_images(name: str, program: SecondsFor, images: int, say: Callable[[str], None]) -> dict[int, float]:
+def by_images(name: str, program: SecondsFor, images: int) -> dict[int, float]:
     """Seconds of the whole program for each number of images."""
     seconds = {}
     for count in (int(images * times) for times in TIMES):
