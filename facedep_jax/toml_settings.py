@@ -12,9 +12,12 @@ import types
 import typing
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from facedep_jax.errors import SettingsError
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 COMMANDS = ("extract", "train", "score")
 RECORDS = ("versions", "weights", "cache", "run")
@@ -50,12 +53,8 @@ def read_table(file: Path, command: str) -> dict[str, Any]:
     document = read_toml(file)
     for name in document:
         if name not in COMMANDS + RECORDS:
-            raise _unknown(
-                f"table [{name}]" if isinstance(document[name], dict) else f"key {name!r} outside a table",
-                name,
-                COMMANDS,
-                str(file),
-            )
+            what = f"table [{name}]" if isinstance(document[name], dict) else f"key {name!r} outside a table"
+            raise _unknown(what, name, COMMANDS, str(file))
     if command not in document:
         raise SettingsError(f"{file} has no table [{command}]; it has {', '.join(map(repr, document)) or 'nothing'}")
     if not isinstance(document[command], dict):
@@ -88,7 +87,7 @@ def build(cls: type[T], table: dict[str, Any], where: str) -> T:
     return cls(**values)
 
 
-def to_table(settings: Any) -> dict[str, Any]:
+def to_table(settings: "DataclassInstance") -> dict[str, Any]:
     """A settings dataclass as a TOML table; unset values are left out, since TOML has no null."""
     return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(settings).items() if v is not None}
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import safetensors
+from jaxtyping import Float
 
 from facedep_jax.backbones.weights import name_maps
 from facedep_jax.backbones.weights.name_maps import Shapes
@@ -19,6 +20,7 @@ from facedep_jax.errors import UnusableWeights, WeightsError
 
 SUFFIXES = (".h5", ".safetensors")
 _FLOATS = {"F16", "F32", "F64"}
+_Layers = list[tuple[str, list[h5py.Dataset]]]  # of a Keras file: names and arrays, in its order
 _MOSTLY = 0.5  # a file with half of a network's entries is meant to be that network, and gets told what is wrong
 
 
@@ -58,7 +60,7 @@ def inspect_file(path: Path) -> WeightFile:
         return _recognise_torch(path, {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()})  # noqa: SIM118
 
 
-def read_arrays(file: NetworkFile) -> dict[str, np.ndarray]:
+def read_arrays(file: NetworkFile) -> dict[str, Float[np.ndarray, "..."]]:
     """Every array that the network needs, by its family's name ("Conv1/kernel", "layer1.0.bn1.weight").
 
     Raises one UnusableWeights that lists everything missing, unexpected or of another shape.
@@ -74,7 +76,7 @@ def read_arrays(file: NetworkFile) -> dict[str, np.ndarray]:
 
 
 @contextmanager
-def _open_keras(path: Path) -> Iterator[list[tuple[str, list[h5py.Dataset]]]]:
+def _open_keras(path: Path) -> Iterator[_Layers]:
     """The layers with weights, in the order of `layer_names`: keras/src/legacy/saving/legacy_h5_format.py."""
     try:
         with h5py.File(path, "r") as file:
@@ -106,36 +108,38 @@ def _dataset(group: h5py.Group, name: str) -> h5py.Dataset:
     return dataset
 
 
-def _recognise_keras(path: Path, layers: list[tuple[str, list[h5py.Dataset]]]) -> WeightFile:
-    found = [tuple(d.shape for d in datasets) for _, datasets in layers]
-    shares = {}
-    for backbone, family in name_maps.ROWS:
-        if family == "keras":
-            expected = [tuple(parts.values()) for parts in name_maps.keras_layers(backbone).values()]
-            shares[backbone, family] = _matcher(expected, found).ratio()
+def _recognise_keras(path: Path, layers: _Layers) -> WeightFile:
+    shares = {
+        (backbone, family): _compared(name_maps.keras_layers(backbone), layers).ratio()
+        for backbone, family in name_maps.ROWS
+        if family == "keras"
+    }
     return _likeliest(path, shares, f"Keras layout with {len(layers)} layers of weights")
 
 
-_Layers = list[tuple[tuple[int, ...], ...]]  # the shapes of each layer's arrays
+def _compared(expected: Mapping[str, Shapes], layers: _Layers) -> difflib.SequenceMatcher:
+    """The shapes of each layer's arrays, as they should be and as they are."""
+    should, found = [tuple(parts.values()) for parts in expected.values()], [_shapes_of(own) for _, own in layers]
+    return difflib.SequenceMatcher(None, should, found, autojunk=False)
 
 
-def _matcher(expected: _Layers, found: _Layers) -> difflib.SequenceMatcher:
-    return difflib.SequenceMatcher(None, expected, found, autojunk=False)
+def _shapes_of(datasets: Sequence[h5py.Dataset]) -> tuple[tuple[int, ...], ...]:
+    return tuple(dataset.shape for dataset in datasets)
 
 
-def _read_keras(file: NetworkFile, layers: list[tuple[str, list[h5py.Dataset]]]) -> dict[str, np.ndarray]:
+def _read_keras(file: NetworkFile, layers: _Layers) -> dict[str, np.ndarray]:
     expected = name_maps.keras_layers(file.backbone)
-    names, shapes = list(expected), [tuple(parts.values()) for parts in expected.values()]
-    found = [tuple(d.shape for d in datasets) for _, datasets in layers]
+    names = list(expected)
     missing: list[str] = []
     extra: list[str] = []
     misshapen: list[str] = []
-    for how, a, b, c, d in _matcher(shapes, found).get_opcodes():
+    for how, a, b, c, d in _compared(expected, layers).get_opcodes():
         if how == "equal":
             continue
         paired = min(b - a, d - c)
         for i, j in zip(range(a, a + paired), range(c, c + paired), strict=True):
-            misshapen.append(f"{names[i]}: expected {_shapes(shapes[i])}, got {_shapes(found[j])} in {layers[j][0]}")
+            should, got = tuple(expected[names[i]].values()), _shapes_of(layers[j][1])
+            misshapen.append(f"{names[i]}: expected {_shapes(should)}, got {_shapes(got)} in {layers[j][0]}")
         missing += names[a + paired : b]
         extra += [name for name, _ in layers[c + paired : d]]
     kinds = [f"{name}: {d.dtype}" for name, datasets in layers for d in datasets if d.dtype.kind != "f"]
@@ -160,11 +164,8 @@ def _open_safetensors(path: Path) -> Iterator[safetensors.safe_open]:
 
 
 def _recognise_torch(path: Path, found: Shapes) -> WeightFile:
-    shares = {}
-    for backbone, family in name_maps.ROWS:
-        if family != "keras":
-            expected = name_maps.torch_entries(backbone, family)
-            shares[backbone, family] = len(expected.items() & found.items()) / len(expected)
+    expected = {key: name_maps.torch_entries(*key) for key in name_maps.ROWS if key[1] != "keras"}
+    shares = {key: len(entries.items() & found.items()) / len(entries) for key, entries in expected.items()}
     return _likeliest(path, shares, f"safetensors with {len(found)} entries")
 
 
@@ -173,13 +174,9 @@ def _read_torch(file: NetworkFile, opened: safetensors.safe_open) -> dict[str, n
     slices = {name: opened.get_slice(name) for name in opened.keys() if not _is_extra(name)}  # noqa: SIM118
     missing = [name for name in expected if name not in slices]
     extra = [name for name in slices if name not in expected]
-    present = [name for name in expected if name in slices]
-    misshapen = [
-        f"{name}: expected {expected[name]}, got {tuple(slices[name].get_shape())}"
-        for name in present
-        if tuple(slices[name].get_shape()) != expected[name]
-    ]
-    kinds = [f"{n}: {slices[n].get_dtype()}" for n in present if slices[n].get_dtype() not in _FLOATS]
+    shapes = {name: tuple(slices[name].get_shape()) for name in expected if name in slices}
+    misshapen = [f"{n}: expected {expected[n]}, got {shape}" for n, shape in shapes.items() if shape != expected[n]]
+    kinds = [f"{n}: {slices[n].get_dtype()}" for n in shapes if slices[n].get_dtype() not in _FLOATS]
     _raise_together(file, missing, extra, misshapen, kinds)
     return {name: opened.get_tensor(name) for name in expected}
 
