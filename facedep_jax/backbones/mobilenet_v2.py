@@ -17,7 +17,7 @@ from facedep_jax.backbones.architectures import (
     Folded,
     Inverted,
     MobileNetV2Details,
-)  # fmt: skip
+)
 from facedep_jax.backbones.layers import PRECISIONS, Conv, Depthwise, Precision, relu6, scale
 
 

@@ -11,21 +11,8 @@ from typing import Protocol, TypeVar
 import numpy as np
 from jaxtyping import Float
 
-from facedep_jax.backbones.architectures import (
-    MOBILENET_V2,
-    MOBILENET_V2_BLOCKS,
-    MOBILENET_V2_EXACT,
-    MOBILENET_V2_MID,
-    NONE,
-    RESNET50,
-    RESNET50_BLOCKS,
-    RESNET50_MID,
-    SAME3,
-    SAME7,
-    Folded,
-    Padding,
-    Scaling,
-)  # fmt: skip
+from facedep_jax.backbones import architectures
+from facedep_jax.backbones.architectures import NONE, SAME3, SAME7, Folded, Padding, Scaling
 from facedep_jax.backbones.taps import Tap, cell_bounds
 from facedep_jax.backbones.weights.load import Weights
 
@@ -40,35 +27,27 @@ class GraphOps(Protocol[Node]):
 
     def scale(self, pixels: Node, scaling: Scaling) -> Node:
         """uint8 (n, h, w, 3) in RGB → float32 (n, 3, h, w), as the network was trained to see them."""
-        ...
 
     def conv(self, x: Node, folded: Folded, stride: int = 1, padding: Padding = NONE, exact: bool = False) -> Node:
         """A square kernel (h, w, in, out) and its bias."""
-        ...
 
     def depthwise(self, x: Node, folded: Folded, stride: int, padding: Padding, exact: bool = False) -> Node:
         """Each channel with itself."""
-        ...
 
     def relu(self, x: Node) -> Node:
         """Nothing below 0."""
-        ...
 
     def relu6(self, x: Node) -> Node:
         """Nothing below 0 or above 6."""
-        ...
 
     def add(self, x: Node, y: Node) -> Node:
         """The sum of two of equal shape."""
-        ...
 
     def max_pool(self, x: Node) -> Node:
         """Maximum over 3×3 at stride 2, one pixel of padding."""
-        ...
 
     def pool_grid(self, x: Node, cells: int) -> Node:
         """Averages over a cells × cells grid (adaptive: neighbouring cells may share pixels)."""
-        ...
 
 
 def pooled_taps(ops: GraphOps[Node], weights: Weights, taps: Sequence[Tap], pixels: Node) -> list[Node]:
@@ -90,17 +69,17 @@ def pooling_matrix(pixels: int, cells: int) -> Float[np.ndarray, "hw ss"]:
 
 
 def _mobilenet_v2(ops: GraphOps[Node], weights: Weights, pixels: Node, deep: bool) -> dict[str, Node]:
-    params, details = weights.params, MOBILENET_V2[weights.family]
+    params, details = weights.params, architectures.MOBILENET_V2[weights.family]
     x = ops.relu6(ops.conv(ops.scale(pixels, details.scaling), params["stem"], 2, details.stride2_padding, exact=True))
     taps = {}
-    for i, block in enumerate(MOBILENET_V2_BLOCKS):
+    for i, block in enumerate(architectures.MOBILENET_V2_BLOCKS):
         y = ops.relu6(ops.conv(x, params[f"blocks.{i}.expand"])) if block.expansion > 1 else x
-        if i == MOBILENET_V2_MID:
+        if i == architectures.MOBILENET_V2_MID:
             taps["mid"] = y
             if not deep:
                 return taps
         padding = details.stride2_padding if block.stride == 2 else SAME3
-        exact = i in MOBILENET_V2_EXACT
+        exact = i in architectures.MOBILENET_V2_EXACT
         y = ops.relu6(ops.depthwise(y, params[f"blocks.{i}.depthwise"], block.stride, padding, exact))
         y = ops.conv(y, params[f"blocks.{i}.project"], exact=exact)
         x = ops.add(x, y) if block.stride == 1 and block.inputs == block.outputs else y
@@ -108,17 +87,18 @@ def _mobilenet_v2(ops: GraphOps[Node], weights: Weights, pixels: Node, deep: boo
 
 
 def _resnet50(ops: GraphOps[Node], weights: Weights, pixels: Node, deep: bool) -> dict[str, Node]:
-    params, details = weights.params, RESNET50[weights.family]
+    params, details = weights.params, architectures.RESNET50[weights.family]
     x = ops.relu(ops.conv(ops.scale(pixels, details.scaling), params["stem"], 2, SAME7))
     x = ops.max_pool(x)
     taps = {}
-    for i, block in enumerate(RESNET50_BLOCKS if deep else RESNET50_BLOCKS[: RESNET50_MID + 1]):
+    blocks = architectures.RESNET50_BLOCKS
+    for i, block in enumerate(blocks if deep else blocks[: architectures.RESNET50_MID + 1]):
         first, second = (1, block.stride) if details.stride_on_spatial else (block.stride, 1)
         y = ops.relu(ops.conv(x, params[f"{block.name}.reduce"], first))
         y = ops.relu(ops.conv(y, params[f"{block.name}.spatial"], second, SAME3))
         y = ops.conv(y, params[f"{block.name}.restore"])
         shortcut = ops.conv(x, params[f"{block.name}.shortcut"], block.stride) if block.shortcut else x
         x = taps["top"] = ops.relu(ops.add(y, shortcut))
-        if i == RESNET50_MID:
+        if i == architectures.RESNET50_MID:
             taps["mid"] = x
     return taps

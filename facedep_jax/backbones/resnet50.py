@@ -17,7 +17,7 @@ from facedep_jax.backbones.architectures import (
     Bottleneck,
     Folded,
     ResNet50Details,
-)  # fmt: skip
+)
 from facedep_jax.backbones.layers import Conv, Precision, max_pool, relu, scale
 
 

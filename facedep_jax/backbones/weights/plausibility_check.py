@@ -55,7 +55,7 @@ class Finding(TypedDict):
     detail: str
 
 
-class Figures(TypedDict):
+class Checked(TypedDict):
     """`fit`, `contrast` and `farthest` are in units of batch-norm's own, and null for random weights."""
 
     parameters: int
@@ -64,11 +64,6 @@ class Figures(TypedDict):
     contrast: float | None
     farthest: Farthest | None
     silent: list[str]
-
-
-class Checked(Figures):
-    """The figures of a network and the findings that they support."""
-
     findings: list[Finding]
 
 
@@ -125,15 +120,17 @@ def check_weights(weights: Weights, size: int) -> Checked:
     distances = {name: _distance(outputs[name], norm) for name, norm in norms.items()}
     spreads = {name: _in_units(outputs[name].variance, norm) for name, norm in norms.items()}
     farthest = max(distances, key=distances.__getitem__, default=None)
-    figures: Figures = {
+    checked: Checked = {
         "parameters": sum(kernel.size + bias.size for kernel, bias in weights.params.values()),
         "taps": taps,
         "fit": float(np.median(list(distances.values()))) if distances else None,
         "contrast": spreads.get("stem"),
         "farthest": {"name": farthest, "distance": distances[farthest]} if farthest else None,
         "silent": [name for name, spread in spreads.items() if spread < SILENT],
+        "findings": [],
     }
-    return {**figures, "findings": [{"kind": k, "detail": detail} for k, detail in _findings(weights, figures)]}
+    checked["findings"] = [{"kind": kind, "detail": detail} for kind, detail in _findings(weights, checked)]
+    return checked
 
 
 def _finite(output: Output) -> bool:
@@ -150,7 +147,7 @@ def _in_units(squares: Float[Array, " o"], norm: Norm) -> float:
     return float(np.sqrt(squares.sum(dtype=np.float64) / (norm.spread**2).sum(dtype=np.float64)))
 
 
-def _findings(weights: Weights, figures: Figures) -> Iterator[tuple[str, str]]:
+def _findings(weights: Weights, figures: Checked) -> Iterator[tuple[str, str]]:
     if weights.never_trained and not weights.untrained:
         yield "untrained", "every bias is exactly zero, as before the first step of training: the numbers are random"
     for name, tap in figures["taps"].items():
