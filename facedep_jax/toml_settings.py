@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 COMMANDS = ("extract", "train", "score")
 RECORDS = ("versions", "weights", "cache", "run")
+SEEDS = 2**31  # what JAX without 64-bit integers, NumPy and SciPy all take
 
 T = TypeVar("T")
 
@@ -30,6 +31,11 @@ def check_rules(*rules: tuple[bool, str]) -> None:
     broken = [said for kept, said in rules if not kept]
     if broken:
         raise SettingsError("; ".join(broken))
+
+
+def wrong_seed(seed: int) -> list[str]:
+    """What to say of a seed that cannot be used."""
+    return [] if 0 <= seed < SEEDS else [f"seed = {seed}, expected 0 to {SEEDS - 1}"]
 
 
 def resolve(cls: type[T], command: str, file: Path | None, given: dict[str, Any]) -> T:

@@ -58,8 +58,8 @@ def train_classifier(
     make: Callable[[nnx.Rngs], nnx.Module],
     inputs: Array,
     label: Bool[np.ndarray, " n"],
-    learn: Int[np.ndarray, " a"],
-    watch: Int[np.ndarray, " b"],
+    train: Int[np.ndarray, " a"],
+    val: Int[np.ndarray, " b"],
     recipe: Recipe,
     what: str = "train",
     report: Report = silent,
@@ -82,7 +82,7 @@ def train_classifier(
     for epoch in range(len(parts) + 1, recipe.epochs + 1):
         begun, key = time.monotonic(), jax.random.fold_in(chance, epoch)
         seen = np.zeros(2)
-        for number, (rows, weight) in enumerate(_batches(learn, recipe, epoch)):
+        for number, (rows, weight) in enumerate(_batches(train, recipe, epoch)):
             state, moments, sums = _step(
                 graph,
                 recipe.learning_rate,
@@ -94,13 +94,13 @@ def train_classifier(
                 key,
             )
             seen += jax.device_get(sums)
-            done = (epoch - 1) * len(learn) + min((number + 1) * recipe.batch_size, len(learn))
-            report(Progress(what, done, recipe.epochs * len(learn), "rows", detail=_detail(epoch, recipe, parts)))
-        logits = read_logits(graph, state, inputs, watch)
+            done = (epoch - 1) * len(train) + min((number + 1) * recipe.batch_size, len(train))
+            report(Progress(what, done, recipe.epochs * len(train), "rows", detail=_detail(epoch, recipe, parts)))
+        logits = read_logits(graph, state, inputs, val)
         if not (np.isfinite(seen[0]) and np.isfinite(logits).all()):
             raise Diverged(f"the loss is no longer finite in epoch {epoch}; lower --learning-rate")
-        trained = {"train_loss": seen[0] / len(learn), "train_accuracy": seen[1] / len(learn)}
-        parts.append(trained | _look(logits, label[watch]) | {"seconds": time.monotonic() - begun})
+        trained = {"train_loss": seen[0] / len(train), "train_accuracy": seen[1] / len(train)}
+        parts.append(trained | _look(logits, label[val]) | {"seconds": time.monotonic() - begun})
         best = state if _best_epoch(parts) == epoch else best
         if recipe.patience is not None and epoch - _best_epoch(parts) >= recipe.patience:
             break
@@ -134,9 +134,9 @@ def _adam(rate: float) -> optax.GradientTransformation:
     return optax.adam(rate, eps=EPSILON)
 
 
-def _batches(learn, recipe: Recipe, epoch: int):
+def _batches(train, recipe: Recipe, epoch: int):
     """Rows of one epoch with weight 1, the last batch filled up with rows of weight 0."""
-    order = np.random.default_rng([recipe.seed, epoch]).permutation(learn).astype(np.int32)
+    order = np.random.default_rng([recipe.seed, epoch]).permutation(train).astype(np.int32)
     for first in range(0, len(order), recipe.batch_size):
         rows = order[first : first + recipe.batch_size]
         weight = (np.arange(recipe.batch_size) < len(rows)).astype(np.float32)

@@ -55,17 +55,17 @@ def flat_features(examples: Examples, taps: Sequence[str]) -> Float16[np.ndarray
 def fit_probe(
     features: Float16[np.ndarray, "n d"],
     positive: Bool[np.ndarray, " n"],
-    learn: Int[np.ndarray, " a"],
-    watch: Int[np.ndarray, " b"],
+    train: Int[np.ndarray, " a"],
+    val: Int[np.ndarray, " b"],
     penalties: Sequence[float] = PENALTIES,
 ) -> Probe:
     """The probe with the best AUC on rows `watch` among those fitted on rows `learn`, one per penalty.
 
     Full-batch L-BFGS, each penalty starting from the one before; two falls of the AUC in a row end the path.
     """
-    space, mean, scale = space_of(features, learn)
-    objective = _objective(space, positive[learn])
-    watched = features[watch]
+    space, mean, scale = space_of(features, train)
+    objective = _objective(space, positive[train])
+    val_features = features[val]
     weight = np.zeros(space.size + 1)
     best, best_auc, falls = None, -1.0, 0
     for penalty in penalties:
@@ -78,7 +78,7 @@ def fit_probe(
         ).x
         raw = space.expand(weight[:-1]) / scale
         probe = Probe(raw, float(weight[-1] - raw @ mean), penalty)
-        auc = auroc(probe.logits(watched), positive[watch], np.ones((1, len(watch))))[0]
+        auc = auroc(probe.logits(val_features), positive[val], np.ones((1, len(val))))[0]
         falls = 0 if auc > best_auc else falls + 1
         if auc > best_auc:
             best, best_auc = probe, auc

@@ -10,13 +10,13 @@ BLOCK = 256
 
 
 def space_of(
-    features: Float16[np.ndarray, "n d"], learn: Int[np.ndarray, " a"]
+    features: Float16[np.ndarray, "n d"], train: Int[np.ndarray, " a"]
 ) -> tuple["Space", np.ndarray, np.ndarray]:
     """Where to solve for the rows `learn`, with their mean and standard deviation."""
-    rows = _blocks(len(learn), features.shape[1], features.dtype)
-    np.take(features, learn, axis=0, out=rows[: len(learn)], mode="clip")  # other modes copy once more
-    mean, scale = _moments(rows[: len(learn)])
-    return (Span if len(learn) < features.shape[1] else Columns)(rows, len(learn), mean, scale), mean, scale
+    rows = _blocks(len(train), features.shape[1], features.dtype)
+    np.take(features, train, axis=0, out=rows[: len(train)], mode="clip")  # other modes copy once more
+    mean, scale = _moments(rows[: len(train)])
+    return (Span if len(train) < features.shape[1] else Columns)(rows, len(train), mean, scale), mean, scale
 
 
 def _blocks(count: int, width: int, dtype) -> np.ndarray:

@@ -74,7 +74,7 @@ def hybrid_logits(
     report: Report = silent,
 ) -> Float32[np.ndarray, "m n"]:
     """Logits of all rows by hybrids of the seeds `seed`, `seed` + 1, …; each keeps its best epoch by validation AUC."""
-    learn, watch = np.flatnonzero(split == "train"), np.flatnonzero(split == "val")
+    train, val = np.flatnonzero(split == "train"), np.flatnonzero(split == "val")
     inputs = jax.device_put(np.concatenate(tops, 1))
     logits = []
     for member in range(members):
@@ -82,8 +82,8 @@ def hybrid_logits(
             lambda rngs: Hybrid(inputs.shape[1], len(tops), rngs),
             inputs,
             label,
-            learn,
-            watch,
+            train,
+            val,
             Recipe(EPOCHS, seed=seed + member, patience=PATIENCE),
             f"hybrid {member + 1} of {members}" if members > 1 else "hybrid",
             report,

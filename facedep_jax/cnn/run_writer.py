@@ -9,9 +9,9 @@ from safetensors.numpy import save
 
 from facedep_jax.baselines.keras_like_fit import Trained
 from facedep_jax.cnn.image_splits import Task
-from facedep_jax.evaluation.calibrated_metrics import Judged
+from facedep_jax.evaluation.evaluate import Evaluated
+from facedep_jax.evaluation.evaluation_plots import draw_evaluation
 from facedep_jax.file_system import atomic_folder
-from facedep_jax.head.calibration import RAW
 from facedep_jax.head.trained_head import flat_names
 from facedep_jax.provenance import write_config
 from facedep_jax.report.document import Listing, Section, Table, estimate
@@ -30,8 +30,8 @@ def write_run(
     source: Source,
     task: Task,
     trained: Trained,
-    judged: Judged,
-    beside: Mapping[str, Judged],
+    evaluated: Evaluated,
+    beside: Mapping[str, Evaluated],
     identity: Mapping[str, Any],
     summary: Mapping[str, Any],
 ) -> None:
@@ -39,20 +39,19 @@ def write_run(
     with atomic_folder(out) as folder:
         arrays = {name: np.ascontiguousarray(x) for name, x in flat_names(trained.last).items()}
         (folder / "cnn.safetensors").write_bytes(save(arrays))  # not save_file: its errors are no OSError
-        records = {"run": _record(task, judged, identity), "cache": _places(source, identity)}
+        records = {"run": _record(task, evaluated, identity), "cache": _places(source, identity)}
         write_config(folder / "config.toml", "train", without_none(identity["train"]), without_none(records))
         write_json(folder / "metrics.json", summary)
         write_table(folder / "history.csv", _history_rows(trained))
-        write_table(
-            folder / "predictions.csv", scored_rows(task.examples, task.label, judged.logit, judged.calibration)
-        )
+        rows = scored_rows(task.examples, evaluated.scores.logit, evaluated.scores.calibration)
+        write_table(folder / "predictions.csv", rows)
         (folder / "plots").mkdir()
-        _write_plots(folder / "plots", task, trained, judged, beside)
+        _write_plots(folder / "plots", task, trained, evaluated, beside)
         (folder / "report.html").write_text(_page(folder, task, summary), encoding="utf-8")
 
 
-def _record(task: Task, judged: Judged, identity: Mapping[str, Any]) -> dict[str, Any]:
-    calibration = judged.calibration
+def _record(task: Task, evaluated: Evaluated, identity: Mapping[str, Any]) -> dict[str, Any]:
+    calibration = evaluated.scores.calibration
     return {
         "format": FORMAT,
         "kind": "cnn",
@@ -74,30 +73,17 @@ def _history_rows(trained: Trained) -> Iterator[dict[str, Any]]:
         yield {"epoch": epoch + 1, **{name: float(values[epoch]) for name, values in trained.history.items()}}
 
 
-def _write_plots(folder: Path, task: Task, trained: Trained, judged: Judged, beside: Mapping[str, Judged]) -> None:
+def _write_plots(
+    folder: Path, task: Task, trained: Trained, evaluated: Evaluated, beside: Mapping[str, Evaluated]
+) -> None:
     """All figures, of the split test where there is one, else of val."""
     from facedep_jax.report import run_plots
 
-    split = "test" if judged.metrics["test"] else "val"
-    rows, threshold = task.of(split), judged.calibration.threshold
-    label, logit, metrics = task.label[rows], judged.logit[rows], judged.metrics[split]
-    probability = judged.calibration.probability(logit)
-    curves = {NAME: (logit, label)}
-    if "best epoch" in beside:
-        curves["its best epoch"] = (beside["best epoch"].logit[rows], label)
+    split = "test" if evaluated.metrics["test"] else "val"
     history = {name: values[:, None] for name, values in trained.history.items()}
-    emotions = (task.examples.emotion[rows], task.positive_emotions, metrics, threshold, split)
-    drawn = {
-        "curves": run_plots.draw_curves(history, np.array([trained.best_epoch])),
-        "confusion": run_plots.draw_confusion(metrics["confusion"], threshold, split),
-        "score_by_emotion": run_plots.draw_score_by_emotion(probability, *emotions),
-    }
-    if len(np.unique(label)) == 2:
-        drawn["roc"] = run_plots.draw_roc(curves, metrics, split)
-        drawn["precision_recall"] = run_plots.draw_precision_recall(curves, metrics, split)
-        drawn["reliability"] = run_plots.draw_reliability(
-            probability, label, metrics, split, raw=RAW.probability(logit)
-        )
+    others = {"its best epoch": beside["best epoch"]} if "best epoch" in beside else {}
+    drawn = {"curves": run_plots.draw_curves(history, np.array([trained.best_epoch]))}
+    drawn |= draw_evaluation({NAME: evaluated, **others}, task.of(split), split, task.positive_emotions)
     for name, figure in drawn.items():
         run_plots.save(figure, folder / f"{name}.png")
 

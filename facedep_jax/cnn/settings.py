@@ -3,14 +3,16 @@
 from dataclasses import dataclass
 
 from facedep_jax.errors import SettingsError
-from facedep_jax.training.settings import POSITIVE, SEEDS, TrainSettings
+from facedep_jax.evaluation.evaluate import Wanted
+from facedep_jax.sources.class_labels import DEFAULT_POSITIVE
+from facedep_jax.toml_settings import wrong_seed
 
 
 @dataclass(frozen=True)
 class CnnSettings:
     """What decides a run of `train-cnn`; the defaults are the tutorial's, but for the split."""
 
-    positive: tuple[str, ...] = POSITIVE
+    positive: tuple[str, ...] = DEFAULT_POSITIVE
     split: str = "given"  # or "tutorial": a random 80/20 of everything, whoever and whatever it shows
     seed: int = 0
     epochs: int = 10
@@ -30,12 +32,11 @@ class CnnSettings:
             wrong.append(f"split = {self.split!r}, expected given or tutorial")
         if not 0 < self.learning_rate < float("inf"):
             wrong.append(f"learning_rate = {self.learning_rate}, expected a number above 0")
-        if not 0 <= self.seed < SEEDS:
-            wrong.append(f"seed = {self.seed}, expected 0 to {SEEDS - 1}")
+        wrong += wrong_seed(self.seed)
         if wrong:
             raise SettingsError("settings of the network on pixels: " + "; ".join(wrong))
 
     @property
-    def judging(self) -> TrainSettings:
-        """What heads are judged by, so that figures are made alike."""
-        return TrainSettings(positive=self.positive, seed=self.seed, resamples=self.resamples)
+    def wanted(self) -> Wanted:
+        """As heads are evaluated, so that figures are made alike."""
+        return Wanted(self.positive, resamples=self.resamples, seed=self.seed)

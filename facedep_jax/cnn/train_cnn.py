@@ -7,13 +7,12 @@ over, so nothing is calibrated or chosen.
 """
 
 import time
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Float
 
 from facedep_jax.baselines.keras_like_fit import Recipe, Trained, read_logits, train_classifier
 from facedep_jax.cnn.grey_images import Pictures, read_pictures
@@ -21,9 +20,17 @@ from facedep_jax.cnn.image_splits import Task, leaks, make_task
 from facedep_jax.cnn.model import SIDE, TutorialCnn
 from facedep_jax.cnn.run_writer import write_run
 from facedep_jax.cnn.settings import CnnSettings
+from facedep_jax.dataset.listing_columns import listing_columns
 from facedep_jax.errors import Diverged
-from facedep_jax.evaluation.calibrated_metrics import Judged, judge, judge_majority, measure
-from facedep_jax.head.calibration import RAW
+from facedep_jax.evaluation.evaluate import (
+    Evaluated,
+    Wanted,
+    calibrated,
+    evaluate,
+    evaluate_splits,
+    majority,
+    scores_of,
+)
 from facedep_jax.head.device_memory import explained_memory
 from facedep_jax.progress_events import Note, Report, silent
 from facedep_jax.provenance import versions
@@ -34,14 +41,6 @@ from facedep_jax.toml_settings import to_table
 
 PIXELS = {"pixels": SIDE, "color": "grey", "interpolation": "opencv area down, linear up"}
 INPUT = {"image": {"faces": "none"}}
-SIDES = np.array([False, True])  # the classes rest and positive
-
-
-@dataclass(frozen=True)
-class Listed:
-    """Listings as `judge` looks for further columns in: groups to compare and other raters."""
-
-    listings: tuple[dict[str, Any], ...]
 
 
 def train_cnn(source: Source, settings: CnnSettings, out: Path, report: Report = silent) -> dict[str, Any]:
@@ -71,12 +70,12 @@ def train_cnn(source: Source, settings: CnnSettings, out: Path, report: Report =
         except Diverged:
             place.discard()
             raise
-        judged, beside = _judged(inputs, trained, task, pictures, settings)
-        summary = _summary(out, task, trained, judged, beside, pictures, settings) | {
+        evaluated, beside = _evaluated(inputs, trained, task, pictures, settings.wanted)
+        summary = _summary(out, task, trained, evaluated, beside, pictures, settings) | {
             "seconds_decoding": round(decoded - begun, 3),
             "seconds": round(time.monotonic() - begun, 3),
         }
-        write_run(out, source, task, trained, judged, beside, identity, summary)
+        write_run(out, source, task, trained, evaluated, beside, identity, summary)
         place.discard()
     return summary
 
@@ -85,8 +84,8 @@ def _summary(
     out: Path,
     task: Task,
     trained: Trained,
-    judged: Judged,
-    beside: dict[str, Judged],
+    evaluated: Evaluated,
+    beside: dict[str, Evaluated],
     pictures: Pictures,
     settings: CnnSettings,
 ) -> dict[str, Any]:
@@ -95,13 +94,13 @@ def _summary(
     return {
         "run": str(out),
         **{f"n_{split}": int(task.of(split).sum()) for split in ("train", "val", "test")},
-        "metrics": judged.metrics,
+        "metrics": evaluated.metrics,
         "baselines": {name: other.metrics for name, other in beside.items()},
         "seconds_training": round(seconds, 3),
         "images_per_second": round(int(task.of("train").sum()) * settings.epochs / seconds, 3),
         "epoch_used": settings.epochs,
         "best_epoch": trained.best_epoch,
-        "threshold": judged.calibration.threshold,
+        "threshold": evaluated.scores.calibration.threshold,
         "split": settings.split,
         "leaks": {name: int(found.sum()) for name, found in leaks(task).items()},
         "left_out": task.data["left_out"],
@@ -117,40 +116,31 @@ def _summary(
 def _trained(inputs: jax.Array, task: Task, settings: CnnSettings, place: Unfinished, report: Report) -> Trained:
     label = np.zeros(len(inputs), bool)
     label[task.rows] = task.label
-    watched = "val" if task.of("val").any() else "test"  # the tutorial has no third part
+    val_rows = "val" if task.of("val").any() else "test"  # the tutorial has no third part
     recipe = Recipe(settings.epochs, settings.batch_size, settings.learning_rate, settings.seed)
-    learn, watch = (task.rows[task.of(split)] for split in ("train", watched))
+    train, val = (task.rows[task.of(split)] for split in ("train", val_rows))
     with explained_memory("training the network", "use a smaller --batch-size, or --limit"):
-        return train_classifier(
-            TutorialCnn, inputs, label, learn, watch, recipe, report=report, stage=place.stage("cnn")
-        )
+        return train_classifier(TutorialCnn, inputs, label, train, val, recipe, report=report, stage=place.stage("cnn"))
 
 
-def _judged(
-    inputs: jax.Array, trained: Trained, task: Task, pictures: Pictures, settings: CnnSettings
-) -> tuple[Judged, dict[str, Judged]]:
+def _evaluated(
+    inputs: jax.Array, trained: Trained, task: Task, pictures: Pictures, wanted: Wanted
+) -> tuple[Evaluated, dict[str, Evaluated]]:
     """The last epoch, and what stands beside it."""
-    last = read_logits(trained.graph, trained.last, inputs, task.rows)
-    majority = judge_majority(task.examples, SIDES, settings.judging)
-    plain = _uncalibrated(last, task, settings)
-    if not task.of("val").any():
+    clips = task.examples
+    last = scores_of(clips, read_logits(trained.graph, trained.last, inputs, task.rows))
+    plain = evaluate_splits(last, clips.split, wanted)  # the sigmoid's own probabilities, decided at 0.5
+    beside = {"majority": majority(clips, wanted)}
+    val = task.of("val")
+    if not val.any():
         found = leaks(task)
         clean = task.of("test") & ~found["equal_bytes"] & ~found["same_subject"]
-        alone = measure(RAW, last, task.examples, task.label, clean, settings.judging)
-        return plain, {"majority": majority, "nothing in training": Judged(last, RAW, {"val": None, "test": alone})}
-    listed = (Listed(pictures.entries),)
-    best = read_logits(trained.graph, trained.best, inputs, task.rows)
-    return judge(last, task.examples, SIDES, settings.judging, caches=listed), {
-        "majority": majority,
+        alone = evaluate(last[clean], wanted) if clean.any() else None
+        return plain, beside | {"nothing in training": Evaluated(last, {"val": None, "test": alone})}
+    columns = listing_columns(pictures.entries, clips.item, clips.path)
+    best = calibrated(scores_of(clips, read_logits(trained.graph, trained.best, inputs, task.rows)), val)
+    shown = calibrated(replace(last, columns=columns), val)
+    return evaluate_splits(shown, clips.split, wanted), beside | {
         "as the tutorial": plain,
-        "best epoch": judge(best, task.examples, SIDES, settings.judging),
+        "best epoch": evaluate_splits(best, clips.split, wanted),
     }
-
-
-def _uncalibrated(logit: Float[np.ndarray, " k"], task: Task, settings: CnnSettings) -> Judged:
-    """The sigmoid's own probabilities, decided at 0.5."""
-    metrics = {
-        split: measure(RAW, logit, task.examples, task.label, task.of(split), settings.judging)
-        for split in ("val", "test")
-    }
-    return Judged(logit, RAW, metrics)

@@ -18,8 +18,8 @@ class Folds(NamedTuple):
 
     def parts(self, number: int) -> tuple[Int[np.ndarray, " learn"], Int[np.ndarray, " watch"], Int[np.ndarray, " h"]]:
         """Rows to learn from, to choose by and to judge, when fold `number` is held out."""
-        held, watch = np.flatnonzero(self.fold == number), self.inner[number]
-        return np.setdiff1d(np.flatnonzero(self.fold != number), watch), watch, held
+        held, val = np.flatnonzero(self.fold == number), self.inner[number]
+        return np.setdiff1d(np.flatnonzero(self.fold != number), val), val, held
 
 
 def make_folds(

@@ -8,7 +8,7 @@ Features that do not fit into memory stay where they are; the rows that are aske
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 
 import numpy as np
@@ -23,6 +23,7 @@ from facedep_jax.machine_resources import fits_machine
 from facedep_jax.progress_events import Note, Report, silent
 from facedep_jax.sources.class_labels import Labelled
 
+REST_AND_POSITIVE = np.array([False, True])  # the classes of a target of two: which of them is positive
 MAX_FRAMES = 128  # of a clip or window, evenly spaced; bounds the memory that the longest costs all others
 
 
@@ -30,9 +31,10 @@ MAX_FRAMES = 128  # of a clip or window, evenly spaced; bounds the memory that t
 class Examples:
     """n labelled clips, or windows of clips, of up to t frames.
 
-    `times` are in seconds; `mask` says which frames are real. `target` is the class; `item`, `path`, `subject` (or
-    None), `split` and `emotion` are object arrays. `views` holds the same clips seen in a mirror, by the same names of
-    taps, where the caches do. Windows of one clip share a number in `clip`, which is None where there are none.
+    `times` are in seconds; `mask` says which frames are real. `target` is the class, and `positive` says which classes
+    are the proxy's positive side. `item`, `path`, `subject` (or None), `split` and `emotion` are object arrays. `views`
+    holds the same clips seen in a mirror, by the same names of taps, where the caches do. Windows of one clip share a
+    number in `clip`, which is None where there are none.
     """
 
     tokens: dict[str, Float16[np.ndarray, "n t S S C"] | Stored]
@@ -46,9 +48,15 @@ class Examples:
     emotion: np.ndarray
     views: dict[str, Float16[np.ndarray, "n t S S C"] | Stored] | None = None
     clip: Int[np.ndarray, " n"] | None = None
+    positive: Bool[np.ndarray, " classes"] = field(default_factory=REST_AND_POSITIVE.copy)
 
     def __len__(self) -> int:
         return len(self.target)
+
+    @property
+    def label(self) -> Bool[np.ndarray, " n"]:
+        """The proxy's side of each."""
+        return self.positive[self.target]
 
     @property
     def streamed(self) -> bool:
@@ -61,10 +69,8 @@ class Examples:
         return sum(x.nbytes for part in (self.tokens, self.views or {}) for x in part.values())
 
     def __getitem__(self, rows: Int[np.ndarray, " k"] | Bool[np.ndarray, " n"]) -> "Examples":
-        names = [
-            f.name for f in fields(self) if f.name not in ("tokens", "views") and getattr(self, f.name) is not None
-        ]
-        columns = {name: getattr(self, name)[rows] for name in names}
+        names = (f.name for f in fields(self) if f.name not in ("tokens", "views", "positive"))
+        columns = {name: getattr(self, name)[rows] for name in names if getattr(self, name) is not None}
         return self._with(lambda x: x.take(rows) if isinstance(x, Stored) else x[rows], tuple(self.tokens), columns)
 
     def only(self, taps: Sequence[str]) -> "Examples":
@@ -117,6 +123,7 @@ def gather(
     report: Report = silent,
     stream: bool | None = False,
     window: float = 0.0,
+    positive: Bool[np.ndarray, " classes"] = REST_AND_POSITIVE,
 ) -> Examples:
     """Examples of those `labels` that have a frame with a face in one of `caches` (the first that holds the item).
 
@@ -156,6 +163,7 @@ def gather(
         **columns,
         views={tap: Stored(tuple(caches), owner, index, f"{tap}{FLIPPED}") for tap in taps} if flipped else None,
         clip=np.array(faces) if len(set(faces)) < len(faces) else None,
+        positive=np.asarray(positive, bool),
     )
     if stream is None and not fits_machine(stored.feature_bytes):
         report(Note(f"features take {stored.feature_bytes / 1e9:.1f} GB: they are read from the caches as needed"))
@@ -170,8 +178,7 @@ def _pieces_of(cache: Cache, item: int, window: float) -> Iterator[tuple[np.ndar
     seen = np.flatnonzero(feature >= 0)
     number = in_windows(time, window)[seen]
     for part in np.unique(number):
-        frames = seen[number == part]
-        frames = at_most(frames)
+        frames = at_most(seen[number == part])
         yield feature[frames], time[frames] - (time[0] + part * window if window else 0)
 
 

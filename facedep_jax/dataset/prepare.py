@@ -16,9 +16,17 @@ from facedep_jax.cache import Cache
 from facedep_jax.cache.spec_compatibility import check_features, features_of, require_taps
 from facedep_jax.dataset.labelled_examples import Examples, equal_pixels_across, look_alikes
 from facedep_jax.errors import LabelError
-from facedep_jax.sources.class_labels import Labelled, Target, collect_labels, make_target, relabel, with_splits
+from facedep_jax.sources.class_labels import (
+    DEFAULT_POSITIVE,
+    Labelled,
+    Labels,
+    Target,
+    collect_labels,
+    make_target,
+    relabel,
+    with_splits,
+)
 from facedep_jax.sources.subject_splits import assign_splits, subject_keys
-from facedep_jax.training.settings import TrainSettings
 
 
 @dataclass(frozen=True)
@@ -42,46 +50,53 @@ class Prepared:
         return np.array(self.target.positive, bool)
 
 
-def prepare(caches: Sequence[Cache], settings: TrainSettings) -> Prepared:
-    """Labels, target and splits of everything that the caches list, and their common features."""
-    taps = named_taps(settings.taps) if settings.taps else plain_taps(caches[0].taps)
-    require_taps(caches[0].spec, taps, "this run")
-    features = features_of(caches[0].spec, taps)
+def prepare(
+    caches: Sequence[Cache],
+    positive: Sequence[str] = DEFAULT_POSITIVE,
+    *,
+    target: str = "proxy",
+    taps: str | None = None,
+    labels: str | None = None,
+    allow_duplicates: bool = False,
+    seed: int = 0,
+) -> Prepared:
+    """Labels, target and splits of everything that the caches list, and their common features.
+
+    `positive` are emotions, `target` is "proxy" or "emotion", `taps` names some of the caches' (None: all), `labels` a
+    CSV that replaces what the listings say; splits that have to be made are drawn by `seed`. Raises LabelError where
+    there is nothing to learn or choose by, CacheError and SpecMismatch for taps and features.
+    """
+    chosen = named_taps(taps) if taps else plain_taps(caches[0].taps)
+    require_taps(caches[0].spec, chosen, "this run")
+    features = features_of(caches[0].spec, chosen)
     for cache in caches[1:]:
-        check_features(features, cache.spec, taps, str(caches[0].path))
-    listings = [listing for cache in caches for listing in cache.listings]
-    if settings.labels:
-        listings = relabel(listings, Path(settings.labels))
-    held = {str(item) for cache in caches for item in cache.items.id}
-    labels = collect_labels((e for e in listings if e.get("item") in held), allow_duplicates=settings.allow_duplicates)
-    target = make_target([label.emotion for label in labels.items], settings.positive, settings.target)
-    positive = [int(target.positive[target.emotions[label.emotion]]) for label in labels.items]
-    _require_both_sides(labels.items, positive)
-    splits = assign_splits(
-        [i.split for i in labels.items],
-        [i.item for i in labels.items],
-        [i.subject for i in labels.items],
-        positive,
-        settings.seed,
-    )
-    items = with_splits(labels, splits.names).items
+        check_features(features, cache.spec, chosen, str(caches[0].path))
+    found = _labels_of(caches, labels, allow_duplicates)
+    made = make_target([label.emotion for label in found.items], positive, target)
+    sides = [int(made.positive[made.emotions[label.emotion]]) for label in found.items]
+    _require_both_sides(found.items, sides)
+    columns = ([getattr(label, name) for label in found.items] for name in ("split", "item", "subject"))
+    splits = assign_splits(*columns, sides, seed)
+    items = with_splits(found, splits.names).items
     lonely = _require_subjects(items)
-    unseen = _unseen_classes(items, target) if settings.target == "emotion" else ()
+    unseen = _unseen_classes(items, made) if target == "emotion" else ()
     text = json.dumps(sorted([i.item, i.split, i.emotion, i.subject or ""] for i in items))
     data = {
         "labels_sha256": hashlib.sha256(text.encode()).hexdigest(),
-        "left_out": labels.counts,
+        "left_out": found.counts,
         "made_splits": list(splits.made),
     }
-    return Prepared(
-        items,
-        target,
-        taps,
-        features,
-        data,
-        labels.notes + target.notes + splits.notes,
-        labels.warnings + splits.warnings + lonely + unseen,
-    )
+    notes, warnings = found.notes + made.notes + splits.notes, found.warnings + splits.warnings + lonely + unseen
+    return Prepared(items, made, chosen, features, data, notes, warnings)
+
+
+def _labels_of(caches: Sequence[Cache], table: str | None, allow_duplicates: bool) -> Labels:
+    """What the listings of the caches' items say, or `table`."""
+    listings = [listing for cache in caches for listing in cache.listings]
+    if table:
+        listings = relabel(listings, Path(table))
+    held = {str(item) for cache in caches for item in cache.items.id}
+    return collect_labels((e for e in listings if e.get("item") in held), allow_duplicates=allow_duplicates)
 
 
 def _require_both_sides(items: Sequence[Labelled], positive: Sequence[int]) -> None:

@@ -1,6 +1,7 @@
 """A run applied to a labelled cache. It changes nothing on disk and chooses nothing."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,10 @@ from facedep_jax.cache import Cache
 from facedep_jax.dataset.labelled_examples import Examples
 from facedep_jax.dataset.listing_columns import OF_LABELS, Columns, listing_columns
 from facedep_jax.errors import LabelError, SettingsError
-from facedep_jax.evaluation.calibrated_metrics import Wanted, measure_scores
 from facedep_jax.evaluation.compare_runs import Other, head_logits, other_run
+from facedep_jax.evaluation.evaluate import Scores, Wanted, evaluate, scores_of
 from facedep_jax.evaluation.ground_truth import Remembered, present_truth, remembered
-from facedep_jax.evaluation.metrics import evaluate
+from facedep_jax.evaluation.metrics import Evaluation, headline_metrics
 from facedep_jax.evaluation.paired_difference import paired_difference
 from facedep_jax.head.batched_forward import proxy_logits
 from facedep_jax.head.calibration import OperatingPoint, operating_points
@@ -23,6 +24,19 @@ from facedep_jax.runs.run_directory import load_head, read_config
 from facedep_jax.sources.class_labels import Labelled, make_target
 
 SPLITS = ("train", "val", "test", "all")
+
+
+class RunEvaluation(Evaluation):
+    """The summary of the command `evaluate`."""
+
+    run: str
+    cache: str
+    split: str
+    positive: list[str]
+    threshold: float
+    untrained: bool
+    warning: str  # empty unless the scores mean nothing
+    against: dict[str, Any] | None  # another run on the same items
 
 
 def evaluate_run(
@@ -37,8 +51,8 @@ def evaluate_run(
     labels: Path | str | None = None,
     prevalences: Sequence[float] = (),
     against: Path | str | None = None,
-) -> dict[str, Any]:
-    """Every field of INTERFACE.md's `evaluate` for the items of a split of `cache`, and what docs/evaluation.md adds.
+) -> RunEvaluation:
+    """Every figure of a run on the items of a split of `cache`; docs/evaluation.md says what they mean.
 
     Items that the run was made with keep their split; their emotions and subjects are what the listings say by now, or
     the CSV `labels` (see `present_truth`). A cache that names no split at all counts as the split asked for.
@@ -62,40 +76,32 @@ def evaluate_run(
             report(Note(text, level))
     if not items:
         raise LabelError(f"{cache.path} has no labelled item in the split {split}; name another with --split, or all")
-    wanted = tuple(positive or train["positive"])
-    target = make_target([label.emotion for label in truth.labels], wanted)
+    emotions = tuple(positive or train["positive"])
+    target = make_target([label.emotion for label in truth.labels], emotions)
     classes = [target.emotions[label.emotion] for label in items]
     examples, members = head_logits(head, cache, items, classes, report)
     with_face = set(examples.item)
     shown = [label for label in items if label.item in with_face]
     other = None if against is None else other_run(Path(against), cache, shown, head, positive, report)
-    asked = Wanted(
-        wanted,
-        _points(head, memory, positive),
-        tuple(prevalences),
-        _columns(truth.listings, examples, by),
-        None if by is None else tuple(by),
-        second_label,
-        train["resamples"],
-        train["seed"],
+    wanted = Wanted(emotions, tuple(prevalences), by, second_label, train["resamples"], train["seed"])
+    scores = replace(
+        scores_of(examples, members.mean(0), members, _columns(truth.listings, examples, by)),
+        calibration=head.calibration,
+        points=_points(head, memory, positive),
     )
-    label = examples.target == 1
-    result = measure_scores(
-        head.calibration, members.mean(0), label, examples.subject, examples.emotion, asked, members
-    )
+    result = evaluate(scores, wanted)
     if head.untrained:
         report(Note(head.warning, "warning"))
-    ours = head.probability(members.mean(0))
     return {
         "run": str(run),
         "cache": str(cache.path),
         "split": split,
-        "positive": sorted(wanted),
+        "positive": sorted(emotions),
         **result,
         "threshold": head.threshold,
         "untrained": head.untrained,
         "warning": head.warning,
-        "against": None if other is None else _compared(ours, other, examples, asked),
+        "against": None if other is None else _compared(scores, other, wanted),
     }
 
 
@@ -117,20 +123,20 @@ def _points(head: Head, memory: Sequence[Remembered], positive: Sequence[str] | 
     return operating_points(probability, np.array([entry.positive for entry in val], bool))
 
 
-def _columns(listings, examples: Examples, by: Sequence[str] | None) -> Columns:
+def _columns(listings: Sequence[Mapping[str, Any]], examples: Examples, by: Sequence[str] | None) -> Columns:
     """Of the listings; the labels' own columns only when asked for."""
     columns = listing_columns(listings, examples.item, examples.path)
     own = {name: getattr(examples, name) for name in OF_LABELS if name in (by or ())}
     return {**columns, **own}
 
 
-def _compared(ours: np.ndarray, other: Other, examples: Examples, asked: Wanted) -> dict[str, Any]:
+def _compared(ours: Scores, other: Other, wanted: Wanted) -> dict[str, Any]:
     """AUC and Brier score of the other run, and the run minus the other."""
-    label, theirs = examples.target == 1, other.probability
+    judged, drawing = (ours.label, ours.subject), {"resamples": wanted.resamples, "seed": wanted.seed}
     threshold = 0.5  # none of the figures shown needs one
-    found = evaluate(theirs, label, threshold, examples.subject, examples.emotion, **asked.drawing)
+    found = dict(headline_metrics(other.probability, ours.label, threshold, ours.subject, ours.emotion, **drawing))
     shown = {name: found[name] for figure in ("auroc", "brier") for name in (figure, f"{figure}_ci")}
-    difference = paired_difference(ours, theirs, label, examples.subject, **asked.drawing)
+    difference = paired_difference(ours.probability, other.probability, *judged, **drawing)
     return {"run": str(other.path), "by": other.by, **shown, "warning": other.warning, "difference": difference}
 
 

@@ -1,15 +1,16 @@
 """How well probabilities match labels, with intervals. It does not know where the probabilities came from.
 
-`evaluate` gives every field of INTERFACE.md's `evaluate`; docs/evaluation.md says what each of them means.
+docs/evaluation.md says what each figure means.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NotRequired, TypedDict, cast
 
 import numpy as np
 from jaxtyping import Bool, Float
 
 from facedep_jax.evaluation.bootstrap import FEWEST, Sampled, bootstrap, cluster_index
+from facedep_jax.evaluation.subgroups import SubgroupTable
 from facedep_jax.evaluation.weighted_metrics import (
     auprc,
     auroc,
@@ -29,7 +30,68 @@ CALIBRATION = ("brier", "ece", "calibration_slope", "calibration_intercept")
 HEADLINE = ("prevalence", *DECISIONS, "auroc", "auprc", *CALIBRATION, "auroc_sad_vs_rest", "auroc_sad_vs_neutral")
 
 
-def evaluate(
+Interval = list[float | None]  # low and high
+
+
+class Spread(TypedDict):
+    """How far the members of an ensemble are apart: standard deviations of their probabilities."""
+
+    members: int
+    mean: float
+    mean_right: float | None
+    mean_wrong: float | None
+    auroc_of_wrong: float | None
+
+
+class Evaluation(TypedDict):
+    """The summary of `evaluate`: every figure with its 95 % interval, [null, null] where it is undefined."""
+
+    n: int
+    subjects: int
+    prevalence: float | None
+    prevalence_ci: Interval
+    accuracy: float | None
+    accuracy_ci: Interval
+    balanced_accuracy: float | None
+    balanced_accuracy_ci: Interval
+    precision: float | None
+    precision_ci: Interval
+    recall: float | None
+    recall_ci: Interval
+    f1: float | None
+    f1_ci: Interval
+    specificity: float | None
+    specificity_ci: Interval
+    mcc: float | None
+    mcc_ci: Interval
+    auroc: float | None
+    auroc_ci: Interval
+    auprc: float | None
+    auprc_ci: Interval
+    brier: float | None
+    brier_ci: Interval
+    ece: float | None
+    ece_ci: Interval
+    calibration_slope: float | None
+    calibration_slope_ci: Interval
+    calibration_intercept: float | None
+    calibration_intercept_ci: Interval
+    auroc_sad_vs_rest: float | None
+    auroc_sad_vs_rest_ci: Interval
+    auroc_sad_vs_neutral: float | None
+    auroc_sad_vs_neutral_ci: Interval
+    ci_by: str  # subject or image
+    score_by_emotion: dict[str, dict[str, Any]]
+    confusion: list[list[int]]  # [[tn, fp], [fn, tp]]
+    raw: NotRequired[dict[str, Any]]  # calibration of the logits' own probabilities
+    operating_points: list[dict[str, Any]]
+    predictive_values: list[dict[str, Any]]
+    subgroups: dict[str, SubgroupTable]
+    raters: dict[str, dict[str, Any]]
+    spread: Spread | None
+
+
+def headline_metrics(
     probability: Float[np.ndarray, " n"],
     positive: Bool[np.ndarray, " n"],
     threshold: float,
@@ -41,8 +103,8 @@ def evaluate(
     raw: Float[np.ndarray, " n"] | None = None,
     points: Sequence[OperatingPoint] = (),
     prevalences: Sequence[float] = (),
-) -> dict[str, Any]:
-    """Every field of the `evaluate` summary. `subject` and `emotion` are object arrays that may hold None.
+) -> Evaluation:
+    """Every figure of one way of scoring. `subject` and `emotion` are object arrays that may hold None.
 
     `raw` are the probabilities before calibration, `points` the thresholds chosen on validation for a specificity,
     `prevalences` those at which predictive values are wanted besides the one found. Intervals are 95 % percentiles of a
@@ -66,13 +128,21 @@ def evaluate(
         result["raw"] = {k: v for name in CALIBRATION for k, v in found.field(f"raw {name}", name).items()}
     result["operating_points"] = [_at_point(found, point) for point in points]
     result["predictive_values"] = _predictive(found, prevalences)
-    return result
+    return cast(Evaluation, result)
 
 
 class Figures:
     """All figures of n items in rising order of probability, as functions of their weights."""
 
-    def __init__(self, probability, positive, threshold, emotion, raw, points):
+    def __init__(
+        self,
+        probability: Float[np.ndarray, " n"],
+        positive: Bool[np.ndarray, " n"],
+        threshold: float,
+        emotion: np.ndarray,
+        raw: Float[np.ndarray, " n"] | None,
+        points: Sequence[OperatingPoint],
+    ):
         self.probability, self.positive, self.raw = probability, positive, raw
         self.names = sorted({e for e in emotion if e is not None})
         self.points = points
@@ -119,7 +189,13 @@ class Figures:
             found |= self._calibration(weight, self.raw, self.raw_line, "raw ")
         return found
 
-    def _calibration(self, weight, probability, start, prefix: str) -> dict[str, Float[np.ndarray, " r"]]:
+    def _calibration(
+        self,
+        weight: Float[np.ndarray, "r n"],
+        probability: Float[np.ndarray, " n"],
+        start: tuple[float, float],
+        prefix: str,
+    ) -> dict[str, Float[np.ndarray, " r"]]:
         line = calibration_line(probability, self.positive, weight, start)
         return {
             f"{prefix}ece": ece(probability, self.positive, weight),

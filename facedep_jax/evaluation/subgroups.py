@@ -1,16 +1,23 @@
 """The same figures for parts of a split: film actors and others, older and younger; why they differ it cannot say."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from jaxtyping import Bool, Float
 
 from facedep_jax.evaluation.bootstrap import FEWEST, bootstrap, cluster_index
-from facedep_jax.evaluation.weighted_metrics import auroc, cells, ratio
+from facedep_jax.evaluation.weighted_metrics import auroc, cells, none_if_nan, plain_auroc, ratio
 
 FEW_ITEMS = 30
 FEW_SUBJECTS = 10
+
+
+class SubgroupTable(TypedDict):
+    """What is shown of the groups of one column."""
+
+    groups: list[dict[str, Any]]
+    label_from_group: float | None
 
 
 def subgroup_table(
@@ -23,7 +30,7 @@ def subgroup_table(
     *,
     resamples: int = 2000,
     seed: int = 0,
-) -> dict[str, Any]:
+) -> SubgroupTable:
     """`groups`, one row per name (and one, named null, of items of which nothing is said), and `label_from_group`.
 
     A row of fewer than 30 items or 10 subjects is marked `small`; below 5 subjects there are no intervals.
@@ -41,11 +48,18 @@ def subgroup_table(
             {"group": name}
             | _row(probability[mine], positive[mine], threshold, subject[mine], resamples=resamples, seed=seed)
         )
-    guess = auroc(share, positive, np.ones((1, len(positive))))[0]
-    return {"groups": rows, "label_from_group": float(guess) if np.isfinite(guess) else None}
+    return {"groups": rows, "label_from_group": none_if_nan(plain_auroc(share, positive))}
 
 
-def _row(probability, positive, threshold, subject, *, resamples: int, seed: int) -> dict[str, Any]:
+def _row(
+    probability: Float[np.ndarray, " n"],
+    positive: Bool[np.ndarray, " n"],
+    threshold: float,
+    subject: np.ndarray,
+    *,
+    resamples: int,
+    seed: int,
+) -> dict[str, Any]:
     clusters, by = cluster_index(subject)
     order = np.argsort(probability, kind="stable")
     probability, positive, clusters = probability[order], positive[order], clusters[order]

@@ -16,7 +16,7 @@ Labels = Bool[np.ndarray, " n"]
 PerRow = Float[np.ndarray, " r"]
 
 
-def ratio(above, below):
+def ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
     """above / below, NaN where below is 0."""
     return np.divide(above, below, out=np.full(np.shape(below), np.nan), where=np.asarray(below) > 0)
 
@@ -65,7 +65,7 @@ def kappa(counts: Float[np.ndarray, "r k k"]) -> PerRow:
     return ratio(agreed - chance, 1 - chance)
 
 
-def _levels(score: Scores, positive: Labels, weight: Weight):
+def _levels(score: Scores, positive: Labels, weight: Weight) -> tuple[Weight, Weight, Scores]:
     """Weights of all items and of positives per distinct score, rising, and the scores. Sorted scores come cheapest."""
     if np.any(score[1:] < score[:-1]):
         order = np.argsort(score, kind="stable")
@@ -87,6 +87,16 @@ def auroc(score: Scores, positive: Labels, weight: Weight) -> PerRow:
     negatives = below[:, -1].copy()
     below -= down / 2
     return ratio(np.einsum("rg,rg->r", up, below), up.sum(1) * negatives)
+
+
+def plain_auroc(score: Scores, positive: Labels) -> float:
+    """`auroc` of the items as they are, NaN where it is undefined."""
+    return float(auroc(score, positive, np.ones((1, len(score))))[0])
+
+
+def none_if_nan(value: float) -> float | None:
+    """For JSON, which has no NaN."""
+    return float(value) if np.isfinite(value) else None
 
 
 def auprc(score: Scores, positive: Labels, weight: Weight) -> PerRow:
@@ -148,7 +158,13 @@ def calibration_line(
     return line
 
 
-def _newton_step(line, x, powers, weight, wanted) -> Float[np.ndarray, "r 2"]:
+def _newton_step(
+    line: Float[np.ndarray, "r 2"],
+    x: Scores,
+    powers: Float[np.ndarray, "n 3"],
+    weight: Weight,
+    wanted: Float[np.ndarray, "r 2"],
+) -> Float[np.ndarray, "r 2"]:
     """Step of each row, NaN where the curvature vanishes: then one side has all the weight."""
     fitted = line[:, :1] * x + line[:, 1:]
     np.clip(fitted, -50, 50, out=fitted)

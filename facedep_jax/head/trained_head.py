@@ -176,8 +176,11 @@ class Head:
             parts.append(np.asarray(_weights(self.architecture, self.states, jax.device_put(part)))[: len(rows)])
         return np.concatenate(parts) if parts else np.zeros((0, self.architecture.inputs.tokens), np.float32)
 
-    def require_features(self, spec: Mapping[str, Any], report: Report = silent) -> None:
-        """Raise SpecMismatch naming the fields in which features of `spec` differ from the run's; note other inputs."""
+    def require_features(self, spec: Mapping[str, Any], report: Report = silent) -> str:
+        """In what inputs of `spec` differ from the run's, "" where they are alike; it is also reported.
+
+        Raises SpecMismatch naming the fields in which its features differ.
+        """
         check_features(self.features, spec, self.taps, f"run {self.path}" if self.path else "the head")
         differing = [
             d
@@ -188,8 +191,10 @@ class Head:
             differing = [
                 f"the run learned from {'s and '.join(self.input)}s, these are {'s and '.join(spec['input'])}s"
             ]
-        if differing:
-            report(Note(f"inputs differ from those of the run: {'; '.join(differing)}", "warning"))
+        said = "; ".join(differing)
+        if said:
+            report(Note(f"inputs differ from those of the run: {said}", "warning"))
+        return said
 
 
 @partial(jax.jit, static_argnums=0)

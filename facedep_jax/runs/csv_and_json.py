@@ -7,22 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
 from facedep_jax.dataset.labelled_examples import Examples
 from facedep_jax.head.calibration import Calibration
 from facedep_jax.text_escaping import quoted
 
 
-def scored_rows(
-    examples: Examples, label: Bool[np.ndarray, " n"], logit: Float[np.ndarray, " n"], calibration: Calibration
-) -> Iterator[dict[str, Any]]:
-    """One row per example, whatever scored it. `label` is the proxy's, 0 or 1; `probability` is calibrated."""
+def scored_rows(clips: Examples, logit: Float[np.ndarray, " n"], calibration: Calibration) -> Iterator[dict[str, Any]]:
+    """One row per clip, whatever scored it. `label` is the proxy's, 0 or 1; `probability` is calibrated."""
     probability = calibration.probability(logit)
-    for i in range(len(examples)):
+    for i in range(len(clips)):
         yield {
-            **{name: getattr(examples, name)[i] for name in ("item", "path", "subject", "split", "emotion")},
-            "label": int(label[i]),
+            **{name: getattr(clips, name)[i] for name in ("item", "path", "subject", "split", "emotion")},
+            "label": int(clips.label[i]),
             "logit": float(logit[i]),
             "probability": float(probability[i]),
             "decision": int(probability[i] >= calibration.threshold),

@@ -7,20 +7,20 @@ attention as in H. Chefer et al. (CVPR 2021).
 """
 
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Float, Float16, Float32
+from jaxtyping import Array, Bool, Float, Float16, Float32
 
 from facedep_jax.head.batched_forward import READ_BATCH, proxy_logit
-from facedep_jax.head.model import graph_of
+from facedep_jax.head.model import Architecture, Tokens, graph_of
+from facedep_jax.head.trained_head import Head
 
 
 def weigh_attention(
-    head: Any,
+    head: Head,
     tokens: dict[str, Float16[np.ndarray, "n S S C"]],
     attention: Float[np.ndarray, "n tokens"],
     batch: int = READ_BATCH,
@@ -29,7 +29,7 @@ def weigh_attention(
     return attention * np.abs(_dependence(head, tokens, batch))
 
 
-def _dependence(head: Any, tokens: dict[str, np.ndarray], batch: int) -> Float32[np.ndarray, "n tokens"]:
+def _dependence(head: Head, tokens: dict[str, np.ndarray], batch: int) -> Float32[np.ndarray, "n tokens"]:
     """∂logit/∂gate of every token, mean over members; batches have one shape, as in `Head.attention`."""
     parts, count = [], len(next(iter(tokens.values())))
     positive = jnp.asarray(head.positive)
@@ -41,28 +41,17 @@ def _dependence(head: Any, tokens: dict[str, np.ndarray], batch: int) -> Float32
 
 
 @partial(jax.jit, static_argnums=0)
-def _gradient(architecture, states, positive, tokens):
+def _gradient(
+    architecture: Architecture, states: nnx.State, positive: Bool[Array, " classes"], tokens: Tokens
+) -> Float[Array, "n tokens"]:
     graph = graph_of(architecture)
     frames = next(iter(tokens.values())).shape[0]
     times, mask = jnp.zeros((frames, 1), jnp.float32), jnp.ones((frames, 1), bool)
 
-    def gradient(state):
-        def logit(gate):
-            model = _gated(nnx.merge(graph, state), gate)
-            return proxy_logit(model(tokens, times, mask), positive).sum()
+    def gradient(state: nnx.State) -> Float[Array, "n tokens"]:
+        def logit(gate: Float[Array, "n tokens"]) -> Float[Array, ""]:
+            return proxy_logit(nnx.merge(graph, state)(tokens, times, mask, gate=gate), positive).sum()
 
         return jax.grad(logit)(jnp.ones((frames, architecture.inputs.tokens), jnp.float32))
 
     return jax.vmap(gradient)(states).mean(0)
-
-
-def _gated(model: Any, gate: Float[jax.Array, "n tokens"]) -> Any:
-    """The model with each projected token blended with that of an empty cell: 1 is the token, 0 an empty cell."""
-    embed = model.embed
-
-    def blended(tokens, rate, key):
-        empty = embed(jax.tree.map(jnp.zeros_like, tokens), rate, key)
-        return empty + gate[..., None] * (embed(tokens, rate, key) - empty)
-
-    model.embed = blended
-    return model

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float16, Int
 from scipy.special import stdtrit
 
+from facedep_jax.head.trained_head import Head
 from facedep_jax.scoring.attribution_cells import Places
 
 COVERED = 0.2  # part of the places
@@ -19,7 +20,7 @@ FEWEST = 8  # groups of frames: of fewer no interval holds what it promises
 
 
 def check_by_deletion(
-    head: Any,
+    head: Head,
     tokens: dict[str, Float16[np.ndarray, "n S S C"]],
     maps: dict[str, Float[np.ndarray, "n places"]],
     places: Places,

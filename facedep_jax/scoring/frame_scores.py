@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from facedep_jax.cache.cache_reader import Cache
+from facedep_jax.head.trained_head import Head
 from facedep_jax.progress_events import Progress, Report, silent
 
 BATCH = 512  # frames the head sees at once, of however many clips
@@ -48,7 +48,7 @@ class Frames:
         return self.probability - (np.median(self.probability[seen]) if seen.any() else np.nan)
 
 
-def score_items(cache: Cache, items: Sequence[int], head: Any, report: Report = silent) -> list[Frames]:
+def score_items(cache: Cache, items: Sequence[int], head: Head, report: Report = silent) -> list[Frames]:
     """Probabilities of all rows of each of `items`, images or clips.
 
     Frames of several clips share a batch: short clips one by one would mostly fill batches with padding.
@@ -84,6 +84,6 @@ def sampled_frames(cache: Cache, items: Sequence[int]) -> list[Frames]:
     return found
 
 
-def tokens_of(cache: Cache, head: Any, feature: Int[np.ndarray, " n"]) -> dict[str, np.ndarray]:
+def tokens_of(cache: Cache, head: Head, feature: Int[np.ndarray, " n"]) -> dict[str, np.ndarray]:
     """What the head reads, for these rows of the cache's features."""
     return {tap: cache.features(tap, feature) for tap in head.taps}

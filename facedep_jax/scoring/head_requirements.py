@@ -7,6 +7,7 @@ from typing import Any
 
 from facedep_jax.errors import WeightsError
 from facedep_jax.extraction.settings import ExtractSettings
+from facedep_jax.head.trained_head import Head
 
 
 def extract_settings(features: dict[str, Any], given: ExtractSettings) -> ExtractSettings:
@@ -27,7 +28,7 @@ def extract_settings(features: dict[str, Any], given: ExtractSettings) -> Extrac
 
 
 @contextmanager
-def naming_weights(head: Any, given: ExtractSettings) -> Iterator[None]:
+def naming_weights(head: Head, given: ExtractSettings) -> Iterator[None]:
     """Where weights are not found in the block, say which ones the run needs: backbone, family and hash.
 
     Nothing is downloaded that cannot be what the run needs: only the official Keras files can be.

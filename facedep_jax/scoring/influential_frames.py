@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from facedep_jax.cache.cache_reader import Cache
+from facedep_jax.head.trained_head import Head
 from facedep_jax.scoring.attribution import weigh_attention
 from facedep_jax.scoring.attribution_cells import places_of
 from facedep_jax.scoring.attribution_deletion_check import check_by_deletion
@@ -49,7 +50,7 @@ def choose_frames(frames: Frames) -> list[int]:
 
 
 def find_moments(
-    cache: Cache, scored: Sequence[Scored], head: Any
+    cache: Cache, scored: Sequence[Scored], head: Head
 ) -> tuple[list[tuple[Moment, ...]], dict[str, Any] | None]:
     """The moments of every clip, and how the shading bears up when it is checked by deletion, beside attention alone.
 

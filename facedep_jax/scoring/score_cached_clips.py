@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from facedep_jax.cache.cache_reader import Cache
-from facedep_jax.progress_events import Event, Note, Report, silent
+from facedep_jax.head.trained_head import Head
+from facedep_jax.progress_events import Report, silent
 from facedep_jax.scoring.clip_scores import ClipScore, Window, score_clip, windows_of
 from facedep_jax.scoring.frame_scores import Frames, score_items
 from facedep_jax.scoring.settings import ScoreSettings
@@ -31,7 +32,7 @@ def score_cache(
     cache: Cache,
     clips: Source,
     failures: Sequence[Mapping[str, Any]],
-    head: Any,
+    head: Head,
     settings: ScoreSettings,
     report: Report = silent,
 ) -> list[Scored]:
@@ -39,7 +40,7 @@ def score_cache(
 
     A clip that is not in the cache has failed, with the reason that `failures` give for its file.
     """
-    inputs = input_differences(head, cache.spec, report)
+    inputs = head.require_features(cache.spec, report)
     listed = {e["path"]: e for e in cache.listings if e["source"] == clips.where}
     position = {item: number for number, item in enumerate(cache.items.id.tolist())}
     reasons = {failure["path"]: failure["reason"] for failure in failures}
@@ -63,22 +64,6 @@ def score_cache(
         windows = tuple(windows_of(own, settings.window, duration))
         scored.append(Scored(clip, listing, str(cache.items.id[at]), own, windows))
     return relative_to_subjects(scored)
-
-
-def input_differences(head: Any, spec: Mapping[str, Any], report: Report = silent) -> str:
-    """In what crops of `spec` differ from those that `head` learned from, "" where they are alike; also reported.
-
-    Raises SpecMismatch for features that the head cannot read.
-    """
-    said: list[str] = []
-
-    def listen(event: Event) -> None:
-        if isinstance(event, Note):
-            said.append(event.text.removeprefix("inputs differ from those of the run: "))
-        report(event)
-
-    head.require_features(spec, listen)
-    return "; ".join(said)
 
 
 def relative_to_subjects(scored: Sequence[Scored]) -> list[Scored]:

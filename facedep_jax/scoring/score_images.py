@@ -15,7 +15,7 @@ from facedep_jax.extraction.pipeline import UNUSABLE
 from facedep_jax.extraction.plan import Plan, plan_extraction
 from facedep_jax.extraction.settings import ExtractSettings
 from facedep_jax.head.batched_forward import predict_classes, proxy_logits
-from facedep_jax.head.trained_head import FACE_BY_FACE
+from facedep_jax.head.trained_head import FACE_BY_FACE, Head
 from facedep_jax.media import Frame, Picture, read_image, read_view
 from facedep_jax.media.file_hashing import read_content
 from facedep_jax.progress_events import Failure, Note, Progress, Report, silent
@@ -44,7 +44,7 @@ class FaceScore:
 class FaceScorer:
     """Crops of one face → its score by `head`. Raises SpecMismatch where the plan's features are not the head's."""
 
-    def __init__(self, head: Any, plan: Plan, report: Report = silent):
+    def __init__(self, head: Head, plan: Plan, report: Report = silent):
         head.require_features(plan.spec, report)
         self.head, self.plan, self.engine = head, plan, load_checked_engine(plan, report)
 
@@ -79,7 +79,7 @@ class FaceScorer:
         return "positive" if probability >= self.head.threshold else "negative"
 
 
-def load_scorer(kind: str, head: Any, given: ExtractSettings, report: Report = silent) -> FaceScorer:
+def load_scorer(kind: str, head: Head, given: ExtractSettings, report: Report = silent) -> FaceScorer:
     """A scorer for faces of images or clips (`kind`), one at a time.
 
     Everything that decides features is the run's own. Raises WeightsError where its weights are not to be found.
@@ -133,7 +133,7 @@ class Prediction:
 
 
 def predict(
-    paths: list[Path], head: Any, given: ExtractSettings, report: Report = silent, drawable: bool = False
+    paths: list[Path], head: Head, given: ExtractSettings, report: Report = silent, drawable: bool = False
 ) -> Iterator[Prediction]:
     """Score pictures one by one with `head`, with what is needed to draw them if `drawable`.
 
@@ -178,7 +178,7 @@ def _largest(frame: Frame) -> UInt8[np.ndarray, "s s 3"]:
     return frame.crops[max(frame.crops)]
 
 
-def shading_of(head: Any, tokens: dict[str, Float16[np.ndarray, "1 S S C"]]) -> Float[np.ndarray, "side side"]:
+def shading_of(head: Head, tokens: dict[str, Float16[np.ndarray, "1 S S C"]]) -> Float[np.ndarray, "side side"]:
     """How the page of scores shades a face: attention, weighed, over the places of the head's finest grid."""
     places = places_of(head.architecture.inputs.cells)
     weighed = weigh_attention(head, tokens, head.attention(tokens), batch=1)

@@ -16,6 +16,7 @@ from facedep_jax.errors import SourceError
 from facedep_jax.extraction.extract import extract
 from facedep_jax.extraction.settings import ExtractSettings
 from facedep_jax.file_system import write_atomically, writing
+from facedep_jax.head.trained_head import Head
 from facedep_jax.progress_events import Note, Report, silent
 from facedep_jax.provenance import write_config
 from facedep_jax.scoring.clip_scores import ClipScore
@@ -43,7 +44,7 @@ DECIDING = (  # settings of extraction that make other scores, as they were aske
 
 def score_videos(
     source: Source,
-    head: Any,
+    head: Head,
     out: Path,
     given: ExtractSettings,
     settings: ScoreSettings,
@@ -115,7 +116,7 @@ def score_videos(
     return summary
 
 
-def _record(head: Any) -> dict[str, Any]:
+def _record(head: Head) -> dict[str, Any]:
     """Which head it is; its positives where they may be other than its run's."""
     chosen = {"positive": list(head.positive_emotions)} if head.target == "emotion" else {}
     return {"path": str(head.path), "sha256": head.sha256, "fingerprint": head.fingerprint, **chosen}
@@ -136,12 +137,12 @@ def _only_clips(source: Source, report: Report) -> tuple[Source, list[ClipScore]
     return replace(source, listings=clips, others=others, whole=source.whole and not images), ignored
 
 
-def usual_window(head: Any) -> float:
+def usual_window(head: Head) -> float:
     """Seconds of the windows that `head` is best used with: what it learned from, where it mixes frames."""
     return head.window if head.mixes else ScoreSettings().window
 
 
-def _say_what_is_judged(head: Any, window: float, keep_crops: bool, report: Report) -> None:
+def _say_what_is_judged(head: Head, window: float, keep_crops: bool, report: Report) -> None:
     said = f"the head mixes frames in time: it judges {_stretch(window)} each as one"
     if window == head.window:
         report(Note(said))
@@ -166,7 +167,7 @@ def _write_config(out: Path, settings: dict[str, Any], records: dict[str, Any]) 
     write_config(out / "config.toml", "score", settings, records)
 
 
-def _summary(scored: Sequence[Scored], out: Path, head: Any) -> dict[str, Any]:
+def _summary(scored: Sequence[Scored], out: Path, head: Head) -> dict[str, Any]:
     statuses = [one.clip.status for one in scored]
     return {
         "clips_total": len(scored),

@@ -7,7 +7,6 @@ and when they are, and a clip's logit is the mean over its windows. What it says
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -15,6 +14,7 @@ from jaxtyping import Float, Int
 from facedep_jax.cache.cache_reader import Cache
 from facedep_jax.dataset.labelled_examples import at_most, in_windows
 from facedep_jax.head.batched_forward import proxy_logits
+from facedep_jax.head.trained_head import Head
 from facedep_jax.progress_events import Progress, Report, silent
 from facedep_jax.scoring.clip_scores import FEWEST, RESAMPLES
 from facedep_jax.scoring.frame_scores import Frames, Whole, sampled_frames, tokens_of
@@ -32,7 +32,7 @@ class _Stretch:
 
 
 def score_windows(
-    cache: Cache, items: Sequence[int], head: Any, window: float, report: Report = silent
+    cache: Cache, items: Sequence[int], head: Head, window: float, report: Report = silent
 ) -> list[Frames]:
     """The frames of `items`, each with the probability of its window of `window` seconds, 0 for whole clips."""
     clips = [replace(frames, window=in_windows(frames.time, window)) for frames in sampled_frames(cache, items)]
@@ -56,7 +56,7 @@ def _stretches(frames: Frames, window: float) -> Iterator[_Stretch]:
 
 
 def _class_logits(
-    cache: Cache, head: Any, stretches: Sequence[_Stretch], report: Report
+    cache: Cache, head: Head, stretches: Sequence[_Stretch], report: Report
 ) -> Float[np.ndarray, "m n classes"]:
     """Those of about one length together: padding costs as much as frames do."""
     alike: dict[int, list[int]] = defaultdict(list)
@@ -79,7 +79,7 @@ def _padded(stretch: _Stretch) -> int:
     return 1 << (len(stretch.feature) - 1).bit_length()
 
 
-def _batch(cache: Cache, head: Any, stretches: Sequence[_Stretch], length: int) -> tuple:
+def _batch(cache: Cache, head: Head, stretches: Sequence[_Stretch], length: int) -> tuple:
     """Tokens, times and mask."""
     shape = len(stretches), length
     times, mask, feature = np.zeros(shape, np.float32), np.zeros(shape, bool), np.zeros(shape, np.int64)
@@ -92,7 +92,7 @@ def _batch(cache: Cache, head: Any, stretches: Sequence[_Stretch], length: int) 
 
 
 def _judged(
-    frames: Frames, stretches: Sequence[_Stretch], logits: Float[np.ndarray, "m w classes"], head: Any
+    frames: Frames, stretches: Sequence[_Stretch], logits: Float[np.ndarray, "m w classes"], head: Head
 ) -> Frames:
     """With the windows' probabilities at their frames, and the clip's own; its interval draws windows."""
     members = np.full((head.members, len(frames.time)), np.nan)

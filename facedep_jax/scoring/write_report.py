@@ -8,6 +8,7 @@ from facedep_jax.cache.cache_reader import Cache
 from facedep_jax.extraction.plan import plan_extraction
 from facedep_jax.extraction.settings import ExtractSettings
 from facedep_jax.file_system import write_atomically, writing
+from facedep_jax.head.trained_head import Head
 from facedep_jax.progress_events import Note, Progress, Report, silent
 from facedep_jax.provenance import versions
 from facedep_jax.report.html import render_scores
@@ -21,7 +22,7 @@ from facedep_jax.scoring.score_cached_clips import Scored
 from facedep_jax.text_escaping import plot_name
 
 
-def draw_timelines(folder: Path, scored: Sequence[Scored], head: Any, report: Report) -> None:
+def draw_timelines(folder: Path, scored: Sequence[Scored], head: Head, report: Report) -> None:
     """One PNG for each clip that was decoded."""
     with writing(folder):
         folder.mkdir(exist_ok=True)
@@ -38,7 +39,7 @@ def write_page(
     out: Path,
     scored: Sequence[Scored],
     ignored: Sequence[ClipScore],
-    head: Any,
+    head: Head,
     summary: Mapping[str, Any],
     settings: Mapping[str, Any],
     moments: Sequence[Sequence[Moment]] = (),
@@ -66,7 +67,7 @@ def write_page(
     write_atomically(out / "report.html", page)
 
 
-def _facts(summary: Mapping[str, Any], head: Any) -> dict[str, Any]:
+def _facts(summary: Mapping[str, Any], head: Head) -> dict[str, Any]:
     others = len(summary["not_clips"])
     counted = ", ".join(f"{summary[f'clips_{name}']} {name}" for name in ("scored", "abstained", "failed"))
     return {
@@ -82,7 +83,7 @@ def _facts(summary: Mapping[str, Any], head: Any) -> dict[str, Any]:
 
 
 def find_shown(
-    cache: Cache, scored: Sequence[Scored], head: Any, crops: Crops, asked: ExtractSettings, report: Report
+    cache: Cache, scored: Sequence[Scored], head: Head, crops: Crops, asked: ExtractSettings, report: Report
 ) -> tuple[list[tuple[Moment, ...]], dict[str, Any] | None]:
     """The frames that moved each score most, their crops at hand, and the check of the attention in them.
 

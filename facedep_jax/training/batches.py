@@ -1,4 +1,4 @@
-"""Clips to learn from and to stop by, as arrays in memory or in caches, and how batches come out of them. No models."""
+"""Rows to train on and to validate by, in memory or in caches, and how batches come out of them. No models."""
 
 import math
 from collections.abc import Iterator
@@ -13,28 +13,26 @@ from facedep_jax.cache.shuffle import plan as shuffled_blocks
 from facedep_jax.dataset.labelled_examples import Examples
 from facedep_jax.dataset.lazy_features import Stored
 from facedep_jax.training.device_sharding import everywhere
-from facedep_jax.training.epoch import Data
+from facedep_jax.training.epoch import DeviceData
 from facedep_jax.training.train_step import Batch
 
 
 @dataclass(frozen=True)
-class Material:
-    """Clips in the machine's memory or in caches, and the rows to learn from (a of them) and to stop by (b of them)."""
+class TrainingData:
+    """Clips in the machine's memory or in caches, and the rows to train on (a of them) and to stop by (b of them)."""
 
     examples: Examples
-    positive: Bool[np.ndarray, " classes"]
-    learn: Int[np.ndarray, " a"]
-    learn_weight: Float32[np.ndarray, "m a"]
-    watch: Int[np.ndarray, " b"]
-    watch_weight: Float32[np.ndarray, "m b"]
+    train: Int[np.ndarray, " a"]
+    train_weight: Float32[np.ndarray, "m a"]
+    val: Int[np.ndarray, " b"]
+    val_weight: Float32[np.ndarray, "m b"]
 
-    def on_device(self, devices: int = 1) -> Data:
+    def on_device(self, devices: int = 1) -> DeviceData:
         """All of it, whole on each device; features stay float16."""
         clips = self.examples
-        learn, watch = self.learn.astype(np.int32), self.watch.astype(np.int32)
-        rows = learn, self.learn_weight, watch, self.watch_weight
-        positive = np.asarray(self.positive, bool)
-        data = Data(clips.tokens, clips.times, clips.mask, clips.target, positive, *rows, clips.views)
+        train, val = self.train.astype(np.int32), self.val.astype(np.int32)
+        rows = train, self.train_weight, val, self.val_weight
+        data = DeviceData(clips.tokens, clips.times, clips.mask, clips.target, clips.positive, *rows, clips.views)
         return jax.block_until_ready(everywhere(data, devices))
 
     def tokens(
@@ -51,20 +49,20 @@ class Material:
                 _copy(x, rows[some], some, out[tap])
         return out
 
-    def learn_batch(self, places: Int[np.ndarray, " k"], size: int, other: Bool[np.ndarray, " n"]) -> Batch:
-        """The rows at `places` of `learn`, and up to `size` rows of weight 0."""
-        clips, rows = self.examples, self.learn[places]
+    def train_batch(self, places: Int[np.ndarray, " k"], size: int, other: Bool[np.ndarray, " n"]) -> Batch:
+        """The rows at `places` of `train`, and up to `size` rows of weight 0."""
+        clips, rows = self.examples, self.train[places]
         columns = (padded(column[rows], size) for column in (clips.times, clips.mask, clips.target))
-        return Batch(self.tokens(rows, size, other), *columns, padded(self.learn_weight.T[places], size).T)
+        return Batch(self.tokens(rows, size, other), *columns, padded(self.train_weight.T[places], size).T)
 
     def orders(self, rows: int, seed: int, epoch: int) -> Iterator[Int[np.ndarray, " k"]]:
-        """Places of `learn` in blocks of `rows`: shuffled, or by segments of neighbours where features are in files."""
+        """Places of `train` in blocks of `rows`: shuffled, or by segments of neighbours where features are in files."""
         first = next(iter(self.examples.tokens.values()))
         if isinstance(first, Stored):
-            stored = first.take(self.learn)
+            stored = first.take(self.train)
             segment = max(1, SEGMENT_BYTES // self.row_bytes)
             return shuffled_blocks(stored.rows, stored.owner, rows, segment, seed, epoch)
-        order = np.random.default_rng([seed, epoch]).permutation(len(self.learn))
+        order = np.random.default_rng([seed, epoch]).permutation(len(self.train))
         return iter(np.split(order, range(rows, len(order), rows)))
 
     @property

@@ -14,45 +14,45 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Array, Bool, Float32, Int, Int32, Key
 
 from facedep_jax.cache.shuffle import BLOCK_BYTES
 from facedep_jax.head.batched_forward import read_rows_for
 from facedep_jax.head.device_memory import explained_memory, fits_device, ran_out
 from facedep_jax.progress_events import Note, Report, silent
-from facedep_jax.training.batches import Material, padded
+from facedep_jax.training.batches import TrainingData, padded
 from facedep_jax.training.device_sharding import by_batch, everywhere
-from facedep_jax.training.epoch import Carry, Data, begin_epoch, close_epoch, other_view, run_epochs
-from facedep_jax.training.train_step import Batch, Learned, Plan, Rates, learn, read_logits
+from facedep_jax.training.epoch import Carry, DeviceData, History, begin_epoch, close_epoch, other_view, run_epochs
+from facedep_jax.training.train_step import Batch, EpochState, Plan, Rates, read_logits, take_steps
 
 AHEAD = 3  # blocks on their way: the last ones of an epoch, to look at validation, are small
 
 
-class Feed:
-    """Epochs of training on some material, resident or streamed.
+class EpochRunner:
+    """Epochs of training on some data, resident or streamed.
 
     `stream` None: resident if that is expected to fit on the device, and streamed once it does not.
     """
 
     def __init__(
         self,
-        material: Material,
+        data: TrainingData,
         stream: bool | None = None,
         report: Report = silent,
         block_bytes: int = BLOCK_BYTES,
     ):
-        self._material, self._stream, self._report, self._block_bytes = material, stream, report, block_bytes
-        self._data: Data | None = None
-        if stream is None and not material.examples.streamed and not fits_device(material.examples.feature_bytes):
-            self._go_over(f"{material.examples.feature_bytes / 1e9:.1f} GB of features are much for the device")
+        self._host, self._stream, self._report, self._block_bytes = data, stream, report, block_bytes
+        self._device: DeviceData | None = None
+        if stream is None and not data.examples.streamed and not fits_device(data.examples.feature_bytes):
+            self._go_over(f"{data.examples.feature_bytes / 1e9:.1f} GB of features are much for the device")
 
     @property
     def streamed(self) -> bool:
         """Whether the next epochs will be streamed."""
-        return bool(self._stream) or self._material.examples.streamed
+        return bool(self._stream) or self._host.examples.streamed
 
     def _go_over(self, why: str) -> None:
-        self._stream, self._data = True, None
+        self._stream, self._device = True, None
         self._report(Note(f"{why}: they are streamed block by block"))
 
     def advance(self, plan: Plan, length: int, carry: Carry, rates: Rates) -> tuple[Carry, dict[str, Any]]:
@@ -63,11 +63,11 @@ class Feed:
         with explained_memory("training", _advice(plan, self.streamed)):
             carry, rates = everywhere((carry, rates), plan.devices)
             if self.streamed:
-                return run_streamed(plan, length, carry, rates, self._material, self._block_bytes)
+                return run_streamed(plan, length, carry, rates, self._host, self._block_bytes)
             try:
-                if self._data is None:
-                    self._data = self._material.on_device(plan.devices)
-                return jax.block_until_ready(run_epochs(plan, length, carry, rates, self._data))
+                if self._device is None:
+                    self._device = self._host.on_device(plan.devices)
+                return jax.block_until_ready(run_epochs(plan, length, carry, rates, self._device))
             except jax.errors.JaxRuntimeError as error:
                 if self._stream is False or not ran_out(error):
                     raise
@@ -81,56 +81,60 @@ def _advice(plan: Plan, streamed: bool) -> str:
 
 
 def run_streamed(
-    plan: Plan, length: int, carry: Carry, rates: Rates, material: Material, block_bytes: int
+    plan: Plan, length: int, carry: Carry, rates: Rates, data: TrainingData, block_bytes: int
 ) -> tuple[Carry, dict[str, Float32[np.ndarray, "length m"]]]:
     """What `run_epochs` does, for features that are not on the device; blocks are of `block_bytes` at most."""
-    steps, first = -(-len(material.learn) // plan.batch_size), int(jax.device_get(carry.epoch))
+    steps, first = -(-len(data.train) // plan.batch_size), int(jax.device_get(carry.epoch))
     count = min(length, plan.epochs - first)
-    learned_in = max(1, min(steps, block_bytes // (material.row_bytes * plan.batch_size)))  # steps of a block
-    watched_in = read_rows_for(material.examples.times.shape[1])
-    positive, target, watch_weight = everywhere(
-        (material.positive, material.examples.target[material.watch], material.watch_weight), plan.devices
-    )
-    loads = _loads(plan, carry, material, range(first, first + count), learned_in, watched_in)
-    history = []
+    block_steps = max(1, min(steps, block_bytes // (data.row_bytes * plan.batch_size)))
+    val_size = read_rows_for(data.examples.times.shape[1])
+    clips = data.examples
+    positive, target, val_weight = everywhere((clips.positive, clips.target[data.val], data.val_weight), plan.devices)
+    loads = _loads(plan, carry, data, range(first, first + count), block_steps, val_size)
+    history: list[dict[str, np.ndarray]] = []
     with closing(ahead(loads)) as blocks:
         for _ in range(count):
-            learned = _begin(plan, carry, steps)
-            for _ in range(-(-steps // learned_in)):
-                learned = _learn(plan, learned, rates, carry.key, positive, *next(blocks), steps * plan.epochs)
-                learned = everywhere(learned, plan.devices)  # the same sharding as before, or it is compiled again
-                jax.block_until_ready(learned)  # or more blocks than these would be on the device
-            parts = [_read(plan, learned.parameters, *next(blocks)) for _ in range(0, len(material.watch), watched_in)]
-            carry, seen = _close(plan, carry, learned, parts, target, watch_weight, positive)
+            state = _begin(plan, carry, steps)
+            for _ in range(-(-steps // block_steps)):
+                state = _take_steps(plan, state, rates, carry.key, positive, *next(blocks), steps * plan.epochs)
+                state = everywhere(state, plan.devices)  # the same sharding as before, or it is compiled again
+                jax.block_until_ready(state)  # or more blocks than these would be on the device
+            parts = [_read(plan, state.parameters, *next(blocks)) for _ in range(0, len(data.val), val_size)]
+            carry, seen = _close(plan, carry, state, parts, target, val_weight, positive)
             history.append(jax.device_get(seen))
     blank = np.zeros((length - count, len(carry.best_epoch)), np.float32)
     return carry, {name: np.concatenate([np.stack([h[name] for h in history]), blank]) for name in history[0]}
 
 
-def _loads(plan, carry, material: Material, epochs, learned_in: int, watched_in: int) -> Iterator[Callable[[], Any]]:
+def _loads(
+    plan: Plan, carry: Carry, data: TrainingData, epochs: Iterable[int], block_steps: int, val_size: int
+) -> Iterator[Callable[[], tuple[Any, ...]]]:
     """What brings each block to the device, in the order in which they are wanted."""
     seed = int.from_bytes(np.asarray(jax.device_get(jax.random.key_data(carry.order))).tobytes(), "little")
-    clips = material.examples
+    clips = data.examples
     for epoch in epochs:
         other = jax.device_get(_other_view(carry.order, jax.device_put(np.int32(epoch)), len(clips)))
-        for places in material.orders(learned_in * plan.batch_size, seed, epoch):
-            yield partial(_learn_block, plan, material, places, other, learned_in)
-        for begin in range(0, len(material.watch), watched_in):
-            yield partial(_watch_block, plan, material, material.watch[begin : begin + watched_in], watched_in)
+        for places in data.orders(block_steps * plan.batch_size, seed, epoch):
+            yield partial(_train_block, plan, data, places, other, block_steps)
+        for begin in range(0, len(data.val), val_size):
+            yield partial(_val_block, plan, data, data.val[begin : begin + val_size], val_size)
 
 
-def _learn_block(plan: Plan, material: Material, places, other, steps: int):
+def _train_block(
+    plan: Plan, data: TrainingData, places: Int[np.ndarray, " k"], other: Bool[np.ndarray, " n"], steps: int
+) -> tuple[Batch, Int32[Array, ""]]:
     """A batch (steps, batch size, …) on the device, each device with its share of every step, and its steps."""
     size = plan.batch_size
-    *columns, weight = material.learn_batch(places, steps * size, other)
+    *columns, weight = data.train_batch(places, steps * size, other)
     block = Batch(*columns, weight.T)
     stacked = jax.tree.map(lambda x: x.reshape(steps, size, *x.shape[1:]), block)
     return by_batch(stacked, plan.devices), everywhere(np.int32(-(-len(places) // size)), plan.devices)
 
 
-def _watch_block(plan: Plan, material: Material, rows, size: int):
-    clips = material.examples
-    inputs = material.tokens(rows, size), padded(clips.times[rows], size), padded(clips.mask[rows], size)
+def _val_block(plan: Plan, data: TrainingData, rows: Int[np.ndarray, " k"], size: int) -> tuple[Any, Array, Array]:
+    """Features, times and mask of rows to validate by, on the device."""
+    clips = data.examples
+    inputs = data.tokens(rows, size), padded(clips.times[rows], size), padded(clips.mask[rows], size)
     return everywhere(inputs, plan.devices)
 
 
@@ -151,20 +155,43 @@ _other_view = jax.jit(other_view, static_argnums=2)
 
 
 @partial(jax.jit, static_argnums=(0, 7))
-def _learn(plan: Plan, learned: Learned, rates, keys, positive, block: Batch, used, total: int) -> Learned:
-    def batch(number) -> Batch:
+def _take_steps(
+    plan: Plan,
+    state: EpochState,
+    rates: Rates,
+    keys: Key[Array, " m"],
+    positive: Bool[Array, " classes"],
+    block: Batch,
+    used: Int32[Array, ""],
+    total: int,
+) -> EpochState:
+    def batch(number: Int32[Array, ""]) -> Batch:
         chosen = jax.tree.map(lambda x: x[number], block)
         return chosen._replace(weight=chosen.weight.T)
 
-    return learn(plan, learned, rates, keys, positive, batch, used, total)
+    return take_steps(plan, state, rates, keys, positive, batch, used, total)
 
 
 @partial(jax.jit, static_argnums=0)
-def _read(plan: Plan, parameters, tokens, times, mask):
+def _read(
+    plan: Plan,
+    parameters: Float32[Array, "m p"],
+    tokens: dict[str, Array],
+    times: Float32[Array, "n t"],
+    mask: Bool[Array, "n t"],
+) -> Float32[Array, "m n classes"]:
     return read_logits(plan, parameters, tokens, times, mask)
 
 
 @partial(jax.jit, static_argnums=0)
-def _close(plan: Plan, carry: Carry, learned: Learned, parts, target, watch_weight, positive):
+def _close(
+    plan: Plan,
+    carry: Carry,
+    state: EpochState,
+    parts: list[Float32[Array, "m n classes"]],
+    target: Int32[Array, " b"],
+    val_weight: Float32[Array, "m b"],
+    positive: Bool[Array, " classes"],
+) -> tuple[Carry, History]:
     logits = jnp.concatenate(parts, 1)[:, : target.shape[0]]
-    return close_epoch(plan, carry, learned, logits, target, watch_weight, positive)
+    return close_epoch(plan, carry, state, logits, target, val_weight, positive)

@@ -12,25 +12,30 @@ from jaxtyping import Array, Bool, Float, Float32, Int32, Key
 from facedep_jax.head.batched_forward import proxy_logit, read_rows_for
 from facedep_jax.head.model import init_states
 from facedep_jax.training.flat_parameters import flatten, unflatten
-from facedep_jax.training.train_step import Batch, Learned, Plan, Rates, begin_moments, learn, read_logits
+from facedep_jax.training.train_step import Batch, EpochState, Plan, Rates, begin_moments, read_logits, take_steps
 
 
-class Data(NamedTuple):
-    """Features of n clips on the device, and the rows to learn from (a of them) and to stop by (b of them)."""
+class DeviceData(NamedTuple):
+    """Features of n clips on the device, and the rows to train on (a of them) and to stop by (b of them)."""
 
     tokens: dict[str, Array]  # float16 (n, t, S, S, C)
     times: Float32[Array, "n t"]
     mask: Bool[Array, "n t"]
     target: Int32[Array, " n"]
     positive: Bool[Array, " classes"]  # which classes make the proxy's positive side
-    learn: Int32[Array, " a"]
-    learn_weight: Float32[Array, "m a"]
-    watch: Int32[Array, " b"]
-    watch_weight: Float32[Array, "m b"]
+    train: Int32[Array, " a"]
+    train_weight: Float32[Array, "m a"]
+    val: Int32[Array, " b"]
+    val_weight: Float32[Array, "m b"]
     views: dict[str, Array] | None = None  # the same clips seen otherwise; each epoch takes one of the two by chance
 
 
+History = dict[str, Float32[Array, "..."]]  # by name, of shape (m,), or (epochs, m)
+
+
 class Carry(NamedTuple):
+    """The state of m members between two epochs, and the best of each so far."""
+
     states: nnx.State
     moments: optax.OptState
     best: nnx.State
@@ -57,6 +62,7 @@ def weighted_auroc(
 
 @partial(jax.jit, static_argnums=0)
 def start(plan: Plan, keys: Key[Array, " m"]) -> Carry:
+    """Before the first epoch: one member per key."""
     pairs = jax.vmap(jax.random.split)(keys)
     states = init_states(plan.architecture, pairs[:, 0])
     members = keys.shape[0]
@@ -77,48 +83,48 @@ def _flat(plan: Plan, states: nnx.State) -> Float32[Array, "m p"]:
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def run_epochs(plan: Plan, length: int, carry: Carry, rates: Rates, data: Data):
+def run_epochs(plan: Plan, length: int, carry: Carry, rates: Rates, data: DeviceData) -> tuple[Carry, History]:
     """`length` epochs in one call; those beyond the plan's last do nothing, so that every call is the same program."""
     blank = jax.tree.map(
         lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(lambda: _epoch(plan, carry, rates, data)[1])
     )
 
-    def epoch(state, _):
+    def epoch(carry: Carry, _: None) -> tuple[Carry, History]:
         return jax.lax.cond(
-            state.epoch < plan.epochs, lambda c: _epoch(plan, c, rates, data), lambda c: (c, blank), state
+            carry.epoch < plan.epochs, lambda c: _epoch(plan, c, rates, data), lambda c: (c, blank), carry
         )
 
     return jax.lax.scan(epoch, carry, None, length=length)
 
 
-def _epoch(plan: Plan, carry: Carry, rates: Rates, data: Data):
-    """One pass over the rows to learn from, then a look at the rows to stop by."""
-    count, size = data.learn.shape[0], plan.batch_size
+def _epoch(plan: Plan, carry: Carry, rates: Rates, data: DeviceData) -> tuple[Carry, History]:
+    """One pass over the rows to train on, then a look at the rows to stop by."""
+    count, size = data.train.shape[0], plan.batch_size
     steps = -(-count // size)
     order = epoch_order(carry.order, carry.epoch, count)
     padded = jnp.concatenate([order, jnp.zeros(steps * size - count, order.dtype)])
     real = (jnp.arange(steps * size) < count).astype(jnp.float32)
     other = other_view(carry.order, carry.epoch, data.target.shape[0])
 
-    def batch(number):
+    def batch(number: Int32[Array, ""]) -> Batch:
         index, weight = (jax.lax.dynamic_slice_in_dim(x, number * size, size) for x in (padded, real))
-        rows = data.learn[index]
+        rows = data.train[index]
         tokens = {tap: x[rows] for tap, x in data.tokens.items()}
         if data.views is not None:
             chosen = other[rows].reshape(-1, 1, 1, 1, 1)
             tokens = {tap: jnp.where(chosen, data.views[tap][rows], x) for tap, x in tokens.items()}
-        weight = data.learn_weight[:, index] * weight[None]
+        weight = data.train_weight[:, index] * weight[None]
         return Batch(tokens, data.times[rows], data.mask[rows], data.target[rows], weight)
 
-    learned = learn(
+    state = take_steps(
         plan, begin_epoch(plan, carry, steps), rates, carry.key, data.positive, batch, steps, steps * plan.epochs
     )
-    logits = _watch_logits(plan, learned.parameters, data)
-    return close_epoch(plan, carry, learned, logits, data.target[data.watch], data.watch_weight, data.positive)
+    logits = _val_logits(plan, state.parameters, data)
+    return close_epoch(plan, carry, state, logits, data.target[data.val], data.val_weight, data.positive)
 
 
 def epoch_order(key: Key[Array, ""], epoch: Int32[Array, ""], count: int) -> Int32[Array, " count"]:
-    """The order in which one epoch takes the rows to learn from, where all of them are at hand."""
+    """The order in which one epoch takes the rows to train on, where all of them are at hand."""
     return jax.random.permutation(jax.random.fold_in(key, epoch), count)
 
 
@@ -127,19 +133,27 @@ def other_view(key: Key[Array, ""], epoch: Int32[Array, ""], count: int) -> Bool
     return jax.random.bernoulli(jax.random.fold_in(jax.random.fold_in(key, epoch), 1), 0.5, (count,))
 
 
-def begin_epoch(plan: Plan, carry: Carry, steps: int) -> Learned:
+def begin_epoch(plan: Plan, carry: Carry, steps: int) -> EpochState:
     """`steps` is the number of steps of every epoch."""
     nothing = jnp.zeros(carry.best_epoch.shape, jnp.float32)
     seen = {name: nothing for name in ("loss", "right", "weight")}
-    return Learned(_flat(plan, carry.states), carry.moments, carry.epoch * steps, seen)
+    return EpochState(_flat(plan, carry.states), carry.moments, carry.epoch * steps, seen)
 
 
-def close_epoch(plan: Plan, carry: Carry, learned: Learned, logits, target, watch_weight, positive):
+def close_epoch(
+    plan: Plan,
+    carry: Carry,
+    state: EpochState,
+    logits: Float32[Array, "m b classes"],
+    target: Int32[Array, " b"],
+    val_weight: Float32[Array, "m b"],
+    positive: Bool[Array, " classes"],
+) -> tuple[Carry, History]:
     """The carry after an epoch and its history, from what was learned and the logits of the rows to stop by."""
-    weight = jnp.maximum(learned.seen["weight"], 1e-12)
-    history = {f"train_{name}": learned.seen[key] / weight for name, key in (("loss", "loss"), ("accuracy", "right"))}
-    history |= jax.vmap(partial(_look, target, positive))(logits, watch_weight)
-    states = jax.vmap(partial(unflatten, plan.architecture))(learned.parameters)
+    weight = jnp.maximum(state.seen["weight"], 1e-12)
+    history = {f"train_{name}": state.seen[key] / weight for name, key in (("loss", "loss"), ("accuracy", "right"))}
+    history |= jax.vmap(partial(_val_metrics, target, positive))(logits, val_weight)
+    states = jax.vmap(partial(unflatten, plan.architecture))(state.parameters)
     epoch = carry.epoch + 1
     stopped = epoch - carry.best_epoch > plan.patience
     better = (history["val_auroc"] > carry.best_auroc) & ~stopped
@@ -148,7 +162,7 @@ def close_epoch(plan: Plan, carry: Carry, learned: Learned, logits, target, watc
     )
     return Carry(
         states,
-        learned.moments,
+        state.moments,
         best,
         jnp.where(better, history["val_auroc"], carry.best_auroc),
         jnp.where(better, epoch, carry.best_epoch),
@@ -158,14 +172,14 @@ def close_epoch(plan: Plan, carry: Carry, learned: Learned, logits, target, watc
     ), history
 
 
-def _watch_logits(plan: Plan, parameters: Float32[Array, "m p"], data: Data) -> Float32[Array, "m b classes"]:
+def _val_logits(plan: Plan, parameters: Float32[Array, "m p"], data: DeviceData) -> Float32[Array, "m b classes"]:
     """Logits of the rows to stop by, in padded blocks of one shape."""
-    count = data.watch.shape[0]
+    count = data.val.shape[0]
     size = min(read_rows_for(data.times.shape[1]), count)
     steps = -(-count // size)
-    rows = jnp.concatenate([data.watch, jnp.zeros(steps * size - count, data.watch.dtype)]).reshape(steps, size)
+    rows = jnp.concatenate([data.val, jnp.zeros(steps * size - count, data.val.dtype)]).reshape(steps, size)
 
-    def block(_, index):
+    def block(_: None, index: Int32[Array, " size"]) -> tuple[None, Float32[Array, "m size classes"]]:
         inputs = {tap: x[index] for tap, x in data.tokens.items()}, data.times[index], data.mask[index]
         return None, read_logits(plan, parameters, *inputs)
 
@@ -173,7 +187,12 @@ def _watch_logits(plan: Plan, parameters: Float32[Array, "m p"], data: Data) -> 
     return jnp.moveaxis(logits, 1, 0).reshape(logits.shape[1], steps * size, -1)[:, :count]
 
 
-def _look(target, positive, logits, weight):
+def _val_metrics(
+    target: Int32[Array, " b"],
+    positive: Bool[Array, " classes"],
+    logits: Float32[Array, "b classes"],
+    weight: Float32[Array, " b"],
+) -> History:
     """Loss, accuracy and AUC of one member on the rows to stop by."""
     label = positive[target]
     proxy = proxy_logit(logits, positive)

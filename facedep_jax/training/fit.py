@@ -15,9 +15,10 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float32, Int32, Key
 
 from facedep_jax.errors import Diverged
+from facedep_jax.head.model import Architecture
 from facedep_jax.progress_events import Progress, Report
 from facedep_jax.runs.checkpoint import History, Stage
-from facedep_jax.training.data_loader import Feed
+from facedep_jax.training.data_loader import EpochRunner
 from facedep_jax.training.device_sharding import first_device
 from facedep_jax.training.epoch import start
 from facedep_jax.training.train_step import Plan, Rates
@@ -26,8 +27,9 @@ CHUNK = 5  # epochs between two reports; the result does not depend on it
 
 
 class Fitted(NamedTuple):
-    """Best state per member, its epoch counted from 1, and the history as arrays of (epochs, m)."""
+    """m heads of one architecture: the best state of each, its epoch counted from 1, and a history of (epochs, m)."""
 
+    architecture: Architecture
     states: nnx.State
     best_epoch: np.ndarray
     best_auroc: np.ndarray
@@ -53,25 +55,25 @@ def fit(
     keys: Key[Array, " m"],
     plan: Plan,
     rates: Rates,
-    feed: Feed,
-    watch: Callable[[int, History], None] | None = None,
+    runner: EpochRunner,
+    progress: Callable[[int, History], None] | None = None,
     stage: Stage | None = None,
     strict: bool = True,
 ) -> Fitted:
     """Train one head per key and keep, for each, the state of its best epoch by validation AUC.
 
-    `watch(epochs done, history of these epochs)` is called between chunks. A member that has not improved for
+    `progress(epochs done, history of these epochs)` is called between chunks. A member that has not improved for
     `plan.patience` epochs keeps its best state; once all have, `fit` ends. With a `stage`, it goes on from the
     checkpoint there, to the same bits as if it had never stopped, and leaves new ones.
     Raises Diverged when a loss is not finite; not `strict`, that is left to see in the history.
     """
     carry = start(plan, keys)
     done, carry, history = (stage.load(carry) if stage else None) or (0, carry, {})
-    if watch:
-        watch(done, history)
+    if progress:
+        progress(done, history)
     while not _ended(plan, done, jax.device_get(carry.best_epoch)):
         length = min(CHUNK, plan.epochs - done)
-        carry, seen = feed.advance(plan, CHUNK, carry, rates)
+        carry, seen = runner.advance(plan, CHUNK, carry, rates)
         seen = {name: values[:length] for name, values in jax.device_get(seen).items()}
         if strict:
             _require_finite(seen, done)
@@ -79,10 +81,10 @@ def fit(
         done += length
         if stage and stage.due:
             stage.save(done, carry, history)
-        if watch:
-            watch(done, history)
+        if progress:
+            progress(done, history)
     best_epoch, best_auroc = jax.device_get((carry.best_epoch, carry.best_auroc))
-    return Fitted(first_device(carry.best), best_epoch, best_auroc, history)
+    return Fitted(plan.architecture, first_device(carry.best), best_epoch, best_auroc, history)
 
 
 def _ended(plan: Plan, done: int, best_epoch: Int32[np.ndarray, " m"]) -> bool:
@@ -103,7 +105,7 @@ def _require_finite(history: History, done: int) -> None:
 
 
 @dataclass
-class Watch:
+class EpochProgress:
     """Reports the epochs of one call of `fit`: a part, beginning after `before`, of the `total` of its stage."""
 
     report: Report

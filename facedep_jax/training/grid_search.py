@@ -1,4 +1,7 @@
-"""Which settings to try: a file of lists, and every combination of them. It trains nothing."""
+"""Many settings tried on the same examples, and the one to take: chosen by validation or by folds, never by test.
+
+A grid is a file of lists of values; every combination of them is a point.
+"""
 
 import itertools
 import math
@@ -8,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Float
 
 from facedep_jax.backbones.taps import named_taps
 from facedep_jax.dataset.folds import make_folds
@@ -18,9 +21,10 @@ from facedep_jax.progress_events import Note, Report, silent
 from facedep_jax.runs.checkpoint import Stage
 from facedep_jax.runs.resume import Unfinished
 from facedep_jax.toml_settings import build, read_toml, to_table
-from facedep_jax.training.cross_validation import fold_aurocs, held_labels, held_out_logits, stacked_rates
-from facedep_jax.training.ensemble import member_keys, plan_for, training_feed
-from facedep_jax.training.fit import Watch, finite_members, fit
+from facedep_jax.training.cross_validation import fold_aurocs, held_clips, held_out_logits
+from facedep_jax.training.data_loader import EpochRunner
+from facedep_jax.training.ensemble import by_split, member_keys, plan_for, rates_for
+from facedep_jax.training.fit import EpochProgress, finite_members, fit
 from facedep_jax.training.settings import TrainSettings
 from facedep_jax.training.train_step import Rates
 from facedep_jax.training.training_inputs import Found
@@ -28,6 +32,9 @@ from facedep_jax.training.training_inputs import Found
 SIDE_BY_SIDE = Rates._fields  # may differ within one program
 PROGRAM = ("taps", "preset", "temporal", "batch_size", "epochs", "patience", "warmup", "clip_norm", "balanced")
 MOST_POINTS = 10_000
+AT_ONCE = 64  # members in one stack: memory for states and activations grows with them
+
+Reached = tuple[float | None, float | None]  # mean and deviation of the AUC over seeds; None for a loss not finite
 
 
 @dataclass(frozen=True)
@@ -97,15 +104,8 @@ def by_program(points: Sequence[TrainSettings], most: int) -> list[list[int]]:
     return [group[i : i + most] for group in groups.values() for i in range(0, len(group), most)]
 
 
-AT_ONCE = 64  # members in one stack: memory for states and activations grows with them
-
-
-Reached = tuple[float | None, float | None]  # mean and deviation of the AUC over seeds; None for a loss not finite
-
-
 def search(
     examples: Examples,
-    positive: Bool[np.ndarray, " classes"],
     base: TrainSettings,
     grid: Grid,
     place: Unfinished,
@@ -125,43 +125,46 @@ def search(
         tried = [points[i] for i in group]
         if str(group[0]) not in reached:
             stage = place.stage(f"grid-{number}")
-            watch = Watch(report, f"grid search, {len(points)} points", tried[0].epochs, done, total)
+            progress = EpochProgress(report, f"grid search, {len(points)} points", tried[0].epochs, done, total)
             part = examples.only(named_taps(tried[0].taps)) if tried[0].taps else examples
-            found = (_by_folds if base.folds else _by_validation)(part, positive, tried, report, watch, stage)
+            found = (_by_folds if base.folds else _by_validation)(part, tried, report, progress, stage)
             reached |= {str(i): value for i, value in zip(group, found, strict=True)}
             place.remember("grid", reached)
             stage.discard()
-            watch.close()
+            progress.close()
         done += tried[0].epochs
     best = _best([reached[str(i)] for i in range(len(points))])
     by = f"{base.folds} folds" if base.folds else "validation"
     rows = [_row(i, grid.values(point), reached[str(i)], i == best) for i, point in enumerate(points)]
     shown = ", ".join(f"{name} = {value}" for name, value in grid.values(points[best]).items())
     report(Note(f"grid search over {len(points)} points by {by}: {shown} (AUC {reached[str(best)][0]:.3f})"))
-    return Found(points[best], rows, by)
+    return Found(points[best], grid.values(points[best]), rows, by)
 
 
-def _by_validation(examples, positive, points: Sequence[TrainSettings], report, watch, stage: Stage) -> list[Reached]:
-    seeds = points[0].seeds
-    fed = training_feed(examples, positive, points[0], seeds * len(points), report)
-    keys = member_keys(points[0].seed, seeds)[np.tile(np.arange(seeds), len(points))]
-    rates = stacked_rates(points, seeds)
-    fitted = fit(keys, plan_for(examples, positive, points[0]), rates, fed, watch, stage, strict=False)
+def _by_validation(
+    examples: Examples, points: Sequence[TrainSettings], report: Report, progress: EpochProgress, stage: Stage
+) -> list[Reached]:
+    base, seeds = points[0], points[0].seeds
+    runner = EpochRunner(by_split(examples, base.balanced, seeds * len(points)), base.stream, report)
+    keys = member_keys(base.seed, seeds)[np.tile(np.arange(seeds), len(points))]
+    fitted = fit(keys, plan_for(examples, base), rates_for(points, seeds), runner, progress, stage, strict=False)
     auc = np.where(finite_members(fitted.history), fitted.best_auroc, np.nan).reshape(-1, seeds)
     return [_reached(row) for row in auc]
 
 
-def _by_folds(examples, positive, points: Sequence[TrainSettings], report, watch, stage: Stage) -> list[Reached]:
+def _by_folds(
+    examples: Examples, points: Sequence[TrainSettings], report: Report, progress: EpochProgress, stage: Stage
+) -> list[Reached]:
     examples = seen_in_training(examples)
-    folds = make_folds(examples.item, examples.subject, positive[examples.target], points[0].folds)
-    logits = held_out_logits(examples, positive, points, folds, report, watch, stage)
-    held_out = held_labels(examples, positive, folds)
+    folds = make_folds(examples.item, examples.subject, examples.label, points[0].folds)
+    held_out = held_clips(examples, folds)
+    logits = held_out_logits(examples, points, folds, report, progress, stage)
     return [
         (None, None) if np.isnan(scores).any() else _reached(fold_aurocs(scores, held_out).mean(1)) for scores in logits
     ]
 
 
-def _reached(auc: np.ndarray) -> Reached:
+def _reached(auc: Float[np.ndarray, " seeds"]) -> Reached:
     if np.isnan(auc).any():
         return None, None
     return float(auc.mean()), float(auc.std(ddof=1)) if len(auc) > 1 else None
@@ -169,10 +172,10 @@ def _reached(auc: np.ndarray) -> Reached:
 
 def _best(reached: Sequence[Reached]) -> int:
     """The first of the highest mean."""
-    known = [i for i, (mean, _) in enumerate(reached) if mean is not None]
+    known = {i: mean for i, (mean, _) in enumerate(reached) if mean is not None}
     if not known:
         raise RunError("no point of the grid kept a finite loss; try lower values of learning_rate")
-    return max(known, key=lambda i: (reached[i][0], -i))
+    return max(known, key=lambda i: (known[i], -i))
 
 
 def _row(number: int, values: dict[str, Any], reached: Reached, chosen: bool) -> dict[str, Any]:

@@ -3,16 +3,16 @@
 from dataclasses import dataclass
 
 from facedep_jax.errors import SettingsError
-
-POSITIVE = ("sad", "sadness", "neutral")
-SEEDS = 2**31  # what JAX without 64-bit integers, NumPy and SciPy all take
+from facedep_jax.evaluation.evaluate import Wanted
+from facedep_jax.sources.class_labels import DEFAULT_POSITIVE
+from facedep_jax.toml_settings import wrong_seed
 
 
 @dataclass(frozen=True)
 class TrainSettings:
     """What decides a run. `seeds` heads are trained side by side and their mean logit is the run's head."""
 
-    positive: tuple[str, ...] = POSITIVE
+    positive: tuple[str, ...] = DEFAULT_POSITIVE
     target: str = "proxy"  # or "emotion": one class per emotion, the proxy being a sum of classes
     labels: str | None = None  # CSV that overrides emotions, subjects and splits of the listings
     taps: str | None = None  # a subset of the cache's taps; all by default
@@ -54,12 +54,16 @@ class TrainSettings:
             for name in _PARTS
             if not 0 <= getattr(self, name) < 1
         ]
-        if not 0 <= self.seed < SEEDS:
-            wrong.append(f"seed = {self.seed}, expected 0 to {SEEDS - 1}")
+        wrong += wrong_seed(self.seed)
         if self.folds == 1:
             wrong.append("folds = 1, expected 0 or at least 2")
         if wrong:
             raise SettingsError("settings of training: " + "; ".join(wrong))
+
+    @property
+    def wanted(self) -> Wanted:
+        """How a head is evaluated."""
+        return Wanted(self.positive, resamples=self.resamples, seed=self.seed)
 
 
 _CHOICES = {

@@ -1,21 +1,21 @@
 """From caches to a run: grid, members, calibration, baselines, files. The test split is only reported."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import jax
 import numpy as np
+from jaxtyping import Float32
 
 from facedep_jax.backbones.compilation_cache import keep_compiled
 from facedep_jax.cache import Cache
 from facedep_jax.dataset.labelled_examples import Examples
-from facedep_jax.dataset.prepare import prepare
-from facedep_jax.disclaimer import UNTRAINED
 from facedep_jax.errors import Diverged, RunError
-from facedep_jax.evaluation.calibrated_metrics import Judged, judge
+from facedep_jax.evaluation.evaluate import calibrated, evaluate_splits, scores_of
+from facedep_jax.evaluation.metrics import Evaluation
 from facedep_jax.head.batched_forward import proxy_logits
 from facedep_jax.head.calibration import Calibration
 from facedep_jax.head.trained_head import Head, Validation
@@ -24,15 +24,42 @@ from facedep_jax.provenance import versions
 from facedep_jax.runs.resume import Unfinished, unfinished
 from facedep_jax.runs.run_directory import find_equal
 from facedep_jax.toml_settings import to_table, without_none
-from facedep_jax.training.baseline_suite import Problems, baselines_of, beside_head
-from facedep_jax.training.cross_validation import crossvalidate
-from facedep_jax.training.ensemble import fit_members, member_rows
+from facedep_jax.training.baseline_suite import Problem, beside_head, evaluate_baselines
+from facedep_jax.training.cross_validation import OverFolds, crossvalidate_head, crossvalidate_probe
+from facedep_jax.training.ensemble import MemberRow, fit_members, member_rows
 from facedep_jax.training.fit import Fitted
 from facedep_jax.training.grid_search import Grid, search
 from facedep_jax.training.run_writer import write_run
 from facedep_jax.training.settings import TrainSettings
-from facedep_jax.training.train_step import Plan
-from facedep_jax.training.training_inputs import Task, examples_of
+from facedep_jax.training.training_inputs import Task, examples_of, listing_columns_of, prepare_for
+
+BIASED = "the settings were chosen by these folds, so their AUC is somewhat too high"
+
+
+class TrainSummary(TypedDict):
+    """The summary of `train-head`, as in the run's metrics.json; `metrics` are by split."""
+
+    run: str
+    n_train: int
+    n_val: int
+    n_test: int
+    metrics: dict[str, Evaluation | None]
+    threshold: float
+    reused: bool
+    target: str
+    classes: list[str]
+    untrained: bool
+    warning: str
+    left_out: dict[str, int]
+    notes: list[str]
+    warnings: list[str]
+    baselines: dict[str, dict[str, Any]]  # by name and split, each with `vs_head`
+    best_epoch: int
+    members: list[MemberRow]
+    problems: list[Problem]
+    cross_validation: NotRequired[dict[str, OverFolds]]
+    grid: NotRequired[dict[str, Any]]
+    seconds: float
 
 
 def train_head(
@@ -43,8 +70,8 @@ def train_head(
     *,
     grid: Grid | None = None,
     resume: bool = False,
-) -> dict[str, Any]:
-    """Train a head on one or more caches of equal features and write the run `out`; returns INTERFACE.md's summary.
+) -> TrainSummary:
+    """Train a head on one or more caches of equal features and write the run `out`.
 
     A run of the same settings, features and labels that is there already is loaded, not trained again (`reused`). With
     a `grid`, `settings` are what its points have in common. With `resume`, training goes on where a killed one was.
@@ -54,7 +81,7 @@ def train_head(
     """
     begun = time.monotonic()
     base = grid.base(settings) if grid else settings
-    prepared = prepare(caches, base)
+    prepared = prepare_for(caches, base)
     asked = {
         "train": to_table(settings),
         "features": prepared.features,
@@ -64,7 +91,7 @@ def train_head(
     done = find_equal(out, asked)
     if done is not None:
         report(Note(f"{out} holds the run of these settings already; nothing to do"))
-        return done | {"run": str(out), "reused": True}
+        return {**done, "run": str(out), "reused": True}
     if lost := keep_compiled():
         report(Note(lost))
     made_with = versions() | {"device": jax.devices()[0].device_kind}
@@ -74,57 +101,67 @@ def train_head(
     return summary
 
 
-def _train(task: Task, grid: Grid | None, out: Path, place: Unfinished, begun: float, report: Report) -> dict[str, Any]:
+def _train(task: Task, grid: Grid | None, out: Path, place: Unfinished, begun: float, report: Report) -> TrainSummary:
     examples, warnings = examples_of(task, report)
     if grid:
         task, examples = _searched(task, grid, examples, place, report)
-    prepared, settings = task.prepared, task.settings
+    settings, clips = task.settings, examples.clips
     try:
-        fitted, plan = fit_members(examples, prepared.positive, settings, report, place.stage("head"))
+        fitted = fit_members(examples, settings, report, place.stage("head"))
     except Diverged:
         place.discard()
         raise
-    head, members = _head(task, examples, fitted, plan)
+    head, members = _head(task, examples, fitted)
     report(Note("measuring the head and its baselines"))
-    clips = examples.clips
-    judged = judge(members.mean(0), clips, prepared.positive, settings, members, task.caches)
-    baselines, problems = baselines_of(task, examples, place, report)
-    summary = {
-        **_summary(task, out, clips, judged, warnings),
-        "baselines": beside_head(judged, baselines, clips, prepared.positive, settings),
+    scores = scores_of(clips, members.mean(0), members, listing_columns_of(task, clips))
+    evaluated = evaluate_splits(calibrated(scores, clips.split == "val"), clips.split, settings.wanted)
+    head = replace(head, calibration=evaluated.scores.calibration)
+    baselines, problems = evaluate_baselines(examples, settings, report, place.stage)
+    summary: TrainSummary = {
+        "run": str(out),
+        "n_train": int((clips.split == "train").sum()),
+        "n_val": int((clips.split == "val").sum()),
+        "n_test": int((clips.split == "test").sum()),
+        "metrics": evaluated.metrics,
+        "threshold": head.threshold,
+        "reused": False,
+        "target": settings.target,
+        "classes": list(head.classes),
+        "untrained": head.untrained,
+        "warning": head.warning,
+        "left_out": task.prepared.data["left_out"],
+        "notes": list(task.prepared.notes),
+        "warnings": warnings,
+        "baselines": beside_head(evaluated, baselines, clips, settings),
         "best_epoch": int(fitted.best_epoch[0]),
-        "members": member_rows(members, fitted, clips, prepared.positive),
+        "members": member_rows(members, fitted, clips),
         "problems": problems,
+        **_over_folds(task, examples, place, problems, report),
+        **({"grid": task.found.summary} if task.found else {}),
+        "seconds": round(time.monotonic() - begun, 3),
     }
-    if settings.folds:
-        summary["cross_validation"] = cross_validation_of(task, examples, place, problems, report)
-    if task.found:
-        summary["grid"] = {"by": task.found.by, "points": task.found.rows, "chosen": grid.values(settings)}
-    summary["seconds"] = round(time.monotonic() - begun, 3)
-    tables = {"grid.csv": task.found.rows} if task.found else {}
-    parts = task.caches, clips, fitted, judged, baselines, summary
-    write_run(out, head, task.identity, *parts, members=members, tables=tables)
+    write_run(out, head, task, clips, fitted, evaluated, baselines, summary)
     return summary
 
 
 def _searched(task: Task, grid: Grid, examples: Examples, place: Unfinished, report: Report) -> tuple[Task, Examples]:
     """The task with the settings that the grid search took, and the taps that these need."""
-    found = search(examples, task.prepared.positive, task.settings, grid, place, report)
-    prepared = prepare(task.caches, found.settings)
+    found = search(examples, task.settings, grid, place, report)
+    prepared = prepare_for(task.caches, found.settings)
     return replace(task, settings=found.settings, prepared=prepared, found=found), examples.only(prepared.taps)
 
 
-def _head(task: Task, examples: Examples, fitted: Fitted, plan: Plan) -> tuple[Head, np.ndarray]:
-    """The head, not calibrated yet, and its members' logits (m, n) of all clips."""
-    prepared = task.prepared
+def _head(task: Task, examples: Examples, fitted: Fitted) -> tuple[Head, Float32[np.ndarray, "m n"]]:
+    """The head, not calibrated yet, and its members' logits of all clips."""
+    target, positive = task.prepared.target, examples.positive
     head = Head(
-        plan.architecture,
+        fitted.architecture,
         fitted.states,
-        prepared.target.classes,
-        prepared.positive,
-        tuple(sorted(e for e, c in prepared.target.emotions.items() if prepared.positive[c])),
+        target.classes,
+        positive,
+        tuple(sorted(e for e, c in target.emotions.items() if positive[c])),
         Calibration(),
-        prepared.features,
+        task.prepared.features,
         task.asked["input"],
         task.untrained,
         task.caches[0].fingerprint,
@@ -133,42 +170,30 @@ def _head(task: Task, examples: Examples, fitted: Fitted, plan: Plan) -> tuple[H
     if head.target == "emotion":
         clips, val = examples.clips, examples.clips.split == "val"
         head = replace(head, validation=Validation(logits[:, val], clips.target[val]))
-    return head, proxy_logits(logits, prepared.positive)
+    return head, proxy_logits(logits, positive)
 
 
-def _summary(task: Task, out: Path, examples: Examples, judged: Judged, warnings: list[str]) -> dict[str, Any]:
-    return {
-        "run": str(out),
-        **{f"n_{split}": int((examples.split == split).sum()) for split in ("train", "val", "test")},
-        "metrics": judged.metrics,
-        "threshold": judged.calibration.threshold,
-        "reused": False,
-        "target": task.settings.target,
-        "classes": list(task.prepared.target.classes),
-        "untrained": task.untrained,
-        "warning": UNTRAINED if task.untrained else "",
-        "left_out": task.prepared.data["left_out"],
-        "notes": list(task.prepared.notes),
-        "warnings": warnings,
-    }
+class _Folds(TypedDict, total=False):
+    cross_validation: dict[str, OverFolds]
 
 
-BIASED = "the settings were chosen by these folds, so their AUC is somewhat too high"
-
-
-def cross_validation_of(
-    task: Task, examples: Examples, place: Unfinished, problems: Problems, report: Report
-) -> dict[str, Any]:
+def _over_folds(task: Task, examples: Examples, place: Unfinished, problems: list[Problem], report: Report) -> _Folds:
     """The head and the probe over folds; one that fails is a problem, and the finished fit is kept."""
-    settings, positive = task.settings, task.prepared.positive
+    settings = task.settings
+    if not settings.folds:
+        return {}
+    makers: dict[str, Callable[[], OverFolds]] = {
+        "head": lambda: crossvalidate_head(examples, settings, settings.folds, report, place.stage("folds"))
+    }
+    if not examples.streamed:
+        makers["probe"] = lambda: crossvalidate_probe(examples, settings.folds, report)
     found = {}
-    for what in ("head",) if examples.streamed else ("head", "probe"):
-        stage = place.stage("folds") if what == "head" else None
+    for what, make in makers.items():
         try:
-            found[what] = crossvalidate(examples, positive, settings, settings.folds, what, report=report, stage=stage)
+            found[what] = make()
         except RunError as error:
             problems.append({"what": f"cross-validation of the {what}", "detail": str(error)})
             report(Note(f"cross-validation of the {what}: {error}", "warning"))
-    if task.found and settings.folds and "head" in found:
+    if task.found and "head" in found:
         found["head"]["note"] = BIASED
-    return found
+    return {"cross_validation": found}

@@ -28,7 +28,7 @@ class Rates(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Clips to learn from in one step, or, in their order, in several."""
+    """Clips to train on in one step, or, in their order, in several."""
 
     tokens: dict[str, Array]
     times: Float32[Array, "n t"]
@@ -50,16 +50,17 @@ class Plan:
     devices: int = 1  # how many share each batch
 
 
-class Learned(NamedTuple):
+class EpochState(NamedTuple):
     """What changes within an epoch: parameters, optimiser, number of the step, and sums over the rows seen."""
 
-    parameters: Float32[Array, "m p"]  # as `flat` lays them out
+    parameters: Float32[Array, "m p"]  # as `flat_parameters` lays them out
     moments: optax.OptState
     step: Int32[Array, ""]
     seen: dict[str, Float32[Array, " m"]]
 
 
 def begin_moments(plan: Plan, parameters: Float32[Array, "m p"]) -> optax.OptState:
+    """The optimiser's state of m members before their first step."""
     return jax.vmap(_optimiser(plan).init)(parameters)
 
 
@@ -68,26 +69,26 @@ def _optimiser(plan: Plan) -> optax.GradientTransformation:
     return optax.chain(optax.clip_by_global_norm(plan.clip_norm), optax.scale_by_adam())
 
 
-def learn(
+def take_steps(
     plan: Plan,
-    learned: Learned,
+    state: EpochState,
     rates: Rates,
     keys: Key[Array, " m"],
     positive: Bool[Array, " classes"],
     batch: Callable[[Int32[Array, ""]], Batch],
     steps: int | Int32[Array, ""],
     total: int | Int32[Array, ""],
-) -> Learned:
+) -> EpochState:
     """`steps` steps of the `total` that training has; `batch(i)` is what the i-th of them learns from."""
 
-    def step(number, learned: Learned) -> Learned:
+    def step(number: Int32[Array, ""], state: EpochState) -> EpochState:
         inputs = batch(number)
         inputs = Batch(*shared_out(inputs[:-1], plan.devices), inputs.weight)
-        member = partial(_step, plan, positive, inputs, _schedule(plan, learned.step, total), learned.step)
-        parameters, moments, seen = jax.vmap(member)(learned.parameters, learned.moments, keys, rates, inputs.weight)
-        return Learned(parameters, moments, learned.step + 1, jax.tree.map(jnp.add, learned.seen, seen))
+        member = partial(_step, plan, positive, inputs, _schedule(plan, state.step, total), state.step)
+        parameters, moments, seen = jax.vmap(member)(state.parameters, state.moments, keys, rates, inputs.weight)
+        return EpochState(parameters, moments, state.step + 1, jax.tree.map(jnp.add, state.seen, seen))
 
-    return jax.lax.fori_loop(0, steps, step, learned)
+    return jax.lax.fori_loop(0, steps, step, state)
 
 
 def _schedule(plan: Plan, number: Int32[Array, ""], total: int | Int32[Array, ""]) -> Float32[Array, ""]:
@@ -98,13 +99,24 @@ def _schedule(plan: Plan, number: Int32[Array, ""], total: int | Int32[Array, ""
     return jnp.minimum((number + 1) / warm, 1.0) * fall
 
 
-def _step(plan, positive, inputs: Batch, part_of_rate, number, parameters, moments, key, rates: Rates, weight):
+def _step(
+    plan: Plan,
+    positive: Bool[Array, " classes"],
+    inputs: Batch,
+    part_of_rate: Float32[Array, ""],
+    number: Int32[Array, ""],
+    parameters: Float32[Array, " p"],
+    moments: optax.OptState,
+    key: Key[Array, ""],
+    rates: Rates,
+    weight: Float32[Array, " n"],
+) -> tuple[Float32[Array, " p"], optax.OptState, dict[str, Float32[Array, ""]]]:
     """One update of one member."""
     architecture, seen = plan.architecture, (inputs.tokens, inputs.times, inputs.mask)
     chance = rates.dropout, jax.random.fold_in(key, number), rates.feature_dropout
     wanted = optax.smooth_labels(jax.nn.one_hot(inputs.target, positive.shape[0]), rates.label_smoothing)
 
-    def loss_of(state):
+    def loss_of(state: nnx.State) -> tuple[Array, tuple[Array, Array]]:
         logits = nnx.merge(graph_of(architecture), state)(*seen, *chance)
         losses = optax.softmax_cross_entropy(logits, wanted) * weight
         return losses.sum() / jnp.maximum(weight.sum(), 1e-12), (losses.sum(), logits)
@@ -119,7 +131,13 @@ def _step(plan, positive, inputs: Batch, part_of_rate, number, parameters, momen
     return new, moments, {"loss": total, "right": jnp.where(right, weight, 0.0).sum(), "weight": weight.sum()}
 
 
-def read_logits(plan: Plan, parameters: Float32[Array, "m p"], tokens, times, mask) -> Float32[Array, "m n classes"]:
+def read_logits(
+    plan: Plan,
+    parameters: Float32[Array, "m p"],
+    tokens: dict[str, Array],
+    times: Float32[Array, "n t"],
+    mask: Bool[Array, "n t"],
+) -> Float32[Array, "m n classes"]:
     """Logits of a batch by every member, nothing dropped."""
     tokens, times, mask = shared_out((tokens, times, mask), plan.devices)
     graph = graph_of(plan.architecture)

@@ -1,14 +1,16 @@
 """What a run is to be made of: caches, settings, labelled items, and what it will be recognised by."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from facedep_jax.cache import Cache
 from facedep_jax.dataset.engine_confounding import engine_warnings
 from facedep_jax.dataset.folds import make_folds
 from facedep_jax.dataset.labelled_examples import Examples, check_finite, gather, seen_in_training
-from facedep_jax.dataset.prepare import Prepared, duplicate_warnings
+from facedep_jax.dataset.listing_columns import Columns, listing_columns, with_table
+from facedep_jax.dataset.prepare import Prepared, duplicate_warnings, prepare
 from facedep_jax.disclaimer import UNTRAINED
 from facedep_jax.errors import SettingsError
 from facedep_jax.progress_events import Note, Report
@@ -16,12 +18,31 @@ from facedep_jax.toml_settings import to_table
 from facedep_jax.training.settings import TrainSettings
 
 
+def prepare_for(caches: Sequence[Cache], settings: TrainSettings) -> Prepared:
+    """`prepare` as the settings ask for it."""
+    return prepare(
+        caches,
+        settings.positive,
+        target=settings.target,
+        taps=settings.taps,
+        labels=settings.labels,
+        allow_duplicates=settings.allow_duplicates,
+        seed=settings.seed,
+    )
+
+
 class Found(NamedTuple):
-    """The settings to take, and one row a point for the user to see."""
+    """The settings that a grid search took, its values of them, and one row a point for the user to see."""
 
     settings: TrainSettings
+    chosen: dict[str, Any]
     rows: list[dict[str, Any]]
     by: str
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """As it stands in the summary of a run."""
+        return {"by": self.by, "points": self.rows, "chosen": self.chosen}
 
 
 @dataclass(frozen=True)
@@ -64,17 +85,25 @@ def examples_of(task: Task, report: Report) -> tuple[Examples, list[str]]:
         for text in texts:
             report(Note(text, level))
     what = task.caches, prepared.items, prepared.classes, prepared.taps
-    examples = gather(*what, report, settings.stream, settings.window)
+    examples = gather(*what, report, settings.stream, settings.window, prepared.positive)
     require_clips(examples, settings.temporal)
     check_finite(examples.tokens)
-    late = engine_warnings(task.caches, examples, prepared.positive)
+    late = engine_warnings(task.caches, examples)
     late += duplicate_warnings(task.caches, examples, settings.allow_duplicates)
     for text in late:
         report(Note(text, "warning"))
     if settings.folds:  # whether they are possible is to be known before hours of fitting
         seen = seen_in_training(examples)
-        make_folds(seen.item, seen.subject, prepared.positive[seen.target], settings.folds)
+        make_folds(seen.item, seen.subject, seen.label, settings.folds)
     return examples, warnings + late
+
+
+def listing_columns_of(task: Task, clips: Examples) -> Columns:
+    """What the listings of the caches, or the table of labels, say further of `clips`."""
+    listings: Sequence[Mapping[str, Any]] = [listing for cache in task.caches for listing in cache.listings]
+    if listings and task.settings.labels:
+        listings = with_table(listings, Path(task.settings.labels))
+    return listing_columns(listings, clips.item, clips.path)
 
 
 def require_clips(examples: Examples, temporal: str) -> None:

@@ -12,10 +12,9 @@ from support.planted import planted_examples
 from facedep_jax.baselines import PENALTIES, fit_probe, hybrid_logits, linear_probe_solver, pooled_tops
 from facedep_jax.baselines.two_backbone_hybrid import Hybrid
 from facedep_jax.evaluation.weighted_metrics import auroc
-from facedep_jax.training.baseline_suite import judge_baselines
+from facedep_jax.training.baseline_suite import evaluate_baselines
 from facedep_jax.training.settings import TrainSettings
 
-SIDES = np.array([False, True])
 FULL = TrainSettings(
     preset="tiny", epochs=10, batch_size=32, learning_rate=3e-3, seeds=2, resamples=20, baselines="full"
 )
@@ -29,41 +28,41 @@ def planted(items, columns, seed=0):
     return (raw * rng.uniform(0.1, 4, columns) + rng.uniform(-2, 2, columns)).astype(np.float16), positive
 
 
-def reference(features, positive, learn, penalty):
+def reference(features, positive, train_rows, penalty):
     """scikit-learn on standardised rows. Its loss is C·Σ loss + ‖w‖²/2 with class weights n / (2·count)."""
     x = features.astype(np.float64)
-    mean, scale = x[learn].mean(0), x[learn].std(0)
-    model = LogisticRegression(C=1 / (penalty * len(learn)), class_weight="balanced", tol=1e-8, max_iter=5000)
-    return model.fit((x[learn] - mean) / scale, positive[learn]).decision_function((x - mean) / scale)
+    mean, scale = x[train_rows].mean(0), x[train_rows].std(0)
+    model = LogisticRegression(C=1 / (penalty * len(train_rows)), class_weight="balanced", tol=1e-8, max_iter=5000)
+    return model.fit((x[train_rows] - mean) / scale, positive[train_rows]).decision_function((x - mean) / scale)
 
 
 @pytest.mark.parametrize(("items", "columns"), [(300, 40), (120, 600)], ids=["columns", "span"])
 def test_probe_equals_logistic_regression(items, columns):
     features, positive = planted(items, columns)
-    learn, watch = np.arange(0, items, 2), np.arange(1, items, 2)
-    probe = fit_probe(features, positive, learn, watch, penalties=(0.3,))
-    expected = reference(features, positive, learn, 0.3)
+    train_rows, val = np.arange(0, items, 2), np.arange(1, items, 2)
+    probe = fit_probe(features, positive, train_rows, val, penalties=(0.3,))
+    expected = reference(features, positive, train_rows, 0.3)
     np.testing.assert_allclose(probe.logits(features), expected, atol=0.02 * np.abs(expected).max())
 
 
 def test_both_spaces_give_one_probe(monkeypatch):
     features, positive = planted(100, 150)
-    learn, watch = np.arange(80), np.arange(80, 100)
-    span = fit_probe(features, positive, learn, watch, penalties=(1.0,)).logits(features)
+    train_rows, val = np.arange(80), np.arange(80, 100)
+    span = fit_probe(features, positive, train_rows, val, penalties=(1.0,)).logits(features)
     monkeypatch.setattr(linear_probe_solver, "Span", linear_probe_solver.Columns)
-    columns = fit_probe(features, positive, learn, watch, penalties=(1.0,)).logits(features)
+    columns = fit_probe(features, positive, train_rows, val, penalties=(1.0,)).logits(features)
     np.testing.assert_allclose(span, columns, atol=0.01 * np.abs(columns).max())
 
 
 def test_the_penalty_is_chosen_by_the_rows_watched():
     """With noise in most columns a strong penalty wins; with none, the choice follows the watched rows."""
     features, positive = planted(400, 300, seed=3)
-    learn, watch = np.arange(60), np.arange(60, 400)
-    chosen = fit_probe(features, positive, learn, watch)
+    train_rows, val = np.arange(60), np.arange(60, 400)
+    chosen = fit_probe(features, positive, train_rows, val)
     aucs = {}
     for penalty in PENALTIES:
-        scores = fit_probe(features, positive, learn, watch, penalties=(penalty,)).logits(features[watch])
-        aucs[penalty] = auroc(scores, positive[watch], np.ones((1, len(watch))))[0]
+        scores = fit_probe(features, positive, train_rows, val, penalties=(penalty,)).logits(features[val])
+        aucs[penalty] = auroc(scores, positive[val], np.ones((1, len(val))))[0]
     assert aucs[chosen.penalty] >= max(aucs.values()) - 2e-3
 
 
@@ -121,12 +120,11 @@ def test_the_hybrid_is_the_one_that_keras_builds():
 def full():
     """Examples, their baselines in full and what was reported on the way."""
     examples, events = tops(), []
-    return examples, judge_baselines(examples, SIDES, FULL, events.append), events
+    return examples, evaluate_baselines(examples, FULL, events.append)[0], events
 
 
 def test_a_baseline_that_diverges_does_not_cost_the_others():
-    wild, problems = replace(FULL, learning_rate=1e30), []
-    judged = judge_baselines(tops(), SIDES, wild, problems=problems)
+    judged, problems = evaluate_baselines(tops(), replace(FULL, learning_rate=1e30))
     assert set(judged) == {"majority", "probe", "probe:mobilenet_v2", "probe:resnet50", "hybrid"}
     assert [p["what"] for p in problems] == ["baseline head:mobilenet_v2", "baseline head:resnet50"]
     assert all("no longer finite" in p["detail"] for p in problems)
@@ -136,34 +134,34 @@ def test_full_baselines_have_as_many_members_as_the_head(full):
     examples, judged, _ = full
     quick = {"majority", "probe", "probe:mobilenet_v2", "probe:resnet50"}
     assert set(judged) == quick | {"hybrid", "head:mobilenet_v2", "head:resnet50"}
-    assert set(judge_baselines(examples, SIDES, replace(FULL, baselines="quick"))) == quick
+    assert set(evaluate_baselines(examples, replace(FULL, baselines="quick"))[0]) == quick
     for name in ("hybrid", "head:mobilenet_v2", "head:resnet50"):
-        assert judged[name].members.shape == (2, len(examples))
-        np.testing.assert_allclose(judged[name].logit, judged[name].members.mean(0), atol=1e-6)
-        assert not np.allclose(*judged[name].members)
+        assert judged[name].scores.members.shape == (2, len(examples))
+        np.testing.assert_allclose(judged[name].scores.logit, judged[name].scores.members.mean(0), atol=1e-6)
+        assert not np.allclose(*judged[name].scores.members)
         assert judged[name].metrics["test"]["auroc"] > 0.9
 
 
 def test_a_head_on_one_backbone_does_not_see_the_other(full):
     examples, judged, _ = full
     other = replace(examples, tokens=examples.tokens | {"resnet50:top@1": examples.tokens["resnet50:top@1"] * 0})
-    again = judge_baselines(other, SIDES, FULL)
-    np.testing.assert_array_equal(again["head:mobilenet_v2"].logit, judged["head:mobilenet_v2"].logit)
-    assert not np.allclose(again["head:resnet50"].logit, judged["head:resnet50"].logit)
-    assert not np.allclose(again["hybrid"].logit, judged["hybrid"].logit)
+    again = evaluate_baselines(other, FULL)[0]
+    np.testing.assert_array_equal(again["head:mobilenet_v2"].scores.logit, judged["head:mobilenet_v2"].scores.logit)
+    assert not np.allclose(again["head:resnet50"].scores.logit, judged["head:resnet50"].scores.logit)
+    assert not np.allclose(again["hybrid"].scores.logit, judged["hybrid"].scores.logit)
 
 
 def test_the_hybrid_learns_from_train_and_stops_by_val(full):
     """Test rows change nothing; the same seed gives the same members."""
     examples, judged, _ = full
     scores = hybrid_logits(pooled_tops(examples), examples.target == 1, examples.split, FULL.seed, 2)
-    np.testing.assert_array_equal(scores, judged["hybrid"].members)
+    np.testing.assert_array_equal(scores, judged["hybrid"].scores.members)
     turned = np.where(examples.split == "test", examples.target == 0, examples.target == 1)
     np.testing.assert_array_equal(hybrid_logits(pooled_tops(examples), turned, examples.split, FULL.seed, 2), scores)
 
 
 def test_without_tops_the_hybrid_is_left_out_and_one_backbone_is_not_compared_with_itself():
     events = []
-    judged = judge_baselines(tops().only(["mobilenet_v2:mid@1"]), SIDES, FULL, events.append)
+    judged, _ = evaluate_baselines(tops().only(["mobilenet_v2:mid@1"]), FULL, events.append)
     assert set(judged) == {"majority", "probe"}
     assert any("needs a top tap of every backbone" in getattr(event, "text", "") for event in events)

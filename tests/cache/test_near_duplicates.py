@@ -9,7 +9,7 @@ import pytest
 from facedep_jax.cache import open_cache
 from facedep_jax.cache.maintenance.inspect import inspect_cache
 from facedep_jax.dataset.labelled_examples import equal_pixels_across, gather, look_alikes
-from facedep_jax.dataset.prepare import duplicate_warnings, prepare
+from facedep_jax.dataset.prepare import duplicate_warnings
 from facedep_jax.errors import LabelError
 from facedep_jax.extraction.extract import extract
 from facedep_jax.extraction.settings import ExtractSettings
@@ -17,6 +17,7 @@ from facedep_jax.sources import read_source
 from facedep_jax.sources.synthetic_faces import draw_faces
 from facedep_jax.training.settings import TrainSettings
 from facedep_jax.training.train_head import train_head
+from facedep_jax.training.training_inputs import prepare_for
 
 QUICK = ExtractSettings(
     weights="random:1", taps="mobilenet_v2:mid@2,mobilenet_v2:top@1", size="32", batch_size=4, faces="none"
@@ -45,7 +46,7 @@ def cache(tmp_path_factory):
 
 def examples_of(cache):
     opened = open_cache(cache)
-    prepared = prepare([opened], SETTINGS)
+    prepared = prepare_for([opened], SETTINGS)
     return opened, gather([opened], prepared.items, prepared.classes, prepared.taps)
 
 

@@ -183,14 +183,14 @@ def linear_task(count=101, seed=0):
 def test_an_epoch_takes_every_row_once_and_the_last_batch_is_smaller():
     """By hand in NumPy, with Adam from Kingma & Ba (2015, algorithm 1)."""
     x, label = linear_task()
-    learn, watch = np.arange(70), np.arange(70, 101)
-    trained = train_classifier(Linear, x, label, learn, watch, Recipe(2, learning_rate=0.01, seed=3))
-    start = train_classifier(Linear, x, label, learn, watch, Recipe(1, learning_rate=1e-30, seed=3)).last
+    train_rows, val = np.arange(70), np.arange(70, 101)
+    trained = train_classifier(Linear, x, label, train_rows, val, Recipe(2, learning_rate=0.01, seed=3))
+    start = train_classifier(Linear, x, label, train_rows, val, Recipe(1, learning_rate=1e-30, seed=3)).last
     weight = np.append(np.asarray(start["linear"]["kernel"][...])[:, 0], start["linear"]["bias"][...]).astype(float)
     rows, first, second, step = np.hstack([np.asarray(x), np.ones((101, 1))]), 0.0, 0.0, 0
     losses = []
     for epoch in (1, 2):
-        order = np.random.default_rng([3, epoch]).permutation(learn)
+        order = np.random.default_rng([3, epoch]).permutation(train_rows)
         total = 0.0
         for batch in (order[:32], order[32:64], order[64:]):
             logit = rows[batch] @ weight
@@ -283,10 +283,11 @@ def test_another_seed_gives_another_network(run, pictures):
     task = make_task(pictures, SETTINGS)
     label = np.zeros(len(pictures.pixels), bool)
     label[task.rows] = task.label
-    learn, watch = task.rows[task.of("train")], task.rows[task.of("val")]
+    train_rows, val = task.rows[task.of("train")], task.rows[task.of("val")]
     inputs = jax.device_put(pictures.pixels)
     histories = [
-        train_classifier(TutorialCnn, inputs, label, learn, watch, Recipe(1, 16, seed=seed)).history for seed in (0, 1)
+        train_classifier(TutorialCnn, inputs, label, train_rows, val, Recipe(1, 16, seed=seed)).history
+        for seed in (0, 1)
     ]
     first = next(csv.DictReader((run[0] / "history.csv").read_text().splitlines()))
     assert histories[0]["train_loss"][0] == float(first["train_loss"]) != histories[1]["train_loss"][0]

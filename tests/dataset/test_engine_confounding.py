@@ -9,8 +9,6 @@ from facedep_jax.dataset.engine_confounding import engine_warnings
 from facedep_jax.training.settings import TrainSettings
 from facedep_jax.training.train_head import train_head
 
-POSITIVE = np.array([False, True])
-
 
 @pytest.fixture(scope="module")
 def examples():
@@ -28,7 +26,7 @@ def two_caches(folder, examples, first):
 
 def test_engine_and_label(tmp_path, examples):
     caches = two_caches(tmp_path, examples, examples.target == 1)
-    (said,) = engine_warnings(caches, examples, POSITIVE)
+    (said,) = engine_warnings(caches, examples)
     assert "engine and label go together (Cramér's V 1.00; openvino 1 on cpu: 60 positive, 0 rest; " in said
     assert "xla 1 on cpu: 0 positive, 60 rest)" in said
 
@@ -45,13 +43,13 @@ def test_engine_and_split_reach_the_run(tmp_path, examples):
 
 def test_nothing_to_say_where_engines_are_shared_out_evenly_or_there_is_one(tmp_path, examples):
     evenly = np.arange(len(examples)) // 8 % 2 == 0
-    assert engine_warnings(two_caches(tmp_path / "two", examples, evenly), examples, POSITIVE) == []
+    assert engine_warnings(two_caches(tmp_path / "two", examples, evenly), examples) == []
     alone = [open_cache(write_cache(tmp_path / "one", examples))]
-    assert engine_warnings(alone, examples, POSITIVE) == []
+    assert engine_warnings(alone, examples) == []
 
 
 def test_of_an_item_in_two_caches_the_first_counts(tmp_path, examples):
     whole = write_cache(tmp_path / "whole", examples, engine="openvino")
     part = write_cache(tmp_path / "part", examples[examples.target == 1], engine="xla")
-    assert engine_warnings([open_cache(whole), open_cache(part)], examples, POSITIVE) == []
-    assert len(engine_warnings([open_cache(part), open_cache(whole)], examples, POSITIVE)) == 1
+    assert engine_warnings([open_cache(whole), open_cache(part)], examples) == []
+    assert len(engine_warnings([open_cache(part), open_cache(whole)], examples)) == 1

@@ -33,11 +33,11 @@ def one_person_in(split):
 @pytest.mark.parametrize("split", ["train", "val"])
 def test_a_split_of_one_subject_is_refused(cache_of, split):
     with pytest.raises(LabelError, match=rf"split {split} holds one subject only \(p7\), and two are the least"):
-        prepare([cache_of(one_person_in(split))], TrainSettings())
+        prepare([cache_of(one_person_in(split))])
 
 
 def test_a_test_split_of_one_subject_is_warned_of(cache_of):
-    found = prepare([cache_of(one_person_in("test"))], TrainSettings()).warnings
+    found = prepare([cache_of(one_person_in("test"))]).warnings
     assert "the test split holds one subject only (p7): its figures speak of that person alone" in found
 
 
@@ -54,7 +54,7 @@ def test_a_split_that_lacks_a_side_is_refused(cache_of, split, emotion, message)
         examples.emotion[examples.split == split] = emotion
 
     with pytest.raises(LabelError, match=message):
-        prepare([cache_of(one_side)], TrainSettings())
+        prepare([cache_of(one_side)])
 
 
 def test_emotions_that_cannot_be_learned_or_chosen_by_are_warned_of(cache_of):
@@ -63,11 +63,11 @@ def test_emotions_that_cannot_be_learned_or_chosen_by_are_warned_of(cache_of):
         examples.emotion[np.flatnonzero(examples.split == "val")[0]] = "disgust"
 
     cache = cache_of(rare)
-    assert prepare([cache], TrainSettings(target="emotion")).warnings == (
+    assert prepare([cache], target="emotion").warnings == (
         "no training item shows disgust: the head cannot learn it",
         "no validation item shows fear: nothing is chosen or calibrated by it",
     )
-    assert prepare([cache], TrainSettings()).warnings == ()  # of two classes both have them
+    assert prepare([cache]).warnings == ()  # of two classes both have them
 
 
 def test_features_that_are_not_finite_are_refused(cache_of, tmp_path):
@@ -81,4 +81,4 @@ def test_features_that_are_not_finite_are_refused(cache_of, tmp_path):
 
 def test_taps_that_the_cache_does_not_hold_are_named(cache_of):
     with pytest.raises(CacheError, match=r"the cache holds .*resnet50:top@1, this run asks for resnet50:mid@7"):
-        prepare([cache_of()], TrainSettings(taps="resnet50:mid@7,resnet50:top@1"))
+        prepare([cache_of()], taps="resnet50:mid@7,resnet50:top@1")

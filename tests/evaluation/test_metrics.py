@@ -9,6 +9,7 @@ from sklearn.linear_model import LogisticRegression
 
 from facedep_jax.evaluation import metrics, weighted_metrics
 from facedep_jax.evaluation.bootstrap import FEWEST, bootstrap, cluster_index
+from facedep_jax.evaluation.metrics import headline_metrics
 from facedep_jax.head.calibration import OperatingPoint, best_threshold, calibrate, operating_points
 
 
@@ -24,7 +25,7 @@ def scored():
 
 def test_point_values_are_those_of_scikit_learn(scored):
     score, positive, subject, emotion = scored
-    found = metrics.evaluate(score, positive, 0.5, subject, emotion, resamples=2)
+    found = headline_metrics(score, positive, 0.5, subject, emotion, resamples=2)
     decided = score >= 0.5
     expected = {
         "prevalence": positive.mean(),
@@ -62,7 +63,7 @@ def test_constants_worked_out_by_hand():
     assert weighted_metrics.auroc(score, positive, one)[0] == pytest.approx(3.5 / 4)
     # thresholds 0.9: precision 1, recall 1/2; 0.4: precision 2/3, recall 1
     assert weighted_metrics.auprc(score, positive, one)[0] == pytest.approx(0.5 * 1 + 0.5 * 2 / 3)
-    found = metrics.evaluate(score, positive, 0.5, np.array([None] * 4), np.array(["a", "b", "a", "b"]), resamples=3)
+    found = headline_metrics(score, positive, 0.5, np.array([None] * 4), np.array(["a", "b", "a", "b"]), resamples=3)
     assert found["brier"] == pytest.approx((0.01 + 0.36 + 0.16 + 0.01) / 4)
     assert found["ci_by"] == "image" and found["subjects"] == 4
     assert found["score_by_emotion"]["b"]["mean"] == pytest.approx(0.65)
@@ -106,7 +107,7 @@ def test_the_order_of_items_does_not_matter(scored):
 
 def test_interval_of_the_bootstrap_is_that_of_explicit_resampling(scored):
     score, positive, subject, emotion = scored
-    found = metrics.evaluate(score, positive, 0.5, subject, emotion, resamples=1500, seed=1)["auroc_ci"]
+    found = headline_metrics(score, positive, 0.5, subject, emotion, resamples=1500, seed=1)["auroc_ci"]
     rng, people = np.random.default_rng(9), np.array(sorted(set(subject)))
     rows = {p: np.flatnonzero(subject == p) for p in people}
     values = []
@@ -120,15 +121,15 @@ def test_intervals_by_subject_are_wider_when_subjects_repeat():
     rng = np.random.default_rng(5)
     score, positive = rng.random(40).repeat(8), (rng.random(40) < 0.5).repeat(8)
     emotion = np.full(320, "x", object)
-    by_image = metrics.evaluate(score, positive, 0.5, np.full(320, None), emotion, resamples=300)["auroc_ci"]
-    by_person = metrics.evaluate(score, positive, 0.5, np.arange(40).repeat(8).astype(object), emotion, resamples=300)
+    by_image = headline_metrics(score, positive, 0.5, np.full(320, None), emotion, resamples=300)["auroc_ci"]
+    by_person = headline_metrics(score, positive, 0.5, np.arange(40).repeat(8).astype(object), emotion, resamples=300)
     low, high = by_person["auroc_ci"]
     assert high - low > 2 * (by_image[1] - by_image[0])
 
 
 @pytest.mark.parametrize("label", [True, False])
 def test_one_class_gives_null_and_no_nan(label):
-    found = metrics.evaluate(
+    found = headline_metrics(
         np.array([0.2, 0.7]),
         np.array([label, label]),
         0.5,
@@ -183,8 +184,8 @@ def test_what_calibration_changed_is_told_by_both_sides(scored):
     raw = np.clip(score, 0.01, 0.99) ** 3
     fitted = calibrate(np.log(raw / (1 - raw)), positive)
     after = fitted.probability(np.log(raw / (1 - raw)))
-    found = metrics.evaluate(after, positive, 0.5, subject, emotion, raw=raw, resamples=50)
-    alone = metrics.evaluate(raw, positive, 0.5, subject, emotion, resamples=50)
+    found = headline_metrics(after, positive, 0.5, subject, emotion, raw=raw, resamples=50)
+    alone = headline_metrics(raw, positive, 0.5, subject, emotion, resamples=50)
     for name in ("brier", "ece", "calibration_slope", "calibration_intercept"):
         assert found["raw"][name] == pytest.approx(alone[name])
         assert found["raw"][f"{name}_ci"] == pytest.approx(alone[f"{name}_ci"])
@@ -204,7 +205,7 @@ def test_operating_points_are_the_lowest_thresholds_that_reach_a_specificity():
 def test_achieved_specificity_and_recall_are_those_of_the_items_measured(scored):
     score, positive, subject, emotion = scored
     points = (OperatingPoint(0.8, 0.61), OperatingPoint(0.95, 0.83))
-    found = metrics.evaluate(score, positive, 0.5, subject, emotion, points=points, resamples=200)
+    found = headline_metrics(score, positive, 0.5, subject, emotion, points=points, resamples=200)
     for entry, point in zip(found["operating_points"], points, strict=True):
         decided = score >= point.threshold
         assert entry["wanted_specificity"] == point.specificity and entry["threshold"] == point.threshold
@@ -216,7 +217,7 @@ def test_achieved_specificity_and_recall_are_those_of_the_items_measured(scored)
 
 def test_predictive_values_by_hand(scored):
     score, positive, subject, emotion = scored
-    found = metrics.evaluate(score, positive, 0.5, subject, emotion, prevalences=(0.1,), resamples=200)
+    found = headline_metrics(score, positive, 0.5, subject, emotion, prevalences=(0.1,), resamples=200)
     own, rare = found["predictive_values"]
     decided = score >= 0.5
     assert own["prevalence"] == pytest.approx(positive.mean()) and own["origin"] == "found"
@@ -243,6 +244,6 @@ def test_means_of_emotions_with_few_subjects_have_no_interval():
     subject = np.repeat([f"p{i}" for i in range(2 * FEWEST - 1)], 3).astype(object)
     emotion = np.where(np.arange(len(subject)) < 3 * FEWEST, "many", "few").astype(object)
     score = np.random.default_rng(0).random(len(subject))
-    found = metrics.evaluate(score, score > 0.5, 0.5, subject, emotion, resamples=50)["score_by_emotion"]
+    found = headline_metrics(score, score > 0.5, 0.5, subject, emotion, resamples=50)["score_by_emotion"]
     assert found["many"]["low"] < found["many"]["mean"] < found["many"]["high"]
     assert found["few"]["low"] is None and found["few"]["mean"] == pytest.approx(score[3 * FEWEST :].mean())

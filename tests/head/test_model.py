@@ -19,7 +19,9 @@ from facedep_jax.head.gru import Recurrent
 from facedep_jax.head.model import PRESETS, Architecture, dropout, graph_of, init_states
 from facedep_jax.head.trained_head import inputs_of
 from facedep_jax.sources.class_labels import Labelled
-from facedep_jax.training.ensemble import feed, member_keys, plan_for, rates_for
+from facedep_jax.training.batches import TrainingData
+from facedep_jax.training.data_loader import EpochRunner
+from facedep_jax.training.ensemble import member_keys, plan_for, rates_for
 from facedep_jax.training.epoch import start
 from facedep_jax.training.settings import TrainSettings
 from facedep_jax.training.train_step import Plan, _schedule
@@ -218,9 +220,9 @@ def test_the_order_of_frames_is_learned(ordered_clips, temporal):
         learning_rate=5e-3,
         dropout=0.0,
     )
-    learn, watch = np.arange(120), np.arange(120, 160)
+    train_rows, val = np.arange(120), np.arange(120, 160)
     ones = np.ones((1, 160), np.float32)
-    fed = feed(clips, POSITIVE, learn, ones[:, :120], watch, ones[:, :40])
-    plan = plan_for(clips, POSITIVE, settings)
-    carry, _ = fed.advance(plan, 20, start(plan, member_keys(0, 1)), rates_for(settings, 1))
+    runner = EpochRunner(TrainingData(clips, train_rows, ones[:, :120], val, ones[:, :40]))
+    plan = plan_for(clips, settings)
+    carry, _ = runner.advance(plan, 20, start(plan, member_keys(0, 1)), rates_for([settings], 1))
     assert float(carry.best_auroc[0]) > 0.95

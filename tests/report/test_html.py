@@ -2,12 +2,13 @@
 
 import base64
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from facedep_jax.evaluation.calibrated_metrics import Wanted, measure_scores
+from facedep_jax.evaluation.evaluate import Scores, Wanted, evaluate
 from facedep_jax.head.calibration import Calibration, OperatingPoint
 from facedep_jax.report.html import render_sections
 from facedep_jax.report.model_card import model_card, page_sections
@@ -30,20 +31,22 @@ def metrics():
     logit = 3 * (positive - 0.5) + rng.normal(size=90)
     emotion = np.where(positive, "neutral", np.where(np.arange(90) % 3, "sad|b", HOSTILE)).astype(object)
     columns = {HOSTILE: np.where(np.arange(90) < 20, HOSTILE, "x").astype(object), "emotion2": emotion[::-1].copy()}
-    wanted = Wanted(("neutral",), (OperatingPoint(0.9, 0.6),), (0.1,), columns, resamples=30)
+    wanted = Wanted(("neutral",), (0.1,), resamples=30)
     subject = np.array([f"p{i // 2}" for i in range(90)], object)
-    return measure_scores(Calibration(1.2, 0.1, 0.5), logit, positive, subject, emotion, wanted, np.stack([logit] * 2))
+    chosen = Calibration(1.2, 0.1, 0.5), (OperatingPoint(0.9, 0.6),)
+    return evaluate(Scores(logit, positive, subject, emotion, np.stack([logit] * 2), columns, *chosen), wanted)
 
 
 def test_the_spread_of_members_is_theirs_and_one_member_has_none():
     logit, positive = np.array([1.0, -1.0, 2.0, -2.0]), np.array([True, False, False, True])
     unsaid, rest = np.array([None] * 4), Wanted(("sad",), resamples=5)
     members = np.stack([logit + 0.5, logit - 0.5])
-    found = measure_scores(Calibration(), logit, positive, unsaid, unsaid, rest, members)["spread"]
+    scores = Scores(logit, positive, unsaid, unsaid, members)
+    found = evaluate(scores, rest)["spread"]
     apart = [np.std([1 / (1 + np.exp(-x - d)) for d in (0.5, -0.5)], ddof=1) for x in logit]
     assert found["mean"] == pytest.approx(np.mean(apart)) and found["mean_wrong"] == pytest.approx(np.mean(apart[2:]))
     assert found["auroc_of_wrong"] == 0.0  # far from the threshold members agree, and these two are wrong
-    assert measure_scores(Calibration(), logit, positive, unsaid, unsaid, rest, members[:1])["spread"] is None
+    assert evaluate(replace(scores, members=members[:1]), rest)["spread"] is None
 
 
 def difference(value, low, high):

@@ -8,7 +8,7 @@ from sklearn.metrics import roc_curve
 
 from facedep_jax.disclaimer import UNTRAINED
 from facedep_jax.errors import OutputError
-from facedep_jax.evaluation.metrics import evaluate
+from facedep_jax.evaluation.metrics import headline_metrics
 from facedep_jax.head.calibration import OperatingPoint
 from facedep_jax.report import run_plots
 from facedep_jax.report.scored_image_plot import draw_prediction, drawing
@@ -28,7 +28,9 @@ def judged():
     score = np.round(np.clip(0.3 * positive + rng.random(60) * 0.7, 0, 1), 2)
     emotion = np.where(positive, "neutral", "happy").astype(object)
     points = (OperatingPoint(0.8, 0.6), OperatingPoint(0.9, 0.7))
-    found = evaluate(score, positive, 0.5, np.full(60, None), emotion, resamples=50, raw=np.sqrt(score), points=points)
+    found = headline_metrics(
+        score, positive, 0.5, np.full(60, None), emotion, resamples=50, raw=np.sqrt(score), points=points
+    )
     return score, positive, emotion, found
 
 
@@ -104,7 +106,7 @@ def test_wilson_interval_by_hand():
 
 def test_fewer_items_than_bins_and_one_emotion():
     score, positive = np.array([0.2, 0.8, 0.6]), np.array([False, True, True])
-    metrics = evaluate(score, positive, 0.5, np.full(3, None), np.full(3, "sad", object), resamples=20)
+    metrics = headline_metrics(score, positive, 0.5, np.full(3, None), np.full(3, "sad", object), resamples=20)
     run_plots.draw_reliability(score, positive, metrics, "val")
     run_plots.draw_score_by_emotion(score, np.full(3, "sad", object), ("sad",), metrics, 0.5, "val")
 

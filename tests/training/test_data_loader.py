@@ -23,48 +23,47 @@ from facedep_jax.head.model import graph_of
 from facedep_jax.head.trained_head import flat_names
 from facedep_jax.sources.class_labels import Labelled
 from facedep_jax.training import data_loader as module
-from facedep_jax.training.batches import Material
-from facedep_jax.training.data_loader import Feed, ahead
+from facedep_jax.training.batches import TrainingData
+from facedep_jax.training.data_loader import EpochRunner, ahead
 from facedep_jax.training.ensemble import member_keys, plan_for, rates_for
 from facedep_jax.training.epoch import epoch_order, other_view, run_epochs, start
 from facedep_jax.training.settings import TrainSettings
 
-POSITIVE = np.array([False, True])
 SETTINGS = TrainSettings(preset="tiny", epochs=3, batch_size=32, learning_rate=3e-3, seeds=2, feature_dropout=0.1)
 
 
 def rows_of(examples):
     """112 rows to learn from leave the last of 4 batches half empty; validation takes a block and a part of one."""
-    learn, watch = (np.flatnonzero(examples.split == split) for split in ("train", "val"))
-    learn = learn[:112]
-    weight = np.random.default_rng(0).random((2, len(learn))).astype(np.float32)
-    return learn, weight, watch, np.ones((2, len(watch)), np.float32)
+    train_rows, val = (np.flatnonzero(examples.split == split) for split in ("train", "val"))
+    train_rows = train_rows[:112]
+    weight = np.random.default_rng(0).random((2, len(train_rows))).astype(np.float32)
+    return train_rows, weight, val, np.ones((2, len(val)), np.float32)
 
 
 def material_of(examples):
-    return Material(examples, POSITIVE, *rows_of(examples))
+    return TrainingData(examples, *rows_of(examples))
 
 
 def started(examples, settings=SETTINGS):
-    plan = plan_for(examples, POSITIVE, settings)
-    return plan, start(plan, member_keys(0, 2)), rates_for(settings, 2)
+    plan = plan_for(examples, settings)
+    return plan, start(plan, member_keys(0, 2)), rates_for([settings], 2)
 
 
 @dataclass(frozen=True)
-class ResidentOrder(Material):
+class ResidentOrder(TrainingData):
     """Takes rows in the order that resident training draws."""
 
     drawn: tuple = ()
 
     def orders(self, rows, seed, epoch):
-        return iter(np.split(self.drawn[epoch], range(rows, len(self.learn), rows)))
+        return iter(np.split(self.drawn[epoch], range(rows, len(self.train_rows), rows)))
 
 
 def in_resident_order(examples):
     material = material_of(examples)
     key = member_keys(0, 2)[0]
-    drawn = tuple(np.asarray(epoch_order(key, epoch, len(material.learn))) for epoch in range(3))
-    return ResidentOrder(examples, POSITIVE, *rows_of(examples), drawn)
+    drawn = tuple(np.asarray(epoch_order(key, epoch, len(material.train_rows))) for epoch in range(3))
+    return ResidentOrder(examples, *rows_of(examples), drawn)
 
 
 def two_views():
@@ -105,7 +104,7 @@ def same(found, expected):
 
 def streamed(material, stream=True, said=lambda _: None):
     """Two blocks an epoch to learn from, the second with one of three steps, and two to stop by."""
-    return Feed(material, stream, said, 3 * 32 * material.row_bytes)
+    return EpochRunner(material, stream, said, 3 * 32 * material.row_bytes)
 
 
 @pytest.fixture(autouse=True)
@@ -142,7 +141,7 @@ def test_steps_by_hand(examples):
     mean, square, total, step = [0.0] * len(leaves), [0.0] * len(leaves), 0.0, 0
     slope = jax.jit(jax.value_and_grad(loss))
     for places in material.orders(32, 0, 0):
-        batch = material.learn_batch(places, len(places), other)
+        batch = material.train_batch(places, len(places), other)
         value, gradient = slope(leaves, *batch[:-1], batch.weight[1])
         total += float(value) * batch.weight[1].sum()
         norm = np.sqrt(sum(float((g**2).sum()) for g in gradient))
@@ -157,7 +156,7 @@ def test_steps_by_hand(examples):
         decay = [2.0 * leaf if name.endswith("kernel") else 0.0 for name, leaf in zip(names, leaves, strict=True)]
         leaves = [x - rate * (m + d) for x, m, d in zip(leaves, moved, decay, strict=True)]
     assert step == 4 and norm > 1.0
-    assert history["train_loss"][0, 1] == pytest.approx(total / material.learn_weight[1].sum(), abs=1e-5)
+    assert history["train_loss"][0, 1] == pytest.approx(total / material.train_weight[1].sum(), abs=1e-5)
     expected = jax.tree.unflatten(tree, [np.asarray(x)[None] for x in leaves])
     close(settled(expected), settled(jax.tree.map(lambda x: x[1:], found.states)))
 
@@ -204,24 +203,24 @@ def test_a_row_is_seen_in_one_view_at_a_time_by_chance(examples):
     chosen = np.stack([np.asarray(other_view(key, epoch, len(examples))) for epoch in range(8)])
     assert 0.45 < chosen.mean() < 0.55 and (chosen.mean(0) > 0).mean() > 0.95
     places = np.array([3, 0, 90])
-    batch = material.learn_batch(places, 5, chosen[0])
-    rows = material.learn[places]
+    batch = material.train_batch(places, 5, chosen[0])
+    rows = material.train_rows[places]
     for tap, x in batch.tokens.items():
         for place, row in enumerate(rows):
             assert (x[place] == (examples.views if chosen[0][row] else examples.tokens)[tap][row]).all()
         assert not x[3:].any()
     assert batch.target.tolist() == [*examples.target[rows], 0, 0]
-    assert (batch.weight[:, :3] == material.learn_weight[:, places]).all() and not batch.weight[:, 3:].any()
+    assert (batch.weight[:, :3] == material.train_weight[:, places]).all() and not batch.weight[:, 3:].any()
 
 
 def test_validation_sees_the_plain_view_and_training_both(examples):
     """Other views that are not finite spoil the loss of training at once, and validation not before that."""
     spoilt = {tap: np.full_like(x, np.nan) for tap, x in examples.tokens.items()}
-    learn, weight, watch, watch_weight = rows_of(examples)
+    train_rows, weight, val, val_weight = rows_of(examples)
     views = replace(examples, views={tap: np.where(True, spoilt[tap], x) for tap, x in examples.tokens.items()})
     plan, carry, rates = started(views)
-    data = Material(views, POSITIVE, learn, 0 * weight, watch, watch_weight).on_device()
-    data = data._replace(views={tap: x.at[learn].set(0.0) for tap, x in data.views.items()})
+    data = TrainingData(views, train_rows, 0 * weight, val, val_weight).on_device()
+    data = data._replace(views={tap: x.at[train_rows].set(0.0) for tap, x in data.views.items()})
     _, history = run_epochs(plan, 3, carry, rates, data)
     assert np.isfinite(history["val_loss"]).all() and np.isfinite(history["train_loss"]).all()
     _, history = run_epochs(plan, 3, carry, rates, material_of(views).on_device())
@@ -258,12 +257,12 @@ def test_what_does_not_fit_is_streamed_if_that_is_allowed(examples, monkeypatch)
     _, history = streamed(material_of(examples), None, said.append).advance(plan, 1, carry, rates)
     assert np.isfinite(history["train_loss"]).all() and "streamed block by block" in said[0].text
     with pytest.raises(RunError, match=r"--batch-size \(now 32\).*--seeds"):
-        Feed(material_of(examples), False).advance(plan, 1, carry, rates)
+        EpochRunner(material_of(examples), False).advance(plan, 1, carry, rates)
 
 
 def test_features_that_are_too_large_are_streamed_from_the_start(cache, examples, monkeypatch):
     monkeypatch.setattr(module, "fits_device", lambda size: size < 1000)
-    assert Feed(material_of(examples)).streamed and not Feed(material_of(examples), stream=False).streamed
+    assert EpochRunner(material_of(examples)).streamed and not EpochRunner(material_of(examples), stream=False).streamed
     monkeypatch.setattr(examples_module, "fits_machine", lambda size: size < 1000)
     labels = [Labelled(item, f"{item}.jpg", "sad", None, "train") for item in examples.item]
     said = []

@@ -18,8 +18,10 @@ from facedep_jax.head.trained_head import inputs_of
 from facedep_jax.runs import checkpoint
 from facedep_jax.runs.checkpoint import Stage
 from facedep_jax.training import fit as fit_module
-from facedep_jax.training.cross_validation import crossvalidate
-from facedep_jax.training.ensemble import feed, member_keys, plan_for, rates_for
+from facedep_jax.training.batches import TrainingData
+from facedep_jax.training.cross_validation import crossvalidate_head, crossvalidate_probe
+from facedep_jax.training.data_loader import EpochRunner
+from facedep_jax.training.ensemble import member_keys, plan_for, rates_for
 from facedep_jax.training.epoch import weighted_auroc
 from facedep_jax.training.fit import balanced_weights, finite_members, fit
 from facedep_jax.training.flat_parameters import _decayed
@@ -30,15 +32,15 @@ SETTINGS = TrainSettings(preset="tiny", epochs=10, patience=10, batch_size=32, l
 
 
 def train(examples, settings=SETTINGS, weight=None, **options):
-    """Fitted members and what they were given; 112 rows to learn from leave the last of 4 batches half empty."""
-    learn = np.flatnonzero(examples.split == "train")[:112]
-    watch = np.flatnonzero(examples.split == "val")
-    weight = np.ones((settings.seeds, len(learn)), np.float32) if weight is None else weight
-    fed = feed(examples, POSITIVE, learn, weight, watch, np.ones((settings.seeds, len(watch)), np.float32))
-    plan, rates = plan_for(examples, POSITIVE, settings), rates_for(settings, settings.seeds)
+    """Fitted members and what they were given; 112 rows to train on leave the last of 4 batches half empty."""
+    train_rows = np.flatnonzero(examples.split == "train")[:112]
+    val = np.flatnonzero(examples.split == "val")
+    weight = np.ones((settings.seeds, len(train_rows)), np.float32) if weight is None else weight
+    data = TrainingData(examples, train_rows, weight, val, np.ones((settings.seeds, len(val)), np.float32))
+    plan, rates = plan_for(examples, settings), rates_for([settings], settings.seeds)
     keys = member_keys(settings.seed, settings.seeds)
     with jax.transfer_guard("disallow"):
-        return fit(keys, plan, rates, fed, **options), plan
+        return fit(keys, plan, rates, EpochRunner(data), **options), plan
 
 
 def logits_of(fitted, plan, examples):
@@ -106,31 +108,31 @@ class Killed(Exception):
 
 
 def killed_after(epochs):
-    def watch(done, _):
+    def progress(done, _):
         if done == epochs:
             raise Killed
 
-    return watch
+    return progress
 
 
 def test_stopped_and_continued_gives_the_same_bits(examples, trained, tmp_path, checkpoints_always):
     with pytest.raises(Killed):
-        train(examples, watch=killed_after(5), stage=Stage(tmp_path / "head"))
+        train(examples, progress=killed_after(5), stage=Stage(tmp_path / "head"))
     begun = []
     stage = Stage(tmp_path / "head")
-    again, _ = train(examples, watch=lambda done, _: begun.append(done), stage=stage)
+    again, _ = train(examples, progress=lambda done, _: begun.append(done), stage=stage)
     assert begun == [5, 10] and stage.latest() == 10
     assert sorted(path.name for path in (tmp_path / "head").iterdir()) == ["10", "10.sha256"]  # older ones are gone
-    finished, _ = train(examples, watch=lambda done, _: begun.append(done), stage=stage)
+    finished, _ = train(examples, progress=lambda done, _: begun.append(done), stage=stage)
     assert begun == [5, 10, 10]  # nothing is left to train
     for other in (again, finished):
-        for a, b in zip(jax.tree.leaves(tuple(trained[0])), jax.tree.leaves(tuple(other)), strict=True):
+        for a, b in zip(jax.tree.leaves(tuple(trained[0])[1:]), jax.tree.leaves(tuple(other)[1:]), strict=True):
             np.testing.assert_array_equal(a, b)
 
 
 def test_a_checkpoint_that_is_damaged_or_of_another_stack_is_refused(examples, tmp_path, checkpoints_always):
     with pytest.raises(Killed):
-        train(examples, watch=killed_after(5), stage=Stage(tmp_path / "head"))
+        train(examples, progress=killed_after(5), stage=Stage(tmp_path / "head"))
     three = replace(SETTINGS, seeds=3)
     with pytest.raises(RunError, match=r"head/5 was written by another version.*remove .*to begin again"):
         train(examples, three, stage=Stage(tmp_path / "head"))
@@ -162,12 +164,12 @@ def test_checkpoints_are_not_written_while_there_is_little_to_lose(examples, tmp
 
 def test_rows_of_weight_zero_and_chunks_of_epochs_change_nothing(examples, monkeypatch):
     """Garbage in rows without weight must not reach the parameters, nor may the length of a chunk."""
-    learn = np.flatnonzero(examples.split == "train")[:112]
+    train_rows = np.flatnonzero(examples.split == "train")[:112]
     weight = np.ones((2, 112), np.float32)
     weight[:, 50:] = 0
     tokens = {tap: x.copy() for tap, x in examples.tokens.items()}
     for x in tokens.values():
-        x[learn[50:]] = 37
+        x[train_rows[50:]] = 37
     plain, _ = train(examples, weight=weight)
     monkeypatch.setattr(fit_module, "CHUNK", 3)
     spoilt, _ = train(replace(examples, tokens=tokens), weight=weight)
@@ -266,12 +268,12 @@ def test_a_loss_that_is_not_finite_is_an_error(examples):
 def test_a_member_that_is_lost_leaves_the_others_as_they_were(examples, trained):
     """As in a grid, where one learning rate is too high."""
     settings = replace(SETTINGS, seeds=2)
-    learn, watch = np.flatnonzero(examples.split == "train")[:112], np.flatnonzero(examples.split == "val")
-    ones = [np.ones((2, len(rows)), np.float32) for rows in (learn, watch)]
-    rates = rates_for(settings, 2)
+    train_rows, val = np.flatnonzero(examples.split == "train")[:112], np.flatnonzero(examples.split == "val")
+    ones = [np.ones((2, len(rows)), np.float32) for rows in (train_rows, val)]
+    rates = rates_for([settings], 2)
     rates = rates._replace(learning_rate=rates.learning_rate.at[1].set(np.nan))
-    fed = feed(examples, POSITIVE, learn, ones[0], watch, ones[1])
-    found = fit(member_keys(0, 2), plan_for(examples, POSITIVE, settings), rates, fed, strict=False)
+    runner = EpochRunner(TrainingData(examples, train_rows, ones[0], val, ones[1]))
+    found = fit(member_keys(0, 2), plan_for(examples, settings), rates, runner, strict=False)
     assert finite_members(found.history).tolist() == [True, False]
     np.testing.assert_array_equal(found.history["val_loss"][:, 0], trained[0].history["val_loss"][:, 0])
 
@@ -282,7 +284,8 @@ def test_cross_validation_never_touches_test_and_finds_the_pattern(examples, wha
     for x in tokens.values():
         x[examples.split == "test"] = np.nan
     settings = replace(SETTINGS, seeds=1, epochs=8)
-    found = crossvalidate(replace(examples, tokens=tokens), POSITIVE, settings, 3, what)
+    blind = replace(examples, tokens=tokens)
+    found = crossvalidate_head(blind, settings, 3) if what == "head" else crossvalidate_probe(blind, 3)
     assert len(found["folds"]) == 3 and found["auroc"] > 0.9
     assert found["auroc"] == pytest.approx(np.mean(found["folds"]))
     if what == "head":
@@ -294,10 +297,10 @@ def test_a_probe_copies_the_rows_it_learns_from_once():
     """Host memory; the device's own copy is not counted here."""
     rng = np.random.default_rng(0)
     features = rng.normal(size=(40_000, 500)).astype(np.float16)
-    positive, watch = features[:, 0] > 0, np.arange(38_000, 40_000)
+    positive, val = features[:, 0] > 0, np.arange(38_000, 40_000)
     tracemalloc.start()
     try:
-        fit_probe(features, positive, np.arange(38_000), watch, penalties=(100.0,))
+        fit_probe(features, positive, np.arange(38_000), val, penalties=(100.0,))
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

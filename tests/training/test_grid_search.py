@@ -13,7 +13,6 @@ from facedep_jax.training.grid_search import by_program, grid_of, read_grid, sea
 from facedep_jax.training.settings import TrainSettings
 
 BASE = TrainSettings(preset="tiny", epochs=8, patience=10, batch_size=32, learning_rate=3e-3, seeds=1)
-POSITIVE = np.array([False, True])
 
 
 def test_points_are_all_combinations(tmp_path):
@@ -79,9 +78,9 @@ def test_by_folds_what_is_finite_and_best_is_taken_and_nothing_is_trained_twice(
     grid = grid_of({"learning_rate": [1e-6, 3e-3, 1e30]}, "here")
     base = replace(BASE, folds=3)
     with unfinished(tmp_path / "run", {}, False) as place:
-        found = search(examples, POSITIVE, base, grid, place)
+        found = search(examples, base, grid, place)
         events = []
-        again = search(examples, POSITIVE, base, grid, place, events.append)
+        again = search(examples, base, grid, place, events.append)
         place.discard()
     assert found.settings == replace(base, learning_rate=3e-3) and found.by == "3 folds"
     assert found.rows[1]["auroc"] > 0.9 and found.rows[1]["auroc"] > found.rows[0]["auroc"]
@@ -93,10 +92,10 @@ def test_a_grid_in_which_everything_diverges_says_so(tmp_path):
     with unfinished(tmp_path / "run", {}, False) as place:
         place.remember("grid", {"0": [None, None], "1": [None, None]})
         with pytest.raises(RunError, match="no point of the grid kept a finite loss"):
-            search(planted_examples(), POSITIVE, BASE, grid_of({"learning_rate": [1e30, 1e29]}, "here"), place)
+            search(planted_examples(), BASE, grid_of({"learning_rate": [1e30, 1e29]}, "here"), place)
         place.discard()
 
 
 def test_folds_that_cannot_be_made_stop_a_search(tmp_path):
     with unfinished(tmp_path / "run", {}, False) as place, pytest.raises(LabelError, match="folds are not possible"):
-        search(planted_examples(16), POSITIVE, replace(BASE, folds=9), grid_of({"dropout": [0.1, 0.2]}, "here"), place)
+        search(planted_examples(16), replace(BASE, folds=9), grid_of({"dropout": [0.1, 0.2]}, "here"), place)

@@ -10,7 +10,7 @@ from support.planted import planted_examples
 from facedep_jax.backbones.taps import DEFAULT_TAPS, parse_taps
 from facedep_jax.backbones.weights.load import find_weights
 from facedep_jax.backbones.xla_engine import build_network, compilable
-from facedep_jax.training.batches import Material
+from facedep_jax.training.batches import TrainingData
 from facedep_jax.training.ensemble import member_keys, plan_for, rates_for
 from facedep_jax.training.epoch import run_epochs, start
 from facedep_jax.training.settings import TrainSettings
@@ -33,13 +33,13 @@ def test_extraction_lowers_for_every_device(backbone, precision):
 
 @pytest.mark.parametrize("settings", [TrainSettings(preset="tiny", seeds=2), TrainSettings(temporal="transformer")])
 def test_training_lowers_for_every_device(settings):
-    examples, positive = planted_examples(), np.array([False, True])
-    learn, watch = (np.flatnonzero(examples.split == split) for split in ("train", "val"))
-    weights = (np.ones((settings.seeds, len(rows)), np.float32) for rows in (learn, watch))
-    data = Material(examples, positive, learn, next(weights), watch, next(weights)).on_device()
-    plan = plan_for(examples, positive, settings)
+    examples = planted_examples()
+    train_rows, val = (np.flatnonzero(examples.split == split) for split in ("train", "val"))
+    weights = (np.ones((settings.seeds, len(rows)), np.float32) for rows in (train_rows, val))
+    data = TrainingData(examples, train_rows, next(weights), val, next(weights)).on_device()
+    plan = plan_for(examples, settings)
     carry = start(plan, member_keys(0, settings.seeds))
     steps = jax.jit(lambda *arguments: run_epochs(plan, 2, *arguments))
-    exported = jax.export.export(steps, platforms=PLATFORMS)(carry, rates_for(settings, settings.seeds), data)
+    exported = jax.export.export(steps, platforms=PLATFORMS)(carry, rates_for([settings], settings.seeds), data)
     assert exported.platforms == PLATFORMS
     assert len(exported.mlir_module_serialized) > 10_000

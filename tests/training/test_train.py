@@ -21,7 +21,6 @@ from support.planted import planted_examples, spec, write_cache
 from facedep_jax import open_cache
 from facedep_jax.cli import train_evaluate_predict
 from facedep_jax.dataset.labelled_examples import gather
-from facedep_jax.dataset.prepare import prepare
 from facedep_jax.disclaimer import UNTRAINED
 from facedep_jax.errors import CacheError, LabelError, OutputError, RunError, SettingsError, SpecMismatch
 from facedep_jax.evaluation.evaluate_run import evaluate_run
@@ -38,6 +37,7 @@ from facedep_jax.training import grid_search as search_module
 from facedep_jax.training import train_head as train_module
 from facedep_jax.training.settings import TrainSettings
 from facedep_jax.training.train_head import train_head
+from facedep_jax.training.training_inputs import prepare_for
 
 SETTINGS = TrainSettings(
     preset="tiny", epochs=20, patience=20, batch_size=32, learning_rate=1e-3, seeds=2, resamples=100
@@ -129,7 +129,7 @@ def test_config_gives_back_the_settings(run):
 def test_a_loaded_head_gives_the_logits_that_were_written(run, cache):
     out, summary, _ = run
     head = load_head(out)
-    prepared = prepare([cache], SETTINGS)
+    prepared = prepare_for([cache], SETTINGS)
     examples = gather([cache], prepared.items, prepared.classes, head.taps)
     rows = {row["item"]: row for row in predictions(out)}
     logits = head.frame_logits({tap: x[:, 0] for tap, x in examples.tokens.items()})
@@ -182,7 +182,7 @@ def test_a_run_that_fails_half_way_leaves_nothing(cache, tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("facedep_jax.training.run_writer.write_plots", fail)
-    monkeypatch.setattr("facedep_jax.head.beside.judge_baselines", lambda *_: {})
+    monkeypatch.setattr("facedep_jax.training.train_head.evaluate_baselines", lambda *_: ({}, []))
     monkeypatch.setattr("facedep_jax.runs.checkpoint.LEAST_SECONDS", 1e9)  # a slow machine is no reason to keep it
     with pytest.raises(KeyboardInterrupt):
         train_head([cache], SETTINGS, tmp_path / "run")
@@ -266,7 +266,8 @@ def test_cross_validation_that_fails_does_not_cost_the_run(cache, run, tmp_path,
     def diverge(*_, **__):
         raise RunError("the loss is no longer finite")
 
-    monkeypatch.setattr("facedep_jax.head.beside.crossvalidate", diverge)
+    for kind in ("head", "probe"):
+        monkeypatch.setattr(f"facedep_jax.training.train_head.crossvalidate_{kind}", diverge)
     config = run[0] / "config.toml"
     outcome = train_evaluate_predict.train_head(
         silent, (cache.path,), tmp_path / "run", config, None, folds=3, baselines="none"
@@ -332,7 +333,7 @@ def test_positives_of_a_head_over_emotions_change_after_training(emotional, cach
     same = head.with_positive(("Neutral", "sad"))
     assert same.calibration == head.calibration and same.positive_emotions == ("neutral", "sad")
     happy = head.with_positive(("happy",))
-    prepared = prepare([cache], replace(SETTINGS, target="emotion"))
+    prepared = prepare_for([cache], replace(SETTINGS, target="emotion"))
     examples = gather([cache], prepared.items, prepared.classes, head.taps)
     test = examples[examples.split == "test"]
     inputs = test.tokens, test.times, test.mask

@@ -1,0 +1,174 @@
+"""Scores of clips against their labels, whatever made them: chosen on val, then evaluated on any rows."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from facedep_jax.dataset.labelled_examples import Examples
+from facedep_jax.dataset.listing_columns import Columns, few_valued, groups, rater_columns
+from facedep_jax.errors import SettingsError
+from facedep_jax.evaluation.metrics import Evaluation, Spread, headline_metrics
+from facedep_jax.evaluation.rater_agreement import compare_raters
+from facedep_jax.evaluation.subgroups import subgroup_table
+from facedep_jax.evaluation.weighted_metrics import none_if_nan, plain_auroc
+from facedep_jax.head.calibration import RAW, Calibration, OperatingPoint, calibrate, operating_points
+from facedep_jax.sources.class_labels import DEFAULT_POSITIVE
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is wanted besides the headline figures, and how intervals are drawn. None: what the columns offer."""
+
+    positive: Sequence[str] = DEFAULT_POSITIVE  # emotions, by which another rater's labels are read
+    prevalences: Sequence[float] = ()  # at which predictive values are wanted besides the one found
+    by: Sequence[str] | None = None  # columns whose groups are compared
+    second: str | None = None  # the column of another rater's emotions
+    resamples: int = 2000  # of the bootstrap over subjects
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Logits of n clips by one model, what the clips are, and what was chosen on validation for that model.
+
+    `subject` and `emotion` are object arrays that may hold None; `members` are the logits whose mean `logit` is.
+    `columns` say further things of the clips, object arrays by name.
+    """
+
+    logit: Float[np.ndarray, " n"]
+    label: Bool[np.ndarray, " n"]
+    subject: np.ndarray
+    emotion: np.ndarray
+    members: Float[np.ndarray, "m n"] | None = None
+    columns: Columns = field(default_factory=dict)
+    calibration: Calibration = RAW
+    points: tuple[OperatingPoint, ...] = ()
+
+    def __getitem__(self, rows: Bool[np.ndarray, " n"]) -> "Scores":
+        return replace(
+            self,
+            logit=self.logit[rows],
+            label=self.label[rows],
+            subject=self.subject[rows],
+            emotion=self.emotion[rows],
+            members=None if self.members is None else self.members[:, rows],
+            columns={name: values[rows] for name, values in self.columns.items()},
+        )
+
+    @property
+    def probability(self) -> Float[np.ndarray, " n"]:
+        """Calibrated."""
+        return self.calibration.probability(self.logit)
+
+    @property
+    def several(self) -> Float[np.ndarray, "m n"] | None:
+        """The logits of the members where there are at least two."""
+        return self.members if self.members is not None and len(self.members) > 1 else None
+
+    @property
+    def members_sd(self) -> Float[np.ndarray, " n"] | None:
+        """Standard deviation over the members of each clip's calibrated probability, None for fewer than two."""
+        return None if self.several is None else self.calibration.probability(self.several).std(0, ddof=1)
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """Scores of all examples, and what came out of it by split: val and test, None where there is none."""
+
+    scores: Scores
+    metrics: dict[str, Evaluation | None]
+
+
+def scores_of(
+    clips: Examples,
+    logit: Float[np.ndarray, " n"],
+    members: Float[np.ndarray, "m n"] | None = None,
+    columns: Columns | None = None,
+) -> Scores:
+    """Scores of `clips`, not calibrated."""
+    return Scores(logit, clips.label, clips.subject, clips.emotion, members, columns or {})
+
+
+def calibrated(scores: Scores, val: Bool[np.ndarray, " n"]) -> Scores:
+    """The same scores with calibration, threshold and operating points chosen on the rows `val`."""
+    scores = replace(scores, calibration=calibrate(scores.logit[val], scores.label[val]))
+    return replace(scores, points=operating_points(scores.probability[val], scores.label[val]))
+
+
+def evaluate_splits(scores: Scores, split: np.ndarray, wanted: Wanted) -> Evaluated:
+    """`evaluate` for the rows of val and of test."""
+    parts = {name: scores[split == name] for name in ("val", "test")}
+    metrics = {name: evaluate(part, wanted) if len(part.logit) else None for name, part in parts.items()}
+    return Evaluated(scores, metrics)
+
+
+def majority(clips: Examples, wanted: Wanted) -> Evaluated:
+    """The training part of positives as everyone's probability; nothing is chosen."""
+    share = float(clips.label[clips.split == "train"].mean())
+    logit = np.full(len(clips), np.log(share / (1 - share)))
+    return evaluate_splits(scores_of(clips, logit), clips.split, wanted)
+
+
+def evaluate(scores: Scores, wanted: Wanted) -> Evaluation:
+    """Every figure of `scores`, with tables of subgroups, other raters and, of several members, their spread.
+
+    Raises SettingsError for columns that are not there or cannot be compared.
+    """
+    drawing = {"resamples": wanted.resamples, "seed": wanted.seed}
+    probability, threshold = scores.probability, scores.calibration.threshold
+    result = headline_metrics(
+        probability,
+        scores.label,
+        threshold,
+        scores.subject,
+        scores.emotion,
+        raw=RAW.probability(scores.logit),
+        points=scores.points,
+        prevalences=wanted.prevalences,
+        **drawing,
+    )
+    by = few_valued(scores.columns) if wanted.by is None else wanted.by
+    judged = probability, scores.label, threshold, scores.subject
+    result["subgroups"] = {name: subgroup_table(*groups(name, scores.columns), *judged, **drawing) for name in by}
+    result["raters"] = _raters(scores, wanted, drawing)
+    result["spread"] = _spread(scores)
+    return result
+
+
+def _raters(scores: Scores, wanted: Wanted, drawing: Mapping[str, int]) -> dict[str, dict[str, Any]]:
+    names = rater_columns(scores.columns) if wanted.second is None else (wanted.second,)
+    absent = [name for name in names if name not in scores.columns]
+    if absent:
+        raise SettingsError(
+            f"no listing has a column {absent[0]!r} with a second rater's emotions; there are "
+            f"{', '.join(scores.columns) or 'none'}"
+        )
+    judged = scores.probability, scores.calibration.threshold, scores.subject
+    found = {
+        name: compare_raters(scores.emotion, scores.columns[name], wanted.positive, *judged, **drawing)
+        for name in names
+    }
+    return {name: result for name, result in found.items() if result is not None}
+
+
+def _spread(scores: Scores) -> Spread | None:
+    """How far members differ on items decided rightly and wrongly, and the AUC of finding the wrong ones by it."""
+    away = scores.members_sd
+    if scores.several is None or away is None:
+        return None
+    probability = scores.calibration.probability(scores.several.mean(0))
+    wrong = (probability >= scores.calibration.threshold) != scores.label
+    return {
+        "members": len(scores.several),
+        "mean": float(away.mean()),
+        "mean_right": _mean(away[~wrong]),
+        "mean_wrong": _mean(away[wrong]),
+        "auroc_of_wrong": none_if_nan(plain_auroc(away, wrong)),
+    }
+
+
+def _mean(values: Float[np.ndarray, " k"]) -> float | None:
+    return float(values.mean()) if len(values) else None
