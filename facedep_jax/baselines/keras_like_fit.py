@@ -6,7 +6,7 @@ steps (optax) and not before (Keras).
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -16,10 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Float32, Int, Int32, Key
 
 from facedep_jax.errors import Diverged
-from facedep_jax.evaluation.weighted_metrics import auroc
+from facedep_jax.evaluation.weighted_metrics import plain_auroc
 from facedep_jax.progress_events import Progress, Report, silent
 from facedep_jax.runs.checkpoint import Stage
 
@@ -100,7 +100,7 @@ def train_classifier(
         if not (np.isfinite(seen[0]) and np.isfinite(logits).all()):
             raise Diverged(f"the loss is no longer finite in epoch {epoch}; lower --learning-rate")
         trained = {"train_loss": seen[0] / len(train), "train_accuracy": seen[1] / len(train)}
-        parts.append(trained | _look(logits, label[val]) | {"seconds": time.monotonic() - begun})
+        parts.append(trained | _val_metrics(logits, label[val]) | {"seconds": time.monotonic() - begun})
         best = state if _best_epoch(parts) == epoch else best
         if recipe.patience is not None and epoch - _best_epoch(parts) >= recipe.patience:
             break
@@ -134,7 +134,9 @@ def _adam(rate: float) -> optax.GradientTransformation:
     return optax.adam(rate, eps=EPSILON)
 
 
-def _batches(train, recipe: Recipe, epoch: int):
+def _batches(
+    train: Int[np.ndarray, " a"], recipe: Recipe, epoch: int
+) -> Iterator[tuple[Int32[np.ndarray, " b"], Float32[np.ndarray, " b"]]]:
     """Rows of one epoch with weight 1, the last batch filled up with rows of weight 0."""
     order = np.random.default_rng([recipe.seed, epoch]).permutation(train).astype(np.int32)
     for first in range(0, len(order), recipe.batch_size):
@@ -144,10 +146,21 @@ def _batches(train, recipe: Recipe, epoch: int):
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def _step(graph, rate, state, moments, inputs, wanted, rows, weight, number, key: Key[Array, ""]):
+def _step(
+    graph: nnx.GraphDef,
+    rate: float,
+    state: nnx.State,
+    moments: optax.OptState,
+    inputs: Array,
+    wanted: Float32[Array, " n"],
+    rows: Int32[Array, " b"],
+    weight: Float32[Array, " b"],
+    number: Int32[Array, ""],
+    key: Key[Array, ""],
+) -> tuple[nnx.State, optax.OptState, Float32[Array, "2"]]:
     """One update, with the sums over the batch of the loss and of right decisions."""
 
-    def loss_of(state):
+    def loss_of(state: nnx.State) -> tuple[Array, tuple[Array, Array]]:
         logits = nnx.merge(graph, state)(inputs[rows], jax.random.fold_in(key, number))
         losses = optax.sigmoid_binary_cross_entropy(logits, wanted[rows]) * weight
         return losses.sum() / weight.sum(), (losses.sum(), logits)
@@ -160,17 +173,17 @@ def _step(graph, rate, state, moments, inputs, wanted, rows, weight, number, key
 
 
 @partial(jax.jit, static_argnums=0)
-def _logits(graph, state, inputs, rows):
+def _logits(graph: nnx.GraphDef, state: nnx.State, inputs: Array, rows: Int32[Array, " b"]) -> Float[Array, " b"]:
     return nnx.merge(graph, state)(inputs[rows])
 
 
-def _look(logits: Float[np.ndarray, " b"], label: Bool[np.ndarray, " b"]) -> dict[str, float]:
+def _val_metrics(logits: Float[np.ndarray, " b"], label: Bool[np.ndarray, " b"]) -> dict[str, float]:
     """Loss, accuracy at probability 0.5 and AUC on the rows watched."""
     logits = logits.astype(np.float64)
     return {
         "val_loss": float(np.mean(np.logaddexp(0, logits) - label * logits)),
         "val_accuracy": float(np.mean((logits > 0) == label)),
-        "val_auroc": float(auroc(logits, label, np.ones((1, len(label))))[0]),
+        "val_auroc": plain_auroc(logits, label),
     }
 
 

@@ -17,10 +17,12 @@ from scipy.optimize import minimize
 
 from facedep_jax.baselines.linear_probe_solver import BLOCK, Space, space_of
 from facedep_jax.dataset.labelled_examples import Examples
-from facedep_jax.evaluation.weighted_metrics import auroc
+from facedep_jax.evaluation.weighted_metrics import plain_auroc
 
 PENALTIES = (100.0, 30.0, 10.0, 3.0, 1.0, 0.3)  # on ‖w‖²/2 against the mean loss, strongest first
 MAX_STEPS = 60
+
+Sums = tuple[Array, Array, Array]  # loss, Σ residual·x and Σ residual
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class Probe:
     penalty: float
 
     def logits(self, features: Float16[np.ndarray, "n d"]) -> Float[np.ndarray, " n"]:
+        """Of all rows, a block at a time."""
         blocks = range(0, len(features), 1024)
         weight = self.weight.astype(np.float32)
         return (
@@ -67,7 +70,7 @@ def fit_probe(
     objective = _objective(space, positive[train])
     val_features = features[val]
     weight = np.zeros(space.size + 1)
-    best, best_auc, falls = None, -1.0, 0
+    best, best_auc, falls = Probe(weight[:-1], 0.0, 0.0), -1.0, 0
     for penalty in penalties:
         weight = minimize(
             lambda w, p=penalty: objective(w, p),
@@ -78,7 +81,7 @@ def fit_probe(
         ).x
         raw = space.expand(weight[:-1]) / scale
         probe = Probe(raw, float(weight[-1] - raw @ mean), penalty)
-        auc = auroc(probe.logits(val_features), positive[val], np.ones((1, len(val))))[0]
+        auc = plain_auroc(probe.logits(val_features), positive[val])
         falls = 0 if auc > best_auc else falls + 1
         if auc > best_auc:
             best, best_auc = probe, auc
@@ -102,7 +105,7 @@ def _objective(space: Space, positive: Bool[np.ndarray, " n"]) -> Callable:
         for v in (positive, share)
     )
 
-    def objective(parameters, penalty):
+    def objective(parameters: Float[np.ndarray, " p"], penalty: float) -> tuple[float, Float[np.ndarray, " p"]]:
         weight, bias = space.inner(parameters[:-1], parameters[-1])
         loss, slope, total = jax.device_get(
             _pass(x, y, w, jnp.asarray(weight, jnp.float32), jnp.asarray(bias, jnp.float32))
@@ -115,10 +118,10 @@ def _objective(space: Space, positive: Bool[np.ndarray, " n"]) -> Callable:
 
 
 @jax.jit
-def _pass(x: Array, y: Array, w: Array, weight: Array, bias: Array):
+def _pass(x: Array, y: Array, w: Array, weight: Array, bias: Array) -> Sums:
     """Loss, Σ residual·x and Σ residual of one pass over the blocks."""
 
-    def block(carry, part):
+    def block(carry: Sums, part: tuple[Array, Array, Array]) -> tuple[Sums, None]:
         loss, slope, total = carry
         features, label, share = part
         features = features.astype(jnp.float32)

@@ -3,15 +3,17 @@
 from collections.abc import Iterator
 
 import numpy as np
-from jaxtyping import Float16, Int
+from jaxtyping import Float, Float16, Int
+from numpy.typing import DTypeLike
 from scipy.linalg import cholesky, solve_triangular
 
 BLOCK = 256
 
+Rows = Float[np.ndarray, "n d"]
+Vector = Float[np.ndarray, " k"]
 
-def space_of(
-    features: Float16[np.ndarray, "n d"], train: Int[np.ndarray, " a"]
-) -> tuple["Space", np.ndarray, np.ndarray]:
+
+def space_of(features: Float16[np.ndarray, "n d"], train: Int[np.ndarray, " a"]) -> tuple["Space", Vector, Vector]:
     """Where to solve for the rows `learn`, with their mean and standard deviation."""
     rows = _blocks(len(train), features.shape[1], features.dtype)
     np.take(features, train, axis=0, out=rows[: len(train)], mode="clip")  # other modes copy once more
@@ -19,7 +21,7 @@ def space_of(
     return (Span if len(train) < features.shape[1] else Columns)(rows, len(train), mean, scale), mean, scale
 
 
-def _blocks(count: int, width: int, dtype) -> np.ndarray:
+def _blocks(count: int, width: int, dtype: DTypeLike) -> np.ndarray:
     """Zeros for `count` rows and as many more as make whole blocks."""
     return np.zeros((-(-count // BLOCK) * BLOCK, width), dtype)
 
@@ -27,20 +29,21 @@ def _blocks(count: int, width: int, dtype) -> np.ndarray:
 class Columns:
     """Standardised features as they are, one weight per column: for more items than columns."""
 
-    def __init__(self, features, count, mean, scale):
+    def __init__(self, features: Rows, count: int, mean: Vector, scale: Vector):
         self.size, self._mean, self._scale = features.shape[1], mean, scale
         self.rows = features
 
-    def inner(self, weight, bias):
+    def inner(self, weight: Vector, bias: float) -> tuple[Vector, float]:
         """What to multiply the raw rows with, and to add."""
         raw = weight / self._scale
         return raw, bias - raw @ self._mean
 
-    def outer(self, slope, total):
+    def outer(self, slope: Vector, total: float) -> Vector:
         """The gradient with respect to the weights from Σ residual·row and Σ residual."""
         return (slope - total * self._mean) / self._scale
 
-    def expand(self, weight):
+    def expand(self, weight: Vector) -> Vector:
+        """Weights of the standardised columns."""
         return weight
 
 
@@ -52,7 +55,7 @@ class Span:
     is added to keep it positive: as if every item had a feature of its own, a hundredth of its length.
     """
 
-    def __init__(self, features, count, mean, scale, block: int = 2048):
+    def __init__(self, features: Rows, count: int, mean: Vector, scale: Vector, block: int = 2048):
         self.size = count
         self._features, self._mean, self._scale, self._block = features[:count], mean, scale, block
         gram = np.zeros((self.size, self.size))
@@ -68,13 +71,16 @@ class Span:
             columns = slice(start, start + self._block)
             yield ((self._features[:, columns] - self._mean[columns]) / self._scale[columns]).astype(np.float32)
 
-    def inner(self, weight, bias):
+    def inner(self, weight: Vector, bias: float) -> tuple[Vector, float]:
+        """As in `Columns`: here they are what the factor's rows are multiplied with."""
         return weight, bias
 
-    def outer(self, slope, total):
+    def outer(self, slope: Vector, total: float) -> Vector:
+        """As in `Columns`; the rows are centred already."""
         return slope
 
-    def expand(self, weight):
+    def expand(self, weight: Vector) -> Vector:
+        """Weights of the standardised columns."""
         items = solve_triangular(self._factor, weight, lower=True, trans="T")
         return np.concatenate([items @ part for part in self._parts()])
 
@@ -82,7 +88,7 @@ class Span:
 Space = Columns | Span
 
 
-def _moments(features, block: int = 2048) -> tuple[np.ndarray, np.ndarray]:
+def _moments(features: Rows, block: int = 2048) -> tuple[Vector, Vector]:
     """Mean and standard deviation of the columns; a column that never changes gets scale 1."""
     blocks = range(0, len(features), block)
     mean = sum(features[i : i + block].sum(0, dtype=np.float64) for i in blocks) / len(features)

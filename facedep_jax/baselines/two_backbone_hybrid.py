@@ -42,6 +42,7 @@ class Hybrid(nnx.Module):
         self.classify = nnx.Linear(DENSE, 1, kernel_init=START, rngs=rngs)
 
     def __call__(self, pooled: Float[Array, "n values"], key: Key[Array, ""] | None = None) -> Float[Array, " n"]:
+        """Logits of all rows."""
         tokens = jax.nn.relu(self.project(pooled.astype("float32"))).reshape(-1, self.backbones, WIDTH)
         tokens = self.norm(tokens + self.attend(tokens))
         x = jax.nn.relu(self.dense(tokens.reshape(tokens.shape[0], -1)))

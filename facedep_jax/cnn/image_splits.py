@@ -5,9 +5,7 @@ Rows are numbers of `Pictures.entries`.
 
 import hashlib
 import json
-from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,9 +13,10 @@ from jaxtyping import Bool, Int
 
 from facedep_jax.cnn.grey_images import Pictures
 from facedep_jax.cnn.settings import CnnSettings
-from facedep_jax.dataset.labelled_examples import Examples
+from facedep_jax.dataset.labelled_examples import Examples, columns_of, equal_across
+from facedep_jax.dataset.prepare import equal_pixels_warning
 from facedep_jax.errors import LabelError
-from facedep_jax.sources.class_labels import Labelled, Labels, collect_labels, make_target, normal, with_splits
+from facedep_jax.sources.class_labels import Labelled, Labels, Target, collect_labels, make_target, normal, with_splits
 from facedep_jax.sources.subject_splits import assign_splits
 
 TEST_PART = 0.2  # of everything, in the tutorial
@@ -40,9 +39,11 @@ class Task:
 
     @property
     def label(self) -> Bool[np.ndarray, " k"]:
-        return self.examples.target == 1
+        """The proxy's side of each."""
+        return self.examples.label
 
     def of(self, split: str) -> Bool[np.ndarray, " k"]:
+        """Which of them are in a split."""
         return self.examples.split == split
 
 
@@ -66,39 +67,41 @@ def _as_given(pictures: Pictures, settings: CnnSettings) -> Task:
         settings.seed,
     )
     labels = with_splits(labels, splits.names)
-    found = _task(pictures, labels, target, list(splits.made))
-    equal = _equal_pixels(pictures, found, settings.allow_duplicates)
     notes = labels.notes + target.notes + splits.notes
-    return Task(*found, notes, labels.warnings + splits.warnings + equal)
+    task = _task(pictures, labels, target, list(splits.made), notes, labels.warnings + splits.warnings)
+    return replace(task, warnings=task.warnings + _equal_pixels(pictures, task, settings.allow_duplicates))
 
 
 def _as_in_tutorial(pictures: Pictures, settings: CnnSettings) -> Task:
     """Every labelled listing is a picture of its own; a fifth of them, drawn at random, is the split test."""
-    labelled = [entry for entry in pictures.entries if normal(entry["emotion"])]
+    labelled = [(entry, emotion) for entry in pictures.entries if (emotion := normal(entry["emotion"]))]
     order = np.random.default_rng(settings.seed).permutation(len(labelled))
     test = set(order[: int(np.ceil(TEST_PART * len(labelled)))].tolist())
     items = tuple(
-        Labelled(e["item"], e["path"], normal(e["emotion"]), e["subject"] or None, "test" if i in test else "train")
-        for i, e in enumerate(labelled)
+        Labelled(e["item"], e["path"], emotion, e["subject"] or None, "test" if i in test else "train")
+        for i, (e, emotion) in enumerate(labelled)
     )
     unlabelled = len(pictures.entries) - len(items)
     target = make_target([label.emotion for label in items], settings.positive)
-    found = _task(pictures, Labels(items, {"unlabelled": unlabelled}), target, ["train", "test"])
-    return Task(*found, target.notes, (FLATTERS,))
+    labels = Labels(items, {"unlabelled": unlabelled})
+    return _task(pictures, labels, target, ["train", "test"], target.notes, (FLATTERS,))
 
 
-def _task(pictures: Pictures, labels: Labels, target: Any, made: list[str]) -> tuple:
-    """All of a Task but its notes and warnings."""
+def _task(
+    pictures: Pictures,
+    labels: Labels,
+    target: Target,
+    made: list[str],
+    notes: tuple[str, ...],
+    warnings: tuple[str, ...],
+) -> Task:
     place = {(entry["item"], entry["path"]): row for row, entry in enumerate(pictures.entries)}
     items, count = labels.items, len(labels.items)
-    columns = {
-        name: np.array([getattr(label, name) for label in items], object)
-        for name in ("item", "path", "subject", "split", "emotion")
-    }
     classes = np.array([target.emotions[label.emotion] for label in items], np.int32)
-    examples = Examples({}, np.zeros((count, 1), np.float32), np.ones((count, 1), bool), classes, **columns)
-    for split in set(columns["split"]):
-        if len(set(classes[columns["split"] == split])) < 2 and (split != "test" or split in made):
+    times, mask = np.zeros((count, 1), np.float32), np.ones((count, 1), bool)
+    examples = Examples({}, times, mask, classes, **columns_of(items))
+    for split in set(examples.split):
+        if len(set(classes[examples.split == split])) < 2 and (split != "test" or split in made):
             raise LabelError(f"the split {split} needs positive items and others; add pictures, or raise --limit")
     text = json.dumps(sorted([i.item, i.path, i.split, i.emotion, i.subject or ""] for i in items))
     data = {
@@ -107,31 +110,14 @@ def _task(pictures: Pictures, labels: Labels, target: Any, made: list[str]) -> t
         "made_splits": made,
     }
     positive = tuple(sorted(emotion for emotion, number in target.emotions.items() if number))
-    return np.array([place[i.item, i.path] for i in items]), examples, positive, data
+    rows = np.array([place[i.item, i.path] for i in items])
+    return Task(rows, examples, positive, data, notes, warnings)
 
 
-def _equal_pixels(pictures: Pictures, found: Sequence[Any], allowed: bool) -> tuple[str, ...]:
+def _equal_pixels(pictures: Pictures, task: Task, allowed: bool) -> tuple[str, ...]:
     """A sentence about files that differ, show the same pixels and are in two splits. Raises unless that is allowed."""
-    rows, examples = found[:2]
-    seen: dict[bytes, list[int]] = defaultdict(list)
-    for i, row in enumerate(rows):
-        seen[hashlib.sha256(pictures.pixels[row]).digest()].append(i)
-    pairs = [
-        (group[0], i)
-        for group in seen.values()
-        for i in group[1:]
-        if examples.split[i] != examples.split[group[0]] and examples.item[i] != examples.item[group[0]]
-    ]
-    if not pairs:
-        return ()
-    where = " and ".join(f"{examples.path[i]} ({examples.split[i]})" for i in pairs[0])
-    text = f"{len(pairs)} items have the pixels of an item of another split, for example {where}"
-    if not allowed:
-        raise LabelError(
-            f"{text}: a score on one would be a memory of the other. Remove them from all but one split, or pass "
-            "--allow-duplicates to train regardless"
-        )
-    return (f"{text}; they are kept, as asked: figures on validation and test are too good",)
+    digests = [hashlib.sha256(pictures.pixels[row]).digest() for row in task.rows]
+    return equal_pixels_warning(task.examples, equal_across(task.examples, range(len(digests)), digests), allowed)
 
 
 def leaks(task: Task) -> dict[str, Bool[np.ndarray, " k"]]:

@@ -15,6 +15,9 @@ from jaxtyping import Array, Float, UInt8
 
 LAYOUT = ("NHWC", "HWIO", "NHWC")
 
+Picture = Float[Array, "n h w c"]
+Kernel = Float[Array, "3 3 c d"]
+
 
 def convolve(x: Float[Array, "n h w c"], kernel: Float[Array, "3 3 c d"]) -> Float[Array, "n h-2 w-2 d"]:
     """Cross-correlation without padding ("valid")."""
@@ -26,27 +29,27 @@ def max_pool(x: Float[Array, "n h w c"]) -> Float[Array, "n h//2 w//2 c"]:
     return jax.lax.platform_dependent(x, cpu=_max_pool_on_cpu, default=_max_pool)
 
 
-def _convolve(x, kernel):
+def _convolve(x: Picture, kernel: Kernel) -> Picture:
     return jax.lax.conv_general_dilated(x, kernel, (1, 1), "VALID", dimension_numbers=LAYOUT)
 
 
-def _max_pool(x):
+def _max_pool(x: Picture) -> Picture:
     window = (1, 2, 2, 1)
     return jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, window, window, "VALID")
 
 
 @jax.custom_vjp
-def _convolve_on_cpu(x, kernel):
+def _convolve_on_cpu(x: Picture, kernel: Kernel) -> Picture:
     height, width = x.shape[1] - 2, x.shape[2] - 2
     y = jax.lax.conv_general_dilated(x, kernel, (1, 1), ((0, 1), (0, 1)), dimension_numbers=LAYOUT)
     return y[:, :height, :width]
 
 
-def _convolve_forward(x, kernel):
+def _convolve_forward(x: Picture, kernel: Kernel) -> tuple[Picture, tuple[Picture, Kernel]]:
     return _convolve_on_cpu(x, kernel), (x, kernel)
 
 
-def _convolve_backward(kept, slope):
+def _convolve_backward(kept: tuple[Picture, Kernel], slope: Picture) -> tuple[Picture, Kernel]:
     x, kernel = kept
     turned = jnp.flip(kernel, (0, 1)).swapaxes(2, 3)
     before = jax.lax.conv_general_dilated(slope, turned, (1, 1), ((2, 2), (2, 2)), dimension_numbers=LAYOUT)
@@ -60,7 +63,7 @@ def _kernel_slope(x: Float[Array, "n h w c"], slope: Float[Array, "n h-2 w-2 d"]
     """Σ over pictures and places of patch × slope."""
     height, width, channels = slope.shape[1:]
 
-    def picture(total, pair):
+    def picture(total: Array, pair: tuple[Array, Array]) -> tuple[Array, None]:
         one, its_slope = pair
         patches = jnp.concatenate([one[i : i + height, j : j + width] for i in range(3) for j in range(3)], -1)
         rows = height * width
@@ -70,11 +73,11 @@ def _kernel_slope(x: Float[Array, "n h w c"], slope: Float[Array, "n h-2 w-2 d"]
 
 
 @jax.custom_vjp
-def _max_pool_on_cpu(x):
+def _max_pool_on_cpu(x: Picture) -> Picture:
     return _pooled(x)[0]
 
 
-def _pooled(x) -> tuple[Float[Array, "n h//2 w//2 c"], UInt8[Array, "n h//2 w//2 c"]]:
+def _pooled(x: Picture) -> tuple[Float[Array, "n h//2 w//2 c"], UInt8[Array, "n h//2 w//2 c"]]:
     """The maxima, and which of its four pixels each of them is: 0 and 1 in the upper row, 2 and 3 in the lower."""
     height, width = (side // 2 * 2 for side in x.shape[1:3])
     pixels = [x[:, i:height:2, j:width:2] for i in (0, 1) for j in (0, 1)]
@@ -85,12 +88,12 @@ def _pooled(x) -> tuple[Float[Array, "n h//2 w//2 c"], UInt8[Array, "n h//2 w//2
     return highest, place
 
 
-def _max_pool_forward(x):
+def _max_pool_forward(x: Picture) -> tuple[Picture, tuple[Array, Picture]]:
     highest, place = _pooled(x)
     return highest, (place, x[:0])  # the latter for its shape only
 
 
-def _max_pool_backward(kept, slope):
+def _max_pool_backward(kept: tuple[Array, Picture], slope: Picture) -> tuple[Picture]:
     place, like = kept
     n, height, width, channels = slope.shape
     window = jnp.arange(4, dtype=jnp.uint8).reshape(1, 1, 2, 1, 2, 1)

@@ -29,6 +29,7 @@ class Convolution(nnx.Module):
         self.bias = nnx.Param(jnp.zeros(filters))
 
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h2 w2 d"]:
+        """h2 and w2 are half of what the convolution leaves, rounded down."""
         return jax.nn.relu(max_pool(convolve(x, self.kernel[...])) + self.bias[...][None, None, None])
 
 
@@ -44,6 +45,7 @@ class TutorialCnn(nnx.Module):
         self.classify = nnx.Linear(DENSE, 1, kernel_init=START, rngs=rngs)
 
     def __call__(self, pixels: UInt8[Array, "n side side"], key: Key[Array, ""] | None = None) -> Float[Array, " n"]:
+        """Logits of grey pictures, 0 to 255."""
         keys = (None, None) if key is None else jax.random.split(key)
         x = pixels.astype(jnp.float32)[..., None] / 255
         for convolution in self.convolutions:

@@ -1,13 +1,15 @@
 """Who is held out when: persons are in one fold each, and every part holds both classes. No scores, no features."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Int
 
 from facedep_jax.errors import LabelError
 from facedep_jax.sources.subject_splits import VAL_PART, most_folds, subject_folds, subject_keys, take_part
+
+Column = Sequence[Any] | np.ndarray  # of names, None where there is none
 
 
 class Folds(NamedTuple):
@@ -22,9 +24,7 @@ class Folds(NamedTuple):
         return np.setdiff1d(np.flatnonzero(self.fold != number), val), val, held
 
 
-def make_folds(
-    items: Sequence[str], subjects: Sequence[str | None], label: Bool[np.ndarray, " n"], folds: int, salt: int = 0
-) -> Folds:
+def make_folds(items: Column, subjects: Column, label: Bool[np.ndarray, " n"], folds: int, salt: int = 0) -> Folds:
     """Folds by subject whose parts all hold both classes.
 
     Raises LabelError where there are too few subjects for that, with the nearest number of folds that is possible.
@@ -32,7 +32,7 @@ def make_folds(
     made = _try_folds(items, subjects, label, folds, salt)
     if made:
         return made
-    most = most_folds(subject_keys(items, subjects), label)
+    most = most_folds(subject_keys(list(items), list(subjects)), label.tolist())
     nearest = sorted(range(2, most + 1), key=lambda k: abs(k - folds))
     possible = next((k for k in nearest if _try_folds(items, subjects, label, k, salt)), None)
     raise LabelError(
@@ -42,16 +42,18 @@ def make_folds(
     )
 
 
-def _try_folds(items, subjects, label, folds: int, salt: int) -> Folds | None:
+def _try_folds(items: Column, subjects: Column, label: Bool[np.ndarray, " n"], folds: int, salt: int) -> Folds | None:
     """Folds, or None where a part would lack a class."""
-    keys = np.array(subject_keys(items, subjects), object)
-    if folds > most_folds(keys, label):
+    keys = subject_keys(list(items), list(subjects))
+    sides: list[int] = label.tolist()
+    if folds > most_folds(keys, sides):
         return None
-    fold = subject_folds(items, subjects, label, folds, salt)
+    fold = subject_folds(list(items), list(subjects), sides, folds, salt)
     inner = []
     for number in range(folds):
         rows = np.flatnonzero(fold != number)
-        inner.append(rows[take_part(keys[rows], label[rows], VAL_PART, f"{salt}:inner{number}")])
+        known = [keys[row] for row in rows], [sides[row] for row in rows]
+        inner.append(rows[take_part(*known, VAL_PART, f"{salt}:inner{number}")])
     made = Folds(fold, tuple(inner))
     both = all(len(np.unique(label[rows])) == 2 for number in range(folds) for rows in made.parts(number))
     return made if both else None

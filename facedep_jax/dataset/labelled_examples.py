@@ -7,17 +7,18 @@ Features that do not fit into memory stay where they are; the rows that are aske
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Float16, Float32, Int, Int32
+from jaxtyping import Bool, Float, Float32, Int, Int32
 
 from facedep_jax.backbones.taps import FLIPPED
 from facedep_jax.cache import Cache
 from facedep_jax.cache.near_duplicates import near_duplicates
-from facedep_jax.dataset.lazy_features import Stored
+from facedep_jax.dataset.lazy_features import Features, Stored
 from facedep_jax.errors import LabelError
 from facedep_jax.machine_resources import fits_machine
 from facedep_jax.progress_events import Note, Report, silent
@@ -37,7 +38,7 @@ class Examples:
     number in `clip`, which is None where there are none.
     """
 
-    tokens: dict[str, Float16[np.ndarray, "n t S S C"] | Stored]
+    tokens: dict[str, Features]
     times: Float32[np.ndarray, "n t"]
     mask: Bool[np.ndarray, "n t"]
     target: Int32[np.ndarray, " n"]
@@ -46,7 +47,7 @@ class Examples:
     subject: np.ndarray
     split: np.ndarray
     emotion: np.ndarray
-    views: dict[str, Float16[np.ndarray, "n t S S C"] | Stored] | None = None
+    views: dict[str, Features] | None = None
     clip: Int[np.ndarray, " n"] | None = None
     positive: Bool[np.ndarray, " classes"] = field(default_factory=REST_AND_POSITIVE.copy)
 
@@ -88,7 +89,7 @@ class Examples:
             return scores
         first, owner, count = self._windows
         sums = np.zeros((len(scores), len(first), *scores.shape[2:]), np.float64)
-        np.add.at(sums, (slice(None), owner), scores)
+        np.add.at(sums.swapaxes(0, 1), owner, scores.swapaxes(0, 1))
         return (sums / count.reshape(-1, *(1,) * (scores.ndim - 2))).astype(scores.dtype)
 
     @property
@@ -107,12 +108,17 @@ class Examples:
     @cached_property
     def _windows(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """By number of the clip: its first row; for every row its clip; how many rows each clip has."""
-        _, first, owner, count = np.unique(self.clip, return_index=True, return_inverse=True, return_counts=True)
+        number = np.arange(len(self)) if self.clip is None else self.clip
+        _, first, owner, count = np.unique(number, return_index=True, return_inverse=True, return_counts=True)
         return first, owner, count
 
-    def _with(self, change, taps: Sequence[str], columns: dict[str, np.ndarray]) -> "Examples":
-        tokens, views = (part and {tap: change(part[tap]) for tap in taps} for part in (self.tokens, self.views))
-        return replace(self, tokens=tokens, views=views, **columns)
+    def _with(
+        self, change: Callable[[Features], Features], taps: Sequence[str], columns: dict[str, np.ndarray]
+    ) -> "Examples":
+        tokens = {tap: change(self.tokens[tap]) for tap in taps}
+        views = None if self.views is None else {tap: change(self.views[tap]) for tap in taps}
+        changed: dict[str, Any] = {"tokens": tokens, "views": views, **columns}
+        return replace(self, **changed)
 
 
 def gather(
@@ -149,18 +155,13 @@ def gather(
     for row, (_, (rows, seconds)) in enumerate(pieces):
         index[row, : len(rows)], times[row, : len(rows)] = rows, seconds
     owner = np.array([where[labels[n].item][0] for n in faces])
-    chosen = [labels[n] for n in faces]
-    columns = {
-        name: np.array([getattr(label, name) for label in chosen], object)
-        for name in ("item", "path", "subject", "split", "emotion")
-    }
     flipped = all(f"{tap}{FLIPPED}" in cache.taps for cache in caches for tap in taps)
     stored = Examples(
         {tap: Stored(tuple(caches), owner, index, tap) for tap in taps},
         times,
         index >= 0,
         np.array([target[n] for n in faces], np.int32),
-        **columns,
+        **columns_of([labels[n] for n in faces]),
         views={tap: Stored(tuple(caches), owner, index, f"{tap}{FLIPPED}") for tap in taps} if flipped else None,
         clip=np.array(faces) if len(set(faces)) < len(faces) else None,
         positive=np.asarray(positive, bool),
@@ -169,6 +170,12 @@ def gather(
         report(Note(f"features take {stored.feature_bytes / 1e9:.1f} GB: they are read from the caches as needed"))
         stream = True
     return stored if stream else stored._with(lambda x: x[:], taps, {})
+
+
+def columns_of(labels: Sequence[Labelled]) -> dict[str, Any]:
+    """Items, paths, subjects, splits and emotions, as `Examples` holds them."""
+    names = ("item", "path", "subject", "split", "emotion")
+    return {name: np.array([getattr(label, name) for label in labels], object) for name in names}
 
 
 def _pieces_of(cache: Cache, item: int, window: float) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -216,15 +223,19 @@ def equal_pixels_across(caches: Sequence[Cache], examples: Examples) -> list[tup
     pairs = []
     for members in first.values():
         if len(set(examples.split[members])) > 1:
-            pairs += _equal_across(examples, members)
+            pairs += equal_across(examples, members, [_features_digest(examples, i) for i in members])
     return pairs
 
 
-def _equal_across(examples: Examples, members: Sequence[int]) -> list[tuple[int, int]]:
-    """Of `members`, each with the first of equal features in another split, unless they are one item."""
+def _features_digest(examples: Examples, row: int) -> bytes:
+    whole = b"".join(x[row][examples.mask[row]].tobytes() for x in examples.tokens.values())
+    return hashlib.sha256(whole).digest()
+
+
+def equal_across(examples: Examples, members: Sequence[int], digests: Sequence[bytes]) -> list[tuple[int, int]]:
+    """Of `members`, each with the first of equal digest in another split, unless they are one item."""
     seen: dict[bytes, list[int]] = defaultdict(list)
-    for i in members:
-        digest = hashlib.sha256(b"".join(x[i][examples.mask[i]].tobytes() for x in examples.tokens.values())).digest()
+    for i, digest in zip(members, digests, strict=True):
         seen[digest].append(i)
     return [
         (group[0], i)
@@ -250,7 +261,7 @@ def _looks(caches: Sequence[Cache], examples: Examples) -> list[tuple[int, int, 
     return [tuple(known[str(item)]) for item in examples.item]
 
 
-def check_finite(tokens: dict[str, np.ndarray], block: int = 1024) -> None:
+def check_finite(tokens: Mapping[str, Features], block: int = 1024) -> None:
     """Raise LabelError naming every tap that holds NaN or infinity, with the number of rows."""
     bad = {
         tap: sum(

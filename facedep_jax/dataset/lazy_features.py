@@ -25,14 +25,17 @@ class Stored:
 
     @property
     def shape(self) -> tuple[int, int, int, int, int]:
+        """(n, t, S, S, C)."""
         return (*self.rows.shape, *self.caches[0].shape(self.tap))
 
     @property
     def dtype(self) -> np.dtype:
+        """Features are kept as float16."""
         return np.dtype(np.float16)
 
     @property
     def nbytes(self) -> int:
+        """Of all of it, were it read."""
         return int(np.prod(self.shape)) * self.dtype.itemsize
 
     def __len__(self) -> int:
@@ -55,7 +58,13 @@ class Stored:
             self.rows[clips].reshape(-1), np.repeat(self.owner[clips], frames), into, out.reshape(-1, *out.shape[2:])
         )
 
-    def _read(self, rows, owner, places, out) -> None:
+    def _read(
+        self,
+        rows: Int[np.ndarray, " k"],
+        owner: Int[np.ndarray, " k"],
+        places: Int[np.ndarray, " k"],
+        out: Float16[np.ndarray, "m S S C"],
+    ) -> None:
         for number, cache in enumerate(self.caches):
             there = np.flatnonzero((rows >= 0) & (owner == number))
             read_rows(cache.shards, cache.starts, self.tap, rows[there], places[there], out)
@@ -63,3 +72,6 @@ class Stored:
     def take(self, clips: Int[np.ndarray, " k"] | Bool[np.ndarray, " n"]) -> "Stored":
         """Some of the clips, not read yet."""
         return Stored(self.caches, self.owner[clips], self.rows[clips], self.tap)
+
+
+Features = Float16[np.ndarray, "n t S S C"] | Stored

@@ -27,7 +27,7 @@ RATER = re.compile(r"(emotion|label)_?[0-9]+")
 Columns = Mapping[str, np.ndarray]
 
 
-def listing_columns(listings: Iterable[Mapping[str, Any]], items: Sequence[str], paths: Sequence[str]) -> Columns:
+def listing_columns(listings: Iterable[Mapping[str, Any]], items: np.ndarray, paths: np.ndarray) -> Columns:
     """Further columns of the listings of `items`: object arrays of text, None where nothing is said.
 
     An item that is listed several times is described by the listing of its path, else by its first one.

@@ -43,10 +43,12 @@ class Prepared:
 
     @property
     def classes(self) -> list[int]:
+        """The class of each item."""
         return [self.target.emotions[label.emotion] for label in self.items]
 
     @property
     def positive(self) -> Bool[np.ndarray, " classes"]:
+        """Which classes are the proxy's positive side."""
         return np.array(self.target.positive, bool)
 
 
@@ -75,8 +77,9 @@ def prepare(
     made = make_target([label.emotion for label in found.items], positive, target)
     sides = [int(made.positive[made.emotions[label.emotion]]) for label in found.items]
     _require_both_sides(found.items, sides)
-    columns = ([getattr(label, name) for label in found.items] for name in ("split", "item", "subject"))
-    splits = assign_splits(*columns, sides, seed)
+    splits = assign_splits(
+        [i.split for i in found.items], [i.item for i in found.items], [i.subject for i in found.items], sides, seed
+    )
     items = with_splits(found, splits.names).items
     lonely = _require_subjects(items)
     unseen = _unseen_classes(items, made) if target == "emotion" else ()
@@ -147,19 +150,24 @@ def _unseen_classes(items: Sequence[Labelled], target: Target) -> tuple[str, ...
 
 def duplicate_warnings(caches: Sequence[Cache], examples: Examples, allowed: bool) -> list[str]:
     """Sentences about pictures that are in two splits. Raises LabelError for equal pixels unless they are allowed."""
-    warnings = []
-    if equal := equal_pixels_across(caches, examples):
-        where = " and ".join(f"{examples.path[i]} ({examples.split[i]})" for i in equal[0])
-        found = f"{len(equal)} items have the pixels of an item of another split, for example {where}"
-        if not allowed:
-            raise LabelError(
-                f"{found}: a score on one would be a memory of the other. Remove them from all but one split, or pass "
-                "--allow-duplicates to train regardless"
-            )
-        warnings.append(f"{found}; they are kept, as asked: figures on validation and test are too good")
+    warnings = [*equal_pixels_warning(examples, equal_pixels_across(caches, examples), allowed)]
     if alike := look_alikes(caches, examples):
         warnings.append(
             f"{alike} items are near-duplicates of an item of another split (perceptual hash and features): "
             "figures on validation and test flatter"
         )
     return warnings
+
+
+def equal_pixels_warning(examples: Examples, pairs: Sequence[tuple[int, int]], allowed: bool) -> tuple[str, ...]:
+    """What to say of `pairs` of examples of equal pixels in two splits. Raises LabelError unless they are allowed."""
+    if not pairs:
+        return ()
+    where = " and ".join(f"{examples.path[i]} ({examples.split[i]})" for i in pairs[0])
+    found = f"{len(pairs)} items have the pixels of an item of another split, for example {where}"
+    if not allowed:
+        raise LabelError(
+            f"{found}: a score on one would be a memory of the other. Remove them from all but one split, or pass "
+            "--allow-duplicates to train regardless"
+        )
+    return (f"{found}; they are kept, as asked: figures on validation and test are too good",)

@@ -45,8 +45,7 @@ def bootstrap(figures: Figures, clusters: Int[np.ndarray, " n"], resamples: int,
     for weight in _weights(clusters, resamples, seed):
         for name, drawn in figures(weight).items():
             parts[name].append(drawn)
-    drawn = {name: np.concatenate(part) for name, part in parts.items()}
-    return Sampled(value, drawn)
+    return Sampled(value, {name: np.concatenate(part) for name, part in parts.items()})
 
 
 def cluster_index(subject: np.ndarray) -> tuple[Int[np.ndarray, " n"], str]:

@@ -1,6 +1,6 @@
 """Scores of clips against their labels, whatever made them: chosen on val, then evaluated on any rows."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,7 +12,7 @@ from facedep_jax.dataset.listing_columns import Columns, few_valued, groups, rat
 from facedep_jax.errors import SettingsError
 from facedep_jax.evaluation.metrics import Evaluation, Spread, headline_metrics
 from facedep_jax.evaluation.rater_agreement import compare_raters
-from facedep_jax.evaluation.subgroups import subgroup_table
+from facedep_jax.evaluation.subgroups import SubgroupTable, subgroup_table
 from facedep_jax.evaluation.weighted_metrics import none_if_nan, plain_auroc
 from facedep_jax.head.calibration import RAW, Calibration, OperatingPoint, calibrate, operating_points
 from facedep_jax.sources.class_labels import DEFAULT_POSITIVE
@@ -117,7 +117,6 @@ def evaluate(scores: Scores, wanted: Wanted) -> Evaluation:
 
     Raises SettingsError for columns that are not there or cannot be compared.
     """
-    drawing = {"resamples": wanted.resamples, "seed": wanted.seed}
     probability, threshold = scores.probability, scores.calibration.threshold
     result = headline_metrics(
         probability,
@@ -128,17 +127,23 @@ def evaluate(scores: Scores, wanted: Wanted) -> Evaluation:
         raw=RAW.probability(scores.logit),
         points=scores.points,
         prevalences=wanted.prevalences,
-        **drawing,
+        resamples=wanted.resamples,
+        seed=wanted.seed,
     )
     by = few_valued(scores.columns) if wanted.by is None else wanted.by
-    judged = probability, scores.label, threshold, scores.subject
-    result["subgroups"] = {name: subgroup_table(*groups(name, scores.columns), *judged, **drawing) for name in by}
-    result["raters"] = _raters(scores, wanted, drawing)
+    result["subgroups"] = {name: _subgroups(name, scores, wanted) for name in by}
+    result["raters"] = _raters(scores, wanted)
     result["spread"] = _spread(scores)
     return result
 
 
-def _raters(scores: Scores, wanted: Wanted, drawing: Mapping[str, int]) -> dict[str, dict[str, Any]]:
+def _subgroups(name: str, scores: Scores, wanted: Wanted) -> SubgroupTable:
+    group, names = groups(name, scores.columns)
+    judged = scores.probability, scores.label, scores.calibration.threshold, scores.subject
+    return subgroup_table(group, names, *judged, resamples=wanted.resamples, seed=wanted.seed)
+
+
+def _raters(scores: Scores, wanted: Wanted) -> dict[str, dict[str, Any]]:
     names = rater_columns(scores.columns) if wanted.second is None else (wanted.second,)
     absent = [name for name in names if name not in scores.columns]
     if absent:
@@ -147,9 +152,9 @@ def _raters(scores: Scores, wanted: Wanted, drawing: Mapping[str, int]) -> dict[
             f"{', '.join(scores.columns) or 'none'}"
         )
     judged = scores.probability, scores.calibration.threshold, scores.subject
+    drawing = wanted.resamples, wanted.seed
     found = {
-        name: compare_raters(scores.emotion, scores.columns[name], wanted.positive, *judged, **drawing)
-        for name in names
+        name: compare_raters(scores.emotion, scores.columns[name], wanted.positive, *judged, *drawing) for name in names
     }
     return {name: result for name, result in found.items() if result is not None}
 

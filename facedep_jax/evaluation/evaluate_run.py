@@ -132,11 +132,14 @@ def _columns(listings: Sequence[Mapping[str, Any]], examples: Examples, by: Sequ
 
 def _compared(ours: Scores, other: Other, wanted: Wanted) -> dict[str, Any]:
     """AUC and Brier score of the other run, and the run minus the other."""
-    judged, drawing = (ours.label, ours.subject), {"resamples": wanted.resamples, "seed": wanted.seed}
+    judged, theirs = (ours.label, ours.subject), other.probability
+    resamples, seed = wanted.resamples, wanted.seed
     threshold = 0.5  # none of the figures shown needs one
-    found = dict(headline_metrics(other.probability, ours.label, threshold, ours.subject, ours.emotion, **drawing))
+    found: Mapping[str, Any] = headline_metrics(
+        theirs, ours.label, threshold, ours.subject, ours.emotion, resamples=resamples, seed=seed
+    )
     shown = {name: found[name] for figure in ("auroc", "brier") for name in (figure, f"{figure}_ci")}
-    difference = paired_difference(ours.probability, other.probability, *judged, **drawing)
+    difference = paired_difference(ours.probability, theirs, *judged, resamples=resamples, seed=seed)
     return {"run": str(other.path), "by": other.by, **shown, "warning": other.warning, "difference": difference}
 
 

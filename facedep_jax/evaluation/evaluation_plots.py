@@ -1,7 +1,7 @@
 """An evaluation as figures. It computes none of them."""
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Bool
@@ -17,19 +17,21 @@ def draw_evaluation(
     models: Mapping[str, Evaluated],
     rows: Bool[np.ndarray, " n"],
     split: str,
-    positive_emotions: Sequence[str],
+    positive_emotions: tuple[str, ...],
     banner: str = "",
 ) -> dict[str, "Figure"]:
     """Figures by name: of the first of `models` on the `rows` of a split, with the curves of the others beside it."""
     from facedep_jax.report import run_plots
 
     first = next(iter(models.values()))
-    scores, metrics, threshold = first.scores[rows], first.metrics[split], first.scores.calibration.threshold
+    scores, threshold = first.scores[rows], first.scores.calibration.threshold
+    metrics: Mapping[str, Any] = first.metrics[split] or {}
     label, probability = scores.label, scores.probability
-    emotions = (probability, scores.emotion, positive_emotions, metrics, threshold, split, banner)
     drawn = {
         "confusion": run_plots.draw_confusion(metrics["confusion"], threshold, split, banner),
-        "score_by_emotion": run_plots.draw_score_by_emotion(*emotions),
+        "score_by_emotion": run_plots.draw_score_by_emotion(
+            probability, scores.emotion, positive_emotions, metrics, threshold, split, banner
+        ),
     }
     if len(np.unique(label)) == 2:
         curves = {name: (model.scores.logit[rows], label) for name, model in models.items()}

@@ -46,7 +46,11 @@ def remembered(run: Path) -> list[Remembered]:
         return [
             Remembered(
                 Labelled(
-                    *map(unquoted, (r["item"], r["path"], r["emotion"])), unquoted(r["subject"]) or None, r["split"]
+                    unquoted(r["item"]),
+                    unquoted(r["path"]),
+                    unquoted(r["emotion"]),
+                    unquoted(r["subject"]) or None,
+                    r["split"],
                 ),
                 r["label"] == "1",
                 float(r["probability"]),
@@ -68,11 +72,11 @@ def present_truth(cache: Cache, known: Sequence[Labelled], own_table: str | None
     held = {str(item) for item in cache.items.id}
     known = [label for label in known if label.item in held]
     before = {label.item: label for label in known}
-    listings = [e for e in cache.listings if e.get("item") in held]
+    listings: list[Mapping[str, Any]] = [e for e in cache.listings if e.get("item") in held]
     if own_table:
         listings = [_as_known(e, before.get(e["item"])) for e in listings]
     if table:
-        listings = with_table(listings, table)
+        listings = [*with_table(listings, table)]
     strange = collect_labels((e for e in listings if e["item"] not in before), allow_duplicates=True)
     mine = collect_labels((e for e in listings if e["item"] in before), allow_duplicates=True)
     today = {label.item: label for label in reversed(mine.items)}

@@ -114,8 +114,8 @@ def headline_metrics(
     clusters, by = cluster_index(subject)
     emotion = np.array([None if e is None else str(e).strip().lower() for e in emotion], object)
     order = np.argsort(probability, kind="stable")  # once, instead of in every resample
-    columns = probability, positive, clusters, emotion, None if raw is None else np.asarray(raw, np.float64)
-    probability, positive, clusters, emotion, raw = (None if x is None else x[order] for x in columns)
+    probability, positive, clusters, emotion = (x[order] for x in (probability, positive, clusters, emotion))
+    raw = None if raw is None else np.asarray(raw, np.float64)[order]
     figures = Figures(probability, positive, threshold, emotion, raw, points)
     found = bootstrap(figures, clusters, resamples, seed)
     result: dict[str, Any] = {"n": len(positive), "subjects": int(clusters.max(initial=-1)) + 1}
@@ -165,9 +165,10 @@ class Figures:
         }
         one = np.ones((1, len(positive)))
         self.line = _finite(calibration_line(probability, positive, one)[0])
-        self.raw_line = None if raw is None else _finite(calibration_line(raw, positive, one)[0])
+        self.raw_line = (1.0, 0.0) if raw is None else _finite(calibration_line(raw, positive, one)[0])
 
     def __call__(self, weight: Float[np.ndarray, "r n"]) -> dict[str, Float[np.ndarray, " r"]]:
+        """All figures for every weighting, by name; NaN where one is undefined."""
         sums = weight @ self.sums
         total = sums[:, 0]
         found = {"prevalence": ratio(sums[:, 1], total), "brier": ratio(sums[:, 2], total)}

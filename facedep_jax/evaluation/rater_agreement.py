@@ -21,7 +21,6 @@ def compare_raters(
     probability: Float[np.ndarray, " n"],
     threshold: float,
     subject: np.ndarray,
-    *,
     resamples: int = 2000,
     seed: int = 0,
 ) -> dict[str, Any] | None:
@@ -42,14 +41,13 @@ def compare_raters(
     head = probability >= threshold
     names = sorted({*first, *second})
     place = {name: i for i, name in enumerate(names)}
-    named = tuple(np.array([place[e] for e in emotions]) for emotions in (first, second))
-    compared = {
-        "raters": (one, two),
-        "head_and_first": (one, head),
-        "head_and_second": (two, head),
-        "emotions": named,
+    named = np.array([place[e] for e in first]), np.array([place[e] for e in second])
+    pairs = {
+        "raters": _pairs(one, two, 2),
+        "head_and_first": _pairs(one, head, 2),
+        "head_and_second": _pairs(two, head, 2),
+        "emotions": _pairs(*named, len(names)),
     }
-    pairs = {name: _pairs(*pair, len(names) if name == "emotions" else 2) for name, pair in compared.items()}
 
     def figures(weight: Float[np.ndarray, "r n"]) -> dict[str, Float[np.ndarray, " r"]]:
         found = {}

@@ -10,8 +10,9 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Float32
 
 from facedep_jax.dataset.labelled_examples import Examples
+from facedep_jax.dataset.lazy_features import Features
 from facedep_jax.head.device_memory import explained_memory
-from facedep_jax.head.model import Architecture, graph_of
+from facedep_jax.head.model import Architecture, Tokens, graph_of
 
 READ_BATCH = 512  # rows per evaluation step
 FRAMES_AT_ONCE = 4096  # of one batch or evaluation step; a clip counts as many as the longest one has
@@ -38,7 +39,7 @@ _proxy_logit = jax.jit(proxy_logit)  # operation by operation it costs every sta
 def predict_classes(
     architecture: Architecture,
     states: nnx.State,
-    tokens: Mapping[str, np.ndarray],
+    tokens: Mapping[str, Features],
     times: Float32[np.ndarray, "n t"],
     mask: Bool[np.ndarray, "n t"],
     batch: int | None = None,
@@ -57,7 +58,13 @@ def predict_classes(
 
 
 @partial(jax.jit, static_argnums=0)
-def _predict(architecture, states, tokens, times, mask):
+def _predict(
+    architecture: Architecture,
+    states: nnx.State,
+    tokens: Tokens,
+    times: Float32[Array, "n t"],
+    mask: Bool[Array, "n t"],
+) -> Float32[Array, "m n classes"]:
     graph = graph_of(architecture)
     return jax.vmap(lambda state: nnx.merge(graph, state)(tokens, times, mask))(states)
 

@@ -18,6 +18,7 @@ class Calibration:
     threshold: float = 0.5
 
     def probability(self, logit: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+        """Of logits of any shape."""
         return 1 / (1 + np.exp(-np.clip(self.scale * np.asarray(logit, np.float64) + self.bias, -700, 700)))
 
 
@@ -67,13 +68,15 @@ def calibrate(logit: Float[np.ndarray, " n"], positive: Bool[np.ndarray, " n"]) 
     return Calibration(fitted.scale, fitted.bias, best_threshold(fitted.probability(logit), positive))
 
 
-def _newton(x, target, fixed_scale: float | None) -> tuple[float, float]:
+def _newton(
+    x: Float[np.ndarray, " n"], target: Float[np.ndarray, " n"], fixed_scale: float | None
+) -> tuple[float, float]:
     """Minimise the cross-entropy of σ(scale·x + bias), convex in both, by Newton steps with halving."""
     design = np.stack([x, np.ones_like(x)], 1)
     free = slice(0, 2) if fixed_scale is None else slice(1, 2)
     line = np.array([0.0 if fixed_scale is None else fixed_scale, 0.0])
 
-    def loss(line):
+    def loss(line: Float[np.ndarray, "2"]) -> float:
         z = design @ line
         return np.logaddexp(0, z).sum() - target @ z
 

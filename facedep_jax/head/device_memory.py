@@ -13,7 +13,8 @@ DEVICE_PART = 0.5  # of a device's memory, for features; the rest is for paramet
 def device_memory() -> int | None:
     """Bytes of the smallest local device, None where devices do not tell: CPUs compute in the machine's own."""
     told = [(device.memory_stats() or {}).get("bytes_limit") for device in jax.local_devices()]
-    return None if None in told else min(told)
+    known = [int(limit) for limit in told if limit is not None]
+    return min(known) if len(known) == len(told) else None
 
 
 def fits_device(size: int) -> bool:

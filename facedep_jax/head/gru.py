@@ -36,7 +36,9 @@ class Recurrent(nnx.Module):
         return x + self.out(jnp.take_along_axis(states, back[..., None], 1))
 
     def _states(self, gates: Float[Array, "n t g"], known: Bool[Array, "n t"]) -> Float[Array, "n t d"]:
-        def step(state, frame):
+        def step(
+            state: Float[Array, "n d"], frame: tuple[Float[Array, "n g"], Bool[Array, " n"]]
+        ) -> tuple[Float[Array, "n d"], Float[Array, "n d"]]:
             gate, real = frame
             reset, update, new = jnp.split(gate, 3, -1)
             held_reset, held_update, held_new = jnp.split(self.held(state), 3, -1)

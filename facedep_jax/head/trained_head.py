@@ -13,11 +13,12 @@ from flax import nnx
 from jaxtyping import Bool, Float, Float16, Float32, Int32
 
 from facedep_jax.cache.spec_compatibility import check_features
+from facedep_jax.dataset.lazy_features import Features
 from facedep_jax.disclaimer import UNTRAINED
 from facedep_jax.errors import LabelError, RunError
 from facedep_jax.head.batched_forward import READ_BATCH, predict_classes, proxy_logits
 from facedep_jax.head.calibration import Calibration, calibrate
-from facedep_jax.head.model import Architecture, Inputs, graph_of
+from facedep_jax.head.model import Architecture, Inputs, Tokens, graph_of, init_states
 from facedep_jax.progress_events import Note, Report, silent
 from facedep_jax.sources.class_labels import PROXY_CLASSES, choose_positive
 from facedep_jax.toml_settings import differences, without_none
@@ -66,6 +67,7 @@ class Head:
 
     @property
     def taps(self) -> tuple[str, ...]:
+        """What it reads, in its own order."""
         return self.architecture.inputs.taps
 
     @property
@@ -90,6 +92,7 @@ class Head:
 
     @property
     def warning(self) -> str:
+        """What to say beside every score of a head on untrained features; else empty."""
         return UNTRAINED if self.untrained else ""
 
     def probability(self, logits: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
@@ -115,11 +118,21 @@ class Head:
         """Logits of clips: the mean of the members' logits."""
         return self.member_logits(tokens, times, mask).mean(0)
 
-    def member_logits(self, tokens, times, mask) -> Float32[np.ndarray, "m n"]:
+    def member_logits(
+        self,
+        tokens: Mapping[str, Features],
+        times: Float32[np.ndarray, "n t"],
+        mask: Bool[np.ndarray, "n t"],
+    ) -> Float32[np.ndarray, "m n"]:
         """Logits of clips by every member."""
         return proxy_logits(self.class_logits(tokens, times, mask), self.positive)
 
-    def class_logits(self, tokens, times, mask) -> Float32[np.ndarray, "m n classes"]:
+    def class_logits(
+        self,
+        tokens: Mapping[str, Features],
+        times: Float32[np.ndarray, "n t"],
+        mask: Bool[np.ndarray, "n t"],
+    ) -> Float32[np.ndarray, "m n classes"]:
         """Logits of clips by every member, one per class."""
         if not len(times):
             return np.zeros((self.members, 0, len(self.classes)), np.float32)
@@ -159,6 +172,7 @@ class Head:
 
     @property
     def members(self) -> int:
+        """How many heads the mean is over."""
         return int(jax.tree.leaves(self.states)[0].shape[0])
 
     def attention(self, tokens: Mapping[str, Float16[np.ndarray, "n S S C"]]) -> Float32[np.ndarray, "n cells"]:
@@ -198,12 +212,12 @@ class Head:
 
 
 @partial(jax.jit, static_argnums=0)
-def _weights(architecture: Architecture, states: nnx.State, tokens):
+def _weights(architecture: Architecture, states: nnx.State, tokens: Tokens) -> Float32[jax.Array, "n cells"]:
     graph = graph_of(architecture)
     return jax.vmap(lambda state: nnx.merge(graph, state).frames(tokens, 0.0, None)[1])(states).mean(0)
 
 
-def inputs_of(tokens: Mapping[str, Float16[np.ndarray, "n t S S C"]], taps: tuple[str, ...], classes: int) -> Inputs:
+def inputs_of(tokens: Mapping[str, Features], taps: tuple[str, ...], classes: int) -> Inputs:
     """What a head for these tokens is built for."""
     return Inputs(taps, tuple(tokens[t].shape[2] for t in taps), tuple(tokens[t].shape[-1] for t in taps), classes)
 
@@ -216,8 +230,6 @@ def flat_names(states: nnx.State) -> dict[str, np.ndarray]:
 
 def from_names(architecture: Architecture, arrays: Mapping[str, np.ndarray]) -> tuple[nnx.State, list[str]]:
     """States out of parameters by name, and everything that is missing, extra or misshapen."""
-    from facedep_jax.head.model import init_states
-
     members = next(iter(arrays.values())).shape[0] if arrays else 1
     keys = jax.random.split(jax.random.key(0), members)
     abstract = jax.eval_shape(lambda k: nnx.to_pure_dict(init_states(architecture, k)), keys)

@@ -29,6 +29,7 @@ class Stage:
 
     @property
     def due(self) -> bool:
+        """Whether it is time for another checkpoint."""
         return time.monotonic() - self._saved_at >= max(LEAST_SECONDS, self._cost / SHARE)
 
     def latest(self) -> int:

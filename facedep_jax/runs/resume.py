@@ -82,6 +82,7 @@ class Unfinished:
         self.folder = folder
 
     def stage(self, name: str) -> Stage:
+        """The place of one call of `fit`."""
         return Stage(self.folder / name)
 
     def left(self) -> str:

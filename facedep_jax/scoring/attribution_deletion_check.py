@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Float16, Int
 from scipy.special import stdtrit
 
 from facedep_jax.head.trained_head import Head
-from facedep_jax.scoring.attribution_cells import Places
+from facedep_jax.scoring.attribution import Places
 
 COVERED = 0.2  # part of the places
 DRAWS = 20  # sets of random places a frame

@@ -25,7 +25,7 @@ class ClipScore:
 
     `members_low` and `members_high` are the scores by the lowest and the highest member, None for a head of one.
     `windows` counts those with a face. `relative` is the score minus the median over the subject's clips, see
-    `batch.relative_to_subjects`; `inputs` says how crops differ from those that the head learned from, and `decoding`
+    `relative_to_subjects`; `inputs` says how crops differ from those that the head learned from, and `decoding`
     what was odd about the file, "" where there is nothing to say.
     """
 
@@ -47,6 +47,11 @@ class ClipScore:
     relative: float | None = None
     inputs: str = ""
     decoding: str = ""
+
+    @property
+    def decided_score(self) -> float | None:
+        """The score where there is a decision; None for a clip that failed or abstained."""
+        return self.score if self.status == "scored" else None
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Cached features of clips → a probability for every frame. Knows nothing of what is made of them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import numpy as np
@@ -29,8 +29,8 @@ class Frames:
     """The sampled frames of one clip: probability is NaN where there is no face; boxes in pixels.
 
     `members` are the probabilities by each member of the head; `feature` are rows of the cache's features, −1 without a
-    face. With a head that mixes frames, `window` has the number of the window that each was judged in, and `whole` what
-    became of all with a face.
+    face, none where no cache holds them. With a head that mixes frames, `window` has the number of the window that each
+    was judged in, and `whole` what became of all with a face.
     """
 
     time: Float[np.ndarray, " t"]
@@ -38,7 +38,7 @@ class Frames:
     box: Float[np.ndarray, "t 4"]
     probability: Float[np.ndarray, " t"]
     members: Float[np.ndarray, "m t"] | None = None
-    feature: Int[np.ndarray, " t"] | None = None
+    feature: Int[np.ndarray, " t"] = field(default_factory=lambda: np.zeros(0, np.int64))
     window: Int[np.ndarray, " t"] | None = None
     whole: Whole | None = None
 

@@ -13,8 +13,7 @@ from jaxtyping import Float, Int
 
 from facedep_jax.cache.cache_reader import Cache
 from facedep_jax.head.trained_head import Head
-from facedep_jax.scoring.attribution import weigh_attention
-from facedep_jax.scoring.attribution_cells import places_of
+from facedep_jax.scoring.attribution import places_of, weigh_attention
 from facedep_jax.scoring.attribution_deletion_check import check_by_deletion
 from facedep_jax.scoring.frame_scores import Frames, tokens_of
 from facedep_jax.scoring.score_cached_clips import Scored
@@ -57,24 +56,20 @@ def find_moments(
     The second is None where there is nothing to check: no frame with a face, or a head whose taps have no places.
     """
     places = places_of(head.architecture.inputs.cells)
-    chosen = [choose_frames(one.frames) if one.frames is not None else [] for one in scored]
-    each = [len(numbers) for numbers in chosen]
+    shown = [(one.frames, choose_frames(one.frames)) if one.frames is not None else None for one in scored]
+    each = [len(one[1]) if one else 0 for one in shown]
     if not sum(each):
         return [() for _ in scored], None
-    feature = np.concatenate([scored[i].frames.feature[numbers] for i, numbers in enumerate(chosen) if numbers])
-    tokens = tokens_of(cache, head, feature)
+    tokens = tokens_of(cache, head, np.concatenate([one[0].feature[one[1]] for one in shown if one and one[1]]))
     attention = head.attention(tokens)
     maps = {
         "shading": places.over(weigh_attention(head, tokens, attention)),
         "attention": places.over(attention),
     }
     grids = iter(maps["shading"].reshape(-1, places.side, places.side))
-    moments = [
-        tuple(_moment(scored[i].frames, number, next(grids)) for number in numbers) for i, numbers in enumerate(chosen)
-    ]
-    return moments, (
-        check_by_deletion(head, tokens, maps, places, np.repeat(whose(scored), each)) if places.count else None
-    )
+    moments = [tuple(_moment(one[0], number, next(grids)) for number in one[1]) if one else () for one in shown]
+    whom = np.repeat(whose(scored), each)
+    return moments, check_by_deletion(head, tokens, maps, places, whom) if places.count else None
 
 
 def whose(scored: Sequence[Scored]) -> Int[np.ndarray, " n"]:

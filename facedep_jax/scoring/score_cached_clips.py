@@ -74,12 +74,12 @@ def relative_to_subjects(scored: Sequence[Scored]) -> list[Scored]:
     """
     by_subject: dict[str, dict[str, float]] = defaultdict(dict)
     for one in scored:
-        if one.clip.status == "scored" and one.clip.subject is not None:
-            by_subject[one.clip.subject][one.item] = one.clip.score
+        if (score := one.clip.decided_score) is not None and one.clip.subject is not None:
+            by_subject[one.clip.subject][one.item] = score
     usual = {subject: float(np.median([*own.values()])) for subject, own in by_subject.items() if len(own) > 1}
     return [
-        replace(one, clip=replace(one.clip, relative=one.clip.score - usual[one.clip.subject]))
-        if one.clip.status == "scored" and one.clip.subject in usual
+        replace(one, clip=replace(one.clip, relative=score - usual[one.clip.subject]))
+        if (score := one.clip.decided_score) is not None and one.clip.subject in usual
         else one
         for one in scored
     ]

@@ -19,8 +19,7 @@ from facedep_jax.head.trained_head import FACE_BY_FACE, Head
 from facedep_jax.media import Frame, Picture, read_image, read_view
 from facedep_jax.media.file_hashing import read_content
 from facedep_jax.progress_events import Failure, Note, Progress, Report, silent
-from facedep_jax.scoring.attribution import weigh_attention
-from facedep_jax.scoring.attribution_cells import places_of
+from facedep_jax.scoring.attribution import places_of, weigh_attention
 from facedep_jax.scoring.head_requirements import extract_settings, naming_weights
 from facedep_jax.sources.synthetic_faces import EXPRESSIONS, SIDE, draw_face, draw_person
 
@@ -76,6 +75,7 @@ class FaceScorer:
         return self.engine({backbone: crops[size][None] for backbone, size in self.plan.sizes.items()})
 
     def decide(self, probability: float) -> str:
+        """What the head decides at its threshold."""
         return "positive" if probability >= self.head.threshold else "negative"
 
 
@@ -162,8 +162,8 @@ def _predict(path: Path, scorer: FaceScorer, drawable: bool) -> Prediction:
     drawn = _drawable(data, picture, scorer, score) if drawable else None
     if score is None:
         return Prediction(str(path), "no face", face, drawable=drawn)
-    known = (score.probability, scorer.decide(score.probability), *score.members_range)
-    return Prediction(str(path), "scored", face, *known, drawn)
+    low, high = score.members_range
+    return Prediction(str(path), "scored", face, score.probability, scorer.decide(score.probability), low, high, drawn)
 
 
 def _drawable(data: bytes, picture: Picture, scorer: FaceScorer, score: FaceScore | None) -> Drawable:

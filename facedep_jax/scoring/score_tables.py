@@ -1,7 +1,7 @@
 """Scores as CSV tables. Knows nothing of how they came about.
 
-Cells of text are only text: what begins like a formula (`names.FORMULA`) gets a ' in front, so that no spreadsheet
-takes it for one, and control characters are written as escapes such as \\x1b. Text is quoted, since in some
+Cells of text are only text: what begins like a formula (`text_escaping.FORMULA`) gets a ' in front, so that no
+spreadsheet takes it for one, and control characters are written as escapes such as \\x1b. Text is quoted, since in some
 countries spreadsheets split lines at ; as well. Numbers stay numbers. `summary.json` has every name exactly as it is.
 """
 

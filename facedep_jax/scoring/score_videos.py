@@ -6,10 +6,10 @@ it is.
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from facedep_jax.cache.cache_reader import open_cache
 from facedep_jax.errors import SourceError
@@ -21,6 +21,7 @@ from facedep_jax.progress_events import Note, Report, silent
 from facedep_jax.provenance import write_config
 from facedep_jax.scoring.clip_scores import ClipScore
 from facedep_jax.scoring.head_requirements import extract_settings, naming_weights
+from facedep_jax.scoring.influential_frames import Moment
 from facedep_jax.scoring.output_directory import SHOWN, name_strays, refuse_foreign, refuse_other
 from facedep_jax.scoring.saved_crops import Crops
 from facedep_jax.scoring.score_cached_clips import Scored, score_cache
@@ -42,6 +43,33 @@ DECIDING = (  # settings of extraction that make other scores, as they were aske
 )
 
 
+class ScoreSummary(TypedDict):
+    """The summary of `score-videos`, as in summary.json."""
+
+    clips_total: int
+    clips_scored: int
+    clips_failed: int
+    clips_abstained: int
+    frames: int
+    windows: int
+    scores: str
+    run: str
+    threshold: float
+    untrained: bool
+    inputs: str
+    page: str | None
+    crops: str | None
+    deletion: dict[str, Any] | None
+    clips: list[dict[str, Any]]  # fields of ClipScore
+    not_clips: list[str]
+    cache: str
+    judged: str  # what is judged as one: frames, windows of so many seconds, whole clips
+    items_new: int
+    items_reused: int
+    engine: str
+    seconds: float
+
+
 def score_videos(
     source: Source,
     head: Head,
@@ -53,8 +81,8 @@ def score_videos(
     *,
     tables_only: bool = False,
     keep_crops: bool = False,
-) -> dict[str, Any]:
-    """Score every clip of `source` into the directory `out`; returns INTERFACE.md's summary.
+) -> ScoreSummary:
+    """Score every clip of `source` into the directory `out`.
 
     `given` says how clips are read (weights, faces, frames a second); what decides features is the run's own. With
     `tables_only` nothing is drawn, with `keep_crops` the faces are kept and shown on the page. Raises SourceError
@@ -86,21 +114,15 @@ def score_videos(
     _write_config(out, wanted["score"], records)
     scored = score_cache(opened, clips, extraction["failures"], head, settings, report)
     write_tables(out, scored, head.warning, ignored)
-    summary = _summary(scored, out, head) | {
-        "not_clips": list(clips.others),
-        "cache": str(folder),
-        "judged": _stretch(settings.window) if head.mixes else "frames",
-        "items_new": extraction["items_new"],
-        "items_reused": extraction["items_reused"],
-        "engine": extraction["engine"],
-    }
+    summary = _summary(scored, clips, extraction, out, head, settings.window)
+    summary["cache"] = str(folder)
     if tables_only:
         _warn_of(out, SHOWN, "of an earlier pass, and left as they are", report)
     else:
         from facedep_jax.scoring.write_report import draw_timelines, find_shown, write_page
 
         draw_timelines(out / "plots", scored, head, report)
-        moments = []
+        moments: list[tuple[Moment, ...]] = []
         if shows_faces:
             moments, summary["deletion"] = find_shown(opened, scored, head, crops, asked, report)
         summary["page"] = str(out / "report.html")
@@ -167,14 +189,17 @@ def _write_config(out: Path, settings: dict[str, Any], records: dict[str, Any]) 
     write_config(out / "config.toml", "score", settings, records)
 
 
-def _summary(scored: Sequence[Scored], out: Path, head: Head) -> dict[str, Any]:
+def _summary(
+    scored: Sequence[Scored], source: Source, extraction: Mapping[str, Any], out: Path, head: Head, window: float
+) -> ScoreSummary:
+    """All but what is known later: where the page and the crops are, and how long it took."""
     statuses = [one.clip.status for one in scored]
     return {
         "clips_total": len(scored),
         "clips_scored": statuses.count("scored"),
         "clips_failed": statuses.count("failed"),
         "clips_abstained": statuses.count("abstained"),
-        "frames": sum(one.clip.frames_sampled for one in scored),
+        "frames": sum(one.clip.frames_sampled or 0 for one in scored),
         "windows": sum(len(one.windows) for one in scored),
         "scores": str(out / "clips.csv"),
         "run": str(head.path),
@@ -185,6 +210,13 @@ def _summary(scored: Sequence[Scored], out: Path, head: Head) -> dict[str, Any]:
         "crops": None,
         "deletion": None,
         "clips": [asdict(one.clip) for one in scored],
+        "not_clips": list(source.others),
+        "cache": "",
+        "judged": _stretch(window) if head.mixes else "frames",
+        "items_new": extraction["items_new"],
+        "items_reused": extraction["items_reused"],
+        "engine": extraction["engine"],
+        "seconds": 0.0,
     }
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from facedep_jax.cache.cache_reader import Cache
 from facedep_jax.dataset.labelled_examples import at_most, in_windows
@@ -48,8 +48,9 @@ def score_windows(
 def _stretches(frames: Frames, window: float) -> Iterator[_Stretch]:
     """The windows with a face. Times are since the window's beginning, of whole clips those of the file, as learned."""
     seen = np.flatnonzero(frames.feature >= 0)
-    for number in np.unique(frames.window[seen]):
-        own = seen[frames.window[seen] == number]
+    numbers = in_windows(frames.time, window)[seen]
+    for number in np.unique(numbers):
+        own = seen[numbers == number]
         shown = at_most(own)
         begin = frames.time[0] + number * window if window else 0.0
         yield _Stretch(own, frames.feature[shown], frames.time[shown] - begin)
@@ -79,7 +80,9 @@ def _padded(stretch: _Stretch) -> int:
     return 1 << (len(stretch.feature) - 1).bit_length()
 
 
-def _batch(cache: Cache, head: Head, stretches: Sequence[_Stretch], length: int) -> tuple:
+def _batch(
+    cache: Cache, head: Head, stretches: Sequence[_Stretch], length: int
+) -> tuple[dict[str, np.ndarray], Float[np.ndarray, "n t"], Bool[np.ndarray, "n t"]]:
     """Tokens, times and mask."""
     shape = len(stretches), length
     times, mask, feature = np.zeros(shape, np.float32), np.zeros(shape, bool), np.zeros(shape, np.int64)

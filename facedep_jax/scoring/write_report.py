@@ -48,7 +48,7 @@ def write_page(
 ) -> None:
     """Write `report.html` of the scores at `out`; with `crops`, the faces of `moments` are on it. `ignored` are rows of
     files that are no clips."""
-    card = head.path / "MODEL_CARD.md"
+    card = (head.path or out) / "MODEL_CARD.md"
     faces = faces_of(scored, moments, crops.picture) if crops else []
     absent = sum(map(len, moments)) - sum(len(clip["faces"]) for clip in faces)
     if absent:

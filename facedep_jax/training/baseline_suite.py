@@ -78,8 +78,8 @@ def beside_head(
 
 def _minus(head: Evaluated, other: Evaluated, rows: np.ndarray, settings: TrainSettings) -> dict[str, Any]:
     one, two = head.scores[rows], other.scores[rows]
-    drawing = {"resamples": settings.resamples, "seed": settings.seed}
-    return paired_difference(one.probability, two.probability, one.label, one.subject, **drawing)
+    judged = one.probability, two.probability, one.label, one.subject
+    return paired_difference(*judged, resamples=settings.resamples, seed=settings.seed)
 
 
 def _calibrated(clips: Examples, logit: np.ndarray, wanted: Wanted, members: np.ndarray | None = None) -> Evaluated:

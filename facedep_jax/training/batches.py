@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import numpy as np
@@ -32,8 +33,8 @@ class TrainingData:
         clips = self.examples
         train, val = self.train.astype(np.int32), self.val.astype(np.int32)
         rows = train, self.train_weight, val, self.val_weight
-        data = DeviceData(clips.tokens, clips.times, clips.mask, clips.target, clips.positive, *rows, clips.views)
-        return jax.block_until_ready(everywhere(data, devices))
+        known = clips.tokens, clips.times, clips.mask, clips.target, clips.positive, *rows, clips.views
+        return jax.block_until_ready(DeviceData(*everywhere(known, devices)))
 
     def tokens(
         self, rows: Int[np.ndarray, " k"], size: int, other: Bool[np.ndarray, " n"] | None = None
@@ -52,8 +53,9 @@ class TrainingData:
     def train_batch(self, places: Int[np.ndarray, " k"], size: int, other: Bool[np.ndarray, " n"]) -> Batch:
         """The rows at `places` of `train`, and up to `size` rows of weight 0."""
         clips, rows = self.examples, self.train[places]
-        columns = (padded(column[rows], size) for column in (clips.times, clips.mask, clips.target))
-        return Batch(self.tokens(rows, size, other), *columns, padded(self.train_weight.T[places], size).T)
+        known = (padded(column[rows], size) for column in (clips.times, clips.mask, clips.target))
+        parts: list[Any] = [self.tokens(rows, size, other), *known, padded(self.train_weight.T[places], size).T]
+        return Batch(*parts)
 
     def orders(self, rows: int, seed: int, epoch: int) -> Iterator[Int[np.ndarray, " k"]]:
         """Places of `train` in blocks of `rows`: shuffled, or by segments of neighbours where features are in files."""

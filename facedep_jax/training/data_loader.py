@@ -5,7 +5,7 @@ Steps, looks at validation and the state of training are those of `epoch.py`. Wh
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
@@ -125,8 +125,8 @@ def _train_block(
 ) -> tuple[Batch, Int32[Array, ""]]:
     """A batch (steps, batch size, …) on the device, each device with its share of every step, and its steps."""
     size = plan.batch_size
-    *columns, weight = data.train_batch(places, steps * size, other)
-    block = Batch(*columns, weight.T)
+    batch = data.train_batch(places, steps * size, other)
+    block = batch._replace(weight=batch.weight.T)
     stacked = jax.tree.map(lambda x: x.reshape(steps, size, *x.shape[1:]), block)
     return by_batch(stacked, plan.devices), everywhere(np.int32(-(-len(places) // size)), plan.devices)
 
@@ -138,7 +138,7 @@ def _val_block(plan: Plan, data: TrainingData, rows: Int[np.ndarray, " k"], size
     return everywhere(inputs, plan.devices)
 
 
-def ahead(works: Iterable[Callable[[], Any]], most: int = AHEAD) -> Iterator[Any]:
+def ahead(works: Iterable[Callable[[], Any]], most: int = AHEAD) -> Generator[Any]:
     """The results of `works` in their order, up to `most` of them being made or waiting while one is used."""
     waiting: deque[Future] = deque()
     with ThreadPoolExecutor(1) as thread:

@@ -4,14 +4,13 @@ Rows of a batch are shared out; parameters and features are whole on every devic
 its rows from all over them: out of features in parts, every device would have to send most of every batch to others.
 """
 
-from typing import TypeVar
+from typing import Any
 
 import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
 
 AXIS = "batch"
-T = TypeVar("T")  # a tree of arrays
 
 
 def devices_for(batch_size: int) -> int:
@@ -26,21 +25,21 @@ def _placed(devices: int, *axes: str | None) -> Sharding:
     return NamedSharding(Mesh(np.array(jax.local_devices()[:devices]), (AXIS,)), PartitionSpec(*axes))
 
 
-def everywhere(tree: T, devices: int) -> T:
+def everywhere(tree: Any, devices: int) -> Any:
     """`tree` whole on each of the first local devices; nothing moves where it is there already."""
     return jax.device_put(tree, _placed(devices))
 
 
-def first_device(tree: T) -> T:
+def first_device(tree: Any) -> Any:
     """`tree` on the first device, where heads are used."""
     return everywhere(tree, 1)
 
 
-def by_batch(tree: T, devices: int) -> T:
+def by_batch(tree: Any, devices: int) -> Any:
     """Arrays (steps, batch, …) on the devices, each with its share of every batch. Their memory is given away."""
     return jax.device_put(tree, _placed(devices, None, AXIS), may_alias=True)
 
 
-def shared_out(tree: T, devices: int) -> T:
+def shared_out(tree: Any, devices: int) -> Any:
     """Within a compiled program: arrays whose rows the devices share. What is computed from them follows."""
     return tree if devices == 1 else jax.lax.with_sharding_constraint(tree, _placed(devices, AXIS))

@@ -100,4 +100,4 @@ def member_keys(seed: int, members: int) -> Key[jax.Array, " m"]:
 def rates_for(points: Sequence[TrainSettings], each: int) -> Rates:
     """Rates of `each` members of every point, on the device."""
     values = ([getattr(point, name) for point in points] for name in Rates._fields)
-    return jax.device_put(Rates(*(np.repeat(np.array(column, np.float32), each) for column in values)))
+    return Rates(*jax.device_put([np.repeat(np.array(column, np.float32), each) for column in values]))

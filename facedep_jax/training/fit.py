@@ -116,6 +116,7 @@ class EpochProgress:
     done: int = 0
 
     def __call__(self, done: int, history: History) -> None:
+        """Say how far it is and what validation gives."""
         self.done = done
         detail = f"validation AUC {history['val_auroc'][-1].mean():.3f}" if done else ""
         self._say(self.before + done, self.total or self.epochs, detail)

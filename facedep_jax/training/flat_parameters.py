@@ -4,6 +4,7 @@ Leaf by leaf the updates are some hundred small operations a step: slower on GPU
 """
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -26,6 +27,7 @@ class Layout(NamedTuple):
 
 @lru_cache
 def layout(architecture: Architecture) -> Layout:
+    """Where the vector of a head of this architecture has what."""
     named, tree = jax.tree_util.tree_flatten_with_path(abstract_state(architecture))
     kernel = [_decayed(path) for path, _ in named]
     order = tuple(sorted(range(len(named)), key=lambda i: not kernel[i]))
@@ -33,17 +35,19 @@ def layout(architecture: Architecture) -> Layout:
     return Layout(tree, order, tuple(leaf.shape for _, leaf in named), kernels)
 
 
-def _decayed(path) -> bool:
+def _decayed(path: Sequence[Any]) -> bool:
     """Whether weight decay is meant for this parameter: kernels, but no biases, scales or embeddings."""
     return any(getattr(part, "key", None) == "kernel" for part in path)
 
 
 def flatten(architecture: Architecture, state: nnx.State) -> Float[Array, " p"]:
+    """The parameters, or their gradients, of one head as a vector."""
     leaves = jax.tree.leaves(state)
     return jnp.concatenate([leaves[i].reshape(-1) for i in layout(architecture).order])
 
 
 def unflatten(architecture: Architecture, vector: Float[Array, " p"]) -> nnx.State:
+    """The inverse of `flatten`, to the same bits."""
     tree, order, shapes, _ = layout(architecture)
     leaves: list[Any] = [None] * len(order)
     begin = 0

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NotRequired, TypedDict
+from typing import Any, NotRequired, TypedDict, cast
 
 import jax
 import numpy as np
@@ -91,7 +91,7 @@ def train_head(
     done = find_equal(out, asked)
     if done is not None:
         report(Note(f"{out} holds the run of these settings already; nothing to do"))
-        return {**done, "run": str(out), "reused": True}
+        return cast(TrainSummary, done | {"run": str(out), "reused": True})
     if lost := keep_compiled():
         report(Note(lost))
     made_with = versions() | {"device": jax.devices()[0].device_kind}
@@ -137,9 +137,10 @@ def _train(task: Task, grid: Grid | None, out: Path, place: Unfinished, begun: f
         "members": member_rows(members, fitted, clips),
         "problems": problems,
         **_over_folds(task, examples, place, problems, report),
-        **({"grid": task.found.summary} if task.found else {}),
         "seconds": round(time.monotonic() - begun, 3),
     }
+    if task.found:
+        summary["grid"] = task.found.summary
     write_run(out, head, task, clips, fitted, evaluated, baselines, summary)
     return summary
 

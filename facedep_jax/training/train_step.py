@@ -82,8 +82,9 @@ def take_steps(
     """`steps` steps of the `total` that training has; `batch(i)` is what the i-th of them learns from."""
 
     def step(number: Int32[Array, ""], state: EpochState) -> EpochState:
-        inputs = batch(number)
-        inputs = Batch(*shared_out(inputs[:-1], plan.devices), inputs.weight)
+        known = batch(number)
+        tokens, times, mask, target = shared_out(known[:-1], plan.devices)
+        inputs = Batch(tokens, times, mask, target, known.weight)
         member = partial(_step, plan, positive, inputs, _schedule(plan, state.step, total), state.step)
         parameters, moments, seen = jax.vmap(member)(state.parameters, state.moments, keys, rates, inputs.weight)
         return EpochState(parameters, moments, state.step + 1, jax.tree.map(jnp.add, state.seen, seen))

@@ -57,6 +57,7 @@ class Task:
 
     @property
     def untrained(self) -> bool:
+        """Whether features come from random weights."""
         return any(cache.untrained for cache in self.caches)
 
     @property
