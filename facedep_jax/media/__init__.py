@@ -3,7 +3,6 @@
 cv2 is imported only in worker processes (`decode`), never here.
 """
 
-from facedep_jax.media.clip_reader import Clip, open_clip
 from facedep_jax.media.detector_files import FaceChoice, resolve_faces
 from facedep_jax.media.frame_types import (
     DEFAULT_MARGINS,
@@ -16,8 +15,8 @@ from facedep_jax.media.frame_types import (
     InputSettings,
     Picture,
 )
-from facedep_jax.media.image_reader import read_image, read_view
 from facedep_jax.media.live_source import Live, Located, Sample, locate
+from facedep_jax.media.media_reader import Clip, open_clip, read_image, read_view
 
 __all__ = [
     "DEFAULT_MARGINS",

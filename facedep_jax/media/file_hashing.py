@@ -2,27 +2,31 @@
 
 import hashlib
 import os
+import stat as modes
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 from facedep_jax.errors import MediaError
-from facedep_jax.media.clip_reader import regular_file
-from facedep_jax.media.image_reader import MAX_BYTES
+
+MAX_BYTES = 1 << 30  # of an image file; the wire to the worker carries twice that
 
 
 @dataclass(frozen=True)
-class Content:
-    """A file that was read: its item, its bytes (None where they were only hashed), and what it was meanwhile.
-
-    `stat` is None for a file that changed while it was read.
-    """
+class Hashed:
+    """A file that was read: its item, and what the file was meanwhile; None where it changed while it was read."""
 
     item: str
-    data: bytes | None
     stat: os.stat_result | None
+
+
+@dataclass(frozen=True)
+class Content(Hashed):
+    """… and its bytes."""
+
+    data: bytes
 
 
 def read_content(file: Path) -> Content:
@@ -32,15 +36,15 @@ def read_content(file: Path) -> Content:
         if before.st_size > MAX_BYTES:
             raise MediaError(f"more than {MAX_BYTES:,} bytes, which no picture needs", stage="read")
         data = stream.read()
-        return Content(hashlib.sha256(data).hexdigest(), data, _unchanged(before, stream))
+        return Content(hashlib.sha256(data).hexdigest(), _unchanged(before, stream), data)
 
 
-def hash_content(file: Path) -> Content:
+def hash_content(file: Path) -> Hashed:
     """As `read_content`, for files of any size, without their bytes."""
     with _opened(file) as stream:
         before = os.fstat(stream.fileno())
         item = hashlib.file_digest(stream, "sha256").hexdigest()
-        return Content(item, None, _unchanged(before, stream))
+        return Hashed(item, _unchanged(before, stream))
 
 
 def state_of(file: Path) -> os.stat_result:
@@ -60,6 +64,30 @@ def require_unchanged(file: Path, before: os.stat_result) -> None:
         raise MediaError(f"changed while it was read{how}; try again once nobody writes to it", stage="read")
 
 
+def regular_file(path: str | os.PathLike) -> bytes:
+    """The resolved absolute path, as the bytes that the file system has. Raises MediaError (stage "read")."""
+    try:
+        real = os.path.realpath(os.fsencode(path), strict=True)
+        status = os.stat(real)
+        mode = status.st_mode
+        if modes.S_ISREG(mode):
+            os.close(os.open(real, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)))
+    except OSError as error:
+        raise MediaError(f"cannot be read: {error.strerror}", stage="read") from error
+    except ValueError as error:  # a zero byte, or half a surrogate pair
+        raise MediaError(f"not a name that a file can have: {error}", stage="read") from error
+    if not modes.S_ISREG(mode):
+        raise MediaError(f"not a regular file but {_kind(mode)}", stage="read")
+    if not status.st_size:
+        raise MediaError("empty file (0 bytes)", stage="read")
+    return real
+
+
+def _kind(mode: int) -> str:
+    kinds = {modes.S_IFDIR: "a directory", modes.S_IFIFO: "a FIFO", modes.S_IFSOCK: "a socket"}
+    return kinds.get(modes.S_IFMT(mode), "a device")
+
+
 def _stat(file: Path | bytes) -> os.stat_result:
     try:
         return os.stat(file)
@@ -67,7 +95,7 @@ def _stat(file: Path | bytes) -> os.stat_result:
         raise MediaError(f"disappeared while it was read: {error.strerror}", stage="read") from error
 
 
-def _unchanged(before: os.stat_result, stream: BinaryIO) -> os.stat_result | None:
+def _unchanged(before: os.stat_result, stream: BufferedReader) -> os.stat_result | None:
     return before if _signature(before) == _signature(os.fstat(stream.fileno())) else None
 
 
@@ -76,7 +104,7 @@ def _signature(stat: os.stat_result) -> tuple[int, ...]:
 
 
 @contextmanager
-def _opened(file: Path) -> Iterator[BinaryIO]:
+def _opened(file: Path) -> Iterator[BufferedReader]:
     path = regular_file(file)
     try:
         with open(path, "rb") as stream:

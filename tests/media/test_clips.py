@@ -79,7 +79,8 @@ def test_colours_are_rgb_and_no_face_was_looked_for(tmp_path):
 
 def test_info_comes_with_the_end(tmp_path):
     with open_clip(make_clip(tmp_path / "clip.avi", 10, 10), settings(2)) as clip:
-        assert clip.info is None
+        with pytest.raises(ValueError, match="not decoded to its end"):
+            _ = clip.info
         assert len(list(clip)) == 2
         assert clip.info.frames_read == 10
 
@@ -177,7 +178,9 @@ def test_closing_early_ends_the_worker(tmp_path):
         pid = clip._decoder.pid
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
-    assert list(clip) == [] and clip.info is None
+    assert list(clip) == []
+    with pytest.raises(ValueError, match="not decoded to its end"):
+        _ = clip.info
 
 
 def test_a_worker_that_ended_well_takes_the_next_clip(tmp_path):

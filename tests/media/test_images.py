@@ -13,7 +13,7 @@ from facedep_jax.errors import MediaError, SettingsError
 from facedep_jax.media import InputSettings, read_image, worker_pool
 from facedep_jax.media.decode.image_decoding import difference_hash, jpeg_size, reduction, to_8_bits
 from facedep_jax.media.decode.opencv_setup import cv2
-from facedep_jax.media.image_reader import MAX_BYTES
+from facedep_jax.media.file_hashing import MAX_BYTES
 
 WHOLE = InputSettings((64,))
 

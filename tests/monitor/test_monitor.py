@@ -38,7 +38,7 @@ from facedep_jax.media.decode.face_detectors import Sighting
 from facedep_jax.media.decode.face_selection import AtOnce
 from facedep_jax.media.decode.face_tracking import FORGOTTEN
 from facedep_jax.media.decode.live_capture import Camera, Paced, Reader
-from facedep_jax.media.latest_value import Newest
+from facedep_jax.media.live_source import Newest
 from facedep_jax.media.media_writer import write_clip
 from facedep_jax.monitor import MonitorSettings, monitor
 from facedep_jax.monitor.live_scoring import Lags, Window

@@ -179,8 +179,7 @@ def no_decoding(patch):
     def refuse():
         raise AssertionError("something was decoded")
 
-    patch.setattr("facedep_jax.media.clip_reader.borrow", refuse)
-    patch.setattr("facedep_jax.media.image_reader.borrow", refuse)
+    patch.setattr("facedep_jax.media.media_reader.borrow", refuse)
 
 
 def test_another_head_scores_again_without_decoding(work, monkeypatch, tmp_path):

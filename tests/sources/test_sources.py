@@ -19,7 +19,7 @@ from support.paths import ROOT
 from facedep_jax.backbones.taps import parse_taps
 from facedep_jax.errors import MediaError, SettingsError, SourceError
 from facedep_jax.extraction.settings import ExtractSettings
-from facedep_jax.media.clip_reader import regular_file
+from facedep_jax.media.file_hashing import regular_file
 from facedep_jax.sources import read_source, read_sources
 from facedep_jax.sources.file_kinds import kind_of
 from facedep_jax.toml_settings import resolve

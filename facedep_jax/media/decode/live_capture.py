@@ -16,7 +16,7 @@ from facedep_jax.errors import MediaError
 from facedep_jax.media.decode.frame_sampling import Sampler
 from facedep_jax.media.decode.opencv_setup import cv2
 from facedep_jax.media.decode.video_decoding import Capture
-from facedep_jax.media.latest_value import Newest
+from facedep_jax.media.live_source import Newest
 
 # Seconds without a picture after which a camera counts as gone, and those that it may take for its first one.
 SILENCE, FIRST = 5.0, 15.0
@@ -41,7 +41,7 @@ class Camera:
     notes = ()
 
     def __init__(self, where: int | bytes, fps: float) -> None:
-        self._capture = cv2.VideoCapture(where)
+        self._capture = cv2.VideoCapture(where)  # type: ignore[arg-type]  # its stub forgets bytes
         if not self._capture.isOpened():
             raise MediaError("cannot be opened", stage="read")
         self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # a request: what a driver queues would only be late
@@ -119,7 +119,8 @@ class Reader(threading.Thread):
 
     def __init__(self, source: Camera | Paced) -> None:
         super().__init__(name="reader", daemon=True)
-        self._source, self._newest, self._error = source, Newest(), None
+        self._source, self._newest = source, Newest[tuple[int, Due]]()
+        self._error: BaseException | None = None
         self._heard, self._seen, self._stopped = time.monotonic(), False, False
 
     def __enter__(self) -> "Reader":
@@ -131,6 +132,7 @@ class Reader(threading.Thread):
         self.join(_ENDING)
 
     def run(self) -> None:
+        """Read until the source ends or nobody takes any more."""
         try:
             for number, sample in enumerate(self._source.samples(self._alive)):
                 self._newest.put((number, sample))

@@ -1,0 +1,117 @@
+"""Clips and images → sampled frames and pictures, decoded in worker processes. Knows nothing of codecs, nor of scores.
+
+Whatever the length of a clip, no more than the pipe and one frame are held in memory: the worker waits when nobody
+takes what it has.
+"""
+
+import os
+from collections.abc import Generator, Iterator
+from types import TracebackType
+
+import numpy as np
+from jaxtyping import UInt8
+
+from facedep_jax.errors import MediaError
+from facedep_jax.media.file_hashing import MAX_BYTES, regular_file
+from facedep_jax.media.frame_types import ClipInfo, Frame, InputSettings, Picture
+from facedep_jax.media.worker_pool import TIMEOUT, borrow, give_back
+from facedep_jax.media.worker_protocol import Message, frame_of
+
+
+class Clip:
+    """Sampled frames, once, in order.
+
+    Closing (or leaving the `with`) before the end kills the worker. Not for use by two threads at once.
+    """
+
+    def __init__(self, path: bytes, settings: InputSettings, timeout: float) -> None:
+        self._info: ClipInfo | None = None
+        self._timeout, self._closed = timeout, False
+        self._decoder = borrow()
+        self._frames = self._stream(path, settings)
+
+    def __iter__(self) -> Iterator[Frame]:
+        return self
+
+    def __next__(self) -> Frame:
+        return next(self._frames)
+
+    def __enter__(self) -> "Clip":
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_frames"):
+            self.close()
+
+    @property
+    def info(self) -> ClipInfo:
+        """What decoding found out. Raises ValueError before the last frame is taken."""
+        if self._info is None:
+            raise ValueError("the clip is not decoded to its end")
+        return self._info
+
+    def close(self) -> None:
+        """Ends the stream and its worker. Done by itself after the last frame."""
+        self._frames.close()
+        if self._closed:
+            return
+        self._closed = True
+        if self._info is None:
+            self._decoder.kill()  # the next clip gets a worker that has not met this one
+        else:
+            give_back(self._decoder)
+
+    def _stream(self, path: bytes, settings: InputSettings) -> Generator[Frame, None, None]:
+        self._decoder.ask("clip", settings, path)
+        header, body = self._decoder.answer(self._timeout)
+        while header["say"] == "frame":
+            yield frame_of(header, body)
+            header, body = self._decoder.answer(self._timeout)
+        notes = tuple(header["info"].pop("notes"))
+        self._info = ClipInfo(**header["info"], notes=notes)
+
+
+def open_clip(path: str | os.PathLike, settings: InputSettings, timeout: float = TIMEOUT) -> Clip:
+    """The sampled frames of the clip at `path`, to be iterated over inside a `with`.
+
+    Raises MediaError here when `path` is not a regular file that can be read, and while iterating when it is
+    not a video, no frame can be decoded, or the decoder crashes or says nothing for `timeout` seconds.
+    Raises EngineError while iterating when the detector of `settings` cannot be loaded.
+    """
+    return Clip(regular_file(path), settings, timeout)
+
+
+def read_image(path: str | os.PathLike, data: bytes, settings: InputSettings, timeout: float = TIMEOUT) -> Picture:
+    """The picture in `data`, the bytes of the file at `path` (which is not opened).
+
+    Decoded upright in a worker process; its frame has time 0. Safe to call from several threads: each call
+    in flight has a worker of its own. Raises MediaError for bytes that are no image, are damaged, cut short
+    or too large, and for a decoder that crashes or says nothing for `timeout` seconds; EngineError when the
+    detector of `settings` cannot be loaded.
+    """
+    header, body = _asked("image", data, settings, timeout)
+    return Picture(header["width"], header["height"], int(header["phash"], 16), frame_of(header, body))
+
+
+def read_view(data: bytes, side: int, timeout: float = TIMEOUT) -> UInt8[np.ndarray, "h w 3"]:
+    """The whole picture, upright, its longer side at most `side` pixels: to be looked at. Raises as `read_image`."""
+    header, body = _asked("view", data, InputSettings((side,)), timeout)
+    return np.frombuffer(body, np.uint8).reshape(header["height"], header["width"], 3)
+
+
+def _asked(what: str, data: bytes, settings: InputSettings, timeout: float) -> Message:
+    if not data:
+        raise MediaError("empty file (0 bytes)", stage="read")
+    if len(data) > MAX_BYTES:
+        raise MediaError(
+            f"{len(data) / 1e9:.1f} GB, above {MAX_BYTES / 1e9:.1f} GB, the limit for one image", stage="read"
+        )
+    decoder = borrow()
+    try:
+        decoder.ask(what, settings, data)
+        return decoder.answer(timeout)
+    finally:
+        give_back(decoder)
