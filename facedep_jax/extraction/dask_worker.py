@@ -4,82 +4,94 @@ Knows nothing of ledgers or of other tasks.
 """
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from facedep_jax.backbones.engine_parity_check import CheckedEngine
+from facedep_jax.backbones.engine_interface import Engine
 from facedep_jax.cache.feature_spec import fingerprint
 from facedep_jax.cache.shard_writer import ShardWriter
 from facedep_jax.errors import ClusterError
-from facedep_jax.extraction.engine_loading import IN_FLIGHT, load_checked_engine
-from facedep_jax.extraction.local_extraction import Extraction
-from facedep_jax.extraction.plan import Plan, plan_extraction
+from facedep_jax.extraction.local_extraction import Extraction, Items
+from facedep_jax.extraction.outcomes import Outcome, Outcomes
+from facedep_jax.extraction.plan import IN_FLIGHT, Plan, load_checked_engine, plan_extraction
 from facedep_jax.extraction.settings import ExtractSettings
-from facedep_jax.progress_events import Event, Note
+from facedep_jax.progress_events import Event, Note, Report
+from facedep_jax.sources import Source
 from facedep_jax.toml_settings import differences
 
-_ready: dict[str, tuple[Plan, CheckedEngine]] = {}  # by fingerprint: one engine serves all tasks of a process
+
+@dataclass(frozen=True)
+class Task:
+    """Listings to compute, and what the driver has planned for them.
+
+    `spec` is the cache's, `planned` the plan's own. `shards` is the cache's folder of shards, `partial` maps clips that
+    were cut off to the parts and rows already committed. `local_workers`: how many share this machine, 0 on a cluster.
+    """
+
+    source: Source
+    settings: ExtractSettings
+    kinds: tuple[str, ...]
+    spec: dict[str, Any]
+    planned: dict[str, Any]
+    shards: Path
+    partial: dict[str, tuple[int, int]]
+    local_workers: int
+
+
+@dataclass(frozen=True)
+class Done:
+    """What came of a task: lines of the manifest for its shards, with `features` rows of features in all."""
+
+    engine: str
+    entries: list[dict[str, Any]]
+    features: int
+    outcomes: list[Outcome]
+    notes: list[Note]
 
 
 class _TaskWriter(ShardWriter):
-    """Shards on the disk and everything else in memory, for the driver to write down."""
+    """Shards on the disk, and the lines that name them in memory, for the driver to write down."""
 
-    def __init__(self, *arguments: Any):
-        super().__init__(*arguments)
-        self.failed: dict[str, Any] = {}
+    def __init__(self, task: Task, engine: Engine):
+        super().__init__(task.shards, task.spec, engine, task.settings.shard_rows)
+        self.partial = task.partial
         self.entries: list[dict[str, Any]] = []
-        self.listings: list[dict[str, Any]] = []
-        self.cleared: list[str] = []
 
     def _committed(self, entry: dict[str, Any]) -> None:
         self.entries.append(entry)
 
-    def add_listing(self, entry: dict[str, Any]) -> None:
-        self.listings.append(entry)
 
-    def clear_failure(self, path: str) -> None:
-        self.cleared.append(path)
-
-    def record_failure(self, path: str, item: str | None, stage: str, reason: str) -> None:
-        """The extraction's tally says so, too."""
+_ready: dict[str, tuple[Plan, Engine]] = {}  # by fingerprint: one engine serves all tasks of a process
 
 
-def compute_task(task: dict[str, Any]) -> dict[str, Any]:
-    """Compute the listings of one task; see `cluster.Distribution` for what goes in and comes out.
+def compute_task(task: Task) -> Done:
+    """Compute the listings of one task.
 
     Raises ClusterError where this worker would compute other numbers than the driver planned.
     """
-    notes: list[tuple[str, str]] = []
+    notes: list[Note] = []
+    became: list[Outcome] = []
 
     def report(event: Event) -> None:
         if isinstance(event, Note):
-            notes.append((event.text, event.level))
+            notes.append(event)
 
     plan, engine = _prepared(task, report)
-    writer = _TaskWriter(Path(task["shards"]), task["spec"], engine, plan.settings.shard_rows)
-    writer.partial = task["partial"]
-    extraction = Extraction(writer, engine, plan, report=report)
-    source = task["source"]
-    tally = extraction.run([(source, listing) for listing in source.listings])
+    writer = _TaskWriter(task, engine)
+    listings = task.source.listings
+    outcomes = Outcomes(len(listings), {}, became.append, report)
+    Extraction(writer, engine, plan, Items(), outcomes, report).run([(task.source, listing) for listing in listings])
     writer.commit()
-    return {
-        "engine": engine.name,
-        "entries": writer.entries,
-        "features": writer.features_committed,
-        "listings": writer.listings,
-        "cleared": writer.cleared,
-        "failures": tally.failures,
-        "new": tally.new,
-        "notes": notes,
-    }
+    return Done(engine.name, writer.entries, writer.features_committed, became, notes)
 
 
-def _prepared(task: dict[str, Any], report: Any) -> tuple[Plan, CheckedEngine]:
-    name = fingerprint(task["planned"])
+def _prepared(task: Task, report: Report) -> tuple[Plan, Engine]:
+    name = fingerprint(task.planned)
     if name not in _ready:
-        where = _settle(task["local_workers"])
-        plan = plan_extraction(task["kinds"], ExtractSettings(**task["settings"]))
-        differing = differences(task["planned"], plan.spec)
+        where = _settle(task.local_workers)
+        plan = plan_extraction(task.kinds, task.settings, report)
+        differing = differences(task.planned, plan.spec)
         if differing:
             raise ClusterError(
                 f"{where} would compute otherwise than planned (driver → worker): {'; '.join(differing)}. Weights and "

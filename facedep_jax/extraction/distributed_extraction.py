@@ -10,63 +10,67 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
+from facedep_jax.cache.cache_writer import CacheWriter
 from facedep_jax.errors import ClusterError, MediaError
-from facedep_jax.extraction.dask_worker import compute_task
-from facedep_jax.extraction.outcomes import Accounts, Tally
+from facedep_jax.extraction.dask_worker import Done, Task, compute_task
+from facedep_jax.extraction.local_extraction import Items, Pair
+from facedep_jax.extraction.outcomes import Outcome, Outcomes
+from facedep_jax.extraction.plan import Plan
+from facedep_jax.extraction.settings import ExtractSettings
 from facedep_jax.file_system import user_cache
-from facedep_jax.media.file_hashing import hash_content
-from facedep_jax.progress_events import Failure, Note
+from facedep_jax.progress_events import Failure, Note, Report
 from facedep_jax.sources import Listing, Source
-from facedep_jax.toml_settings import to_table
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
 
 IMAGES_A_TASK = 512  # some seconds of work, and what a killed worker costs at most
 DEATHS = 10  # of workers that a task may see before it, and not chance, is taken for the cause
 READERS = 8  # threads that hash files
 SILENCE_S = 60.0  # without a result: then workers are looked for, and none is expected after as long again
 
-Pair = tuple[Source, Listing]
 
+class Distribution:
+    """Every item of some listings into one writer, computed by workers. The driver alone writes ledgers.
 
-class Distribution(Accounts):
-    """Every item of some listings into one writer, computed by workers. The driver alone writes ledgers."""
+    `engine_name` is that of the workers' engine, "none" where there was nothing to compute.
+    """
 
-    engine_name = "none"
+    def __init__(self, writer: CacheWriter, plan: Plan, items: Items, outcomes: Outcomes, report: Report):
+        self.writer, self.plan, self.items, self.outcomes, self.report = writer, plan, items, outcomes, report
+        self.engine_name = "none"
 
-    def run(self, pairs: Sequence[Pair]) -> Tally:
+    def run(self, pairs: Sequence[Pair]) -> None:
         """Deal out what the cache lacks, images first; put what comes back into the ledgers as it comes."""
-        self.total = len(pairs)
         missing, again = self._sort_out(pairs)
         if missing:
-            self.progress(missing[0][1], 0)
+            self.outcomes.progress(missing[0][1], 0)
             tasks = list(self._tasks(missing))
             with _client(self.plan.settings) as client:
                 self._announce(client)
                 self._collect(client, tasks)
             self.writer.take_over()
         for source, listing, item in again:  # other names of what was computed just now
-            if item in self.tally.failed_ids:
-                self.fail(source, listing, item, self.tally.failed_ids[item])
-            else:
-                self.enter(source, listing, item)
-                self.reuse(listing, item)
-        return self.tally
+            self._end(source, listing, item, self.outcomes.failed.get(item))
 
     # Before
 
     def _sort_out(self, pairs: Sequence[Pair]) -> tuple[list[Pair], list[tuple[Source, Listing, str]]]:
         """What has to be computed, and listings of the same items. All else is accounted for here."""
-        missing, again, begun = [], [], set()
+        missing: list[Pair] = []
+        again: list[tuple[Source, Listing, str]] = []
+        begun: set[str] = set()
         with ThreadPoolExecutor(READERS, "hash") as pool:
             for (source, listing), (item, error) in zip(pairs, pool.map(self._item_of, pairs), strict=True):
-                if error:
-                    self.fail(source, listing, item, error)
-                elif self.is_purged(item):
-                    self.leave_out(listing, item)
+                if item is None or error:
+                    self._end(source, listing, item, error)
+                elif self.items.is_purged(item):
+                    self.outcomes.purged.add(item)
+                    self.outcomes.progress(listing)
                 elif item in self.writer.complete:
-                    self.enter(source, listing, item)
-                    self.reuse(listing, item)
+                    self._end(source, listing, item)
                 elif item in begun:
                     again.append((source, listing, item))
                 else:
@@ -75,20 +79,22 @@ class Distribution(Accounts):
         return missing, again
 
     def _item_of(self, pair: Pair) -> tuple[str | None, MediaError | None]:
-        listing, item = pair[1], None
+        """The item, None where it could not be read, and why it has no result, as far as that is known."""
         try:
-            item = self.known_item(listing)
-            if item is None:
-                content = hash_content(listing.file)
-                item = content.item
-                self.remember(listing, content)
-            if item not in self.writer.complete:
-                self.refuse_known_failure(item)
+            item = self.items.of(pair[1])
         except MediaError as error:
-            return item, error
-        return item, None
+            return None, error
+        return item, None if item in self.writer.complete else self.outcomes.failure_of(item)
 
-    def _tasks(self, missing: Sequence[Pair]) -> Iterator[dict[str, Any]]:
+    def _end(self, source: Source, listing: Listing, item: str | None, failure: MediaError | None = None) -> None:
+        """Account for a listing that no worker need see: of an item that is there, or that has failed."""
+        if failure:
+            self.outcomes.fail(source.where, listing, item, failure)
+        else:
+            self.outcomes.add(Outcome(source.where, listing, item))
+        self.outcomes.progress(listing)
+
+    def _tasks(self, missing: Sequence[Pair]) -> Iterator[Task]:
         """Images of one source in runs, every clip alone."""
         size = min(self.plan.settings.shard_rows, IMAGES_A_TASK)
         for source in dict.fromkeys(source.where for source, _ in missing):
@@ -99,41 +105,40 @@ class Distribution(Accounts):
             for listings in [*chunks, *([clip] for clip in clips)]:
                 yield self._task(replace(own[0][0], listings=tuple(listings), whole=False))
 
-    def _task(self, source: Source) -> dict[str, Any]:
-        settings = replace(self.plan.settings, workers=None, scheduler=None, limit=None)
-        return {
-            "source": source,
-            "settings": {**to_table(settings), "batch_size": settings.batch_size},
-            "kinds": tuple(self.plan.faces),
-            "spec": self.writer.spec,
-            "planned": self.plan.spec,
-            "shards": str(self.writer.shards.resolve()),
-            "partial": dict(self.writer.partial) if source.listings[0].kind == "clip" else {},
-            "local_workers": self.plan.settings.workers or 0,
-        }
+    def _task(self, source: Source) -> Task:
+        return Task(
+            source,
+            replace(self.plan.settings, workers=None, scheduler=None, limit=None),
+            tuple(self.plan.faces),
+            self.writer.spec,
+            self.plan.spec,
+            self.writer.shards.resolve(),
+            dict(self.writer.partial) if source.listings[0].kind == "clip" else {},
+            self.plan.settings.workers or 0,
+        )
 
     # Meanwhile
 
-    def _announce(self, client: Any) -> None:
+    def _announce(self, client: "Client") -> None:
         count = len(client.scheduler_info(n_workers=-1)["workers"])
         where = "on this machine" if self.plan.settings.workers else f"of {self.plan.settings.scheduler}"
         self.report(Note(f"{count} workers {where}"))
 
-    def _collect(self, client: Any, tasks: list[dict[str, Any]]) -> None:
+    def _collect(self, client: "Client", tasks: list[Task]) -> None:
         from distributed import KilledWorker
 
         futures = [client.submit(compute_task, task, pure=False, retries=0) for task in tasks]
-        listings = {future.key: task["source"].listings for future, task in zip(futures, tasks, strict=True)}
+        listings = {future.key: task.source.listings for future, task in zip(futures, tasks, strict=True)}
         try:
             pending = set(futures)
             while pending:
-                with self.waits.on("engine"):
+                with self.outcomes.waits.on("engine"):
                     future = _first_done(client, pending)
                 pending.discard(future)
                 done = future.result()
-                with self.waits.on("write"):
+                with self.outcomes.waits.on("write"):
                     self._take(done)
-                self.progress(listings[future.key][-1], len(listings.pop(future.key)))
+                self.outcomes.progress(listings[future.key][-1], len(listings.pop(future.key)))
         except KilledWorker as error:
             names = ", ".join(listing.path for listing in listings[future.key][:3])
             raise ClusterError(
@@ -143,28 +148,20 @@ class Distribution(Accounts):
         finally:
             client.cancel(futures)
 
-    def _take(self, done: dict[str, Any]) -> None:
+    def _take(self, done: Done) -> None:
         """Account for a task. Its shards are in place; from here on they are named."""
-        self.engine_name = done["engine"]
-        for text, level in done["notes"]:
-            self.report(Note(text, level))
-        self.writer.adopt(done["entries"], done["features"])
-        for failure in done["failures"]:
-            error = MediaError(failure["reason"], stage=failure["stage"])
-            self.tally.failures.append(failure)
-            self.report(Failure(failure["path"], error.stage, error.reason))
-            self.writer.record_failure(failure["path"], failure["id"], error.stage, error.reason)
-            if failure["id"]:
-                self.tally.failed_ids[failure["id"]] = error
-        for entry in done["listings"]:
-            self.writer.add_listing(entry)
-        for path in done["cleared"]:
-            self.writer.clear_failure(path)
-        self.tally.new |= done["new"]
+        self.engine_name = done.engine
+        for note in done.notes:
+            self.report(note)
+        self.writer.adopt(done.entries, done.features)
+        for outcome in done.outcomes:
+            self.outcomes.add(outcome)
+            if failure := outcome.failure:
+                self.report(Failure(str(outcome.listing.file), failure.stage, failure.reason))
         self.writer.commit()
 
 
-def _first_done(client: Any, pending: set[Any]) -> Any:
+def _first_done(client: "Client", pending: set["Future"]) -> "Future":
     """A task that is done. Raises ClusterError where there has been no worker for SILENCE_S seconds to do one."""
     from distributed import wait
 
@@ -183,7 +180,7 @@ def _first_done(client: Any, pending: set[Any]) -> Any:
 
 
 @contextmanager
-def _client(settings: Any) -> Iterator[Any]:
+def _client(settings: ExtractSettings) -> Iterator["Client"]:
     """A dask client: of a cluster of `settings.workers` processes that lives as long as the block, or of a running one.
 
     Raises ClusterError, naming the extra to install, without dask, and for a scheduler that does not answer.
@@ -210,7 +207,7 @@ def _client(settings: Any) -> Iterator[Any]:
             yield client
 
 
-def _scheduler(client: Any, where: str) -> Any:
+def _scheduler(client: type["Client"], where: str) -> "Client":
     """A client of the scheduler at an address or described by a file; TLS is set in dask's own configuration."""
     file = Path(where)
     how = {"scheduler_file": where} if file.is_file() else {"address": where}

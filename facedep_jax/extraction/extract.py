@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +11,31 @@ from facedep_jax.cache.cache_writer import CacheWriter
 from facedep_jax.cache.feature_spec import fingerprint, read_header
 from facedep_jax.cache.file_hash_cache import KnownFiles
 from facedep_jax.cache.tombstones import Purged
-from facedep_jax.extraction.engine_loading import IN_FLIGHT, load_checked_engine
-from facedep_jax.extraction.local_extraction import Extraction
-from facedep_jax.extraction.outcomes import Accounts
-from facedep_jax.extraction.plan import Plan, kept_taps, plan_extraction
+from facedep_jax.extraction.local_extraction import Extraction, Items, KeepFrame
+from facedep_jax.extraction.outcomes import Counts, FailureRecord, Outcomes, write_down
+from facedep_jax.extraction.plan import IN_FLIGHT, Plan, kept_taps, load_checked_engine, plan_extraction
 from facedep_jax.extraction.settings import ExtractSettings
-from facedep_jax.media import Frame
 from facedep_jax.progress_events import Note, Report, silent
 from facedep_jax.provenance import write_config
 from facedep_jax.sources import Source
 from facedep_jax.toml_settings import to_table
+
+
+class ExtractSummary(Counts):
+    """What `extract` did. `features`: (cells, cells, channels) by tap; `untrained`: whether the weights are random."""
+
+    cache: str
+    fingerprint: str
+    rows: int
+    items_ignored: int
+    seconds: float
+    images_per_second: float
+    waited_seconds: dict[str, float]
+    engine: str
+    precision: str
+    untrained: bool
+    features: dict[str, list[int]]
+    failures: list[FailureRecord]
 
 
 def extract(
@@ -28,9 +44,9 @@ def extract(
     settings: ExtractSettings,
     report: Report = silent,
     check: Callable[[dict[str, Any]], None] = lambda spec: None,
-    keep: Callable[[str, int, Frame], None] | None = None,
-) -> dict[str, Any]:
-    """Extract everything that `sources` list into the cache at `out`; returns INTERFACE.md's summary.
+    keep: KeepFrame | None = None,
+) -> ExtractSummary:
+    """Extract everything that `sources` list into the cache at `out`.
 
     What the cache holds already is not computed again. `check` gets the spec and may raise before anything is
     written; `keep(item, number, frame)` gets every frame of a clip that this process decodes. Raises FacedepError for
@@ -47,24 +63,24 @@ def extract(
     with CacheWriter(out, spec, engine, settings.shard_rows) as writer:
         record = {"fingerprint": fingerprint(spec), **spec}
         write_config(out / "config.toml", "extract", to_table(settings), {"cache": record})
-        accounts, engine_name = _run(sources, writer, engine, plan, KnownFiles(out), report, keep)
-        with accounts.waits.on("write"):
+        outcomes, engine_name = _run(sources, writer, engine, plan, report, keep)
+        with outcomes.waits.on("write"):
             writer.commit()
     seconds = time.monotonic() - begun
     return {
         "cache": str(out),
         "fingerprint": fingerprint(spec),
-        **accounts.tally.counts(),
+        **outcomes.counts(),
         "rows": writer.rows_committed,
         "items_ignored": sum(source.ignored for source in sources),
         "seconds": round(seconds, 3),
         "images_per_second": round(writer.features_committed / seconds, 3),
-        "waited_seconds": {stage: round(spent, 3) for stage, spent in accounts.waits.seconds.items()},
+        "waited_seconds": {stage: round(spent, 3) for stage, spent in outcomes.waits.seconds.items()},
         "engine": engine_name,
         "precision": settings.precision,
         "untrained": any(w.untrained for w in plan.weights.values()),
         "features": {name: [t.cells, t.cells, t.channels] for name, t in kept_taps(plan.taps, settings.flip).items()},
-        "failures": accounts.tally.failures,
+        "failures": outcomes.failures,
     }
 
 
@@ -73,29 +89,32 @@ def _run(
     writer: CacheWriter,
     engine: LazyEngine,
     plan: Plan,
-    known: KnownFiles,
     report: Report,
-    keep: Callable[[str, int, Frame], None] | None,
-) -> tuple[Accounts, str]:
+    keep: KeepFrame | None,
+) -> tuple[Outcomes, str]:
     """What became of the listings, and the name of the engine that computed ("none": there was nothing to compute)."""
     pairs = [(source, listing) for source in sources for listing in source.listings][: plan.settings.limit]
-    purged = Purged(writer.folder)
+    known = KnownFiles(writer.folder)
+    items = Items(known, Purged(writer.folder), plan.settings.rehash)
+    failed_before = {} if plan.settings.retry_failed else dict(writer.failed)
+    outcomes = Outcomes(len(pairs), failed_before, partial(write_down, writer), report)
     try:
         if plan.settings.elsewhere:
             from facedep_jax.extraction.distributed_extraction import Distribution
 
-            accounts: Accounts = Distribution(writer, plan, known, purged, report)
+            distribution = Distribution(writer, plan, items, outcomes, report)
+            distribution.run(pairs)
+            name = distribution.engine_name
         else:
-            accounts = Extraction(writer, engine, plan, known, purged, report, keep)
-        accounts.run(pairs)
+            Extraction(writer, engine, plan, items, outcomes, report, keep).run(pairs)
+            name = engine.name if engine.loaded else "none"
     finally:
         known.save()
-    if accounts.tally.purged:
-        report(Note(f"{len(accounts.tally.purged)} items were purged from this cache and are left out"))
+    if outcomes.purged:
+        report(Note(f"{len(outcomes.purged)} items were purged from this cache and are left out"))
     if plan.settings.limit is None:
         _retire(sources, writer, report)
-    name = accounts.engine_name if plan.settings.elsewhere else engine.name if engine.loaded else "none"
-    return accounts, name
+    return outcomes, name
 
 
 def _retire(sources: Sequence[Source], writer: CacheWriter, report: Report) -> None:

@@ -8,95 +8,148 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from dataclasses import dataclass
 
+from facedep_jax.backbones.engine_interface import Engine
 from facedep_jax.cache.file_hash_cache import KnownFiles
+from facedep_jax.cache.shard_writer import ShardWriter
 from facedep_jax.cache.tombstones import Purged
 from facedep_jax.errors import MediaError
-from facedep_jax.extraction.outcomes import Accounts, Tally
+from facedep_jax.extraction.outcomes import Outcome, Outcomes
 from facedep_jax.extraction.pipeline import Pipeline
 from facedep_jax.extraction.plan import Plan
 from facedep_jax.machine_resources import decoders
-from facedep_jax.media import ClipInfo, Frame, InputSettings, open_clip, read_image
-from facedep_jax.media.file_hashing import hash_content, read_content, require_unchanged, state_of
+from facedep_jax.media import ClipInfo, Frame, InputSettings, Picture, open_clip, read_image
+from facedep_jax.media.file_hashing import Hashed, hash_content, read_content, require_unchanged, state_of
 from facedep_jax.progress_events import Note, Report, silent
 from facedep_jax.sources import Listing, Source
 
 AHEAD = 3  # batches of images that are decoded while one is computed
 
+Pair = tuple[Source, Listing]
+KeepFrame = Callable[[str, int, Frame], None]  # item, number of the sample, and the frame
 
-class Extraction(Accounts):
-    """Every item of some listings into one writer, in the order of the listings.
 
-    See `Accounts` for `known` and `purged`. `keep(item, number, frame)` is called with every frame of a clip that is
-    decoded.
+class Items:
+    """Which item a file is, and which may not enter the cache.
+
+    `known` remembers the items of files that have not changed since they were hashed; None: every file is read.
+    `purged` are the items taken out for good; None: whoever sent the listings has seen to that.
+    """
+
+    def __init__(self, known: KnownFiles | None = None, purged: Purged | None = None, rehash: bool = False):
+        self._known, self._purged, self._rehash = known, purged, rehash
+
+    def known(self, listing: Listing) -> str | None:
+        """The item of a file that has not changed since it was hashed."""
+        return self._known.item_of(listing.file) if self._known and not self._rehash else None
+
+    def of(self, listing: Listing) -> str:
+        """The item, for which the file is hashed unless it is known. Raises MediaError."""
+        return self.known(listing) or self.remember(listing, hash_content(listing.file))
+
+    def remember(self, listing: Listing, content: Hashed) -> str:
+        """The item that was read; kept for the next run, unless the file changed under way."""
+        if self._known and content.stat and not self.is_purged(content.item):
+            self._known.note(listing.file, content.stat, content.item)
+        return content.item
+
+    def is_purged(self, item: str) -> bool:
+        """Whether the item was taken out of this cache for good."""
+        return self._purged is not None and self._purged.holds(item)
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """One image that was read: its item, and its picture, None where nothing has to be computed."""
+
+    item: str
+    picture: Picture | None = None
+
+
+@dataclass(frozen=True)
+class Undecoded:
+    """One image that cannot be used, and why; its item is None where it could not be read."""
+
+    item: str | None
+    failure: MediaError
+
+
+class Extraction:
+    """Every item of some listings into one writer, in the order of the listings; what became of them into `outcomes`.
+
+    `keep(item, number, frame)` is called with every frame of a clip that is decoded.
     """
 
     def __init__(
         self,
-        writer: Any,
-        engine: Any,
+        writer: ShardWriter,
+        engine: Engine,
         plan: Plan,
-        known: KnownFiles | None = None,
-        purged: Purged | None = None,
+        items: Items,
+        outcomes: Outcomes,
         report: Report = silent,
-        keep: Callable[[str, int, Frame], None] | None = None,
+        keep: KeepFrame | None = None,
     ):
-        super().__init__(writer, plan, known, purged, report)
-        self._keep = keep
+        self.writer, self.plan, self.items, self.outcomes = writer, plan, items, outcomes
+        self.report, self.waits, self._keep = report, outcomes.waits, keep
         self.pipeline = Pipeline(writer, engine, plan.sizes, plan.settings.batch_size, self._refuse, self.waits)
-        self._begun: dict[str, tuple[Source, Listing]] = {}  # what the items in the pipeline came from
+        self._begun: dict[str, Pair] = {}  # what the items in the pipeline came from
 
-    def run(self, pairs: Sequence[tuple[Source, Listing]]) -> Tally:
+    def run(self, pairs: Sequence[Pair]) -> None:
         """Images first, then clips."""
-        self.total = len(pairs)
         try:
             self._images([pair for pair in pairs if pair[1].kind == "image"])
             for source, listing in (pair for pair in pairs if pair[1].kind == "clip"):
                 self._clip(source, listing)
+                self.outcomes.progress(listing)
             self.pipeline.finish()
         finally:
             self.pipeline.close()
-        return self.tally
 
     # Images
 
-    def _images(self, pairs: list[tuple[Source, Listing]]) -> None:
-        for source, listing, read in self._decoded(pairs):
-            try:
-                with self.waits.on("decode"):
-                    item, picture = read.result()
-            except MediaError as error:
-                self.fail(source, listing, getattr(error, "item", None), error)
-                continue
-            if self.is_purged(item):
-                self.leave_out(listing, item)
-                continue
-            self.enter(source, listing, item)
-            if picture is None or item in self.tally.new:
-                self.reuse(listing, item)
-                continue
-            self.tally.new.add(item)
+    def _images(self, pairs: Sequence[Pair]) -> None:
+        for source, listing, reading in self._decoded(pairs):
+            with self.waits.on("decode"):
+                read = reading.result()
+            self._image(source, listing, read)
+            self.outcomes.progress(listing)
+
+    def _image(self, source: Source, listing: Listing, read: Decoded | Undecoded) -> None:
+        if isinstance(read, Undecoded):
+            self.outcomes.fail(source.where, listing, read.item, read.failure)
+            return
+        item, picture = read.item, read.picture
+        if self.items.is_purged(item):
+            self.outcomes.purged.add(item)
+        elif failure := self.outcomes.failure_of(item):  # asked again: it may have come while this one was read
+            self.outcomes.fail(source.where, listing, item, failure)
+        elif picture is None or item in self.outcomes.new:
+            self.outcomes.add(Outcome(source.where, listing, item))
+        else:
+            self.outcomes.add(Outcome(source.where, listing, item, new=True))
             self._begun[item] = source, listing
             self.pipeline.begin_item(item, "image")
             self.pipeline.add_frame(picture.frame)
             self.pipeline.end_item(picture.width, picture.height, phash=picture.phash)
-            self.progress(listing)
 
-    def _decoded(self, pairs: list[tuple[Source, Listing]]) -> Iterator[tuple[Source, Listing, Future]]:
+    def _decoded(self, pairs: Sequence[Pair]) -> Iterator[tuple[Source, Listing, Future[Decoded | Undecoded]]]:
         """Decode ahead in threads, a bounded number of images at a time; what is known needs no thread."""
-        settings = self.plan.input_settings("image") if pairs else None
-        ahead: deque[tuple[Source, Listing, Future]] = deque()
+        if not pairs:
+            return
+        settings = self.plan.input_settings("image")
+        ahead: deque[tuple[Source, Listing, Future[Decoded | Undecoded]]] = deque()
         with ThreadPoolExecutor(decoders(), "decode") as pool:
             try:
                 for source, listing in pairs:
-                    known = self.known_item(listing)
-                    if known in self.writer.complete:
-                        read: Future = Future()
-                        read.set_result((known, None))
+                    known = self.items.known(listing)
+                    if known is not None and known in self.writer.complete:
+                        reading: Future[Decoded | Undecoded] = Future()
+                        reading.set_result(Decoded(known))
                     else:
-                        read = pool.submit(self._read_image, listing, settings)
-                    ahead.append((source, listing, read))
+                        reading = pool.submit(self._read_image, listing, settings)
+                    ahead.append((source, listing, reading))
                     if len(ahead) > AHEAD * self.plan.settings.batch_size:
                         yield ahead.popleft()
                 while ahead:
@@ -104,19 +157,19 @@ class Extraction(Accounts):
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)
 
-    def _read_image(self, listing: Listing, settings: InputSettings) -> tuple[str, Any]:
-        """The item's id, and its picture unless the cache holds the item or knows that it fails."""
-        content = read_content(listing.file)
-        item = content.item
-        self.remember(listing, content)
-        if item in self.writer.complete or self.is_purged(item):
-            return item, None
+    def _read_image(self, listing: Listing, settings: InputSettings) -> Decoded | Undecoded:
+        """Decoded unless the cache holds the item or knows that it fails."""
+        item = None
         try:
-            self.refuse_known_failure(item)
-            return item, read_image(listing.file, content.data, settings)
+            content = read_content(listing.file)
+            item = self.items.remember(listing, content)
+            if item in self.writer.complete or self.items.is_purged(item):
+                return Decoded(item)
+            if failure := self.outcomes.failure_of(item):
+                return Undecoded(item, failure)
+            return Decoded(item, read_image(listing.file, content.data, settings))
         except MediaError as error:
-            error.item = item
-            raise
+            return Undecoded(item, error)
 
     # Clips
 
@@ -124,55 +177,49 @@ class Extraction(Accounts):
         item = None
         try:
             before = state_of(listing.file)
-            item = self.known_item(listing)
-            if item is None:
-                content = hash_content(listing.file)
-                item = content.item
-                self.remember(listing, content)
-            if self.is_purged(item):
-                self.leave_out(listing, item)
-                return
-            if item in self.writer.complete or item in self.tally.new:
-                self.enter(source, listing, item)
-                self.reuse(listing, item)
-                return
-            self.refuse_known_failure(item)
-            self._begun[item] = source, listing
-            info = self._clip_rows(listing, item, before)
+            item = self.items.of(listing)
+            if self.items.is_purged(item):
+                self.outcomes.purged.add(item)
+            elif item in self.writer.complete or item in self.outcomes.new:
+                self.outcomes.add(Outcome(source.where, listing, item))
+            elif failure := self.outcomes.failure_of(item):
+                raise failure
+            else:
+                self._begun[item] = source, listing
+                info = self._clip_rows(listing, item, before)
+                if item not in self.outcomes.failed:  # else the pipeline has refused it on the way
+                    self.outcomes.add(Outcome(source.where, listing, item, new=True, decoding=info.account))
         except MediaError as error:
             # What went wrong with the file says nothing of its bytes: they may come again.
-            self.fail(source, listing, None if error.stage == "read" else item, error)
-            return
-        if item not in self.tally.failed_ids:  # else the pipeline has refused it on the way
-            self.enter(source, listing, item, decoding=info.account)
-            self.tally.new.add(item)
-        self.progress(listing)
+            self.outcomes.fail(source.where, listing, None if error.stage == "read" else item, error)
 
     def _clip_rows(self, listing: Listing, item: str, before: os.stat_result) -> ClipInfo:
         """Decode a clip and pass its rows on, leaving out those that an earlier, interrupted run committed."""
+        outcomes = self.outcomes
         _, committed = self.writer.partial.get(item, (0, 0))
         with open_clip(listing.file, self.plan.input_settings("clip")) as clip:
             self.pipeline.begin_item(item, "clip")
             try:
-                before_clip, first = self.media_s, None
+                before_clip, first = outcomes.media_s, None
                 for number, frame in enumerate(self._timed(clip)):
                     first = frame.time if first is None else first
-                    self.frames, self.media_s = self.frames + 1, before_clip + frame.time - first
+                    outcomes.frames, outcomes.media_s = outcomes.frames + 1, before_clip + frame.time - first
                     if self._keep:
                         self._keep(item, number, frame)
                     if number >= committed:
                         self.pipeline.add_frame(frame)
                     if number % 20 == 0:
-                        self.progress(listing, done=0, detail=f"{number} frames")
+                        outcomes.progress(listing, done=0, detail=f"{number} frames")
                 require_unchanged(listing.file, before)
             except MediaError:
                 self.pipeline.abandon_item()
                 raise
-            self.media_s = before_clip + clip.info.duration
-            self.pipeline.end_item(clip.info.width, clip.info.height, clip.info.duration)
-            for text in clip.info.notes:
+            info = clip.info
+            outcomes.media_s = before_clip + info.duration
+            self.pipeline.end_item(info.width, info.height, info.duration)
+            for text in info.notes:
                 self.report(Note(f"{listing.path}: {text}", "warning"))
-            return clip.info
+            return info
 
     def _timed(self, frames: Iterable[Frame]) -> Iterator[Frame]:
         """The same frames; the time until each one is there counts as waiting for the decoder."""
@@ -186,5 +233,5 @@ class Extraction(Accounts):
 
     def _refuse(self, item: str, error: MediaError) -> None:
         """The pipeline could not use the features of `item`, which was decoded well."""
-        self.tally.new.discard(item)
-        self.record(*self._begun[item], item, error)
+        source, listing = self._begun[item]
+        self.outcomes.fail(source.where, listing, item, error)

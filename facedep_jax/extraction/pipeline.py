@@ -5,30 +5,80 @@ main thread waits for is what limits the run.
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Protocol
 
 import numpy as np
-from jaxtyping import Float16
+from jaxtyping import Bool, Float16, UInt8
 
 from facedep_jax.backbones.engine_interface import Engine, finite_rows, require_usable
-from facedep_jax.cache.shard_writer import ShardWriter
 from facedep_jax.errors import MediaError
 from facedep_jax.extraction.outcomes import Waits
-from facedep_jax.media import FACE_STATES, Frame
+from facedep_jax.media import FACE_STATES, Face, Frame
 
 UNUSABLE = "gives features that float16 cannot hold (above 65504, or not numbers)"
+
+Features = Mapping[str, Float16[np.ndarray, "n S S C"]]  # of a batch, by tap
+
+
+class Writer(Protocol):
+    """Takes the rows of one item after the other: the writer of a cache, or of one task's shards."""
+
+    def begin_item(self, item: str, kind: str) -> None:
+        """Start an item; `kind` is "image" or "clip"."""
+
+    def add_row(
+        self,
+        time_s: float,
+        face: int,
+        box: tuple[float, float, float, float],
+        score: float,
+        features: dict[str, Float16[np.ndarray, "S S C"]] | None,
+    ) -> None:
+        """Add a row to the item begun last; `face` is an index into FACE_STATES, `features` are by tap."""
+
+    def end_item(self, width: int, height: int, duration: float = 0.0, phash: int = 0) -> None:
+        """Close the item begun last: pixels of the upright picture, seconds, and the perceptual hash."""
+
+    def abandon_item(self) -> None:
+        """Give up the item begun last."""
+
+
+@dataclass(frozen=True)
+class _Begin:
+    item: str
+    kind: str
+
+
+@dataclass(frozen=True)
+class _Row:
+    time: float
+    face: Face
+    crop: int | None  # which of the batch; None where there is no face
+
+
+@dataclass(frozen=True)
+class _End:
+    width: int
+    height: int
+    duration: float
+    phash: int
+
+
+@dataclass(frozen=True)
+class _Abandon:
+    pass
 
 
 @dataclass
 class _Batch:
     """Crops for one call of the engine, and what to tell the writer once their features are there."""
 
-    crops: list[dict[int, np.ndarray]] = field(default_factory=list)
-    steps: list[tuple[str, tuple[Any, ...]]] = field(default_factory=list)
-    features: Future | None = None
+    crops: list[dict[int, UInt8[np.ndarray, "s s 3"]]] = field(default_factory=list)
+    steps: list[_Begin | _Row | _End | _Abandon] = field(default_factory=list)
+    features: Future[Features] | None = None
 
 
 class Pipeline:
@@ -39,7 +89,7 @@ class Pipeline:
 
     def __init__(
         self,
-        writer: ShardWriter,
+        writer: Writer,
         engine: Engine,
         sizes: dict[str, int],
         batch_size: int,
@@ -55,22 +105,25 @@ class Pipeline:
         self._good = False  # whether the engine has given anything that can be stored
 
     def begin_item(self, item: str, kind: str) -> None:
-        self._filling.steps.append(("begin", (item, kind)))
+        """As `Writer.begin_item`; so are the others."""
+        self._filling.steps.append(_Begin(item, kind))
 
     def add_frame(self, frame: Frame) -> None:
-        crops, face = self._filling.crops, frame.face
-        row = (frame.time, FACE_STATES.index(face.state), face.box, face.score)
-        self._filling.steps.append(("row", (row, len(crops) if frame.crops else None)))
+        """Add a row to the item begun last. Raises what the engine and the writer raise for batches before."""
+        crops = self._filling.crops
+        self._filling.steps.append(_Row(frame.time, frame.face, len(crops) if frame.crops else None))
         if frame.crops:
             crops.append(frame.crops)
             if len(crops) == self.batch_size:
                 self._dispatch()
 
     def end_item(self, width: int, height: int, duration: float = 0.0, phash: int = 0) -> None:
-        self._filling.steps.append(("end", (width, height, duration, phash)))
+        """Close the item begun last."""
+        self._filling.steps.append(_End(width, height, duration, phash))
 
     def abandon_item(self) -> None:
-        self._filling.steps.append(("abandon", ()))
+        """Give up the item begun last."""
+        self._filling.steps.append(_Abandon())
 
     def finish(self) -> None:
         """Compute and write everything that is left."""
@@ -79,6 +132,7 @@ class Pipeline:
             self._write_oldest()
 
     def close(self) -> None:
+        """End the engine's threads; batches that they have not begun are dropped."""
         if self._threads:
             self._threads.shutdown(wait=True, cancel_futures=True)
 
@@ -103,26 +157,30 @@ class Pipeline:
             require_usable(features)
             self._good = True
         with self.waits.on("write"):
-            for step, arguments in batch.steps:
-                self._write(step, arguments, features, usable)
+            for step in batch.steps:
+                self._write(step, features, usable)
 
-    def _write(
-        self, step: str, arguments: tuple, features: dict[str, Float16[np.ndarray, "n S S C"]], usable: np.ndarray
-    ) -> None:
-        if step == "begin":
-            self._open, _ = arguments
-            self.writer.begin_item(*arguments)
+    def _write(self, step: _Begin | _Row | _End | _Abandon, features: Features, usable: Bool[np.ndarray, " n"]) -> None:
+        if isinstance(step, _Begin):
+            self._open = step.item
+            self.writer.begin_item(step.item, step.kind)
         elif not self._open:
             return  # the rest of an item that was refused
-        elif step == "row":
-            row, index = arguments
-            if index is not None and not usable[index]:
-                self.writer.abandon_item()
-                self.refuse(self._open, MediaError(UNUSABLE, stage="compute"))
-                self._open = ""
-            else:
-                values = None if index is None else {tap: rows[index] for tap, rows in features.items()}
-                self.writer.add_row(*row, values)
+        elif isinstance(step, _Row):
+            self._write_row(step, features, usable)
         else:
-            {"end": self.writer.end_item, "abandon": self.writer.abandon_item}[step](*arguments)
             self._open = ""
+            if isinstance(step, _End):
+                self.writer.end_item(step.width, step.height, step.duration, step.phash)
+            else:
+                self.writer.abandon_item()
+
+    def _write_row(self, row: _Row, features: Features, usable: Bool[np.ndarray, " n"]) -> None:
+        if row.crop is not None and not usable[row.crop]:
+            item, self._open = self._open, ""
+            self.writer.abandon_item()
+            self.refuse(item, MediaError(UNUSABLE, stage="compute"))
+            return
+        values = None if row.crop is None else {tap: rows[row.crop] for tap, rows in features.items()}
+        face = row.face
+        self.writer.add_row(row.time, FACE_STATES.index(face.state), face.box, face.score, values)

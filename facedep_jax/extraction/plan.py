@@ -1,16 +1,27 @@
-"""What an extraction will do, decided and checked before the first file is opened. Touches no pixel and no cache."""
+"""What an extraction will do, decided and checked before the first file is opened, and the engine that it asks for.
 
+Knows nothing of files and caches.
+"""
+
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from facedep_jax.backbones.taps import FLIPPED, check_cells, parse_sizes, parse_taps
-from facedep_jax.backbones.weights.load import find_weights
+import numpy as np
+from jaxtyping import Float16, UInt8
+
+from facedep_jax.backbones.engine_interface import Engine
+from facedep_jax.backbones.engine_parity_check import CheckedEngine
+from facedep_jax.backbones.engines import load_engine
+from facedep_jax.backbones.taps import FLIPPED, Tap, check_cells, parse_sizes, parse_taps
+from facedep_jax.backbones.weights.load import Weights, find_weights
 from facedep_jax.disclaimer import UNTRAINED
 from facedep_jax.extraction.settings import ExtractSettings
 from facedep_jax.file_system import user_cache
 from facedep_jax.media import DEFAULT_MARGINS, DEFAULT_MIN_FACE, FaceChoice, InputSettings, resolve_faces
 from facedep_jax.progress_events import Note, Report, silent
 
+IN_FLIGHT = 2  # batches computed at once by an extraction, where the engine can
 INTERPOLATION = "jpeg at 1/2, 1/4 or 1/8 down to twice the size, opencv area down, linear up"
 
 
@@ -19,9 +30,9 @@ class Plan:
     """Everything decided before the first file is opened."""
 
     settings: ExtractSettings
-    taps: tuple[Any, ...]
+    taps: tuple[Tap, ...]
     sizes: dict[str, int]
-    weights: dict[str, Any]
+    weights: dict[str, Weights]
     faces: dict[str, FaceChoice]  # by kind of item
     spec: dict[str, Any]
 
@@ -46,7 +57,7 @@ def plan_extraction(kinds: tuple[str, ...], settings: ExtractSettings, report: R
     return Plan(settings, taps, sizes, weights, faces, _spec(settings, taps, sizes, weights, faces))
 
 
-def kept_taps(taps: tuple[Any, ...], flip: bool) -> dict[str, Any]:
+def kept_taps(taps: tuple[Tap, ...], flip: bool) -> dict[str, Tap]:
     """Everything that a cache keeps of each picture, by name: every tap, with `flip` also of the mirror image."""
     return {f"{tap}{view}": tap for view in (("", FLIPPED) if flip else ("",)) for tap in taps}
 
@@ -96,3 +107,34 @@ def _margin(choice: FaceChoice, given: float | None) -> float:
 def _weights_entry(weights: Any, where: str | None) -> dict[str, Any]:
     seed = {"seed": int((where or "").removeprefix("random:"))} if weights.untrained else {}
     return {"sha256": weights.sha256, "family": weights.family, **seed}
+
+
+class BothViews:
+    """`engine`, whose taps come out twice: of the crops as they are, and as `TAP~flipped` of their mirror images.
+
+    The networks are not symmetric, so the second is not the first with its cells exchanged.
+    """
+
+    def __init__(self, engine: Engine):
+        self._engine = engine
+
+    def __getattr__(self, attribute: str) -> Any:
+        """Name, version, device, precision, batch size and reason are the engine's, whichever is in use."""
+        return getattr(self._engine, attribute)
+
+    def __call__(self, crops: Mapping[str, UInt8[np.ndarray, "n s s 3"]]) -> dict[str, Float16[np.ndarray, "n S S C"]]:
+        """As Engine.__call__; raises what it raises."""
+        features = self._engine(crops)
+        mirrored = {backbone: np.ascontiguousarray(x[:, :, ::-1]) for backbone, x in crops.items()}
+        return features | {f"{tap}{FLIPPED}": rows for tap, rows in self._engine(mirrored).items()}
+
+
+def load_checked_engine(plan: Plan, report: Report = silent, in_flight: int = 1) -> Engine:
+    """The engine asked for, to be compared with XLA float32 on its first batch, with the views asked for."""
+    settings, inputs = plan.settings, (plan.weights, plan.taps, plan.sizes)
+    engine = load_engine(settings.engine, *inputs, settings.precision, settings.batch_size, in_flight)
+    report(Note(f"engine: {engine.name} {engine.version} on {engine.device}, {engine.precision} ({engine.reason})"))
+    checked = CheckedEngine(
+        engine, lambda: load_engine("xla", *inputs, "float32", settings.batch_size), settings.engine != "auto", report
+    )
+    return BothViews(checked) if settings.flip else checked

@@ -10,9 +10,8 @@ from jaxtyping import Float, Float16, UInt8
 
 from facedep_jax.backbones.engine_interface import finite_rows, require_usable
 from facedep_jax.errors import MediaError
-from facedep_jax.extraction.engine_loading import load_checked_engine
 from facedep_jax.extraction.pipeline import UNUSABLE
-from facedep_jax.extraction.plan import Plan, plan_extraction
+from facedep_jax.extraction.plan import Plan, load_checked_engine, plan_extraction
 from facedep_jax.extraction.settings import ExtractSettings
 from facedep_jax.head.batched_forward import predict_classes, proxy_logits
 from facedep_jax.head.trained_head import FACE_BY_FACE, Head

@@ -16,7 +16,7 @@ from facedep_jax.backbones.engines import load_engine
 from facedep_jax.backbones.taps import BACKBONES, CHANNELS, parse_taps
 from facedep_jax.backbones.weights.load import Weights, find_weights
 from facedep_jax.errors import EngineError, SettingsError
-from facedep_jax.extraction.engine_loading import IN_FLIGHT
+from facedep_jax.extraction.plan import IN_FLIGHT
 
 
 @functools.cache
