@@ -1,5 +1,6 @@
 """Where the faces are in a picture. Knows nothing of time, nor of which face is wanted."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +23,11 @@ from facedep_jax.media.frame_types import (
 
 Pixels = UInt8[np.ndarray, "h w 3"]
 Points = Float[np.ndarray, "5 2"]
+Box = tuple[float, float, float, float]  # x, y, width, height
+
+# YuNet pads pictures to multiples of its largest stride, 32 pixels. Where that makes a map one cell wide or high, the
+# network of OpenCV 4.14 reads memory that nobody has written: faces of any place and size, at a score of 1.
+_LEAST_SIDE = 33
 
 
 @dataclass(frozen=True)
@@ -29,12 +35,13 @@ class Sighting:
     """A face as a detector saw it, in pixels of the picture; the box may reach beyond it. `landmarks` are the eye on
     the left of the picture, the other eye, the tip of the nose, and the corners of the mouth, left first."""
 
-    box: tuple[float, float, float, float]
+    box: Box
     score: float
     landmarks: Points | None = None
 
     @property
     def area(self) -> float:
+        """Pixels that the box covers."""
         return self.box[2] * self.box[3]
 
 
@@ -53,8 +60,14 @@ class FaceFinder:
         height, width = (max(1, round(side * scale)) for side in pixels.shape[:2])
         # Each side has its own scale, as both were rounded to whole pixels.
         across, down = pixels.shape[1] / width, pixels.shape[0] / height
-        found = [_scaled(face, across, down) for face in self._look(resize(pixels, width, height))]
-        return sorted(found, key=lambda face: face.area, reverse=True)
+        found = [face for face in self._look(resize(pixels, width, height)) if _is_there(face.box, width, height)]
+        return sorted((_scaled(face, across, down) for face in found), key=lambda face: face.area, reverse=True)
+
+
+def _is_there(box: Box, width: int, height: int) -> bool:
+    """Whether a box has an extent and any of it lies in the picture."""
+    x, y, w, h = box
+    return min(w, h) >= 1 and x < width and y < height and x + w > 0 and y + h > 0
 
 
 def _scaled(face: Sighting, across: float, down: float) -> Sighting:
@@ -74,11 +87,14 @@ class _YuNet:
             raise NotADetector(str(path), f"not a YuNet model that OpenCV {cv2.__version__} can run") from error
 
     def __call__(self, pixels: Pixels) -> list[Sighting]:
-        self._net.setInputSize((pixels.shape[1], pixels.shape[0]))
-        _, rows = self._net.detect(cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
+        height, width = (max(side, _LEAST_SIDE) for side in pixels.shape[:2])
+        borders = (0, height - pixels.shape[0], 0, width - pixels.shape[1])
+        self._net.setInputSize((width, height))
+        padded = cv2.copyMakeBorder(cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), *borders, cv2.BORDER_CONSTANT)
+        _, rows = self._net.detect(padded)
         # a row is x, y, w, h, five landmarks as x, y, and the score
         rows = [] if rows is None else rows[np.isfinite(rows).all(1)].astype(float)
-        return [Sighting(tuple(row[:4].tolist()), float(row[14]), row[4:14].reshape(5, 2)) for row in rows]
+        return [Sighting(_box(row[:4]), float(row[14]), row[4:14].reshape(5, 2)) for row in rows]
 
 
 class _Haar:
@@ -96,4 +112,9 @@ class _Haar:
         boxes = self._cascade.detectMultiScale(
             cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), HAAR_STEP, HAAR_NEIGHBOURS, minSize=(HAAR_SMALLEST,) * 2
         )
-        return [Sighting(tuple(map(float, box)), float("nan")) for box in boxes]
+        return [Sighting(_box(box), float("nan")) for box in boxes]
+
+
+def _box(values: Iterable[float]) -> Box:
+    x, y, w, h = map(float, values)
+    return x, y, w, h
