@@ -28,7 +28,7 @@ DEFAULT_MIN_FACE = 36.0
 # Sharpness: where half of the portraits of faces-dev fall when blurred by a Gaussian of 4 % of the face's width
 # or by a motion of 15 %; of 395 portraits as they are, none falls below.
 MIN_SHARPNESS = 0.012
-# Pictures are shrunk until their longer side is this many pixels before a detector looks (DESIGN.md §7).
+# Pictures are shrunk until their longer side is this many pixels before a detector looks.
 DETECT_SIDE = 320
 # YuNet: opencv_zoo's demo asks for a score of 0.9, with this overlap and number of candidates. On real clips
 # faces that fill the picture score 0.88 and more, a film poster 0.73, bystanders 20 pixels wide 0.70 to 0.75.
@@ -97,6 +97,11 @@ class InputSettings:
             )
         if not (math.isfinite(self.min_face) and self.min_face >= 0):
             raise SettingsError(f"the smallest face is a number of pixels, 0 or more, got {self.min_face}")
+
+    @property
+    def follows(self) -> bool:
+        """Whether the frames of a clip are about one person."""
+        return self.policy == "track" and self.faces != "none"
 
     def face_record(self) -> dict[str, Any]:
         """All that decides, beside the detector's file, which pixels of a face are used: for a cache's spec."""

@@ -28,7 +28,7 @@ def write_clip(path: Path, frames: Iterable[UInt8[np.ndarray, "h w 3"]], fps: fl
     writer = None
     for pixels in frames:
         if writer is None:
-            writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), fps, pixels.shape[1::-1])
+            writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), fps, pixels.shape[1::-1])
             if not writer.isOpened():
                 raise OutputError(f"{path}: OpenCV cannot write MPEG-4 clips here")
         writer.write(np.ascontiguousarray(pixels[..., ::-1]))

@@ -14,6 +14,7 @@ import tempfile
 import threading
 import time
 from dataclasses import asdict
+from io import FileIO
 from pathlib import Path
 
 from facedep_jax.errors import EngineError, MediaError, NotADetector
@@ -38,7 +39,10 @@ class Decoder:
         # False while an answer is outstanding: such a worker is not for anyone else.
         self.is_free = True
         self._selector = selectors.DefaultSelector()
-        self._selector.register(self._process.stdout, selectors.EVENT_READ)
+        requests, answers = self._process.stdin, self._process.stdout
+        assert isinstance(requests, FileIO) and isinstance(answers, FileIO)  # as pipes without a buffer are
+        self._requests, self._answers = requests, answers
+        self._selector.register(answers, selectors.EVENT_READ)
 
     @property
     def pid(self) -> int:
@@ -81,13 +85,13 @@ class Decoder:
         self._process.kill()
         self._process.wait()
         self._selector.close()
-        for pipe in (self._process.stdin, self._process.stdout, self._said):
+        for pipe in (self._requests, self._answers, self._said):
             pipe.close()
 
     def _write(self, data: bytes) -> None:
         rest = memoryview(data)
         while rest:
-            rest = rest[self._process.stdin.write(rest) :]
+            rest = rest[self._requests.write(rest) :]
 
     def _next(self, timeout: float) -> Message:
         deadline = time.monotonic() + timeout
@@ -103,7 +107,7 @@ class Decoder:
             if not self._selector.select(max(0.0, deadline - time.monotonic())):
                 self._process.kill()
                 raise MediaError(f"no frame for {timeout:g} s; the decoder was stopped")
-            got = self._process.stdout.readinto(rest)
+            got = self._answers.readinto(rest)
             if not got:
                 raise BrokenWire("end of the pipe")
             rest = rest[got:]

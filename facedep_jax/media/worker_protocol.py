@@ -7,6 +7,7 @@ import json
 import math
 import struct
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +18,7 @@ _MAGIC = b"FDM1"
 MAX_HEADER = 1 << 20
 MAX_BODY = 1 << 31
 
-Header = dict
+Header = dict[str, Any]
 Message = tuple[Header, bytearray]
 
 
@@ -56,13 +57,13 @@ def frame_header(frame: Frame) -> Header:
 
 def frame_bodies(frame: Frame) -> list[memoryview]:
     """The other half: the crops' bytes, in the order of the header's sizes."""
-    return [memoryview(crop).cast("B") for crop in frame.crops.values()]
+    return [crop.data.cast("B") for crop in frame.crops.values()]
 
 
 def frame_of(header: Header, body: bytearray) -> Frame:
     """The frame of a message. Its crops share the memory of `body`."""
-    box = NO_BOX if header["box"] is None else tuple(header["box"])
-    face = Face(header["state"], box, math.nan if header["score"] is None else header["score"])
+    x, y, w, h = header["box"] or NO_BOX
+    face = Face(header["state"], (x, y, w, h), math.nan if header["score"] is None else header["score"])
     crops, start = {}, 0
     for size in header["sizes"]:
         end = start + size * size * 3

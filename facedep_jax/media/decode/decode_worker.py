@@ -7,7 +7,6 @@ decoder_stderr.py reads back.
 
 import os
 import signal
-import sys
 import threading
 import time
 from dataclasses import asdict, replace
@@ -40,7 +39,7 @@ class Channel:
         """The next request. Raises EOFError when the library has closed its end."""
         return unpack(self._exactly)
 
-    def say(self, header: Header, *bodies: bytes) -> None:
+    def say(self, header: Header, *bodies: memoryview) -> None:
         """Sends one message."""
         self._out.write(pack(header, sum(map(len, bodies))))
         for body in bodies:
@@ -64,7 +63,7 @@ class Finders:
     """The face finder of the last settings; loading one takes longer than using it."""
 
     def __init__(self) -> None:
-        self._key: tuple | None = None
+        self._key: tuple[str, str | None] | None = None
         self._finder: FaceFinder | None = None
 
     def of(self, settings: InputSettings) -> FaceFinder:
@@ -111,7 +110,7 @@ def _image(channel: Channel, finders: Finders, settings: InputSettings, data: by
 
 def _view(channel: Channel, _: Finders, settings: InputSettings, data: bytes) -> None:
     pixels = images.shrunk(images.decode(data), max(settings.sizes))
-    channel.say({"say": "view", "height": pixels.shape[0], "width": pixels.shape[1]}, memoryview(pixels).cast("B"))
+    channel.say({"say": "view", "height": pixels.shape[0], "width": pixels.shape[1]}, pixels.data.cast("B"))
 
 
 def _clip(channel: Channel, finders: Finders, settings: InputSettings, path: bytes) -> None:
@@ -174,4 +173,4 @@ if __name__ == "__main__":
     # Ctrl-C is the library's to answer; a hung decoder must not outlive it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    sys.exit(serve(Channel()))
+    serve(Channel())

@@ -27,7 +27,7 @@ def framed(time: float, pixels: Pixels, found: Found, chosen: Sighting | None, s
         face = Face("lost" if found else "none")
     else:
         face = Face(_state(pixels, found, chosen, settings), chosen.box, chosen.score)
-    return Frame(time, face, cut(pixels, face, settings, chosen and chosen.landmarks))
+    return Frame(time, face, cut(pixels, face, settings, chosen.landmarks if chosen else None))
 
 
 def _state(pixels: Pixels, found: list[Sighting], chosen: Sighting, settings: InputSettings) -> str:
@@ -87,7 +87,7 @@ class OnePerson:
         """The frames that can be told after this one, in order."""
         faces = (found or [])[:TRACK_FACES]
         numbers = self._tracks.join([face.box for face in faces], time)
-        if self._tracks.followed is not None:
+        if self._tracks.followed:
             chosen = dict(zip(numbers, faces, strict=True)).get(self._tracks.followed)
             yield self._counted(framed(time, pixels, found, chosen, self._settings))
             return
@@ -102,7 +102,7 @@ class OnePerson:
 
     def rest(self) -> Iterator[Frame]:
         """The frames held back, about whoever is followed from now on."""
-        if self._tracks.followed is None:
+        if not self._tracks.followed:
             self._tracks.choose()
         held, self._held = self._held, []
         for without, candidates in held:
@@ -111,12 +111,12 @@ class OnePerson:
     def notes(self) -> tuple[str, ...]:
         """What a reader of the scores should know."""
         followed, longest = self._tracks.samples()
-        notes = ()
+        notes = []
         if self._lost:
-            notes = (f"samples that show others and not the person followed: {self._lost}",)
+            notes.append(f"samples that show others and not the person followed: {self._lost}")
         if longest > followed:
-            notes += (f"somebody else is seen in {longest} samples, the person followed in {followed}",)
-        return notes
+            notes.append(f"somebody else is seen in {longest} samples, the person followed in {followed}")
+        return tuple(notes)
 
     def _counted(self, frame: Frame) -> Frame:
         self._lost += frame.face.state == "lost"
@@ -125,15 +125,12 @@ class OnePerson:
 
 def chooser(settings: InputSettings) -> EachAlone | OnePerson:
     """What turns the faces of a clip into its frames, by the policy of `settings`."""
-    follows = settings.policy == "track" and settings.faces != "none"
-    return OnePerson(settings) if follows else EachAlone(settings)
+    return OnePerson(settings) if settings.follows else EachAlone(settings)
 
 
 # Sides of the picture that is judged: expressions are read from FER2013's faces of this size.
 _SIDE = 48
-
-
-_SECOND_DIFFERENCE = np.float32([[1, -2, 1]])
+_SECOND_DIFFERENCE = np.array([[1, -2, 1]], np.float32)
 
 
 def sharpness(pixels: UInt8[np.ndarray, "h w 3"], box: tuple[float, float, float, float]) -> float:
@@ -160,13 +157,12 @@ class AtOnce:
 
     def __init__(self, settings: InputSettings) -> None:
         self._settings = settings
-        self._follows = settings.policy == "track" and settings.faces != "none"
         self._changes = 0
         self._begin(0.0)
 
     def frame(self, time: float, pixels: UInt8[np.ndarray, "h w 3"], found: Found) -> Frame:
         """The frame at `time` (seconds, increasing from call to call)."""
-        chosen = self._person(time, found) if self._follows else pick(found, pixels.shape, self._settings)
+        chosen = self._person(time, found) if self._settings.follows else pick(found, pixels.shape, self._settings)
         return framed(time, pixels, found, chosen, self._settings)
 
     def notes(self) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ class Tracks:
     """Numbers faces by track. The track that is followed keeps its last place for good, others for a while."""
 
     def __init__(self) -> None:
-        self.followed: int | None = None
+        self.followed = 0  # a track's number; nobody yet
         self._last: dict[int, tuple[Box, float]] = {}
         self._area: dict[int, float] = defaultdict(float)
         self._samples: dict[int, int] = defaultdict(int)
@@ -44,8 +44,8 @@ class Tracks:
         return numbers
 
     def choose(self) -> None:
-        """From here on, the track with the largest sum of areas is followed; none where there is none."""
-        self.followed = max(self._area, key=self._area.__getitem__, default=None)
+        """From here on, the track with the largest sum of areas is followed, if there is one."""
+        self.followed = max(self._area, key=self._area.__getitem__, default=0)
 
     def samples(self) -> tuple[int, int]:
         """Samples that show the followed track, and those that show the longest of the others."""
@@ -59,7 +59,7 @@ class Tracks:
 
     def _forget(self, time: float) -> None:
         old = [n for n, (_, seen) in self._last.items() if n != self.followed and time - seen > FORGOTTEN]
-        for number in old if self.followed is not None else ():
+        for number in old if self.followed else ():
             self._longest = max(self._longest, self._samples.pop(number))
             del self._last[number], self._area[number]
 

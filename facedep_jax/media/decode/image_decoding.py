@@ -45,10 +45,10 @@ def decode_for(data: bytes, need: int) -> tuple[UInt8[np.ndarray, "h w 3"], int,
     factor = reduction(size, need) if size and size[0] * size[1] <= MAX_PIXELS else 1
     pixels = _decode(data, factor)
     height, width = pixels.shape[:2]
-    if factor == 1:
-        return pixels, width, height
-    turned = (width > height) != (size[0] > size[1])
-    return pixels, *(size[::-1] if turned else size)
+    if size and factor > 1:
+        turned = (width > height) != (size[0] > size[1])
+        width, height = size[::-1] if turned else size
+    return pixels, width, height
 
 
 def shrunk(pixels: UInt8[np.ndarray, "h w 3"], side: int) -> UInt8[np.ndarray, "h w 3"]:

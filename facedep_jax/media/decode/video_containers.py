@@ -6,14 +6,21 @@ Looks at MP4 and QuickTime (ISO/IEC 14496-12) and at Matroska and WebM: what pho
 import re
 import struct
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 _MOST = 64 << 20  # bytes of an index that are looked at: four hours have about 10 MB
 _FIRST = 1 << 20  # bytes of a Matroska file in which its tracks are described
 _BOX = struct.Struct(">I4s")
 _HANDLER = re.compile(rb"hdlr.{8}(vide|soun|sbtl|text|tmcd)", re.DOTALL)
 _CODEC = re.compile(rb"stsd.{12}([ -~]{4})", re.DOTALL)
-_MATROSKA_CODEC = re.compile(rb"\x86.([VA]_[A-Z0-9_/]+)", re.DOTALL)  # element CodecID (0x86), its length, its text
+_MATROSKA_CODEC = re.compile(rb"\x86.([VA])_([A-Z0-9_/]+)", re.DOTALL)  # element CodecID (0x86), its length, its text
+
+
+class _Track(NamedTuple):
+    """Pictures, or else sound, and how they are coded."""
+
+    video: bool
+    codec: str
 
 
 def why_not(path: bytes) -> str:
@@ -24,7 +31,8 @@ def why_not(path: bytes) -> str:
             return _of_mp4(stream)
         if head[:4] == b"\x1a\x45\xdf\xa3":
             stream.seek(0)
-            return _of_tracks([name.decode() for name in _MATROSKA_CODEC.findall(stream.read(_FIRST))])
+            found = _MATROSKA_CODEC.findall(stream.read(_FIRST))
+            return _of_tracks([_Track(kind == b"V", codec.decode()) for kind, codec in found])
     return ""
 
 
@@ -32,9 +40,8 @@ def _of_mp4(stream: BinaryIO) -> str:
     index = next((stream.read(min(size, _MOST)) for name, size in _boxes(stream) if name == b"moov"), None)
     if index is None:
         return "its index (moov) is missing: cut short while it was recorded or copied"
-    kinds = {b"vide": "V_", b"soun": "A_"}
-    tracks = [kinds[kind] + codec.decode() for kind, codec in _tracks(index) if kind in kinds]
-    return _of_tracks(tracks)
+    found = ((kind, codec) for kind, codec in _tracks(index) if kind in (b"vide", b"soun"))
+    return _of_tracks([_Track(kind == b"vide", codec.decode()) for kind, codec in found])
 
 
 def _tracks(index: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -68,8 +75,8 @@ def _boxes(stream: BinaryIO) -> Iterator[tuple[bytes, int]]:
         start += size
 
 
-def _of_tracks(tracks: list[str]) -> str:
-    video = [name.removeprefix("V_") for name in tracks if name.startswith("V_")]
+def _of_tracks(tracks: list[_Track]) -> str:
+    video = [track.codec for track in tracks if track.video]
     if video:
         return f"its video is coded as {video[0].strip()!r}, which this FFmpeg cannot decode"
     return "it holds sound and no video" if tracks else ""

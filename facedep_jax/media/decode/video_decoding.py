@@ -1,7 +1,7 @@
 """Frames of a clip in order, with true times, read by FFmpeg through OpenCV. Knows nothing of who wants them.
 
 Runs in the worker. Reported frame counts and rates are never believed, and nothing is sought: every frame is
-grabbed, only wanted ones are converted (DESIGN.md §7).
+grabbed, only wanted ones are converted.
 """
 
 import re
@@ -180,7 +180,8 @@ class Capture:
 def _open(path: bytes, options: tuple[int, ...] = ()) -> cv2.VideoCapture:
     """Raises MediaError for what FFmpeg cannot open, and for frames that no memory should be spent on."""
     decoder_stderr.clear()
-    capture = cv2.VideoCapture(path, cv2.CAP_FFMPEG, options)
+    # Bytes, which its stub forgets: a name that is not UTF-8 is not to be had as a str.
+    capture = cv2.VideoCapture(path, cv2.CAP_FFMPEG, options)  # type: ignore[call-overload]
     if not capture.isOpened():
         raise MediaError(_refusal(decoder_stderr.text(), path))
     decoder_stderr.clear()
