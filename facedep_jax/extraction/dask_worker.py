@@ -81,7 +81,7 @@ def compute_task(task: Task) -> Done:
     writer = _TaskWriter(task, engine)
     listings = task.source.listings
     outcomes = Outcomes(len(listings), {}, became.append, report)
-    Extraction(writer, engine, plan, Items(), outcomes, report).run([(task.source, listing) for listing in listings])
+    Extraction(writer, engine, plan, Items(), outcomes).run([(task.source, listing) for listing in listings])
     writer.commit()
     return Done(engine.name, writer.entries, writer.features_committed, became, notes)
 

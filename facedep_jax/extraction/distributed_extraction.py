@@ -20,7 +20,7 @@ from facedep_jax.extraction.outcomes import Outcome, Outcomes
 from facedep_jax.extraction.plan import Plan
 from facedep_jax.extraction.settings import ExtractSettings
 from facedep_jax.file_system import user_cache
-from facedep_jax.progress_events import Failure, Note, Report
+from facedep_jax.progress_events import Failure, Note
 from facedep_jax.sources import Listing, Source
 
 if TYPE_CHECKING:
@@ -38,8 +38,8 @@ class Distribution:
     `engine_name` is that of the workers' engine, "none" where there was nothing to compute.
     """
 
-    def __init__(self, writer: CacheWriter, plan: Plan, items: Items, outcomes: Outcomes, report: Report):
-        self.writer, self.plan, self.items, self.outcomes, self.report = writer, plan, items, outcomes, report
+    def __init__(self, writer: CacheWriter, plan: Plan, items: Items, outcomes: Outcomes):
+        self.writer, self.plan, self.items, self.outcomes = writer, plan, items, outcomes
         self.engine_name = "none"
 
     def run(self, pairs: Sequence[Pair]) -> None:
@@ -122,7 +122,7 @@ class Distribution:
     def _announce(self, client: "Client") -> None:
         count = len(client.scheduler_info(n_workers=-1)["workers"])
         where = "on this machine" if self.plan.settings.workers else f"of {self.plan.settings.scheduler}"
-        self.report(Note(f"{count} workers {where}"))
+        self.outcomes.report(Note(f"{count} workers {where}"))
 
     def _collect(self, client: "Client", tasks: list[Task]) -> None:
         from distributed import KilledWorker
@@ -152,12 +152,12 @@ class Distribution:
         """Account for a task. Its shards are in place; from here on they are named."""
         self.engine_name = done.engine
         for note in done.notes:
-            self.report(note)
+            self.outcomes.report(note)
         self.writer.adopt(done.entries, done.features)
         for outcome in done.outcomes:
             self.outcomes.add(outcome)
             if failure := outcome.failure:
-                self.report(Failure(str(outcome.listing.file), failure.stage, failure.reason))
+                self.outcomes.report(Failure(str(outcome.listing.file), failure.stage, failure.reason))
         self.writer.commit()
 
 

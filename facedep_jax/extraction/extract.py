@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from facedep_jax.backbones.engine_parity_check import LazyEngine
 from facedep_jax.cache.cache_writer import CacheWriter
@@ -12,7 +12,7 @@ from facedep_jax.cache.feature_spec import fingerprint, read_header
 from facedep_jax.cache.file_hash_cache import KnownFiles
 from facedep_jax.cache.tombstones import Purged
 from facedep_jax.extraction.local_extraction import Extraction, Items, KeepFrame
-from facedep_jax.extraction.outcomes import Counts, FailureRecord, Outcomes, write_down
+from facedep_jax.extraction.outcomes import FailureRecord, Outcomes, write_down
 from facedep_jax.extraction.plan import IN_FLIGHT, Plan, kept_taps, load_checked_engine, plan_extraction
 from facedep_jax.extraction.settings import ExtractSettings
 from facedep_jax.progress_events import Note, Report, silent
@@ -21,11 +21,16 @@ from facedep_jax.sources import Source
 from facedep_jax.toml_settings import to_table
 
 
-class ExtractSummary(Counts):
+class ExtractSummary(TypedDict):
     """What `extract` did. `features`: (cells, cells, channels) by tap; `untrained`: whether the weights are random."""
 
     cache: str
     fingerprint: str
+    items_total: int
+    items_new: int
+    items_reused: int
+    items_failed: int
+    items_purged: int
     rows: int
     items_ignored: int
     seconds: float
@@ -70,7 +75,11 @@ def extract(
     return {
         "cache": str(out),
         "fingerprint": fingerprint(spec),
-        **outcomes.counts(),
+        "items_total": len(outcomes.new) + len(outcomes.reused) + outcomes.items_failed,
+        "items_new": len(outcomes.new),
+        "items_reused": len(outcomes.reused),
+        "items_failed": outcomes.items_failed,
+        "items_purged": len(outcomes.purged),
         "rows": writer.rows_committed,
         "items_ignored": sum(source.ignored for source in sources),
         "seconds": round(seconds, 3),
@@ -102,11 +111,11 @@ def _run(
         if plan.settings.elsewhere:
             from facedep_jax.extraction.distributed_extraction import Distribution
 
-            distribution = Distribution(writer, plan, items, outcomes, report)
+            distribution = Distribution(writer, plan, items, outcomes)
             distribution.run(pairs)
             name = distribution.engine_name
         else:
-            Extraction(writer, engine, plan, items, outcomes, report, keep).run(pairs)
+            Extraction(writer, engine, plan, items, outcomes, keep).run(pairs)
             name = engine.name if engine.loaded else "none"
     finally:
         known.save()

@@ -16,12 +16,12 @@ from facedep_jax.cache.shard_writer import ShardWriter
 from facedep_jax.cache.tombstones import Purged
 from facedep_jax.errors import MediaError
 from facedep_jax.extraction.outcomes import Outcome, Outcomes
-from facedep_jax.extraction.pipeline import Pipeline
+from facedep_jax.extraction.pipeline import Abandon, Begin, End, Pipeline
 from facedep_jax.extraction.plan import Plan
 from facedep_jax.machine_resources import decoders
 from facedep_jax.media import ClipInfo, Frame, InputSettings, Picture, open_clip, read_image
 from facedep_jax.media.file_hashing import Hashed, hash_content, read_content, require_unchanged, state_of
-from facedep_jax.progress_events import Note, Report, silent
+from facedep_jax.progress_events import Note
 from facedep_jax.sources import Listing, Source
 
 AHEAD = 3  # batches of images that are decoded while one is computed
@@ -88,11 +88,10 @@ class Extraction:
         plan: Plan,
         items: Items,
         outcomes: Outcomes,
-        report: Report = silent,
         keep: KeepFrame | None = None,
     ):
         self.writer, self.plan, self.items, self.outcomes = writer, plan, items, outcomes
-        self.report, self.waits, self._keep = report, outcomes.waits, keep
+        self.waits, self._keep = outcomes.waits, keep
         self.pipeline = Pipeline(writer, engine, plan.sizes, plan.settings.batch_size, self._refuse, self.waits)
         self._begun: dict[str, Pair] = {}  # what the items in the pipeline came from
 
@@ -130,9 +129,9 @@ class Extraction:
         else:
             self.outcomes.add(Outcome(source.where, listing, item, new=True))
             self._begun[item] = source, listing
-            self.pipeline.begin_item(item, "image")
-            self.pipeline.add_frame(picture.frame)
-            self.pipeline.end_item(picture.width, picture.height, phash=picture.phash)
+            self.pipeline.add(Begin(item, "image"))
+            self.pipeline.add(picture.frame)
+            self.pipeline.add(End(picture.width, picture.height, phash=picture.phash))
 
     def _decoded(self, pairs: Sequence[Pair]) -> Iterator[tuple[Source, Listing, Future[Decoded | Undecoded]]]:
         """Decode ahead in threads, a bounded number of images at a time; what is known needs no thread."""
@@ -198,7 +197,7 @@ class Extraction:
         outcomes = self.outcomes
         _, committed = self.writer.partial.get(item, (0, 0))
         with open_clip(listing.file, self.plan.input_settings("clip")) as clip:
-            self.pipeline.begin_item(item, "clip")
+            self.pipeline.add(Begin(item, "clip"))
             try:
                 before_clip, first = outcomes.media_s, None
                 for number, frame in enumerate(self._timed(clip)):
@@ -207,18 +206,18 @@ class Extraction:
                     if self._keep:
                         self._keep(item, number, frame)
                     if number >= committed:
-                        self.pipeline.add_frame(frame)
+                        self.pipeline.add(frame)
                     if number % 20 == 0:
                         outcomes.progress(listing, done=0, detail=f"{number} frames")
                 require_unchanged(listing.file, before)
             except MediaError:
-                self.pipeline.abandon_item()
+                self.pipeline.add(Abandon())
                 raise
             info = clip.info
             outcomes.media_s = before_clip + info.duration
-            self.pipeline.end_item(info.width, info.height, info.duration)
+            self.pipeline.add(End(info.width, info.height, info.duration))
             for text in info.notes:
-                self.report(Note(f"{listing.path}: {text}", "warning"))
+                outcomes.report(Note(f"{listing.path}: {text}", "warning"))
             return info
 
     def _timed(self, frames: Iterable[Frame]) -> Iterator[Frame]:

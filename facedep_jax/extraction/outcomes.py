@@ -61,27 +61,17 @@ class FailureRecord(TypedDict):
     reason: str
 
 
-class Counts(TypedDict):
-    """How many items ended how, under the names that summaries have for it."""
-
-    items_total: int
-    items_new: int
-    items_reused: int
-    items_failed: int
-    items_purged: int
-
-
 class Outcomes:
     """Adds up what became of `total` listings. An item that several of them name counts once.
 
-    `failed_before` holds the recorded failures, by item, that are not tried again. `keep` is given every outcome, to
-    write it down.
+    `failed_before` holds the recorded failures, by item, that are not tried again. `write` is given every
+    outcome, to write it down; `report` hears of failures and progress.
     """
 
     def __init__(
-        self, total: int, failed_before: Mapping[str, dict[str, Any]], keep: Callable[[Outcome], None], report: Report
+        self, total: int, failed_before: Mapping[str, dict[str, Any]], write: Callable[[Outcome], None], report: Report
     ):
-        self._total, self._failed_before, self._keep, self._report = total, failed_before, keep, report
+        self._total, self._failed_before, self._write, self.report = total, failed_before, write, report
         self._done = self.frames = 0
         self.media_s = 0.0  # of the clips that were read
         self.waits = Waits()
@@ -91,16 +81,10 @@ class Outcomes:
         self.failed: dict[str, MediaError] = {}
         self.failures: list[FailureRecord] = []
 
-    def counts(self) -> Counts:
-        """How many items ended how."""
-        failed = len({failure["id"] or failure["path"] for failure in self.failures})
-        return {
-            "items_total": len(self.new) + len(self.reused) + failed,
-            "items_new": len(self.new),
-            "items_reused": len(self.reused),
-            "items_failed": failed,
-            "items_purged": len(self.purged),
-        }
+    @property
+    def items_failed(self) -> int:
+        """How many items have no result; a file that could not be read counts as one."""
+        return len({failure["id"] or failure["path"] for failure in self.failures})
 
     def failure_of(self, item: str) -> MediaError | None:
         """What `item` ended in before, in this run or in one that the cache remembers."""
@@ -124,12 +108,12 @@ class Outcomes:
             self.new.add(item)
         elif item and item not in self.new:
             self.reused.add(item)
-        self._keep(outcome)
+        self._write(outcome)
 
     def fail(self, where: str, listing: Listing, item: str | None, failure: MediaError) -> None:
         """The listing has no result: count it, write it down and tell the listener."""
         self.add(Outcome(where, listing, item, failure, known=item in self._failed_before))
-        self._report(Failure(listing.path, failure.stage, failure.reason))
+        self.report(Failure(listing.path, failure.stage, failure.reason))
 
     def progress(self, listing: Listing, done: int = 1, detail: str = "") -> None:
         """Tell the listener that `done` more listings are done."""
@@ -137,7 +121,7 @@ class Outcomes:
         unit = "clips" if listing.kind == "clip" else "images"
         detail = f"{listing.path} {detail}".strip()
         failed, read = len(self.failures), (self.frames, round(self.media_s, 3))
-        self._report(Progress("extract", self._done, self._total, unit, failed, detail, self.waits.longest, *read))
+        self.report(Progress("extract", self._done, self._total, unit, failed, detail, self.waits.longest, *read))
 
 
 def write_down(writer: CacheWriter, outcome: Outcome) -> None:

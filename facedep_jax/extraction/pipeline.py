@@ -27,7 +27,7 @@ class Writer(Protocol):
     """Takes the rows of one item after the other: the writer of a cache, or of one task's shards."""
 
     def begin_item(self, item: str, kind: str) -> None:
-        """Start an item; `kind` is "image" or "clip"."""
+        """Start an item."""
 
     def add_row(
         self,
@@ -40,36 +40,45 @@ class Writer(Protocol):
         """Add a row to the item begun last; `face` is an index into FACE_STATES, `features` are by tap."""
 
     def end_item(self, width: int, height: int, duration: float = 0.0, phash: int = 0) -> None:
-        """Close the item begun last: pixels of the upright picture, seconds, and the perceptual hash."""
+        """Close the item begun last."""
 
     def abandon_item(self) -> None:
         """Give up the item begun last."""
 
 
 @dataclass(frozen=True)
-class _Begin:
+class Begin:
+    """An item starts; `kind` is "image" or "clip"."""
+
     item: str
     kind: str
 
 
 @dataclass(frozen=True)
-class _Row:
-    time: float
-    face: Face
-    crop: int | None  # which of the batch; None where there is no face
+class End:
+    """The item begun last is whole: pixels of the upright picture, seconds, and the perceptual hash."""
 
-
-@dataclass(frozen=True)
-class _End:
     width: int
     height: int
-    duration: float
-    phash: int
+    duration: float = 0.0
+    phash: int = 0
 
 
 @dataclass(frozen=True)
-class _Abandon:
-    pass
+class Abandon:
+    """The item begun last is given up."""
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A frame of the item begun last. `crop`: which of the batch's is its own; None where there is no face."""
+
+    time: float
+    face: Face
+    crop: int | None
+
+
+_Step = Begin | _Row | End | Abandon
 
 
 @dataclass
@@ -77,7 +86,7 @@ class _Batch:
     """Crops for one call of the engine, and what to tell the writer once their features are there."""
 
     crops: list[dict[int, UInt8[np.ndarray, "s s 3"]]] = field(default_factory=list)
-    steps: list[_Begin | _Row | _End | _Abandon] = field(default_factory=list)
+    steps: list[_Step] = field(default_factory=list)
     features: Future[Features] | None = None
 
 
@@ -104,26 +113,17 @@ class Pipeline:
         self._open = ""  # the item whose rows are being written; empty once it is refused
         self._good = False  # whether the engine has given anything that can be stored
 
-    def begin_item(self, item: str, kind: str) -> None:
-        """As `Writer.begin_item`; so are the others."""
-        self._filling.steps.append(_Begin(item, kind))
-
-    def add_frame(self, frame: Frame) -> None:
-        """Add a row to the item begun last. Raises what the engine and the writer raise for batches before."""
+    def add(self, step: Begin | Frame | End | Abandon) -> None:
+        """What comes next of the items. Raises what the engine and the writer raise for batches before."""
+        if not isinstance(step, Frame):
+            self._filling.steps.append(step)
+            return
         crops = self._filling.crops
-        self._filling.steps.append(_Row(frame.time, frame.face, len(crops) if frame.crops else None))
-        if frame.crops:
-            crops.append(frame.crops)
+        self._filling.steps.append(_Row(step.time, step.face, len(crops) if step.crops else None))
+        if step.crops:
+            crops.append(step.crops)
             if len(crops) == self.batch_size:
                 self._dispatch()
-
-    def end_item(self, width: int, height: int, duration: float = 0.0, phash: int = 0) -> None:
-        """Close the item begun last."""
-        self._filling.steps.append(_End(width, height, duration, phash))
-
-    def abandon_item(self) -> None:
-        """Give up the item begun last."""
-        self._filling.steps.append(_Abandon())
 
     def finish(self) -> None:
         """Compute and write everything that is left."""
@@ -160,8 +160,8 @@ class Pipeline:
             for step in batch.steps:
                 self._write(step, features, usable)
 
-    def _write(self, step: _Begin | _Row | _End | _Abandon, features: Features, usable: Bool[np.ndarray, " n"]) -> None:
-        if isinstance(step, _Begin):
+    def _write(self, step: _Step, features: Features, usable: Bool[np.ndarray, " n"]) -> None:
+        if isinstance(step, Begin):
             self._open = step.item
             self.writer.begin_item(step.item, step.kind)
         elif not self._open:
@@ -170,7 +170,7 @@ class Pipeline:
             self._write_row(step, features, usable)
         else:
             self._open = ""
-            if isinstance(step, _End):
+            if isinstance(step, End):
                 self.writer.end_item(step.width, step.height, step.duration, step.phash)
             else:
                 self.writer.abandon_item()

@@ -5,6 +5,7 @@ Knows nothing of files and caches.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -34,10 +35,51 @@ class Plan:
     sizes: dict[str, int]
     weights: dict[str, Weights]
     faces: dict[str, FaceChoice]  # by kind of item
-    spec: dict[str, Any]
 
     def input_settings(self, kind: str) -> InputSettings:
-        return _input_settings(kind, self.settings, self.sizes, self.faces[kind])
+        """What decides the pixels of images or clips (`kind`).
+
+        Raises SettingsError where faces are to be aligned that the detector gives no landmarks of.
+        """
+        settings, choice = self.settings, self.faces[kind]
+        follows = kind == "clip" and settings.face_policy in (None, "track")
+        return InputSettings(
+            sizes=tuple(sorted(set(self.sizes.values()))),
+            color=settings.color,
+            faces=choice.faces,
+            detector=choice.detector,
+            margin=DEFAULT_MARGINS[choice.faces] if settings.margin is None else settings.margin,
+            fps=settings.fps,
+            policy="track" if follows else "central" if settings.face_policy == "central" else "largest",
+            align=settings.align and choice.faces != "none",
+            min_face=DEFAULT_MIN_FACE if settings.min_face is None else settings.min_face,
+        )
+
+    @cached_property
+    def spec(self) -> dict[str, Any]:
+        """What decides the numbers of a cache: `features` of whatever pixels, and per kind the pixels of its `input`.
+
+        Raises what `input_settings` raises.
+        """
+        settings, named = self.settings, kept_taps(self.taps, self.settings.flip)
+        features = {
+            "weights": {name: _weights_entry(w, settings.weights) for name, w in self.weights.items()},
+            "taps": list(named),
+            "channels": {name: tap.channels for name, tap in named.items()},
+            "size": self.sizes,
+            "interpolation": INTERPOLATION,
+            "color": settings.color,
+            "precision": settings.precision,
+        }
+        inputs: dict[str, Any] = {}
+        for kind, choice in self.faces.items():
+            inputs[kind] = {"faces": choice.faces}
+            if choice.faces != "none":
+                record = self.input_settings(kind).face_record()
+                inputs[kind] |= {"detector_sha256": choice.sha256, **record}
+            if kind == "clip":
+                inputs[kind]["fps"] = float(settings.fps)  # 12 and 12.0 are written otherwise, and mean the same
+        return {"features": features, "input": inputs}
 
 
 def plan_extraction(kinds: tuple[str, ...], settings: ExtractSettings, report: Report = silent) -> Plan:
@@ -54,7 +96,9 @@ def plan_extraction(kinds: tuple[str, ...], settings: ExtractSettings, report: R
         report(Note(f"faces of {kind}s: {faces[kind].reason}"))
     if any(w.untrained for w in weights.values()):
         report(Note(UNTRAINED, "warning"))
-    return Plan(settings, taps, sizes, weights, faces, _spec(settings, taps, sizes, weights, faces))
+    plan = Plan(settings, taps, sizes, weights, faces)
+    _ = plan.spec  # raises what it raises now
+    return plan
 
 
 def kept_taps(taps: tuple[Tap, ...], flip: bool) -> dict[str, Tap]:
@@ -62,49 +106,7 @@ def kept_taps(taps: tuple[Tap, ...], flip: bool) -> dict[str, Tap]:
     return {f"{tap}{view}": tap for view in (("", FLIPPED) if flip else ("",)) for tap in taps}
 
 
-def _spec(settings: ExtractSettings, taps: tuple, sizes: dict[str, int], weights: dict, faces: dict) -> dict[str, Any]:
-    named = kept_taps(taps, settings.flip)
-    features = {
-        "weights": {name: _weights_entry(w, settings.weights) for name, w in weights.items()},
-        "taps": list(named),
-        "channels": {name: tap.channels for name, tap in named.items()},
-        "size": sizes,
-        "interpolation": INTERPOLATION,
-        "color": settings.color,
-        "precision": settings.precision,
-    }
-    inputs: dict[str, Any] = {}
-    for kind, choice in faces.items():
-        inputs[kind] = {"faces": choice.faces}
-        if choice.faces != "none":
-            record = _input_settings(kind, settings, sizes, choice).face_record()
-            inputs[kind] |= {"detector_sha256": choice.sha256, **record}
-        if kind == "clip":
-            inputs[kind]["fps"] = float(settings.fps)  # 12 and 12.0 are written otherwise, and mean the same
-    return {"features": features, "input": inputs}
-
-
-def _input_settings(kind: str, settings: ExtractSettings, sizes: dict[str, int], choice: FaceChoice) -> InputSettings:
-    """Raises SettingsError where faces are to be aligned that the detector gives no landmarks of."""
-    follows = kind == "clip" and settings.face_policy in (None, "track")
-    return InputSettings(
-        sizes=tuple(sorted(set(sizes.values()))),
-        color=settings.color,
-        faces=choice.faces,
-        detector=choice.detector,
-        margin=_margin(choice, settings.margin),
-        fps=settings.fps,
-        policy="track" if follows else "central" if settings.face_policy == "central" else "largest",
-        align=settings.align and choice.faces != "none",
-        min_face=DEFAULT_MIN_FACE if settings.min_face is None else settings.min_face,
-    )
-
-
-def _margin(choice: FaceChoice, given: float | None) -> float:
-    return DEFAULT_MARGINS[choice.faces] if given is None else given
-
-
-def _weights_entry(weights: Any, where: str | None) -> dict[str, Any]:
+def _weights_entry(weights: Weights, where: str | None) -> dict[str, Any]:
     seed = {"seed": int((where or "").removeprefix("random:"))} if weights.untrained else {}
     return {"sha256": weights.sha256, "family": weights.family, **seed}
 

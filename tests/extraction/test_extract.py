@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -17,7 +18,9 @@ from facedep_jax.cache import open_cache
 from facedep_jax.cache.maintenance.verify import diff_caches, verify_cache
 from facedep_jax.errors import SettingsError, SpecMismatch
 from facedep_jax.extraction.extract import extract
+from facedep_jax.extraction.plan import load_checked_engine
 from facedep_jax.extraction.settings import ExtractSettings
+from facedep_jax.media import read_image
 from facedep_jax.progress_events import Note, Progress
 from facedep_jax.sources import read_source
 from facedep_jax.sources.synthetic_faces import draw_clips, draw_faces
@@ -178,6 +181,50 @@ def test_equal_broken_files_are_one_item_and_two_reasons(tmp_path):
     summary = run(tmp_path / "clips", tmp_path / "c")
     assert (summary["items_failed"], len(summary["failures"])) == (1, 2)
     assert len({failure["reason"] for failure in summary["failures"]}) == 1
+
+
+class Moody:
+    """`engine`, which takes its time, and gives nothing of white pictures that could be stored."""
+
+    def __init__(self, engine, rng):
+        self._engine, self._rng = engine, rng
+
+    def __getattr__(self, attribute):
+        return getattr(self._engine, attribute)
+
+    def __call__(self, crops):
+        time.sleep(self._rng.uniform(0, 0.03))
+        white = crops["mobilenet_v2"].min(axis=(1, 2, 3)) == 255
+        return {tap: np.where(white[:, None, None, None], np.inf, rows) for tap, rows in self._engine(crops).items()}
+
+
+def test_a_cache_has_the_same_bytes_whatever_the_timing(faces, tmp_path, monkeypatch):
+    """Also of several copies of a picture whose features cannot be stored, and of one that cannot be decoded."""
+    shutil.copytree(faces, tmp_path / "faces")
+    folder = tmp_path / "faces" / "train" / "happy"
+    for name in ("a_white.png", "m_white.png", "n_white.png", "z_white.png"):
+        cv2.imwrite(str(folder / name), np.full((40, 40, 3), 255, np.uint8))
+    (folder / "a_cut.png").write_bytes((folder.parent / "sad" / "cut.png").read_bytes())
+    made = []
+    for seed in range(3):
+        rng = random.Random(seed)
+
+        def read(*arguments, rng=rng):
+            time.sleep(rng.uniform(0, 0.03))
+            return read_image(*arguments)
+
+        def load(*arguments, rng=rng):
+            return Moody(load_checked_engine(*arguments), rng)
+
+        monkeypatch.setattr("facedep_jax.extraction.local_extraction.read_image", read)
+        monkeypatch.setattr("facedep_jax.extraction.extract.load_checked_engine", load)
+        summary = run(tmp_path / "faces", tmp_path / str(seed), replace(QUICK, batch_size=3, shard_rows=5))
+        assert (summary["items_new"], summary["items_failed"]) == (45, 2)
+        files = sorted(path for path in (tmp_path / str(seed)).rglob("*") if path.suffix in (".h5", ".jsonl"))
+        made.append({path.name: path.read_bytes() for path in files if path.name != "files.jsonl"})
+    assert made[0] == made[1] == made[2]
+    paths = [Path(failure["path"]).name for failure in open_cache(tmp_path / "0").failures]
+    assert sorted(paths) == ["a_cut.png", "a_white.png", "cut.png"]
 
 
 def test_other_settings_are_refused_and_nothing_changes(faces, tmp_path):

@@ -13,7 +13,7 @@ from facedep_jax.cache.cache_writer import CacheWriter
 from facedep_jax.cache.maintenance.verify import verify_cache
 from facedep_jax.errors import EngineError
 from facedep_jax.extraction.outcomes import Waits
-from facedep_jax.extraction.pipeline import Pipeline
+from facedep_jax.extraction.pipeline import Begin, End, Pipeline
 from facedep_jax.media import Face, Frame
 
 TAPS = parse_taps("resnet50:mid@1")
@@ -51,10 +51,10 @@ def run(tmp_path, engine, items: dict[str, list[np.ndarray | None]]) -> tuple[li
         )
         try:
             for name, frames in items.items():
-                pipeline.begin_item(name * 64, "image" if len(frames) == 1 else "clip")
+                pipeline.add(Begin(name * 64, "image" if len(frames) == 1 else "clip"))
                 for number, pixels in enumerate(frames):
-                    pipeline.add_frame(frame(pixels, number / 4))
-                pipeline.end_item(32, 32)
+                    pipeline.add(frame(pixels, number / 4))
+                pipeline.add(End(32, 32))
             pipeline.finish()
         finally:
             pipeline.close()
