@@ -32,6 +32,7 @@ class Newest(Generic[T]):
         self._changed = threading.Condition()
         self._held: T | None = None
         self._closed = False
+        self._error: BaseException | None = None
 
     def put(self, value: T) -> None:
         """Leaves `value`, in place of one that nobody took."""
@@ -39,24 +40,29 @@ class Newest(Generic[T]):
             self._held = value
             self._changed.notify()
 
-    def close(self) -> None:
-        """Nothing will be put here any more."""
+    def close(self, error: BaseException | None = None) -> None:
+        """Nothing will be put here any more, because of `error` where it is not the end."""
         with self._changed:
-            self._closed = True
+            self._closed, self._error = True, error
             self._changed.notify()
 
     def take(self, timeout: float) -> T | None:
-        """The newest value, once; None where there is none within `timeout` seconds or there will be none."""
+        """The newest value, once; None where there is none within `timeout` seconds or there will be none.
+
+        Raises what it was closed with, once everything is taken.
+        """
         with self._changed:
             self._changed.wait_for(lambda: self._held is not None or self._closed, timeout)
             value, self._held = self._held, None
+            if value is None and self._error is not None:
+                raise self._error
             return value
 
     @property
     def over(self) -> bool:
-        """Whether everything is taken and nothing will come."""
+        """Whether everything is taken and nothing will come, without an error."""
         with self._changed:
-            return self._closed and self._held is None
+            return self._closed and self._held is None and self._error is None
 
 
 @dataclass(frozen=True)
@@ -84,9 +90,9 @@ class Live:
     """
 
     def __init__(self, source: Located, settings: InputSettings) -> None:
-        self.name, self.notes = source.name, ()
+        self.name = source.name
+        self.notes: tuple[str, ...] = ()
         self._newest: Newest[Sample] = Newest()
-        self._error: BaseException | None = None
         self._decoder = borrow()
         self._thread = threading.Thread(target=self._read, args=(source, settings), name="live", daemon=True)
         self._thread.start()
@@ -103,15 +109,12 @@ class Live:
         Raises MediaError for a source that cannot be opened or has stopped, EngineError for a detector that cannot be
         loaded; not before all samples are taken.
         """
-        sample = self._newest.take(timeout)
-        if sample is None and self._error is not None:
-            raise self._error
-        return sample
+        return self._newest.take(timeout)
 
     @property
     def over(self) -> bool:
         """Whether the source has ended well and all is taken."""
-        return self._newest.over and self._error is None
+        return self._newest.over
 
     def close(self) -> None:
         """Ends the worker, whatever it does."""
@@ -121,6 +124,7 @@ class Live:
         self._decoder.kill()
 
     def _read(self, source: Located, settings: InputSettings) -> None:
+        lost: BaseException | None = None
         try:
             self._decoder.ask(source.what, settings, source.where)
             header, body = self._decoder.answer(TIMEOUT)
@@ -133,11 +137,10 @@ class Live:
                 raise MediaError(header["lost"], stage=header["stage"])
         except MediaError as error:
             advice = f"; {_cameras()}" if source.what == "camera" and error.stage == "read" else ""
-            self._error = MediaError(f"{source.name}: {error.reason}{advice}", stage=error.stage)
+            lost = MediaError(f"{source.name}: {error.reason}{advice}", stage=error.stage)
         except BaseException as error:  # raised again by `take`, in the thread that answers for it
-            self._error = error
-        finally:
-            self._newest.close()
+            lost = error
+        self._newest.close(lost)
 
 
 def locate(source: str) -> Located:

@@ -292,7 +292,7 @@ class Answers:
 
 
 def yunet_answering(rows: list[list[float]] | None) -> FaceFinder:
-    finder = FaceFinder(InputSettings((32,), faces="haar"))
+    finder = FaceFinder("haar", None)
     finder._look = object.__new__(face_detectors._YuNet)
     finder._look._net = Answers(rows)
     return finder
@@ -326,6 +326,12 @@ def test_boxes_that_are_no_place_in_the_picture_are_refused(degenerate):
     assert yunet_answering(None).find(noise()) == []
 
 
+def test_the_largest_is_first_by_area_and_not_by_a_side():
+    wide, large, tall = row(10, 10, 80, 40), row(100, 10, 60, 70), row(200, 10, 40, 100)  # 3200, 4200, 4000
+    found = yunet_answering([wide, tall, large]).find(noise())
+    assert [face.box[:2] for face in found] == [(100, 10), (200, 10), (10, 10)]
+
+
 def test_pictures_that_would_leave_the_network_a_map_one_cell_wide_are_padded():
     for height, width, seen in (
         (20, 30, (33, 33)),
@@ -343,8 +349,7 @@ def test_what_is_found_in_narrow_pictures_does_not_depend_on_what_memory_held(fa
     program = (
         "import sys; from facedep_jax.media.decode.face_detectors import FaceFinder\n"
         "from facedep_jax.media.decode.opencv_setup import cv2\n"
-        "from facedep_jax.media.frame_types import InputSettings\n"
-        "finder = FaceFinder(InputSettings((32,), faces='yunet', detector=sys.argv[1]))\n"
+        "finder = FaceFinder('yunet', sys.argv[1])\n"
         "picture = cv2.cvtColor(cv2.imread(sys.argv[2]), cv2.COLOR_BGR2RGB)\n"
         "shapes = [(320, 31), (32, 32), (31, 64), (20, 320)]\n"
         "print([[face.box for face in finder.find(cv2.resize(picture, shape))] for shape in shapes])"
@@ -474,7 +479,7 @@ def test_sharpness_falls_with_blur_in_any_direction_and_not_with_contrast(faces_
     paths = sorted(faces_dev.glob("train/*/*.jpg"))[::150]
     pictures = [cv2.imread(str(path))[..., ::-1].copy() for path in paths]
     pictures = [picture for picture in pictures if min(picture.shape[:2]) >= DEFAULT_MIN_FACE]
-    finder = FaceFinder(InputSettings((32,), faces="yunet", detector=str(model)))
+    finder = FaceFinder("yunet", str(model))
     kept = Counter()
     for picture in pictures:
         box = finder.find(picture)[0].box

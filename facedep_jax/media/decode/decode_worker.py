@@ -13,7 +13,7 @@ from dataclasses import asdict, replace
 
 from facedep_jax.errors import EngineError, MediaError, NotADetector
 from facedep_jax.media.decode import image_decoding as images
-from facedep_jax.media.decode.face_detectors import FaceFinder
+from facedep_jax.media.decode.face_detectors import face_finder
 from facedep_jax.media.decode.face_selection import AtOnce, chooser, framed, pick
 from facedep_jax.media.decode.live_capture import Camera, Paced, Reader
 from facedep_jax.media.decode.opencv_setup import cv2
@@ -59,24 +59,8 @@ class Channel:
         return data
 
 
-class Finders:
-    """The face finder of the last settings; loading one takes longer than using it."""
-
-    def __init__(self) -> None:
-        self._key: tuple[str, str | None] | None = None
-        self._finder: FaceFinder | None = None
-
-    def of(self, settings: InputSettings) -> FaceFinder:
-        """A finder for `settings`."""
-        key = (settings.faces, settings.detector)
-        if self._finder is None or key != self._key:
-            self._finder, self._key = FaceFinder(settings), key
-        return self._finder
-
-
 def serve(channel: Channel) -> None:
     """Answers requests until the library closes its end."""
-    finders = Finders()
     answers = {"image": _image, "view": _view, "clip": _clip, "camera": _camera, "paced": _paced, "detector": _detector}
     while True:
         try:
@@ -85,7 +69,7 @@ def serve(channel: Channel) -> None:
             return
         settings = InputSettings(**{**header["settings"], "sizes": tuple(header["settings"]["sizes"])})
         try:
-            answers[header["do"]](channel, finders, settings, bytes(body))
+            answers[header["do"]](channel, settings, bytes(body))
         except MediaError as error:
             channel.say({"say": "failed", "reason": error.reason, "stage": error.stage})
         except NotADetector as error:
@@ -96,25 +80,25 @@ def serve(channel: Channel) -> None:
             channel.say({"say": "failed", "reason": "needs more memory than there is", "stage": "decode"})
 
 
-def _image(channel: Channel, finders: Finders, settings: InputSettings, data: bytes) -> None:
+def _image(channel: Channel, settings: InputSettings, data: bytes) -> None:
     if settings.faces == "none":
         pixels, width, height = images.decode_for(data, max(settings.sizes))
     else:
         pixels = images.decode(data)
         height, width = pixels.shape[:2]
-    found = finders.of(settings).find(pixels)
+    found = face_finder(settings.faces, settings.detector).find(pixels)
     known = {"width": width, "height": height, "phash": f"{images.difference_hash(pixels):016x}"}
     frame = framed(0.0, pixels, found, pick(found, pixels.shape, settings), settings)
     _say_frame(channel, {"say": "picture", **known}, frame)
 
 
-def _view(channel: Channel, _: Finders, settings: InputSettings, data: bytes) -> None:
+def _view(channel: Channel, settings: InputSettings, data: bytes) -> None:
     pixels = images.shrunk(images.decode(data), max(settings.sizes))
     channel.say({"say": "view", "height": pixels.shape[0], "width": pixels.shape[1]}, pixels.data.cast("B"))
 
 
-def _clip(channel: Channel, finders: Finders, settings: InputSettings, path: bytes) -> None:
-    finder = finders.of(settings)
+def _clip(channel: Channel, settings: InputSettings, path: bytes) -> None:
+    finder = face_finder(settings.faces, settings.detector)
     capture = Capture(path, settings.fps, channel.alive)
     choice = chooser(settings)
     for moment, pixels in capture.samples():
@@ -126,16 +110,16 @@ def _clip(channel: Channel, finders: Finders, settings: InputSettings, path: byt
     channel.say({"say": "end", "info": asdict(replace(info, notes=info.notes + choice.notes()))})
 
 
-def _camera(channel: Channel, finders: Finders, settings: InputSettings, where: bytes) -> None:
-    _live(channel, finders, settings, Camera(int(where) if where.isdigit() else where, settings.fps))
+def _camera(channel: Channel, settings: InputSettings, where: bytes) -> None:
+    _live(channel, settings, Camera(int(where) if where.isdigit() else where, settings.fps))
 
 
-def _paced(channel: Channel, finders: Finders, settings: InputSettings, path: bytes) -> None:
-    _live(channel, finders, settings, Paced(path, settings.fps))
+def _paced(channel: Channel, settings: InputSettings, path: bytes) -> None:
+    _live(channel, settings, Paced(path, settings.fps))
 
 
-def _live(channel: Channel, finders: Finders, settings: InputSettings, source: Camera | Paced) -> None:
-    finder, choice = finders.of(settings), AtOnce(settings)
+def _live(channel: Channel, settings: InputSettings, source: Camera | Paced) -> None:
+    finder, choice = face_finder(settings.faces, settings.detector), AtOnce(settings)
     lost = {}
     with Reader(source) as reader:
         try:
@@ -152,8 +136,8 @@ def _live(channel: Channel, finders: Finders, settings: InputSettings, source: C
         channel.say({"say": "end", "notes": source.notes + choice.notes(), **lost})
 
 
-def _detector(channel: Channel, finders: Finders, settings: InputSettings, _: bytes) -> None:
-    finders.of(settings)
+def _detector(channel: Channel, settings: InputSettings, _: bytes) -> None:
+    face_finder(settings.faces, settings.detector)
     channel.say({"say": "detector"})
 
 

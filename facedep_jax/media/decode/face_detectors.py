@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -18,7 +19,6 @@ from facedep_jax.media.frame_types import (
     YUNET_CANDIDATES,
     YUNET_OVERLAP,
     YUNET_SCORE,
-    InputSettings,
 )
 
 Pixels = UInt8[np.ndarray, "h w 3"]
@@ -46,11 +46,14 @@ class Sighting:
 
 
 class FaceFinder:
-    """Finds faces with the detector that `settings` names. Raises EngineError when it cannot be loaded."""
+    """Finds faces with "yunet" or "haar" in the file `detector`; nobody looks for "none".
 
-    def __init__(self, settings: InputSettings) -> None:
-        looks = {"none": None, "yunet": _YuNet, "haar": _Haar}[settings.faces]
-        self._look = looks(settings.detector) if looks else None
+    Raises EngineError when the detector cannot be loaded.
+    """
+
+    def __init__(self, faces: str, detector: str | None) -> None:
+        looks = {"none": None, "yunet": _YuNet, "haar": _Haar}[faces]
+        self._look = looks(detector) if looks else None
 
     def find(self, pixels: Pixels) -> list[Sighting] | None:
         """All faces of an RGB picture, the largest first; None when nobody looks."""
@@ -62,6 +65,12 @@ class FaceFinder:
         across, down = pixels.shape[1] / width, pixels.shape[0] / height
         found = [face for face in self._look(resize(pixels, width, height)) if _is_there(face.box, width, height)]
         return sorted((_scaled(face, across, down) for face in found), key=lambda face: face.area, reverse=True)
+
+
+@lru_cache(maxsize=1)
+def face_finder(faces: str, detector: str | None) -> FaceFinder:
+    """A FaceFinder, the last one where it is the same: loading one takes longer than using it."""
+    return FaceFinder(faces, detector)
 
 
 def _is_there(box: Box, width: int, height: int) -> bool:

@@ -52,25 +52,6 @@ def pick(found: Found, shape: tuple[int, ...], settings: InputSettings) -> Sight
     return min(large, key=lambda f: math.hypot(f.box[0] + (f.box[2] - width) / 2, f.box[1] + (f.box[3] - height) / 2))
 
 
-class EachAlone:
-    """Frames of a clip, each with the face that the policy takes of it."""
-
-    def __init__(self, settings: InputSettings) -> None:
-        self._settings = settings
-
-    def add(self, time: float, pixels: Pixels, found: Found) -> Iterator[Frame]:
-        """The frames that can be told after this one: itself."""
-        yield framed(time, pixels, found, pick(found, pixels.shape, self._settings), self._settings)
-
-    def rest(self) -> Iterator[Frame]:
-        """None are held back."""
-        return iter(())
-
-    def notes(self) -> tuple[str, ...]:
-        """Nothing to say."""
-        return ()
-
-
 class OnePerson:
     """Frames of a clip, all about one person.
 
@@ -123,9 +104,9 @@ class OnePerson:
         return frame
 
 
-def chooser(settings: InputSettings) -> EachAlone | OnePerson:
+def chooser(settings: InputSettings) -> "OnePerson | AtOnce":
     """What turns the faces of a clip into its frames, by the policy of `settings`."""
-    return OnePerson(settings) if settings.follows else EachAlone(settings)
+    return OnePerson(settings) if settings.follows else AtOnce(settings)
 
 
 # Sides of the picture that is judged: expressions are read from FER2013's faces of this size.
@@ -153,14 +134,22 @@ def sharpness(pixels: UInt8[np.ndarray, "h w 3"], box: tuple[float, float, float
 
 
 class AtOnce:
-    """Frames of a live source by the policy of `settings`."""
+    """Frames by the policy of `settings`, each told at once: of a live source, or a clip where nobody is followed."""
 
     def __init__(self, settings: InputSettings) -> None:
         self._settings = settings
         self._changes = 0
         self._begin(0.0)
 
-    def frame(self, time: float, pixels: UInt8[np.ndarray, "h w 3"], found: Found) -> Frame:
+    def add(self, time: float, pixels: Pixels, found: Found) -> Iterator[Frame]:
+        """The frames that can be told after this one: itself."""
+        yield self.frame(time, pixels, found)
+
+    def rest(self) -> Iterator[Frame]:
+        """None are held back."""
+        return iter(())
+
+    def frame(self, time: float, pixels: Pixels, found: Found) -> Frame:
         """The frame at `time` (seconds, increasing from call to call)."""
         chosen = self._person(time, found) if self._settings.follows else pick(found, pixels.shape, self._settings)
         return framed(time, pixels, found, chosen, self._settings)

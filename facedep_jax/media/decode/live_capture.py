@@ -120,7 +120,6 @@ class Reader(threading.Thread):
     def __init__(self, source: Camera | Paced) -> None:
         super().__init__(name="reader", daemon=True)
         self._source, self._newest = source, Newest[tuple[int, Due]]()
-        self._error: BaseException | None = None
         self._heard, self._seen, self._stopped = time.monotonic(), False, False
 
     def __enter__(self) -> "Reader":
@@ -133,15 +132,15 @@ class Reader(threading.Thread):
 
     def run(self) -> None:
         """Read until the source ends or nobody takes any more."""
+        lost: BaseException | None = None
         try:
             for number, sample in enumerate(self._source.samples(self._alive)):
                 self._newest.put((number, sample))
         except _Stopped:
             pass
         except BaseException as error:  # raised again by `take`, in the thread that answers for it
-            self._error = error
-        finally:
-            self._newest.close()
+            lost = error
+        self._newest.close(lost)
 
     def take(self, timeout: float) -> tuple[int, Due] | None:
         """The newest sample, once, or None where there is none within `timeout` seconds.
@@ -149,8 +148,6 @@ class Reader(threading.Thread):
         Raises what reading raised, and MediaError where the source has been silent for too long.
         """
         taken = self._newest.take(timeout)
-        if taken is None and self._error is not None:
-            raise self._error
         if taken is None and not self.over and time.monotonic() - self._heard > (SILENCE if self._seen else FIRST):
             raise MediaError(self._source.silence(self._seen))
         return taken
@@ -158,7 +155,7 @@ class Reader(threading.Thread):
     @property
     def over(self) -> bool:
         """Whether the source has ended well and all is taken."""
-        return self._newest.over and self._error is None
+        return self._newest.over
 
     def _alive(self, came: bool = True) -> None:
         if self._stopped:
