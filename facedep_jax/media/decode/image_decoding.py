@@ -4,15 +4,17 @@ EXIF turns are applied (JPEG, PNG and WebP alike); grey, CMYK and palette become
 colours under it are kept as stored; of animations and of several pages the first is taken.
 """
 
+import re
 import struct
+import zlib
 
 import numpy as np
 from jaxtyping import Float, UInt8, UInt16
 
+from facedep_jax import file_signatures as signatures
 from facedep_jax.errors import MediaError
 from facedep_jax.media.decode import decoder_stderr
 from facedep_jax.media.decode.cropping import resize
-from facedep_jax.media.decode.image_validation import JPEG, refuse_damaged, unreadable
 from facedep_jax.media.decode.opencv_setup import MAX_PIXELS, cv2
 
 # How many bits 16-bit files really use; sensors of 10, 12 and 14 bits are stored unscaled.
@@ -25,6 +27,31 @@ _REDUCED = {
     4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
     8: cv2.IMREAD_REDUCED_GRAYSCALE_8,
 }
+
+# Decoded at a reduced size, the shorter side keeps at least this many pixels for each one of the crop: the area
+# average that follows then differs by at most a few of 255 levels from that of the full picture.
+_SPARE = 2
+_REDUCTIONS = (8, 4, 2)  # what libjpeg does inside the inverse DCT, and OpenCV offers
+# Frame headers, ITU-T T.81 table B.1: SOF0 to SOF15 without DHT (C4), JPG (C8) and DAC (CC).
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_ALONE = frozenset({0x01, *range(0xD0, 0xDA)})  # markers without a length: TEM, RSTn, SOI, EOI
+
+JPEG = signatures.JPEG[:2]  # the first marker alone is what a decoder goes by
+# libjpeg's words (jerror.h, jdhuff.c) when the picture holds pixels that it made up.
+_JPEG_DAMAGE = re.compile(
+    r"premature end|bad Huffman|bad arithmetic|found marker|Inconsistent progression", re.IGNORECASE
+)
+_JPEG_SURPLUS = re.compile(r"(\d+) extraneous bytes before marker")
+# Cameras pad their scans with a byte or two; a scan that lost its step leaves far more behind.
+_PADDING = 16
+
+# AVIF is read, HEIC (as phones take it) is not.
+_HEIC = signatures.HEIC + signatures.HEIC_SEQUENCE
+_NAMES = {
+    signatures.JPEG: "JPEG", signatures.PNG: "PNG", b"GIF8": "GIF", signatures.BMP: "BMP",
+    **dict.fromkeys(signatures.TIFF, "TIFF"), signatures.RIFF: "WebP", signatures.JPEG_2000: "JPEG 2000",
+    signatures.JPEG_2000_STREAM: "JPEG 2000", b"P2": "PGM", b"P3": "PPM", b"P5": "PGM", b"P6": "PPM",
+}  # fmt: skip
 
 
 def decode(data: bytes) -> UInt8[np.ndarray, "h w 3"]:
@@ -68,8 +95,8 @@ def _decode(data: bytes, factor: int) -> UInt8[np.ndarray, "h w 3"]:
         raise MediaError(_refusal(error)) from error
     said = decoder_stderr.text()
     if pixels is None:
-        raise MediaError(unreadable(data, said))
-    refuse_damaged(data, said)
+        raise MediaError(_unreadable(data, said))
+    _refuse_damaged(data, said)
     return to_8_bits(pixels)
 
 
@@ -127,19 +154,7 @@ def difference_hash(pixels: UInt8[np.ndarray, "h w 3"]) -> int:
     return int.from_bytes(np.packbits(bits).tobytes(), "big")
 
 
-# Decoded at a reduced size, the shorter side keeps at least this many pixels for each one of the crop: the area
-# average that follows then differs by at most a few of 255 levels from that of the full picture.
-_SPARE = 2
-
-
-_REDUCTIONS = (8, 4, 2)  # what libjpeg does inside the inverse DCT, and OpenCV offers
-
-
-# Frame headers, ITU-T T.81 table B.1: SOF0 to SOF15 without DHT (C4), JPG (C8) and DAC (CC).
-_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-
-
-_ALONE = frozenset({0x01, *range(0xD0, 0xDA)})  # markers without a length: TEM, RSTn, SOI, EOI
+# What the bytes say of themselves: their size, their format, and damage that a decoder passed over
 
 
 def jpeg_size(data: bytes) -> tuple[int, int] | None:
@@ -169,3 +184,43 @@ def reduction(size: tuple[int, int], need: int) -> int:
         if min(size) // factor >= _SPARE * need and (width == height) == (size[0] == size[1]):
             return factor
     return 1
+
+
+def _unreadable(data: bytes, said: str) -> str:
+    """Why no decoder makes a picture of `data`; `said` is what they said."""
+    if data[4:8] == signatures.FTYP and data[8:12] in _HEIC:
+        return "a HEIC file, which OpenCV cannot decode; convert it to JPEG first"
+    if data[4:8] == signatures.FTYP and data[8:12] in signatures.AVIF:
+        return "an AVIF file that is cut short or damaged"
+    for signature, name in _NAMES.items():
+        if data.startswith(signature):
+            why = decoder_stderr.first_line(said)
+            return f"a {name} file that is cut short or damaged" + (f" ({why})" if why else "")
+    return f"not an image OpenCV can read (starts with {bytes(data[:16])!r})"
+
+
+def _refuse_damaged(data: bytes, said: str) -> None:
+    """Raises MediaError for a picture that was decoded though its bytes, or what the decoder `said`, tell of damage."""
+    if data.startswith(JPEG):
+        _check_jpeg(said)
+    if data.startswith(signatures.PNG):
+        _check_png(data)
+
+
+def _check_jpeg(said: str) -> None:
+    # imdecode refuses what is cut short but not what is overwritten: libjpeg fills in and says so.
+    surplus = _JPEG_SURPLUS.search(said)
+    if _JPEG_DAMAGE.search(said) or (surplus and int(surplus[1]) > _PADDING):
+        raise MediaError(f"a damaged JPEG: part of the picture is made up ({decoder_stderr.first_line(said)})")
+
+
+def _check_png(data: bytes) -> None:
+    # libpng checks what it reads, but OpenCV takes animated PNGs apart by itself, and checks nothing.
+    at = len(signatures.PNG)
+    while at + 12 <= len(data):
+        length, name = struct.unpack_from(">I4s", data, at)
+        end = at + 8 + length
+        critical = name[:1].isupper()
+        if critical and data[end : end + 4] != zlib.crc32(data[at + 4 : end]).to_bytes(4, "big"):
+            raise MediaError(f"a damaged PNG: its part {name.decode('latin-1')!r} does not fit its checksum")
+        at = len(data) if name == b"IEND" else end + 4  # what follows is no part of the picture
