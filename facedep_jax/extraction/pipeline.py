@@ -5,7 +5,7 @@ main thread waits for is what limits the run.
 """
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -20,7 +20,7 @@ from facedep_jax.media import FACE_STATES, Face, Frame
 
 UNUSABLE = "gives features that float16 cannot hold (above 65504, or not numbers)"
 
-Features = Mapping[str, Float16[np.ndarray, "n S S C"]]  # of a batch, by tap
+Features = dict[str, Float16[np.ndarray, "n S S C"]]  # of a batch, by tap
 
 
 class Writer(Protocol):
