@@ -218,9 +218,9 @@ def test_workers_end_with_a_killed_parent(tmp_path):
 def test_idle_workers_end_with_a_killed_parent_though_a_fork_holds_their_pipes(tmp_path):
     path = make_clip(tmp_path / "clip.avi", 10, 5)
     program = (
-        "import os, time; from facedep_jax.media import *; from facedep_jax.media import decoder; "
+        "import os, time; from facedep_jax.media import *; from facedep_jax.media import worker_pool; "
         f"list(open_clip({str(path)!r}, InputSettings((32,)))); "
-        "worker = decoder._idle[0]; child = os.fork(); "
+        "worker = worker_pool._idle[0]; child = os.fork(); "
         "child and print(worker.pid, child, flush=True); time.sleep(60)"
     )
     root = Path(worker_pool.__file__).parents[2]
@@ -285,7 +285,7 @@ def test_increasing_stamps_are_left_alone(steps):
 
 @given(st.lists(st.floats(1e-3, 3), max_size=80), st.floats(0.1, 50))
 def test_samples_follow_the_rule(steps, fps):
-    """The rule as DESIGN.md has it, applied sample by sample to the whole list of times."""
+    """The rule of sampling, applied sample by sample to the whole list of times."""
     times = np.cumsum([0.25, *steps])
     sampler, taken = Sampler(fps), []
     for index, moment in enumerate(times):
@@ -374,7 +374,7 @@ def test_awkward_clips_too_have_the_times_that_pyav_gives_them(awkward_dev, name
     true = true_times(path)
     times = [frame.time for frame in frames_of(path, fps=1000, size=8)[0]]
     assert np.abs(np.subtract(times, true)).max() < 1e-3
-    # DESIGN.md's rule on the true times: sample k is the first frame with t ≥ t₀ + k/F
+    # the rule on the true times: sample k is the first frame with t ≥ t₀ + k/F
     due = true[0] + np.arange(int((true[-1] - true[0]) * 4) + 1) / 4
     firsts = sorted({next(t for t in true if t >= moment - 1e-6) for moment in due if moment <= true[-1] + 1e-6})
     assert [frame.time for frame in frames_of(path, fps=4, size=8)[0]] == pytest.approx(firsts, abs=1e-3)
