@@ -2,22 +2,31 @@
 
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from support.paths import ROOT
 
+from facedep_jax.cache import open_cache
+from facedep_jax.cache.cache_writer import CacheWriter
 from facedep_jax.cache.maintenance.verify import diff_caches, verify_cache
-from facedep_jax.errors import ClusterError, SettingsError
+from facedep_jax.errors import ClusterError, MediaError, SettingsError
 from facedep_jax.extraction import distributed_extraction as extraction_distributed
+from facedep_jax.extraction.dask_worker import Done
 from facedep_jax.extraction.extract import extract
+from facedep_jax.extraction.local_extraction import Items
+from facedep_jax.extraction.outcomes import Outcome, Outcomes, write_down
+from facedep_jax.extraction.plan import plan_extraction
 from facedep_jax.extraction.settings import ExtractSettings
-from facedep_jax.progress_events import Note
-from facedep_jax.sources import read_source
+from facedep_jax.progress_events import Note, silent
+from facedep_jax.sources import Listing, read_source
 from facedep_jax.sources.synthetic_faces import draw_clips, draw_faces
 
 distributed = pytest.importorskip("distributed", reason="dask.distributed (extra: cluster) is not installed")
@@ -135,6 +144,20 @@ def _runs(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+def test_what_a_worker_could_not_use_is_a_failure_of_the_cache(tmp_path):
+    """A picture whose features cannot be stored was decoded well: its worker tells first that, then that it failed."""
+    plan = plan_extraction(("image",), ExtractSettings(**FAST))
+    listing, item = Listing("loud.png", tmp_path / "loud.png", "image"), "a" * 64
+    error = pickle.loads(pickle.dumps(MediaError("too loud", stage="compute")))
+    became = [Outcome("here", listing, item, new=True), Outcome("here", listing, item, error)]
+    with CacheWriter(tmp_path / "cache", plan.spec, SimpleNamespace(name="xla", version="1", device="cpu")) as writer:
+        outcomes = Outcomes(1, {}, partial(write_down, writer), silent)
+        distribution = extraction_distributed.Distribution(writer, plan, Items(), outcomes)
+        distribution._take(Done("xla", [], 0, became, []))
+    assert (outcomes.new, outcomes.items_failed) == (set(), 1)
+    assert [failure["reason"] for failure in open_cache(tmp_path / "cache").failures] == ["too loud"]
 
 
 def test_a_running_cluster(media, alone, tmp_path):
