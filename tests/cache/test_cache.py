@@ -184,7 +184,7 @@ def interrupted_at(line, function):
 
     def trace(frame, event, argument):
         nonlocal seen
-        if not frame.f_code.co_filename.endswith(("cache/writer.py", "cache/building.py", "cache/lock.py")):
+        if not frame.f_code.co_filename.endswith(("cache/cache_writer.py", "cache/shard_writer.py", "cache/lock.py")):
             return None
         if event == "line":
             seen += 1

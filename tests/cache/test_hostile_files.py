@@ -13,6 +13,7 @@ import pytest
 from support.hostile_h5 import ATTACKS, NAIVE, SPEC, Watch, hostile_bytes, lay_canaries, write_good, write_hostile
 from support.paths import ROOT
 
+import facedep_jax
 from facedep_jax.cache.checksummed_jsonl import encode_line
 from facedep_jax.cache.feature_spec import write_header
 from facedep_jax.cache.maintenance.inspect import inspect_cache
@@ -25,12 +26,12 @@ from facedep_jax.progress_events import Interrupted, Progress, Tick
 LOOK_AT_ALL = """
 import json, re, sys
 from pathlib import Path
-from facedep_jax.cache import untrusted
-tasks = untrusted._tasks()
-untrusted._limit(untrusted.MEMORY)
+from facedep_jax.cache.maintenance import sandboxed_reader
+tasks = sandboxed_reader._tasks()
+sandboxed_reader._limit(sandboxed_reader.MEMORY)
 for folder in sorted(Path(sys.argv[1]).iterdir()):
     for task in ("inspect", "verify"):
-        outcome = untrusted._outcome(lambda: tasks[task](folder, lambda event: None), folder)
+        outcome = sandboxed_reader._outcome(lambda: tasks[task](folder, lambda event: None), folder)
         print(json.dumps([folder.name, task, outcome]), flush=True)
 print(1024 * int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]))
 """
@@ -109,8 +110,13 @@ def test_a_reader_that_trusts_the_library_would_be_caught(tmp_path, canaries, wa
         in_child("inspect", cache, command=naive, silence=2)
 
 
-PLANTED = "from facedep_jax.cache import untrusted\nimport os, sys, numpy as np\n{}\nuntrusted.main(sys.argv[1])"
-TASK = "untrusted._tasks = lambda: {{'inspect': lambda *_: {}}}"
+PLANTED = """
+import os, sys, numpy as np
+from facedep_jax.cache.maintenance import sandboxed_reader
+{}
+sandboxed_reader.main(sys.argv[1])
+"""
+TASK = "sandboxed_reader._tasks = lambda: {{'inspect': lambda *_: {}}}"
 
 
 @pytest.mark.parametrize(
@@ -136,6 +142,13 @@ def test_the_child_writes_no_file(tmp_path):
     with pytest.raises(DamagedCache, match="File too large"):
         in_child("inspect", tmp_path / "c", command=(sys.executable, "-P", "-c", PLANTED.format(TASK.format(writes))))
     assert (tmp_path / "written").read_bytes() == b""
+
+
+def test_the_child_runs_the_package_that_started_it():
+    """Not one that is installed: without site-packages it finds nothing but what it is told."""
+    says = "import facedep_jax, json; print(json.dumps({'result': {'file': facedep_jax.__file__}}))"
+    found = in_child("inspect", "c", command=(sys.executable, "-P", "-S", "-c", says))
+    assert found == {"file": facedep_jax.__file__}
 
 
 def test_the_child_gives_what_the_library_gives(tmp_path):
@@ -226,8 +239,8 @@ print(json.dumps({"result": {}}))
 """
 TO_THE_END = """
 import signal, sys
-from facedep_jax.cache.untrusted import in_child
-from facedep_jax.events import Note
+from facedep_jax.cache.maintenance.sandboxed_reader import in_child
+from facedep_jax.progress_events import Note
 signal.signal(signal.SIGINT, lambda *_: print("noted", flush=True))  # as commands do at first
 say = lambda event: print(event.text, flush=True) if isinstance(event, Note) else None
 in_child("verify", "c", say, command=(sys.executable, "-c", sys.argv[1]))

@@ -542,7 +542,8 @@ def _(rng, base, canary):
 NAIVE = """
 import sys
 import h5py
-from facedep_jax.cache import manifest, reader, untrusted
+from facedep_jax.cache import manifest
+from facedep_jax.cache.maintenance import sandboxed_reader
 from facedep_jax.cache.shard import Shard
 
 def trusting(path):
@@ -554,6 +555,6 @@ def trusting(path):
         }
         return Shard(path, dict(file.attrs), items, rows, layout)
 
-reader.open_shard = manifest.open_shard = trusting
-untrusted.main(sys.argv[1])
+manifest.open_shard = trusting
+sandboxed_reader.main(sys.argv[1])
 """

@@ -13,10 +13,10 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 from facedep_jax.cache.lock import require_plain_files
 from facedep_jax.errors import CacheError, DamagedCache, FacedepError, SettingsError
@@ -33,7 +33,7 @@ _ERRORS = {kind.__name__: kind for kind in (CacheError, DamagedCache, SettingsEr
 
 
 def in_child(
-    task: str,
+    task: Literal["inspect", "verify"],
     folder: str | Path,
     report: Report = silent,
     *,
@@ -42,15 +42,21 @@ def in_child(
     command: Sequence[str] = COMMAND,
     **options: Any,
 ) -> dict[str, Any]:
-    """The summary of `inspect_cache` or `verify_cache` (`task` is "inspect" or "verify") with `options`.
+    """The summary of `inspect_cache` or `verify_cache` with `options`.
 
     Raises what they raise, and DamagedCache where the child crashes, needs more than `memory` bytes, or says nothing
     for `silence` seconds.
     """
     asked = {"task": task, "folder": os.fspath(folder), "options": options, "memory": memory, "silence": silence}
-    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    # In a group of its own, so that Ctrl-C reaches this process alone: an interrupted child looks like a damaged cache.
-    with subprocess.Popen([*command, json.dumps(asked)], env=_environment(), process_group=0, **pipes) as child:
+    with subprocess.Popen(
+        [*command, json.dumps(asked)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=_environment(),
+        process_group=0,  # of its own, so that Ctrl-C reaches this process alone: an interrupted child looks damaged
+    ) as child:
+        assert child.stdout and child.stderr  # pipes, as asked for
         try:
             answer = _answer(child.stdout, report)
             complaint = child.stderr.read(2**16).decode(errors="replace").strip()
@@ -66,7 +72,7 @@ def in_child(
 def _environment() -> dict[str, str]:
     """One thread and one heap, since each reserves address space; the package that runs, wherever it lies."""
     single = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MALLOC_ARENA_MAX"), "1")
-    return {**os.environ, **single, "PYTHONPATH": os.fspath(Path(__file__).resolve().parents[2])}
+    return {**os.environ, **single, "PYTHONPATH": os.fspath(Path(__file__).resolve().parents[3])}
 
 
 def _answer(pipe: IO[bytes], report: Report) -> dict[str, Any]:
@@ -135,7 +141,7 @@ def main(asked: str) -> None:
     say(_outcome(lambda: tasks[wanted["task"]](folder, report, **wanted["options"]), folder))
 
 
-def _outcome(work: Callable[[], dict[str, Any]], folder: Path) -> dict[str, Any]:
+def _outcome(work: Callable[[], Mapping[str, Any]], folder: Path) -> dict[str, Any]:
     try:
         require_plain_files(folder)
         return {"result": work()}
@@ -147,7 +153,7 @@ def _outcome(work: Callable[[], dict[str, Any]], folder: Path) -> dict[str, Any]
         return {"error": "DamagedCache", "message": f"{folder}: it is not a cache that can be read ({error!r})"}
 
 
-def _tasks() -> dict[str, Callable[..., dict[str, Any]]]:
+def _tasks() -> dict[str, Callable[..., Mapping[str, Any]]]:
     from facedep_jax.cache.maintenance.inspect import inspect_cache
     from facedep_jax.cache.maintenance.verify import verify_cache
 
