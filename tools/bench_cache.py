@@ -2,10 +2,10 @@
 
 Writes a cache of random features of the default taps with the real writer (29,000 rows are about 1 GB) and measures in
 alternating rounds, with warm pages: all taps loaded into new memory, into memory that is there already, and mapped and
-read through, against `cat` of the same files to nowhere; 256 random rows of all taps; and one epoch of shuffled
-streaming. With them what bounds a load: `cat` to a program that reads what it says; the bare system calls that put the
-same files into memory that is there already, and into new memory; and what new memory costs alone. Then the same with
-the pages dropped, so that all comes from the disk. Knows nothing of extraction or training.
+read through, against `cat` of the same files to nowhere; and 256 random rows of all taps. With them what bounds a load:
+`cat` to a program that reads what it says; the bare system calls that put the same files into memory that is there
+already, and into new memory; and what new memory costs alone. Then the same with the pages dropped, so that all comes
+from the disk. Knows nothing of extraction or training.
 """
 
 import argparse
@@ -24,7 +24,6 @@ import numpy as np
 from benchmark.rounds import timed
 
 from facedep_jax.cache import Cache, CacheWriter, open_cache
-from facedep_jax.cache.shuffle import stream
 
 TAPS = {
     "mobilenet_v2:mid@3": (3, 3, 576),
@@ -90,7 +89,6 @@ def measure(cache: Cache, rounds: int) -> dict[str, Any]:
             lambda part: part[::4096].fill(1), np.array_split(np.empty(size, np.uint8), 64)
         ),
         "random_rows_s": lambda: [cache.features(tap, rng.integers(0, total, RANDOM_ROWS)) for tap in cache.taps],
-        "stream_s": lambda: sum(len(block.examples) for block in epoch(cache, total)),
     }
     times = rounds_of(warm, rounds, lambda: None)
     cold = rounds_of(wholes, max(3, rounds // 3), lambda: drop(files))
@@ -162,10 +160,6 @@ def drop(files: list[Path]) -> None:
         with open(file, "rb") as stream:
             os.fsync(stream.fileno())
             os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-
-
-def epoch(cache: Cache, total: int):
-    return stream([cache], np.arange(total)[:, None], cache.taps, seed=0, epoch=0)
 
 
 if __name__ == "__main__":

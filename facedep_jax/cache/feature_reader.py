@@ -2,6 +2,14 @@
 
 Reading goes through preadv(2) and not through a memory map: it copies once, takes no address space, tells of a file
 that became shorter instead of ending the process, and can put each row where it belongs in a shuffled block.
+
+Of caches larger than memory an epoch reads shuffled blocks (`shuffled_blocks`). Examples are sorted as they lie in the
+shards and cut into segments of about 4 MiB of neighbours; every epoch cuts at another place, puts the segments in
+another order, fills one block after the other with them, and shuffles inside the block. Each example comes once an
+epoch, and its bytes are read once, in long pieces. How well that shuffles: the examples of a segment come in the same
+block, unless the end of a block cuts it, and a block of 256 MiB mixes some 64 segments from all over the caches. Where
+neighbours in a cache are alike (one folder, one person), a block is therefore a sample of 64 such neighbourhoods and
+not of single examples. Smaller segments and larger blocks mix better; another epoch groups other neighbourhoods.
 """
 
 import os
@@ -10,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float16, Int, Int64
 
 from facedep_jax.cache.hdf5_reader import NotAShard, open_regular
 from facedep_jax.cache.shard import Shard
@@ -19,15 +28,41 @@ from facedep_jax.machine_resources import cores
 PIECE = 8 * 2**20  # of a straight copy that one thread takes at a time
 ALONE = 16 * 2**20  # below this, threads cost more than they save
 BUFFERS = 1024  # of one preadv: IOV_MAX of Linux
+BLOCK_BYTES = 256 * 2**20  # of shuffled examples
+SEGMENT_BYTES = 4 * 2**20
 THREADS = min(8, cores())  # more than there are cores only get in each other's way
 
 Stretch = tuple[int, list[memoryview], int]  # of a file: offset, the parts of memory that it fills in turn, bytes
 
 
+def shuffled_blocks(
+    rows: Int[np.ndarray, "n t"], owner: Int[np.ndarray, " n"], block: int, segment: int, seed: int, epoch: int
+) -> Iterator[Int[np.ndarray, " b"]]:
+    """The examples of each block of one epoch, at most `block` of them, out of segments of `segment` neighbours.
+
+    `rows` holds the feature rows of each example, such as the frames of a clip, −1 where there is none, and `owner` its
+    cache.
+    """
+    rng = np.random.default_rng([seed, epoch])
+    order = np.lexsort((rows.max(1, initial=-1), owner))  # as they lie in the caches
+    segment = min(segment, block)
+    cuts = np.arange(rng.integers(segment) + 1, len(order), segment)
+    segments = np.split(order, cuts)
+    mixed = [segments[number] for number in rng.permutation(len(segments))]
+    together = np.concatenate(mixed)
+    for begin in range(0, len(together), block):
+        yield rng.permutation(together[begin : begin + block])
+
+
 def read_rows(
-    shards: Sequence[Shard], starts: np.ndarray, tap: str, rows: np.ndarray, places: np.ndarray, out: np.ndarray
+    shards: Sequence[Shard],
+    starts: Int64[np.ndarray, " shards+1"],
+    tap: str,
+    rows: Int[np.ndarray, " k"],
+    places: Int[np.ndarray, " k"],
+    out: Float16[np.ndarray, "n S S C"],
 ) -> None:
-    """Put feature rows `rows` of the shards' concatenation at `places` of `out`, float16 (n, S, S, C).
+    """Put feature rows `rows` of the shards' concatenation at `places` of `out`.
 
     `starts` holds where each shard's rows begin, and last where they end. Raises IndexError for rows beyond, and
     DamagedCache for a shard that is gone or shorter than when it was opened.
@@ -49,9 +84,17 @@ def read_rows(
             pass
 
 
-def _jobs(shards, starts, tap, rows, places, owner, out) -> Iterator[tuple[Path, list[Stretch]]]:
+def _jobs(
+    shards: Sequence[Shard],
+    starts: np.ndarray,
+    tap: str,
+    rows: np.ndarray,
+    places: np.ndarray,
+    owner: np.ndarray,
+    out: np.ndarray,
+) -> Iterator[tuple[Path, list[Stretch]]]:
     """Stretches of one file, about a piece in all: runs of neighbouring rows, read at once wherever they go."""
-    memory = memoryview(out.reshape(-1).view(np.uint8))
+    memory = out.reshape(-1).view(np.uint8).data
     size = out.itemsize * out[0].size
     follows = (np.diff(rows, prepend=rows[0]) == 1) & (np.diff(owner, prepend=owner[0]) == 0)
     lows = np.flatnonzero(~follows)

@@ -9,8 +9,7 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Float16, Float32, Int
 
-from facedep_jax.cache.shuffle import SEGMENT_BYTES
-from facedep_jax.cache.shuffle import plan as shuffled_blocks
+from facedep_jax.cache.feature_reader import SEGMENT_BYTES, shuffled_blocks
 from facedep_jax.dataset.labelled_examples import Examples
 from facedep_jax.dataset.lazy_features import Stored
 from facedep_jax.training.device_sharding import everywhere

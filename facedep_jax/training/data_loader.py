@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float32, Int, Int32, Key
 
-from facedep_jax.cache.shuffle import BLOCK_BYTES
+from facedep_jax.cache.feature_reader import BLOCK_BYTES
 from facedep_jax.head.batched_forward import read_rows_for
 from facedep_jax.head.device_memory import explained_memory, fits_device, ran_out
 from facedep_jax.progress_events import Note, Report, silent

@@ -1,10 +1,8 @@
-"""Reading a cache: it reads what h5py reads, streams give every row once, and opening changes nothing."""
+"""Reading a cache: it reads what h5py reads, shuffled blocks have every row once, and opening changes nothing."""
 
 import json
 import os
 import shutil
-import subprocess
-import sys
 from types import SimpleNamespace
 
 import h5py
@@ -12,13 +10,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.paths import ROOT
 
 import facedep_jax
 from facedep_jax.cache import CacheWriter, feature_reader, open_cache
 from facedep_jax.cache.checksummed_jsonl import append_lines
+from facedep_jax.cache.feature_reader import shuffled_blocks
 from facedep_jax.cache.shard import open_shard
-from facedep_jax.cache.shuffle import stream as stream_blocks
 from facedep_jax.errors import CacheError, DamagedCache
 
 TAPS = {"mobilenet_v2:mid@2": (2, 2, 3), "resnet50:top@1": (1, 1, 5)}
@@ -160,78 +157,44 @@ def test_three_lines_give_arrays_and_a_table(cache):
     assert {len(column) for column in table.values()} == {9}
 
 
-# Streaming
+# Shuffled blocks
 
 
-def examples_of(caches, frames):
-    """Feature rows of every item's first `frames` frames, −1 where there are fewer, and the cache of each."""
-    rows, owner = [], []
-    for number, cache in enumerate(caches):
-        for first, count in zip(cache.items.first_row, cache.items.rows, strict=True):
-            found = cache.rows.feature[first : first + min(count, frames)]
-            rows.append([*found, *[-1] * (frames - len(found))])
-            owner.append(number)
-    return np.array(rows, np.int64).reshape(-1, frames), np.array(owner, np.int64)
-
-
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
-    st.lists(st.integers(1, 9), min_size=1, max_size=30),
-    st.integers(1, 4),
-    st.integers(1, 2000),
-    st.integers(1, 500),
+    st.lists(st.tuples(st.integers(0, 2), st.integers(-1, 300)), min_size=1, max_size=200),
+    st.integers(1, 50),
+    st.integers(1, 50),
     st.integers(0, 9),
 )
-def test_a_stream_gives_every_example_once_with_its_features(
-    tmp_path_factory, clips, frames, block_bytes, segment_bytes, seed
-):
-    folder = tmp_path_factory.mktemp("s")
-    half = len(clips) // 2
-    caches = [open_cache(write(folder / "a", clips[half:])), open_cache(write(folder / "b", clips[:half], first=50))]
-    rows, owner = examples_of(caches, frames)
-    how = {"owner": owner, "seed": seed, "block_bytes": block_bytes, "segment_bytes": segment_bytes}
-    blocks = list(stream_blocks(caches, rows, list(TAPS), epoch=3, **how))
-    assert sorted(np.concatenate([block.examples for block in blocks])) == list(range(len(rows)))
-    for block in blocks:
-        size = sum(x.nbytes for x in block.features.values())
-        assert size <= block_bytes or len(block.examples) == 1
-        for tap in TAPS:
-            expected = np.zeros((len(block.examples), frames, *TAPS[tap]), np.float16)
-            for place, example in enumerate(block.examples):
-                there = rows[example] >= 0
-                expected[place, there] = caches[owner[example]].features(tap, rows[example][there])
-            np.testing.assert_array_equal(block.features[tap], expected)
-    again = list(stream_blocks(caches, rows, [TOP], epoch=3, **how | {"block_bytes": 2**20}))
-    assert sum(len(block.examples) for block in again) == len(rows)
+def test_an_epoch_has_every_example_once_in_blocks(examples, block, segment, seed):
+    owner, rows = (np.array(column) for column in zip(*examples, strict=True))
+    blocks = list(shuffled_blocks(np.stack([rows, rows], 1), owner, block, segment, seed, epoch=3))
+    assert sorted(np.concatenate(blocks)) == list(range(len(examples)))
+    assert {len(each) for each in blocks[:-1]} <= {block} and len(blocks[-1]) <= block
 
 
-def order(cache, **how):
-    rows, _ = examples_of([cache], 1)
-    how = {"seed": 0, "epoch": 0, "block_bytes": 2000, "segment_bytes": 100} | how
-    return np.concatenate([block.examples for block in stream_blocks([cache], rows, [TOP], **how)]).tolist()
+def order(count=200, block=200, segment=10, seed=0, epoch=0):
+    """All examples of one epoch, one row each, lying in the opposite order."""
+    rows = np.arange(count)[::-1, None]
+    return np.concatenate(list(shuffled_blocks(rows, np.zeros(count, int), block, segment, seed, epoch))).tolist()
 
 
-def test_seed_and_epoch_decide_the_order(tmp_path):
-    cache = open_cache(write(tmp_path / "c", [1] * 200, shard_rows=20))
-    assert order(cache) == order(cache)
-    others = [order(cache, seed=1), order(cache, epoch=1), order(cache, seed=1, epoch=1)]
-    assert len({tuple(each) for each in [order(cache), *others]}) == 4
-    assert all(sorted(each) == list(range(200)) for each in others)
+def test_seed_and_epoch_decide_the_order():
+    assert order() == order()
+    others = [order(seed=1), order(epoch=1), order(seed=1, epoch=1)]
+    assert len({tuple(each) for each in [order(), *others]}) == 4
 
 
-def test_a_block_mixes_the_whole_cache(tmp_path):
-    """Rows of 10 bytes in segments of 2 and blocks of 200: a block has parts from all over."""
-    cache = open_cache(write(tmp_path / "c", [1] * 1000, shard_rows=50))
-    first = np.array(order(cache, segment_bytes=20)[:200])
-    tenths = np.bincount(first // 100, minlength=10)
-    assert (tenths > 0).all()
-    neighbours = np.abs(np.diff(first)) == 1
-    assert neighbours.mean() < 0.05
+def test_a_block_mixes_the_whole_cache():
+    """Segments of 2 examples and blocks of 200: a block has parts from all over."""
+    first = np.array(order(1000, segment=2)[:200])
+    assert (np.bincount(first // 100, minlength=10) > 0).all()
+    assert (np.abs(np.diff(first)) == 1).mean() < 0.05
 
 
 def test_an_epoch_reads_every_byte_once_in_long_pieces(tmp_path, monkeypatch):
     cache = open_cache(write(tmp_path / "c", [1] * 1000, shard_rows=100))
-    rows, _ = examples_of([cache], 1)
     reads, preadv = [], os.preadv
 
     def counting(handle, buffers, at):
@@ -239,60 +202,11 @@ def test_an_epoch_reads_every_byte_once_in_long_pieces(tmp_path, monkeypatch):
         return preadv(handle, buffers, at)
 
     monkeypatch.setattr(os, "preadv", counting)
-    for _ in stream_blocks([cache], rows, [TOP], seed=0, epoch=0, block_bytes=2000, segment_bytes=500):
-        pass
+    rows = np.arange(1000)
+    for examples in shuffled_blocks(rows[:, None], np.zeros(1000, int), block=200, segment=50, seed=0, epoch=0):
+        cache.features(TOP, rows[examples])
     assert sum(reads) == 1000 * 10
     assert len(reads) <= 21 + 10 + 5  # segments, and those that the end of a shard or of a block cuts
-
-
-def test_a_stream_that_is_left_early_ends_its_thread(cache):
-    import threading
-
-    before = threading.active_count()
-    rows, _ = examples_of([cache], 1)
-    blocks = stream_blocks([cache], rows, [TOP], seed=0, epoch=0, block_bytes=10, segment_bytes=10)
-    next(blocks)
-    blocks.close()
-    assert threading.active_count() == before
-
-
-def test_a_stream_tells_what_it_cannot_read(cache):
-    rows, _ = examples_of([cache], 1)
-    cache.shards[-1].path.unlink()
-    with pytest.raises(DamagedCache, match="cannot be read any more"):
-        list(stream_blocks([cache], rows, [TOP], seed=0, epoch=0))
-    with pytest.raises(CacheError, match="not resnet50:mid@3"):
-        list(stream_blocks([cache], rows, ["resnet50:mid@3"], seed=0, epoch=0))
-
-
-PEAK = """
-import re, sys
-from pathlib import Path
-import numpy as np
-from facedep_jax.cache import open_cache
-from facedep_jax.cache.stream import stream
-cache = open_cache(sys.argv[1])
-rows = np.arange(cache.starts[-1])[:, None]
-def peak(): return 1024 * int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
-list(stream([cache], rows[:2], cache.taps, seed=0, epoch=0))
-before = peak()
-for block in stream([cache], rows, cache.taps, seed=0, epoch=0, block_bytes=8 * 2**20, segment_bytes=2**18):
-    assert all(np.isfinite(x).all() for x in block.features.values())
-streamed = peak() - before
-cache.features("resnet50:mid@3")
-print(streamed, peak() - before)
-"""
-
-
-def test_a_stream_holds_two_blocks_and_not_the_cache(tmp_path):
-    """Of 72 MB in blocks of 8 MiB: the block in use with its mask of finite values, the next, and some slack."""
-    write(tmp_path / "c", [1] * 4000, 500, taps={"resnet50:mid@3": (3, 3, 1000)})
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-c", PEAK, str(tmp_path / "c")]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
-    streamed, whole = map(int, done.stdout.split())
-    assert streamed < 32e6
-    assert whole > 60e6
 
 
 # Opening what cannot be used
