@@ -8,13 +8,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float16, Int, Int64
 
-from facedep_jax.cache.checksummed_jsonl import read_ledger
+from facedep_jax.cache.checksummed_jsonl import latest_failures, latest_listings, read_ledger
 from facedep_jax.cache.feature_reader import read_rows
 from facedep_jax.cache.feature_spec import FORMAT_VERSION, fingerprint, read_header, require_own_header
 from facedep_jax.cache.item_table import join
-from facedep_jax.cache.item_table import ranges as ranges
-from facedep_jax.cache.manifest import load_manifest
-from facedep_jax.cache.shard import Shard, open_shard
+from facedep_jax.cache.manifest import load_manifest, open_shards
+from facedep_jax.cache.shard import Shard
 from facedep_jax.errors import CacheError, DamagedCache
 
 _TAP = re.compile(r"\w+:\w+@([1-9]\d{0,2})(~\w+)?")
@@ -28,9 +27,7 @@ class Cache:
         self.spec: dict[str, Any] = read_header(self.path)
         self.fingerprint = fingerprint(self.spec)
         self._shapes = _shapes(self.path, self.spec)
-        self.shards: list[Shard] = [
-            open_shard(self.path / "shards" / entry["file"]) for entry in load_manifest(self.path)
-        ]
+        self.shards = open_shards(self.path, load_manifest(self.path))
         require_own_header(self.path, self.fingerprint, [shard.attributes["fingerprint"] for shard in self.shards])
         for shard in self.shards:
             self._check_shard(shard)
@@ -62,10 +59,7 @@ class Cache:
     @cached_property
     def engines(self) -> np.ndarray:
         """Of each item what computed it: engine, version and device, as its shard states them."""
-        said = [
-            f"{s.attributes['engine']} {s.attributes['engine_version']} on {s.attributes['device']}"
-            for s in self.shards
-        ]
+        said = [shard.computed_by for shard in self.shards]
         return np.array(said, str)[self.items.shard] if said else np.zeros(0, str)
 
     @cached_property
@@ -77,8 +71,7 @@ class Cache:
                 f"{self.path}/listings.jsonl: line {bad[0].number}: {bad[0].reason} "
                 f"({len(bad)} bad lines); the next extract-features into it mends them, or `cache repair`"
             )
-        latest = {(e["source"], e["path"]): e for e in entries}
-        return [entry for entry in latest.values() if not entry.get("gone")]
+        return [entry for entry in latest_listings(entries).values() if not entry.get("gone")]
 
     @cached_property
     def table(self) -> dict[str, np.ndarray]:
@@ -103,8 +96,7 @@ class Cache:
     def failures(self) -> list[dict[str, Any]]:
         """The last failure of each path that still fails."""
         complete = set(self.items.id)
-        latest = {e["path"]: e for e in read_ledger(self.path, "failures.jsonl")[0]}
-        return [e for e in latest.values() if e["reason"] and e["id"] not in complete]
+        return [e for e in latest_failures(self.path).values() if e["reason"] and e["id"] not in complete]
 
     def features(
         self,
@@ -122,7 +114,7 @@ class Cache:
         shape = (len(index), *self.shape(tap))
         if out is None:
             out = np.empty(shape, np.float16)
-        elif (out.shape, out.dtype, out.flags.carray) != (shape, np.float16, True):
+        elif out.shape != shape or out.dtype != np.float16 or not out.flags.carray:
             raise ValueError(f"out has to be a contiguous float16 array of {shape}, got {out.dtype} of {out.shape}")
         read_rows(self.shards, self.starts, tap, index, np.arange(len(index)), out)
         return out
@@ -158,8 +150,8 @@ def _shapes(folder: Path, spec: dict[str, Any]) -> dict[str, tuple[int, int, int
     """(S, S, C) of every tap. Raises DamagedCache for a spec that does not say it, whoever wrote it."""
     try:
         channels = spec["features"]["channels"]
-        cells = {tap: int(_TAP.fullmatch(tap)[1]) for tap in spec["features"]["taps"]}
-        shapes = {tap: (side, side, channels[tap]) for tap, side in cells.items()}
+        found: dict[str, Any] = {tap: _TAP.fullmatch(tap) for tap in spec["features"]["taps"]}  # None is a TypeError
+        shapes = {tap: (int(match[1]), int(match[1]), channels[tap]) for tap, match in found.items()}
     except (KeyError, TypeError) as error:
         raise DamagedCache(f"{folder}/cache.json: its spec does not say which taps there are ({error!r})") from error
     if not all(type(width) is int and 0 < width < 2**20 for *_, width in shapes.values()):

@@ -7,17 +7,17 @@ fsynced, and only then does one fsynced manifest line name it. What is named is 
 import os
 from contextlib import ExitStack
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
-from facedep_jax.cache.checksummed_jsonl import append_lines, encode_line, read_ledger
+from facedep_jax.cache.checksummed_jsonl import append_lines, latest_listings, read_ledger, write_lines
 from facedep_jax.cache.clip_parts import chain, first_copies
 from facedep_jax.cache.feature_spec import read_header, require_equal, write_header
 from facedep_jax.cache.lock import LOCK, settle, write_lock
 from facedep_jax.cache.manifest import load_manifest
-from facedep_jax.cache.shard import TEMPORARY
-from facedep_jax.cache.shard_writer import ShardWriter
+from facedep_jax.cache.shard_writer import ComputedBy, ShardWriter
 from facedep_jax.errors import DamagedCache, FacedepError, OutputError
-from facedep_jax.file_system import make_folder, write_atomically, writing
+from facedep_jax.file_system import TEMPORARY, make_folder, writing
 from facedep_jax.progress_events import Interrupted
 
 
@@ -29,7 +29,7 @@ class CacheWriter(ShardWriter):
 
     max_seconds = 30.0
 
-    def __init__(self, folder: Path, spec: dict[str, Any], engine: Any, shard_rows: int = 2048):
+    def __init__(self, folder: Path, spec: dict[str, Any], engine: ComputedBy, shard_rows: int = 2048):
         self.folder = Path(folder)
         super().__init__(self.folder / "shards", spec, engine, shard_rows)
         self.failed: dict[str, dict[str, Any]] = {}
@@ -47,7 +47,9 @@ class CacheWriter(ShardWriter):
     def __enter__(self) -> "CacheWriter":
         return self
 
-    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """Commit what is whole unless it may not be: a bare KeyboardInterrupt can come between any two lines, and a
         disk that refused once is not asked again. Then let the lock go.
         """
@@ -106,7 +108,7 @@ class CacheWriter(ShardWriter):
                 self.complete.add(item)
             else:
                 self.partial[item] = (len(committed), sum(rows for rows, _ in committed))
-        self._listings = {(e["source"], e["path"]): e for e in self._mended("listings.jsonl")}
+        self._listings = latest_listings(self._mended("listings.jsonl"))
         self._decoding = {e["item"]: e["decoding"] for e in self._listings.values() if e.get("decoding")}
         for entry in self._mended("failures.jsonl"):
             self._failing[entry["path"]] = entry["reason"]
@@ -117,18 +119,21 @@ class CacheWriter(ShardWriter):
         """Entries of a ledger; lines that do not check are taken out, so that what they said is written anew."""
         entries, bad = read_ledger(self.folder, ledger)
         if bad:
-            write_atomically(self.folder / ledger, b"".join(map(encode_line, entries)))
+            write_lines(self.folder / ledger, entries)
         return entries
 
     # Ledgers
+
+    def _append(self, ledger: str, entries: list[dict[str, Any]]) -> None:
+        with writing(self.folder):
+            append_lines(self.folder / ledger, entries)
 
     def record_failure(self, path: str, item: str | None, stage: str, reason: str | None) -> None:
         """Append one line to `failures.jsonl`, unless it says so already. No reason: `path` does not fail any more."""
         if self._failing.get(path) == reason:
             return
         entry = {"path": path, "id": item, "stage": stage, "reason": reason}
-        with writing(self.folder):
-            append_lines(self.folder / "failures.jsonl", [entry])
+        self._append("failures.jsonl", [entry])
         self._failing[path] = reason
         if item and reason:
             self.failed[item] = entry
@@ -168,8 +173,7 @@ class CacheWriter(ShardWriter):
         }
         changed = {key: entry for key, entry in ready.items() if self._listings.get(key) != entry}
         if changed:
-            with writing(self.folder):
-                append_lines(self.folder / "listings.jsonl", list(changed.values()))
+            self._append("listings.jsonl", list(changed.values()))
         self._listings |= changed
         self._unwritten = {key: entry for key, entry in self._unwritten.items() if key not in ready}
 
@@ -181,8 +185,7 @@ class CacheWriter(ShardWriter):
         self._write_listings()
 
     def _committed(self, entry: dict[str, Any]) -> None:
-        with writing(self.folder):
-            append_lines(self.folder / "manifest.jsonl", [entry])
+        self._append("manifest.jsonl", [entry])
         for item, _, last, _ in entry["items"]:
             if last:
                 self.failed.pop(item, None)
@@ -193,14 +196,7 @@ class CacheWriter(ShardWriter):
         """
         for entry in entries:
             self._committed(entry)
-            self.rows_committed += entry["rows"]
-            for item, part, last, rows in entry["items"]:
-                if last:
-                    self.complete.add(item)
-                    self.partial.pop(item, None)
-                else:
-                    _, before = self.partial.get(item, (0, 0))
-                    self.partial[item] = (part + 1, before + rows)
+            self._count(entry)
         self.features_committed += features
 
     def take_over(self) -> None:

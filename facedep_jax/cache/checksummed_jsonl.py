@@ -3,12 +3,12 @@
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from facedep_jax.file_system import fsync_directory
+from facedep_jax.file_system import fsync_directory, write_atomically
 
 _TAIL = ',"check":"'
 _TAIL_BYTES = len(_TAIL) + 16 + 2  # …,"check":"<16 hexadecimal digits>"}
@@ -24,7 +24,7 @@ class BadLine(NamedTuple):
     written: bool = False
 
 
-def encode_line(entry: dict[str, Any]) -> bytes:
+def encode_line(entry: Mapping[str, Any]) -> bytes:
     """`entry` as one ASCII line whose last member `check` is 16 digits of the SHA-256 of the rest."""
     text = json.dumps(entry, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
     return f'{text[:-1]}{_TAIL}{_digest(text)}"}}\n'.encode()
@@ -69,7 +69,12 @@ def read_lines(
     return entries, bad
 
 
-def append_lines(path: Path, entries: list[dict[str, Any]]) -> None:
+def write_lines(path: Path, entries: Iterable[Mapping[str, Any]]) -> None:
+    """Replace a ledger by `entries`. Raises OutputError where the disk refuses."""
+    write_atomically(path, b"".join(map(encode_line, entries)))
+
+
+def append_lines(path: Path, entries: Iterable[Mapping[str, Any]]) -> None:
     """Append and fsync. A torn last line, left by a crash, is closed first so that it cannot swallow a new one."""
     new = not path.exists()
     before = 0 if new else path.stat().st_size
@@ -99,55 +104,69 @@ def _digest(text: str) -> str:
 
 LARGEST = 2**63
 
+Fits = Callable[[object], bool]
 
-def _text(value: Any) -> bool:
+
+def _text(value: object) -> bool:
     return isinstance(value, str)
 
 
-def _text_or_null(value: Any) -> bool:
+def _text_or_null(value: object) -> bool:
     return value is None or isinstance(value, str)
 
 
-def _ascii(value: Any) -> bool:
+def _ascii(value: object) -> bool:
     return isinstance(value, str) and value.isascii()
 
 
-def _count(value: Any) -> bool:
+def _count(value: object) -> bool:
     return type(value) is int and 0 <= value < LARGEST  # JSON's `true` is no number
 
 
-def _parts(value: Any) -> bool:
+def _parts(value: object) -> bool:
     """[id, part, last, rows] of each item."""
     return isinstance(value, list) and all(
         isinstance(part, list) and len(part) == 4 and _text(part[0]) and all(map(_count, part[1:])) for part in value
     )
 
 
-def _signature(value: Any) -> bool:
+def _signature(value: object) -> bool:
     return isinstance(value, list) and len(value) == 5 and all(type(number) is int for number in value)
 
 
-LEDGERS: dict[str, dict[str, Callable[[Any], bool]]] = {  # and the members of every line
+LEDGERS: dict[str, dict[str, Fits]] = {  # and the members of every line
     "manifest.jsonl": {"file": _text, "rows": _count, "items": _parts},
     "listings.jsonl": {"item": _text_or_null, "source": _text, "path": _text},
     "failures.jsonl": {"path": _text, "id": _text_or_null, "stage": _text, "reason": _text_or_null},
     "files.jsonl": {"path": _text, "signature": _signature, "item": _text},
     "purged.jsonl": {"salt": _ascii, "hash": _ascii},
 }
-
-
-_IF_SAID = {"listings.jsonl": dict.fromkeys(("emotion", "subject", "split"), _text_or_null)}
+_IF_SAID: dict[str, dict[str, Fits]] = {
+    "listings.jsonl": dict.fromkeys(("emotion", "subject", "split"), _text_or_null),
+}
 
 
 def read_ledger(folder: Path, name: str) -> tuple[list[dict[str, Any]], list[BadLine]]:
     """Entries of a cache's ledger that can be used, in order, and its other lines."""
-    return read_lines(folder / name, partial(_fault, LEDGERS[name], _IF_SAID.get(name, {})))
+    return read_lines(folder / name, partial(_fault, name))
 
 
-def _fault(members: dict[str, Callable[[Any], bool]], if_said: dict[str, Callable[[Any], bool]], entry: dict) -> str:
+def _fault(ledger: str, entry: dict[str, Any]) -> str:
     """What is wrong with a line, if anything is."""
+    members = LEDGERS[ledger]
     lacking = [name for name in members if name not in entry]
     if lacking:
         return f"it does not say {', '.join(lacking)}"
-    wrong = [name for name, fits in (members | if_said).items() if name in entry and not fits(entry[name])]
+    checked = members | _IF_SAID.get(ledger, {})
+    wrong = [name for name, fits in checked.items() if name in entry and not fits(entry[name])]
     return f"its {', '.join(wrong)} cannot be meant" if wrong else ""
+
+
+def latest_listings(entries: Iterable[dict[str, Any]]) -> dict[tuple[str, str], dict[str, Any]]:
+    """The last line for each source and path: it wins."""
+    return {(entry["source"], entry["path"]): entry for entry in entries}
+
+
+def latest_failures(folder: Path) -> dict[str, dict[str, Any]]:
+    """The last line of `failures.jsonl` for each path: it wins."""
+    return {entry["path"]: entry for entry in read_ledger(folder, "failures.jsonl")[0]}

@@ -11,17 +11,17 @@ ROW_VALUES = ("time", "face", "box", "score")
 
 
 class Piece(NamedTuple):
-    """One part of an item: where it lies, and whether it ends the item."""
+    """One part of an item: the shard and its number among the shard's items, and whether it ends the item."""
 
     shard: Shard
-    index: int
+    number: int
     last: bool
     rows: int
 
     @property
     def span(self) -> slice:
         """Its rows in the shard."""
-        first = int(self.shard.items["first_row"][self.index])
+        first = int(self.shard.items["first_row"][self.number])
         return slice(first, first + self.rows)
 
 
@@ -31,20 +31,16 @@ class Parts:
     def __init__(self, shards: Iterable[Shard] = ()):
         self._pieces: dict[str, dict[int, list[Piece]]] = {}
         for shard in shards:
-            self.add(shard)
+            columns = (shard.items[name].tolist() for name in ("part", "last", "rows"))
+            for number, (item, part, last, rows) in enumerate(zip(shard.ids, *columns, strict=True)):
+                copies = self._pieces.setdefault(item, {}).setdefault(part, [])
+                copies.append(Piece(shard, number, bool(last), rows))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._pieces)
 
     def __contains__(self, item: str) -> bool:
         return item in self._pieces
-
-    def add(self, shard: Shard) -> None:
-        """Add the parts of one more shard."""
-        columns = [shard.items[name].tolist() for name in ("id", "part", "last", "rows")]
-        for index, (item, part, last, rows) in enumerate(zip(*columns, strict=True)):
-            pieces = self._pieces.setdefault(item.decode("ascii", "replace"), {})
-            pieces.setdefault(part, []).append(Piece(shard, index, bool(last), rows))
 
     def chain(self, item: str) -> list[Piece]:
         """The parts 0, 1, … of `item` that count, up to its end or to the first that is missing."""
@@ -100,8 +96,6 @@ def _features(chain: Sequence[Piece], tap: str) -> np.ndarray:
 
 
 T = TypeVar("T")
-
-
 Item = TypeVar("Item", bound=Hashable)
 
 

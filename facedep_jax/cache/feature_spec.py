@@ -1,14 +1,14 @@
-"""The spec of a cache: what decides the numbers in it. Knows nothing of files or features."""
+"""The spec of a cache: what decides the numbers in it, and whether those of two may be mixed. Knows no features."""
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from facedep_jax.errors import CacheError, DamagedCache, SpecMismatch
 from facedep_jax.file_system import write_atomically
-from facedep_jax.toml_settings import differences
+from facedep_jax.toml_settings import differences, without_none
 
 FORMAT_VERSION = 1
 DEEPEST = 8  # of objects in objects: a spec has five, and what compares or shows it goes down recursively
@@ -75,15 +75,15 @@ def _fault(spec: Any) -> str:
     return "" if _depth(spec) <= DEEPEST else "its spec is nested too deeply"
 
 
-def _object(value: Any) -> bool:
+def _object(value: object) -> bool:
     return isinstance(value, dict)
 
 
-def _depth(value: Any) -> int:
+def _depth(value: object) -> int:
     """How deeply lists and objects lie in each other; stops where it is too deep to be meant."""
     level, deep = [value], 0
     while level and deep <= DEEPEST:
-        inner = (each.values() if _object(each) else each for each in level if isinstance(each, dict | list))
+        inner = (each.values() if isinstance(each, dict) else each for each in level if isinstance(each, dict | list))
         level, deep = [value for values in inner for value in values], deep + 1
     return deep
 
@@ -109,4 +109,36 @@ def require_equal(folder: Path, held: dict[str, Any], wanted: dict[str, Any]) ->
         raise SpecMismatch(
             f"{folder} was extracted with other settings (held → asked for): "
             f"{'; '.join(differing)}. Choose another --out, or the cache's own settings"
+        )
+
+
+def features_of(spec: Mapping[str, Any], taps: Sequence[str]) -> dict[str, Any]:
+    """The `features` part of a spec as far as it concerns `taps`, in their order."""
+    features = spec["features"]
+    backbones = {tap.split(":")[0] for tap in taps}
+    part = dict(features) | {"taps": list(taps), "channels": {tap: features["channels"].get(tap) for tap in taps}}
+    for key in ("weights", "size"):
+        part[key] = {name: value for name, value in features[key].items() if name in backbones}
+    return without_none(part)
+
+
+def require_taps(spec: Mapping[str, Any], taps: Sequence[str], who: str) -> None:
+    """Raise CacheError naming the taps that the spec does not hold."""
+    held = spec["features"]["taps"]
+    absent = [tap for tap in taps if tap not in held]
+    if absent:
+        raise CacheError(
+            f"the cache holds {', '.join(held)}, {who} asks for {', '.join(absent)}; extract into a new cache or "
+            "choose other taps"
+        )
+
+
+def check_features(wanted: Mapping[str, Any], spec: Mapping[str, Any], taps: Sequence[str], who: str) -> None:
+    """Raise CacheError for absent taps, and SpecMismatch naming the fields in which `spec` differs from `wanted`."""
+    require_taps(spec, taps, who)
+    differing = differences(dict(wanted), features_of(spec, taps))
+    if differing:
+        raise SpecMismatch(
+            f"features are not those of {who} ({who} → here): {'; '.join(differing)}. Extract with equal "
+            "settings and weights"
         )

@@ -7,8 +7,7 @@ import os
 import time
 from pathlib import Path
 
-from facedep_jax.cache.checksummed_jsonl import encode_line, read_ledger
-from facedep_jax.file_system import write_atomically
+from facedep_jax.cache.checksummed_jsonl import read_ledger, write_lines
 
 FILE = "files.jsonl"
 # Seconds between a file's last change and its hashing below which it is not remembered: a second change within one
@@ -55,9 +54,6 @@ class KnownFiles:
     def save(self) -> None:
         """Replace the file, if there is anything new."""
         if self._changed:
-            lines = (
-                encode_line({"path": path, "signature": signature, "item": item})
-                for path, (signature, item) in self._known.items()
-            )
-            write_atomically(self._path, b"".join(lines))
+            known = self._known.items()
+            write_lines(self._path, ({"path": p, "signature": signature, "item": i} for p, (signature, i) in known))
             self._changed = False

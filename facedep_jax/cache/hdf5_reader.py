@@ -6,11 +6,12 @@ the format (superblock 0, groups of one symbol table level, version 1 headers, c
 else is refused before it is followed. Numbers and names are from the HDF5 File Format Specification, version 3.0.
 """
 
+import math
 import os
 import re
 import stat
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -73,6 +74,14 @@ def open_regular(path: Path) -> Iterator[int]:
         os.close(handle)
 
 
+def read_exactly(handle: int, offset: int, length: int) -> bytes:
+    """Bytes that are known to be there. Raises NotAShard where they are not any more."""
+    piece = os.pread(handle, length, offset)
+    if len(piece) != length:
+        raise NotAShard("it became shorter while it was read")
+    return piece
+
+
 def encode_type(dtype: np.dtype) -> bytes:
     """The datatype message of `dtype`: little-endian integers and floats, and strings padded with zeros."""
     size = dtype.itemsize
@@ -114,10 +123,7 @@ class _Reader:
     def _at(self, offset: int, length: int) -> bytes:
         if length > _PIECE or offset + length > self._size:
             raise NotAShard(f"bytes {offset} to {offset + length} are more than it can hold")
-        piece = os.pread(self._handle, length, offset)
-        if len(piece) != length:
-            raise NotAShard("it became shorter while it was read")
-        return piece
+        return read_exactly(self._handle, offset, length)
 
     def _messages(self, address: int, where: str) -> list[tuple[int, bytes]]:
         """Header messages of one object, each as (type, body). An object is met once: no cycles, no second names."""
@@ -130,13 +136,14 @@ class _Reader:
                 f"{where}: a header of version {version} with {count} parts and {references} names, where a shard has "
                 f"version 1, at most {_MEMBERS} parts and one name"
             )
-        blocks, found = [(address + 16, length)], []
+        blocks, found = [(address + 16, length)], list[tuple[int, bytes]]()
         for block in blocks:  # grows while it is read
             for kind, flags, body in _split(self._at(*block), where):
                 if flags & ~1 or kind in _REFUSED:
                     raise NotAShard(f"{where}: {_REFUSED.get(kind, 'part of it is stored elsewhere')}")
                 if kind == _MORE:
-                    blocks.append(_unpack("<2Q", body, where))
+                    offset, size = _unpack("<2Q", body, where)
+                    blocks.append((offset, size))
                 found.append((kind, body))
                 if len(found) > count:
                     raise NotAShard(f"{where}: its header has more than the {count} parts that it states")
@@ -145,7 +152,8 @@ class _Reader:
     def _members(self, messages: list[tuple[int, bytes]], prefix: str, depth: int) -> Iterator[tuple[str, Dataset]]:
         where = f"/{prefix}"
         parts = _only(messages, {_SYMBOLS}, where, also={_ATTRIBUTE} if depth == 0 else set())
-        for name, address in self._names(*_unpack("<2Q", parts[_SYMBOLS], where), where):
+        tree, heap = _unpack("<2Q", parts[_SYMBOLS], where)
+        for name, address in self._names(tree, heap, where):
             path = f"{prefix}{name}"
             inner = self._messages(address, f"/{path}")
             if any(kind == _SYMBOLS for kind, _ in inner):
@@ -193,7 +201,7 @@ class _Reader:
         if offset + nbytes > self._size:
             raise NotAShard(f"{where}: it claims more bytes than the file has")
         item = _unpack("<4xI", parts[_TYPE], where)[0]
-        if _product(shape) * item != nbytes:
+        if math.prod(shape) * item != nbytes:
             raise NotAShard(f"{where}: {nbytes} bytes are not {shape} values of {item}")
         return Dataset(parts[_TYPE], shape, offset, nbytes)
 
@@ -237,7 +245,9 @@ def _split(block: bytes, where: str) -> Iterator[tuple[int, int, bytes]]:
         yield kind, flags, block[place - length : place]
 
 
-def _only(messages: list[tuple[int, bytes]], kinds: set[int], where: str, also: set[int] = frozenset()) -> dict:
+def _only(
+    messages: list[tuple[int, bytes]], kinds: Set[int], where: str, also: Set[int] = frozenset()
+) -> dict[int, bytes]:
     """The one message of each of `kinds`; others than these, `also` and fillings are refused."""
     found = [(kind, body) for kind, body in messages if kind not in {_NIL, _MORE, *also}]
     if sorted(kind for kind, _ in found) != sorted(kinds):
@@ -253,13 +263,6 @@ def _shape(space: bytes, where: str) -> tuple[int, ...]:
     if flags and _unpack(f"<8x{8 * rank}x{rank}Q", space, where) != shape:
         raise NotAShard(f"{where}: its shape may grow")
     return shape
-
-
-def _product(shape: tuple[int, ...]) -> int:
-    product = 1
-    for length in shape:
-        product *= length
-    return product
 
 
 def _unpack(layout: str, body: bytes, where: str) -> tuple[int, ...]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from facedep_jax.cache.clip_parts import chain, first_copies
-from facedep_jax.cache.shard import Shard
+from facedep_jax.cache.shard import ITEM_COLUMNS, ROW_COLUMNS, Shard
 
 
 @dataclass(frozen=True)
@@ -46,13 +46,11 @@ class Rows:
 
 def join(shards: Sequence[Shard]) -> tuple[Items, Rows]:
     """One table of complete items over all shards, parts of a clip put back together in order."""
-    if not shards:
-        return _empty_tables()
-    items = {k: np.concatenate([s.items[k] for s in shards]) for k in shards[0].items}
-    rows = {k: np.concatenate([s.rows[k] for s in shards]) for k in shards[0].rows}
+    items = {k: _joined(dtype, [s.items[k] for s in shards]) for k, dtype in ITEM_COLUMNS.items()}
+    rows = {k: _joined(dtype, [s.rows[k] for s in shards], k == "box") for k, dtype in ROW_COLUMNS.items()}
     row_starts = np.cumsum([0, *(len(s.rows["item"]) for s in shards)])
     feature_starts = np.cumsum([0, *((s.rows["feature"] >= 0).sum() for s in shards)])
-    owner = np.repeat(np.arange(len(shards)), [len(s.items["rows"]) for s in shards])
+    owner = np.repeat(np.arange(len(shards)), np.asarray([len(s.items["rows"]) for s in shards], np.int64))
     row_owner = np.repeat(np.arange(len(shards)), np.diff(row_starts))
     rows["feature"] = np.where(rows["feature"] >= 0, rows["feature"] + feature_starts[row_owner], -1)
 
@@ -62,8 +60,8 @@ def join(shards: Sequence[Shard]) -> tuple[Items, Rows]:
     take = ranges(items["first_row"][flat] + row_starts[owner[flat]], items["rows"][flat])
     final = np.asarray([parts[-1] for parts in chosen], np.int64)
     table = Items(
-        id=np.char.decode(items["id"][final]),
-        kind=np.char.decode(items["kind"][final]),
+        id=items["id"][final].astype("U64"),
+        kind=items["kind"][final].astype("U5"),
         width=items["width"][final],
         height=items["height"][final],
         duration=items["duration"][final],
@@ -74,6 +72,11 @@ def join(shards: Sequence[Shard]) -> tuple[Items, Rows]:
     )
     joined = {k: rows[k][take] for k in ("time", "face", "box", "score", "feature")}
     return table, Rows(item=np.repeat(np.arange(len(counts)), counts), **joined)
+
+
+def _joined(dtype: str, columns: list[np.ndarray], boxes: bool = False) -> np.ndarray:
+    """One column, also of no shards."""
+    return np.concatenate([np.zeros((0, 4) if boxes else 0, dtype), *columns])
 
 
 def _whole_items(items: dict[str, np.ndarray]) -> list[list[int]]:
@@ -89,12 +92,3 @@ def ranges(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
     counts = counts.astype(np.int64)
     ends = np.cumsum(counts)
     return np.arange(counts.sum()) + np.repeat(starts.astype(np.int64) - (ends - counts), counts)
-
-
-def _empty_tables() -> tuple[Items, Rows]:
-    none = np.zeros(0, np.int64)
-    text = np.zeros(0, "U64")
-    return (
-        Items(text, text, none, none, np.zeros(0), none, none, none, none),
-        Rows(none, np.zeros(0), none, np.zeros((0, 4), np.float32), np.zeros(0, np.float32), none),
-    )

@@ -11,9 +11,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from facedep_jax.cache.shard import TEMPORARY
 from facedep_jax.errors import CacheLocked, DamagedCache, OutputError
-from facedep_jax.file_system import fsync_directory, refusal, writing
+from facedep_jax.file_system import TEMPORARY, fsync_directory, fsync_file, refusal, writing
 
 LOCK = "lock"
 # Seconds for which a lock that is taken is asked for again. Whoever only wants to know whether somebody writes holds it
@@ -137,7 +136,6 @@ def settle(folder: Path) -> None:
     for path in leftovers(folder):
         path.unlink()
     for ledger in filter(Path.is_file, folder.glob("*.jsonl")):
-        with open(ledger, "rb") as stream:
-            os.fsync(stream.fileno())
+        fsync_file(ledger)
     for place in (folder / "shards", folder):
         fsync_directory(place)

@@ -1,15 +1,20 @@
-"""The manifest: which shards are committed and what each holds. It can always be rebuilt from the shards."""
+"""The manifest: which shards are committed and what each holds; shards replaced by others without some of their items.
 
+It can always be rebuilt from the shards. Why items go is not known here.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Bool
 
-from facedep_jax.cache.checksummed_jsonl import encode_line, read_ledger
+from facedep_jax.cache.checksummed_jsonl import read_ledger, write_lines
 from facedep_jax.cache.feature_spec import fingerprint, read_header
-from facedep_jax.cache.shard import ShardData, open_shard, sha256_of
+from facedep_jax.cache.shard import Shard, ShardData, feature_index, open_shard, sha256_of, write_shard
 from facedep_jax.errors import CacheError, DamagedCache
-from facedep_jax.file_system import write_atomically
+from facedep_jax.file_system import fsync_directory, writing
 
 
 def load_manifest(folder: Path, repair: bool = False) -> list[dict[str, Any]]:
@@ -42,8 +47,18 @@ def load_manifest(folder: Path, repair: bool = False) -> list[dict[str, Any]]:
             _require_own_hash(folder, name)
     rebuilt = [named.get(name) or _entry_from_shard(folder, name) for name in [*named, *missing]]
     if repair:
-        write_atomically(folder / "manifest.jsonl", b"".join(map(encode_line, rebuilt)))
+        write_manifest(folder, rebuilt)
     return rebuilt
+
+
+def write_manifest(folder: Path, entries: Iterable[dict[str, Any]]) -> None:
+    """Replace the manifest by `entries`."""
+    write_lines(folder / "manifest.jsonl", entries)
+
+
+def open_shards(folder: Path, entries: Iterable[dict[str, Any]]) -> list[Shard]:
+    """The shards that `entries` name, in that order. Raises DamagedCache as `open_shard` does."""
+    return [open_shard(folder / "shards" / entry["file"]) for entry in entries]
 
 
 def manifest_is_whole(folder: Path) -> bool:
@@ -66,10 +81,15 @@ def _entry_from_shard(folder: Path, name: str) -> dict[str, Any]:
     held = fingerprint(read_header(folder))
     if shard.attributes["fingerprint"] != held:
         raise CacheError(f"{folder}: shard {name} belongs to another cache; move it away, or run `cache repair`")
-    return manifest_entry(name, ShardData(shard.items, shard.rows, {}))
+    return entry_of(shard)
 
 
-def manifest_entry(name: str, data: ShardData) -> dict[str, Any]:
+def entry_of(shard: Shard) -> dict[str, Any]:
+    """The manifest's line for a shard that is there."""
+    return manifest_entry(shard.path.name, shard)
+
+
+def manifest_entry(name: str, data: ShardData | Shard) -> dict[str, Any]:
     """The line for one shard: its file, its rows, and [id, part, last?, rows] of each item in it."""
     columns = (
         np.char.decode(np.asarray(data.items["id"], "S64")),
@@ -79,3 +99,44 @@ def manifest_entry(name: str, data: ShardData) -> dict[str, Any]:
     )
     items = [[str(i), int(p), int(last), int(n)] for i, p, last, n in zip(*columns, strict=True)]
     return {"file": name, "rows": len(data.rows["time"]), "items": items}
+
+
+def _only(shard: Shard, kept: Bool[np.ndarray, " items"]) -> ShardData:
+    """The columns of some of a shard's items, renumbered."""
+    rows_kept = np.repeat(kept, shard.items["rows"])
+    items = {name: values[kept] for name, values in shard.items.items()}
+    rows = {name: values[rows_kept] for name, values in shard.rows.items()}
+    counts = items["rows"].astype(np.int64)
+    chosen = rows["feature"][rows["feature"] >= 0]
+    items["first_row"] = np.cumsum(counts) - counts
+    rows["item"] = np.repeat(np.arange(len(counts)), counts)
+    rows["feature"] = feature_index(rows["feature"] >= 0)
+    return ShardData(items, rows, {tap: shard.features(tap)[chosen] for tap in shard.layout})
+
+
+def write_only(folder: Path, shard: Shard, kept: Bool[np.ndarray, " items"]) -> dict[str, Any]:
+    """Write a shard of some items of `shard` into the cache at `folder`; returns its manifest line."""
+    data = _only(shard, kept)
+    return manifest_entry(write_shard(folder / "shards", data, shard.attributes), data)
+
+
+def replace_shard(
+    folder: Path,
+    entries: Sequence[dict[str, Any]],
+    shard: Shard,
+    kept: Bool[np.ndarray, " items"],
+    dispose: Callable[[Path], object],
+) -> list[dict[str, Any]]:
+    """Keep only some items of `shard`, then `dispose` of the old file. Returns the manifest as it is then.
+
+    A crash in between leaves a cache that opens, and a second run ends the same: the replacement is there before the
+    manifest names it instead of the old shard, which goes only then.
+    """
+    new = [write_only(folder, shard, kept)] if kept.any() else []
+    place = [entry["file"] for entry in entries].index(shard.path.name)
+    entries = [e for e in entries[:place] if e not in new] + new + [e for e in entries[place + 1 :] if e not in new]
+    write_manifest(folder, entries)
+    with writing(folder):
+        dispose(shard.path)
+        fsync_directory(folder / "shards")
+    return entries

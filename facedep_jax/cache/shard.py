@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Bool, Float16, Int
 
-from facedep_jax.cache.hdf5_reader import Dataset, NotAShard, Structure, open_regular, read_structure
+from facedep_jax.cache.hdf5_reader import Dataset, NotAShard, Structure, open_regular, read_exactly, read_structure
 from facedep_jax.errors import DamagedCache
-from facedep_jax.file_system import fsync_directory, writing
+from facedep_jax.file_system import TEMPORARY, atomic_file, writing
 from facedep_jax.media.frame_types import FACE_STATES
 
 ITEM_COLUMNS = {
@@ -30,7 +31,6 @@ ITEM_COLUMNS = {
 ROW_COLUMNS = {"item": "<u4", "time": "<f8", "face": "u1", "box": "<f4", "score": "<f4", "feature": "<i8"}
 ATTRIBUTES = ("format", "fingerprint", "engine", "engine_version", "device")
 FEATURE = "<f2"
-TEMPORARY = ".tmp"
 MAX_ROWS = 2**20  # of one shard: what its tables may take of memory is bounded, whatever the file claims
 
 
@@ -53,12 +53,27 @@ class Shard:
     rows: dict[str, np.ndarray]
     layout: dict[str, tuple[int, tuple[int, ...]]]  # tap → (byte offset, shape)
 
-    def features(self, tap: str) -> np.ndarray:
-        """A read-only memory map of one tap, float16 (feature rows, S, S, C)."""
+    @property
+    def ids(self) -> list[str]:
+        """The id of each item."""
+        return np.char.decode(self.items["id"], "ascii").tolist()
+
+    @property
+    def computed_by(self) -> str:
+        """The engine, its version and the device that computed the features."""
+        return "{engine} {engine_version} on {device}".format(**self.attributes)
+
+    def features(self, tap: str) -> Float16[np.ndarray, "n S S C"]:
+        """A read-only memory map of one tap."""
         offset, shape = self.layout[tap]
         if 0 in shape:
             return np.zeros(shape, np.float16)
         return np.memmap(self.path, FEATURE, "r", offset, shape)
+
+
+def feature_index(seen: Bool[np.ndarray, " rows"]) -> Int[np.ndarray, " rows"]:
+    """The column `feature` of rows of which those that are `seen` have one: 0, 1, … there and −1 elsewhere."""
+    return np.where(seen, np.cumsum(seen) - 1, -1)
 
 
 def write_shard(folder: Path, data: ShardData, attributes: dict[str, Any]) -> str:
@@ -69,18 +84,9 @@ def write_shard(folder: Path, data: ShardData, attributes: dict[str, Any]) -> st
     """
     image = _hdf5_image(data, attributes)
     name = f"{hashlib.sha256(image).hexdigest()}.h5"
-    temporary = folder / f"{socket.gethostname()}-{os.getpid()}{TEMPORARY}"  # several machines may share the folder
-    with writing(folder):
-        try:
-            with open(temporary, "wb") as stream:
-                stream.write(image)
-                stream.flush()
-                os.fsync(stream.fileno())
-            os.rename(temporary, folder / name)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-        fsync_directory(folder)
+    ours = f"{socket.gethostname()}-{os.getpid()}{TEMPORARY}"  # several machines may share the folder
+    with writing(folder), atomic_file(folder / name, folder / ours) as temporary:
+        temporary.write_bytes(image)
     return name
 
 
@@ -167,10 +173,8 @@ def _table(handle: int, structure: Structure, group: str, columns: dict[str, str
 
 
 def _column(handle: int, dataset: Dataset, dtype: str) -> np.ndarray:
-    column = np.frombuffer(bytearray(os.pread(handle, dataset.nbytes, dataset.offset)), dtype)
-    if column.nbytes != dataset.nbytes:
-        raise NotAShard("it became shorter while it was read")
-    return column.reshape(dataset.shape)
+    values = bytearray(read_exactly(handle, dataset.offset, dataset.nbytes))  # an array over bytes could not be written
+    return np.frombuffer(values, dtype).reshape(dataset.shape)
 
 
 _HEXADECIMAL = np.isin(np.arange(256), list(b"0123456789abcdef"))

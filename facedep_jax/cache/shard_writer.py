@@ -2,37 +2,60 @@
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+from jaxtyping import Float16
 
 from facedep_jax.cache.feature_spec import FORMAT_VERSION, cells_of, fingerprint
 from facedep_jax.cache.manifest import manifest_entry
-from facedep_jax.cache.shard import ShardData, write_shard
+from facedep_jax.cache.shard import ShardData, feature_index, write_shard
 
 MAX_BYTES = 64 * 2**20
+
+Columns = dict[str, str | int | float]
+
+
+class ComputedBy(Protocol):
+    """What every shard states of the engine that computed it."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def version(self) -> str: ...
+
+    @property
+    def device(self) -> str: ...
+
+
+class Row(NamedTuple):
+    """One sampled frame: time in s, face state, box in pixels, score, and its features by tap where it has any."""
+
+    time: float
+    face: int
+    box: tuple[float, float, float, float]
+    score: float
+    features: Mapping[str, Float16[np.ndarray, "S S C"]] | None
 
 
 @dataclass
 class OpenItem:
-    """An item whose rows are still arriving; `part` counts the shards that it spans so far.
+    """An item whose rows are still arriving; `part` counts the shards that it spans so far."""
 
-    A row holds time, face, box, score, and its features by tap, or None where there is no face.
-    """
-
-    columns: dict[str, Any]
+    columns: Columns
     part: int = 0
-    rows: list[dict[str, Any]] = field(default_factory=list)  # rows of the current part
+    rows: list[Row] = field(default_factory=list)  # of the current part
     last: bool = False
 
 
 class ShardWriter:
     """Collects the rows of items and writes a shard when one is due.
 
-    `engine` has a name, a version and a device, which every shard states. `partial` maps the id of a clip that was
+    `partial` maps the id of a clip that was
     cut off to the number of parts and rows already committed. `rows_committed` and `features_committed` count what
     this writer has committed itself. What a shard was committed as is passed to `_committed`.
 
@@ -42,7 +65,7 @@ class ShardWriter:
 
     max_seconds = math.inf  # from a shard's first row to its commit
 
-    def __init__(self, shards: Path, spec: dict[str, Any], engine: Any, shard_rows: int = 2048):
+    def __init__(self, shards: Path, spec: dict[str, Any], engine: ComputedBy, shard_rows: int = 2048):
         self.shards, self.spec, self.engine, self.shard_rows = shards, spec, engine, shard_rows
         self.complete: set[str] = set()
         self.partial: dict[str, tuple[int, int]] = {}
@@ -54,7 +77,7 @@ class ShardWriter:
     def begin_item(self, item: str, kind: str) -> None:
         """Start an item. What `partial` says is committed of it must not be added again."""
         part, _ = self.partial.get(item, (0, 0))
-        columns = {"id": item, "kind": kind, "width": 0, "height": 0, "duration": 0.0, "phash": 0}
+        columns: Columns = {"id": item, "kind": kind, "width": 0, "height": 0, "duration": 0.0, "phash": 0}
         self._pending.append(OpenItem(columns, part))
 
     def add_row(
@@ -63,12 +86,11 @@ class ShardWriter:
         face: int,
         box: tuple[float, float, float, float],
         score: float,
-        features: dict[str, np.ndarray] | None,
+        features: Mapping[str, Float16[np.ndarray, "S S C"]] | None,
     ) -> None:
-        """Add a row to the item begun last; `features` maps each tap to (S, S, C), None where there is no face."""
+        """Add a row to the item begun last; None where there is no face."""
         self._first_buffered = self._first_buffered or time.monotonic()
-        row = {"time": time_s, "face": face, "box": box, "score": score, "features": features}
-        self._pending[-1].rows.append(row)
+        self._pending[-1].rows.append(Row(time_s, face, box, score, features))
         self._buffered_rows += 1
         self._buffered_bytes += sum(values.nbytes for values in (features or {}).values())
         if self._pending[-1].columns["kind"] == "clip":  # an image is never cut into parts
@@ -116,8 +138,9 @@ class ShardWriter:
                 "device": self.engine.device,
             },
         )
-        self._committed(manifest_entry(name, data))
-        self.rows_committed += len(data.rows["time"])
+        entry = manifest_entry(name, data)
+        self._committed(entry)
+        self._count(entry)
         self.features_committed += int((data.rows["feature"] >= 0).sum())
         self._forget(ready)
 
@@ -125,16 +148,20 @@ class ShardWriter:
         """A shard is in place; `entry` is its line of the manifest."""
         raise NotImplementedError
 
+    def _count(self, entry: dict[str, Any]) -> None:
+        """What the shard of this line holds is committed now."""
+        self.rows_committed += entry["rows"]
+        for item, part, last, rows in entry["items"]:
+            if last:
+                self.complete.add(item)
+                self.partial.pop(item, None)
+            else:
+                _, before = self.partial.get(item, (0, 0))
+                self.partial[item] = (part + 1, before + rows)
+
     def _forget(self, committed: list[OpenItem]) -> None:
         for item in committed:
-            identity = item.columns["id"]
-            if item.last:
-                self.complete.add(identity)
-                self.partial.pop(identity, None)
-            else:
-                _, before = self.partial.get(identity, (0, 0))
-                self.partial[identity] = (item.part + 1, before + len(item.rows))
-                item.part, item.rows = item.part + 1, []
+            item.part, item.rows = item.part + 1, []
         self._pending = [item for item in self._pending if not item.last]
         self._buffered_bytes = self._buffered_rows = 0
         self._first_buffered = 0.0
@@ -144,8 +171,8 @@ def shard_data(items: Sequence[OpenItem], spec: dict[str, Any]) -> ShardData:
     """Columns of the next part of each of `items`, in order."""
     counts = [len(item.rows) for item in items]
     rows = [row for item in items for row in item.rows]
-    with_face = [row["features"] for row in rows if row["features"] is not None]
-    index = np.cumsum([row["features"] is not None for row in rows]) - 1
+    with_face = [row.features for row in rows if row.features is not None]
+    seen = np.array([row.features is not None for row in rows], bool)
     return ShardData(
         items={
             **{name: np.asarray([item.columns[name] for item in items]) for name in items[0].columns},
@@ -155,10 +182,10 @@ def shard_data(items: Sequence[OpenItem], spec: dict[str, Any]) -> ShardData:
             "first_row": np.cumsum(counts) - counts,
         },
         rows={
-            **{name: np.asarray([row[name] for row in rows]) for name in ("time", "face", "score")},
+            **{name: np.asarray([getattr(row, name) for row in rows]) for name in ("time", "face", "score")},
             "item": np.repeat(np.arange(len(items)), counts),
-            "box": np.asarray([row["box"] for row in rows], np.float32).reshape(-1, 4),
-            "feature": np.where([row["features"] is not None for row in rows], index, -1),
+            "box": np.asarray([row.box for row in rows], np.float32).reshape(-1, 4),
+            "feature": feature_index(seen),
         },
         features={
             tap: np.stack([values[tap] for values in with_face]) if with_face else _empty(spec, tap)

@@ -9,7 +9,7 @@ from jaxtyping import Bool
 
 from facedep_jax.backbones.taps import named_taps, plain_taps
 from facedep_jax.cache import Cache
-from facedep_jax.cache.spec_compatibility import check_features, features_of, require_taps
+from facedep_jax.cache.feature_spec import check_features, features_of, require_taps
 from facedep_jax.dataset.labelled_examples import Examples, equal_pixels_across, look_alikes
 from facedep_jax.errors import LabelError
 from facedep_jax.sources.class_labels import DEFAULT_POSITIVE

@@ -12,7 +12,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Bool, Float, Float16, Float32, Int32
 
-from facedep_jax.cache.spec_compatibility import check_features
+from facedep_jax.cache.feature_spec import check_features
 from facedep_jax.dataset.lazy_features import Features
 from facedep_jax.disclaimer import UNTRAINED
 from facedep_jax.errors import LabelError, RunError

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from facedep_jax.cache.spec_compatibility import check_features
+from facedep_jax.cache.feature_spec import check_features
 from facedep_jax.errors import EngineError, OutputError, RunError
 from facedep_jax.extraction.plan import Plan, plan_extraction
 from facedep_jax.extraction.settings import ExtractSettings

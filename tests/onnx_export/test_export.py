@@ -20,7 +20,7 @@ from facedep_jax.backbones.network_graph import pooled_taps as write_taps
 from facedep_jax.backbones.taps import BACKBONES, parse_taps
 from facedep_jax.backbones.weights.load import Weights, find_weights
 from facedep_jax.backbones.xla_engine import build_network, pooled_taps
-from facedep_jax.cache.spec_compatibility import features_of
+from facedep_jax.cache.feature_spec import features_of
 from facedep_jax.cli import main
 from facedep_jax.disclaimer import MEANING, UNTRAINED
 from facedep_jax.errors import EngineError, OutputError, RunError, SpecMismatch

@@ -10,7 +10,7 @@ from facedep_jax.cache.checksummed_jsonl import read_lines
 from facedep_jax.cache.clip_parts import chain, first_copies
 from facedep_jax.cache.maintenance.verify import diff_caches, verify_cache
 from facedep_jax.cache.manifest import load_manifest
-from facedep_jax.cache.shard import TEMPORARY
+from facedep_jax.file_system import TEMPORARY
 
 Acknowledged = dict[str, list[dict[str, Any]]]  # ledger → the lines whose writing was reported as done
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from facedep_jax.cache import cache_writer, checksummed_jsonl, lock, shard, shard_writer
 from facedep_jax.cache.maintenance import file_integrity
+from facedep_jax.file_system import fsync_directory
 
 Plant = Callable[[], contextlib.AbstractContextManager[None]]
 
@@ -80,7 +81,7 @@ def _written_under_its_name() -> contextlib.AbstractContextManager[None]:
             stream.write(image)
             stream.flush()
             os.fsync(stream.fileno())
-        shard.fsync_directory(folder)
+        fsync_directory(folder)
         return name
 
     return replaced(shard_writer, "write_shard", write_shard)

@@ -5,7 +5,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from facedep_jax.cache.spec_compatibility import features_of
+from facedep_jax.cache.feature_spec import features_of
 from facedep_jax.extraction.plan import plan_extraction
 from facedep_jax.extraction.settings import ExtractSettings
 from facedep_jax.file_system import atomic_folder

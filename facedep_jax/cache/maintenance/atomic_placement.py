@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from facedep_jax.errors import OutputError
-from facedep_jax.file_system import fsync_directory, writing
+from facedep_jax.file_system import fsync_directory, fsync_file, writing
 
 PLACING = "placing.json"
 
@@ -44,7 +44,8 @@ def staged(main: Path, others: Sequence[Path]) -> Iterator[Path]:
             try:
                 yield stage
                 for path in stage.iterdir():
-                    _fsync(path)
+                    fsync_file(path)
+                fsync_directory(stage)
                 _place(stage, main, others)
             except BaseException:
                 _take_back(stage, main)
@@ -77,7 +78,7 @@ def _place(stage: Path, main: Path, others: Sequence[Path]) -> None:
         return
     own = {path.name: _identity(path) for path in stage.iterdir()}
     (stage / PLACING).write_text(json.dumps(own))
-    _fsync(stage / PLACING)
+    fsync_file(stage / PLACING)
     fsync_directory(stage)
     for path in (*others, main):
         os.rename(stage / path.name, path)
@@ -107,8 +108,3 @@ def _identity(path: Path) -> list[int]:
     """What a rename leaves as it was."""
     stat = path.lstat()
     return [stat.st_ino, stat.st_size, stat.st_mtime_ns]
-
-
-def _fsync(path: Path) -> None:
-    with open(path, "rb") as stream:
-        os.fsync(stream.fileno())

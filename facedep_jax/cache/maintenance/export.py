@@ -1,37 +1,56 @@
 """A cache as one plain file: HDF5, npz, or a folder of .npy, with its tables as CSV. Knows nothing of labels' meaning.
 
 The groups are those of a shard, with indices counted through; features are copied in blocks, so that memory does not
-grow with the cache.
+grow with the cache. In the tables text is quoted, since in some countries spreadsheets split lines at ; as well, and
+what begins like a formula (`text_escaping.FORMULA`) gets a ' in front: take one ' off to have what was there. Names
+that are not UTF-8 stand with \\udc… escapes.
 """
 
+import csv
+import io
 import json
 import shutil
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, Literal, TypedDict
 
 import numpy as np
 
 from facedep_jax.cache.cache_reader import Cache, open_cache
 from facedep_jax.cache.feature_spec import FORMAT_VERSION, cells_of, read_header
 from facedep_jax.cache.maintenance.atomic_placement import make_ready, staged
-from facedep_jax.cache.maintenance.export_csv import TABLES, write_tables
 from facedep_jax.cache.maintenance.file_integrity import sound_shards
 from facedep_jax.cache.maintenance.hdf5_streaming_writer import Streamed, write_hdf5
-from facedep_jax.cache.shard import ITEM_COLUMNS, ROW_COLUMNS
+from facedep_jax.cache.shard import ITEM_COLUMNS, ROW_COLUMNS, feature_index
 from facedep_jax.errors import OutputError
-from facedep_jax.file_system import make_folder
+from facedep_jax.file_system import make_folder, writing
+from facedep_jax.media.frame_types import FACE_STATES
 from facedep_jax.progress_events import Progress, Report, silent
+from facedep_jax.text_escaping import quoted
 
 ROWS_AT_ONCE = 1024
-FORMATS = {".h5": "HDF5", ".hdf5": "HDF5", ".npz": "npz"}
+Format = Literal["HDF5", "npz", "folder"]
+FORMATS: dict[str, Format] = {".h5": "HDF5", ".hdf5": "HDF5", ".npz": "npz"}
 EPOCH = (1980, 1, 1, 0, 0, 0)  # of the members of an npz: the same cache gives the same bytes
 
 Arrays = dict[str, Streamed]
 
 
-def export_cache(folder: str | Path, out: str | Path, report: Report = silent) -> dict[str, Any]:
+class ExportSummary(TypedDict):
+    """What was written where. `bytes` are those of all arrays, `features` the shape of each tap's."""
+
+    cache: str
+    out: str
+    format: Format
+    tables: list[str]
+    items: int
+    rows: int
+    bytes: int
+    features: dict[str, list[int]]
+
+
+def export_cache(folder: str | Path, out: str | Path, report: Report = silent) -> ExportSummary:
     """Write the cache at `folder` to `out`: FILE.h5 or FILE.npz with FILE.items.csv and so on beside, else a folder.
 
     Raises CacheError, DamagedCache (nothing damaged is passed on), and OutputError when anything is at `out`, the disk
@@ -53,7 +72,7 @@ def export_cache(folder: str | Path, out: str | Path, report: Report = silent) -
     with staged(out, beside) as stage:
         write(stage if kind == "folder" else stage / out.name, arrays, _attributes(cache), report)
         report(Progress("export", len(arrays), len(arrays), "arrays"))
-        write_tables(cache, {name: stage / path.name for name, path in finals.items()})
+        _write_tables(cache, {name: stage / path.name for name, path in finals.items()})
     return {
         "cache": str(folder),
         "out": str(out),
@@ -93,7 +112,7 @@ def _arrays(cache: Cache) -> Arrays:
     source = rows.feature[rows.feature >= 0]
     tables: dict[str, Any] = {name: getattr(items, name) for name in ITEM_COLUMNS if name not in ("part", "last")}
     tables |= {"part": np.zeros(len(items)), "last": np.ones(len(items))}  # an item is whole here
-    counted = np.where(rows.feature >= 0, np.cumsum(rows.feature >= 0) - 1, -1)
+    counted = feature_index(rows.feature >= 0)
     columns = {name: counted if name == "feature" else getattr(rows, name) for name in ROW_COLUMNS}
     arrays = {f"items/{name}": _in_memory(np.asarray(tables[name], dtype)) for name, dtype in ITEM_COLUMNS.items()}
     arrays |= {f"rows/{name}": _in_memory(np.asarray(columns[name], dtype)) for name, dtype in ROW_COLUMNS.items()}
@@ -140,8 +159,71 @@ def _write_folder(folder: Path, arrays: Arrays, attributes: dict[str, Any], repo
             _write_npy(stream, array)
 
 
-def _write_npy(stream: Any, array: Streamed) -> None:
+def _write_npy(stream: IO[bytes], array: Streamed) -> None:
     described = {"descr": np.lib.format.dtype_to_descr(array.dtype), "fortran_order": False, "shape": array.shape}
     np.lib.format.write_array_header_2_0(stream, described)
     for block in array.blocks():
         stream.write(np.ascontiguousarray(block, array.dtype).tobytes())
+
+
+# Tables
+
+
+def _safe(cell: object) -> object:
+    """A cell that no spreadsheet takes for a formula; numbers stay as they are, nothing is empty."""
+    if cell is None or (isinstance(cell, float) and np.isnan(cell)):
+        return ""
+    return quoted(cell) if isinstance(cell, str) else cell
+
+
+def _write_tables(cache: Cache, paths: dict[str, Path]) -> None:
+    """Write every table of `cache` to its path in `paths`, row by row."""
+    for name, path in paths.items():
+        with writing(path), open(path, "w", newline="", encoding="utf-8", errors="backslashreplace") as stream:
+            _write(stream, *TABLES[name](cache))
+
+
+def _write(stream: io.TextIOBase, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    writer = csv.writer(stream, quoting=csv.QUOTE_NONNUMERIC)
+    writer.writerow([_safe(column) for column in columns])
+    writer.writerows([_safe(cell) for cell in row] for row in rows)
+
+
+Table = tuple[Sequence[str], Iterable[Sequence[object]]]  # names of columns, and rows
+
+
+def _items(cache: Cache) -> Table:
+    columns = ("id", "kind", "width", "height", "duration", "first_row", "rows")
+    values = zip(*(getattr(cache.items, name).tolist() for name in columns), strict=True)
+    hashes = (f"{value:016x}" for value in cache.items.phash.tolist())
+    engines = cache.engines.tolist()
+    return (*columns, "phash", "engine"), ((*v, h, e) for v, h, e in zip(values, hashes, engines, strict=True))
+
+
+def _rows(cache: Cache) -> Table:
+    r = cache.rows
+    feature = feature_index(r.feature >= 0)  # as the exported features are numbered
+    columns = zip(r.item, r.time, r.face, r.box, r.score, feature, strict=True)
+    rows = (
+        (int(i), float(t), FACE_STATES[f], *map(float, box), float(score), int(at))
+        for i, t, f, box, score, at in columns
+    )
+    return ("item", "time", "face", "x", "y", "width", "height", "score", "feature"), rows
+
+
+def _listings(cache: Cache) -> Table:
+    columns = list(dict.fromkeys(name for entry in cache.listings for name in entry))
+    return columns, ([entry.get(name) for name in columns] for entry in cache.listings)
+
+
+def _failures(cache: Cache) -> Table:
+    columns = ("path", "id", "stage", "reason")
+    return columns, ([entry[name] for name in columns] for entry in cache.failures)
+
+
+TABLES: dict[str, Callable[[Cache], Table]] = {
+    "items": _items,
+    "rows": _rows,
+    "listings": _listings,
+    "failures": _failures,
+}

@@ -5,9 +5,9 @@ import json
 import os
 import re
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence, Sized
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, TypedDict, TypeVar
 
 import numpy as np
 
@@ -20,6 +20,8 @@ from facedep_jax.errors import DamagedCache
 from facedep_jax.media.frame_types import FACE_STATES, WITHOUT_CROP
 from facedep_jax.progress_events import Progress, Report, silent
 
+T = TypeVar("T")
+
 DROPPED = "dropped"
 FILES = {*LEDGERS, "cache.json", "config.toml", LOCK}
 FOLDERS = {"shards", DROPPED}
@@ -29,12 +31,30 @@ ROWS_AT_ONCE = 1024
 _SHARD_NAME = re.compile(r"[0-9a-f]{64}\.h5")
 
 
+Kind = Literal[
+    "copy", "entry", "foreign", "hash", "item", "line", "missing", "parts", "purged", "rows", "stray", "structure",
+    "taps", "text", "unlisted", "values",
+]  # fmt: skip
+
+
+class FoundProblem(TypedDict):
+    """A `Problem` as summaries have it."""
+
+    file: str
+    kind: Kind
+    detail: str
+
+
 class Problem(NamedTuple):
     """One thing that is not as it was written."""
 
     file: str
-    kind: str
+    kind: Kind
     detail: str
+
+    def found(self) -> FoundProblem:
+        """For a summary."""
+        return {"file": self.file, "kind": self.kind, "detail": self.detail}
 
 
 class Ledger(NamedTuple):
@@ -113,7 +133,7 @@ def check_shard(path: Path, spec: dict[str, Any], values: bool = True) -> tuple[
         shard = open_shard(path)
     except DamagedCache as error:
         return None, [Problem(path.name, "structure", str(error))]
-    problems = [Problem(path.name, *found) for found in _foreign(shard, spec)]
+    problems = list(_foreign(shard, spec))
     problems += [Problem(path.name, "rows", rule) for rule, holds in _RULES.items() if not holds(shard)]
     if values:
         bad = (tap for tap in shard.layout if not _finite(shard.features(tap)))
@@ -121,19 +141,20 @@ def check_shard(path: Path, spec: dict[str, Any], values: bool = True) -> tuple[
     return shard, problems
 
 
-def _foreign(shard: Shard, spec: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def _foreign(shard: Shard, spec: dict[str, Any]) -> Iterator[Problem]:
     """What says that a shard belongs to another cache."""
+    name = shard.path.name
     if shard.attributes["fingerprint"] != fingerprint(spec):
-        yield "foreign", "its fingerprint is another cache's"
+        yield Problem(name, "foreign", "its fingerprint is another cache's")
     if shard.attributes["format"] != FORMAT_VERSION:
-        yield "foreign", f"its format version is {shard.attributes['format']}"
+        yield Problem(name, "foreign", f"its format version is {shard.attributes['format']}")
     if set(shard.layout) != set(spec["features"]["taps"]):
-        yield "taps", f"holds {sorted(shard.layout)}"
+        yield Problem(name, "taps", f"holds {sorted(shard.layout)}")
         return
     for tap, (_, shape) in shard.layout.items():
         cells, channels = cells_of(tap), spec["features"]["channels"][tap]
         if shape[1:] != (cells, cells, channels):
-            yield "taps", f"holds {tap} of shape {shape}"
+            yield Problem(name, "taps", f"holds {tap} of shape {shape}")
 
 
 def _images_are_whole(shard: Shard) -> bool:
@@ -176,6 +197,14 @@ _RULES: dict[str, Callable[[Shard], bool]] = {
 
 def _finite(values: np.ndarray) -> bool:
     return all(np.isfinite(values[i : i + ROWS_AT_ONCE]).all() for i in range(0, len(values), ROWS_AT_ONCE))
+
+
+def one_by_one(stage: str, shards: Sequence[T], report: Report, failed: Sized = ()) -> Iterator[T]:
+    """`shards`, reporting before each and after the last how many are done, and how many things have `failed`."""
+    for done, shard in enumerate(shards):
+        report(Progress(stage, done, len(shards), "shards", len(failed)))
+        yield shard
+    report(Progress(stage, len(shards), len(shards), "shards", len(failed)))
 
 
 def sound_shards(

@@ -7,9 +7,9 @@ the file's end (II.A: superblock, version 0).
 """
 
 import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -28,6 +28,7 @@ class Streamed(NamedTuple):
 
     @property
     def nbytes(self) -> int:
+        """Of all values."""
         return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
 
 
@@ -72,7 +73,7 @@ def _aligned(size: int) -> int:
     return -(-size // _ALIGNED) * _ALIGNED
 
 
-def _write_aligned(stream: Any, pieces: Any) -> None:
+def _write_aligned(stream: BinaryIO, pieces: Iterable[bytes | bytearray | memoryview]) -> None:
     for piece in pieces:
         stream.write(piece)
     stream.write(bytes(_aligned(stream.tell()) - stream.tell()))

@@ -1,8 +1,9 @@
 """What is in a cache, in numbers. Knows nothing of what labels are worth, or of how anything is drawn."""
 
 from collections import Counter, defaultdict
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 from jaxtyping import Float, Float32, Int
@@ -20,17 +21,89 @@ PARTS = np.r_[0.0, np.geomspace(1e-6, 1, 120)]  # of values, in the curve of a t
 EDGES = np.linspace(-0.5, 1, 46)  # of the histogram of likenesses
 
 
-def inspect_cache(folder: str | Path, curves: bool = False) -> dict[str, Any]:
+class TapStatistics(TypedDict):
+    """Of one tap; None where there are no features. `shape` is (S, S, C), `zeros` a part of all values, `dead` a number
+    of channels that say nothing of these rows. The curves are values by the part of all that is above them (`PARTS`),
+    and the part of zeros by channel in rising order.
+    """
+
+    shape: list[int]
+    mean: float | None
+    sd: float | None
+    max: float | None
+    zeros: float | None
+    dead: int | None
+    above: NotRequired[list[float]]
+    zeros_by_channel: NotRequired[list[float]]
+
+
+class Subject(TypedDict):
+    """One subject: items, listings, and how many of these are in each split."""
+
+    subject: str
+    items: int
+    listings: int
+    splits: dict[str, int]
+
+
+class Pair(TypedDict):
+    """Two items that are nearly the same: ids, first paths, and the splits of each; `across` where these differ."""
+
+    items: list[str]
+    paths: list[str | None]
+    splits: list[list[str]]
+    across: bool
+
+
+class NearDuplicates(TypedDict):
+    """Pairs and how they were found: those whose items are listed in different splits come first."""
+
+    hash_distance: int
+    likeness: float
+    items: int
+    across_splits: int
+    pairs: list[Pair]
+
+
+class InspectSummary(TypedDict):
+    """What is in a cache. `likenesses` are those of all candidates, counted between `EDGES`."""
+
+    cache: str
+    fingerprint: str
+    untrained: bool
+    spec: dict[str, Any]
+    items: int
+    items_cut_off: int
+    items_purged: int
+    rows: int
+    shards: int
+    manifest_whole: bool
+    bytes: int
+    engines: dict[str, int]
+    kinds: dict[str, int]
+    face_states: dict[str, int]
+    listings: int
+    items_listed_twice: int
+    emotions: dict[str, dict[str, int]]
+    subjects: int
+    subjects_in_several_splits: int
+    subject_table: list[Subject]
+    near_duplicates: NearDuplicates
+    failures: list[dict[str, Any]]
+    taps: dict[str, TapStatistics]
+    likenesses: NotRequired[list[int]]
+
+
+def inspect_cache(folder: str | Path, curves: bool = False) -> InspectSummary:
     """Counts, spec, sizes, failures, labels, subjects, near-duplicates, and statistics of every tap, ready for JSON.
 
     Statistics come from at most 2,048 evenly spaced rows. With `curves` the summary also has what a picture of the
     cache is drawn from. Raises CacheError as `open_cache` does.
     """
     cache = open_cache(folder)
-    listings = cache.listings
+    listings, subjects = cache.listings, _subjects(cache.listings)
     pairs, alike = _candidates(cache)
-    taps = {tap: _statistics(_sample(cache, tap), curves) for tap in cache.taps}
-    return {
+    summary: InspectSummary = {
         "cache": str(folder),
         "fingerprint": cache.fingerprint,
         "untrained": cache.untrained,
@@ -42,7 +115,7 @@ def inspect_cache(folder: str | Path, curves: bool = False) -> dict[str, Any]:
         "shards": len(cache.shards),
         "manifest_whole": manifest_is_whole(cache.path),
         "bytes": sum(shard.path.stat().st_size for shard in cache.shards),
-        "engines": _engines(cache),
+        "engines": _counts([shard.computed_by for shard in cache.shards]),
         "kinds": _counts(cache.items.kind.tolist()),
         "face_states": _counts([FACE_STATES[code] for code in cache.rows.face]),
         "listings": len(listings),
@@ -51,29 +124,29 @@ def inspect_cache(folder: str | Path, curves: bool = False) -> dict[str, Any]:
             split or "no split": _counts([e.get("emotion") or "none" for e in listings if e.get("split") == split])
             for split in sorted({e.get("split") for e in listings}, key=lambda s: s or "")
         },
-        **_subjects(listings),
+        "subjects": len(subjects),
+        "subjects_in_several_splits": sum(len(row["splits"]) > 1 for row in subjects),
+        "subject_table": subjects,
         "near_duplicates": _near_duplicates(cache, pairs[alike >= LIKENESS]),
         "failures": cache.failures,
-        "taps": taps,
-        **({"likenesses": np.histogram(np.clip(alike, EDGES[0], 1), EDGES)[0].tolist()} if curves else {}),
+        "taps": {tap: _statistics(_sample(cache, tap), curves) for tap in cache.taps},
     }
-
-
-def _engines(cache: Cache) -> dict[str, int]:
-    return _counts(["{engine} {engine_version} on {device}".format(**shard.attributes) for shard in cache.shards])
+    if curves:
+        summary["likenesses"] = np.histogram(np.clip(alike, EDGES[0], 1), EDGES)[0].tolist()
+    return summary
 
 
 def _counts(values: list[str]) -> dict[str, int]:
     return dict(Counter(values).most_common())
 
 
-def _subjects(listings: list[dict[str, Any]]) -> dict[str, Any]:
-    """How many subjects there are, and for each, most items first, its items and listings by split."""
+def _subjects(listings: list[dict[str, Any]]) -> list[Subject]:
+    """All subjects, most items first."""
     by_subject: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for entry in listings:
         if entry.get("subject"):
             by_subject[entry["subject"]].append(entry)
-    table = [
+    table: list[Subject] = [
         {
             "subject": subject,
             "items": len({entry["item"] for entry in theirs}),
@@ -82,11 +155,7 @@ def _subjects(listings: list[dict[str, Any]]) -> dict[str, Any]:
         }
         for subject, theirs in by_subject.items()
     ]
-    return {
-        "subjects": len(table),
-        "subjects_in_several_splits": sum(len(row["splits"]) > 1 for row in table),
-        "subject_table": sorted(table, key=lambda row: (-row["items"], row["subject"])),
-    }
+    return sorted(table, key=lambda row: (-row["items"], row["subject"]))
 
 
 def _candidates(cache: Cache) -> tuple[Int[np.ndarray, "pairs 2"], Float[np.ndarray, " pairs"]]:
@@ -97,17 +166,20 @@ def _candidates(cache: Cache) -> tuple[Int[np.ndarray, "pairs 2"], Float[np.ndar
     alike = np.ones(len(pairs))
     for tap in cache.taps:
         still = np.flatnonzero(alike >= LIKENESS)  # the others are told apart already
-        found = likenesses(pairs[still], len(seen), lambda index, tap=tap: cache.features(tap, feature[seen][index]))
+        found = likenesses(pairs[still], len(seen), partial(_features_at, cache, tap, feature[seen]))
         alike[still] = np.minimum(alike[still], found)
     return seen[pairs], alike
 
 
-def _near_duplicates(cache: Cache, pairs: Int[np.ndarray, "pairs 2"]) -> dict[str, Any]:
-    """Pairs as ids and paths; those whose items are listed in different splits come first."""
+def _features_at(cache: Cache, tap: str, rows: Int[np.ndarray, " n"], index: np.ndarray) -> np.ndarray:
+    return cache.features(tap, rows[index])
+
+
+def _near_duplicates(cache: Cache, pairs: Int[np.ndarray, "pairs 2"]) -> NearDuplicates:
     places: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for entry in cache.listings:
         places[entry["item"]].append(entry)
-    found = []
+    found: list[Pair] = []
     for pair in cache.items.id[pairs].tolist():
         said = [places.get(item) or [{"path": None, "split": None}] for item in pair]
         splits = [sorted({entry.get("split") or "no split" for entry in entries}) for entries in said]
@@ -137,24 +209,20 @@ def _sample(cache: Cache, tap: str) -> Float32[np.ndarray, "n cells cells channe
     return cache.features(tap, kept[index]).astype(np.float32)
 
 
-def _statistics(values: Float32[np.ndarray, "n cells cells channels"], curves: bool) -> dict[str, Any]:
-    """Mean, standard deviation, largest value, part of zeros, and channels that say nothing of these rows.
-
-    The curves are values by the part of all that is above them (`PARTS`), and zeros by channel in rising order.
-    """
-    if not values.size:
-        empty = dict.fromkeys(("mean", "sd", "max", "zeros", "dead"))
-        return {"shape": list(values.shape[1:]), **empty, **({"above": [], "zeros_by_channel": []} if curves else {})}
-    zeros = (values == 0).mean((0, 1, 2))
-    found = {
-        "shape": list(values.shape[1:]),
-        "mean": float(values.mean()),
-        "sd": float(values.std()),
-        "max": float(values.max()),
-        "zeros": float(zeros.mean()),
-        "dead": int((zeros == 1).sum()),
-    }
+def _statistics(values: Float32[np.ndarray, "n cells cells channels"], curves: bool) -> TapStatistics:
+    found: TapStatistics = {
+        "shape": list(values.shape[1:]), "mean": None, "sd": None, "max": None, "zeros": None, "dead": None
+    }  # fmt: skip
+    if values.size:
+        zeros = (values == 0).mean((0, 1, 2))
+        found |= {
+            "mean": float(values.mean()),
+            "sd": float(values.std()),
+            "max": float(values.max()),
+            "zeros": float(zeros.mean()),
+            "dead": int((zeros == 1).sum()),
+        }
     if curves:
-        found["above"] = np.quantile(values, 1 - PARTS).astype(float).tolist()
-        found["zeros_by_channel"] = np.sort(zeros).tolist()
+        found["above"] = np.quantile(values, 1 - PARTS).astype(float).tolist() if values.size else []
+        found["zeros_by_channel"] = np.sort(zeros).tolist() if values.size else []
     return found

@@ -1,22 +1,23 @@
 """Do the files of a cache agree with each other? Changes nothing, and takes each file for what it says."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from facedep_jax.cache.checksummed_jsonl import latest_listings
 from facedep_jax.cache.clip_parts import Parts, equal_pieces
 from facedep_jax.cache.maintenance.file_integrity import Ledger, Problem
-from facedep_jax.cache.maintenance.shard_rewrite import entry_of
+from facedep_jax.cache.manifest import entry_of
 from facedep_jax.cache.shard import Shard
 from facedep_jax.cache.tombstones import Purged
 
 ANEW = "The next extraction or `cache repair` writes it anew"
 
 
-def in_order_of(named: dict[str, Any], shards: dict[str, Shard]) -> Parts:
-    """Parts in the order in which a reader finds them: as the manifest says, then what it does not name."""
+def in_order_of(named: Iterable[str], shards: Mapping[str, Shard]) -> list[Shard]:
+    """The shards in the order in which a reader finds them: as the manifest says, then what it does not name."""
     order = [*named, *sorted(set(shards) - set(named))]
-    return Parts(shards[name] for name in order if name in shards)
+    return [shards[name] for name in order if name in shards]
 
 
 def check_manifest(manifest: Ledger, paths: list[Path], shards: dict[str, Shard]) -> list[Problem]:
@@ -31,7 +32,7 @@ def check_manifest(manifest: Ledger, paths: list[Path], shards: dict[str, Shard]
         extra = [Problem("manifest.jsonl", "missing", f"not there; {len(present)} shards say what it said. {ANEW}")]
     wrong = [
         Problem("manifest.jsonl", "entry", f"does not say what is in {name}")
-        for name, entry in ((e["file"], e) for e in manifest.entries)
+        for name, entry in zip(named, manifest.entries, strict=True)
         if name in shards and entry != entry_of(shards[name])
     ]
     if len(set(named)) < len(named):
@@ -60,7 +61,7 @@ def lost_listings(
     """Listings in force whose item neither is complete nor is known to fail."""
     latest = {entry["path"]: entry for entry in failures}.values()
     settled = complete | {entry["id"] for entry in latest if entry["reason"]} | {None}
-    return [e for e in {(e["source"], e["path"]): e for e in listings}.values() if e["item"] not in settled]
+    return [entry for entry in latest_listings(listings).values() if entry["item"] not in settled]
 
 
 def check_listings(ledgers: dict[str, Ledger], parts: Parts) -> list[Problem]:

@@ -7,30 +7,68 @@ them. Either way a merge that was killed is ended by running it again.
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from jaxtyping import Bool
 
-from facedep_jax.cache.checksummed_jsonl import append_lines, read_ledger
+from facedep_jax.cache.checksummed_jsonl import append_lines, latest_failures, latest_listings, read_ledger
 from facedep_jax.cache.clip_parts import Parts, Piece, equal_chains
 from facedep_jax.cache.feature_spec import fingerprint, read_header
 from facedep_jax.cache.lock import standing_still
-from facedep_jax.cache.maintenance.file_integrity import sound_shards
-from facedep_jax.cache.maintenance.ledger_consistency import in_order_of
+from facedep_jax.cache.maintenance.file_integrity import one_by_one, sound_shards
 from facedep_jax.cache.maintenance.merge_destination import place_for, put_shard, require_place
 from facedep_jax.cache.maintenance.purge import Person, take_out
-from facedep_jax.cache.maintenance.shard_rewrite import entry_of, replace_shard, write_manifest, write_only
-from facedep_jax.cache.manifest import load_manifest
-from facedep_jax.cache.shard import Shard, open_shard
+from facedep_jax.cache.manifest import (
+    entry_of,
+    load_manifest,
+    open_shards,
+    replace_shard,
+    write_manifest,
+    write_only,
+)
+from facedep_jax.cache.shard import Shard
 from facedep_jax.cache.tombstones import Purged
 from facedep_jax.errors import SettingsError, SpecMismatch
 from facedep_jax.file_system import writing
-from facedep_jax.progress_events import Progress, Report, silent
+from facedep_jax.progress_events import Report, silent
 from facedep_jax.toml_settings import differences
 
 
-def merge_caches(folders: Sequence[str | Path], out: str | Path, report: Report = silent) -> dict[str, Any]:
+class ListingConflict(TypedDict):
+    """A path of which two caches say different things: the listing in force and the one before it."""
+
+    source: str
+    path: str
+    kept: dict[str, Any]
+    instead_of: dict[str, Any]
+
+
+class _Merged(TypedDict):
+    items: int
+    items_cut_off: int
+    items_in_several: int
+    items_unequal: list[str]
+    items_purged: int
+    shards_linked: int
+    shards_copied: int
+    shards_rewritten: int
+    listings: int
+    listing_conflicts: list[ListingConflict]
+
+
+class MergeSummary(_Merged):
+    """What is in the cache now, how its new shards got there, and what the `caches` that were added do not agree in.
+
+    `items_unequal` are ids of those in several caches whose values differ, `items_purged` counts what was left out.
+    """
+
+    cache: str
+    fingerprint: str
+    caches: int
+
+
+def merge_caches(folders: Sequence[str | Path], out: str | Path, report: Report = silent) -> MergeSummary:
     """Put everything in the caches `folders` into the cache `out`, which may exist; returns what was found and done.
 
     Of an item that several hold, the longest copy counts and of equally long ones the first, that of `out` before
@@ -81,7 +119,8 @@ class _Merge:
         self.purged = Purged(folder)
         self.counts = {"linked": 0, "copied": 0, "rewritten": 0}
 
-    def run(self) -> dict[str, Any]:
+    def run(self) -> _Merged:
+        """Every step in its order."""
         withdrawn = self._withdraw()
         owner = {item: self._owner(item) for item in self._items() if not self.purged.holds(item)}
         repeated, unequal = self._compare(owner)
@@ -97,7 +136,9 @@ class _Merge:
             "items_in_several": repeated,
             "items_unequal": unequal,
             "items_purged": withdrawn,
-            **{f"shards_{how}": number for how, number in self.counts.items()},
+            "shards_linked": self.counts["linked"],
+            "shards_copied": self.counts["copied"],
+            "shards_rewritten": self.counts["rewritten"],
             "listings": listed,
             "listing_conflicts": conflicts,
         }
@@ -135,26 +176,20 @@ class _Merge:
     def _make_room(self, owner: dict[str, int]) -> None:
         """Take out the beginnings of clips of which another cache holds more."""
         entries = load_manifest(self.folder)
-        for name in [entry["file"] for entry in entries]:
-            shard = open_shard(self.folder / "shards" / name)
-            kept = np.array([owner[i.decode()] == 0 for i in shard.items["id"].tolist()], bool)
+        for shard in open_shards(self.folder, entries):
+            kept = np.array([owner[item] == 0 for item in shard.ids], bool)
             if not kept.all():
                 entries = replace_shard(self.folder, entries, shard, kept, Path.unlink)
 
     def _add_shards(self, owner: dict[str, int]) -> None:
         write_manifest(self.folder, load_manifest(self.folder))
-        total, done = sum(len(shards) for _, shards in self.read), 0
-        for number, (_, shards) in enumerate(self.read, start=1):
-            chosen = {_place(p) for item in owner if owner[item] == number for p in self.caches[number][1].chain(item)}
-            for shard in shards:
-                self.report(Progress("merge", done, total, "shards"))
-                done += 1
-                kept = np.array([(shard.path, i) in chosen for i in range(len(shard.items["id"]))], bool)
-                if kept.any():
-                    entry = self._add_shard(shard, kept)
-                    with writing(self.folder):
-                        append_lines(self.folder / "manifest.jsonl", [entry])
-        self.report(Progress("merge", done, total, "shards"))
+        chosen = {_place(piece) for item, number in owner.items() for piece in self.caches[number][1].chain(item)}
+        for shard in one_by_one("merge", [shard for _, shards in self.read for shard in shards], self.report):
+            kept = np.array([(shard.path, number) in chosen for number in range(len(shard.ids))], bool)
+            if kept.any():
+                entry = self._add_shard(shard, kept)
+                with writing(self.folder):
+                    append_lines(self.folder / "manifest.jsonl", [entry])
 
     def _add_shard(self, shard: Shard, kept: Bool[np.ndarray, " items"]) -> dict[str, Any]:
         if kept.all():
@@ -164,18 +199,17 @@ class _Merge:
         return write_only(self.folder, shard, kept)
 
     def _parts_now(self) -> Parts:
-        shards = {e["file"]: open_shard(self.folder / "shards" / e["file"]) for e in load_manifest(self.folder)}
-        return in_order_of(shards, shards)
+        return Parts(open_shards(self.folder, load_manifest(self.folder)))
 
 
 def _place(piece: Piece) -> tuple[Path, int]:
-    return piece.shard.path, piece.index
+    return piece.shard.path, piece.number
 
 
 def add_failures(folder: Path, sources: Sequence[Path], complete: set[str]) -> None:
     """Append what still fails in `sources` to the failures of `folder`, whose whole items are `complete`."""
-    held, purged = _latest_failures(folder), Purged(folder)
-    latest = {path: entry for source in sources for path, entry in _latest_failures(source).items()}
+    held, purged = latest_failures(folder), Purged(folder)
+    latest = {path: entry for source in sources for path, entry in latest_failures(source).items()}
     new = [
         entry
         for path, entry in latest.items()
@@ -186,16 +220,16 @@ def add_failures(folder: Path, sources: Sequence[Path], complete: set[str]) -> N
     _append(folder / "failures.jsonl", new)
 
 
-def add_listings(folder: Path, sources: Sequence[Path], complete: set[str]) -> tuple[int, list[dict[str, Any]]]:
+def add_listings(folder: Path, sources: Sequence[Path], complete: set[str]) -> tuple[int, list[ListingConflict]]:
     """Append listings whose item is `complete` or fails, the last for a (source, path) in force.
 
     Returns how many are in force, and those of which caches say different things.
     """
-    settled = complete | {entry["id"] for entry in _latest_failures(folder).values() if entry["reason"]} | {None}
-    held = _latest_listings(folder)
-    joined, conflicts = dict(held), {}
+    settled = complete | {entry["id"] for entry in latest_failures(folder).values() if entry["reason"]} | {None}
+    held = latest_listings(read_ledger(folder, "listings.jsonl")[0])
+    joined, conflicts = dict(held), dict[tuple[str, str], ListingConflict]()
     for source in sources:
-        for key, entry in _latest_listings(source).items():
+        for key, entry in latest_listings(read_ledger(source, "listings.jsonl")[0]).items():
             if entry["item"] not in settled or (entry.get("gone") and key not in joined):
                 continue
             if key in joined and joined[key] != entry:
@@ -203,14 +237,6 @@ def add_listings(folder: Path, sources: Sequence[Path], complete: set[str]) -> t
             joined[key] = entry
     _append(folder / "listings.jsonl", [entry for key, entry in joined.items() if held.get(key) != entry])
     return sum(not entry.get("gone") for entry in joined.values()), list(conflicts.values())
-
-
-def _latest_listings(folder: Path) -> dict[tuple[str, str], dict[str, Any]]:
-    return {(e["source"], e["path"]): e for e in read_ledger(folder, "listings.jsonl")[0]}
-
-
-def _latest_failures(folder: Path) -> dict[str, dict[str, Any]]:
-    return {e["path"]: e for e in read_ledger(folder, "failures.jsonl")[0]}
 
 
 def _append(ledger: Path, entries: list[dict[str, Any]]) -> None:

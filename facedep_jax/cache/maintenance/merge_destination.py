@@ -10,13 +10,13 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from facedep_jax.cache.feature_spec import fingerprint, write_header
 from facedep_jax.cache.lock import LOCK, write_lock
-from facedep_jax.cache.shard import TEMPORARY, sha256_of
+from facedep_jax.cache.shard import sha256_of
 from facedep_jax.errors import DamagedCache, OutputError
-from facedep_jax.file_system import fsync_directory, make_folder, writing
+from facedep_jax.file_system import TEMPORARY, atomic_file, fsync_directory, make_folder, writing
 from facedep_jax.provenance import write_config
 
 NO_LINKS = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS)
@@ -64,30 +64,22 @@ def _empty(folder: Path) -> None:
             path.unlink()
 
 
-def put_shard(shard: Path, folder: Path) -> str:
+def put_shard(shard: Path, folder: Path) -> Literal["linked", "copied"]:
     """Put a shard into `folder` durably: as a second name of the same file where the disk can, else as a copy."""
     with writing(folder):
-        how = "linked"
         try:
             os.link(shard, folder / shard.name)
         except OSError as error:
             if error.errno not in NO_LINKS:
                 raise
             _copy(shard, folder)
-            how = "copied"
+            return "copied"
         fsync_directory(folder)
-    return how
+        return "linked"
 
 
 def _copy(shard: Path, folder: Path) -> None:
-    temporary = folder / f"{os.getpid()}{TEMPORARY}"
-    try:
+    with atomic_file(folder / shard.name, folder / f"{os.getpid()}{TEMPORARY}") as temporary:
         shutil.copyfile(shard, temporary)
-        with open(temporary, "rb") as stream:
-            os.fsync(stream.fileno())
         if sha256_of(temporary) != shard.stem:
             raise DamagedCache(f"{shard} did not arrive as it was read; the disk or the memory is at fault")
-        os.rename(temporary, folder / shard.name)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

@@ -12,22 +12,21 @@ from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
-from facedep_jax.cache.checksummed_jsonl import encode_line, read_ledger
+from facedep_jax.cache.checksummed_jsonl import read_ledger, write_lines
 from facedep_jax.cache.feature_spec import read_header
 from facedep_jax.cache.lock import write_lock
-from facedep_jax.cache.maintenance.file_integrity import DROPPED, sound_shards
-from facedep_jax.cache.maintenance.shard_rewrite import replace_shard, write_manifest
-from facedep_jax.cache.maintenance.subject_mentions import find_traces, require_places
-from facedep_jax.cache.manifest import load_manifest
+from facedep_jax.cache.maintenance.file_integrity import DROPPED, one_by_one, sound_shards
+from facedep_jax.cache.maintenance.subject_mentions import Trace, find_traces, require_places
+from facedep_jax.cache.manifest import load_manifest, replace_shard, write_manifest
 from facedep_jax.cache.shard import Shard, open_shard
 from facedep_jax.cache.tombstones import Purged
 from facedep_jax.errors import CacheError, SettingsError
-from facedep_jax.file_system import fsync_directory, write_atomically, writing
-from facedep_jax.progress_events import Progress, Report, silent
+from facedep_jax.file_system import fsync_directory, writing
+from facedep_jax.progress_events import Report, silent
 
 
 @dataclass(frozen=True)
@@ -43,6 +42,27 @@ class Person:
         return {os.path.join(folder, key[1]) for key, two in folders.items() for folder in two}
 
 
+class PurgeSummary(TypedDict):
+    """What went, or with `dry_run` would go. `listings`, `failures` and `files` count lines of these ledgers;
+    `unlisted` are the items left of which no listing says whose they are.
+    """
+
+    cache: str
+    dry_run: bool
+    ids: list[str]
+    items: int
+    rows: int
+    shards_replaced: int
+    shards_removed: int
+    listings: int
+    failures: int
+    files: int
+    dropped_files: int
+    unlisted: int
+    listed_as: list[str]
+    traces: list[Trace]
+
+
 def purge_cache(
     folder: str | Path,
     ids: Sequence[str] = (),
@@ -50,7 +70,7 @@ def purge_cache(
     also: Sequence[str | Path] = (),
     dry_run: bool = False,
     report: Report = silent,
-) -> dict[str, Any]:
+) -> PurgeSummary:
     """Remove items by id, and all items of subjects, from the cache at `folder`; returns what went.
 
     `also` are folders with runs, scores and other caches: what in them speaks of the person is listed, not altered.
@@ -66,14 +86,14 @@ def purge_cache(
         shards = sound_shards(folder, spec, "nobody can be removed from it for certain", report, not dry_run)
         listings = read_ledger(folder, "listings.jsonl")[0]
         person = find_person(listings, ids, subjects)
-        held = {item for shard in shards for item in _ids(shard)}
-        _require_found(folder, person, held, ids, subjects, listings)
-        summary = {"cache": str(folder), "dry_run": dry_run, **_counts(folder, person, shards)}
+        _require_found(folder, person, {item for shard in shards for item in shard.ids}, ids, subjects, listings)
+        summary = _summary(folder, person, shards, dry_run)
         if not dry_run:
             remove_dropped(folder)
             Purged(folder).add(sorted(person.items))
             take_out(folder, person, report)
-    return summary | {"traces": find_traces(also, summary["ids"], summary["listed_as"], subjects, report)}
+    summary["traces"] = find_traces(also, summary["ids"], summary["listed_as"], subjects, report)
+    return summary
 
 
 def find_person(listings: Iterable[dict[str, Any]], ids: Iterable[str], subjects: Iterable[str]) -> Person:
@@ -88,8 +108,8 @@ def find_person(listings: Iterable[dict[str, Any]], ids: Iterable[str], subjects
         if not entry.get("gone"):
             lines.setdefault((entry["source"], entry["path"]), []).append(entry)
     of_subject = {key for key, said in lines.items() if said[-1].get("subject") in wanted}
-    items = {entry["item"] for key in of_subject for entry in lines[key] if entry.get("subject") in (*wanted, None, "")}
-    items = frozenset((items | named) - {None})
+    theirs = {e["item"] for key in of_subject for e in lines[key] if e.get("subject") in (*wanted, None, "")}
+    items = frozenset((theirs | named) - {None})
     return Person(
         items, frozenset(key for key, said in lines.items() if key in of_subject or said[-1]["item"] in items)
     )
@@ -100,16 +120,14 @@ def take_out(folder: Path, person: Person, report: Report = silent) -> None:
     entries = load_manifest(folder)
     write_manifest(folder, entries)
     affected = [entry["file"] for entry in entries if any(item[0] in person.items for item in entry["items"])]
-    for number, name in enumerate(affected):
-        report(Progress("purge", number, len(affected), "shards"))
+    for name in one_by_one("purge", affected, report):
         shard = open_shard(folder / "shards" / name)
-        kept = np.array([item not in person.items for item in _ids(shard)], bool)
+        kept = np.array([item not in person.items for item in shard.ids], bool)
         entries = replace_shard(folder, entries, shard, kept, Path.unlink)
-    report(Progress("purge", len(affected), len(affected), "shards"))
     for name in ("files.jsonl", "failures.jsonl", "listings.jsonl"):
         lines, kept_lines = _sifted(folder, name, person)
         if len(kept_lines) < len(lines):
-            write_atomically(folder / name, b"".join(map(encode_line, kept_lines)))
+            write_lines(folder / name, kept_lines)
 
 
 def _sifted(folder: Path, name: str, person: Person) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -128,10 +146,6 @@ def _check_ids(ids: Sequence[str], subjects: Sequence[str]) -> None:
     wrong = [item for item in ids if not re.fullmatch(r"[0-9a-f]{64}", item)]
     if wrong:
         raise SettingsError(f"an id is 64 hexadecimal digits in lower case, the SHA-256 of the file; got {wrong[0]!r}")
-
-
-def _ids(shard: Shard) -> list[str]:
-    return np.char.decode(shard.items["id"]).tolist()
 
 
 def _require_found(
@@ -156,23 +170,32 @@ def _require_found(
         )
 
 
-def _counts(folder: Path, person: Person, shards: list[Shard]) -> dict[str, Any]:
-    """How much of each kind goes."""
-    held = [np.array([item in person.items for item in _ids(shard)], bool) for shard in shards]
-    present = {item for shard in shards for item in _ids(shard)}
+def _summary(folder: Path, person: Person, shards: list[Shard], dry_run: bool) -> PurgeSummary:
+    """How much of each kind goes; no traces yet."""
+    held = [np.array([item in person.items for item in shard.ids], bool) for shard in shards]
+    present = {item for shard in shards for item in shard.ids}
     listed = {entry["item"] for entry in read_ledger(folder, "listings.jsonl")[0]}
-    ledgers = {name: _sifted(folder, name, person) for name in ("listings.jsonl", "failures.jsonl", "files.jsonl")}
     dropped = folder / DROPPED
+
+    def going(ledger: str) -> int:
+        lines, kept = _sifted(folder, ledger, person)
+        return len(lines) - len(kept)
+
     return {
+        "cache": str(folder),
+        "dry_run": dry_run,
         "ids": sorted(person.items),
         "items": len(present & person.items),
         "rows": int(sum(shard.items["rows"][mask].sum() for shard, mask in zip(shards, held, strict=True))),
         "shards_replaced": sum(bool(mask.any() and not mask.all()) for mask in held),
         "shards_removed": sum(bool(mask.all()) for mask in held),
-        **{name.partition(".")[0]: len(lines) - len(kept) for name, (lines, kept) in ledgers.items()},
+        "listings": going("listings.jsonl"),
+        "failures": going("failures.jsonl"),
+        "files": going("files.jsonl"),
         "dropped_files": sum(path.is_file() for path in dropped.rglob("*")) if dropped.is_dir() else 0,
         "unlisted": len(present - listed - person.items),
         "listed_as": sorted(path for _, path in person.listings),
+        "traces": [],
     }
 
 

@@ -9,12 +9,13 @@ import os
 import tomllib
 from collections.abc import Iterable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
-from facedep_jax.cache.checksummed_jsonl import encode_line
+from facedep_jax.cache.checksummed_jsonl import write_lines
 from facedep_jax.cache.clip_parts import Parts, Piece, equal_pieces
 from facedep_jax.cache.feature_spec import (
     FORMAT_VERSION,
@@ -28,24 +29,53 @@ from facedep_jax.cache.lock import write_lock
 from facedep_jax.cache.maintenance.file_integrity import (
     DROPPED,
     LEDGERS,
+    FoundProblem,
+    Kind,
     Ledger,
     Problem,
     check_ledger,
     check_shard,
     check_small_files,
+    one_by_one,
     shard_paths,
     strays,
 )
 from facedep_jax.cache.maintenance.ledger_consistency import in_order_of, lost_listings, not_yet_gone
 from facedep_jax.cache.maintenance.purge import Person, remove_dropped, take_out
-from facedep_jax.cache.maintenance.shard_rewrite import entry_of, replace_shard, write_manifest
+from facedep_jax.cache.manifest import entry_of, open_shards, replace_shard, write_manifest
 from facedep_jax.cache.shard import Shard, open_shard
 from facedep_jax.errors import CacheError, DamagedCache
 from facedep_jax.file_system import fsync_directory, write_atomically, writing
-from facedep_jax.progress_events import Progress, Report, silent
+from facedep_jax.progress_events import Report, silent
 
 
-def repair_cache(folder: str | Path, report: Report = silent) -> dict[str, Any]:
+class Dropped(FoundProblem):
+    """A problem that was put right, and where in the cache what was there is kept: nowhere if that is empty."""
+
+    kept_as: str
+
+
+class LostListing(TypedDict):
+    """A listing whose item is lost."""
+
+    source: str
+    path: str
+    item: str
+
+
+class RepairSummary(TypedDict):
+    """What was done. `items` are whole now, `items_lost` were before or began; `kept_in` is a folder."""
+
+    cache: str
+    changed: bool
+    dropped: list[Dropped]
+    kept_in: str | None
+    items: int
+    items_lost: int
+    extract_again: list[LostListing]
+
+
+def repair_cache(folder: str | Path, report: Report = silent) -> RepairSummary:
     """Set aside what is damaged and make the ledgers agree with what is left; `verify` finds nothing afterwards.
 
     Returns what was dropped and why, and which listings have to be extracted again. Raises CacheError for what is no
@@ -55,15 +85,15 @@ def repair_cache(folder: str | Path, report: Report = silent) -> dict[str, Any]:
     try:
         spec, lost_header = read_header(folder), False
     except CacheError:
-        spec, lost_header = _recorded_spec(folder), True
-        if spec is None:
+        recorded = _recorded_spec(folder)
+        if recorded is None:
             raise
+        spec, lost_header = recorded, True
     with write_lock(folder):
         held = _fingerprints(folder)
         if not lost_header and others_header(fingerprint(spec), held):
-            recorded = _recorded_spec(folder)
-            require_own_header(folder, fingerprint(recorded or spec), held)
-            spec, lost_header = recorded, True
+            spec, lost_header = _recorded_spec(folder) or spec, True
+            require_own_header(folder, fingerprint(spec), held)
         repair = _Repair(folder, spec, report)
         if lost_header:
             repair.restore_header()
@@ -102,10 +132,11 @@ class _Repair:
 
     def __init__(self, folder: Path, spec: dict[str, Any], report: Report):
         self.folder, self.spec, self.report = folder, spec, report
-        self.dropped: list[dict[str, Any]] = []
+        self.dropped: list[Dropped] = []
         self.lost: set[str] = set()  # items of what was dropped
 
-    def run(self) -> dict[str, Any]:
+    def run(self) -> RepairSummary:
+        """Every step in its order."""
         ledgers = {name: check_ledger(self.folder, name) for name in LEDGERS}
         self._small_files()
         for path in strays(self.folder):
@@ -129,7 +160,7 @@ class _Repair:
             "kept_in": str(self.folder / DROPPED) if any(d["kept_as"] for d in self.dropped) else None,
             "items": len(parts.complete()),
             "items_lost": len(self.lost - parts.complete()),
-            "extract_again": [{k: entry[k] for k in ("source", "path", "item")} for entry in again],
+            "extract_again": again,
         }
 
     # Steps
@@ -150,22 +181,19 @@ class _Repair:
 
     def _sound_shards(self) -> dict[str, Shard]:
         """Shards with nothing wrong in them; the others are set aside."""
-        paths, sound = shard_paths(self.folder), {}
-        for number, path in enumerate(paths):
-            self.report(Progress("repair", number, len(paths), "shards", len(self.dropped)))
+        sound = {}
+        for path in one_by_one("repair", shard_paths(self.folder), self.report, self.dropped):
             shard, problems = check_shard(path, self.spec)
             if shard and not problems:
                 sound[path.name] = shard
             else:
                 self._set_aside(path, problems[0].kind, problems[0].detail)
-        self.report(Progress("repair", len(paths), len(paths), "shards", len(self.dropped)))
         return sound
 
     def _mend_manifest(self, ledger: Ledger, shards: dict[str, Shard]) -> None:
         """One true line for every sound shard, in the order there was."""
         named = {entry["file"]: entry for entry in ledger.entries}
-        present = {name: named[name] for name in named if name in shards}
-        wanted = [entry_of(shards[name]) for name in [*present, *sorted(set(shards) - set(named))]]
+        wanted = [entry_of(shard) for shard in in_order_of(named, shards)]
         gone = [entry for name, entry in named.items() if name not in shards]
         self.lost |= {item[0] for entry in gone for item in entry["items"]}
         problems = list(ledger.problems)
@@ -183,21 +211,18 @@ class _Repair:
     def _straighten_parts(self) -> Parts:
         """Take out parts that nothing leads to and further copies with other values; the rest of a shard stays."""
         entries = check_ledger(self.folder, "manifest.jsonl").entries
-        shards = {e["file"]: open_shard(self.folder / "shards" / e["file"]) for e in entries}
-        parts = in_order_of(shards, shards)
+        parts = Parts(open_shards(self.folder, entries))
         unreachable = list(parts.unreachable())
         self.lost |= {item for item, _ in unreachable}
         unequal = [further for _, first, further in parts.copies() if not equal_pieces(first, further)]
-        for name, indices in _by_shard([*(piece for _, piece in unreachable), *unequal]).items():
-            kept = ~np.isin(np.arange(len(shards[name].items["id"])), indices)
-            detail = f"{len(indices)} parts that do not go with the others; the rest is in a new shard"
-            entries = replace_shard(
-                self.folder, entries, shards[name], kept, lambda path, why=detail: self._set_aside(path, "parts", why)
-            )
-        left = {e["file"]: open_shard(self.folder / "shards" / e["file"]) for e in entries}
-        return in_order_of(left, left)
+        for shard, numbers in _by_shard([*(piece for _, piece in unreachable), *unequal]):
+            kept = ~np.isin(np.arange(len(shard.ids)), numbers)
+            detail = f"{len(numbers)} parts that do not go with the others; the rest is in a new shard"
+            set_aside = partial(self._set_aside, kind="parts", detail=detail)
+            entries = replace_shard(self.folder, entries, shard, kept, set_aside)
+        return Parts(open_shards(self.folder, entries))
 
-    def _unlist_lost(self, ledgers: dict[str, Ledger], parts: Parts) -> list[dict[str, Any]]:
+    def _unlist_lost(self, ledgers: dict[str, Ledger], parts: Parts) -> list[LostListing]:
         """Take listings of items that are not there any more out, with all that was said before of their paths."""
         listings = check_ledger(self.folder, "listings.jsonl").entries
         lost = lost_listings(listings, ledgers["failures.jsonl"].entries, parts.complete())
@@ -207,13 +232,14 @@ class _Repair:
             problem = Problem("listings.jsonl", "item", f"{len(lost)} listings of items that are not in any shard")
             self._rewrite("listings.jsonl", kept, [problem])
             self.lost |= {entry["item"] for entry in lost}
-        return lost
+        return [LostListing(source=e["source"], path=e["path"], item=e["item"]) for e in lost]
 
     def _leave_nothing_of(self, purged: set[str]) -> None:
         """What was set aside may be of those who were to be purged, so it goes too."""
         remove_dropped(self.folder)
         self.lost -= purged
-        self.dropped = [{**entry, "kept_as": ""} for entry in self.dropped]
+        for entry in self.dropped:
+            entry["kept_as"] = ""
         self._note(Problem("purged.jsonl", "purged", f"{len(purged)} items that were to be purged are deleted"), "")
 
     # Setting aside
@@ -222,9 +248,9 @@ class _Repair:
         kept_as = self._copy_aside(ledger)
         for problem in problems:
             self._note(problem, kept_as)
-        write_atomically(self.folder / ledger, b"".join(map(encode_line, entries)))
+        write_lines(self.folder / ledger, entries)
 
-    def _set_aside(self, path: Path, kind: str, detail: str) -> None:
+    def _set_aside(self, path: Path, kind: Kind, detail: str) -> None:
         target = self._free_name(path.name)
         with writing(self.folder):
             os.rename(path, target)
@@ -246,11 +272,12 @@ class _Repair:
         return next(path for path in names if not os.path.lexists(path))
 
     def _note(self, problem: Problem, kept_as: str) -> None:
-        self.dropped.append({**problem._asdict(), "kept_as": kept_as})
+        self.dropped.append({**problem.found(), "kept_as": kept_as})
 
 
-def _by_shard(pieces: Iterable[Piece]) -> dict[str, list[int]]:
-    found: dict[str, list[int]] = {}
+def _by_shard(pieces: Iterable[Piece]) -> Iterable[tuple[Shard, list[int]]]:
+    """Every shard with some of these pieces, and their numbers in it."""
+    found: dict[Path, tuple[Shard, list[int]]] = {}
     for piece in pieces:
-        found.setdefault(piece.shard.path.name, []).append(piece.index)
-    return found
+        found.setdefault(piece.shard.path, (piece.shard, []))[1].append(piece.number)
+    return found.values()

@@ -7,7 +7,7 @@ import csv
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Literal, TypedDict
 
 from facedep_jax.cache.checksummed_jsonl import read_ledger
 from facedep_jax.errors import CacheError
@@ -15,6 +15,17 @@ from facedep_jax.progress_events import Note, Report, silent
 from facedep_jax.text_escaping import plot_name, printable, unquoted
 
 TRAINED = ("head.safetensors", "cnn.safetensors")  # what learns from items, by the name of its weights
+
+
+Kind = Literal["run", "head", "scores", "crops", "plot", "cache"]
+
+
+class Trace(TypedDict):
+    """A file or folder that speaks of somebody, and how."""
+
+    path: str
+    kind: Kind
+    detail: str
 
 
 def require_places(places: Sequence[str | Path]) -> None:
@@ -30,20 +41,20 @@ def find_traces(
     paths: Sequence[str],
     subjects: Sequence[str],
     report: Report = silent,
-) -> list[dict[str, Any]]:
-    """What below `places` speaks of `items` (ids), of listed `paths` or of `subjects`: {path, kind, detail}.
+) -> list[Trace]:
+    """What below `places` speaks of `items` (ids), of listed `paths` or of `subjects`.
 
     Says with a warning what cannot be read.
     """
     wanted = _Wanted(frozenset(items), frozenset(paths), frozenset(subjects))
-    found = []
+    found: list[Trace] = []
     for place in map(Path, places):
         for folder, _, names in sorted(os.walk(place)):
-            found += map(_trace, _of_scores(Path(folder), names, wanted))
+            found += _of_scores(Path(folder), names, wanted)
             for name in sorted(set(names) & _LOOKS.keys()):
                 path = Path(folder, name)
                 try:
-                    found += map(_trace, _LOOKS[name](path, wanted))
+                    found += _LOOKS[name](path, wanted)
                 except (OSError, UnicodeDecodeError, csv.Error) as error:
                     report(Note(f"{path} cannot be searched: {error}", "warning"))
     return found
@@ -60,11 +71,7 @@ class _Wanted:
         return row.get("item") in self.items or row.get("subject") in self.subjects or row.get(name) in self.paths
 
 
-Found = Iterator[tuple[Path, str, str]]
-
-
-def _trace(found: tuple[Path, str, str]) -> dict[str, Any]:
-    where, kind, detail = found
+def _trace(where: Path, kind: Kind, detail: str) -> Trace:
     return {"path": str(where), "kind": kind, "detail": detail}
 
 
@@ -73,33 +80,35 @@ def _as_in_tables(path: str) -> str:
     return path.encode("utf-8", "backslashreplace").decode()
 
 
-def _in_run(table: Path, wanted: _Wanted) -> Found:
+def _in_run(table: Path, wanted: _Wanted) -> Iterator[Trace]:
     splits = [row.get("split") or "no split" for row in _rows(table) if wanted.is_in(row, "path")]
     if splits:
         counted = ", ".join(f"{splits.count(split)} in {split}" for split in dict.fromkeys(splits))
-        yield table, "run", f"{len(splits)} rows ({counted})"
+        yield _trace(table, "run", f"{len(splits)} rows ({counted})")
         learned = [split for split in splits if split in ("train", "val")]
         for weights in (table.parent / name for name in TRAINED):
             if learned and weights.is_file():
-                yield weights, "head", f"trained or tuned on {len(learned)} items of theirs; train again without"
+                yield _trace(
+                    weights, "head", f"trained or tuned on {len(learned)} items of theirs; train again without"
+                )
 
 
-def _in_scores(table: Path, wanted: _Wanted) -> Found:
+def _in_scores(table: Path, wanted: _Wanted) -> Iterator[Trace]:
     clips = [row["clip"] for row in _rows(table) if wanted.is_in(row, "clip")]
     if clips:
-        yield table, "scores", f"{len(clips)} rows, such as {clips[0]}"
+        yield _trace(table, "scores", f"{len(clips)} rows, such as {clips[0]}")
 
 
-def _of_scores(folder: Path, names: Sequence[str], wanted: _Wanted) -> Found:
+def _of_scores(folder: Path, names: Sequence[str], wanted: _Wanted) -> Iterator[Trace]:
     """Faces and timelines, which stay when a clip leaves the tables, or are there before any table is."""
     if folder.parent.name == "crops" and folder.name in wanted.items:
-        yield folder, "crops", "faces of the clip, some of them also in report.html"
+        yield _trace(folder, "crops", "faces of the clip, some of them also in report.html")
     if folder.name == "plots":
         for name in sorted(wanted.plots & set(names)):
-            yield folder / name, "plot", "the clip's scores over time"
+            yield _trace(folder / name, "plot", "the clip's scores over time")
 
 
-def _in_cache(header: Path, wanted: _Wanted) -> Found:
+def _in_cache(header: Path, wanted: _Wanted) -> Iterator[Trace]:
     manifest, _ = read_ledger(header.parent, "manifest.jsonl")
     held = {item[0] for entry in manifest for item in entry["items"]} & wanted.items
     listed = {
@@ -108,7 +117,9 @@ def _in_cache(header: Path, wanted: _Wanted) -> Found:
         if entry.get("item") in wanted.items or entry.get("subject") in wanted.subjects
     }
     if held or listed:
-        yield header.parent, "cache", f"holds {len(held)} items and {len(listed)} listings of theirs; purge it too"
+        yield _trace(
+            header.parent, "cache", f"holds {len(held)} items and {len(listed)} listings of theirs; purge it too"
+        )
 
 
 def _rows(table: Path) -> Iterator[dict[str, str]]:

@@ -3,20 +3,25 @@
 import math
 import random
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
-from facedep_jax.cache.cache_reader import Cache, open_cache, ranges
+from facedep_jax.cache.cache_reader import Cache, open_cache
+from facedep_jax.cache.checksummed_jsonl import latest_listings
+from facedep_jax.cache.clip_parts import Parts
 from facedep_jax.cache.feature_spec import fingerprint, others_header, read_header
+from facedep_jax.cache.item_table import ranges
 from facedep_jax.cache.lock import being_written, last_writer
 from facedep_jax.cache.maintenance.file_integrity import (
     LEDGERS,
     ROWS_AT_ONCE,
+    FoundProblem,
     Problem,
     check_ledger,
     check_shard,
     check_small_files,
+    one_by_one,
     shard_paths,
     strays,
 )
@@ -29,17 +34,40 @@ from facedep_jax.cache.maintenance.ledger_consistency import (
 )
 from facedep_jax.cache.shard import Shard
 from facedep_jax.errors import SettingsError
-from facedep_jax.progress_events import Progress, Report, silent
+from facedep_jax.progress_events import Report, silent
+
+
+class VerifySummary(TypedDict):
+    """What `cache verify` found. `hashed` is how many shards were read in full, `seed` drew them where not all were;
+    `cut_off` counts clips whose end is not there, which is no problem.
+    """
+
+    cache: str
+    shards: int
+    hashed: int
+    seed: int | None
+    items: int
+    cut_off: int
+    rows: int
+    ok: bool
+    problems: list[FoundProblem]
+
+
+class DiffSummary(TypedDict):
+    """What `cache diff` found: in one sentence each."""
+
+    equal: bool
+    differences: list[str]
 
 
 def verify_cache(
     folder: str | Path, report: Report = silent, sample: float = 1.0, seed: int | None = None
-) -> dict[str, Any]:
+) -> VerifySummary:
     """Check every file of a cache: ledgers line by line, shards against their names, structure, values, references.
 
     With `sample` below 1 hashes and values are checked of that part of the shards, drawn at random from `seed`
-    (which is made and told where none is given), and structure of all. Returns INTERFACE.md's summary. Raises
-    CacheError only for what is no cache at all.
+    (which is made and told where none is given), and structure of all. Raises CacheError only for what is no cache at
+    all.
     """
     folder = Path(folder)
     writing, before = being_written(folder), last_writer(folder)
@@ -49,7 +77,7 @@ def verify_cache(
     return summary
 
 
-def _verify(folder: Path, report: Report, sample: float, seed: int | None, writing: bool) -> dict[str, Any]:
+def _verify(folder: Path, report: Report, sample: float, seed: int | None, writing: bool) -> VerifySummary:
     spec = read_header(folder)
     # Listings before the manifest: what a writer has listed it has committed before.
     names = ("listings.jsonl", *(name for name in LEDGERS if name != "listings.jsonl"))
@@ -64,7 +92,7 @@ def _verify(folder: Path, report: Report, sample: float, seed: int | None, writi
     if not header:
         shards = {name: shard for name, shard in shards.items() if name not in strangers}
         paths = [path for path in paths if path.name in named or path.name not in strangers]
-    parts = in_order_of(named, shards)
+    parts = Parts(in_order_of(named, shards))
     problems = [
         *header,
         *check_small_files(folder),
@@ -85,7 +113,7 @@ def _verify(folder: Path, report: Report, sample: float, seed: int | None, writi
         "cut_off": sum(not parts.is_complete(item) for item in parts),
         "rows": sum(len(shard.rows["item"]) for shard in shards.values()),
         "ok": not problems,
-        "problems": [problem._asdict() for problem in problems],
+        "problems": [problem.found() for problem in problems],
     }
 
 
@@ -100,13 +128,11 @@ def _check_shards(
 ) -> tuple[dict[str, Shard], list[Problem]]:
     shards: dict[str, Shard] = {}
     problems: list[Problem] = []
-    for number, path in enumerate(paths):
-        report(Progress("verify", number, len(paths), "shards", len(problems)))
+    for path in one_by_one("verify", paths, report, problems):
         shard, found = check_shard(path, spec, path in chosen)
         problems += found
         if shard:
             shards[path.name] = shard
-    report(Progress("verify", len(paths), len(paths), "shards", len(problems)))
     return shards, problems
 
 
@@ -119,7 +145,7 @@ def _strangers(
     return header, {problem.file for problem in problems if problem.kind in ("foreign", "taps")}
 
 
-def diff_caches(first: str | Path, second: str | Path) -> dict[str, Any]:
+def diff_caches(first: str | Path, second: str | Path) -> DiffSummary:
     """Compare ids, listings and values of two caches, whatever the boundaries and order of their shards."""
     a, b = open_cache(first), open_cache(second)
     differences = []
@@ -135,9 +161,8 @@ def diff_caches(first: str | Path, second: str | Path) -> dict[str, Any]:
 
 
 def _listing_differences(a: list[dict[str, Any]], b: list[dict[str, Any]]) -> list[str]:
-    keyed = [{(e["source"], e["path"]): e for e in side} for side in (a, b)]
-    keys = sorted(keyed[0].keys() | keyed[1].keys())
-    differing = [key for key in keys if keyed[0].get(key) != keyed[1].get(key)]
+    one, other = latest_listings(a), latest_listings(b)
+    differing = [key for key in sorted(one.keys() | other.keys()) if one.get(key) != other.get(key)]
     return [f"{len(differing)} listings differ, such as {differing[0][1]}"] if differing else []
 
 

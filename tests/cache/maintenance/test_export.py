@@ -12,8 +12,7 @@ from support.caches import BAD, ENGINE, cut_off, killed_everywhere, listing, mak
 from support.hostile_h5 import SPEC, TAPS
 
 from facedep_jax.cache import CacheWriter, open_cache
-from facedep_jax.cache.maintenance.export import export_cache
-from facedep_jax.cache.maintenance.export_csv import TABLES
+from facedep_jax.cache.maintenance.export import TABLES, export_cache
 from facedep_jax.errors import CacheError, OutputError
 from facedep_jax.text_escaping import FORMULA
 
