@@ -24,10 +24,11 @@ def versions() -> dict[str, str]:
 
 
 def write_config(path: Path, command: str, settings: dict[str, Any], records: dict[str, dict[str, Any]]) -> None:
-    """Write the resolved settings of `command`, which `--config` reads back, and tables that only record.
+    """Write the resolved settings of `command`, which `--config` reads back, and tables that only record."""
+    text = tomli_w.dumps({command: settings, "versions": versions(), **records}).encode()
+    write_atomically(path, text + config_check(text))
 
-    The last line is a comment with the first 16 hexadecimal digits of the SHA-256 of all before it.
-    """
-    text = tomli_w.dumps({command: settings, "versions": versions(), **records})
-    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
-    write_atomically(path, f"{text}# check {digest}\n")
+
+def config_check(text: bytes) -> bytes:
+    """The last line of a `config.toml` that is otherwise `text`: a comment with 16 digits of the SHA-256 of it."""
+    return f"# check {hashlib.sha256(text).hexdigest()[:16]}\n".encode()

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
+from types import UnionType
 from typing import Any, NamedTuple
 
 from facedep_jax.file_system import fsync_directory, write_atomically
@@ -104,15 +105,7 @@ def _digest(text: str) -> str:
 
 LARGEST = 2**63
 
-Fits = Callable[[object], bool]
-
-
-def _text(value: object) -> bool:
-    return isinstance(value, str)
-
-
-def _text_or_null(value: object) -> bool:
-    return value is None or isinstance(value, str)
+Kind = type | UnionType | Callable[[object], bool]  # of a value: its type, or what says whether it can be meant
 
 
 def _ascii(value: object) -> bool:
@@ -126,7 +119,8 @@ def _count(value: object) -> bool:
 def _parts(value: object) -> bool:
     """[id, part, last, rows] of each item."""
     return isinstance(value, list) and all(
-        isinstance(part, list) and len(part) == 4 and _text(part[0]) and all(map(_count, part[1:])) for part in value
+        isinstance(part, list) and len(part) == 4 and isinstance(part[0], str) and all(map(_count, part[1:]))
+        for part in value
     )
 
 
@@ -134,15 +128,15 @@ def _signature(value: object) -> bool:
     return isinstance(value, list) and len(value) == 5 and all(type(number) is int for number in value)
 
 
-LEDGERS: dict[str, dict[str, Fits]] = {  # and the members of every line
-    "manifest.jsonl": {"file": _text, "rows": _count, "items": _parts},
-    "listings.jsonl": {"item": _text_or_null, "source": _text, "path": _text},
-    "failures.jsonl": {"path": _text, "id": _text_or_null, "stage": _text, "reason": _text_or_null},
-    "files.jsonl": {"path": _text, "signature": _signature, "item": _text},
+LEDGERS: dict[str, dict[str, Kind]] = {  # and the members of every line
+    "manifest.jsonl": {"file": str, "rows": _count, "items": _parts},
+    "listings.jsonl": {"item": str | None, "source": str, "path": str},
+    "failures.jsonl": {"path": str, "id": str | None, "stage": str, "reason": str | None},
+    "files.jsonl": {"path": str, "signature": _signature, "item": str},
     "purged.jsonl": {"salt": _ascii, "hash": _ascii},
 }
-_IF_SAID: dict[str, dict[str, Fits]] = {
-    "listings.jsonl": dict.fromkeys(("emotion", "subject", "split"), _text_or_null),
+_IF_SAID: dict[str, dict[str, Kind]] = {
+    "listings.jsonl": {"emotion": str | None, "subject": str | None, "split": str | None}
 }
 
 
@@ -158,8 +152,12 @@ def _fault(ledger: str, entry: dict[str, Any]) -> str:
     if lacking:
         return f"it does not say {', '.join(lacking)}"
     checked = members | _IF_SAID.get(ledger, {})
-    wrong = [name for name, fits in checked.items() if name in entry and not fits(entry[name])]
+    wrong = [name for name, kind in checked.items() if name in entry and not _fits(entry[name], kind)]
     return f"its {', '.join(wrong)} cannot be meant" if wrong else ""
+
+
+def _fits(value: object, kind: Kind) -> bool:
+    return isinstance(value, kind) if isinstance(kind, type | UnionType) else kind(value)
 
 
 def latest_listings(entries: Iterable[dict[str, Any]]) -> dict[tuple[str, str], dict[str, Any]]:

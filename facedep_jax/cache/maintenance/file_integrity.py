@@ -1,6 +1,5 @@
 """What each file of a cache has to look like to be what was written. Changes nothing."""
 
-import hashlib
 import json
 import os
 import re
@@ -19,13 +18,13 @@ from facedep_jax.cache.shard import Shard, open_shard, sha256_of
 from facedep_jax.errors import DamagedCache
 from facedep_jax.media.frame_types import FACE_STATES, WITHOUT_CROP
 from facedep_jax.progress_events import Progress, Report, silent
+from facedep_jax.provenance import config_check
 
 T = TypeVar("T")
 
 DROPPED = "dropped"
 FILES = {*LEDGERS, "cache.json", "config.toml", LOCK}
 FOLDERS = {"shards", DROPPED}
-CONFIG_CHECK = "# check "
 ROWS_AT_ONCE = 1024
 
 _SHARD_NAME = re.compile(r"[0-9a-f]{64}\.h5")
@@ -37,24 +36,17 @@ Kind = Literal[
 ]  # fmt: skip
 
 
-class FoundProblem(TypedDict):
-    """A `Problem` as summaries have it."""
-
-    file: str
-    kind: Kind
-    detail: str
-
-
-class Problem(NamedTuple):
+class Problem(TypedDict):
     """One thing that is not as it was written."""
 
     file: str
     kind: Kind
     detail: str
 
-    def found(self) -> FoundProblem:
-        """For a summary."""
-        return {"file": self.file, "kind": self.kind, "detail": self.detail}
+
+def problem(file: str, kind: Kind, detail: str) -> Problem:
+    """One `Problem`."""
+    return {"file": file, "kind": kind, "detail": detail}
 
 
 class Ledger(NamedTuple):
@@ -72,17 +64,17 @@ def check_ledger(folder: Path, name: str, being_written: bool = False) -> Ledger
     entries, bad = read_ledger(folder, name)
     if being_written and bad and bad[-1].number == len(entries) + len(bad):
         bad = bad[:-1]
-    return Ledger(entries, [Problem(name, "line", f"line {line.number}: {line.reason}") for line in bad])
+    return Ledger(entries, [problem(name, "line", f"line {line.number}: {line.reason}") for line in bad])
 
 
 def check_small_files(folder: Path) -> Iterator[Problem]:
     """`cache.json` and `config.toml`, byte for byte. That `cache.json` can be used is known already."""
     text = (folder / "cache.json").read_bytes()
     if (json.dumps(json.loads(text), indent=2) + "\n").encode() != text:
-        yield Problem("cache.json", "text", "it says what it said but is not written as it was")
+        yield problem("cache.json", "text", "it says what it said but is not written as it was")
     config = folder / "config.toml"
     if config.is_file() and not _is_config(config.read_bytes()):
-        yield Problem("config.toml", "text", "it is not what was written; the next extract-features writes it anew")
+        yield problem("config.toml", "text", "it is not what was written; the next extract-features writes it anew")
 
 
 def _is_config(data: bytes) -> bool:
@@ -93,11 +85,6 @@ def _is_config(data: bytes) -> bool:
     except (ValueError, RecursionError):
         return False
     return not last.startswith(b"#") or data == head + b"\n" + config_check(head + b"\n")
-
-
-def config_check(text: bytes) -> bytes:
-    """The last line of a `config.toml` that is otherwise `text`."""
-    return f"{CONFIG_CHECK}{hashlib.sha256(text).hexdigest()[:16]}\n".encode()
 
 
 def strays(folder: Path, being_written: bool = False) -> list[Path]:
@@ -128,16 +115,16 @@ def check_shard(path: Path, spec: dict[str, Any], values: bool = True) -> tuple[
     The shard is None where it cannot be read at all.
     """
     if values and (digest := sha256_of(path)) != path.stem:
-        return None, [Problem(path.name, "hash", f"its SHA-256 is {digest}")]
+        return None, [problem(path.name, "hash", f"its SHA-256 is {digest}")]
     try:
         shard = open_shard(path)
     except DamagedCache as error:
-        return None, [Problem(path.name, "structure", str(error))]
+        return None, [problem(path.name, "structure", str(error))]
     problems = list(_foreign(shard, spec))
-    problems += [Problem(path.name, "rows", rule) for rule, holds in _RULES.items() if not holds(shard)]
+    problems += [problem(path.name, "rows", rule) for rule, holds in _RULES.items() if not holds(shard)]
     if values:
         bad = (tap for tap in shard.layout if not _finite(shard.features(tap)))
-        problems += [Problem(path.name, "values", f"{tap} holds values that are not finite") for tap in bad]
+        problems += [problem(path.name, "values", f"{tap} holds values that are not finite") for tap in bad]
     return shard, problems
 
 
@@ -145,16 +132,16 @@ def _foreign(shard: Shard, spec: dict[str, Any]) -> Iterator[Problem]:
     """What says that a shard belongs to another cache."""
     name = shard.path.name
     if shard.attributes["fingerprint"] != fingerprint(spec):
-        yield Problem(name, "foreign", "its fingerprint is another cache's")
+        yield problem(name, "foreign", "its fingerprint is another cache's")
     if shard.attributes["format"] != FORMAT_VERSION:
-        yield Problem(name, "foreign", f"its format version is {shard.attributes['format']}")
+        yield problem(name, "foreign", f"its format version is {shard.attributes['format']}")
     if set(shard.layout) != set(spec["features"]["taps"]):
-        yield Problem(name, "taps", f"holds {sorted(shard.layout)}")
+        yield problem(name, "taps", f"holds {sorted(shard.layout)}")
         return
     for tap, (_, shape) in shard.layout.items():
         cells, channels = cells_of(tap), spec["features"]["channels"][tap]
         if shape[1:] != (cells, cells, channels):
-            yield Problem(name, "taps", f"holds {tap} of shape {shape}")
+            yield problem(name, "taps", f"holds {tap} of shape {shape}")
 
 
 def _images_are_whole(shard: Shard) -> bool:
@@ -215,7 +202,7 @@ def sound_shards(
     Raises DamagedCache where anything is not as it was written, saying what follows (`otherwise`) and what to do.
     """
     writing = not locked and being_written(folder)
-    problems = [problem for name in LEDGERS for problem in check_ledger(folder, name, writing).problems]
+    problems = [found for name in LEDGERS for found in check_ledger(folder, name, writing).problems]
     entries = [] if problems else load_manifest(folder)
     shards = []
     for number, entry in enumerate(entries):
@@ -226,7 +213,7 @@ def sound_shards(
     if problems:
         first = problems[0]
         raise DamagedCache(
-            f"{folder} is damaged ({first.file}: {first.detail}), so {otherwise}; run `cache repair` on it first"
+            f"{folder} is damaged ({first['file']}: {first['detail']}), so {otherwise}; run `cache repair` on it first"
         )
     if entries:
         report(Progress("check", len(entries), len(entries), "shards"))

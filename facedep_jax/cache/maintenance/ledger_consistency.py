@@ -6,7 +6,7 @@ from typing import Any
 
 from facedep_jax.cache.checksummed_jsonl import latest_listings
 from facedep_jax.cache.clip_parts import Parts, equal_pieces
-from facedep_jax.cache.maintenance.file_integrity import Ledger, Problem
+from facedep_jax.cache.maintenance.file_integrity import Ledger, Problem, problem
 from facedep_jax.cache.manifest import entry_of
 from facedep_jax.cache.shard import Shard
 from facedep_jax.cache.tombstones import Purged
@@ -23,31 +23,31 @@ def in_order_of(named: Iterable[str], shards: Mapping[str, Shard]) -> list[Shard
 def check_manifest(manifest: Ledger, paths: list[Path], shards: dict[str, Shard]) -> list[Problem]:
     """The manifest names every shard once, says what is in it, and names no other."""
     present, named = {path.name for path in paths}, [entry["file"] for entry in manifest.entries]
-    gone = [Problem(name, "missing", "named in the manifest, not there") for name in sorted(set(named) - present)]
+    gone = [problem(name, "missing", "named in the manifest, not there") for name in sorted(set(named) - present)]
     extra = [
-        Problem(name, "unlisted", "there, not named in the manifest; the next extraction lists it")
+        problem(name, "unlisted", "there, not named in the manifest; the next extraction lists it")
         for name in sorted(present - set(named))
     ]
     if manifest.absent and present:
-        extra = [Problem("manifest.jsonl", "missing", f"not there; {len(present)} shards say what it said. {ANEW}")]
+        extra = [problem("manifest.jsonl", "missing", f"not there; {len(present)} shards say what it said. {ANEW}")]
     wrong = [
-        Problem("manifest.jsonl", "entry", f"does not say what is in {name}")
+        problem("manifest.jsonl", "entry", f"does not say what is in {name}")
         for name, entry in zip(named, manifest.entries, strict=True)
         if name in shards and entry != entry_of(shards[name])
     ]
     if len(set(named)) < len(named):
-        wrong.append(Problem("manifest.jsonl", "entry", "names a shard twice"))
+        wrong.append(problem("manifest.jsonl", "entry", "names a shard twice"))
     return gone + extra + wrong
 
 
 def check_parts(parts: Parts) -> list[Problem]:
     """Every part is reached from the first, and where there are several of a part they are equal."""
     lost = [
-        Problem(piece.shard.path.name, "parts", f"a part of item {item[:12]} that its other parts do not lead to")
+        problem(piece.shard.path.name, "parts", f"a part of item {item[:12]} that its other parts do not lead to")
         for item, piece in parts.unreachable()
     ]
     return lost + [
-        Problem(
+        problem(
             further.shard.path.name, "copy", f"item {item[:12]} is also in {first.shard.path.name}, with other values"
         )
         for item, first, further in parts.copies()
@@ -67,7 +67,7 @@ def lost_listings(
 def check_listings(ledgers: dict[str, Ledger], parts: Parts) -> list[Problem]:
     """Every listing in force names an item that is whole, or that failed."""
     lost = lost_listings(ledgers["listings.jsonl"].entries, ledgers["failures.jsonl"].entries, parts.complete())
-    return [Problem("listings.jsonl", "item", f"{e['path']}: its item is not in any shard") for e in lost]
+    return [problem("listings.jsonl", "item", f"{e['path']}: its item is not in any shard") for e in lost]
 
 
 def not_yet_gone(folder: Path, ledgers: dict[str, Ledger], parts: Iterable[str]) -> set[str]:
@@ -84,4 +84,4 @@ def check_purged(folder: Path, ledgers: dict[str, Ledger], parts: Iterable[str])
     """What was purged is gone."""
     held = not_yet_gone(folder, ledgers, parts)
     detail = f"{len(held)} items that were purged are still there, a purge was cut off; `cache repair` finishes it"
-    return [Problem("purged.jsonl", "purged", detail)] if held else []
+    return [problem("purged.jsonl", "purged", detail)] if held else []

@@ -44,7 +44,15 @@ class ListingConflict(TypedDict):
     instead_of: dict[str, Any]
 
 
-class _Merged(TypedDict):
+class MergeSummary(TypedDict):
+    """What is in the cache now, how its new shards got there, and what the `caches` that were added do not agree in.
+
+    `items_unequal` are ids of those in several caches whose values differ, `items_purged` counts what was left out.
+    """
+
+    cache: str
+    fingerprint: str
+    caches: int
     items: int
     items_cut_off: int
     items_in_several: int
@@ -55,17 +63,6 @@ class _Merged(TypedDict):
     shards_rewritten: int
     listings: int
     listing_conflicts: list[ListingConflict]
-
-
-class MergeSummary(_Merged):
-    """What is in the cache now, how its new shards got there, and what the `caches` that were added do not agree in.
-
-    `items_unequal` are ids of those in several caches whose values differ, `items_purged` counts what was left out.
-    """
-
-    cache: str
-    fingerprint: str
-    caches: int
 
 
 def merge_caches(folders: Sequence[str | Path], out: str | Path, report: Report = silent) -> MergeSummary:
@@ -85,8 +82,7 @@ def merge_caches(folders: Sequence[str | Path], out: str | Path, report: Report 
         read = [(source, sound_shards(source, spec, otherwise, report)) for source in sources]
         folder = stack.enter_context(place_for(out, spec, sources))
         own = sound_shards(folder, spec, "nothing can be added to it", report, locked=True)
-        summary = _Merge(folder, own, read, report).run()
-    return {"cache": str(out), "fingerprint": fingerprint(spec), "caches": len(sources), **summary}
+        return _Merge(folder, own, read, report).run(out, fingerprint(spec))
 
 
 def _distinct(folders: list[Path], out: Path) -> list[Path]:
@@ -119,8 +115,8 @@ class _Merge:
         self.purged = Purged(folder)
         self.counts = {"linked": 0, "copied": 0, "rewritten": 0}
 
-    def run(self) -> _Merged:
-        """Every step in its order."""
+    def run(self, out: Path, name: str) -> MergeSummary:
+        """Every step in its order; the cache will be `out`, of the fingerprint `name`."""
         withdrawn = self._withdraw()
         owner = {item: self._owner(item) for item in self._items() if not self.purged.holds(item)}
         repeated, unequal = self._compare(owner)
@@ -131,6 +127,9 @@ class _Merge:
         add_failures(self.folder, sources, parts.complete())
         listed, conflicts = add_listings(self.folder, sources, parts.complete())
         return {
+            "cache": str(out),
+            "fingerprint": name,
+            "caches": len(sources),
             "items": len(parts.complete()),
             "items_cut_off": sum(not parts.is_complete(item) for item in parts),
             "items_in_several": repeated,

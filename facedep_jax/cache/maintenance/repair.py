@@ -29,7 +29,6 @@ from facedep_jax.cache.lock import write_lock
 from facedep_jax.cache.maintenance.file_integrity import (
     DROPPED,
     LEDGERS,
-    FoundProblem,
     Kind,
     Ledger,
     Problem,
@@ -37,6 +36,7 @@ from facedep_jax.cache.maintenance.file_integrity import (
     check_shard,
     check_small_files,
     one_by_one,
+    problem,
     shard_paths,
     strays,
 )
@@ -49,7 +49,7 @@ from facedep_jax.file_system import fsync_directory, write_atomically, writing
 from facedep_jax.progress_events import Report, silent
 
 
-class Dropped(FoundProblem):
+class Dropped(Problem):
     """A problem that was put right, and where in the cache what was there is kept: nowhere if that is empty."""
 
     kept_as: str
@@ -168,16 +168,16 @@ class _Repair:
     def restore_header(self) -> None:
         """`cache.json` from the record in `config.toml`."""
         kept = self._copy_aside("cache.json") if (self.folder / "cache.json").is_file() else ""
-        self._note(Problem("cache.json", "text", "damaged or another cache's; written anew from config.toml"), kept)
+        self._note(problem("cache.json", "text", "damaged or another cache's; written anew from config.toml"), kept)
         write_header(self.folder, self.spec)
 
     def _small_files(self) -> None:
-        for problem in check_small_files(self.folder):
-            if problem.file == "cache.json":
-                self._note(problem, self._copy_aside("cache.json"))
+        for found in check_small_files(self.folder):
+            if found["file"] == "cache.json":
+                self._note(found, self._copy_aside("cache.json"))
                 write_header(self.folder, self.spec)
             else:
-                self._set_aside(self.folder / problem.file, problem.kind, problem.detail)
+                self._set_aside(self.folder / found["file"], found["kind"], found["detail"])
 
     def _sound_shards(self) -> dict[str, Shard]:
         """Shards with nothing wrong in them; the others are set aside."""
@@ -187,7 +187,7 @@ class _Repair:
             if shard and not problems:
                 sound[path.name] = shard
             else:
-                self._set_aside(path, problems[0].kind, problems[0].detail)
+                self._set_aside(path, problems[0]["kind"], problems[0]["detail"])
         return sound
 
     def _mend_manifest(self, ledger: Ledger, shards: dict[str, Shard]) -> None:
@@ -198,14 +198,14 @@ class _Repair:
         self.lost |= {item[0] for entry in gone for item in entry["items"]}
         problems = list(ledger.problems)
         set_aside = {d["file"] for d in self.dropped}
-        problems += [Problem(e["file"], "missing", "named, not there") for e in gone if e["file"] not in set_aside]
+        problems += [problem(e["file"], "missing", "named, not there") for e in gone if e["file"] not in set_aside]
         if problems:
             self._rewrite("manifest.jsonl", wanted, problems)
         elif wanted != ledger.entries:
             count = sum(entry not in ledger.entries for entry in wanted)
             if count or len(named) < len(ledger.entries):
                 detail = f"{count} of {len(wanted)} shards were not named as they are, or one twice; each is now"
-                self._note(Problem("manifest.jsonl", "entry", detail), "")
+                self._note(problem("manifest.jsonl", "entry", detail), "")
             write_manifest(self.folder, wanted)
 
     def _straighten_parts(self) -> Parts:
@@ -229,8 +229,8 @@ class _Repair:
         if lost:
             keys = {(entry["source"], entry["path"]) for entry in lost}
             kept = [entry for entry in listings if (entry["source"], entry["path"]) not in keys]
-            problem = Problem("listings.jsonl", "item", f"{len(lost)} listings of items that are not in any shard")
-            self._rewrite("listings.jsonl", kept, [problem])
+            detail = f"{len(lost)} listings of items that are not in any shard"
+            self._rewrite("listings.jsonl", kept, [problem("listings.jsonl", "item", detail)])
             self.lost |= {entry["item"] for entry in lost}
         return [LostListing(source=e["source"], path=e["path"], item=e["item"]) for e in lost]
 
@@ -240,14 +240,14 @@ class _Repair:
         self.lost -= purged
         for entry in self.dropped:
             entry["kept_as"] = ""
-        self._note(Problem("purged.jsonl", "purged", f"{len(purged)} items that were to be purged are deleted"), "")
+        self._note(problem("purged.jsonl", "purged", f"{len(purged)} items that were to be purged are deleted"), "")
 
     # Setting aside
 
     def _rewrite(self, ledger: str, entries: list[dict[str, Any]], problems: list[Problem]) -> None:
         kept_as = self._copy_aside(ledger)
-        for problem in problems:
-            self._note(problem, kept_as)
+        for found in problems:
+            self._note(found, kept_as)
         write_lines(self.folder / ledger, entries)
 
     def _set_aside(self, path: Path, kind: Kind, detail: str) -> None:
@@ -256,7 +256,7 @@ class _Repair:
             os.rename(path, target)
             fsync_directory(target.parent)
             fsync_directory(path.parent)
-        self._note(Problem(path.name, kind, detail), f"{DROPPED}/{target.name}")
+        self._note(problem(path.name, kind, detail), f"{DROPPED}/{target.name}")
 
     def _copy_aside(self, name: str) -> str:
         target = self._free_name(name)
@@ -271,8 +271,8 @@ class _Repair:
         names = (folder / (f"{name}.{number}" if number else name) for number in range(10**6))
         return next(path for path in names if not os.path.lexists(path))
 
-    def _note(self, problem: Problem, kept_as: str) -> None:
-        self.dropped.append({**problem.found(), "kept_as": kept_as})
+    def _note(self, found: Problem, kept_as: str) -> None:
+        self.dropped.append({**found, "kept_as": kept_as})
 
 
 def _by_shard(pieces: Iterable[Piece]) -> Iterable[tuple[Shard, list[int]]]:

@@ -16,12 +16,12 @@ from facedep_jax.cache.lock import being_written, last_writer
 from facedep_jax.cache.maintenance.file_integrity import (
     LEDGERS,
     ROWS_AT_ONCE,
-    FoundProblem,
     Problem,
     check_ledger,
     check_shard,
     check_small_files,
     one_by_one,
+    problem,
     shard_paths,
     strays,
 )
@@ -50,7 +50,7 @@ class VerifySummary(TypedDict):
     cut_off: int
     rows: int
     ok: bool
-    problems: list[FoundProblem]
+    problems: list[Problem]
 
 
 class DiffSummary(TypedDict):
@@ -88,17 +88,18 @@ def _verify(folder: Path, report: Report, sample: float, seed: int | None, writi
     chosen = _sampled(paths, sample, seed)
     shards, problems = _check_shards(paths, chosen, spec, report)
     header, strangers = _strangers(spec, shards, problems)
-    problems = [problem for problem in problems if not header or problem.file not in strangers]
-    if not header:
+    if header:
+        problems = [each for each in problems if each["file"] not in strangers]
+    else:
         shards = {name: shard for name, shard in shards.items() if name not in strangers}
         paths = [path for path in paths if path.name in named or path.name not in strangers]
     parts = Parts(in_order_of(named, shards))
     problems = [
         *header,
         *check_small_files(folder),
-        *(problem for ledger in ledgers.values() for problem in ledger.problems),
+        *(each for ledger in ledgers.values() for each in ledger.problems),
         *problems,
-        *(Problem(str(path.relative_to(folder)), "stray", "no file of a cache") for path in strays(folder, writing)),
+        *(problem(str(path.relative_to(folder)), "stray", "no file of a cache") for path in strays(folder, writing)),
         *check_manifest(ledgers["manifest.jsonl"], paths, shards),
         *check_parts(parts),
         *check_listings(ledgers, parts),
@@ -113,7 +114,7 @@ def _verify(folder: Path, report: Report, sample: float, seed: int | None, writi
         "cut_off": sum(not parts.is_complete(item) for item in parts),
         "rows": sum(len(shard.rows["item"]) for shard in shards.values()),
         "ok": not problems,
-        "problems": [problem.found() for problem in problems],
+        "problems": problems,
     }
 
 
@@ -141,8 +142,8 @@ def _strangers(
 ) -> tuple[list[Problem], set[str]]:
     """A problem if it is `cache.json` that belongs to another cache, and the names of shards that do not go with it."""
     wrong = others_header(fingerprint(spec), [shard.attributes["fingerprint"] for shard in shards.values()])
-    header = [Problem("cache.json", "foreign", wrong)] if wrong else []
-    return header, {problem.file for problem in problems if problem.kind in ("foreign", "taps")}
+    header = [problem("cache.json", "foreign", wrong)] if wrong else []
+    return header, {each["file"] for each in problems if each["kind"] in ("foreign", "taps")}
 
 
 def diff_caches(first: str | Path, second: str | Path) -> DiffSummary:

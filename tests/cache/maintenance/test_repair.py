@@ -28,12 +28,11 @@ from facedep_jax.cache import CacheWriter, open_cache
 from facedep_jax.cache.checksummed_jsonl import append_lines, encode_line, read_lines
 from facedep_jax.cache.feature_spec import write_header
 from facedep_jax.cache.file_hash_cache import KnownFiles
-from facedep_jax.cache.maintenance.file_integrity import config_check
 from facedep_jax.cache.maintenance.repair import repair_cache
 from facedep_jax.cache.maintenance.verify import diff_caches, verify_cache
 from facedep_jax.cache.tombstones import Purged
 from facedep_jax.errors import CacheError, CacheLocked, DamagedCache, SettingsError
-from facedep_jax.provenance import write_config
+from facedep_jax.provenance import config_check, write_config
 
 
 def fill(folder):
