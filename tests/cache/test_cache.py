@@ -452,6 +452,14 @@ def test_a_lost_manifest_is_one_problem_and_told(cache):
     assert verify_cache(cache)["ok"] and inspect_cache(cache)["manifest_whole"]
 
 
+def test_a_shard_that_is_named_twice_is_one_problem(cache):
+    append_lines(cache / "manifest.jsonl", read_lines(cache / "manifest.jsonl")[0][:1])
+    assert [(p["kind"], p["detail"]) for p in verify_cache(cache)["problems"]] == [("entry", "names a shard twice")]
+    assert len(open_cache(cache).items) == 13
+    assert [d["kind"] for d in repair_cache(cache)["dropped"]] == ["entry"]
+    assert verify_cache(cache)["ok"]
+
+
 def add_parts(folder, parts, copy):
     """One shard for each of `parts` of item 5: (part, rows, last)."""
     for part, rows, last in parts:
@@ -484,18 +492,24 @@ def test_of_several_copies_of_a_part_the_first_counts_for_readers_and_writers(tm
 
 
 def test_parts_behind_the_end_or_a_gap_are_joined_to_nothing(tmp_path):
-    add_parts(tmp_path / "c", [(0, 4, True)], 0)
-    add_parts(tmp_path / "gap", [(0, 4, False)], 0)
-    for name in ("c", "gap"):
-        add_parts(tmp_path / name, [(2, 1, True)], 0)
-    assert open_cache(tmp_path / "c").items.rows.tolist() == [4]
-    assert len(open_cache(tmp_path / "gap").items) == 0
-    for name in ("c", "gap"):
+    parts = {
+        "c": [(0, 4, True), (2, 1, True)],
+        "next": [(0, 4, True), (1, 2, True)],
+        "gap": [(0, 4, False), (2, 1, True)],
+    }
+    for name, those in parts.items():
+        add_parts(tmp_path / name, those, 0)
+        rows = [4] if name != "gap" else []
+        assert open_cache(tmp_path / name).items.rows.tolist() == rows
+        found = verify_cache(tmp_path / name)
+        assert (found["items"], [p["kind"] for p in found["problems"]]) == (len(rows), ["parts"])
+    for name in parts:
         before = tree(tmp_path)
         with pytest.raises(DamagedCache, match="that its first ones do not lead to; run `cache repair`"):
             CacheWriter(tmp_path / name, SPEC, ENGINE)
         assert tree(tmp_path) == before
         repair_cache(tmp_path / name)
+        assert verify_cache(tmp_path / name)["ok"]
     with CacheWriter(tmp_path / "gap", SPEC, ENGINE) as writer:
         assert writer.partial == {identity(5): (1, 4)}
 
@@ -595,6 +609,24 @@ def test_hostile_shards_are_refused_before_anything_is_read(cache, kind):
     with h5py.File(path, "r+") as file:
         hostile(kind, file)
     with pytest.raises(DamagedCache, match=path.name):
+        open_cache(cache)
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "number", "value", "message"),
+    [
+        ("items", "first_row", 1, 0, "its items do not cover its rows"),
+        ("items", "rows", 4, 0, "its items do not cover its rows"),
+        ("rows", "item", 1, 0, "its rows do not name their items"),
+        ("rows", "feature", 1, 0, "features and rows do not match"),
+        ("rows", "feature", 1, -1, "features and rows do not match"),
+    ],
+)
+def test_tables_that_do_not_refer_to_each_other_as_they_should(cache, table, column, number, value, message):
+    path = cache / "shards" / read_lines(cache / "manifest.jsonl")[0][0]["file"]
+    with h5py.File(path, "r+") as file:
+        file[f"{table}/{column}"][number] = value
+    with pytest.raises(DamagedCache, match=f"{path.name}: {message}"):
         open_cache(cache)
 
 

@@ -15,6 +15,7 @@ import facedep_jax
 from facedep_jax.cache import CacheWriter, feature_reader, open_cache
 from facedep_jax.cache.checksummed_jsonl import append_lines
 from facedep_jax.cache.feature_reader import shuffled_blocks
+from facedep_jax.cache.feature_spec import write_header
 from facedep_jax.cache.shard import open_shard
 from facedep_jax.errors import CacheError, DamagedCache
 
@@ -243,7 +244,33 @@ def other_taps(folder):
     (folder / "cache.json").write_text(json.dumps(json.loads(text) | header))
 
 
+def other_width(folder):
+    """A shard that is of this cache by what it says, with another number of channels."""
+    path = sorted((folder / "shards").glob("*.h5"))[0]
+    with h5py.File(path, "r+") as file:
+        group, name = file["features/resnet50"], TOP.partition(":")[2]
+        values = group[name][()]
+        del group[name]
+        group[name] = np.repeat(values, 2, -1)
+
+
+def channels_of(width):
+    def change(folder):
+        said = json.loads((folder / "cache.json").read_text())["spec"]
+        write_header(folder, said | {"features": said["features"] | {"channels": {MID: 3, TOP: width}}})
+
+    return change
+
+
+def no_taps(folder):
+    write_header(folder, {"features": {"taps": [MID], "channels": {}}, "input": {}})
+
+
 DAMAGES = {
+    "another width": (other_width, DamagedCache, r"holds \{.*\(1, 1, 10\).*the spec says \{.*\(1, 1, 5\)"),
+    "too many channels": (channels_of(2**20), DamagedCache, "its spec states channels that cannot be"),
+    "channels that are no number": (channels_of(True), DamagedCache, "its spec states channels that cannot be"),
+    "channels not said": (no_taps, DamagedCache, "its spec does not say which taps there are"),
     "newer": (newer, CacheError, "has format version 2, this program reads 1; update facedep-jax"),
     "newer shard": (newer_shard, CacheError, "has format version 2, this program reads 1; update facedep-jax"),
     "another fingerprint": (other_taps, DamagedCache, "cache.json: it is another cache's: its fingerprint is"),

@@ -3,7 +3,9 @@
 import csv
 import json
 import os
+import shutil
 import signal
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -192,6 +194,14 @@ def test_an_error_between_the_last_renames_leaves_nothing(cache, tmp_path, monke
     before = tree(tmp_path)
     monkeypatch.setattr(os, "rename", rename)
     with pytest.raises(OutputError, match="cannot be written"):
+        export_cache(cache, tmp_path / "e.h5")
+    assert tree(tmp_path) == before
+
+
+def test_a_disk_that_is_too_small_is_said_before_anything_is_written(cache, tmp_path, monkeypatch):
+    before = tree(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=10))
+    with pytest.raises(OutputError, match=r"e\.h5 needs 0 MB and the disk has 0 MB left"):
         export_cache(cache, tmp_path / "e.h5")
     assert tree(tmp_path) == before
 

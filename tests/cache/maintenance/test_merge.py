@@ -1,6 +1,7 @@
 """Merging: the sum of its parts, whatever lies in several of them, and nothing on the way can be lost."""
 
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from support.caches import (
     add_clip,
     add_image,
     cut_off,
+    flip,
     identity,
     killed_everywhere,
     listing,
@@ -29,7 +31,7 @@ from facedep_jax.cache.maintenance.merge import merge_caches
 from facedep_jax.cache.maintenance.purge import purge_cache
 from facedep_jax.cache.maintenance.verify import diff_caches, verify_cache
 from facedep_jax.cache.tombstones import Purged
-from facedep_jax.errors import CacheLocked, OutputError, SettingsError
+from facedep_jax.errors import CacheLocked, DamagedCache, OutputError, SettingsError
 
 
 def test_the_whole_is_the_sum_of_its_parts(tmp_path):
@@ -57,6 +59,25 @@ def test_on_another_disk_shards_are_copied(tmp_path, monkeypatch):
     assert merge_caches([a], tmp_path / "b")["shards_copied"] == len(shards(a))
     assert verify_cache(tmp_path / "b")["ok"] and diff_caches(a, tmp_path / "b")["equal"]
     assert all(path.stat().st_nlink == 1 for path in shards(tmp_path / "b"))
+
+
+def test_a_copy_that_did_not_arrive_is_put_nowhere(tmp_path, monkeypatch):
+    a, b, copyfile = make(tmp_path / "a", range(1, 8)), make(tmp_path / "b", [9]), shutil.copyfile
+
+    def refuse(*names):
+        raise OSError(18, "Invalid cross-device link")
+
+    def careless(source, target):
+        copyfile(source, target)
+        flip(target)
+
+    monkeypatch.setattr(module.os, "link", refuse)
+    monkeypatch.setattr(module.shutil, "copyfile", careless)
+    before = tree(tmp_path)
+    for out in ("new", "b"):
+        with pytest.raises(DamagedCache, match="did not arrive as it was read; the disk or the memory is at fault"):
+            merge_caches([a], tmp_path / out)
+    assert tree(tmp_path) == before and len(open_cache(b).items) == 1
 
 
 def test_what_several_hold_is_there_once(tmp_path):
