@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float, Float32, Int, Integer, Shaped, UInt8, UInt64
 
 from facedep_jax.cache.clip_parts import chain, first_copies
 from facedep_jax.cache.shard import ITEM_COLUMNS, ROW_COLUMNS, Shard
@@ -15,15 +16,15 @@ class Items:
     its end) into the cache's shards.
     """
 
-    id: np.ndarray
-    kind: np.ndarray
-    width: np.ndarray
-    height: np.ndarray
-    duration: np.ndarray
-    phash: np.ndarray
-    first_row: np.ndarray
-    rows: np.ndarray
-    shard: np.ndarray
+    id: Shaped[np.ndarray, " items"]
+    kind: Shaped[np.ndarray, " items"]
+    width: Integer[np.ndarray, " items"]
+    height: Integer[np.ndarray, " items"]
+    duration: Float[np.ndarray, " items"]
+    phash: UInt64[np.ndarray, " items"]
+    first_row: Int[np.ndarray, " items"]
+    rows: Int[np.ndarray, " items"]
+    shard: Int[np.ndarray, " items"]
 
     def __len__(self) -> int:
         return len(self.id)
@@ -33,12 +34,12 @@ class Items:
 class Rows:
     """Sampled frames in order of item and time: `item` into `Items`, `feature` into the features or −1."""
 
-    item: np.ndarray
-    time: np.ndarray
-    face: np.ndarray
-    box: np.ndarray
-    score: np.ndarray
-    feature: np.ndarray
+    item: Int[np.ndarray, " rows"]
+    time: Float[np.ndarray, " rows"]
+    face: UInt8[np.ndarray, " rows"]
+    box: Float32[np.ndarray, "rows 4"]
+    score: Float32[np.ndarray, " rows"]
+    feature: Int[np.ndarray, " rows"]
 
     def __len__(self) -> int:
         return len(self.item)
@@ -87,7 +88,7 @@ def _whole_items(items: dict[str, np.ndarray]) -> list[list[int]]:
     return [found for found in chosen if found and last[found[-1]]]
 
 
-def ranges(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
+def ranges(starts: Integer[np.ndarray, " n"], counts: Integer[np.ndarray, " n"]) -> Int[np.ndarray, " total"]:
     """Concatenation of `arange(start, start + count)` for every pair."""
     counts = counts.astype(np.int64)
     ends = np.cumsum(counts)

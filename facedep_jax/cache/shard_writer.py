@@ -23,13 +23,16 @@ class ComputedBy(Protocol):
     """What every shard states of the engine that computed it."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Such as `xla`."""
 
     @property
-    def version(self) -> str: ...
+    def version(self) -> str:
+        """Of the library that computes."""
 
     @property
-    def device(self) -> str: ...
+    def device(self) -> str:
+        """Such as `cpu`."""
 
 
 class Row(NamedTuple):
