@@ -1,4 +1,4 @@
-"""Ledgers of JSON lines, each ending in a checksum of itself. Knows which members lines have, and not what they mean."""
+"""Ledgers of JSON lines, each ending in a checksum of itself. Knows which members lines have, not what they mean."""
 
 import hashlib
 import json
