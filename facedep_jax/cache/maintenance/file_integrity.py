@@ -30,7 +30,7 @@ ROWS_AT_ONCE = 1024
 _SHARD_NAME = re.compile(r"[0-9a-f]{64}\.h5")
 
 
-Kind = Literal[
+ProblemKind = Literal[
     "copy", "entry", "foreign", "hash", "item", "line", "missing", "parts", "purged", "rows", "stray", "structure",
     "taps", "text", "unlisted", "values",
 ]  # fmt: skip
@@ -40,11 +40,11 @@ class Problem(TypedDict):
     """One thing that is not as it was written."""
 
     file: str
-    kind: Kind
+    kind: ProblemKind
     detail: str
 
 
-def problem(file: str, kind: Kind, detail: str) -> Problem:
+def problem(file: str, kind: ProblemKind, detail: str) -> Problem:
     """One `Problem`."""
     return {"file": file, "kind": kind, "detail": detail}
 

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from facedep_jax.cache.checksummed_jsonl import append_lines, latest_failures, latest_listings, read_ledger
-from facedep_jax.cache.clip_parts import Parts, Piece, equal_chains
+from facedep_jax.cache.clip_parts import Parts, equal_chains
 from facedep_jax.cache.feature_spec import fingerprint, read_header
 from facedep_jax.cache.lock import standing_still
 from facedep_jax.cache.maintenance.file_integrity import one_by_one, sound_shards
@@ -182,7 +182,8 @@ class _Merge:
 
     def _add_shards(self, owner: dict[str, int]) -> None:
         write_manifest(self.folder, load_manifest(self.folder))
-        chosen = {_place(piece) for item, number in owner.items() for piece in self.caches[number][1].chain(item)}
+        pieces = (piece for item, number in owner.items() for piece in self.caches[number][1].chain(item))
+        chosen = {(piece.shard.path, piece.number) for piece in pieces}
         for shard in one_by_one("merge", [shard for _, shards in self.read for shard in shards], self.report):
             kept = np.array([(shard.path, number) in chosen for number in range(len(shard.ids))], bool)
             if kept.any():
@@ -199,10 +200,6 @@ class _Merge:
 
     def _parts_now(self) -> Parts:
         return Parts(open_shards(self.folder, load_manifest(self.folder)))
-
-
-def _place(piece: Piece) -> tuple[Path, int]:
-    return piece.shard.path, piece.number
 
 
 def add_failures(folder: Path, sources: Sequence[Path], complete: set[str]) -> None:

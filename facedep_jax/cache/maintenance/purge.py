@@ -86,7 +86,7 @@ def purge_cache(
         shards = sound_shards(folder, spec, "nobody can be removed from it for certain", report, not dry_run)
         listings = read_ledger(folder, "listings.jsonl")[0]
         person = find_person(listings, ids, subjects)
-        _require_found(folder, person, {item for shard in shards for item in shard.ids}, ids, subjects, listings)
+        _require_found(folder, {item for shard in shards for item in shard.ids}, ids, subjects, listings)
         summary = _summary(folder, person, shards, dry_run)
         if not dry_run:
             remove_dropped(folder)
@@ -150,7 +150,6 @@ def _check_ids(ids: Sequence[str], subjects: Sequence[str]) -> None:
 
 def _require_found(
     folder: Path,
-    person: Person,
     held: set[str],
     ids: Sequence[str],
     subjects: Sequence[str],

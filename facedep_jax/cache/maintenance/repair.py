@@ -29,9 +29,9 @@ from facedep_jax.cache.lock import write_lock
 from facedep_jax.cache.maintenance.file_integrity import (
     DROPPED,
     LEDGERS,
-    Kind,
     Ledger,
     Problem,
+    ProblemKind,
     check_ledger,
     check_shard,
     check_small_files,
@@ -250,7 +250,7 @@ class _Repair:
             self._note(found, kept_as)
         write_lines(self.folder / ledger, entries)
 
-    def _set_aside(self, path: Path, kind: Kind, detail: str) -> None:
+    def _set_aside(self, path: Path, kind: ProblemKind, detail: str) -> None:
         target = self._free_name(path.name)
         with writing(self.folder):
             os.rename(path, target)
