@@ -543,8 +543,11 @@ def test_a_shard_of_another_cache_is_refused(cache, tmp_path):
         add_image(writer, 50)
     stray = next((tmp_path / "grey" / "shards").glob("*.h5"))
     shutil.copy(stray, cache / "shards")
-    with pytest.raises(CacheError, match="belongs to another cache"):
-        open_cache(cache)
+    before = tree(cache)
+    for use in (open_cache, lambda folder: CacheWriter(folder, SPEC, ENGINE)):
+        with pytest.raises(CacheError, match="belongs to another cache"):
+            use(cache)
+    assert tree(cache) == before
     assert [p["kind"] for p in verify_cache(cache)["problems"]] == ["foreign"]
 
 
