@@ -24,6 +24,7 @@ from support.hostile_h5 import SPEC, TAPS
 import facedep_jax
 from facedep_jax.cache import CacheWriter, open_cache
 from facedep_jax.cache import cache_writer as writer_module
+from facedep_jax.cache import shard as shard_module
 from facedep_jax.cache.checksummed_jsonl import append_lines, decode_line, encode_line, read_lines
 from facedep_jax.cache.lock import being_written
 from facedep_jax.cache.maintenance.inspect import inspect_cache
@@ -32,6 +33,7 @@ from facedep_jax.cache.maintenance.verify import diff_caches, verify_cache
 from facedep_jax.cache.shard_writer import ShardWriter
 from facedep_jax.errors import CacheError, CacheLocked, DamagedCache, OutputError, SpecMismatch
 from facedep_jax.file_system import make_folder
+from facedep_jax.progress_events import Interrupted
 
 
 @pytest.fixture
@@ -106,6 +108,18 @@ def test_an_image_is_never_cut_into_parts(cache):
     """A crash between two parts would otherwise leave a row that the next run adds again."""
     for entry in read_lines(cache / "manifest.jsonl")[0]:
         assert all((part, last, rows) == (0, 1, 1) for i, part, last, rows in entry["items"] if i != identity(100))
+
+
+def test_an_image_that_has_not_ended_waits_for_the_next_shard(tmp_path):
+    with CacheWriter(tmp_path / "c", SPEC, ENGINE) as writer:
+        add_image(writer, 0)
+        writer.begin_item(identity(1), "image")
+        writer.add_row(0.0, 0, NO_BOX, np.nan, values(1))
+        writer.commit()
+        assert open_cache(tmp_path / "c").items.id.tolist() == [identity(0)] and not writer.partial
+        writer.end_item(10, 20)
+    assert open_cache(tmp_path / "c").items.id.tolist() == [identity(0), identity(1)]
+    assert verify_cache(tmp_path / "c")["ok"]
 
 
 def test_a_clip_cut_off_by_a_crash_continues_with_its_next_part(tmp_path):
@@ -230,6 +244,16 @@ def test_an_interruption_at_any_line_leaves_a_cache_that_opens_and_resumes(tmp_p
         assert diff_caches(tmp_path / "whole", folder) == {"equal": True, "differences": []}, line
         line += 13
     assert line > 400  # the loop went through the writer, not past it
+
+
+@pytest.mark.parametrize(
+    ("error", "committed"), [(CacheError, 1), (Interrupted, 1), (OutputError, 0), (KeyboardInterrupt, 0)]
+)
+def test_what_is_whole_is_committed_unless_the_disk_refused_or_anything_may_be_half_done(tmp_path, error, committed):
+    with pytest.raises(error), CacheWriter(tmp_path / "c", SPEC, ENGINE) as writer:
+        add_image(writer, 1)
+        raise error
+    assert len(open_cache(tmp_path / "c").items) == committed
 
 
 def test_a_torn_listing_is_mended_by_the_next_writer(cache):
@@ -549,6 +573,9 @@ def test_a_shard_of_another_cache_is_refused(cache, tmp_path):
             use(cache)
     assert tree(cache) == before
     assert [p["kind"] for p in verify_cache(cache)["problems"]] == ["foreign"]
+    append_lines(cache / "manifest.jsonl", read_lines(tmp_path / "grey" / "manifest.jsonl")[0])
+    with pytest.raises(CacheError, match=f"shard {stray.name} belongs to another cache"):  # though it is named
+        open_cache(cache)
 
 
 def test_every_flipped_bit_is_found(cache):
@@ -630,6 +657,12 @@ def test_tables_that_do_not_refer_to_each_other_as_they_should(cache, table, col
     with h5py.File(path, "r+") as file:
         file[f"{table}/{column}"][number] = value
     with pytest.raises(DamagedCache, match=f"{path.name}: {message}"):
+        open_cache(cache)
+
+
+def test_tables_of_more_rows_than_a_shard_has_are_not_read(cache, monkeypatch):
+    monkeypatch.setattr(shard_module, "MAX_ROWS", 4)
+    with pytest.raises(DamagedCache, match=r"have lengths \[5\]: equal ones to 4 are read"):
         open_cache(cache)
 
 

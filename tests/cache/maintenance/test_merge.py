@@ -163,6 +163,17 @@ def test_who_withdrew_from_one_is_not_brought_back_by_another(tmp_path):
     assert verify_cache(b)["problems"] == verify_cache(tmp_path / "ab")["problems"] == []
 
 
+def test_no_failure_brings_back_who_withdrew(tmp_path):
+    a, b = make(tmp_path / "a", [1, 2]), make(tmp_path / "b", [3])
+    purge_cache(a, ids=[identity(1)])
+    with CacheWriter(b, SPEC, ENGINE) as writer:
+        writer.record_failure("/s/1.jpg", identity(1), "decode", "cut short")
+        writer.record_failure("/s/4.jpg", identity(4), "decode", "cut short")
+    merge_caches([a, b], tmp_path / "out")
+    assert [entry["path"] for entry in open_cache(tmp_path / "out").failures] == ["/s/4.jpg"]
+    assert verify_cache(tmp_path / "out")["ok"]
+
+
 def test_merging_again_adds_nothing(tmp_path):
     a, b = make(tmp_path / "a", range(1, 8)), make(tmp_path / "b", range(4, 12), clip=True)
     merge_caches([b], a)

@@ -184,6 +184,16 @@ def test_what_a_shard_says_is_checked_whatever_its_hash(cache, change, detail):
     assert verify_cache(cache)["ok"]
 
 
+@pytest.mark.parametrize("rows", [0, 2])
+def test_a_picture_has_one_row(tmp_path, rows):
+    with CacheWriter(tmp_path / "c", SPEC, ENGINE) as writer:
+        writer.begin_item(identity(1), "image")
+        for _ in range(rows):
+            writer.add_row(0.0, 0, NO_BOX, np.nan, values(1))
+        writer.end_item(10, 20)
+    assert [p["detail"] for p in verify_cache(tmp_path / "c")["problems"]] == ["an image is one part of one row"]
+
+
 def test_a_sample_hashes_some_and_checks_the_structure_of_all(cache):
     paths = shards(cache)
     summary = verify_cache(cache, sample=0.05)
