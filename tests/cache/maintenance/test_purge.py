@@ -181,3 +181,14 @@ def test_a_purge_that_was_killed_is_ended_by_running_it_again(cache, tmp_path, e
             assert mentions(folder, *ANN_BYTES) == [], step
         assert verify_cache(folder)["problems"] == [], step
     assert step > 60
+
+
+def test_what_a_repair_that_ends_a_purge_sets_aside_goes_too(cache):
+    """It may be of those who were to be purged: here it is the shard with one of Ann's pictures."""
+    Purged(cache).add([identity(3)])
+    flip(shards(cache)[0])
+    summary = repair_cache(cache)
+    assert [d["kind"] for d in summary["dropped"]] == ["hash", "item", "purged"]
+    assert {d["kept_as"] for d in summary["dropped"]} == {""} and summary["kept_in"] is None
+    assert not (cache / "dropped").exists() and mentions(cache, identity(3).encode()) == []
+    assert verify_cache(cache)["ok"]
