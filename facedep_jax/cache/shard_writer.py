@@ -58,9 +58,9 @@ class OpenItem:
 class ShardWriter:
     """Collects the rows of items and writes a shard when one is due.
 
-    `partial` maps the id of a clip that was
-    cut off to the number of parts and rows already committed. `rows_committed` and `features_committed` count what
-    this writer has committed itself. What a shard was committed as is passed to `_committed`.
+    `partial` maps the id of a clip that was cut off to the number of parts and rows already committed. `rows_committed`
+    and `features_committed` count what this writer has committed itself. What a shard was committed as is passed to
+    `_committed`.
 
     By itself it does not look at the clock, so that a task that is done twice, because the first worker died or the
     driver did, leaves the same shards under the same names.
