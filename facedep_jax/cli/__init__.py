@@ -6,12 +6,14 @@ from facedep_jax import __version__
 from facedep_jax.cli import (
     cache,
     demo,
+    evaluate,
     export_onnx,
     extract_features,
     monitor,
+    predict,
     score_videos,
     train_cnn,
-    train_evaluate_predict,
+    train_head,
     weights,
 )
 
@@ -25,15 +27,17 @@ def main() -> None:
     """
 
 
-for _module in (
-    extract_features,
-    train_evaluate_predict,
-    train_cnn,
-    score_videos,
-    monitor,
-    cache,
-    demo,
-    export_onnx,
-    weights,
+for _command in (
+    extract_features.extract_features,
+    train_head.train_head,
+    evaluate.evaluate,
+    predict.predict,
+    train_cnn.train_cnn,
+    score_videos.score_videos,
+    monitor.monitor,
+    cache.caches,
+    demo.demo,
+    export_onnx.export,
+    weights.weights,
 ):
-    _module.add_to(main)
+    main.add_command(_command)

@@ -1,18 +1,28 @@
 """`cache inspect|verify|diff`: what looks and changes nothing."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from facedep_jax.cli import cache_maintenance
-from facedep_jax.cli.cache_maintenance import LINES, counted, say, show_lines
-from facedep_jax.cli.command import Outcome, command
-from facedep_jax.cli.terminal.tables import PLAIN_TABLE, plain_table, show_number, show_table, show_warning
+from facedep_jax.cli.command import FILE, PATH, Command, Outcome
+from facedep_jax.cli.terminal.tables import (
+    SHOWN_LINES,
+    counted,
+    facts_table,
+    plain_table,
+    say,
+    show_lines,
+    show_number,
+    show_table,
+    show_warning,
+)
 from facedep_jax.progress_events import Report
 
-CACHE = click.argument("cache", type=click.Path(path_type=Path))
-
+if TYPE_CHECKING:
+    from rich.console import Console
 
 SUBJECTS, PAIRS = 10, 10  # shown; --json has all
 NO_MANIFEST = "missing or damaged; read from the shards. The next extract-features or `cache repair` writes it anew"
@@ -24,6 +34,7 @@ class Part(click.ParamType):
     name = "part"
 
     def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> float:
+        """`"5%"` and `"0.05"` → 0.05; fails for what is not above 0 and at most 1."""
         text = str(value).strip()
         try:
             part = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
@@ -34,23 +45,10 @@ class Part(click.ParamType):
         return part
 
 
-PLOT = click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.png", help="Draw it too.")
-SAMPLE = click.option("--sample", type=Part(), default="100%", help="Hash and read only this part of the shards.")
-SEED = click.option("--seed", type=int, help="Draw the sample that was drawn with this seed.")
-
-
-def add_to(group: click.Group) -> None:
-    """Add the commands of this module to `group`."""
-    caches = click.Group("cache", help="Look into caches, and take care of them.")
-    group.add_command(caches)
-    command(caches, "inspect")(CACHE(PLOT(inspect)))
-    command(caches, "verify")(CACHE(SAMPLE(SEED(verify))))
-    other = click.argument("other", type=click.Path(path_type=Path))
-    command(caches, "diff")(CACHE(other(diff)))
-    cache_maintenance.add_to(caches)
-
-
-def inspect(report: Report, cache: Path, plot: Path | None = None) -> Outcome:
+@click.command("inspect", cls=Command)
+@click.argument("cache", type=PATH)
+@click.option("--plot", type=FILE, metavar="FILE.png", help="Draw it too.")
+def inspect(report: Report, cache: Path, plot: Path | None) -> Outcome:
     """Say what a cache holds.
 
     Counts, settings, labels, subjects, near-duplicates, failures, and statistics of every tap. The cache may come from
@@ -67,6 +65,10 @@ def inspect(report: Report, cache: Path, plot: Path | None = None) -> Outcome:
     return Outcome(summary, lambda console: show_inspection(console, summary))
 
 
+@click.command("verify", cls=Command)
+@click.argument("cache", type=PATH)
+@click.option("--sample", type=Part(), default="100%", help="Hash and read only this part of the shards.")
+@click.option("--seed", type=int, help="Draw the sample that was drawn with this seed.")
 def verify(report: Report, cache: Path, sample: float, seed: int | None) -> Outcome:
     """Check that every byte of a cache is what was written. Changes nothing; exit status 3 if something is wrong.
 
@@ -78,6 +80,9 @@ def verify(report: Report, cache: Path, sample: float, seed: int | None) -> Outc
     return Outcome(summary, lambda console: show_verification(console, summary), not summary["ok"])
 
 
+@click.command("diff", cls=Command)
+@click.argument("cache", type=PATH)
+@click.argument("other", type=PATH)
 def diff(report: Report, cache: Path, other: Path) -> Outcome:
     """Compare two caches.
 
@@ -87,34 +92,32 @@ def diff(report: Report, cache: Path, other: Path) -> Outcome:
 
     summary = diff_caches(cache, other)
 
-    def show(console: Any) -> None:
+    def show(console: "Console") -> None:
         console.print("equal" if summary["equal"] else "\n".join(summary["differences"]), markup=False)
 
     return Outcome(summary, show, not summary["equal"])
 
 
-def show_verification(console: Any, summary: dict[str, Any]) -> None:
+def show_verification(console: "Console", summary: Mapping[str, Any]) -> None:
     """One line, and one for each problem."""
     verdict = "ok" if summary["ok"] else counted(len(summary["problems"]), "problem")
     read = f" ({summary['hashed']} read in full, seed {summary['seed']})" if summary["seed"] is not None else ""
     shards, items, rows = (counted(summary[f"{noun}s"], noun) for noun in ("shard", "item", "row"))
     counts = f"{shards}{read}, {items}, {rows}"
     say(console, f"{summary['cache']}: {counts}: {verdict}")
-    show_lines(console, (f"{p['file']}: {p['kind']}: {p['detail']}" for p in summary["problems"]), LINES)
+    show_lines(console, (f"{p['file']}: {p['kind']}: {p['detail']}" for p in summary["problems"]), SHOWN_LINES)
     if not summary["ok"]:
         say(console, "`cache repair` sets aside what is bad and keeps the rest")
 
 
-def show_inspection(console: Any, summary: dict[str, Any]) -> None:
+def show_inspection(console: "Console", summary: Mapping[str, Any]) -> None:
     """Counts, then labels by split, then the taps' statistics."""
     from rich.markup import escape
-    from rich.table import Table
 
     features, inputs = summary["spec"]["features"], summary["spec"]["input"]
-    facts = Table(title=escape(f"cache {summary['cache']}"), **PLAIN_TABLE, show_header=False)
     weights = [f"{name}: {w['family']} {str(w.get('sha256'))[:12]}" for name, w in features.get("weights", {}).items()]
     faces = [f"{kind}s: " + ", ".join(f"{k} {str(v)[:12]}" for k, v in how.items()) for kind, how in inputs.items()]
-    for label, value in (
+    facts = [
         ("fingerprint", summary["fingerprint"][:16]),
         ("items", f"{summary['items']} {_joined(summary['kinds'])}"),
         ("rows", f"{summary['rows']} {_joined(summary['face_states'])}"),
@@ -131,9 +134,8 @@ def show_inspection(console: Any, summary: dict[str, Any]) -> None:
         ("colour", f"{features.get('color')}, {features.get('precision')}"),
         ("input", "\n".join(faces)),
         ("engine", "\n".join(f"{name} ({n} shards)" for name, n in summary["engines"].items())),
-    ):
-        facts.add_row(label, escape(str(value)))
-    console.print(facts)
+    ]
+    console.print(facts_table(f"cache {summary['cache']}", facts))
     _show_emotions(console, summary["emotions"])
     _show_subjects(console, summary["subject_table"])
     figures = ("mean", "sd", "max", "zeros", "dead")
@@ -149,7 +151,7 @@ def show_inspection(console: Any, summary: dict[str, Any]) -> None:
     show_warning(console, summary)
 
 
-def _show_emotions(console: Any, emotions: dict[str, dict[str, int]]) -> None:
+def _show_emotions(console: "Console", emotions: Mapping[str, Mapping[str, int]]) -> None:
     names = sorted({name for counts in emotions.values() for name in counts})
     table = plain_table("listings", "emotion", *emotions, names=("emotion",))
     for name in names:
@@ -157,7 +159,7 @@ def _show_emotions(console: Any, emotions: dict[str, dict[str, int]]) -> None:
     show_table(console, table)
 
 
-def _show_subjects(console: Any, subjects: list[dict[str, Any]]) -> None:
+def _show_subjects(console: "Console", subjects: Sequence[Mapping[str, Any]]) -> None:
     """Subjects with most items, and those in several splits before others."""
     from rich.markup import escape
 
@@ -171,11 +173,11 @@ def _show_subjects(console: Any, subjects: list[dict[str, Any]]) -> None:
     show_table(console, table)
 
 
-def _look_alikes(found: dict[str, Any]) -> str:
+def _look_alikes(found: Mapping[str, Any]) -> str:
     return f"{found['items']} items in {len(found['pairs'])} pairs, {found['across_splits']} pairs across splits"
 
 
-def _show_pairs(console: Any, pairs: list[dict[str, Any]]) -> None:
+def _show_pairs(console: "Console", pairs: Sequence[Mapping[str, Any]]) -> None:
     if pairs:
         say(console, "look-alikes")
         sides = (
@@ -184,5 +186,18 @@ def _show_pairs(console: Any, pairs: list[dict[str, Any]]) -> None:
         show_lines(console, (" ~ ".join(two) for two in sides), PAIRS)
 
 
-def _joined(counts: dict[str, Any]) -> str:
+def _joined(counts: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in counts.items())
+
+
+caches = click.Group("cache", help="Look into caches, and take care of them.")
+for _command in (
+    inspect,
+    verify,
+    diff,
+    cache_maintenance.repair,
+    cache_maintenance.merge,
+    cache_maintenance.export,
+    cache_maintenance.purge,
+):
+    caches.add_command(_command)

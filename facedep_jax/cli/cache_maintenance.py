@@ -1,42 +1,21 @@
 """`cache repair|merge|export|purge`: what writes."""
 
-from collections.abc import Iterable
-from itertools import islice
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from facedep_jax.cli.command import Outcome, command
+from facedep_jax.cli.command import PATH, Command, Outcome
+from facedep_jax.cli.terminal.tables import SHOWN_LINES, counted, say, show_lines
 from facedep_jax.progress_events import Report
 
-PATH = click.Path(path_type=Path)
-CACHE = click.argument("cache", type=PATH)
-LINES = 20  # shown of a long list; --json has all
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
-def add_to(caches: click.Group) -> None:
-    """Add the commands of this module to the group `cache`."""
-    command(caches, "repair")(CACHE(repair))
-    several = click.argument("caches", type=PATH, nargs=-1, required=True, metavar="CACHE...")
-    into = click.option("--out", type=PATH, required=True, metavar="NEW", help="A new cache, or one to add to.")
-    command(caches, "merge")(several(into(merge)))
-    file = click.option(
-        "--out", type=PATH, required=True, metavar="FILE.h5|FILE.npz|DIR", help="Where to; nothing is overwritten."
-    )
-    command(caches, "export")(CACHE(file(export)))
-    wrapped: Any = purge
-    for option in (
-        click.option("--dry-run", is_flag=True, help="Say what would go, and change nothing."),
-        click.option("--also", type=PATH, multiple=True, metavar="DIR", help="Name what speaks of them in here."),
-        click.option("--subject", "subjects", multiple=True, metavar="S", help="All items of this subject."),
-        click.option("--id", "ids", multiple=True, metavar="ID", help="The item with this SHA-256."),
-        CACHE,
-    ):
-        wrapped = option(wrapped)
-    command(caches, "purge")(wrapped)
-
-
+@click.command("repair", cls=Command)
+@click.argument("cache", type=PATH)
 def repair(report: Report, cache: Path) -> Outcome:
     """Set aside what is damaged in a cache.
 
@@ -49,6 +28,9 @@ def repair(report: Report, cache: Path) -> Outcome:
     return Outcome(summary, lambda console: show_repair(console, summary), summary["changed"])
 
 
+@click.command("merge", cls=Command)
+@click.argument("caches", type=PATH, nargs=-1, required=True, metavar="CACHE...")
+@click.option("--out", type=PATH, required=True, metavar="NEW", help="A new cache, or one to add to.")
 def merge(report: Report, caches: tuple[Path, ...], out: Path) -> Outcome:
     """Put caches that were extracted with equal settings into one.
 
@@ -62,6 +44,11 @@ def merge(report: Report, caches: tuple[Path, ...], out: Path) -> Outcome:
     return Outcome(summary, lambda console: show_merge(console, summary), differ)
 
 
+@click.command("export", cls=Command)
+@click.argument("cache", type=PATH)
+@click.option(
+    "--out", type=PATH, required=True, metavar="FILE.h5|FILE.npz|DIR", help="Where to; nothing is overwritten."
+)
 def export(report: Report, cache: Path, out: Path) -> Outcome:
     """Write a cache as one plain file.
 
@@ -74,6 +61,12 @@ def export(report: Report, cache: Path, out: Path) -> Outcome:
     return Outcome(summary, lambda console: show_export(console, summary))
 
 
+@click.command("purge", cls=Command)
+@click.argument("cache", type=PATH)
+@click.option("--id", "ids", multiple=True, metavar="ID", help="The item with this SHA-256.")
+@click.option("--subject", "subjects", multiple=True, metavar="S", help="All items of this subject.")
+@click.option("--also", type=PATH, multiple=True, metavar="DIR", help="Name what speaks of them in here.")
+@click.option("--dry-run", is_flag=True, help="Say what would go, and change nothing.")
 def purge(
     report: Report,
     cache: Path,
@@ -93,29 +86,7 @@ def purge(
     return Outcome(summary, lambda console: show_purge(console, summary))
 
 
-def say(console: Any, line: str) -> None:
-    """A line of text, folded on a terminal only; what a terminal would obey, such as colours in a name, is escaped."""
-    from facedep_jax.cli.terminal.progress_displays import printable
-
-    console.print(printable(line), markup=False, soft_wrap=not console.is_terminal)
-
-
-def counted(number: int, noun: str) -> str:
-    """`1 shard`, `2 shards`."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
-def show_lines(console: Any, lines: Iterable[str], limit: int | None = None) -> None:
-    """Indented lines; of more than `limit` only the first."""
-    lines = iter(lines)
-    for line in islice(lines, limit):
-        say(console, f"  {line}")
-    rest = sum(1 for _ in lines)
-    if rest:
-        say(console, f"  and {rest} more; --json lists all")
-
-
-def show_repair(console: Any, summary: dict[str, Any]) -> None:
+def show_repair(console: "Console", summary: Mapping[str, Any]) -> None:
     """What was dropped and where it is kept, then what has to be extracted again."""
     kept = f"{summary['items']} items are whole"
     if not summary["changed"]:
@@ -123,13 +94,13 @@ def show_repair(console: Any, summary: dict[str, Any]) -> None:
         return
     say(console, f"{summary['cache']}: {counted(len(summary['dropped']), 'thing')} put right, {kept}")
     dropped = ((d, f" → {d['kept_as']}" if d["kept_as"] else "") for d in summary["dropped"])
-    show_lines(console, (f"{d['file']}: {d['kind']}: {d['detail']}{kept_as}" for d, kept_as in dropped), LINES)
+    show_lines(console, (f"{d['file']}: {d['kind']}: {d['detail']}{kept_as}" for d, kept_as in dropped), SHOWN_LINES)
     if summary["items_lost"]:
         say(console, f"{summary['items_lost']} items are lost; extract-features on their source adds them again")
-        show_lines(console, (f"{e['source']}: {e['path']}" for e in summary["extract_again"]), LINES)
+        show_lines(console, (f"{e['source']}: {e['path']}" for e in summary["extract_again"]), SHOWN_LINES)
 
 
-def show_merge(console: Any, summary: dict[str, Any]) -> None:
+def show_merge(console: "Console", summary: Mapping[str, Any]) -> None:
     """One line of counts, then whatever was not the same everywhere."""
     s = summary
     say(
@@ -146,17 +117,17 @@ def show_merge(console: Any, summary: dict[str, Any]) -> None:
     ):
         if count:
             say(console, f"{count} {text}")
-    show_lines(console, (f"{c['source']}: {c['path']}" for c in s["listing_conflicts"]), LINES)
+    show_lines(console, (f"{c['source']}: {c['path']}" for c in s["listing_conflicts"]), SHOWN_LINES)
 
 
-def show_export(console: Any, summary: dict[str, Any]) -> None:
+def show_export(console: "Console", summary: Mapping[str, Any]) -> None:
     """Where everything is."""
     counts = f"{summary['items']} items, {summary['rows']} rows, {summary['bytes'] / 1e6:.1f} MB"
     say(console, f"{summary['out']}: {counts}, {summary['format']}")
     show_lines(console, summary["tables"])
 
 
-def show_purge(console: Any, summary: dict[str, Any]) -> None:
+def show_purge(console: "Console", summary: Mapping[str, Any]) -> None:
     """What went, or would go, and where else it is."""
     s = summary
     say(
@@ -165,7 +136,7 @@ def show_purge(console: Any, summary: dict[str, Any]) -> None:
         f"{s['listings']} lines of listings and {s['failures']} of failures; shards: {s['shards_replaced']} replaced, "
         f"{s['shards_removed']} removed",
     )
-    show_lines(console, s["listed_as"], LINES)
+    show_lines(console, s["listed_as"], SHOWN_LINES)
     if s["unlisted"]:
         say(
             console,

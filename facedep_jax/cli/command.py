@@ -1,13 +1,18 @@
-"""What every command shares: options, exit codes, JSON on standard output, errors without tracebacks."""
+"""What every command shares: options, exit codes, JSON on standard output, errors without tracebacks, Ctrl-C.
 
-import functools
+It knows nothing of what a command does.
+"""
+
 import io
 import json
 import os
+import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -15,44 +20,81 @@ from facedep_jax.errors import FacedepError
 from facedep_jax.progress_events import Event, Interrupted, Progress, Report
 
 if TYPE_CHECKING:
-    from facedep_jax.cli.interrupts import Wishes
+    from rich.console import Console
 
 INTERRUPTED = 130  # Ctrl-C; another signal has a status of its own, 128 and its number
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+PATH = click.Path(path_type=Path)
+FILE = click.Path(path_type=Path, dir_okay=False)
 
 
 @dataclass(frozen=True)
 class Outcome:
     """What a command hands back: the summary, how to show it, and whether something failed (exit status 3, or 1)."""
 
-    summary: dict[str, Any]
-    show: Callable[[Any], None]  # gets a rich Console on standard output
+    summary: Mapping[str, Any]
+    show: Callable[["Console"], None]  # on standard output
     problems: bool = False
     nothing_done: str = ""  # why, if nothing could be done
+    interrupted: bool = False  # by a signal, which is a way to end a live view like any other
 
     @property
     def exit_code(self) -> int:
+        """0, 3 for problems, 1 where nothing could be done, and what tells of a signal."""
+        if self.interrupted:
+            return INTERRUPTED
         return 1 if self.nothing_done else 3 if self.problems else 0
 
 
-def command(group: click.Group, name: str, **attributes: Any) -> Callable[[Callable[..., Outcome]], click.Command]:
-    """Register a function `f(report, **options) -> Outcome` as a command with the options that all share."""
+Work = Callable[..., Outcome]
 
-    def register(function: Callable[..., Outcome]) -> click.Command:
-        @functools.wraps(function)
-        def run(as_json: bool, progress: str, shared: bool, **options: Any) -> None:
-            if not shared:
-                os.umask(0o077)
-            print_any_name()
-            sys.exit(_run(function, as_json, progress, options))
 
-        own = run.__dict__.pop("__click_params__", [])
-        wrapped: Any = run
-        for option in _common_options():  # applied first, listed last
-            wrapped = option(wrapped)
-        wrapped.__click_params__ += own
-        return group.command(name, **attributes)(wrapped)
+class Command(click.Command):
+    """A command of a function `work(report, **options) -> Outcome`, with the options that all commands share."""
 
-    return register
+    def __init__(self, *, callback: Work, params: list[click.Parameter], **attributes: Any):
+        super().__init__(callback=callback, params=[*params, *_common_options()], **attributes)
+        self.work = callback
+
+    def invoke(self, ctx: click.Context) -> NoReturn:
+        """Work, show what came of it, and leave with its exit status."""
+        if not ctx.params["shared"]:
+            os.umask(0o077)
+        print_any_name()
+        sys.exit(_run(self.work, ctx.params["as_json"], ctx.params["progress"], _own_options(ctx)))
+
+    def outcome(self, report: Report, arguments: Sequence[str]) -> Outcome:
+        """What comes of `arguments`, as they would be typed, without a display."""
+        return self.work(report, **_own_options(self.make_context(self.name, list(arguments))))
+
+
+def _common_options() -> list[click.Option]:
+    return [
+        click.Option(["--json", "as_json"], is_flag=True, help="Print the summary as one JSON object."),
+        click.Option(
+            ["--progress"],
+            type=click.Choice(["auto", "plain", "json"]),
+            default="auto",
+            show_default=True,
+            help="How progress is shown on standard error.",
+        ),
+        click.Option(["--shared"], is_flag=True, help="Let the umask decide who may read the output, not only you."),
+    ]
+
+
+def _own_options(context: click.Context) -> dict[str, Any]:
+    common = {option.name for option in _common_options()}
+    return {name: value for name, value in context.params.items() if name not in common}
+
+
+class Names(click.ParamType):
+    """Names with commas between them, as a tuple."""
+
+    name = "names"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        """`"sad, neutral"` → `("sad", "neutral")`."""
+        return value if isinstance(value, tuple) else tuple(part.strip() for part in value.split(",") if part.strip())
 
 
 def print_any_name() -> None:
@@ -62,59 +104,86 @@ def print_any_name() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def _common_options() -> list[Callable]:
-    return [
-        click.option("--shared", is_flag=True, help="Let the umask decide who may read the output, not only you."),
-        click.option(
-            "--progress",
-            type=click.Choice(["auto", "plain", "json"]),
-            default="auto",
-            show_default=True,
-            help="How progress is shown on standard error.",
-        ),
-        click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object."),
-    ]
+class Signals:
+    """While it is entered, a first signal is kept in `number`; a second one raises KeyboardInterrupt wherever it comes.
+
+    What whoever started the command made it ignore (nohup does that with SIGHUP) stays ignored, but for Ctrl-C.
+    """
+
+    def __init__(self) -> None:
+        self.number = 0
+
+    @property
+    def status(self) -> int:
+        """The exit status by which shells tell what ended a command: 130 after Ctrl-C."""
+        return 128 + (self.number or signal.SIGINT)
+
+    def __enter__(self) -> "Signals":
+        taken = [n for n in SIGNALS if n == signal.SIGINT or signal.getsignal(n) != signal.SIG_IGN]
+        self._before = {number: signal.signal(number, self._on_signal) for number in taken}
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for number, before in self._before.items():
+            signal.signal(number, before)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if number == getattr(signal, "SIGHUP", None):
+            _leave_the_terminal()
+        if self.number:
+            raise KeyboardInterrupt
+        self.number = number
+
+
+def _leave_the_terminal() -> None:
+    """It may be gone, and then every word to it would be an error; files, and who reads a pipe, get them still."""
+    from facedep_jax.cli.terminal.progress_displays import go_silent
+
+    for stream in (sys.stdout, sys.stderr):
+        if stream.isatty():
+            go_silent(stream)
 
 
 class _Interruptible:
-    """Passes events on; once somebody wishes an end the next one raises, between two steps of the work."""
+    """Passes events on; once a signal has come the next one raises, between two steps of the work."""
 
-    def __init__(self, report: Report, wishes: "Wishes"):
-        self._report, self._wishes, self.last = report, wishes, None
+    def __init__(self, report: Report, signals: Signals):
+        self._report, self._signals = report, signals
+        self._last: Progress | None = None
 
     def __call__(self, event: Event) -> None:
-        if self._wishes.number:
+        if self._signals.number:
             raise Interrupted
         if isinstance(event, Progress):
-            self.last = event
+            self._last = event
         self._report(event)
 
     def state(self) -> str:
         """What was done when the interruption came."""
-        return f"after {self.last.stage} {self.last.done} of {self.last.total} {self.last.unit}; " if self.last else ""
+        last = self._last
+        return f"after {last.stage} {last.done} of {last.total} {last.unit}; " if last else ""
 
 
-def _run(function: Callable[..., Outcome], as_json: bool, progress: str, options: dict[str, Any]) -> int:
-    from facedep_jax.cli.interrupts import Wishes
+def _run(work: Work, as_json: bool, progress: str, options: dict[str, Any]) -> int:
     from facedep_jax.cli.terminal.progress_displays import make_display
 
     display = make_display(progress)
-    with Wishes() as wishes:
-        report = _Interruptible(display.report, wishes)
+    with Signals() as signals:
+        report = _Interruptible(display.report, signals)
         try:
             with display:
-                outcome = function(report, **options)
+                outcome = work(report, **options)
         except FacedepError as error:
             display.say("error", f"{error}")
             return error.exit_code
         except KeyboardInterrupt:
             again = "the same command with --resume" if "resume" in options else "the same command"
             display.say("interrupted", f"{report.state()}what was committed is safe; run {again} to go on")
-            return wishes.status
+            return signals.status
     _show(outcome, as_json)
     if outcome.nothing_done:
         display.say("error", outcome.nothing_done)
-    return wishes.status if outcome.exit_code == INTERRUPTED else outcome.exit_code
+    return signals.status if outcome.exit_code == INTERRUPTED else outcome.exit_code
 
 
 def _show(outcome: Outcome, as_json: bool) -> None:

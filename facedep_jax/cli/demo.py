@@ -1,78 +1,58 @@
 """`demo`: every command on drawn faces, small, offline, in one go."""
 
+import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
-from facedep_jax.cli.command import Outcome, command
+from facedep_jax.cli.cache import inspect
+from facedep_jax.cli.command import PATH, Command, Outcome
+from facedep_jax.cli.evaluate import evaluate
+from facedep_jax.cli.extract_features import extract_features
+from facedep_jax.cli.score_videos import score_videos
+from facedep_jax.cli.train_head import train_head
 from facedep_jax.progress_events import Note, Report
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 MEANING = (
     "Untrained weights and drawn faces prove the machinery, not the science: "
     "none of these figures says anything about a person."
 )
+BROKEN_CLIP = "broken_download.mp4"  # one of `synthetic_faces.draw_clips`
+STEPS = (
+    (
+        "extract-features",
+        extract_features,
+        "{faces} --weights random:{seed} --size 96 --subject-regex '(p[0-9]+)_' --out {cache}",
+    ),
+    ("train-head", train_head, "{cache} --preset tiny --out {run}"),
+    ("evaluate", evaluate, "{run} {cache}"),
+    ("score-videos", score_videos, "{clips} --head {run} --faces none --out {scores}"),
+    ("cache inspect", inspect, "{cache}"),
+)
 
-BROKEN_CLIP = "broken_download.mp4"  # see drawn.draw_clips
 
-
-def add_to(group: click.Group) -> None:
-    """Add the command of this module to `group`."""
-    out = click.option("--out", type=click.Path(path_type=Path), default=Path("demo"), show_default=True)
-    seed = click.option("--seed", type=int, default=0, show_default=True, help="Other persons, other weights.")
-    command(group, "demo", short_help="Everything, small and offline, on drawn faces.")(out(seed(demo)))
-
-
+@click.command("demo", cls=Command, short_help="Everything, small and offline, on drawn faces.")
+@click.option("--out", type=PATH, default=Path("demo"), show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True, help="Other persons, other weights.")
 def demo(report: Report, out: Path, seed: int) -> Outcome:
     """Draw faces and clips, then extract, train, evaluate, score and inspect them. No network, no download.
 
     Running it again into the same folder continues where it stopped, like every command.
     """
-    from facedep_jax.cli import cache, extract_features, score_videos, train_evaluate_predict
-
-    faces, clips = _draw(out, seed, report)
-    store, run, scores = out / "cache", out / "run", out / "scores"
+    places = {name: out / name for name in ("faces", "clips", "cache", "run", "scores")}
+    _draw(places["faces"], places["clips"], seed, report)
     steps: dict[str, Outcome] = {}
-
-    def step(line: str, outcome_of: Any, **options: Any) -> None:
+    for name, command, arguments in STEPS:
+        line = f"{name} {arguments.format(**places, seed=seed)}"
         report(Note(f"$ cli {line}"))
-        steps[line] = outcome_of(report, **options)
-
-    step(
-        f"extract-features {faces} --weights random:{seed} --size 96 --subject-regex '(p[0-9]+)_' --out {store}",
-        extract_features.extract_features,
-        sources=(str(faces),),
-        out=store,
-        config=None,
-        subjects=None,
-        subject_regex="(p[0-9]+)_",
-        weights=f"random:{seed}",
-        size="96",
-    )
-    step(
-        f"train-head {store} --preset tiny --out {run}",
-        train_evaluate_predict.train_head,
-        caches=(store,),
-        out=run,
-        config=None,
-        positive=None,
-        preset="tiny",
-    )
-    step(f"evaluate {run} {store}", train_evaluate_predict.evaluate, run=run, cache=store, split="test", positive=None)
-    step(
-        f"score-videos {clips} --head {run} --faces none --out {scores}",
-        score_videos.score_videos,
-        folder=str(clips),
-        run=run,
-        out=scores,
-        cache=None,
-        window=None,
-        min_coverage=None,
-        recursive=True,
-        faces="none",
-    )
-    step(f"cache inspect {store}", cache.inspect, cache=store)
-    pictures = sorted(str(path) for folder in (run, scores) for path in (folder / "plots").glob("*.png"))
+        words = [word.format(**places, seed=seed) for word in shlex.split(arguments)]
+        steps[line] = command.outcome(report, words)
+    pictures = sorted(str(path) for name in ("run", "scores") for path in (places[name] / "plots").glob("*.png"))
     summary = {
         "out": str(out),
         "steps": {line: outcome.summary for line, outcome in steps.items()},
@@ -88,21 +68,19 @@ def as_expected(outcome: Outcome) -> bool:
     return outcome.exit_code == 0 or (outcome.exit_code == 3 and failed == [BROKEN_CLIP])
 
 
-def _draw(out: Path, seed: int, report: Report) -> tuple[Path, Path]:
+def _draw(faces: Path, clips: Path, seed: int, report: Report) -> None:
     """Draw once; a folder that is there already is taken as it is."""
     from facedep_jax.file_system import atomic_folder
     from facedep_jax.sources.synthetic_faces import draw_clips, draw_faces
 
-    faces, clips = out / "faces", out / "clips"
     for folder, draw in ((faces, draw_faces), (clips, draw_clips)):
         if not folder.exists():
             report(Note(f"drawing {folder}"))
             with atomic_folder(folder) as partial:
                 draw(partial, seed)
-    return faces, clips
 
 
-def _show(console: Any, steps: dict[str, Outcome], pictures: list[str]) -> None:
+def _show(console: "Console", steps: Mapping[str, Outcome], pictures: Sequence[str]) -> None:
     for line, outcome in steps.items():
         console.rule(style="dim")
         console.print(f"$ cli {line}", markup=False, soft_wrap=not console.is_terminal, style="bold")

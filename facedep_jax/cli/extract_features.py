@@ -1,25 +1,21 @@
 """`extract-features`."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from facedep_jax.cli.command import Outcome, all_failed, command
-from facedep_jax.cli.terminal.tables import PLAIN_TABLE, show_warning
-from facedep_jax.progress_events import Report
+from facedep_jax.cli.command import FILE, PATH, Command, Outcome, Work, all_failed
+from facedep_jax.cli.terminal.tables import facts_table, show_warning
+from facedep_jax.progress_events import Note, Report
 from facedep_jax.text_escaping import printable
 
-
-def add_to(group: click.Group) -> None:
-    """Add the commands of this module to `group`."""
-    wrapped: Any = extract_features
-    for option in reversed(SOURCE_OPTIONS + EXTRACT_OPTIONS):
-        wrapped = option(wrapped)
-    command(group, "extract-features", short_help="Run frozen backbones once over images and clips.")(wrapped)
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
-INPUT_OPTIONS = [
+_INPUT_OPTIONS = (
     click.option(
         "--weights",
         metavar="DIR|random:SEED",
@@ -40,55 +36,64 @@ INPUT_OPTIONS = [
         "[default: largest for images, track for clips]",
     ),
     click.option(
-        "--align/--no-align", default=None, help="Turn faces upright by eyes, nose and mouth (YuNet).  [default: no]"
+        "--align/--no-align",
+        default=None,
+        help="Turn faces upright by eyes, nose and mouth (YuNet).  [default: no]",
     ),
     click.option(
-        "--min-face", type=float, metavar="PIXELS", help="Smaller faces are left out as too small.  [default: 36]"
-    ),
-]
-SOURCE_OPTIONS = [
-    click.argument("sources", nargs=-1, required=True, metavar="SOURCE..."),
-    click.option(
-        "--out",
-        type=click.Path(path_type=Path),
-        metavar="CACHE",
-        help="Where the cache goes.  [default: cache/<name of the source>]",
-    ),
-    click.option("--config", type=click.Path(path_type=Path, dir_okay=False), help="TOML with a table [extract]."),
-    click.option(
-        "--subjects",
-        type=click.Path(path_type=Path, dir_okay=False),
-        help="CSV with columns path (relative to the source) and subject.",
-    ),
-    click.option("--subject-regex", metavar="RE", help="The first group found in a path is its subject."),
-]
-EXTRACT_OPTIONS = [
-    *INPUT_OPTIONS,
-    click.option("--taps", help="What to keep, such as mobilenet_v2:mid@3,resnet50:top@1."),
-    click.option("--size", help="Input size, 224 or mobilenet_v2=224,resnet50=96; multiples of 32."),
-    click.option("--precision", type=click.Choice(["float32", "bfloat16"])),
-    click.option("--color", type=click.Choice(["rgb", "grey"])),
-    click.option(
-        "--flip", is_flag=True, default=None, help="Keep mirrored views as well: training then sees either.  [2× time]"
-    ),
-    click.option(
-        "--margin",
+        "--min-face",
         type=float,
-        help="Room around a found face, as a part of its size.  [default: 0 for YuNet, 0.05 for Haar]",
+        metavar="PIXELS",
+        help="Smaller faces are left out as too small.  [default: 36]",
     ),
-    click.option("--fps", type=float, help="Frames sampled a second of a clip.  [default: 4]"),
-    click.option("--shard-rows", type=int, help="Rows after which a shard is closed.  [default: 2048]"),
-    click.option("--batch-size", type=int, help="Images a batch.  [default: 32]"),
-    click.option("--retry-failed", is_flag=True, default=None, help="Try again what failed before."),
-    click.option("--rehash", is_flag=True, default=None, help="Read unchanged files again, too."),
-    click.option("--workers", type=int, metavar="N", help="Compute in N processes of this machine (extra: cluster)."),
-    click.option(
-        "--scheduler", metavar="ADDRESS|FILE", help="Compute on a running dask.distributed cluster (extra: cluster)."
-    ),
-    click.option("--limit", type=int, metavar="N", help="Stop after the first N listings."),
-]
+)
 
 
+def input_options(work: Work) -> Work:
+    """How weights and faces are found: options of every command that computes features."""
+    for option in reversed(_INPUT_OPTIONS):
+        work = option(work)
+    return work
+
+
+@click.command("extract-features", cls=Command, short_help="Run frozen backbones once over images and clips.")
+@click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
+@click.option(
+    "--out",
+    type=PATH,
+    metavar="CACHE",
+    help="Where the cache goes.  [default: cache/<name of the source>]",
+)
+@click.option("--config", type=FILE, help="TOML with a table [extract].")
+@click.option(
+    "--subjects",
+    type=FILE,
+    help="CSV with columns path (relative to the source) and subject.",
+)
+@click.option("--subject-regex", metavar="RE", help="The first group found in a path is its subject.")
+@input_options
+@click.option("--taps", help="What to keep, such as mobilenet_v2:mid@3,resnet50:top@1.")
+@click.option("--size", help="Input size, 224 or mobilenet_v2=224,resnet50=96; multiples of 32.")
+@click.option("--precision", type=click.Choice(["float32", "bfloat16"]))
+@click.option("--color", type=click.Choice(["rgb", "grey"]))
+@click.option(
+    "--flip", is_flag=True, default=None, help="Keep mirrored views as well: training then sees either.  [2× time]"
+)
+@click.option(
+    "--margin",
+    type=float,
+    help="Room around a found face, as a part of its size.  [default: 0 for YuNet, 0.05 for Haar]",
+)
+@click.option("--fps", type=float, help="Frames sampled a second of a clip.  [default: 4]")
+@click.option("--shard-rows", type=int, help="Rows after which a shard is closed.  [default: 2048]")
+@click.option("--batch-size", type=int, help="Images a batch.  [default: 32]")
+@click.option("--retry-failed", is_flag=True, default=None, help="Try again what failed before.")
+@click.option("--rehash", is_flag=True, default=None, help="Read unchanged files again, too.")
+@click.option("--workers", type=int, metavar="N", help="Compute in N processes of this machine (extra: cluster).")
+@click.option(
+    "--scheduler", metavar="ADDRESS|FILE", help="Compute on a running dask.distributed cluster (extra: cluster)."
+)
+@click.option("--limit", type=int, metavar="N", help="Stop after the first N listings.")
 def extract_features(
     report: Report,
     sources: tuple[str, ...],
@@ -106,7 +111,6 @@ def extract_features(
     """
     from facedep_jax.extraction.extract import extract
     from facedep_jax.extraction.settings import ExtractSettings
-    from facedep_jax.progress_events import Note
     from facedep_jax.sources import read_sources
     from facedep_jax.toml_settings import resolve
 
@@ -120,31 +124,26 @@ def extract_features(
     return Outcome(summary, lambda console: show_extraction(console, summary), bool(failed), nothing_done)
 
 
-def show_extraction(console: Any, summary: dict[str, Any]) -> None:
+def show_extraction(console: "Console", summary: Mapping[str, Any]) -> None:
     """The summary of an extraction as a table, failures below it."""
     from rich.markup import escape
-    from rich.table import Table
 
-    table = Table(title=escape(f"cache {summary['cache']}"), **PLAIN_TABLE, show_header=False)
-    for label, key in (
-        ("items", "items_total"),
-        ("new", "items_new"),
-        ("reused", "items_reused"),
-        ("failed", "items_failed"),
-        ("files ignored", "items_ignored"),
-        ("rows written", "rows"),
-        ("images/s", "images_per_second"),
-        ("seconds", "seconds"),
-        ("engine", "engine"),
-        ("precision", "precision"),
-    ):
-        table.add_row(label, str(summary[key]))
-    if summary["items_purged"]:
-        table.add_row("purged before", str(summary["items_purged"]))
-    table.add_row("waited for", ", ".join(f"{stage} {s:.1f} s" for stage, s in summary["waited_seconds"].items()))
-    for tap, shape in summary["features"].items():
-        table.add_row(tap, "×".join(map(str, shape)))
-    console.print(table)
+    facts = [
+        ("items", summary["items_total"]),
+        ("new", summary["items_new"]),
+        ("reused", summary["items_reused"]),
+        ("failed", summary["items_failed"]),
+        ("files ignored", summary["items_ignored"]),
+        ("rows written", summary["rows"]),
+        ("images/s", summary["images_per_second"]),
+        ("seconds", summary["seconds"]),
+        ("engine", summary["engine"]),
+        ("precision", summary["precision"]),
+        *([("purged before", summary["items_purged"])] if summary["items_purged"] else []),
+        ("waited for", ", ".join(f"{stage} {s:.1f} s" for stage, s in summary["waited_seconds"].items())),
+        *((tap, "×".join(map(str, shape))) for tap, shape in summary["features"].items()),
+    ]
+    console.print(facts_table(f"cache {summary['cache']}", facts))
     for failure in summary["failures"][:20]:
         console.print(
             f"[red]failed[/] {escape(printable(failure['path']))}: {escape(printable(failure['reason']))}",

@@ -1,66 +1,58 @@
 """`score-videos`."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from facedep_jax.cli.command import Outcome, all_failed, command
-from facedep_jax.cli.extract_features import INPUT_OPTIONS
+from facedep_jax.cli.command import FILE, PATH, Command, Outcome, all_failed
+from facedep_jax.cli.extract_features import input_options
+from facedep_jax.cli.predict import head_of, positive_option
 from facedep_jax.cli.terminal.tables import plain_table, show_number, show_table, show_warning
-from facedep_jax.cli.train_evaluate_predict import OTHER_POSITIVE, head_of
 from facedep_jax.disclaimer import MEANING
 from facedep_jax.errors import RunError
 from facedep_jax.progress_events import Note, Report
+from facedep_jax.text_escaping import printable
 
-PATH = click.Path(path_type=Path)
-OPTIONS = [
-    click.argument("folder", metavar="FOLDER"),
-    click.option("--head", "run", type=PATH, metavar="RUN", help="The run to score with.  [default: newest in runs/]"),
-    click.option("--out", type=PATH, metavar="SCORES", help="[default: scores/<name of the folder>]"),
-    click.option("--cache", type=PATH, help="Keep features here.  [default: SCORES/cache]"),
-    *INPUT_OPTIONS,
-    OTHER_POSITIVE,
-    click.option(
-        "--margin",
-        type=float,
-        help="Room around a found face, as a part of its size.  [default: 0 for YuNet, 0.05 for Haar]",
-    ),
-    click.option("--fps", type=float, help="Frames sampled a second.  [default: 4]"),
-    click.option(
-        "--window",
-        type=float,
-        help="Seconds a window, 0 for whole clips.  [default: 2; what a head that mixes frames learned from]",
-    ),
-    click.option("--min-coverage", type=float, help="Abstain if fewer frames have a face.  [default: 0.5]"),
-    click.option("--recursive/--no-recursive", default=True, show_default=True, help="Look into subfolders."),
-    click.option(
-        "--subjects",
-        type=click.Path(path_type=Path, dir_okay=False),
-        help="CSV with columns path (relative to the folder) and subject: who is in which clip.",
-    ),
-    click.option("--subject-regex", metavar="RE", help="The first group found in a path is its subject."),
-    click.option("--retry-failed", is_flag=True, default=None, help="Try again the clips that failed before."),
-    click.option(
-        "--tables-only", is_flag=True, help="Write no timelines and no page: the quickest way to score again."
-    ),
-    click.option(
-        "--keep-crops",
-        is_flag=True,
-        help="Keep the faces in SCORES/crops, for you alone. Those that moved a score most are on the page, unless the "
-        "head mixes frames.",
-    ),
-]
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
-def add_to(group: click.Group) -> None:
-    """Add the commands of this module to `group`."""
-    wrapped: Any = score_videos
-    for option in reversed(OPTIONS):
-        wrapped = option(wrapped)
-    command(group, "score-videos", short_help="Score a folder of clips.")(wrapped)
-
-
+@click.command("score-videos", cls=Command, short_help="Score a folder of clips.")
+@click.argument("folder", metavar="FOLDER")
+@click.option("--head", "run", type=PATH, metavar="RUN", help="The run to score with.  [default: newest in runs/]")
+@click.option("--out", type=PATH, metavar="SCORES", help="[default: scores/<name of the folder>]")
+@click.option("--cache", type=PATH, help="Keep features here.  [default: SCORES/cache]")
+@input_options
+@positive_option
+@click.option(
+    "--margin",
+    type=float,
+    help="Room around a found face, as a part of its size.  [default: 0 for YuNet, 0.05 for Haar]",
+)
+@click.option("--fps", type=float, help="Frames sampled a second.  [default: 4]")
+@click.option(
+    "--window",
+    type=float,
+    help="Seconds a window, 0 for whole clips.  [default: 2; what a head that mixes frames learned from]",
+)
+@click.option("--min-coverage", type=float, help="Abstain if fewer frames have a face.  [default: 0.5]")
+@click.option("--recursive/--no-recursive", default=True, show_default=True, help="Look into subfolders.")
+@click.option(
+    "--subjects",
+    type=FILE,
+    help="CSV with columns path (relative to the folder) and subject: who is in which clip.",
+)
+@click.option("--subject-regex", metavar="RE", help="The first group found in a path is its subject.")
+@click.option("--retry-failed", is_flag=True, default=None, help="Try again the clips that failed before.")
+@click.option("--tables-only", is_flag=True, help="Write no timelines and no page: the quickest way to score again.")
+@click.option(
+    "--keep-crops",
+    is_flag=True,
+    help="Keep the faces in SCORES/crops, for you alone. Those that moved a score most are on the page, unless the "
+    "head mixes frames.",
+)
 def score_videos(
     report: Report,
     folder: str,
@@ -70,11 +62,11 @@ def score_videos(
     window: float | None,
     min_coverage: float | None,
     recursive: bool,
-    positive: str | None = None,
-    subjects: Path | None = None,
-    subject_regex: str | None = None,
-    tables_only: bool = False,
-    keep_crops: bool = False,
+    positive: tuple[str, ...] | None,
+    subjects: Path | None,
+    subject_regex: str | None,
+    tables_only: bool,
+    keep_crops: bool,
     **given: Any,
 ) -> Outcome:
     """Score every clip of a folder: tables by clip, window and frame, a timeline for each, and a page of all.
@@ -122,11 +114,9 @@ def newest_run(runs: Path, report: Report) -> Path:
     return found[-1].parent
 
 
-def show_scores(console: Any, summary: dict[str, Any]) -> None:
+def show_scores(console: "Console", summary: Mapping[str, Any]) -> None:
     """One row a clip, then where the results are."""
     from rich.markup import escape
-
-    from facedep_jax.text_escaping import printable
 
     relative = any(clip["relative"] is not None for clip in summary["clips"])
     headings = ("clip", "score", "within clip", *(("relative",) if relative else ()), "decision", "face")

@@ -1,55 +1,49 @@
 """`train-cnn`."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from facedep_jax.cli.command import Outcome, command
+from facedep_jax.cli.command import FILE, PATH, Command, Names, Outcome
 from facedep_jax.cli.terminal.tables import plain_table, show_number, show_table
 from facedep_jax.disclaimer import MEANING
-from facedep_jax.progress_events import Report
+from facedep_jax.progress_events import Note, Report
 
-PATH = click.Path(path_type=Path)
-FILE = click.Path(path_type=Path, dir_okay=False)
-OPTIONS = [
-    click.argument("source"),
-    click.option("--out", type=PATH, metavar="RUN", help="[default: runs/<name of the source>-cnn]"),
-    click.option("--config", type=FILE, help="TOML with a table [train]; RUN/config.toml repeats a run."),
-    click.option("--positive", metavar="A,B", help="Emotions that count as positive.  [default: sad,sadness,neutral]"),
-    click.option(
-        "--split",
-        type=click.Choice(["given", "tutorial"]),
-        help="The source's own splits, or the tutorial's: a random 80/20 of everything, persons and equal files on "
-        "both sides.  [default: given]",
-    ),
-    click.option("--subjects", type=FILE, help="CSV with columns path (relative to the source) and subject."),
-    click.option("--subject-regex", metavar="RE", help="The first group found in a path is its subject."),
-    click.option("--seed", type=int, help="[default: 0]"),
-    click.option("--epochs", type=int, help="[default: 10]"),
-    click.option("--batch-size", type=int, help="[default: 32]"),
-    click.option("--learning-rate", type=float, help="[default: 0.001]"),
-    click.option("--limit", type=int, metavar="N", help="Use N images, spread evenly over the source."),
-    click.option(
-        "--allow-duplicates", is_flag=True, default=None, help="Equal items in two splits do not stop training."
-    ),
-]
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
-def add_to(group: click.Group) -> None:
-    """Add the command to `group`."""
-    wrapped: Any = train_cnn
-    for option in reversed(OPTIONS):
-        wrapped = option(wrapped)
-    command(group, "train-cnn", short_help="Train the tutorial's network on pixels, as a baseline.")(wrapped)
-
-
+@click.command("train-cnn", cls=Command, short_help="Train the tutorial's network on pixels, as a baseline.")
+@click.argument("source")
+@click.option("--out", type=PATH, metavar="RUN", help="[default: runs/<name of the source>-cnn]")
+@click.option("--config", type=FILE, help="TOML with a table [train]; RUN/config.toml repeats a run.")
+@click.option(
+    "--positive",
+    type=Names(),
+    metavar="A,B",
+    help="Emotions that count as positive.  [default: sad,sadness,neutral]",
+)
+@click.option(
+    "--split",
+    type=click.Choice(["given", "tutorial"]),
+    help="The source's own splits, or the tutorial's: a random 80/20 of everything, persons and equal files on "
+    "both sides.  [default: given]",
+)
+@click.option("--subjects", type=FILE, help="CSV with columns path (relative to the source) and subject.")
+@click.option("--subject-regex", metavar="RE", help="The first group found in a path is its subject.")
+@click.option("--seed", type=int, help="[default: 0]")
+@click.option("--epochs", type=int, help="[default: 10]")
+@click.option("--batch-size", type=int, help="[default: 32]")
+@click.option("--learning-rate", type=float, help="[default: 0.001]")
+@click.option("--limit", type=int, metavar="N", help="Use N images, spread evenly over the source.")
+@click.option("--allow-duplicates", is_flag=True, default=None, help="Equal items in two splits do not stop training.")
 def train_cnn(
     report: Report,
     source: str,
     out: Path | None,
     config: Path | None,
-    positive: str | None,
     subjects: Path | None,
     subject_regex: str | None,
     **given: Any,
@@ -62,11 +56,9 @@ def train_cnn(
     """
     from facedep_jax.cnn.settings import CnnSettings
     from facedep_jax.cnn.train_cnn import train_cnn as train
-    from facedep_jax.progress_events import Note
     from facedep_jax.sources import read_source
     from facedep_jax.toml_settings import resolve
 
-    given["positive"] = positive and tuple(name.strip() for name in positive.split(",") if name.strip())
     settings = resolve(CnnSettings, "train", config, given)
     found = read_source(source, subjects=subjects, subject_regex=subject_regex, report=report)
     report(Note(f"{found.where}: {len(found.listings)} files, {found.layout}, {found.ignored} ignored"))
@@ -74,7 +66,7 @@ def train_cnn(
     return Outcome(summary, lambda console: show_cnn(console, summary), bool(summary["failures"]))
 
 
-def show_cnn(console: Any, summary: dict[str, Any]) -> None:
+def show_cnn(console: "Console", summary: Mapping[str, Any]) -> None:
     """The last epoch above other readings of it, then how it was made."""
     split = "test" if summary["metrics"]["test"] else "val"
     table = plain_table(f"run {summary['run']}", "", "val AUC", f"{split} AUC", "accuracy", "F1", names=("",))

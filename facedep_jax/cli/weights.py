@@ -1,36 +1,28 @@
 """`weights list|fetch|verify|show`."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from facedep_jax.backbones.taps import BACKBONES
-from facedep_jax.cli.command import Outcome, command
+from facedep_jax.cli.command import PATH, Command, Outcome
 from facedep_jax.cli.terminal.tables import plain_table, show_number, show_table, show_warning
 from facedep_jax.progress_events import Report
+from facedep_jax.text_escaping import printable
 
-DIRECTORY = click.option(
-    "--weights", "directory", type=click.Path(path_type=Path), metavar="DIR", help="Look at the files of DIR."
-)
+if TYPE_CHECKING:
+    from rich.console import Console
 
 TAP_FIGURES = ("mean", "sd", "max", "zeros", "dead", "distinct")
 
-
-def add_to(group: click.Group) -> None:
-    """Add the commands of this module to `group`."""
-    weights = click.Group("weights", help="Look at the networks' weights: which, where, and whether they are right.")
-    group.add_command(weights)
-    command(weights, "list")(DIRECTORY(list_files))
-    command(weights, "fetch")(click.argument("backbones", nargs=-1, type=click.Choice(BACKBONES))(fetch))
-    command(weights, "verify")(DIRECTORY(verify))
-    where = click.option(
-        "--weights", "where", metavar="DIR|random:SEED", help="Without it the official files, downloaded once."
-    )
-    size = click.option("--size", default="224", show_default=True, help="224, or mobilenet_v2=224,resnet50=96.")
-    command(weights, "show")(where(size(show)))
+weights = click.Group("weights", help="Look at the networks' weights: which, where, and whether they are right.")
+directory_option = click.option("--weights", "directory", type=PATH, metavar="DIR", help="Look at the files of DIR.")
 
 
+@weights.command("list", cls=Command)
+@directory_option
 def list_files(report: Report, directory: Path | None) -> Outcome:
     """What is known and what is there, without a download.
 
@@ -42,6 +34,8 @@ def list_files(report: Report, directory: Path | None) -> Outcome:
     return Outcome(summary, lambda console: show_list(console, summary), not summary["ok"])
 
 
+@weights.command("fetch", cls=Command)
+@click.argument("backbones", nargs=-1, type=click.Choice(BACKBONES))
 def fetch(report: Report, backbones: tuple[str, ...]) -> Outcome:
     """Download the official files.
 
@@ -54,6 +48,8 @@ def fetch(report: Report, backbones: tuple[str, ...]) -> Outcome:
     return Outcome(summary, lambda console: show_fetched(console, summary))
 
 
+@weights.command("verify", cls=Command)
+@directory_option
 def verify(report: Report, directory: Path | None) -> Outcome:
     """Read weights files wholly and list what is wrong.
 
@@ -67,6 +63,9 @@ def verify(report: Report, directory: Path | None) -> Outcome:
     return Outcome(summary, lambda console: show_verified(console, summary), not summary["ok"])
 
 
+@weights.command("show", cls=Command)
+@click.option("--weights", "where", metavar="DIR|random:SEED", help="Without it the official files, downloaded once.")
+@click.option("--size", default="224", show_default=True, help="224, or mobilenet_v2=224,resnet50=96.")
 def show(report: Report, where: str | None, size: str) -> Outcome:
     """The networks' statistics on two built-in pictures, and what is wrong with them.
 
@@ -84,7 +83,7 @@ def show(report: Report, where: str | None, size: str) -> Outcome:
     return Outcome(summary, lambda console: show_statistics(console, summary), not summary["ok"])
 
 
-def show_list(console: Any, summary: dict[str, Any]) -> None:
+def show_list(console: "Console", summary: Mapping[str, Any]) -> None:
     """A block of lines for each file."""
     for file in summary["official"]:
         _block(
@@ -104,7 +103,7 @@ def show_list(console: Any, summary: dict[str, Any]) -> None:
         _line(console, f"{summary['directory']}: no .h5, no .safetensors and no .onnx file")
 
 
-def _whereabouts(file: dict[str, Any]) -> str:
+def _whereabouts(file: Mapping[str, Any]) -> str:
     if file["there"]:
         wrong = (
             "" if file["bytes_there"] == file["bytes"] else f" ({file['bytes_there']:,} bytes: not the official file)"
@@ -114,13 +113,13 @@ def _whereabouts(file: dict[str, Any]) -> str:
     return f"not there{part}: {file['path']}"
 
 
-def _show_file(console: Any, file: dict[str, Any]) -> None:
+def _show_file(console: "Console", file: Mapping[str, Any]) -> None:
     size = None if file["bytes"] is None else f"{file['bytes']:,} bytes"
     label = "unreadable" if file["holds"] == "unreadable" else "holds"
     _block(console, file["file"], (label, file["found"]), ("size", size), ("sha256", file["sha256"]))
 
 
-def show_fetched(console: Any, summary: dict[str, Any]) -> None:
+def show_fetched(console: "Console", summary: Mapping[str, Any]) -> None:
     """A block of lines for each file, and whether it was there before."""
     for file in summary["files"]:
         state = "downloaded" if file["new"] else "already there"
@@ -128,7 +127,7 @@ def show_fetched(console: Any, summary: dict[str, Any]) -> None:
         _block(console, f"{file['backbone']}: {state}", *facts)
 
 
-def show_verified(console: Any, summary: dict[str, Any]) -> None:
+def show_verified(console: "Console", summary: Mapping[str, Any]) -> None:
     """One line for each file, then one for each problem."""
     wrong = {problem["file"] for problem in summary["problems"]}
     for file in summary["files"]:
@@ -140,7 +139,7 @@ def show_verified(console: Any, summary: dict[str, Any]) -> None:
         _line(console, f"{problem['file']}: {problem['kind']}: {problem['detail']}", "red")
 
 
-def show_statistics(console: Any, summary: dict[str, Any]) -> None:
+def show_statistics(console: "Console", summary: Mapping[str, Any]) -> None:
     """Facts and findings of each network, and one table of all taps."""
     table = plain_table("two built-in pictures", "tap", "shape", *TAP_FIGURES, names=("tap",))
     for name, network in summary["backbones"].items():
@@ -164,7 +163,7 @@ def show_statistics(console: Any, summary: dict[str, Any]) -> None:
     show_warning(console, summary)
 
 
-def _fit(network: dict[str, Any]) -> tuple[str, str]:
+def _fit(network: Mapping[str, Any]) -> tuple[str, str]:
     """Outputs against batch-norm's statistics, as two facts; empty for random weights, which have none."""
     if network["fit"] is None:
         return "", ""
@@ -176,7 +175,7 @@ def _fit(network: dict[str, Any]) -> tuple[str, str]:
     )
 
 
-def _block(console: Any, title: str, *facts: tuple[str, str | None]) -> None:
+def _block(console: "Console", title: str, *facts: tuple[str, str | None]) -> None:
     """A title and, indented below it, every fact that there is."""
     _line(console, title, "bold")
     for label, value in facts:
@@ -184,10 +183,8 @@ def _block(console: Any, title: str, *facts: tuple[str, str | None]) -> None:
             _line(console, f"  {label:<10} {value}")
 
 
-def _line(console: Any, text: str, style: str = "") -> None:
+def _line(console: "Console", text: str, style: str = "") -> None:
     """One line as it is: no markup, no emoji, nothing that moves the cursor; not folded, so that it can be copied."""
     from rich.text import Text
-
-    from facedep_jax.cli.terminal.progress_displays import printable
 
     console.print(Text(printable(text), style), soft_wrap=True)

@@ -28,6 +28,7 @@ from facedep_jax.scoring.settings import ScoreSettings
 from facedep_jax.toml_settings import to_table
 
 SHOWN = ("score", "low", "high", "members_low", "members_high", "coverage")  # of a window's score
+END, SECONDS, INTERRUPTED = ENDS = ("end of the source", "seconds", "interrupted")  # why a view ends that was not lost
 TICK = 0.25  # seconds without a frame after which the listener is asked whether to go on
 
 
@@ -105,14 +106,14 @@ class _Watch:
                     self._kept.add(moment)
                     self._report(moment)
                 if self._begun and self._settings.seconds and self._last - self._begun >= self._settings.seconds:
-                    return "seconds"
+                    return SECONDS
         except Interrupted:
-            return "interrupted"
+            return INTERRUPTED
         except MediaError as error:
             if not self._scored:
                 raise SourceError(error.reason) from error
             return f"lost: {error.reason}"
-        return "end of the source"
+        return END
 
     def summary(self, ended: str) -> dict[str, Any]:
         """Counts, lags, and the score of the last window and of all."""

@@ -117,18 +117,20 @@ class Prediction:
     """
 
     path: str
-    status: str  # scored, no face, or failed: …
+    status: str  # scored, no face or failed
     face: dict[str, Any] | None = None
     probability: float | None = None
     decision: str = ""
     members_low: float | None = None
     members_high: float | None = None
     drawable: Drawable | None = None
+    reason: str = ""  # why it failed
 
     def record(self) -> dict[str, Any]:
-        """The fields of INTERFACE.md, and how far the members are apart."""
-        names = ("path", "probability", "members_low", "members_high", "decision", "face", "status")
-        return {name: getattr(self, name) for name in names}
+        """What `predict --json` says of a picture; the status names the reason of a failure."""
+        names = ("path", "probability", "members_low", "members_high", "decision", "face")
+        status = f"{self.status}: {self.reason}" if self.reason else self.status
+        return {name: getattr(self, name) for name in names} | {"status": status}
 
 
 def predict(
@@ -136,7 +138,8 @@ def predict(
 ) -> Iterator[Prediction]:
     """Score pictures one by one with `head`, with what is needed to draw them if `drawable`.
 
-    A file that cannot be used gets a prediction with the status `failed: <reason>`. Raises what `load_scorer` raises.
+    A file that cannot be used gets a prediction with the status `failed` and the reason. Raises what `load_scorer`
+    raises.
     """
     scorer = load_scorer("image", head, given, report)
     failed = 0
@@ -147,7 +150,7 @@ def predict(
         except MediaError as error:
             failed += 1
             report(Failure(str(path), error.stage, error.reason))
-            yield Prediction(str(path), f"failed: {error.reason}")
+            yield Prediction(str(path), "failed", reason=error.reason)
     report(Progress("predict", len(paths), len(paths), "images", failed))
 
 

@@ -373,8 +373,8 @@ def test_the_last_words_are_json_lines_too(tmp_path, capsys):
 
 SIGNALLED = """
 import os, signal, sys
-from facedep_jax.cli.frame import _run
-from facedep_jax.events import Tick
+from facedep_jax.cli.command import _run
+from facedep_jax.progress_events import Tick
 
 signal.signal(signal.SIGHUP, signal.SIG_DFL)  # what nohup starts would ignore it,
 signal.signal(signal.SIGINT, signal.default_int_handler)  # and what a shell starts in the background this

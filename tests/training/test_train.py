@@ -18,8 +18,7 @@ import pytest
 import tomli_w
 from support.planted import planted_examples, spec, write_cache
 
-from facedep_jax import open_cache
-from facedep_jax.cli import train_evaluate_predict
+from facedep_jax import cli, open_cache
 from facedep_jax.dataset.labelled_examples import gather
 from facedep_jax.disclaimer import UNTRAINED
 from facedep_jax.errors import CacheError, LabelError, OutputError, RunError, SettingsError, SpecMismatch
@@ -191,7 +190,7 @@ def test_a_run_that_fails_half_way_leaves_nothing(cache, tmp_path, monkeypatch):
 
 def test_a_run_is_repeated_from_its_config_to_the_byte(run, tmp_path):
     """On the caches that it was trained on, without naming them."""
-    outcome = train_evaluate_predict.train_head(silent, (), tmp_path / "again", run[0] / "config.toml", None)
+    outcome = cli.train_head.train_head.work(silent, (), tmp_path / "again", run[0] / "config.toml")
     assert outcome.exit_code == 0
     for name in ("head.safetensors", "history.csv", "predictions.csv", "config.toml"):
         assert (tmp_path / "again" / name).read_bytes() == (run[0] / name).read_bytes(), name
@@ -199,12 +198,12 @@ def test_a_run_is_repeated_from_its_config_to_the_byte(run, tmp_path):
 
 def test_a_config_without_caches_needs_one(run, tmp_path):
     with pytest.raises(SettingsError, match="no cache is named"):
-        train_evaluate_predict.train_head(silent, (), tmp_path / "run", None, None)
+        cli.train_head.train_head.work(silent, (), tmp_path / "run", None)
     record = tomllib.loads((run[0] / "config.toml").read_text())
     record["cache"]["fingerprints"] = ["0" * 64]
     (tmp_path / "other.toml").write_text(tomli_w.dumps(record))
     with pytest.raises(RunError, match="extracted with other settings since"):
-        train_evaluate_predict.train_head(silent, (), tmp_path / "run", tmp_path / "other.toml", None)
+        cli.train_head.train_head.work(silent, (), tmp_path / "run", tmp_path / "other.toml")
 
 
 def checkpoints_of(folder):
@@ -269,9 +268,7 @@ def test_cross_validation_that_fails_does_not_cost_the_run(cache, run, tmp_path,
     for kind in ("head", "probe"):
         monkeypatch.setattr(f"facedep_jax.training.train_head.crossvalidate_{kind}", diverge)
     config = run[0] / "config.toml"
-    outcome = train_evaluate_predict.train_head(
-        silent, (cache.path,), tmp_path / "run", config, None, folds=3, baselines="none"
-    )
+    outcome = cli.train_head.train_head.work(silent, (cache.path,), tmp_path / "run", config, folds=3, baselines="none")
     assert outcome.exit_code == 3
     problems = outcome.summary["problems"]
     assert [problem["what"] for problem in problems] == [
@@ -287,9 +284,9 @@ def test_a_grid_search_takes_the_best_by_validation_and_leaves_a_run_like_any_ot
     """The middle rate is that of the run `run`, so that the head it takes is that one, to the byte."""
     monkeypatch.setattr(search_module, "AT_ONCE", 2)  # the seeds of one point: the program of `run`
     (tmp_path / "grid.toml").write_text("[grid]\nlearning_rate = [1e-6, 1e-3, 1e30]\n")
-    arguments = {"config": run[0] / "config.toml", "positive": None, "baselines": "none"}
+    arguments = {"config": run[0] / "config.toml", "baselines": "none"}
     search = {"grid_search": tmp_path / "grid.toml", "weight_decay": 1.0}
-    outcome = train_evaluate_predict.train_head(silent, (), tmp_path / "run", **arguments, **search)
+    outcome = cli.train_head.train_head.work(silent, (), tmp_path / "run", **arguments, **search)
     found = outcome.summary["grid"]
     low, middle, high = found["points"]
     assert found["by"] == "validation" and found["chosen"] == {"learning_rate": 1e-3}
@@ -304,10 +301,10 @@ def test_a_grid_search_takes_the_best_by_validation_and_leaves_a_run_like_any_ot
     config = tomllib.loads((tmp_path / "run" / "config.toml").read_text())
     assert build(TrainSettings, config["train"], "test") == replace(SETTINGS, baselines="none")
     for again in (search, {}):  # the same search, and the settings that it took
-        assert train_evaluate_predict.train_head(silent, (), tmp_path / "run", **arguments, **again).summary["reused"]
+        assert cli.train_head.train_head.work(silent, (), tmp_path / "run", **arguments, **again).summary["reused"]
     (tmp_path / "grid.toml").write_text("[grid]\nlearning_rate = [1e-6, 1e-3]\n")
     with pytest.raises(RunError, match=r"other settings .*data\.grid\.learning_rate"):
-        train_evaluate_predict.train_head(silent, (), tmp_path / "run", **arguments, **search)
+        cli.train_head.train_head.work(silent, (), tmp_path / "run", **arguments, **search)
 
 
 @pytest.fixture(scope="module")
@@ -342,7 +339,7 @@ def test_positives_of_a_head_over_emotions_change_after_training(emotional, cach
     logits = happy.clip_logits(val.tokens, val.times, val.mask)
     assert happy.calibration.scale == pytest.approx(calibrate(logits, val.emotion == "happy").scale, rel=1e-3)
     assert evaluate_run(out, cache, "test", ("happy",))["auroc"] > 0.95
-    summary = train_evaluate_predict.evaluate(silent, out, cache.path, "test", "happy").summary
+    summary = cli.evaluate.evaluate.work(silent, out, cache.path, "test", ("happy",), (), None).summary
     assert summary["threshold"] == happy.threshold and summary["prevalence"] == pytest.approx(0.5)
 
 

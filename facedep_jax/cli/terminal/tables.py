@@ -1,13 +1,21 @@
-"""Tables on standard output. They know nothing of what a figure means.
+"""Tables and lines on standard output. They know nothing of what a figure means.
 
 rich is loaded only when a table is made.
 """
 
-from typing import Any
+from collections.abc import Iterable, Mapping
+from itertools import islice
+from typing import TYPE_CHECKING, Any
 
 from facedep_jax.disclaimer import UNTRAINED
 from facedep_jax.text_escaping import printable
 
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+SHOWN_LINES = 20  # of a long list; --json has all
 NAME_WIDTH = 8  # characters below which a folded name cannot be read
 
 PLAIN_TABLE: dict[str, Any] = {
@@ -20,7 +28,7 @@ PLAIN_TABLE: dict[str, Any] = {
 }
 
 
-def plain_table(title: str, *headings: str, names: tuple[str, ...]) -> Any:
+def plain_table(title: str, *headings: str, names: tuple[str, ...]) -> "Table":
     """A rich Table of figures, which stay whole, and of the columns `names`, which are folded to fit.
 
     Cells may hold names from outside: line breaks in them, too, are shown and not obeyed.
@@ -36,7 +44,25 @@ def plain_table(title: str, *headings: str, names: tuple[str, ...]) -> Any:
     return Shown(*columns, title=escape(printable(title)), **PLAIN_TABLE)
 
 
-def show_table(console: Any, table: Any) -> None:
+def facts_table(title: str, facts: Iterable[tuple[str, Any]]) -> "Table":
+    """Two columns: what a fact is called, and the fact, as it is written."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title=escape(title), **PLAIN_TABLE, show_header=False)
+    for label, fact in facts:
+        table.add_row(label, escape(str(fact)))
+    return table
+
+
+def name_cell(name: str) -> "Text":
+    """A name from outside, whatever rich makes of brackets."""
+    from rich.text import Text
+
+    return Text(printable(name))
+
+
+def show_table(console: "Console", table: "Table") -> None:
     """Print a table; where its figures do not fit side by side, each row as a block of lines instead."""
     if _least_width(table) <= console.width:
         console.print(table)
@@ -48,7 +74,7 @@ def show_table(console: Any, table: Any) -> None:
             console.print(f"  {column.header}: {figure}")
 
 
-def _least_width(table: Any) -> int:
+def _least_width(table: "Table") -> int:
     from rich.cells import cell_len
 
     widths = [
@@ -64,7 +90,27 @@ def show_number(value: Any) -> str:
     return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
-def show_warning(console: Any, summary: dict[str, Any]) -> None:
+def say(console: "Console", line: str) -> None:
+    """A line of text, folded on a terminal only; what a terminal would obey, such as colours in a name, is escaped."""
+    console.print(printable(line), markup=False, soft_wrap=not console.is_terminal)
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 shard`, `2 shards`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def show_lines(console: "Console", lines: Iterable[str], limit: int | None = None) -> None:
+    """Indented lines; of more than `limit` only the first."""
+    lines = iter(lines)
+    for line in islice(lines, limit):
+        say(console, f"  {line}")
+    rest = sum(1 for _ in lines)
+    if rest:
+        say(console, f"  and {rest} more; --json lists all")
+
+
+def show_warning(console: "Console", summary: Mapping[str, Any]) -> None:
     """Say loudly if weights were untrained."""
     if summary["untrained"]:
         console.print(UNTRAINED, style="bold yellow")

@@ -1,0 +1,110 @@
+"""`evaluate`."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from facedep_jax.cli.command import FILE, PATH, Command, Names, Outcome
+from facedep_jax.cli.terminal.tables import name_cell, plain_table, show_table, show_warning
+from facedep_jax.errors import SettingsError
+from facedep_jax.progress_events import Report
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from facedep_jax.report.document import Table
+
+
+@click.command("evaluate", cls=Command, short_help="Measure a run on a cache.")
+@click.argument("run", type=PATH)
+@click.argument("cache", type=PATH)
+@click.option("--split", default="test", show_default=True, help="train, val, test or all.")
+@click.option(
+    "--positive",
+    type=Names(),
+    metavar="A,B",
+    help="Other positive emotions than the run's; a head trained with --target emotion scores by them too.",
+)
+@click.option(
+    "--labels", type=FILE, metavar="CSV", help="Corrected emotions or subjects, and further columns, by path or item."
+)
+@click.option(
+    "--by",
+    multiple=True,
+    metavar="COLUMN",
+    help="Compare the groups of a column; may be repeated.  [default: every column of 2 to 12 values]",
+)
+@click.option(
+    "--second-label",
+    metavar="COLUMN",
+    help="Another rater's emotions.  [default: emotion2, emotion3, … or label2, …]",
+)
+@click.option("--prevalence", metavar="P,P", help="Also give predictive values where a part P is positive.")
+@click.option(
+    "--against", type=PATH, metavar="RUN2", help="Compare with another run, also of train-cnn, on the same items."
+)
+def evaluate(
+    report: Report,
+    run: Path,
+    cache: Path,
+    split: str,
+    positive: tuple[str, ...] | None,
+    by: tuple[str, ...],
+    prevalence: str | None,
+    **asked: Any,
+) -> Outcome:
+    """Every figure of a run on one split of a cache, with intervals.
+
+    Emotions and subjects are what the cache's listings, or --labels, say today; splits stay those of the run.
+    """
+    from facedep_jax.cache import open_cache
+    from facedep_jax.evaluation.evaluate_run import evaluate_run
+
+    asked |= {"by": by or None, "prevalences": _parts(prevalence)}
+    summary = evaluate_run(run, open_cache(cache), split, positive, report, **asked)
+    return Outcome(summary, lambda console: show_evaluation(console, summary))
+
+
+def _parts(text: str | None) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in (text or "").split(",") if part.strip())
+    except ValueError as error:
+        raise SettingsError(f"--prevalence {text}: expected parts between 0 and 1, such as 0.05,0.2") from error
+
+
+def show_evaluation(console: "Console", summary: Mapping[str, Any]) -> None:
+    """All figures of one split with their intervals, then what they are made of."""
+    from facedep_jax.report import run_report_tables as tables
+
+    title = (
+        f"{summary['split']}: {summary['n']} items, {summary['subjects']} subjects, "
+        f"prevalence {summary['prevalence']:.3f}"
+    )
+    _show(console, tables.figures_table(summary), title)
+    _show(console, tables.emotions_table(summary, summary["positive"]), "score by emotion")
+    (tn, fp), (fn, tp) = summary["confusion"]
+    console.print(f"confusion: {tp} true positive, {fp} false positive, {fn} false negative, {tn} true negative")
+    _show(console, tables.calibration_table(summary), "calibration")
+    _show(console, tables.operating_table(summary, brief=True), "thresholds for a specificity, from validation")
+    _show(console, tables.predictive_table(summary), "predictive values")
+    for column, found in summary["subgroups"].items():
+        _show(console, tables.subgroups_table(column, found, brief=True))
+    for column, found in summary["raters"].items():
+        _show(console, tables.raters_table(column, found, brief=True))
+    if other := summary["against"]:
+        _show(console, tables.against_table(summary), f"against {other['run']}")
+    show_warning(console, summary)
+
+
+def _show(console: "Console", content: "Table", title: str = "") -> None:
+    """A table of a report; what its figures do not say by themselves stands below."""
+    if not content.rows:
+        return
+    table = plain_table(title or content.title, *content.head, names=content.head[:1])
+    for name, *figures in content.rows:
+        table.add_row(name_cell(name), *figures)
+    show_table(console, table)
+    if content.note:
+        console.print(content.note, style="dim", markup=False)

@@ -1,0 +1,231 @@
+"""`train-head`."""
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from facedep_jax.cli.command import PATH, Command, Names, Outcome
+from facedep_jax.cli.terminal.tables import name_cell, plain_table, show_number, show_table, show_warning
+from facedep_jax.disclaimer import MEANING
+from facedep_jax.errors import RunError, SettingsError
+from facedep_jax.progress_events import Report
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from facedep_jax.cache import Cache
+
+SHOWN_POINTS = 10  # combinations of a grid search
+
+
+class GroupedCommand(Command):
+    """A command whose help has one list of options per group, in the order in which they come; others come last."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the lists."""
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx) if isinstance(parameter, click.Option) else None
+            if record is not None:
+                groups.setdefault(getattr(parameter, "group", ""), []).append(record)
+        others = groups.pop("", [])
+        for heading, records in [*groups.items(), ("Other options", others)]:
+            with formatter.section(heading):
+                formatter.write_dl(records)
+
+
+class GroupedOption(click.Option):
+    """An option that `--help` shows under the heading `group`."""
+
+    def __init__(self, *names: Any, group: str, **attributes: Any):
+        super().__init__(*names, **attributes)
+        self.group = group
+
+
+where = partial(click.option, cls=GroupedOption, group="Where")
+learned = partial(click.option, cls=GroupedOption, group="What is learned")
+head = partial(click.option, cls=GroupedOption, group="The head")
+many = partial(click.option, cls=GroupedOption, group="Many at once")
+trained = partial(click.option, cls=GroupedOption, group="How it is trained")
+judged = partial(click.option, cls=GroupedOption, group="How it is judged")
+
+
+# Options have the name of the setting that they set, and no default of their own.
+@click.command("train-head", cls=GroupedCommand, short_help="Train the attention head on cached features.")
+@click.argument("caches", nargs=-1, type=PATH, metavar="[CACHE...]")
+@where("--out", type=PATH, metavar="RUN", help="Where the run goes.  [default: runs/<name of the cache>]")
+@where(
+    "--config",
+    type=PATH,
+    metavar="FILE",
+    help="TOML with a table [train]. RUN/config.toml repeats a run, on its own caches if none is given.",
+)
+@where("--resume", is_flag=True, help="Go on with a run that was killed, to the same numbers.")
+@learned("--target", type=click.Choice(["proxy", "emotion"]), help="Two classes, or one per emotion.  [default: proxy]")
+@learned(
+    "--positive",
+    type=Names(),
+    metavar="A,B",
+    help="Emotions that count as positive. With --target emotion they can be changed after training.  "
+    "[default: sad,sadness,neutral]",
+)
+@learned(
+    "--labels",
+    type=click.Path(dir_okay=False),
+    metavar="CSV",
+    help="Columns path or item, and emotion, subject or split, that replace those of the listings.",
+)
+@learned("--allow-duplicates", is_flag=True, default=None, help="Equal items in two splits do not stop training.")
+@head("--preset", type=click.Choice(["tiny", "base", "large"]), help="Its size.  [default: base]")
+@head("--taps", metavar="T,T", help="Only these taps of the cache.  [default: all]")
+@head(
+    "--temporal",
+    type=click.Choice(["none", "transformer", "gru"]),
+    help="What mixes the frames of a clip; none takes the mean of their logits.  [default: none]",
+)
+@head(
+    "--window",
+    type=float,
+    metavar="S",
+    help="Cut clips into windows of S seconds; a clip's logit is the mean of theirs.  [default: whole clips, of "
+    "which at most 128 frames are taken]",
+)
+@many("--seeds", type=int, metavar="N", help="Heads to train; the run's is their mean logit.  [default: 4]")
+@many("--seed", type=int, metavar="N", help="What all randomness starts from.  [default: 0]")
+@many("--folds", type=int, metavar="K", help="Also cross-validate over K folds of subjects in train and val.")
+@many(
+    "--grid-search",
+    type=PATH,
+    metavar="FILE",
+    help="TOML with a table [grid] of lists of settings; the best combination is taken, by validation or, with "
+    "--folds, by cross-validation.",
+)
+@trained("--epochs", type=int, metavar="N", help="[default: 30]")
+@trained("--patience", type=int, metavar="N", help="Epochs without a better validation AUC.  [default: 10]")
+@trained("--batch-size", type=int, metavar="N", help="[default: 128]")
+@trained("--learning-rate", type=float, metavar="X", help="Its peak.  [default: 3e-4]")
+@trained("--warmup", type=float, metavar="X", help="Part of all steps until the peak.  [default: 0.1]")
+@trained("--weight-decay", type=float, metavar="X", help="[default: 1]")
+@trained("--dropout", type=float, metavar="X", help="[default: 0.5]")
+@trained("--feature-dropout", type=float, metavar="X", help="Part of the cells that is dropped whole.  [default: 0]")
+@trained("--label-smoothing", type=float, metavar="X", help="[default: 0]")
+@trained("--clip-norm", type=float, metavar="X", help="Longest gradient.  [default: 1]")
+@trained(
+    "--balanced/--unbalanced",
+    default=None,
+    help="Whether positives and the others weigh the same.  [default: balanced]",
+)
+@trained(
+    "--stream/--no-stream",
+    default=None,
+    help="Read features in blocks instead of holding them.  [default: where memory is short]",
+)
+@judged(
+    "--baselines",
+    type=click.Choice(["none", "quick", "full"]),
+    help="quick: majority and linear probes; full: the earlier prototype's model too.  [default: quick]",
+)
+@judged("--resamples", type=int, metavar="N", help="Of the bootstrap over subjects.  [default: 2000]")
+def train_head(
+    report: Report,
+    caches: tuple[Path, ...],
+    out: Path | None,
+    config: Path | None,
+    grid_search: Path | None = None,
+    resume: bool = False,
+    **given: Any,
+) -> Outcome:
+    """Train the attention head on one or more caches of equal features.
+
+    Splits come from the listings, or are made by subject. Model, threshold and calibration are chosen on the
+    validation split; the test split is only reported.
+    """
+    from facedep_jax.toml_settings import resolve
+    from facedep_jax.training.grid_search import read_grid
+    from facedep_jax.training.settings import TrainSettings
+    from facedep_jax.training.train_head import train_head as train
+
+    settings = resolve(TrainSettings, "train", config, given)
+    grid = read_grid(grid_search) if grid_search else None
+    opened = _open(caches, config)
+    out = out or Path("runs") / opened[0].path.resolve().name
+    summary = train(opened, settings, out, report, grid=grid, resume=resume)
+    return Outcome(summary, lambda console: show_training(console, summary), bool(summary.get("problems")))
+
+
+def _open(caches: tuple[Path, ...], config: Path | None) -> list["Cache"]:
+    """The caches named or, where none is, those that the run of `config` was trained on, if they still are the same."""
+    from facedep_jax.cache import open_cache
+    from facedep_jax.toml_settings import read_records
+
+    if caches:
+        return [open_cache(cache) for cache in caches]
+    recorded = read_records(config, ("cache",))["cache"] if config else {}
+    if not recorded.get("paths"):
+        raise SettingsError("no cache is named; give CACHE, or the config.toml of a run with --config")
+    opened = [open_cache(Path(path)) for path in recorded["paths"]]
+    changed = [str(c.path) for c, known in zip(opened, recorded["fingerprints"], strict=True) if c.fingerprint != known]
+    if changed:
+        raise RunError(
+            f"{', '.join(changed)} was extracted with other settings since {config} was written; extract it again as "
+            "it was, or name another cache"
+        )
+    return opened
+
+
+def show_training(console: "Console", summary: Mapping[str, Any]) -> None:
+    """The head beside its baselines on the validation and test splits."""
+    from facedep_jax.report.document import brief_estimate, number, signed
+    from facedep_jax.report.run_sections import reported_split
+
+    split = reported_split(summary)
+    headings = ("", "val AUC", f"{split} AUC", "acc.", "F1", "head minus this")
+    table = plain_table(f"run {summary['run']}", *headings, names=("",))
+    for name, metrics in {"head": summary["metrics"], **summary["baselines"]}.items():
+        val, here = metrics.get("val") or {}, metrics.get(split) or {}
+        table.add_row(
+            name_cell(name.replace(":", ": ")),
+            number(val.get("auroc")),
+            brief_estimate(here, "auroc"),
+            number(here.get("accuracy")),
+            number(here.get("f1")),
+            signed(here.get("vs_head") or {}, "auroc"),
+        )
+    show_table(console, table)
+    if "grid" in summary:
+        _show_grid(console, summary["grid"])
+    for what, found in summary.get("cross_validation", {}).items():
+        alone = f"; single heads {found['single']['auroc']:.3f}" if "single" in found else ""
+        console.print(
+            f"{what}, {len(found['folds'])} folds of subjects in train and val: AUC {found['auroc']:.3f} ± "
+            f"{found['sd']:.3f}{alone}"
+        )
+    metrics = summary["metrics"][split]
+    raw = metrics.get("raw") or {}
+    console.print(
+        f"calibration error on {split}: {show_number(raw.get('ece'))} before, {show_number(metrics['ece'])} after"
+    )
+    console.print(
+        f"{summary['n_train']} train, {summary['n_val']} val, {summary['n_test']} test items; best epoch "
+        f"{summary['best_epoch']}; threshold {summary['threshold']:.3f}; {summary['seconds']:.1f} s; "
+        f"95 % intervals by {metrics['ci_by']}"
+    )
+    for problem in summary.get("problems", []):
+        console.print(f"problem: {problem['what']}: {problem['detail']}", style="red", markup=False)
+    console.print(MEANING)
+    show_warning(console, summary)
+
+
+def _show_grid(console: "Console", grid: Mapping[str, Any]) -> None:
+    """The combinations of a grid search, best first, at most as many as a screen holds; grid.csv has all."""
+    names = tuple(grid["chosen"])
+    points = sorted(grid["points"], key=lambda row: -1.0 if row["auroc"] is None else row["auroc"], reverse=True)
+    table = plain_table(f"grid search, by {grid['by']}", *names, "AUC", "±", names=names)
+    for row in points[:SHOWN_POINTS]:
+        table.add_row(*(str(row[name]) for name in names), show_number(row["auroc"]), show_number(row["auroc_sd"]))
+    show_table(console, table)
+    if len(points) > SHOWN_POINTS:
+        console.print(f"and {len(points) - SHOWN_POINTS} more in grid.csv", style="dim")
