@@ -7,16 +7,18 @@ there. Engines are compiled before the source is opened, so the first frame wait
 import math
 import time
 from collections import deque
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
 from facedep_jax.disclaimer import MEANING
 from facedep_jax.errors import MediaError, SettingsError, SourceError
 from facedep_jax.extraction.settings import ExtractSettings
+from facedep_jax.head.trained_head import Head
 from facedep_jax.media import FACE_STATES, Face, Frame, Live, Sample, locate
 from facedep_jax.monitor.score_recording import Record
 from facedep_jax.progress_events import Interrupted, Moment, Note, Report, Tick, silent
@@ -28,8 +30,11 @@ from facedep_jax.scoring.settings import ScoreSettings
 from facedep_jax.toml_settings import to_table
 
 SHOWN = ("score", "low", "high", "members_low", "members_high", "coverage")  # of a window's score
-END, SECONDS, INTERRUPTED = ENDS = ("end of the source", "seconds", "interrupted")  # why a view ends that was not lost
+END, SECONDS, INTERRUPTED = "end of the source", "seconds", "interrupted"
+ENDS = (END, SECONDS, INTERRUPTED)  # why a view ends whose source was not lost
 TICK = 0.25  # seconds without a frame after which the listener is asked whether to go on
+LONGEST_WINDOW = 3600.0  # seconds, of which every frame is held
+LONGEST_LAG = 60_000  # milliseconds; what is later counts as this
 
 
 @dataclass(frozen=True)
@@ -49,14 +54,43 @@ class MonitorSettings:
             raise SettingsError(f"--seconds is {self.seconds:g}, expected a number of seconds above 0")
 
 
+class MonitorSummary(TypedDict):
+    """What a live view came to, and everything that decided a number, so that a recording can be understood later."""
+
+    source: str
+    ended: str  # one of ENDS, or why the source was lost
+    seconds: float
+    frames_seen: int
+    frames_scored: int
+    frames_dropped: int
+    frames_with_face: int
+    frames_unusable: int
+    coverage: float | None
+    score: float | None  # of all frames with a face
+    window: dict[str, Any]  # the last one: SHOWN, and the decision
+    lag_ms: dict[str, float | None]
+    notes: list[str]
+    meaning: str
+    record: str | None
+    run: str
+    run_sha256: str
+    positive: list[str]
+    threshold: float
+    untrained: bool
+    engine: str
+    settings: dict[str, Any]
+    spec: dict[str, Any]
+    versions: dict[str, str]
+
+
 def monitor(
     source: str,
-    head: Any,
+    head: Head,
     given: ExtractSettings,
     settings: MonitorSettings,
     record: Path | None = None,
     report: Report = silent,
-) -> dict[str, Any]:
+) -> MonitorSummary:
     """Score the camera with the number `source`, or the clip at this path at its own pace, until it ends.
 
     `given` says how faces are read; what decides features is the run's own. Every frame scored is reported as a Moment.
@@ -65,28 +99,30 @@ def monitor(
     OutputError for a `record` that exists or cannot be written, and what `load_scorer` raises.
     """
     located = locate(source)
-    with Record(record) as kept:
+    with ExitStack() as stack:
+        kept = stack.enter_context(Record(record)) if record else None
         scorer = load_scorer("clip", head, given, report)
         scorer.warm_up()
         with Live(located, scorer.plan.input_settings("clip")) as live:
             report(Note(f"watching {live.name}; Ctrl-C ends"))
-            watch = _Watch(live, scorer, settings, kept, report)
-            ended = watch.run()
+            view = _View(live, scorer, settings, kept, report)
+            ended = view.run()
         for text in live.notes:
             report(Note(f"{live.name}: {text}", "warning"))
-        summary = watch.summary(ended) | {"notes": list(live.notes), **_circumstances(scorer, head, settings, record)}
-        kept.finish(summary)
+        summary = view.summary(ended, record)
+        if kept:
+            kept.finish(summary)
     return summary
 
 
-class _Watch:
+class _View:
     """One live source from its first frame to its end."""
 
-    def __init__(self, live: Live, scorer: FaceScorer, settings: MonitorSettings, kept: Record, report: Report):
+    def __init__(self, live: Live, scorer: FaceScorer, settings: MonitorSettings, kept: Record | None, report: Report):
         self._live, self._scorer, self._settings, self._kept, self._report = live, scorer, settings, kept, report
         head = scorer.head
         self._window = Window(settings.window, settings.min_coverage, head.threshold, head.members)
-        self._lags, self._view = Lags(), ClipScore("window", "abstained", "no frame")
+        self._lags, self._last_window = Lags(), ClipScore("window", "abstained", "no frame")
         self._scored = self._dropped = self._unusable = 0
         self._faces, self._sum = 0, 0.0
         self._begun: float | None = None
@@ -103,7 +139,8 @@ class _Watch:
                 else:
                     self._begun = self._begun or sample.due
                     moment = self._moment(sample)
-                    self._kept.add(moment)
+                    if self._kept:
+                        self._kept.add(moment)
                     self._report(moment)
                 if self._begun and self._settings.seconds and self._last - self._begun >= self._settings.seconds:
                     return SECONDS
@@ -115,8 +152,9 @@ class _Watch:
             return f"lost: {error.reason}"
         return END
 
-    def summary(self, ended: str) -> dict[str, Any]:
+    def summary(self, ended: str, record: Path | None) -> MonitorSummary:
         """Counts, lags, and the score of the last window and of all."""
+        head, engine = self._scorer.head, self._scorer.engine
         return {
             "source": self._live.name,
             "ended": ended,
@@ -128,13 +166,25 @@ class _Watch:
             "frames_unusable": self._unusable,
             "coverage": self._faces / self._scored if self._scored else None,
             "score": self._sum / self._faces if self._faces else None,
-            "window": {name: getattr(self._view, name) for name in SHOWN} | {"decision": _decision(self._view)},
+            "window": _shown(self._last_window),
             "lag_ms": self._lags.summary(),
+            "notes": list(self._live.notes),
+            "meaning": MEANING,
+            "record": str(record) if record else None,
+            "run": str(head.path),
+            "run_sha256": head.sha256,
+            "positive": list(head.positive_emotions),
+            "threshold": head.threshold,
+            "untrained": head.untrained,
+            "engine": f"{engine.name} {engine.version} on {engine.device}, {engine.precision}",
+            "settings": to_table(self._settings),
+            "spec": self._scorer.plan.spec,
+            "versions": versions(),
         }
 
     def _moment(self, sample: Sample) -> Moment:
         face, score = sample.frame.face, self._score(sample)
-        self._view = view = self._window.add(sample.frame, score)
+        self._last_window = self._window.add(sample.frame, score)
         self._dropped = sample.number - self._scored
         self._scored += 1
         lag = (time.monotonic() - sample.due) * 1000
@@ -146,8 +196,7 @@ class _Watch:
             face=face.state,
             box=None if np.isnan(face.box).any() else face.box,
             probability=score.probability if score else None,
-            **{name: getattr(view, name) for name in SHOWN},
-            decision=_decision(view),
+            **_shown(self._last_window),
             threshold=self._scorer.head.threshold,
             lag_ms=round(lag, 1),
             scored=self._scored,
@@ -168,40 +217,20 @@ class _Watch:
         return score
 
 
-def _decision(view: ClipScore) -> str:
-    return view.decision or f"abstained: {view.reason}"
-
-
-def _circumstances(scorer: FaceScorer, head: Any, settings: MonitorSettings, record: Path | None) -> dict[str, Any]:
-    """Everything that decided a number, so that a recording can be understood later."""
-    engine, plan = scorer.engine, scorer.plan
-    return {
-        "meaning": MEANING,
-        "record": str(record) if record else None,
-        "run": str(head.path),
-        "run_sha256": head.sha256,
-        "positive": list(head.positive_emotions),
-        "threshold": head.threshold,
-        "untrained": head.untrained,
-        "engine": f"{engine.name} {engine.version} on {engine.device}, {engine.precision}",
-        "settings": to_table(settings),
-        "spec": plan.spec,
-        "versions": versions(),
-    }
-
-
-_MOST = 60_000  # milliseconds; what is later counts as this
+def _shown(window: ClipScore) -> dict[str, Any]:
+    figures = {name: getattr(window, name) for name in SHOWN}
+    return figures | {"decision": window.decision or f"abstained: {window.reason}"}
 
 
 class Lags:
     """Counts lags by the millisecond, so that a day of them takes no more memory than a minute."""
 
     def __init__(self) -> None:
-        self._counts = np.zeros(_MOST + 1, np.int64)
+        self._counts = np.zeros(LONGEST_LAG + 1, np.int64)
 
     def add(self, milliseconds: float) -> None:
         """One more."""
-        self._counts[min(max(round(milliseconds), 0), _MOST)] += 1
+        self._counts[min(max(round(milliseconds), 0), LONGEST_LAG)] += 1
 
     def summary(self) -> dict[str, float | None]:
         """`median`, `p95` and `max` in milliseconds, None where there were none."""
@@ -213,9 +242,6 @@ class Lags:
         if not total:
             return None
         return float(np.searchsorted(np.cumsum(self._counts), max(1, np.ceil(part * total))))
-
-
-LONGEST_WINDOW = 3600.0  # seconds, of which every frame is held
 
 
 class Window:

@@ -3,9 +3,9 @@
 import csv
 import json
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any
+from typing import Any, TextIO
 
 from facedep_jax.errors import OutputError
 from facedep_jax.file_system import make_folder, write_atomically, writing
@@ -36,49 +36,41 @@ COLUMNS = (
 class Record:
     """The table at `path`, made with its first row and whole after every one, and `<name>.summary.json` beside it.
 
-    Nothing for a `path` of None. Raises OutputError where either is there already: a recording cannot be made again.
+    Raises OutputError where either is there already: a recording cannot be made again.
     """
 
-    def __init__(self, path: Path | None):
-        self.path = path
-        self._stream = None
-        if path is not None:
-            self._summary = path.with_name(f"{path.stem}.summary.json")
-            for taken in filter(os.path.lexists, (path, self._summary)):
-                raise OutputError(f"{taken} exists; a recording is not overwritten: choose another name for --record")
+    def __init__(self, path: Path):
+        self._path, self._summary = path, path.with_name(f"{path.stem}.summary.json")
+        self._stream: TextIO | None = None
+        for taken in filter(os.path.lexists, (path, self._summary)):
+            raise OutputError(f"{taken} exists; a recording is not overwritten: choose another name for --record")
 
     def __enter__(self) -> "Record":
         return self
 
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._stream:
-            with writing(self.path):
+            with writing(self._path):
                 self._stream.close()
 
     def add(self, moment: Moment) -> None:
         """One row, handed to the operating system at once."""
-        if self.path is None:
-            return
         if self._stream is None:
-            self._begin()
-        self._write(_row(moment))
+            make_folder(self._path.parent)
+            with writing(self._path):
+                self._stream = open(self._path, "x", newline="", encoding="utf-8")  # noqa: SIM115  (until `__exit__`)
+            self._write(self._stream, COLUMNS)
+        self._write(self._stream, _row(moment))
 
-    def finish(self, summary: dict[str, Any]) -> None:
-        """The summary, beside the table."""
+    def finish(self, summary: Mapping[str, Any]) -> None:
+        """The summary, beside the table; nothing beside none."""
         if self._stream:
             write_atomically(self._summary, json.dumps(summary, indent=2) + "\n")
 
-    def _begin(self) -> None:
-        make_folder(self.path.parent)
-        with writing(self.path):
-            self._stream = open(self.path, "x", newline="", encoding="utf-8")  # noqa: SIM115  (until `__exit__`)
-        self._rows = csv.writer(self._stream)
-        self._write(COLUMNS)
-
-    def _write(self, row: tuple[Any, ...]) -> None:
-        with writing(self.path):
-            self._rows.writerow(row)
-            self._stream.flush()
+    def _write(self, stream: TextIO, row: Sequence[Any]) -> None:
+        with writing(self._path):
+            csv.writer(stream).writerow(row)
+            stream.flush()
 
 
 def _row(moment: Moment) -> tuple[Any, ...]:

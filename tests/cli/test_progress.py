@@ -126,7 +126,7 @@ def moment(**more):
 
 
 def test_rates_and_time_left_by_hand():
-    pace = Pace(0.0)
+    pace = Pace(extraction(0), 0.0)
     for second in range(11):
         pace.add(extraction(2 * second), float(second))
     event = extraction(20)
@@ -137,8 +137,9 @@ def test_rates_and_time_left_by_hand():
 
 
 def test_a_rate_looks_back_half_a_minute_and_forgets_what_was_reused_at_once():
-    pace = Pace(0.0)
-    pace.add(Progress("extract", 100, 1000, "images"), 0.0)  # in the cache already
+    reused = Progress("extract", 100, 1000, "images")  # in the cache already
+    pace = Pace(reused, 0.0)
+    pace.add(reused, 0.0)
     for second in range(1, 101):
         pace.add(Progress("extract", 100 + second, 1000, "images"), float(second))
     assert pace.rate(Progress("extract", 200, 1000, "images")) == pytest.approx(1.0)
@@ -148,14 +149,14 @@ def test_a_rate_looks_back_half_a_minute_and_forgets_what_was_reused_at_once():
 
 
 def test_units_that_take_minutes_each_have_a_time_left():
-    pace = Pace(0.0)
+    pace = Pace(extraction(0), 0.0)
     for number in range(5):
         pace.add(extraction(number), 200.0 * number)
     assert pace.left(extraction(4)) == pytest.approx(36 * 200.0)
 
 
 def test_before_anything_is_done_nothing_is_promised():
-    pace = Pace(0.0)
+    pace = Pace(extraction(0), 0.0)
     pace.add(extraction(0), 0.0)
     assert pace.left(extraction(0)) is None and pace.reading(extraction(0)) is None
 

@@ -4,13 +4,12 @@ import contextlib
 import io
 import threading
 import time
-from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
 from facedep_jax.cli.terminal.bars import bar, wrapped
-from facedep_jax.cli.terminal.live_region import Sheet
+from facedep_jax.cli.terminal.live_region import LiveRegion
 from facedep_jax.cli.terminal.monitor_panel import panel
 from facedep_jax.cli.terminal.progress_rate import Pace, facts
 from facedep_jax.progress_events import Event, Failure, Moment, Note, Progress, Tick
@@ -28,7 +27,7 @@ class TerminalDisplay:
 
     def __init__(self, console: Console):
         self.console = console
-        self._sheet, self._lock, self._over = Sheet(console), threading.RLock(), threading.Event()
+        self._region, self._lock, self._over = LiveRegion(console), threading.RLock(), threading.Event()
         self._stages: dict[str, tuple[Progress, Pace]] = {}
         self._moment: Moment | None = None
         self._came = 0.0  # when the moment did
@@ -40,22 +39,23 @@ class TerminalDisplay:
 
     def __enter__(self) -> "TerminalDisplay":
         self._redirected.enter_context(contextlib.redirect_stderr(_Above(self)))  # a library that prints breaks no bar
-        self._sheet.open()
+        self._region.open()
         self._timer.start()
         return self
 
-    def __exit__(self, *_: Any) -> None:
+    def __exit__(self, *_: object) -> None:
         self._over.set()
         self._timer.join()
         self._redirected.close()
         self._draw()
-        self._sheet.close()
+        self._region.close()
 
     def say(self, kind: str, text: str) -> None:
         """The last words: an "error", or that the work was "interrupted"."""
         self.console.print(Text(f"{kind}: {printable(text)}", style="bold red"))
 
     def report(self, event: Event) -> None:
+        """Show what has happened."""
         with self._lock:
             if isinstance(event, Progress):
                 self._progress(event)
@@ -72,11 +72,11 @@ class TerminalDisplay:
     def above(self, said: Text) -> None:
         """Print something that stays, above what is drawn again and again."""
         with self._lock:
-            self._sheet.above(said, self._lines())
+            self._region.above(said, self._lines())
 
     def _progress(self, event: Progress) -> None:
         now = time.monotonic()
-        _, pace = self._stages.get(event.stage) or (event, Pace(now))
+        _, pace = self._stages.get(event.stage) or (event, Pace(event, now))
         pace.add(event, now)
         self._stages[event.stage] = event, pace
         if event.done >= event.total:  # the next stage of this name gets a bar of its own
@@ -88,11 +88,7 @@ class TerminalDisplay:
 
     def _failed(self, event: Failure) -> None:
         self._failures += 1
-        if self._failures <= SHOWN_FAILURES:
-            said = f"{printable(event.path)}: {printable(event.reason)}"
-        else:
-            said = MORE_FAILURES
-        if self._failures <= SHOWN_FAILURES + 1:
+        if said := failure_line(self._failures, event):
             self.above(Text.assemble(("failed: ", "bold red"), said))
 
     def _keep_fresh(self) -> None:
@@ -105,7 +101,7 @@ class TerminalDisplay:
     def _draw(self) -> None:
         with self._lock:
             self._shown, self._size = time.monotonic(), self.console.size
-            self._sheet.draw(self._lines())
+            self._region.draw(self._lines())
 
     def _lines(self) -> list[Text]:
         lines = [line for event, pace in self._stages.values() for line in self._stage(event, pace)]
@@ -131,6 +127,13 @@ class TerminalDisplay:
         share = event.done / event.total if event.total else 1.0
         line.append_text(bar(share, min(columns, MOST_BAR), self._ascii_only))
         return line.append("  ").append(rest)
+
+
+def failure_line(number: int, event: Failure) -> str:
+    """What is said of the failure with this number in a command: of many, that there are more, and then nothing."""
+    if number <= SHOWN_FAILURES:
+        return f"{printable(event.path)}: {printable(event.reason)}"
+    return MORE_FAILURES if number == SHOWN_FAILURES + 1 else ""
 
 
 def _note(note: Note) -> Text:

@@ -5,7 +5,6 @@ many rows are taken back as the lines have at the width of now.
 """
 
 import threading
-from typing import Any
 
 from rich.console import Console
 from rich.control import Control
@@ -13,7 +12,7 @@ from rich.segment import ControlType
 from rich.text import Text
 
 
-class Sheet:
+class LiveRegion:
     """Safe to use from several threads."""
 
     def __init__(self, console: Console) -> None:
@@ -26,7 +25,7 @@ class Sheet:
             self._take_back()
             self._put(lines)
 
-    def above(self, said: Any, lines: list[Text]) -> None:
+    def above(self, said: Text, lines: list[Text]) -> None:
         """Print `said`, to stay, and `lines` below."""
         with self._lock, self._console:
             self._take_back()

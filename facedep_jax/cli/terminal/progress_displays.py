@@ -4,12 +4,12 @@ import json
 import os
 import sys
 import time
-from typing import Any, TextIO
+from typing import IO, Any
 
 from rich.console import Console
 from rich.text import Text
 
-from facedep_jax.cli.terminal.interactive_display import MORE_FAILURES, SHOWN_FAILURES, TerminalDisplay
+from facedep_jax.cli.terminal.interactive_display import TerminalDisplay, failure_line
 from facedep_jax.cli.terminal.monitor_panel import one_line
 from facedep_jax.cli.terminal.progress_rate import Pace, facts
 from facedep_jax.progress_events import Event, Failure, Moment, Note, Progress, Tick
@@ -29,13 +29,15 @@ class PatientConsole(Console):
         super().__init__(highlight=False, emoji=False, **options)
 
     def on_broken_pipe(self) -> None:
+        """Go on, silently."""
         go_silent(self.file)
 
     def render_str(self, text: str, **how: Any) -> Text:
+        """`text` with its markup, and everything in it that a terminal would obey escaped."""
         return super().render_str("\n".join(map(printable, text.split("\n"))), **how)
 
 
-def go_silent(stream: TextIO) -> None:
+def go_silent(stream: IO[str]) -> None:
     """Let what is still written to `stream`, whose reader has gone away, lead nowhere.
 
     A broken pipe is no failure here: `… 2>&1 | head -1` has read what it wanted, and hours of extraction are not
@@ -66,7 +68,7 @@ class PlainDisplay:
     def __enter__(self) -> "PlainDisplay":
         return self
 
-    def __exit__(self, *_: Any) -> None:
+    def __exit__(self, *_: object) -> None:
         pass
 
     def say(self, kind: str, text: str) -> None:
@@ -74,6 +76,7 @@ class PlainDisplay:
         write_line(f"{kind}: {text}")
 
     def report(self, event: Event) -> None:
+        """Write a line if this event is worth one now."""
         if isinstance(event, Note):
             write_line(f"{event.level}: {event.text}")
         elif isinstance(event, Failure):
@@ -85,10 +88,8 @@ class PlainDisplay:
 
     def _failed(self, event: Failure) -> None:
         self._failures += 1
-        if self._failures <= SHOWN_FAILURES:
-            write_line(f"failed: {event.path}: {event.reason}")
-        elif self._failures == SHOWN_FAILURES + 1:
-            write_line(f"failed: {MORE_FAILURES}")
+        if said := failure_line(self._failures, event):
+            write_line(f"failed: {said}")
 
     def _moment(self, event: Moment) -> None:
         now = time.monotonic()
@@ -98,7 +99,7 @@ class PlainDisplay:
 
     def _progress(self, event: Progress) -> None:
         now = time.monotonic()
-        pace = self._paces.setdefault(event.stage, Pace(now))
+        pace = self._paces.setdefault(event.stage, Pace(event, now))
         pace.add(event, now)
         if event.done < event.total and now - self._last.get(event.stage, pace.begun) < SECONDS_BETWEEN_LINES:
             return
@@ -114,9 +115,11 @@ class JsonDisplay(PlainDisplay):
     """Every event as one JSON line, and so the last words."""
 
     def say(self, kind: str, text: str) -> None:
+        """The last words."""
         write_line(json.dumps({"event": kind, "text": text}))
 
     def report(self, event: Event) -> None:
+        """Write all that it says."""
         if not isinstance(event, Tick):
             write_line(json.dumps({"event": KINDS[type(event)], **vars(event)}))
 

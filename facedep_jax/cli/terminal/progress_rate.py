@@ -9,17 +9,16 @@ STEPS = 6  # … and at least over so many units that were finished one by one: 
 
 
 class Pace:
-    """Told of every event of one stage, with the time at which it came."""
+    """Told of every event of one stage, the `first` one too, with the time in seconds at which it came."""
 
-    def __init__(self, begun: float) -> None:
-        self.begun = self.now = begun
-        self._first: Progress | None = None
+    def __init__(self, first: Progress, begun: float) -> None:
+        self._first, self.begun, self.now = first, begun, begun
         self._done: deque[tuple[float, int]] = deque()
         self._read: deque[tuple[float, int, float]] = deque()  # frames and seconds of clips
 
     def add(self, event: Progress, now: float) -> None:
         """The stage is so far `now`."""
-        self._first, self.now = self._first or event, now
+        self.now = now
         if not self._done or event.done > self._done[-1][1]:
             self._done.append((now, event.done))
             while len(self._done) > STEPS and now - self._done[1][0] > SPAN:

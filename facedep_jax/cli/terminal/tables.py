@@ -33,11 +33,12 @@ def plain_table(title: str, *headings: str, names: tuple[str, ...]) -> "Table":
 
     Cells may hold names from outside: line breaks in them, too, are shown and not obeyed.
     """
+    from rich.console import RenderableType
     from rich.markup import escape
     from rich.table import Column, Table
 
     class Shown(Table):
-        def add_row(self, *cells: Any, **how: Any) -> None:
+        def add_row(self, *cells: RenderableType | None, **how: Any) -> None:
             super().add_row(*(printable(cell) if isinstance(cell, str) else cell for cell in cells), **how)
 
     columns = (Column(h, overflow="fold") if h in names else Column(h, no_wrap=True) for h in headings)
@@ -78,12 +79,13 @@ def _least_width(table: "Table") -> int:
     from rich.cells import cell_len
 
     widths = [
-        max(map(cell_len, (column.header, *column.cells))) if column.no_wrap else NAME_WIDTH for column in table.columns
+        max(cell_len(str(cell)) for cell in (column.header, *column.cells)) if column.no_wrap else NAME_WIDTH
+        for column in table.columns
     ]
     return sum(widths) + 2 * (len(widths) - 1)  # PLAIN_TABLE pads both sides
 
 
-def show_number(value: Any) -> str:
+def show_number(value: float | str | None) -> str:
     """A figure for a table: three decimals, a dash for what could not be computed."""
     if value is None:
         return "–"
