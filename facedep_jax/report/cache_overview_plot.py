@@ -1,6 +1,8 @@
 """One picture of a cache: labels, subjects, faces, features, near-duplicates. Knows nothing of files."""
 
+from collections import Counter
 from collections.abc import Mapping
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,7 @@ from matplotlib.figure import Figure
 from facedep_jax.cache.maintenance.inspect import EDGES, PARTS
 from facedep_jax.disclaimer import UNTRAINED
 from facedep_jax.media.frame_types import FACE_STATES
-from facedep_jax.report.run_plots import ALERT, INK, MAIN, OTHER, QUIET, THIRD, figure
+from facedep_jax.report.run_plots import ALERT, INK, MAIN, OTHER, QUIET, THIRD, add_legend, figure, title_axes
 
 SPLIT_COLORS = {"train": MAIN, "val": OTHER, "test": THIRD}
 TAP_COLORS = (MAIN, OTHER, THIRD, "#5b8c5a", "#8c564b", QUIET)
@@ -32,12 +34,6 @@ def draw_cache(summary: Mapping[str, Any]) -> Figure:
     return drawn
 
 
-def _title(axis: Axes, title: str, x: str, y: str = "") -> None:
-    axis.set_title(title, loc="left", fontsize=11, color=INK)
-    axis.set_xlabel(x, color=INK, fontsize=9)
-    axis.set_ylabel(y, color=INK, fontsize=9)
-
-
 def _bars(axis: Axes, names: list[str], stacks: Mapping[str, list[int]], colors: Mapping[str, str]) -> None:
     """Horizontal bars, first name on top, one stack a split."""
     left = np.zeros(len(names))
@@ -52,28 +48,17 @@ def _bars(axis: Axes, names: list[str], stacks: Mapping[str, list[int]], colors:
     axis.grid(False, axis="y")
 
 
-def _colors(splits: list[str]) -> dict[str, str]:
-    return {split: SPLIT_COLORS.get(split, QUIET) for split in splits}
-
-
-def _shortened(name: str) -> str:
-    return name if len(name) <= 18 else f"{name[:17]}…"
-
-
 def _labels(axis: Axes, emotions: Mapping[str, Mapping[str, int]]) -> None:
-    totals: dict[str, int] = {}
-    for counts in emotions.values():
-        for name, count in counts.items():
-            totals[name] = totals.get(name, 0) + count
-    names = sorted(totals, key=lambda name: -totals[name])
-    shown, rest = names[:MOST], names[MOST:]
+    names = [name for name, _ in sum(map(Counter, emotions.values()), Counter()).most_common()]
+    shown = names[:MOST]
     splits = sorted(emotions, key=lambda split: (*SPLIT_COLORS, split).index(split))
     stacks = {split: [emotions[split].get(name, 0) for name in shown] for split in splits}
-    _bars(axis, [_shortened(name) for name in shown], stacks, _colors(splits))
-    more = f" (the {MOST} most frequent of {len(names)})" if rest else ""
-    _title(axis, f"listings by label and split{more}", "listings")
+    colors = {split: SPLIT_COLORS.get(split, QUIET) for split in splits}
+    _bars(axis, [name if len(name) <= 18 else f"{name[:17]}…" for name in shown], stacks, colors)
+    more = f" (the {MOST} most frequent of {len(names)})" if len(names) > MOST else ""
+    title_axes(axis, f"listings by label and split{more}", "listings")
     if len(emotions) > 1:
-        axis.legend(frameon=False, fontsize=8.5, labelcolor=INK, loc="lower right")
+        add_legend(axis, "lower right")
 
 
 def _subjects(axis: Axes, summary: Mapping[str, Any]) -> None:
@@ -82,47 +67,45 @@ def _subjects(axis: Axes, summary: Mapping[str, Any]) -> None:
         _empty(axis, "items by subject", "no listing names a subject:\nsplits by person cannot be made")
         return
     edges = np.unique(np.geomspace(1, counts.max() + 1, 24).round())
-    axis.hist(counts, edges, color=MAIN, log=True)
+    axis.hist(counts, edges.tolist(), color=MAIN, log=True)
     axis.set_xscale("log")
     axis.set_ylim(0.7, axis.get_ylim()[1] * 3)
     axis.set_xlim(0.9, counts.max() * 1.3)
     axis.xaxis.set_major_formatter("{x:,.0f}")
     several = summary["subjects_in_several_splits"]
     text = f"{several:,} subjects are in several splits" if several else "no subject is in several splits"
-    axis.text(
-        0.98, 0.95, text, transform=axis.transAxes, ha="right", va="top", fontsize=9, color=ALERT if several else QUIET
-    )
-    _title(axis, f"{len(counts):,} subjects", "items of a subject", "subjects")
+    _note(axis, text, alert=bool(several))
+    title_axes(axis, f"{len(counts):,} subjects", "items of a subject", "subjects")
 
 
 def _faces(axis: Axes, states: Mapping[str, int]) -> None:
     meaning = {"whole": "whole picture", "found": "one face", "none": "no face", "lost": "others only"}
     names = [name for name in FACE_STATES if states.get(name)]
     _bars(axis, [meaning.get(name, name) for name in names], {"rows": [states[name] for name in names]}, {"rows": MAIN})
-    _title(axis, "rows by face", "rows")
+    title_axes(axis, "rows by face", "rows")
 
 
 def _values(axis: Axes, taps: Mapping[str, Mapping[str, Any]]) -> None:
     """Part of values above a value: taps on very different scales can be compared, and tails be seen."""
-    for color, (tap, found) in zip(_cycled(len(taps)), taps.items(), strict=True):
+    for color, (tap, found) in zip(cycle(TAP_COLORS), taps.items(), strict=False):
         if found["above"]:
             axis.plot(found["above"], PARTS, color=color, linewidth=1.6, label=tap)
     axis.set_yscale("log")
     axis.set_ylim(1e-5, 1.3)
-    _title(axis, "values by tap", "value", "part of values above it")
+    title_axes(axis, "values by tap", "value", "part of values above it")
     if axis.lines:
-        axis.legend(frameon=False, fontsize=8.5, labelcolor=INK, loc="upper right")
+        add_legend(axis, "upper right")
 
 
 def _zeros(axis: Axes, taps: Mapping[str, Mapping[str, Any]]) -> None:
-    for color, (tap, found) in zip(_cycled(len(taps)), taps.items(), strict=True):
+    for color, (tap, found) in zip(cycle(TAP_COLORS), taps.items(), strict=False):
         zeros = found["zeros_by_channel"]
         if zeros:
             axis.plot(np.linspace(0, 1, len(zeros)), zeros, color=color, linewidth=1.6, label=f"{tap} ({len(zeros):,})")
     axis.set(xlim=(0, 1), ylim=(-0.02, 1.02))
-    _title(axis, "zeros by channel", "channels, from the busiest to the quietest", "part of values that are 0")
+    title_axes(axis, "zeros by channel", "channels, from the busiest to the quietest", "part of values that are 0")
     if axis.lines:
-        axis.legend(frameon=False, fontsize=8.5, labelcolor=INK, loc="upper left")
+        add_legend(axis, "upper left")
 
 
 def _likeness(axis: Axes, counts: list[int], found: Mapping[str, Any]) -> None:
@@ -137,18 +120,19 @@ def _likeness(axis: Axes, counts: list[int], found: Mapping[str, Any]) -> None:
     axis.set_ylim(0.7, max(counts) * 8)
     across = found["across_splits"]
     text = f"{across:,} of them across splits" if across else "none of them across splits"
-    color = ALERT if across else QUIET
-    axis.text(0.98, 0.95, text, transform=axis.transAxes, ha="right", va="top", fontsize=9, color=color)
-    _title(
+    _note(axis, text, alert=bool(across))
+    title_axes(
         axis, heading, f"likeness of pairs within {found['hash_distance']} bits (dotted: counted from here)", "pairs"
     )
+
+
+def _note(axis: Axes, text: str, alert: bool) -> None:
+    """A sentence in the upper right corner, in red where it is to be doubted."""
+    color = ALERT if alert else QUIET
+    axis.text(0.98, 0.95, text, transform=axis.transAxes, ha="right", va="top", fontsize=9, color=color)
 
 
 def _empty(axis: Axes, title: str, text: str) -> None:
     axis.text(0.5, 0.5, text, transform=axis.transAxes, ha="center", va="center", fontsize=10, color=QUIET)
     axis.set(xticks=[], yticks=[])
-    _title(axis, title, "")
-
-
-def _cycled(count: int) -> list[str]:
-    return [TAP_COLORS[i % len(TAP_COLORS)] for i in range(count)]
+    title_axes(axis, title, "")

@@ -56,15 +56,21 @@ def interval(low_high: Sequence[float | None], digits: int = 3) -> str:
     return GAP if low is None or high is None else f"{low:.{digits}f} to {high:.{digits}f}"
 
 
+def _figure(entry: Mapping[str, Any], name: str) -> tuple[float | None, float | None, float | None]:
+    """A field, and the ends of its interval where it has one."""
+    low, high = entry.get(f"{name}_ci") or (None, None)
+    return entry.get(name), low, high
+
+
 def estimate(entry: Mapping[str, Any], name: str) -> str:
     """A field with its interval: "0.889 (0.848 to 0.926)"."""
-    value, low_high = entry.get(name), entry.get(f"{name}_ci") or (None, None)
-    return number(value) if value is None or low_high[0] is None else f"{number(value)} ({interval(low_high)})"
+    value, low, high = _figure(entry, name)
+    return number(value) if value is None or low is None else f"{number(value)} ({interval((low, high))})"
 
 
 def brief_estimate(entry: Mapping[str, Any], name: str) -> str:
     """The same where there is little room: "0.889 (0.85–0.93)"."""
-    value, (low, high) = entry.get(name), entry.get(f"{name}_ci") or (None, None)
+    value, low, high = _figure(entry, name)
     if value is None or low is None:
         return number(value)
     return f"{number(value)} ({low:.2f}{'–' if low >= 0 else ' to '}{high:.2f})"
@@ -72,10 +78,10 @@ def brief_estimate(entry: Mapping[str, Any], name: str) -> str:
 
 def signed(entry: Mapping[str, Any], name: str) -> str:
     """A difference with its interval: "+0.001 (−0.012, +0.015)"."""
-    value, (low, high) = entry.get(name), entry.get(f"{name}_ci") or (None, None)
-    if value is None:
-        return GAP
-    return sign(value) + ("" if low is None else f" ({sign(low)}, {sign(high)})")
+    value, low, high = _figure(entry, name)
+    if value is None or low is None or high is None:
+        return GAP if value is None else sign(value)
+    return f"{sign(value)} ({sign(low)}, {sign(high)})"
 
 
 def sign(value: float) -> str:
@@ -84,4 +90,5 @@ def sign(value: float) -> str:
 
 
 def percent(part: float | None) -> str:
+    """A part of a whole as "12.5 %"; a dash for what is undefined."""
     return GAP if part is None else f"{100 * part:.3g} %"

@@ -22,7 +22,7 @@ def render_sections(
 ) -> str:
     """HTML with `facts`, a table of contents, and the sections; files of their pictures lie in `pictures`."""
     return _render(
-        "sections.html",
+        "page.html",
         title,
         warning,
         facts=facts,

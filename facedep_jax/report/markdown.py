@@ -11,8 +11,9 @@ _CELL = re.compile(r"(?<!\\)\|")
 
 def from_markdown(text: str) -> tuple[str, list[Section]]:
     """The title, and the sections below it. What is none of its forms is a paragraph, as it stands."""
-    title, sections, blocks = "", [], []
-    heading = ""
+    title, heading = "", ""
+    sections: list[Section] = []
+    blocks: list[Block] = []
     for part in filter(None, (p.strip("\n") for p in text.split("\n\n"))):
         if part.startswith("# ") and not title:
             title = _text(part[2:])

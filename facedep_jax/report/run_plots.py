@@ -7,7 +7,7 @@ import io
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -23,6 +23,7 @@ from facedep_jax.file_system import write_atomically
 INK, QUIET, GRID = "#22313f", "#7b8794", "#e4e7eb"
 MAIN, OTHER, THIRD = "#1f6f8b", "#d9822b", "#7a5195"
 ALERT = "#b3261e"
+Corner = Literal["lower left", "lower right", "upper left", "upper right"]
 SCORE = "score (calibrated probability)"
 _ABOVE = {"bbox_to_anchor": (1, 1), "borderaxespad": 0.2}  # of a legend: on the line of the title
 
@@ -43,14 +44,23 @@ def figure(width: float, height: float, panels: int = 1, banner: str = "", rows:
     return drawn, list(axes)
 
 
-def _label(axis: Axes, title: str, x: str, y: str) -> None:
+def title_axes(axis: Axes, title: str, x: str, y: str = "") -> None:
+    """A title on the left, and what the axes show."""
     axis.set_title(title, loc="left", fontsize=11, color=INK)
     axis.set_xlabel(x, color=INK, fontsize=9)
     axis.set_ylabel(y, color=INK, fontsize=9)
 
 
-def _legend(axis: Axes, where: str = "best") -> None:
+def add_legend(axis: Axes, where: Corner | Literal["best"] = "best") -> None:
+    """A legend without a frame."""
     axis.legend(frameon=False, fontsize=8.5, loc=where, labelcolor=INK)
+
+
+def _finish_square(axis: Axes, title: str, x: str, y: str, legend: Corner) -> None:
+    """Both axes from 0 to 1, of one length."""
+    axis.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
+    title_axes(axis, title, x, y)
+    add_legend(axis, legend)
 
 
 def _interval(metrics: Mapping[str, Any], name: str) -> str:
@@ -81,8 +91,8 @@ def draw_curves(
             )
         for i, epoch in enumerate(sorted(set(best_epoch.tolist()))):
             axis.axvline(epoch, color=QUIET, linewidth=1, linestyle=":", label=None if i else "best epoch")
-        _label(axis, title, "epoch", unit)
-        _legend(axis)
+        title_axes(axis, title, "epoch", unit)
+        add_legend(axis)
     return drawn
 
 
@@ -107,7 +117,7 @@ def draw_confusion(confusion: list[list[int]], threshold: float, split: str, ban
     axis.set_yticks([0, 1], ["rest", "positive"], rotation=90, va="center")
     axis.tick_params(length=0)
     axis.spines[:].set_visible(False)
-    _label(axis, f"confusion, {split}, threshold {threshold:.2f}", "decided", "labelled")
+    title_axes(axis, f"confusion, {split}, threshold {threshold:.2f}", "decided", "labelled")
     return drawn
 
 
@@ -123,9 +133,7 @@ def draw_roc(
         axis.plot(false, true, label=label, **_line(i))
     places = [(1 - metrics["specificity"], metrics["recall"])] if metrics["specificity"] is not None else []
     _points(axis, [*places, *((1 - p["specificity"], p["recall"]) for p in _reached(metrics))], metrics)
-    axis.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
-    _label(axis, f"ROC, {split}", "false positive rate", "true positive rate")
-    _legend(axis, "lower right")
+    _finish_square(axis, f"ROC, {split}", "false positive rate", "true positive rate", "lower right")
     return drawn
 
 
@@ -143,9 +151,7 @@ def draw_precision_recall(
         label = f"{name}, AP {_interval(metrics, 'auprc')}" if i == 0 else name
         axis.plot(true[1:], found / (found + wrong), label=label, **_line(i))
     _points(axis, [(p["recall"], p["precision"]) for p in (metrics, *_reached(metrics))], metrics)
-    axis.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
-    _label(axis, f"precision and recall, {split}", "recall", "precision")
-    _legend(axis, "lower left")
+    _finish_square(axis, f"precision and recall, {split}", "recall", "precision", "lower left")
     return drawn
 
 
@@ -165,12 +171,8 @@ def _points(axis: Axes, places: list[tuple[float, float]], metrics: Mapping[str,
 
 
 def _line(number: int) -> dict[str, Any]:
-    styles = ("-", "--", "-.")
-    return {
-        "color": (MAIN, OTHER, THIRD)[number % 3],
-        "linewidth": 1.3 if number else 2.2,
-        "linestyle": styles[number % 3],
-    }
+    color, style = ((MAIN, "-"), (OTHER, "--"), (THIRD, "-."))[number % 3]
+    return {"color": color, "linewidth": 1.3 if number else 2.2, "linestyle": style}
 
 
 def roc_points(score: Float[np.ndarray, " n"], positive: Bool[np.ndarray, " n"]) -> tuple[np.ndarray, np.ndarray]:
@@ -196,19 +198,19 @@ def draw_reliability(
     drawn, (axis,) = figure(4.8, 4.8, 1, banner)
     axis.plot([0, 1], [0, 1], color=QUIET, linewidth=1, linestyle=":")
     share = np.full(len(probability), 0.8 / max(len(probability), 1))
-    axis.hist(probability, np.linspace(0, 1, 31), weights=share, color=GRID, zorder=0, label="scores (histogram)")
+    axis.hist(
+        probability, np.linspace(0, 1, 31).tolist(), weights=share, color=GRID, zorder=0, label="scores (histogram)"
+    )
     if raw is not None:
         label = f"before, ECE {_interval(metrics['raw'], 'ece')}"
         axis.plot(*_bins(raw, positive)[:2], color=OTHER, marker="s", markersize=4, linewidth=1.2, ls="--", label=label)
     mean, part, count = _bins(probability, positive)
     low, high = wilson(part, count)
     label = f"{'calibrated' if raw is not None else 'scores'}, ECE {_interval(metrics, 'ece')}"
-    bars = {"elinewidth": 1, "capsize": 2, "markersize": 5, "linewidth": 1.8}
     spread = np.abs(np.stack([part - low, high - part]))
-    axis.errorbar(mean, part, yerr=spread, color=MAIN, marker="o", label=label, **bars)
-    axis.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
-    _label(axis, f"reliability, {split}", "mean probability", "part labelled positive")
-    _legend(axis, "upper left")
+    style: dict[str, Any] = {"color": MAIN, "marker": "o", "markersize": 5, "linewidth": 1.8}
+    axis.errorbar(mean, part, yerr=spread, label=label, elinewidth=1, capsize=2, **style)
+    _finish_square(axis, f"reliability, {split}", "mean probability", "part labelled positive", "upper left")
     return drawn
 
 
@@ -262,7 +264,7 @@ def draw_score_by_emotion(
     sides = (("counts as positive", MAIN), ("rest", OTHER))
     patches = [Patch(facecolor=color, alpha=0.35, edgecolor=color, label=name) for name, color in sides]
     axis.legend(handles=patches, frameon=False, fontsize=8.5, labelcolor=INK, ncols=2, loc="lower right", **_ABOVE)
-    _label(axis, f"score by emotion, {split}", f"{SCORE}; dot and bar: mean and 95 % interval; dotted: threshold", "")
+    title_axes(axis, f"score by emotion, {split}", f"{SCORE}; dot and bar: mean and 95 % interval; dotted: threshold")
     return drawn
 
 
@@ -281,16 +283,17 @@ def draw_models(models: Mapping[str, Mapping[str, Any]], split: str, banner: str
         axis.set_yticks(range(len(names)), labels)
         axis.set_ylim(len(names) - 0.5, -0.5)
         axis.grid(False, axis="y")
-    _label(axes[0], f"AUC, {split}", "AUC, 95 % interval", "")
-    _label(axes[1], "head minus baseline, paired", "difference of AUC (right: the head is better)", "")
+    title_axes(axes[0], f"AUC, {split}", "AUC, 95 % interval")
+    title_axes(axes[1], "head minus baseline, paired", "difference of AUC (right: the head is better)")
     return drawn
 
 
 def _whisker(axis: Axes, place: int, value: float | None, interval: list[float | None], color: str) -> None:
     if value is None:
         return
-    if interval[0] is not None:
-        axis.plot(interval, [place, place], color=color, linewidth=2)
+    low, high = interval
+    if low is not None and high is not None:
+        axis.plot([low, high], [place, place], color=color, linewidth=2)
     axis.plot(value, place, "o", color=color, markersize=6)
 
 

@@ -22,8 +22,11 @@ NAMES = {
     "auroc_sad_vs_rest": "AUC, sad against the rest",
     "auroc_sad_vs_neutral": "AUC, sad against neutral",
 }
-CALIBRATION = {"brier": "Brier score", "ece": "calibration error", "calibration_slope": "slope (1 is right)"} | {
-    "calibration_intercept": "intercept (0 is right)"
+CALIBRATION = {
+    "brier": "Brier score",
+    "ece": "calibration error",
+    "calibration_slope": "slope (1 is right)",
+    "calibration_intercept": "intercept (0 is right)",
 }
 Metrics = Mapping[str, Any]
 
@@ -51,21 +54,11 @@ def emotions_table(metrics: Metrics, positive: Sequence[str]) -> Table:
 
 def models_table(summary: Mapping[str, Any], split: str) -> Table:
     """The head above its baselines, and what the head is better or worse by."""
-    models = {"head": summary["metrics"], **summary["baselines"]}
     rows = []
-    for name, found in models.items():
+    for name, found in {"head": summary["metrics"], **summary["baselines"]}.items():
         val, here = found.get("val") or {}, found.get(split) or {}
-        rows.append(
-            (
-                name,
-                number(val.get("auroc")),
-                estimate(here, "auroc"),
-                number(here.get("accuracy")),
-                number(here.get("f1")),
-                number(here.get("brier")),
-                number(here.get("ece")),
-            )
-        )
+        figures = (number(here.get(figure)) for figure in ("accuracy", "f1", "brier", "ece"))
+        rows.append((name, number(val.get("auroc")), estimate(here, "auroc"), *figures))
     head = ("model", "val AUC", f"{split} AUC", "accuracy", "F1", "Brier", "calibration error")
     return Table(head, tuple(rows))
 
@@ -105,12 +98,9 @@ def calibration_table(metrics: Metrics) -> Table:
 
 def operating_table(metrics: Metrics, brief: bool = False) -> Table:
     """Thresholds chosen on validation for a specificity, and what they reach here."""
+    show, figures = brief_estimate if brief else estimate, ("specificity", "recall", "precision")
     rows = [
-        (
-            percent(point["wanted_specificity"]),
-            number(point["threshold"]),
-            *((brief_estimate if brief else estimate)(point, name) for name in ("specificity", "recall", "precision")),
-        )
+        (percent(point["wanted_specificity"]), number(point["threshold"]), *(show(point, name) for name in figures))
         for point in metrics.get("operating_points", ())
     ]
     note = (
@@ -139,32 +129,25 @@ def predictive_table(metrics: Metrics) -> Table:
 
 def subgroups_table(column: str, found: Mapping[str, Any], brief: bool = False) -> Table:
     """One row per group; `brief` leaves out all intervals but that of the AUC."""
-    show = (lambda row, name: number(row[name])) if brief else estimate
+    rates = ("false_positive_rate", "false_negative_rate", "mean_score")
     rows = [
         (
             (GAP if row["group"] is None else row["group"]) + (" (few)" if row["small"] else ""),
             f"{row['n']:,}",
             f"{row['subjects']:,}",
             number(row["prevalence"]),
-            (brief_estimate if brief else estimate)(row, "auroc"),
-            *(show(row, name) for name in ("false_positive_rate", "false_negative_rate", "mean_score")),
+            brief_estimate(row, "auroc") if brief else estimate(row, "auroc"),
+            *(number(row[name]) if brief else estimate(row, name) for name in rates),
         )
         for row in found["groups"]
     ]
     head = ("group", "items", "subjects", "positive", "AUC", "FPR", "FNR", "mean score")
-    few = any(row["small"] for row in found["groups"])
-    notes = [
-        "FPR and FNR: parts of negative and of positive items decided wrongly at the run's threshold.",
-        "(few): fewer than 30 items or 10 subjects, too few to say much." if few else "",
-        _label_from_group(found["label_from_group"]),
-    ]
-    return Table(head, tuple(rows), f"by {column}", " ".join(note for note in notes if note))
-
-
-def _label_from_group(value: float | None) -> str:
-    if value is None:
-        return ""
-    return f"Guessing the label from the group alone would have an AUC of {value:.2f}."
+    notes = ["FPR and FNR: parts of negative and of positive items decided wrongly at the run's threshold."]
+    if any(row["small"] for row in found["groups"]):
+        notes.append("(few): fewer than 30 items or 10 subjects, too few to say much.")
+    if found["label_from_group"] is not None:
+        notes.append(f"Guessing the label from the group alone would have an AUC of {found['label_from_group']:.2f}.")
+    return Table(head, tuple(rows), f"by {column}", " ".join(notes))
 
 
 def raters_table(column: str, found: Mapping[str, Any], brief: bool = False) -> Table:
@@ -175,8 +158,7 @@ def raters_table(column: str, found: Mapping[str, Any], brief: bool = False) -> 
         "head and first rater": "head_and_first",
         "head and second rater": "head_and_second",
     }
-    show = brief_estimate if brief else estimate
-    figures = ("agreement", "kappa", "auroc")
+    show, figures = brief_estimate if brief else estimate, ("agreement", "kappa", "auroc")
     rows = [(name, *(show(found[key], figure) for figure in figures)) for name, key in pairs.items()]
     note = f"On the {found['n']:,} items of {found['subjects']:,} subjects that both raters labelled."
     return Table(("pair", "agreement", "Cohen's κ", "AUC"), tuple(rows), f"second rater: {column}", note)
@@ -184,12 +166,11 @@ def raters_table(column: str, found: Mapping[str, Any], brief: bool = False) -> 
 
 def against_table(summary: Mapping[str, Any]) -> Table:
     """Two runs on the same items, and the first minus the second on the same resamples."""
-    other = summary["against"]
+    other, difference = summary["against"], summary["against"]["difference"]
     rows = [
-        (label, brief_estimate(summary, name), brief_estimate(other, name), signed(other["difference"], name))
+        (label, brief_estimate(summary, name), brief_estimate(other, name), signed(difference, name))
         for name, label in (("auroc", "AUC"), ("brier", "Brier score"))
     ]
-    difference = other["difference"]
     found = verdict(difference, "this run")
     note = f"Paired, on {difference['n']:,} items of {difference['subjects']:,} subjects: {found}."
     return Table(("figure", "this run", "the other", "difference"), tuple(rows), note=note)

@@ -1,15 +1,22 @@
 """What a page on a batch of scores shows, and in which words. It knows scores, not how they were made."""
 
+import base64
 from collections.abc import Callable, Mapping, Sequence
 from itertools import zip_longest
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from jaxtyping import Float
 
 from facedep_jax.report.document import GAP, Block, Listing, Section, Table, interval, number, percent, sign
 from facedep_jax.report.markdown import from_markdown
-from facedep_jax.report.score_sparkline import HEIGHT, WIDTH, curve_of
-from facedep_jax.report.scored_faces import SIDE
+from facedep_jax.report.score_over_time_svg import HEIGHT, WIDTH, ClipScore, Frames, curve_of
+from facedep_jax.text_escaping import printable
 
 SMALL, LARGE = 120, 500  # points of a curve, at most about
+SIDE = 128  # pixels across a face
+STRONGEST = 0.55  # opacity of the place of a face that counts most
 
 GAPS = {"none": "no face", "lost": "another's face", "too-small": "too small", "blurred": "blurred"}
 MIXES = (  # of a head that mixes frames
@@ -33,7 +40,7 @@ HOW_TO_READ = (
 )
 
 # Name of a column: what it sorts by, and how that is written where it is not written as it is.
-COLUMNS: dict[str, tuple[Callable[[Any], Any], Callable[[Any], str] | None]] = {
+COLUMNS: dict[str, tuple[Callable[[ClipScore], Any], Callable[[ClipScore], str] | None]] = {
     "clip": (lambda c: c.clip, None),
     "score": (lambda c: c.score, None),
     "within the clip": (lambda c: c.low, lambda c: interval((c.low, c.high), 2)),
@@ -48,9 +55,35 @@ COLUMNS: dict[str, tuple[Callable[[Any], Any], Callable[[Any], str] | None]] = {
 ALWAYS = ("clip", "score", "decision", "face")  # the others only where a clip has something in them
 
 
+class Scored(Protocol):
+    """A clip with its hash and its frames, None for one that failed."""
+
+    @property
+    def clip(self) -> ClipScore: ...
+    @property
+    def item(self) -> str: ...
+    @property
+    def frames(self) -> Frames | None: ...
+
+
+class Moment(Protocol):
+    """A frame that moved a clip's score: its number in the clip, and where the head looked."""
+
+    @property
+    def number(self) -> int: ...
+    @property
+    def time(self) -> float: ...
+    @property
+    def probability(self) -> float: ...
+    @property
+    def moved(self) -> float: ...
+    @property
+    def shading(self) -> Float[np.ndarray, "side side"]: ...
+
+
 def content(
-    scored: Sequence[Any],
-    ignored: Sequence[Any],
+    scored: Sequence[Scored],
+    ignored: Sequence[ClipScore],
     threshold: float,
     settings: Mapping[str, Any],
     card: str,
@@ -60,8 +93,7 @@ def content(
 ) -> dict[str, Any]:
     """Everything on the page below the facts; `card` is the run's MODEL_CARD.md, empty where it has none, and `ignored`
     are the rows of files that are no clips. `judged` says what a head that mixes frames judges as one."""
-    seen = [one for one in scored if one.frames is not None]
-    larges = [_figure(one, threshold) for one in seen]
+    larges = [_figure(one.clip, one.frames, threshold) for one in scored if one.frames is not None]
     found = {gap.state for clip in larges for gap in clip["large"].gaps}
     failed = tuple((one.clip.clip, one.clip.reason) for one in scored if one.clip.status == "failed")
     odd = tuple((one.clip.clip, one.clip.decoding) for one in scored if one.clip.decoding)
@@ -89,7 +121,9 @@ def content(
     }
 
 
-def _table(scored: Sequence[Any], ignored: Sequence[Any], threshold: float) -> tuple[list[str], list[dict[str, Any]]]:
+def _table(
+    scored: Sequence[Scored], ignored: Sequence[ClipScore], threshold: float
+) -> tuple[list[str], list[dict[str, Any]]]:
     """Headings and rows. A row sorts by `cells`, and `shown` says which of them are written otherwise."""
     curves = [curve_of(one.clip, one.frames, threshold, SMALL) if one.frames is not None else None for one in scored]
     clips = [*(one.clip for one in scored), *ignored]
@@ -105,13 +139,12 @@ def _table(scored: Sequence[Any], ignored: Sequence[Any], threshold: float) -> t
     return list(kept), rows
 
 
-def verdict(clip: Any) -> str:
+def verdict(clip: ClipScore) -> str:
     """The decision, or why there is none."""
     return clip.decision or f"{clip.status}: {clip.reason}"
 
 
-def _figure(one: Any, threshold: float) -> dict[str, Any]:
-    clip, times = one.clip, one.frames.time
+def _figure(clip: ClipScore, frames: Frames, threshold: float) -> dict[str, Any]:
     score = "" if clip.score is None else f"score {clip.score:.3f}, "
     seen = f"a face in {percent(clip.coverage)} of {clip.frames_sampled} frames" if clip.decision else ""
     label = ", ".join(filter(None, (f"{score}{verdict(clip)}", seen)))
@@ -119,9 +152,9 @@ def _figure(one: Any, threshold: float) -> dict[str, Any]:
         "name": clip.clip,
         "verdict": label,
         "label": f"{clip.clip}: {label}",
-        "large": curve_of(clip, one.frames, threshold, LARGE),
-        "begin": f"{times[0]:.1f} s",
-        "end": f"{times[-1]:.1f} s",
+        "large": curve_of(clip, frames, threshold, LARGE),
+        "begin": f"{frames.time[0]:.1f} s",
+        "end": f"{frames.time[-1]:.1f} s",
     }
 
 
@@ -135,3 +168,79 @@ def _flat(table: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
                 (f"{prefix}{name}", ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value))
             )
     return rows
+
+
+def faces_of(
+    scored: Sequence[Scored], moments: Sequence[Sequence[Moment]], picture: Callable[[str, int, int], bytes | None]
+) -> list[dict[str, Any]]:
+    """The frames of each clip whose crops are kept, with squares as strong as their shading."""
+    found = []
+    for one, each in zip(scored, moments, strict=True):
+        jpegs = [(moment, picture(one.item, moment.number, SIDE)) for moment in each]
+        faces = [_face(moment, jpeg) for moment, jpeg in jpegs if jpeg]
+        if faces:
+            found.append({"name": one.clip.clip, "faces": faces})
+    return found
+
+
+def _face(moment: Moment, jpeg: bytes) -> dict[str, Any]:
+    cells, strongest = moment.shading.shape[0], float(moment.shading.max()) or 1.0
+    width = SIDE / cells
+    places = [
+        {
+            "x": round(column * width, 2),
+            "y": round(row * width, 2),
+            "width": round(width, 2),
+            "opacity": round(STRONGEST * float(moment.shading[row, column]) / strongest, 2),
+        }
+        for row in range(cells)
+        for column in range(cells)
+    ]
+    caption = f"{moment.time:.1f} s: {moment.probability:.3f} ({sign(moment.moved)})"
+    jpeg64 = base64.b64encode(jpeg).decode()
+    return {"jpeg": jpeg64, "places": places, "caption": caption, "label": f"face at {moment.time:.1f} s"}
+
+
+def deletion_blocks(found: Mapping[str, Any] | None, folder: Path) -> tuple[Block, ...]:
+    """What the shading is, whether it can be believed, and where the faces lie."""
+    shading = (
+        "Below each face: its time, its score, and by how much it moved the clip's score. The stronger the colour of a "
+        "square, the more attention the head gave to it, summed over taps, times how far the logit hangs on it (its "
+        "gradient); each face has a scale of its own. What concerns the face as a whole is not drawn."
+    )
+    personal = (
+        f"These faces are personal data. They are in this page and, larger, in {printable(str(folder))}, which only "
+        "you may open. Remove both when they are not needed any more: cache purge names them and removes neither."
+    )
+    return (shading, *((deletion_sentence(found),) if found else ()), personal)
+
+
+def deletion_sentence(found: Mapping[str, Any]) -> str:
+    """The figures of the deletion check and what they allow to be said, whichever way they fall."""
+    shading, alone = found["shading"], found["attention"]
+    said = (
+        f"Checked by deletion in {found['frames']} frames of {found['groups']} clips or subjects: covering the "
+        f"{found['covered']} of {found['places']} squares with the strongest colour moves the logit by "
+        f"{shading['moved']:.3f} on average, covering {found['covered']} drawn at random by "
+        f"{found['moved_at_random']:.3f}"
+    )
+    ends = shading["ratio_ci"]
+    if ends is None:
+        return f"{said}. {_why_open(found)}"
+    said += f", {shading['ratio']:.2f} times as much (95 %, by those: {interval(ends, 2)}). "
+    if ends[0] > 1:
+        said += "So the coloured squares matter more to the head than others do."
+    elif ends[1] < 1:
+        said += "So the coloured squares matter less than others do: do not read them as what decided."
+    else:
+        said += "So it cannot be said that the coloured squares matter more than others."
+    alone_ends = "" if alone["ratio_ci"] is None else f" ({interval(alone['ratio_ci'], 2)})"
+    return f"{said} Attention alone, without the gradient, reaches {alone['ratio']:.2f} times{alone_ends}."
+
+
+def _why_open(found: Mapping[str, Any]) -> str:
+    """Why nothing is concluded."""
+    fewest = found["fewest_groups"]
+    if found["groups"] < fewest:
+        return f"Fewer than {fewest} clips are too few to say whether the colours point at what matters."
+    return "Covering one or the other moves nothing, so their ratio says nothing of where the colours point."

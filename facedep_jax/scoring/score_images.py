@@ -164,8 +164,8 @@ def _predict(path: Path, scorer: FaceScorer, drawable: bool) -> Prediction:
     drawn = _drawable(data, picture, scorer, score) if drawable else None
     if score is None:
         return Prediction(str(path), "no face", face, drawable=drawn)
-    low, high = score.members_range
-    return Prediction(str(path), "scored", face, score.probability, scorer.decide(score.probability), low, high, drawn)
+    decision, (low, high) = scorer.decide(score.probability), score.members_range
+    return Prediction(str(path), "scored", face, score.probability, decision, low, high, drawn)
 
 
 def _drawable(data: bytes, picture: Picture, scorer: FaceScorer, score: FaceScore | None) -> Drawable:

@@ -12,9 +12,8 @@ from facedep_jax.head.trained_head import Head
 from facedep_jax.progress_events import Note, Progress, Report, silent
 from facedep_jax.provenance import versions
 from facedep_jax.report.html import render_scores
-from facedep_jax.report.scored_faces import deletion_blocks, faces_of
-from facedep_jax.report.scores_page import content
-from facedep_jax.report.timeline_plot import draw_timeline
+from facedep_jax.report.score_over_time_plot import draw_timeline
+from facedep_jax.report.scores_page import content, deletion_blocks, faces_of
 from facedep_jax.scoring.clip_scores import ClipScore
 from facedep_jax.scoring.influential_frames import Moment, find_moments
 from facedep_jax.scoring.saved_crops import Crops
@@ -26,11 +25,11 @@ def draw_timelines(folder: Path, scored: Sequence[Scored], head: Head, report: R
     """One PNG for each clip that was decoded."""
     with writing(folder):
         folder.mkdir(exist_ok=True)
-    drawable = [one for one in scored if one.frames is not None]
-    for number, one in enumerate(drawable):
+    drawable = [(one, one.frames) for one in scored if one.frames is not None]
+    for number, (one, frames) in enumerate(drawable):
         report(Progress("plots", number, len(drawable), "clips"))
         place = folder / plot_name(one.clip.clip)
-        draw_timeline(place, one.clip, one.frames, head.threshold, head.warning, one.windows)
+        draw_timeline(place, one.clip, frames, head.threshold, head.warning, one.windows)
     if drawable:
         report(Progress("plots", len(drawable), len(drawable), "clips"))
 

@@ -11,8 +11,8 @@ from facedep_jax.errors import OutputError
 from facedep_jax.evaluation.metrics import headline_metrics
 from facedep_jax.head.calibration import OperatingPoint
 from facedep_jax.report import run_plots
+from facedep_jax.report.score_over_time_plot import draw_timeline
 from facedep_jax.report.scored_image_plot import draw_prediction, drawing
-from facedep_jax.report.timeline_plot import draw_timeline
 from facedep_jax.scoring.clip_scores import ClipScore
 from facedep_jax.scoring.frame_scores import Frames
 from facedep_jax.scoring.score_images import Drawable, Prediction
@@ -147,7 +147,7 @@ def drawn(state="found", box=(10.0, 20.0, 30.0, 40.0), path="a.jpg", scored=True
     shown = Drawable(picture, 0.5, *((crop, shading) if scored else ()))
     known = {"probability": 0.64, "decision": "positive", "members_low": 0.5, "members_high": 0.7} if scored else {}
     face = {"state": state, "box": box and list(box)}
-    return draw_prediction(Prediction(path, "scored", face, **known, drawable=shown), 0.41, warning)
+    return draw_prediction(Prediction(path, "scored", face, **known), shown, 0.41, warning)
 
 
 def texts(figure):

@@ -17,9 +17,9 @@ from facedep_jax.disclaimer import UNTRAINED
 from facedep_jax.head.trained_head import flat_names, from_names
 from facedep_jax.report.document import Listing, Section, Table
 from facedep_jax.report.markdown import from_markdown, to_markdown
-from facedep_jax.report.score_sparkline import Gap, curve_of
-from facedep_jax.report.scored_faces import deletion_blocks, deletion_sentence, faces_of
-from facedep_jax.report.timeline_plot import timeline
+from facedep_jax.report.score_over_time_plot import timeline
+from facedep_jax.report.score_over_time_svg import Gap, curve_of
+from facedep_jax.report.scores_page import deletion_blocks, deletion_sentence, faces_of
 from facedep_jax.scoring.attribution import places_of, weigh_attention
 from facedep_jax.scoring.attribution_deletion_check import check_by_deletion, ratio_interval
 from facedep_jax.scoring.clip_scores import ClipScore, windows_of

@@ -1,15 +1,21 @@
-"""A clip's score over time as a picture. Knows nothing of where the numbers come from."""
+"""A clip's score over time, with windows, gaps and faces found, as a PNG.
 
+Knows nothing of where the numbers come from.
+"""
+
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 import numpy as np
+from jaxtyping import Bool, Float
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from facedep_jax.media.frame_types import FACE_STATES
 from facedep_jax.report.run_plots import in_font, save
-from facedep_jax.report.score_sparkline import edges
+from facedep_jax.report.score_over_time_svg import ClipScore, Frames, edges
 from facedep_jax.text_escaping import printable
 
 INK, FAINT, QUIET, THRESHOLD = "#1f6f8b", "#a9cbd8", "#5d6b78", "#b5533c"
@@ -24,14 +30,32 @@ STATES = {  # colours of the strip below the score, and what a state is called
 }
 
 
+class Window(Protocol):
+    """A stretch of a clip in seconds; `score` is the mean of its frames, None without a face."""
+
+    @property
+    def start_s(self) -> float: ...
+    @property
+    def end_s(self) -> float: ...
+    @property
+    def score(self) -> float | None: ...
+
+
 def draw_timeline(
-    path: Path, score: Any, frames: Any, threshold: float, warning: str = "", windows: tuple[Any, ...] = ()
+    path: Path,
+    score: ClipScore,
+    frames: Frames,
+    threshold: float,
+    warning: str = "",
+    windows: Sequence[Window] = (),
 ) -> None:
     """Write `timeline` as a PNG. Raises OutputError where it cannot be written."""
     save(timeline(score, frames, threshold, warning, windows), path)
 
 
-def timeline(score: Any, frames: Any, threshold: float, warning: str = "", windows: tuple[Any, ...] = ()) -> Figure:
+def timeline(
+    score: ClipScore, frames: Frames, threshold: float, warning: str = "", windows: Sequence[Window] = ()
+) -> Figure:
     """The probability of each frame, the mean of each window and of the clip with its interval, gaps without a score,
     and below what was found in every frame.
     """
@@ -45,7 +69,7 @@ def timeline(score: Any, frames: Any, threshold: float, warning: str = "", windo
     axes.axhline(threshold, color=THRESHOLD, linewidth=1, linestyle="--", label=f"threshold {threshold:.2f}")
     if score.score is not None:
         axes.axhline(score.score, color=INK, linewidth=1.6, alpha=0.7, label=f"clip {score.score:.2f}")
-    if score.low is not None:
+    if score.low is not None and score.high is not None:
         within = f"{score.low:.2f} to {score.high:.2f} within the clip"
         axes.axhspan(score.low, score.high, color=FAINT, alpha=0.45, linewidth=0, label=within)
     axes.set(ylim=(0, 1), xlim=_limits(frames.time), ylabel="proxy probability")
@@ -58,27 +82,26 @@ def timeline(score: Any, frames: Any, threshold: float, warning: str = "", windo
     return figure
 
 
-def _draw_windows(axes: Any, windows: tuple[Any, ...]) -> None:
+def _draw_windows(axes: Axes, windows: Sequence[Window]) -> None:
     """A bar over the length of each window at its mean."""
-    seen = [window for window in windows if window.score is not None]
+    seen = [(window.score, window.start_s, window.end_s) for window in windows if window.score is not None]
     if len(seen) > 1:
-        ends = [window.start_s for window in seen], [window.end_s for window in seen]
-        axes.hlines([window.score for window in seen], *ends, color=QUIET, linewidth=2, alpha=0.8, label="window")
+        axes.hlines(*zip(*seen, strict=True), color=QUIET, linewidth=2, alpha=0.8, label="window")
 
 
-def _shade_gaps(axes: Any, frames: Any) -> None:
+def _shade_gaps(axes: Axes, frames: Frames) -> None:
     """Faint bands where there is no score."""
     _fill(axes, frames, ~np.isfinite(frames.probability), "#eceff1")
 
 
-def _fill(axes: Any, frames: Any, where: Any, color: str, label: str | None = None) -> None:
+def _fill(axes: Axes, frames: Frames, where: Bool[np.ndarray, " t"], color: str, label: str | None = None) -> None:
     """Bands from 0 to 1 where `where` holds: one collection, since a patch each takes seconds where faces flicker."""
     ends = edges(frames.time)
     spans = [(ends[first], ends[after] - ends[first]) for first, after in _stretches(where)]
     axes.broken_barh(spans, (0, 1), facecolors=color, linewidth=0, label=label)
 
 
-def _draw_states(strip: Any, frames: Any) -> None:
+def _draw_states(strip: Axes, frames: Frames) -> None:
     """What was found in every frame, and the part of frames of each state."""
     for code, state in enumerate(FACE_STATES):
         here = np.asarray(frames.face) == code
@@ -91,17 +114,17 @@ def _draw_states(strip: Any, frames: Any) -> None:
     strip.legend(loc="lower left", bbox_to_anchor=(1.01, -0.6), fontsize=8, frameon=False)
 
 
-def _stretches(here: np.ndarray) -> list[tuple[int, int]]:
+def _stretches(here: Bool[np.ndarray, " t"]) -> list[tuple[int, int]]:
     """First and behind last index of each run of true."""
     changes = np.flatnonzero(np.diff(np.concatenate([[0], here.astype(int), [0]])))
     return list(zip(changes[::2].tolist(), changes[1::2].tolist(), strict=True))
 
 
-def _limits(times: np.ndarray) -> tuple[float, float]:
+def _limits(times: Float[np.ndarray, " t"]) -> tuple[float, float]:
     return float(times[0]), float(max(times[-1], times[0] + 0.5))
 
 
-def _title(score: Any) -> str:
+def _title(score: ClipScore) -> str:
     name = in_font(printable(score.clip))
     name = name if len(name) <= 60 else f"…{name[-59:]}"
     verdict = score.decision or f"abstained: {score.reason}"

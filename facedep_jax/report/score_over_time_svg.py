@@ -1,11 +1,11 @@
-"""A clip's score over time as the shapes of a small drawing. It knows numbers, not how a page draws them.
+"""A clip's score over time as shapes of SVG, for the page of scores. It knows numbers, not how a page draws them.
 
 Shapes lie in a box of WIDTH × HEIGHT, the time from left to right and the probability upwards.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -13,6 +13,54 @@ from jaxtyping import Float, Int
 from facedep_jax.media.frame_types import FACE_STATES, WITHOUT_CROP
 
 WIDTH, HEIGHT = 1000, 200
+
+
+class Frames(Protocol):
+    """The sampled frames of a clip: seconds, codes of FACE_STATES, and probabilities, NaN where there is no face."""
+
+    @property
+    def time(self) -> Float[np.ndarray, " t"]: ...
+    @property
+    def face(self) -> Int[np.ndarray, " t"]: ...
+    @property
+    def probability(self) -> Float[np.ndarray, " t"]: ...
+
+
+class ClipScore(Protocol):
+    """What a clip came to, as `scoring/clip_scores.py` explains it."""
+
+    @property
+    def clip(self) -> str: ...
+    @property
+    def status(self) -> str: ...
+    @property
+    def reason(self) -> str: ...
+    @property
+    def score(self) -> float | None: ...
+    @property
+    def low(self) -> float | None: ...
+    @property
+    def high(self) -> float | None: ...
+    @property
+    def members_low(self) -> float | None: ...
+    @property
+    def members_high(self) -> float | None: ...
+    @property
+    def decision(self) -> str: ...
+    @property
+    def coverage(self) -> float | None: ...
+    @property
+    def frames_sampled(self) -> int | None: ...
+    @property
+    def duration_s(self) -> float | None: ...
+    @property
+    def subject(self) -> str | None: ...
+    @property
+    def relative(self) -> float | None: ...
+    @property
+    def inputs(self) -> str: ...
+    @property
+    def decoding(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -35,14 +83,16 @@ class Curve:
     band: tuple[int, int] | None  # top and height
 
 
-def curve_of(score: Any, frames: Any, threshold: float, points: int) -> Curve:
+def curve_of(score: ClipScore, frames: Frames, threshold: float, points: int) -> Curve:
     """The curve of one clip through at most about `points` points, each the mean over those of equally many successive
     frames that have a score. A gap is where none of a point's frames has one.
     """
     starts = np.arange(0, len(frames.time), -(-len(frames.time) // points))
     probability = _means(frames.probability, starts)
     x = _across(_means(frames.time, starts), frames.time)
-    band = None if score.low is None else (_up(score.high), max(1, _up(score.low) - _up(score.high)))
+    band = None
+    if score.low is not None and score.high is not None:
+        band = (_up(score.high), max(1, _up(score.low) - _up(score.high)))
     own = None if score.score is None else _up(score.score)
     return Curve(_path(x, probability), tuple(_gaps(frames, probability, starts)), _up(threshold), own, band)
 
@@ -82,7 +132,7 @@ def _path(x: np.ndarray, probability: np.ndarray) -> str:
     return "".join(parts)
 
 
-def _gaps(frames: Any, probability: Float[np.ndarray, " n"], starts: Int[np.ndarray, " n"]) -> Iterator[Gap]:
+def _gaps(frames: Frames, probability: Float[np.ndarray, " n"], starts: Int[np.ndarray, " n"]) -> Iterator[Gap]:
     """Stretches of points without a score, merged while the commonest state of their frames stays the same."""
     each = [np.add.reduceat((frames.face == code).astype(np.int64), starts) for code in range(len(FACE_STATES))]
     state = np.where(np.isfinite(probability), -1, np.argmax(each, 0))
