@@ -11,6 +11,11 @@ from facedep_jax.onnx_export.graph_builder import Nodes
 LUMA = (0.299, 0.587, 0.114)  # of red, green and blue (ITU-R BT.601), as OpenCV's RGB2GRAY has it
 
 
+def input_name(size: int) -> str:
+    """The input for crops of `size` pixels a side; backbones of one size share it."""
+    return f"faces_{size}"
+
+
 class Square(NamedTuple):
     """A value of the graph by its name, and its height and width."""
 
@@ -19,7 +24,7 @@ class Square(NamedTuple):
 
 
 class OnnxOps:
-    """See `backbones.network_graph.GraphOps`. All products are float32, so that `exact` asks for nothing more.
+    """`backbones.network_graph.GraphOps` as ONNX nodes. All products are float32: `exact` asks for nothing more.
 
     With `grey`, pixels become their luma, rounded, in all three channels; for grey pixels nothing changes.
     """
@@ -29,6 +34,7 @@ class OnnxOps:
         self._doors: dict[str, str] = {}  # networks of one input size share what it enters by
 
     def scale(self, pixels: Square, scaling: Scaling) -> Square:
+        """uint8 (N, h, w, 3) in RGB → float32 (N, 3, h, w), as the network was trained to see them."""
         if pixels.name not in self._doors:
             self._doors[pixels.name] = self._door(pixels.name)
         x = self._doors[pixels.name]
@@ -50,9 +56,11 @@ class OnnxOps:
         return self._nodes.constant(np.array(values, np.float32).reshape(1, -1, 1, 1))
 
     def conv(self, x: Square, folded: Folded, stride: int = 1, padding: Padding = NONE, exact: bool = False) -> Square:
+        """A square kernel (h, w, in, out) and its bias."""
         return self._conv(x, folded, stride, padding, groups=1)
 
     def depthwise(self, x: Square, folded: Folded, stride: int, padding: Padding, exact: bool = False) -> Square:
+        """Each channel by a kernel (h, w, 1, channels) of its own."""
         return self._conv(x, folded, stride, padding, groups=folded[0].shape[3])
 
     def _conv(self, x: Square, folded: Folded, stride: int, padding: Padding, groups: int) -> Square:
@@ -72,20 +80,25 @@ class OnnxOps:
         return Square(name, (x.side + before + after - side) // stride + 1)
 
     def relu(self, x: Square) -> Square:
+        """max(x, 0)."""
         return Square(self._nodes.add("Relu", x.name), x.side)
 
     def relu6(self, x: Square) -> Square:
+        """max(x, 0), at most 6."""
         bounds = (self._nodes.constant(np.array(bound, np.float32)) for bound in (0, 6))
         return Square(self._nodes.add("Clip", x.name, *bounds), x.side)
 
     def add(self, x: Square, y: Square) -> Square:
+        """The sum of two of one shape."""
         return Square(self._nodes.add("Add", x.name, y.name), x.side)
 
     def max_pool(self, x: Square) -> Square:
+        """Maximum over 3×3 at stride 2, one pixel of padding."""
         pooled = self._nodes.add("MaxPool", x.name, kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
         return Square(pooled, (x.side - 1) // 2 + 1)
 
     def pool_grid(self, x: Square, cells: int) -> Square:
+        """Averages over a cells × cells grid (adaptive: neighbouring cells may share pixels)."""
         flat = self._nodes.reshape(x.name, 0, 0, x.side**2)  # (n, c, h, w) → (n, c, h*w)
         pooled = self._nodes.add("MatMul", flat, self._nodes.constant(pooling_matrix(x.side, cells)))
         return Square(self._nodes.reshape(pooled, 0, 0, cells, cells), cells)

@@ -1,4 +1,6 @@
-"""A run as one ONNX file: backbones, pooling, head and calibration. It knows nothing of where faces come from.
+"""A run as one ONNX file: backbones, pooling, head, calibration, and what the file says about itself.
+
+It knows nothing of where faces come from.
 
 The file has one input for every size of its backbones, `faces_224` and `faces_96` for example, each uint8 (N, S, S, 3):
 a crop of 96 pixels is made from the original picture, and what is resized from the crop of 224 gives other features.
@@ -10,14 +12,15 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from facedep_jax.cache.feature_spec import check_features
+from facedep_jax.disclaimer import INTENDED_USE, MEANING, NOT_FOR
 from facedep_jax.errors import EngineError, OutputError, RunError
 from facedep_jax.extraction.plan import Plan, plan_extraction
 from facedep_jax.extraction.settings import ExtractSettings
 from facedep_jax.file_system import fsync_directory, writing
-from facedep_jax.head.trained_head import FACE_BY_FACE
+from facedep_jax.head.trained_head import FACE_BY_FACE, Head
 from facedep_jax.progress_events import Note, Report, silent
 from facedep_jax.provenance import versions
 from facedep_jax.scoring.head_requirements import extract_settings
@@ -26,10 +29,45 @@ from facedep_jax.toml_settings import differences
 if TYPE_CHECKING:
     import onnx
 
-    from facedep_jax.head.trained_head import Head
+# On 200 real faces OpenVINO 2026.4 is 0.0002 from JAX in float32 and 0.22 in bfloat16, its default where CPUs have it.
+PRECISION = (
+    "Run it in float32: shorter types move probabilities by tenths. OpenVINO takes bfloat16 by itself on some CPUs, "
+    "unless INFERENCE_PRECISION_HINT is f32."
+)
+CROPS = {
+    "layout": "uint8 (N, height, width, 3), red green blue, N at least 1; equal rows of all inputs are one picture",
+    "whole picture": "where faces are none: the upright picture, stretched to a square",
+    "face": "else a square around the centre of the detector's box, in whole pixels, its side max(width, height) * "
+    "(1 + 2 * margin); what lies outside the picture repeats its border",
+    "colour": "grey: luma (OpenCV's RGB2GRAY) in all three channels before resizing; the file turns colours to grey "
+    "itself, to within rounding",
+    "resizing": "to each size from the picture's own pixels, never from another crop, as the entry interpolation says; "
+    "area is OpenCV's INTER_AREA, where both sides shrink or stay, and linear its INTER_LINEAR",
+}
 
 
-def export(head: "Head", out: Path, given: ExtractSettings, report: Report = silent) -> dict[str, Any]:
+class ExportSummary(TypedDict):
+    """What `export` came to; inputs and outputs with their shapes, differences from JAX by output."""
+
+    out: str
+    run: str
+    bytes: int
+    sha256: str
+    opset: int
+    inputs: dict[str, list[str | int]]
+    outputs: dict[str, list[str | int]]
+    taps: list[str]
+    threshold: float
+    members: int
+    checked_images: int
+    max_difference: float
+    max_differences: dict[str, float]
+    untrained: bool
+    reused: bool
+    versions: dict[str, str]
+
+
+def export(head: Head, out: Path, given: ExtractSettings, report: Report = silent) -> ExportSummary:
     """Write `head` and the backbones it needs to the ONNX file `out`, compared with JAX; returns the summary.
 
     `given` says where the weights are; all else is the run's own. Raises WeightsError or SpecMismatch for weights
@@ -48,18 +86,12 @@ def export(head: "Head", out: Path, given: ExtractSettings, report: Report = sil
         report(Note(FACE_BY_FACE, "warning"))
     model = write_model(head, plan)
     reused = _holds_equal(out, model)
-    from facedep_jax.onnx_export.parity_check import check_file
+    from facedep_jax.onnx_export.parity_check import PICTURES, check_file
 
     def check(file: Path) -> dict[str, float]:
         return check_file(file, head, plan, report)
 
     found = check(out) if reused else _write_checked(out, model.SerializeToString(deterministic=True), check)
-    return _summary(head, out, model, found) | {"reused": reused, "versions": versions() | packages}
-
-
-def _summary(head: "Head", out: Path, model: "onnx.ModelProto", found: dict[str, float]) -> dict[str, Any]:
-    from facedep_jax.onnx_export.parity_check import PICTURES
-
     return {
         "out": str(out),
         "run": str(head.path),
@@ -75,26 +107,27 @@ def _summary(head: "Head", out: Path, model: "onnx.ModelProto", found: dict[str,
         "max_difference": found["probability"],
         "max_differences": found,
         "untrained": head.untrained,
+        "reused": reused,
+        "versions": versions() | packages,
     }
 
 
-def _check_weights(head: "Head", plan: Plan) -> None:
+def _check_weights(head: Head, plan: Plan) -> None:
     """Raise SpecMismatch unless the plan's features are the run's. Crops are made elsewhere, so how does not matter."""
     features = plan.spec["features"] | {"interpolation": head.features["interpolation"]}
     check_features(head.features, {"features": features}, head.taps, f"run {head.path}" if head.path else "the head")
 
 
-def write_model(head: "Head", plan: Plan) -> "onnx.ModelProto":
+def write_model(head: Head, plan: Plan) -> "onnx.ModelProto":
     """The whole model in memory: equal runs give equal bytes."""
     from facedep_jax.backbones.network_graph import pooled_taps
-    from facedep_jax.onnx_export.backbone_graph import OnnxOps, Square
+    from facedep_jax.onnx_export.backbone_graph import OnnxOps, Square, input_name
     from facedep_jax.onnx_export.graph_builder import Nodes
     from facedep_jax.onnx_export.head_graph import write_head
-    from facedep_jax.onnx_export.metadata import describe, input_name
 
     nodes = Nodes()
     ops = OnnxOps(nodes, grey=plan.settings.color == "grey")
-    grids = {}
+    grids: dict[str, str] = {}
     for backbone, size in plan.sizes.items():
         nodes.scope = backbone
         own = [tap for tap in plan.taps if tap.backbone == backbone]
@@ -103,7 +136,46 @@ def write_model(head: "Head", plan: Plan) -> "onnx.ModelProto":
     nodes.scope = "head"
     outputs = write_head(nodes, head, grids)
     inputs = {input_name(size): (size, size, 3) for size in sorted(plan.sizes.values(), reverse=True)}
-    return nodes.model(inputs, list(outputs), describe(head, plan, outputs))
+    return nodes.model(inputs, list(outputs), _describe(head, plan, outputs))
+
+
+def _describe(head: Head, plan: Plan, outputs: dict[str, str]) -> dict[str, Any]:
+    """Everything a user of the file alone has to know. `outputs`: what each output means."""
+    from facedep_jax.onnx_export.backbone_graph import input_name
+
+    features = head.features
+    return {
+        "meaning": MEANING,
+        "intended_use": INTENDED_USE,
+        "not_for": NOT_FOR,
+        "untrained": head.untrained,
+        "warning": head.warning,
+        "labels": list(head.classes),
+        "positive_labels": [name for name, positive in zip(head.classes, head.positive, strict=True) if positive],
+        "positive_emotions": list(head.positive_emotions),
+        "threshold": head.threshold,
+        "decision": "positive where probability >= threshold",
+        "calibration": {
+            "scale": head.calibration.scale,
+            "bias": head.calibration.bias,
+            "formula": "probability = 1 / (1 + exp(-(scale * logit + bias)))",
+        },
+        "inputs": {input_name(size): [b for b, s in plan.sizes.items() if s == size] for size in plan.sizes.values()},
+        "outputs": outputs,
+        "crops": CROPS,
+        "color": features["color"],
+        "interpolation": features["interpolation"],
+        "input": head.input,  # how faces of the training data were found, by kind of item
+        "taps": list(head.taps),
+        "size": plan.sizes,
+        "precision": {"run": features["precision"], "file": "float32", "note": PRECISION},
+        "members": head.members,
+        "temporal": f"{head.architecture.temporal}; a face is a clip of one frame at time 0",
+        "weights": features["weights"],
+        "head_sha256": head.sha256,
+        "fingerprint": head.fingerprint,
+        "versions": versions(),
+    }
 
 
 def read_metadata(model: "onnx.ModelProto") -> dict[str, Any]:
@@ -125,7 +197,8 @@ def _holds_equal(out: Path, model: "onnx.ModelProto") -> bool:
     held = _read(out)
     if held is None:
         return False
-    before, after = (_without_versions(read_metadata(m)) for m in (held, model))
+    before, after = read_metadata(held), read_metadata(model)
+    before["versions"] = after["versions"]
     differing = differences(before, after)
     if held.graph != model.graph:
         differing = differing or ["graph: other nodes or numbers; it was edited, or made by another release"]
@@ -153,10 +226,6 @@ def _read(out: Path) -> "onnx.ModelProto | None":
         if model.producer_name == PRODUCER:
             return model
     raise OutputError(f"{out} holds something else and no export of a run; choose another --out")
-
-
-def _without_versions(metadata: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in metadata.items() if key != "versions"}
 
 
 def _write_checked(out: Path, content: bytes, check: Callable[[Path], dict[str, float]]) -> dict[str, float]:

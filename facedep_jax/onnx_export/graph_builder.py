@@ -30,7 +30,7 @@ class Nodes:
         self.nodes.append(helper.make_node(kind, inputs, [output], output, **attributes))
         return output
 
-    def constant(self, values: Shaped[np.ndarray, "..."]) -> str:
+    def constant(self, values: Shaped[np.ndarray, "..."] | np.float32) -> str:
         """Append a constant of the array's own type; returns its name."""
         name = f"{self.scope}/constant_{len(self.constants)}"
         self.constants.append(numpy_helper.from_array(np.ascontiguousarray(values), name))

@@ -10,7 +10,7 @@ from facedep_jax.backbones.engines import load_engine
 from facedep_jax.errors import EngineError
 from facedep_jax.extraction.plan import Plan
 from facedep_jax.head.trained_head import Head
-from facedep_jax.onnx_export.metadata import input_name
+from facedep_jax.onnx_export.backbone_graph import input_name
 from facedep_jax.progress_events import Progress, Report
 from facedep_jax.sources.synthetic_faces import EXPRESSIONS, draw_face, draw_person
 
