@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator
 
 from facedep_jax.media.frame_types import FACE_STATES
 from facedep_jax.report.run_plots import in_font, save
-from facedep_jax.report.score_over_time_svg import ClipScore, Frames, edges
+from facedep_jax.report.score_over_time_svg import _ClipScore, _Frames, edges
 from facedep_jax.text_escaping import printable
 
 INK, FAINT, QUIET, THRESHOLD = "#1f6f8b", "#a9cbd8", "#5d6b78", "#b5533c"
@@ -30,7 +30,7 @@ STATES = {  # colours of the strip below the score, and what a state is called
 }
 
 
-class Window(Protocol):
+class _Window(Protocol):
     """A stretch of a clip in seconds; `score` is the mean of its frames, None without a face."""
 
     @property
@@ -43,18 +43,18 @@ class Window(Protocol):
 
 def draw_timeline(
     path: Path,
-    score: ClipScore,
-    frames: Frames,
+    score: _ClipScore,
+    frames: _Frames,
     threshold: float,
     warning: str = "",
-    windows: Sequence[Window] = (),
+    windows: Sequence[_Window] = (),
 ) -> None:
     """Write `timeline` as a PNG. Raises OutputError where it cannot be written."""
     save(timeline(score, frames, threshold, warning, windows), path)
 
 
 def timeline(
-    score: ClipScore, frames: Frames, threshold: float, warning: str = "", windows: Sequence[Window] = ()
+    score: _ClipScore, frames: _Frames, threshold: float, warning: str = "", windows: Sequence[_Window] = ()
 ) -> Figure:
     """The probability of each frame, the mean of each window and of the clip with its interval, gaps without a score,
     and below what was found in every frame.
@@ -82,26 +82,26 @@ def timeline(
     return figure
 
 
-def _draw_windows(axes: Axes, windows: Sequence[Window]) -> None:
+def _draw_windows(axes: Axes, windows: Sequence[_Window]) -> None:
     """A bar over the length of each window at its mean."""
     seen = [(window.score, window.start_s, window.end_s) for window in windows if window.score is not None]
     if len(seen) > 1:
         axes.hlines(*zip(*seen, strict=True), color=QUIET, linewidth=2, alpha=0.8, label="window")
 
 
-def _shade_gaps(axes: Axes, frames: Frames) -> None:
+def _shade_gaps(axes: Axes, frames: _Frames) -> None:
     """Faint bands where there is no score."""
     _fill(axes, frames, ~np.isfinite(frames.probability), "#eceff1")
 
 
-def _fill(axes: Axes, frames: Frames, where: Bool[np.ndarray, " t"], color: str, label: str | None = None) -> None:
+def _fill(axes: Axes, frames: _Frames, where: Bool[np.ndarray, " t"], color: str, label: str | None = None) -> None:
     """Bands from 0 to 1 where `where` holds: one collection, since a patch each takes seconds where faces flicker."""
     ends = edges(frames.time)
     spans = [(ends[first], ends[after] - ends[first]) for first, after in _stretches(where)]
     axes.broken_barh(spans, (0, 1), facecolors=color, linewidth=0, label=label)
 
 
-def _draw_states(strip: Axes, frames: Frames) -> None:
+def _draw_states(strip: Axes, frames: _Frames) -> None:
     """What was found in every frame, and the part of frames of each state."""
     for code, state in enumerate(FACE_STATES):
         here = np.asarray(frames.face) == code
@@ -124,7 +124,7 @@ def _limits(times: Float[np.ndarray, " t"]) -> tuple[float, float]:
     return float(times[0]), float(max(times[-1], times[0] + 0.5))
 
 
-def _title(score: ClipScore) -> str:
+def _title(score: _ClipScore) -> str:
     name = in_font(printable(score.clip))
     name = name if len(name) <= 60 else f"…{name[-59:]}"
     verdict = score.decision or f"abstained: {score.reason}"

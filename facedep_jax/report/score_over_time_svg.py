@@ -15,7 +15,7 @@ from facedep_jax.media.frame_types import FACE_STATES, WITHOUT_CROP
 WIDTH, HEIGHT = 1000, 200
 
 
-class Frames(Protocol):
+class _Frames(Protocol):
     """The sampled frames of a clip: seconds, codes of FACE_STATES, and probabilities, NaN where there is no face."""
 
     @property
@@ -26,7 +26,7 @@ class Frames(Protocol):
     def probability(self) -> Float[np.ndarray, " t"]: ...
 
 
-class ClipScore(Protocol):
+class _ClipScore(Protocol):
     """What a clip came to, as `scoring/clip_scores.py` explains it."""
 
     @property
@@ -83,7 +83,7 @@ class Curve:
     band: tuple[int, int] | None  # top and height
 
 
-def curve_of(score: ClipScore, frames: Frames, threshold: float, points: int) -> Curve:
+def curve_of(score: _ClipScore, frames: _Frames, threshold: float, points: int) -> Curve:
     """The curve of one clip through at most about `points` points, each the mean over those of equally many successive
     frames that have a score. A gap is where none of a point's frames has one.
     """
@@ -132,7 +132,7 @@ def _path(x: np.ndarray, probability: np.ndarray) -> str:
     return "".join(parts)
 
 
-def _gaps(frames: Frames, probability: Float[np.ndarray, " n"], starts: Int[np.ndarray, " n"]) -> Iterator[Gap]:
+def _gaps(frames: _Frames, probability: Float[np.ndarray, " n"], starts: Int[np.ndarray, " n"]) -> Iterator[Gap]:
     """Stretches of points without a score, merged while the commonest state of their frames stays the same."""
     each = [np.add.reduceat((frames.face == code).astype(np.int64), starts) for code in range(len(FACE_STATES))]
     state = np.where(np.isfinite(probability), -1, np.argmax(each, 0))

@@ -36,7 +36,7 @@ SHADING = (
 )
 
 
-class Drawable(Protocol):
+class _Drawable(Protocol):
     """A picture, shrunk by `scale`, and of a face that was scored the crop and its shading."""
 
     @property
@@ -49,7 +49,7 @@ class Drawable(Protocol):
     def shading(self) -> Float[np.ndarray, "side side"] | None: ...
 
 
-class Prediction(Protocol):
+class _Prediction(Protocol):
     """What a picture came to, as `scoring/score_images.py` explains it."""
 
     @property
@@ -65,13 +65,13 @@ class Prediction(Protocol):
     @property
     def members_high(self) -> float | None: ...
     @property
-    def drawable(self) -> Drawable | None: ...
+    def drawable(self) -> _Drawable | None: ...
 
 
-Predicted = TypeVar("Predicted", bound=Prediction)
+P = TypeVar("P", bound=_Prediction)
 
 
-def drawing(folder: Path, predictions: Iterable[Predicted], threshold: float, warning: str = "") -> Iterator[Predicted]:
+def drawing(folder: Path, predictions: Iterable[P], threshold: float, warning: str = "") -> Iterator[P]:
     """The same predictions; of each that has something to draw a PNG is in `folder` before it is handed on."""
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -84,7 +84,7 @@ def drawing(folder: Path, predictions: Iterable[Predicted], threshold: float, wa
         yield prediction
 
 
-def draw_prediction(prediction: Prediction, drawn: Drawable, threshold: float, warning: str = "") -> Figure:
+def draw_prediction(prediction: _Prediction, drawn: _Drawable, threshold: float, warning: str = "") -> Figure:
     """The whole picture with the face's box and, of a face with a score, the score on its scale, and the crop as the
     networks saw it under its shading, unless that points nowhere.
     """
@@ -104,7 +104,7 @@ def draw_prediction(prediction: Prediction, drawn: Drawable, threshold: float, w
     return figure
 
 
-def _picture(ax: Axes, prediction: Prediction, drawn: Drawable) -> None:
+def _picture(ax: Axes, prediction: _Prediction, drawn: _Drawable) -> None:
     face = prediction.face or NO_FACE
     ax.imshow(drawn.picture)
     if face["box"] is not None:
@@ -141,7 +141,7 @@ def _shading(ax: Axes, crop: UInt8[np.ndarray, "s s 3"], shading: Float[np.ndarr
     ax.set_axis_off()
 
 
-def _scale(ax: Axes, prediction: Prediction, threshold: float, small: str) -> None:
+def _scale(ax: Axes, prediction: _Prediction, threshold: float, small: str) -> None:
     """The score from 0 to 1, its range over members, and the `small` print."""
     ax.set(xlim=(0, 1), ylim=(-1, 1), yticks=[])
     ax.spines[["left", "right", "top"]].set_visible(False)

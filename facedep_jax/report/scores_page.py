@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 from facedep_jax.report.document import GAP, Block, Listing, Section, Table, interval, number, percent, sign
 from facedep_jax.report.markdown import from_markdown
-from facedep_jax.report.score_over_time_svg import HEIGHT, WIDTH, ClipScore, Frames, curve_of
+from facedep_jax.report.score_over_time_svg import HEIGHT, WIDTH, _ClipScore, _Frames, curve_of
 from facedep_jax.text_escaping import printable
 
 SMALL, LARGE = 120, 500  # points of a curve, at most about
@@ -40,7 +40,7 @@ HOW_TO_READ = (
 )
 
 # Name of a column: what it sorts by, and how that is written where it is not written as it is.
-COLUMNS: dict[str, tuple[Callable[[ClipScore], Any], Callable[[ClipScore], str] | None]] = {
+COLUMNS: dict[str, tuple[Callable[[_ClipScore], Any], Callable[[_ClipScore], str] | None]] = {
     "clip": (lambda c: c.clip, None),
     "score": (lambda c: c.score, None),
     "within the clip": (lambda c: c.low, lambda c: interval((c.low, c.high), 2)),
@@ -55,18 +55,18 @@ COLUMNS: dict[str, tuple[Callable[[ClipScore], Any], Callable[[ClipScore], str] 
 ALWAYS = ("clip", "score", "decision", "face")  # the others only where a clip has something in them
 
 
-class Scored(Protocol):
+class _Scored(Protocol):
     """A clip with its hash and its frames, None for one that failed."""
 
     @property
-    def clip(self) -> ClipScore: ...
+    def clip(self) -> _ClipScore: ...
     @property
     def item(self) -> str: ...
     @property
-    def frames(self) -> Frames | None: ...
+    def frames(self) -> _Frames | None: ...
 
 
-class Moment(Protocol):
+class _Moment(Protocol):
     """A frame that moved a clip's score: its number in the clip, and where the head looked."""
 
     @property
@@ -82,8 +82,8 @@ class Moment(Protocol):
 
 
 def content(
-    scored: Sequence[Scored],
-    ignored: Sequence[ClipScore],
+    scored: Sequence[_Scored],
+    ignored: Sequence[_ClipScore],
     threshold: float,
     settings: Mapping[str, Any],
     card: str,
@@ -122,7 +122,7 @@ def content(
 
 
 def _table(
-    scored: Sequence[Scored], ignored: Sequence[ClipScore], threshold: float
+    scored: Sequence[_Scored], ignored: Sequence[_ClipScore], threshold: float
 ) -> tuple[list[str], list[dict[str, Any]]]:
     """Headings and rows. A row sorts by `cells`, and `shown` says which of them are written otherwise."""
     curves = [curve_of(one.clip, one.frames, threshold, SMALL) if one.frames is not None else None for one in scored]
@@ -139,12 +139,12 @@ def _table(
     return list(kept), rows
 
 
-def verdict(clip: ClipScore) -> str:
+def verdict(clip: _ClipScore) -> str:
     """The decision, or why there is none."""
     return clip.decision or f"{clip.status}: {clip.reason}"
 
 
-def _figure(clip: ClipScore, frames: Frames, threshold: float) -> dict[str, Any]:
+def _figure(clip: _ClipScore, frames: _Frames, threshold: float) -> dict[str, Any]:
     score = "" if clip.score is None else f"score {clip.score:.3f}, "
     seen = f"a face in {percent(clip.coverage)} of {clip.frames_sampled} frames" if clip.decision else ""
     label = ", ".join(filter(None, (f"{score}{verdict(clip)}", seen)))
@@ -171,7 +171,7 @@ def _flat(table: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
 
 
 def faces_of(
-    scored: Sequence[Scored], moments: Sequence[Sequence[Moment]], picture: Callable[[str, int, int], bytes | None]
+    scored: Sequence[_Scored], moments: Sequence[Sequence[_Moment]], picture: Callable[[str, int, int], bytes | None]
 ) -> list[dict[str, Any]]:
     """The frames of each clip whose crops are kept, with squares as strong as their shading."""
     found = []
@@ -183,7 +183,7 @@ def faces_of(
     return found
 
 
-def _face(moment: Moment, jpeg: bytes) -> dict[str, Any]:
+def _face(moment: _Moment, jpeg: bytes) -> dict[str, Any]:
     cells, strongest = moment.shading.shape[0], float(moment.shading.max()) or 1.0
     width = SIDE / cells
     places = [
