@@ -62,7 +62,7 @@ def inspect(report: Report, cache: Path, plot: Path | None) -> Outcome:
         from facedep_jax.report.run_plots import save
 
         save(draw_cache(summary), plot)
-    return Outcome(summary, lambda console: show_inspection(console, summary))
+    return Outcome(summary, show_inspection)
 
 
 @click.command("verify", cls=Command)
@@ -77,7 +77,7 @@ def verify(report: Report, cache: Path, sample: float, seed: int | None) -> Outc
     from facedep_jax.cache.maintenance.sandboxed_reader import in_child
 
     summary = in_child("verify", cache, report, sample=sample, seed=seed)
-    return Outcome(summary, lambda console: show_verification(console, summary), not summary["ok"])
+    return Outcome(summary, show_verification, not summary["ok"])
 
 
 @click.command("diff", cls=Command)
@@ -91,11 +91,12 @@ def diff(report: Report, cache: Path, other: Path) -> Outcome:
     from facedep_jax.cache.maintenance.verify import diff_caches
 
     summary = diff_caches(cache, other)
+    return Outcome(summary, show_differences, not summary["equal"])
 
-    def show(console: "Console") -> None:
-        console.print("equal" if summary["equal"] else "\n".join(summary["differences"]), markup=False)
 
-    return Outcome(summary, show, not summary["equal"])
+def show_differences(console: "Console", summary: Mapping[str, Any]) -> None:
+    """One line each."""
+    console.print("equal" if summary["equal"] else "\n".join(summary["differences"]), markup=False)
 
 
 def show_verification(console: "Console", summary: Mapping[str, Any]) -> None:
@@ -117,6 +118,7 @@ def show_inspection(console: "Console", summary: Mapping[str, Any]) -> None:
     features, inputs = summary["spec"]["features"], summary["spec"]["input"]
     weights = [f"{name}: {w['family']} {str(w.get('sha256'))[:12]}" for name, w in features.get("weights", {}).items()]
     faces = [f"{kind}s: " + ", ".join(f"{k} {str(v)[:12]}" for k, v in how.items()) for kind, how in inputs.items()]
+    alike = summary["near_duplicates"]
     facts = [
         ("fingerprint", summary["fingerprint"][:16]),
         ("items", f"{summary['items']} {_joined(summary['kinds'])}"),
@@ -124,7 +126,10 @@ def show_inspection(console: "Console", summary: Mapping[str, Any]) -> None:
         ("size", f"{summary['bytes'] / 1e6:.1f} MB in {summary['shards']} shards"),
         ("listings", f"{summary['listings']}, {summary['items_listed_twice']} items listed more than once"),
         ("subjects", f"{summary['subjects']}, {summary['subjects_in_several_splits']} of them in several splits"),
-        ("look-alikes", _look_alikes(summary["near_duplicates"])),
+        (
+            "look-alikes",
+            f"{alike['items']} items in {len(alike['pairs'])} pairs, {alike['across_splits']} pairs across splits",
+        ),
         ("cut off", summary["items_cut_off"]),
         ("purged", summary["items_purged"]),
         ("failures", len(summary["failures"])),
@@ -143,7 +148,7 @@ def show_inspection(console: "Console", summary: Mapping[str, Any]) -> None:
     for tap, s in summary["taps"].items():
         taps.add_row(tap, "×".join(map(str, s["shape"])), *(show_number(s[name]) for name in figures))
     show_table(console, taps)
-    _show_pairs(console, summary["near_duplicates"]["pairs"])
+    _show_pairs(console, alike["pairs"])
     for failure in summary["failures"][:20]:
         console.print(
             f"[red]failed[/] {escape(failure['path'])}: {escape(failure['reason'])}", soft_wrap=not console.is_terminal
@@ -173,17 +178,13 @@ def _show_subjects(console: "Console", subjects: Sequence[Mapping[str, Any]]) ->
     show_table(console, table)
 
 
-def _look_alikes(found: Mapping[str, Any]) -> str:
-    return f"{found['items']} items in {len(found['pairs'])} pairs, {found['across_splits']} pairs across splits"
-
-
 def _show_pairs(console: "Console", pairs: Sequence[Mapping[str, Any]]) -> None:
     if pairs:
         say(console, "look-alikes")
         sides = (
-            [f"{p} ({', '.join(s)})" for p, s in zip(pair["paths"], pair["splits"], strict=True)] for pair in pairs
+            (f"{p} ({', '.join(s)})" for p, s in zip(pair["paths"], pair["splits"], strict=True)) for pair in pairs
         )
-        show_lines(console, (" ~ ".join(two) for two in sides), PAIRS)
+        show_lines(console, map(" ~ ".join, sides), PAIRS)
 
 
 def _joined(counts: Mapping[str, Any]) -> str:

@@ -25,7 +25,7 @@ def repair(report: Report, cache: Path) -> Outcome:
     from facedep_jax.cache.maintenance.repair import repair_cache
 
     summary = repair_cache(cache, report)
-    return Outcome(summary, lambda console: show_repair(console, summary), summary["changed"])
+    return Outcome(summary, show_repair, summary["changed"])
 
 
 @click.command("merge", cls=Command)
@@ -41,7 +41,7 @@ def merge(report: Report, caches: tuple[Path, ...], out: Path) -> Outcome:
 
     summary = merge_caches(caches, out, report)
     differ = bool(summary["items_unequal"] or summary["listing_conflicts"])
-    return Outcome(summary, lambda console: show_merge(console, summary), differ)
+    return Outcome(summary, show_merge, differ)
 
 
 @click.command("export", cls=Command)
@@ -58,7 +58,7 @@ def export(report: Report, cache: Path, out: Path) -> Outcome:
     from facedep_jax.cache.maintenance.export import export_cache
 
     summary = export_cache(cache, out, report)
-    return Outcome(summary, lambda console: show_export(console, summary))
+    return Outcome(summary, show_export)
 
 
 @click.command("purge", cls=Command)
@@ -83,7 +83,7 @@ def purge(
     from facedep_jax.cache.maintenance.purge import purge_cache
 
     summary = purge_cache(cache, ids, subjects, also, dry_run, report)
-    return Outcome(summary, lambda console: show_purge(console, summary))
+    return Outcome(summary, show_purge)
 
 
 def show_repair(console: "Console", summary: Mapping[str, Any]) -> None:

@@ -33,7 +33,7 @@ class Outcome:
     """What a command hands back: the summary, how to show it, and whether something failed (exit status 3, or 1)."""
 
     summary: Mapping[str, Any]
-    show: Callable[["Console"], None]  # on standard output
+    show: Callable[["Console", Mapping[str, Any]], None]  # the summary, on standard output
     problems: bool = False
     nothing_done: str = ""  # why, if nothing could be done
     interrupted: bool = False  # by a signal, which is a way to end a live view like any other
@@ -190,7 +190,7 @@ def _show(outcome: Outcome, as_json: bool) -> None:
     from facedep_jax.cli.terminal.progress_displays import PatientConsole, go_silent
 
     if not as_json:
-        outcome.show(PatientConsole())
+        outcome.show(PatientConsole(), outcome.summary)
         return
     try:
         click.echo(json.dumps(outcome.summary, allow_nan=False))

@@ -1,9 +1,10 @@
 """`demo`: every command on drawn faces, small, offline, in one go."""
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -59,7 +60,7 @@ def demo(report: Report, out: Path, seed: int) -> Outcome:
         "pictures": pictures,
         "warning": MEANING,
     }
-    return Outcome(summary, lambda console: _show(console, steps, pictures), not all(map(as_expected, steps.values())))
+    return Outcome(summary, partial(_show, steps), not all(map(as_expected, steps.values())))
 
 
 def as_expected(outcome: Outcome) -> bool:
@@ -80,13 +81,13 @@ def _draw(faces: Path, clips: Path, seed: int, report: Report) -> None:
                 draw(partial, seed)
 
 
-def _show(console: "Console", steps: Mapping[str, Outcome], pictures: Sequence[str]) -> None:
+def _show(steps: Mapping[str, Outcome], console: "Console", summary: Mapping[str, Any]) -> None:
     for line, outcome in steps.items():
         console.rule(style="dim")
         console.print(f"$ cli {line}", markup=False, soft_wrap=not console.is_terminal, style="bold")
-        outcome.show(console)
+        outcome.show(console, outcome.summary)
     console.rule(style="dim")
     console.print("Pictures to look at:")
-    for picture in pictures:
+    for picture in summary["pictures"]:
         console.print(f"  {picture}", markup=False, soft_wrap=not console.is_terminal)
     console.print(f"\n[bold yellow]{MEANING}[/]")

@@ -64,7 +64,7 @@ def evaluate(
 
     asked |= {"by": by or None, "prevalences": _parts(prevalence)}
     summary = evaluate_run(run, open_cache(cache), split, positive, report, **asked)
-    return Outcome(summary, lambda console: show_evaluation(console, summary))
+    return Outcome(summary, show_evaluation)
 
 
 def _parts(text: str | None) -> tuple[float, ...]:

@@ -36,7 +36,7 @@ def export(report: Report, run: Path, out: Path, weights: str | None) -> Outcome
 
     settings = resolve(ExtractSettings, "extract", None, {"weights": weights})
     summary = write(load_head(run), out, settings, report)
-    return Outcome(summary, lambda console: show_export(console, summary))
+    return Outcome(summary, show_export)
 
 
 def show_export(console: "Console", summary: Mapping[str, Any]) -> None:

@@ -121,7 +121,7 @@ def extract_features(
     summary = extract(found, out or Path("cache") / found[0].name, settings, report)
     failed = [(failure["path"], failure["reason"]) for failure in summary["failures"]]
     nothing_done = "" if summary["items_new"] + summary["items_reused"] else all_failed(failed)
-    return Outcome(summary, lambda console: show_extraction(console, summary), bool(failed), nothing_done)
+    return Outcome(summary, show_extraction, bool(failed), nothing_done)
 
 
 def show_extraction(console: "Console", summary: Mapping[str, Any]) -> None:

@@ -55,7 +55,7 @@ def monitor(
     ended = summary["ended"]
     return Outcome(
         summary,
-        lambda console: show_watched(console, summary),
+        show_watched,
         problems=ended not in ENDS,
         interrupted=ended == INTERRUPTED,
     )

@@ -62,7 +62,7 @@ def predict(
         "threshold": head.threshold,
     }
     nothing_done = all_failed(failed) if len(failed) == len(results) else ""
-    return Outcome(summary, lambda console: show_predictions(console, summary), bool(failed), nothing_done)
+    return Outcome(summary, show_predictions, bool(failed), nothing_done)
 
 
 def head_of(run: Path, positive: tuple[str, ...] | None) -> "Head":

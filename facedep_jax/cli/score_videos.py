@@ -101,7 +101,7 @@ def score_videos(
     )
     failed = [(clip["clip"], clip["reason"]) for clip in summary["clips"] if clip["status"] == "failed"]
     nothing_done = all_failed(failed) if len(failed) == summary["clips_total"] else ""
-    return Outcome(summary, lambda console: show_scores(console, summary), bool(failed), nothing_done)
+    return Outcome(summary, show_scores, bool(failed), nothing_done)
 
 
 def newest_run(runs: Path, report: Report) -> Path:

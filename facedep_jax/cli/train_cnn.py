@@ -63,7 +63,7 @@ def train_cnn(
     found = read_source(source, subjects=subjects, subject_regex=subject_regex, report=report)
     report(Note(f"{found.where}: {len(found.listings)} files, {found.layout}, {found.ignored} ignored"))
     summary = train(found, settings, out or Path("runs") / f"{found.name}-cnn", report)
-    return Outcome(summary, lambda console: show_cnn(console, summary), bool(summary["failures"]))
+    return Outcome(summary, show_cnn, bool(summary["failures"]))
 
 
 def show_cnn(console: "Console", summary: Mapping[str, Any]) -> None:

@@ -153,7 +153,7 @@ def train_head(
     opened = _open(caches, config)
     out = out or Path("runs") / opened[0].path.resolve().name
     summary = train(opened, settings, out, report, grid=grid, resume=resume)
-    return Outcome(summary, lambda console: show_training(console, summary), bool(summary.get("problems")))
+    return Outcome(summary, show_training, bool(summary.get("problems")))
 
 
 def _open(caches: tuple[Path, ...], config: Path | None) -> list["Cache"]:

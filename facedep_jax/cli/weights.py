@@ -31,7 +31,7 @@ def list_files(report: Report, directory: Path | None) -> Outcome:
     from facedep_jax.backbones.weights.available_files import list_weights
 
     summary = list_weights(directory)
-    return Outcome(summary, lambda console: show_list(console, summary), not summary["ok"])
+    return Outcome(summary, show_list, not summary["ok"])
 
 
 @weights.command("fetch", cls=Command)
@@ -45,7 +45,7 @@ def fetch(report: Report, backbones: tuple[str, ...]) -> Outcome:
     from facedep_jax.backbones.weights.available_files import fetch_weights
 
     summary = fetch_weights(backbones or BACKBONES, report)
-    return Outcome(summary, lambda console: show_fetched(console, summary))
+    return Outcome(summary, show_fetched)
 
 
 @weights.command("verify", cls=Command)
@@ -60,7 +60,7 @@ def verify(report: Report, directory: Path | None) -> Outcome:
     from facedep_jax.backbones.weights.file_verification import verify_weights
 
     summary = verify_weights(directory, report)
-    return Outcome(summary, lambda console: show_verified(console, summary), not summary["ok"])
+    return Outcome(summary, show_verified, not summary["ok"])
 
 
 @weights.command("show", cls=Command)
@@ -80,7 +80,7 @@ def show(report: Report, where: str | None, size: str) -> Outcome:
     from facedep_jax.backbones.weights.plausibility_check import show_weights
 
     summary = show_weights(where, size, report)
-    return Outcome(summary, lambda console: show_statistics(console, summary), not summary["ok"])
+    return Outcome(summary, show_statistics, not summary["ok"])
 
 
 def show_list(console: "Console", summary: Mapping[str, Any]) -> None:

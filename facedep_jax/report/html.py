@@ -27,7 +27,7 @@ def render_sections(
         warning,
         facts=facts,
         sections=sections,
-        embedded=lambda picture: _embedded(pictures / picture.file),
+        embedded=lambda picture: base64.b64encode((pictures / picture.file).read_bytes()).decode(),
     )
 
 
@@ -45,19 +45,14 @@ def _render(template: str, title: str, warning: str, script: str = "", **values:
     environment.tests |= {name: lambda block, kind=kind: isinstance(block, kind) for name, kind in kinds.items()}
     style = environment.get_template("style.html").render()
     own = {"script": environment.get_template(script).render()} if script else {}
-    hashes = {f"{name}_hash": _allowed(text) for name, text in (("style", style), *own.items())}
+    # A content security policy allows these texts, by their hashes, and no other.
+    hashes = {
+        f"{name}_hash": base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        for name, text in (("style", style), *own.items())
+    }
     return environment.get_template(template).render(
         title=title, warning=warning, meaning=MEANING, style=style, **own, **hashes, **values
     )
-
-
-def _allowed(text: str) -> str:
-    """The hash by which a content security policy allows this text and no other."""
-    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-
-
-def _embedded(path: Path) -> str:
-    return base64.b64encode(path.read_bytes()).decode()
 
 
 def _cell(value: Any) -> str:

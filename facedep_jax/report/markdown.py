@@ -1,8 +1,8 @@
 """Sections → Markdown, and back. It knows the dialect that it writes and no other."""
 
-import html
 import re
 from collections.abc import Sequence
+from html import unescape
 
 from facedep_jax.report.document import Block, Listing, Picture, Section, Table
 
@@ -16,10 +16,10 @@ def from_markdown(text: str) -> tuple[str, list[Section]]:
     blocks: list[Block] = []
     for part in filter(None, (p.strip("\n") for p in text.split("\n\n"))):
         if part.startswith("# ") and not title:
-            title = _text(part[2:])
+            title = unescape(part[2:])
         elif part.startswith("## "):
             sections.append(Section(heading, tuple(blocks)))
-            heading, blocks = _text(part[3:]), []
+            heading, blocks = unescape(part[3:]), []
         else:
             blocks.append(_block(part))
     sections.append(Section(heading, tuple(blocks)))
@@ -29,19 +29,15 @@ def from_markdown(text: str) -> tuple[str, list[Section]]:
 def _block(part: str) -> Block:
     lines = part.split("\n")
     if all(line.startswith("- ") for line in lines):
-        return Listing(tuple(_text(line[2:]) for line in lines))
+        return Listing(tuple(unescape(line[2:]) for line in lines))
     if len(lines) > 1 and all(line.startswith("|") for line in lines):
         head, _, *rows = (_cells(line) for line in lines)
         return Table(head, tuple(rows))
-    return _text(part.strip("*") if part.startswith("**") and part.endswith("**") else part)
+    return unescape(part.strip("*") if part.startswith("**") and part.endswith("**") else part)
 
 
 def _cells(line: str) -> tuple[str, ...]:
-    return tuple(_text(cell.strip().replace("\\|", "|")) for cell in _CELL.split(line)[1:-1])
-
-
-def _text(part: str) -> str:
-    return html.unescape(part)
+    return tuple(unescape(cell.strip().replace("\\|", "|")) for cell in _CELL.split(line)[1:-1])
 
 
 def to_markdown(title: str, sections: Sequence[Section]) -> str:

@@ -27,7 +27,13 @@ def page_sections(summary: Mapping[str, Any], positive: Sequence[str], plots: Co
 
 def _scope(summary: Mapping[str, Any], positive: Sequence[str]) -> list[Section]:
     return [
-        Section("What it scores", (_what(positive),)),
+        Section(
+            "What it scores",
+            (
+                f"This head scores how much a face looks like those labelled {_listed(positive)} in its training data. "
+                "It is a proxy of an expression, seen in one picture or clip.",
+            ),
+        ),
         Section("Intended use", (INTENDED_USE,)),
         Section("Not to be used for", (NOT_FOR,)),
         Section("Data", _data(summary)),
@@ -40,13 +46,6 @@ def _doubt_sections(summary: Mapping[str, Any]) -> list[Section]:
         Section("Known leaks and doubts", (Listing(_doubts(summary, metrics)),)),
         Section("Uncertainty", (Listing(_uncertainty(summary, metrics)),)),
     ]
-
-
-def _what(positive: Sequence[str]) -> str:
-    return (
-        f"This head scores how much a face looks like those labelled {_listed(positive)} in its training data. It is a "
-        "proxy of an expression, seen in one picture or clip."
-    )
 
 
 def _listed(names: Sequence[str]) -> str:

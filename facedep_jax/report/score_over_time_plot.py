@@ -4,17 +4,16 @@ Knows nothing of where the numbers come from.
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from facedep_jax.media.frame_types import FACE_STATES
-from facedep_jax.report.run_plots import in_font, save
+from facedep_jax.report.run_plots import in_font
 from facedep_jax.report.score_over_time_svg import _ClipScore, _Frames, edges
 from facedep_jax.text_escaping import printable
 
@@ -42,18 +41,6 @@ class _Window(Protocol):
 
 
 def draw_timeline(
-    path: Path,
-    score: _ClipScore,
-    frames: _Frames,
-    threshold: float,
-    warning: str = "",
-    windows: Sequence[_Window] = (),
-) -> None:
-    """Write `timeline` as a PNG. Raises OutputError where it cannot be written."""
-    save(timeline(score, frames, threshold, warning, windows), path)
-
-
-def timeline(
     score: _ClipScore, frames: _Frames, threshold: float, warning: str = "", windows: Sequence[_Window] = ()
 ) -> Figure:
     """The probability of each frame, the mean of each window and of the clip with its interval, gaps without a score,
@@ -63,7 +50,7 @@ def timeline(
     axes, strip = figure.subplots(2, 1, sharex=True, height_ratios=(12, 1))
     # By hand: finding a layout takes as long as drawing, and a batch has hundreds of these.
     figure.subplots_adjust(left=0.065, right=0.775, bottom=0.145, top=0.84 if warning else 0.91, hspace=0.28)
-    _shade_gaps(axes, frames)
+    _fill(axes, frames, ~np.isfinite(frames.probability), "#eceff1")  # gaps
     axes.plot(frames.time, frames.probability, color=INK, linewidth=1, marker=".", markersize=4, label="frame")
     _draw_windows(axes, windows)
     axes.axhline(threshold, color=THRESHOLD, linewidth=1, linestyle="--", label=f"threshold {threshold:.2f}")
@@ -72,7 +59,7 @@ def timeline(
     if score.low is not None and score.high is not None:
         within = f"{score.low:.2f} to {score.high:.2f} within the clip"
         axes.axhspan(score.low, score.high, color=FAINT, alpha=0.45, linewidth=0, label=within)
-    axes.set(ylim=(0, 1), xlim=_limits(frames.time), ylabel="proxy probability")
+    axes.set(ylim=(0, 1), xlim=(frames.time[0], max(frames.time[-1], frames.time[0] + 0.5)), ylabel="proxy probability")
     axes.set_title(_title(score), loc="left", fontsize=10, parse_math=False)
     axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.02), fontsize=8, frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
@@ -87,11 +74,6 @@ def _draw_windows(axes: Axes, windows: Sequence[_Window]) -> None:
     seen = [(window.score, window.start_s, window.end_s) for window in windows if window.score is not None]
     if len(seen) > 1:
         axes.hlines(*zip(*seen, strict=True), color=QUIET, linewidth=2, alpha=0.8, label="window")
-
-
-def _shade_gaps(axes: Axes, frames: _Frames) -> None:
-    """Faint bands where there is no score."""
-    _fill(axes, frames, ~np.isfinite(frames.probability), "#eceff1")
 
 
 def _fill(axes: Axes, frames: _Frames, where: Bool[np.ndarray, " t"], color: str, label: str | None = None) -> None:
@@ -118,10 +100,6 @@ def _stretches(here: Bool[np.ndarray, " t"]) -> list[tuple[int, int]]:
     """First and behind last index of each run of true."""
     changes = np.flatnonzero(np.diff(np.concatenate([[0], here.astype(int), [0]])))
     return list(zip(changes[::2].tolist(), changes[1::2].tolist(), strict=True))
-
-
-def _limits(times: Float[np.ndarray, " t"]) -> tuple[float, float]:
-    return float(times[0]), float(max(times[-1], times[0] + 0.5))
 
 
 def _title(score: _ClipScore) -> str:

@@ -12,6 +12,7 @@ from facedep_jax.head.trained_head import Head
 from facedep_jax.progress_events import Note, Progress, Report, silent
 from facedep_jax.provenance import versions
 from facedep_jax.report.html import render_scores
+from facedep_jax.report.run_plots import save
 from facedep_jax.report.score_over_time_plot import draw_timeline
 from facedep_jax.report.scores_page import content, deletion_blocks, faces_of
 from facedep_jax.scoring.clip_scores import ClipScore
@@ -28,8 +29,8 @@ def draw_timelines(folder: Path, scored: Sequence[Scored], head: Head, report: R
     drawable = [(one, one.frames) for one in scored if one.frames is not None]
     for number, (one, frames) in enumerate(drawable):
         report(Progress("plots", number, len(drawable), "clips"))
-        place = folder / plot_name(one.clip.clip)
-        draw_timeline(place, one.clip, frames, head.threshold, head.warning, one.windows)
+        drawn = draw_timeline(one.clip, frames, head.threshold, head.warning, one.windows)
+        save(drawn, folder / plot_name(one.clip.clip))
     if drawable:
         report(Progress("plots", len(drawable), len(drawable), "clips"))
 

@@ -123,7 +123,7 @@ def test_pictures_on_a_full_disk_are_one_clear_error_and_leave_nothing(tmp_path)
     )
     draws = {
         "matrix.png": lambda path: run_plots.save(run_plots.draw_confusion([[7, 3], [1, 9]], 0.5, "test"), path),
-        "clip.png": lambda path: draw_timeline(path, ClipScore("clip.mp4", "abstained"), frames, 0.5),
+        "clip.png": lambda path: run_plots.save(draw_timeline(ClipScore("clip.mp4", "abstained"), frames, 0.5), path),
         "p.jpg.png": lambda path: list(drawing(path.parent, [picture], 0.5)),
     }
     for name, draw in draws.items():

@@ -17,7 +17,7 @@ from facedep_jax.disclaimer import UNTRAINED
 from facedep_jax.head.trained_head import flat_names, from_names
 from facedep_jax.report.document import Listing, Section, Table
 from facedep_jax.report.markdown import from_markdown, to_markdown
-from facedep_jax.report.score_over_time_plot import timeline
+from facedep_jax.report.score_over_time_plot import draw_timeline
 from facedep_jax.report.score_over_time_svg import Gap, curve_of
 from facedep_jax.report.scores_page import deletion_blocks, deletion_sentence, faces_of
 from facedep_jax.scoring.attribution import places_of, weigh_attention
@@ -89,7 +89,7 @@ def test_failures_are_listed_with_their_reasons_and_columns_that_say_nothing_are
 def test_a_timeline_shows_score_interval_threshold_coverage_and_what_was_lost():
     own = frames(0.5, np.nan, np.nan, 0.75, face=[1, 4, 3, 2])
     score = ClipScore(HOSTILE[2], "scored", decision="positive", score=0.625, low=0.5, high=0.75, coverage=0.5)
-    drawn = timeline(score, own, 0.4, UNTRAINED, windows_of(own, 1.0, 2.0))
+    drawn = draw_timeline(score, own, 0.4, UNTRAINED, windows_of(own, 1.0, 2.0))
     above, strip = drawn.axes
     said = [text.get_text() for axis in drawn.axes for text in axis.get_legend().get_texts()]
     assert said == [
@@ -109,7 +109,7 @@ def test_a_timeline_shows_score_interval_threshold_coverage_and_what_was_lost():
 
 def test_a_timeline_of_a_name_that_the_font_lacks_is_drawn_without_a_warning():
     own = frames(0.5, 0.75)
-    drawn = timeline(ClipScore("日本 🙂\x1b.mp4", "abstained", "no face"), own, 0.4)
+    drawn = draw_timeline(ClipScore("日本 🙂\x1b.mp4", "abstained", "no face"), own, 0.4)
     assert drawn.axes[0].get_title("left").startswith("\ufffd\ufffd \ufffd\\x1b.mp4")
     FigureCanvasAgg(drawn).draw()  # a glyph that the font lacks would be a warning
 
