@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int, Shaped
 from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -23,6 +23,7 @@ from facedep_jax.file_system import write_atomically
 INK, QUIET, GRID = "#22313f", "#7b8794", "#e4e7eb"
 MAIN, OTHER, THIRD = "#1f6f8b", "#d9822b", "#7a5195"
 ALERT = "#b3261e"
+Curves = Mapping[str, tuple[Float[np.ndarray, " n"], Bool[np.ndarray, " n"]]]  # scores and labels by model
 Corner = Literal["lower left", "lower right", "upper left", "upper right"]
 SCORE = "score (calibrated probability)"
 _ABOVE = {"bbox_to_anchor": (1, 1), "borderaxespad": 0.2}  # of a legend: on the line of the title
@@ -69,7 +70,7 @@ def _interval(metrics: Mapping[str, Any], name: str) -> str:
 
 
 def draw_curves(
-    history: Mapping[str, Float[np.ndarray, "epochs m"]], best_epoch: np.ndarray, banner: str = ""
+    history: Mapping[str, Float[np.ndarray, "epochs m"]], best_epoch: Int[np.ndarray, " m"], banner: str = ""
 ) -> Figure:
     """Loss, accuracy and AUC by epoch, one thin line per member, their mean thick; best epochs dotted."""
     drawn, axes = figure(12, 3.6, 3, banner)
@@ -121,9 +122,7 @@ def draw_confusion(confusion: list[list[int]], threshold: float, split: str, ban
     return drawn
 
 
-def draw_roc(
-    curves: Mapping[str, tuple[np.ndarray, np.ndarray]], metrics: Mapping[str, Any], split: str, banner: str = ""
-) -> Figure:
+def draw_roc(curves: Curves, metrics: Mapping[str, Any], split: str, banner: str = "") -> Figure:
     """ROC curves of `name → (score, positive)`; the first is the head, whose `metrics` give interval and points."""
     drawn, (axis,) = figure(4.8, 4.8, 1, banner)
     axis.plot([0, 1], [0, 1], color=QUIET, linewidth=1, linestyle=":")
@@ -137,9 +136,7 @@ def draw_roc(
     return drawn
 
 
-def draw_precision_recall(
-    curves: Mapping[str, tuple[np.ndarray, np.ndarray]], metrics: Mapping[str, Any], split: str, banner: str = ""
-) -> Figure:
+def draw_precision_recall(curves: Curves, metrics: Mapping[str, Any], split: str, banner: str = "") -> Figure:
     """Precision against recall of `name → (score, positive)`, with the prevalence as the floor."""
     drawn, (axis,) = figure(4.8, 4.8, 1, banner)
     axis.axhline(
@@ -175,7 +172,9 @@ def _line(number: int) -> dict[str, Any]:
     return {"color": color, "linewidth": 1.3 if number else 2.2, "linestyle": style}
 
 
-def roc_points(score: Float[np.ndarray, " n"], positive: Bool[np.ndarray, " n"]) -> tuple[np.ndarray, np.ndarray]:
+def roc_points(
+    score: Float[np.ndarray, " n"], positive: Bool[np.ndarray, " n"]
+) -> tuple[Float[np.ndarray, " p"], Float[np.ndarray, " p"]]:
     """False and true positive rates from (0, 0) to (1, 1), one point per distinct score."""
     order = np.argsort(-score, kind="stable")
     last = np.flatnonzero(np.r_[np.diff(score[order]) != 0, True])
@@ -221,7 +220,9 @@ def _bins(probability: np.ndarray, positive: np.ndarray) -> tuple[np.ndarray, np
     return mean, part, np.array([len(b) for b in bins])
 
 
-def wilson(part: np.ndarray, count: np.ndarray, z: float = 1.96) -> tuple[np.ndarray, np.ndarray]:
+def wilson(
+    part: Float[np.ndarray, " b"], count: Int[np.ndarray, " b"], z: float = 1.96
+) -> tuple[Float[np.ndarray, " b"], Float[np.ndarray, " b"]]:
     """95 % interval of a proportion (Wilson 1927)."""
     middle = (part + z * z / (2 * count)) / (1 + z * z / count)
     half = z / (1 + z * z / count) * np.sqrt(part * (1 - part) / count + z * z / (4 * count * count))
@@ -230,7 +231,7 @@ def wilson(part: np.ndarray, count: np.ndarray, z: float = 1.96) -> tuple[np.nda
 
 def draw_score_by_emotion(
     probability: Float[np.ndarray, " n"],
-    emotion: np.ndarray,
+    emotion: Shaped[np.ndarray, " n"],
     positive_emotions: tuple[str, ...],
     metrics: Mapping[str, Any],
     threshold: float,
