@@ -26,6 +26,17 @@ INTERRUPTED = 130  # Ctrl-C; another signal has a status of its own, 128 and its
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 PATH = click.Path(path_type=Path)
 FILE = click.Path(path_type=Path, dir_okay=False)
+COMMON_OPTIONS = (
+    click.Option(["--json", "as_json"], is_flag=True, help="Print the summary as one JSON object."),
+    click.Option(
+        ["--progress"],
+        type=click.Choice(["auto", "plain", "json"]),
+        default="auto",
+        show_default=True,
+        help="How progress is shown on standard error.",
+    ),
+    click.Option(["--shared"], is_flag=True, help="Let the umask decide who may read the output, not only you."),
+)
 
 
 @dataclass(frozen=True)
@@ -53,7 +64,7 @@ class Command(click.Command):
     """A command of a function `work(report, **options) -> Outcome`, with the options that all commands share."""
 
     def __init__(self, *, callback: Work, params: list[click.Parameter], **attributes: Any):
-        super().__init__(callback=callback, params=[*params, *_common_options()], **attributes)
+        super().__init__(callback=callback, params=[*params, *COMMON_OPTIONS], **attributes)
         self.work = callback
 
     def invoke(self, ctx: click.Context) -> NoReturn:
@@ -68,22 +79,8 @@ class Command(click.Command):
         return self.work(report, **_own_options(self.make_context(self.name, list(arguments))))
 
 
-def _common_options() -> list[click.Option]:
-    return [
-        click.Option(["--json", "as_json"], is_flag=True, help="Print the summary as one JSON object."),
-        click.Option(
-            ["--progress"],
-            type=click.Choice(["auto", "plain", "json"]),
-            default="auto",
-            show_default=True,
-            help="How progress is shown on standard error.",
-        ),
-        click.Option(["--shared"], is_flag=True, help="Let the umask decide who may read the output, not only you."),
-    ]
-
-
 def _own_options(context: click.Context) -> dict[str, Any]:
-    common = {option.name for option in _common_options()}
+    common = {option.name for option in COMMON_OPTIONS}
     return {name: value for name, value in context.params.items() if name not in common}
 
 

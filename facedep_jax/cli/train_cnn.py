@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from facedep_jax.cli.command import FILE, PATH, Command, Names, Outcome
-from facedep_jax.cli.terminal.tables import plain_table, show_number, show_table
+from facedep_jax.cli.terminal.tables import plain_table, show_table
 from facedep_jax.disclaimer import MEANING
 from facedep_jax.progress_events import Note, Report
 
@@ -68,14 +68,15 @@ def train_cnn(
 
 def show_cnn(console: "Console", summary: Mapping[str, Any]) -> None:
     """The last epoch above other readings of it, then how it was made."""
-    split = "test" if summary["metrics"]["test"] else "val"
+    from facedep_jax.report.document import brief_estimate, number
+    from facedep_jax.report.run_sections import reported_split
+
+    split = reported_split(summary)
     table = plain_table(f"run {summary['run']}", "", "val AUC", f"{split} AUC", "accuracy", "F1", names=("",))
     for name, metrics in {"CNN on pixels": summary["metrics"], **summary["baselines"]}.items():
         val, here = metrics["val"] or {}, metrics[split] or {}
-        low, high = here.get("auroc_ci") or (None, None)
-        interval = "" if low is None else f" ({low:.2f}–{high:.2f})"
-        figures = (show_number(here.get(figure)) for figure in ("accuracy", "f1"))
-        table.add_row(name, show_number(val.get("auroc")), f"{show_number(here.get('auroc'))}{interval}", *figures)
+        figures = (number(here.get(figure)) for figure in ("accuracy", "f1"))
+        table.add_row(name, number(val.get("auroc")), brief_estimate(here, "auroc"), *figures)
     show_table(console, table)
     watched = "validation" if summary["n_val"] else "test, which was watched"
     console.print(

@@ -190,8 +190,7 @@ def show_training(console: "Console", summary: Mapping[str, Any]) -> None:
             name_cell(name.replace(":", ": ")),
             number(val.get("auroc")),
             brief_estimate(here, "auroc"),
-            number(here.get("accuracy")),
-            number(here.get("f1")),
+            *(number(here.get(figure)) for figure in ("accuracy", "f1")),
             signed(here.get("vs_head") or {}, "auroc"),
         )
     show_table(console, table)
