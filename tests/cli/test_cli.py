@@ -167,6 +167,7 @@ def test_predict_lists_what_it_cannot_read_and_draws_what_it_can(work, tmp_path)
         code=3,
     )["results"]
     assert [r["status"].split(":")[0] for r in found] == ["scored", "failed", "failed"]
+    assert found[2]["status"] == "failed: cannot be read: No such file or directory" and "reason" not in found[2]
     assert len(list((tmp_path / "plots").iterdir())) == 1
     nothing = cli("predict", work / "run", tmp_path / "absent.png", code=1)
     assert errors_in(nothing) == [
