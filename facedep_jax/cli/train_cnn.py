@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from facedep_jax.cli.command import FILE, PATH, Command, Names, Outcome
+from facedep_jax.cli.command import FILE, PATH, Command, Outcome
 from facedep_jax.cli.terminal.tables import plain_table, show_table
 from facedep_jax.disclaimer import MEANING
 from facedep_jax.progress_events import Note, Report
@@ -19,12 +19,7 @@ if TYPE_CHECKING:
 @click.argument("source")
 @click.option("--out", type=PATH, metavar="RUN", help="[default: runs/<name of the source>-cnn]")
 @click.option("--config", type=FILE, help="TOML with a table [train]; RUN/config.toml repeats a run.")
-@click.option(
-    "--positive",
-    type=Names(),
-    metavar="A,B",
-    help="Emotions that count as positive.  [default: sad,sadness,neutral]",
-)
+@click.option("--positive", metavar="A,B", help="Emotions that count as positive.  [default: sad,sadness,neutral]")
 @click.option(
     "--split",
     type=click.Choice(["given", "tutorial"]),
@@ -44,6 +39,7 @@ def train_cnn(
     source: str,
     out: Path | None,
     config: Path | None,
+    positive: str | None,
     subjects: Path | None,
     subject_regex: str | None,
     **given: Any,
@@ -59,6 +55,7 @@ def train_cnn(
     from facedep_jax.sources import read_source
     from facedep_jax.toml_settings import resolve
 
+    given["positive"] = positive and tuple(name.strip() for name in positive.split(",") if name.strip())
     settings = resolve(CnnSettings, "train", config, given)
     found = read_source(source, subjects=subjects, subject_regex=subject_regex, report=report)
     report(Note(f"{found.where}: {len(found.listings)} files, {found.layout}, {found.ignored} ignored"))
