@@ -1,14 +1,19 @@
 """Operations against constants worked out by hand, and against their plain forms in XLA."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 from jax import lax
 
 from facedep_jax.backbones.layers import PRECISIONS, Conv, Depthwise, max_pool, pool_grid
 from facedep_jax.backbones.network_graph import pooling_matrix
-from facedep_jax.backbones.taps import cell_bounds
+from facedep_jax.backbones.taps import cell_bounds, parse_taps
+from facedep_jax.backbones.weights.load import find_weights
+from facedep_jax.backbones.xla_engine import build_network, compilable
 
 FLOAT32 = PRECISIONS["float32"]
 
@@ -72,6 +77,24 @@ def test_bfloat16_products_are_summed_in_float32():
     got = Conv((kernel, jnp.zeros(1)), precision=PRECISIONS["bfloat16"])(x)
     assert got.dtype == jnp.float32
     assert float(got[0, 0, 0, 0]) == 767.0  # summed in bfloat16, 256 + 1 would stay 256
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize(("backbone", "layers"), [("mobilenet_v2", 35), ("resnet50", 53)])
+def test_no_product_of_float32_is_left_to_the_device(backbone, layers, precision):
+    """GPUs round float32 operands to TF32 and TPUs to bfloat16, unless every product asks for HIGHEST.
+
+    The papers' layers without the classifier, and without depthwise ones, which are sums and no products.
+    """
+    taps = parse_taps(f"{backbone}:mid@3,{backbone}:top@1")
+    graph, state = nnx.split(build_network(find_weights("random:0", [backbone])[backbone], taps, precision))
+    program = compilable(graph, taps).lower(state, jax.ShapeDtypeStruct((2, 64, 64, 3), jnp.uint8)).as_text()
+    products = [line for line in program.splitlines() if "stablehlo.dot_general" in line or "convolution(" in line]
+    assert len(products) == layers
+    for line in products:
+        operands = re.findall(r"x(b?f\d+)>", line)[:2]
+        exact = operands == ["f32", "f32"] and line.count("HIGHEST") == 2
+        assert exact or (precision == "bfloat16" and operands == ["bf16", "bf16"]), line
 
 
 def _drawn(*shapes):
