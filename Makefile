@@ -21,6 +21,7 @@ soak: .venv
 
 lint: .venv
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check --quiet .
 
 .venv: .venv/installed
 
