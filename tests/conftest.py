@@ -10,6 +10,8 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 import jax
 import pytest
 
+from facedep_jax.backbones.compilation_cache import keep_compiled
+
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
@@ -18,9 +20,12 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 @pytest.fixture(autouse=True, scope="session")
 def private_user_cache(tmp_path_factory):
-    """No test reads or writes the user's own cache directory."""
+    """No test reads or writes the user's own cache directory; what one compiles, no other has to, in any process."""
+    folder = tmp_path_factory.getbasetemp()
+    folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FACEDEP_CACHE", str(tmp_path_factory.getbasetemp() / "user-cache"))
+        patch.setenv("FACEDEP_CACHE", str(folder / "user-cache"))
+        keep_compiled()
         yield
 
 

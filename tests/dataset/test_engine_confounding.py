@@ -1,18 +1,19 @@
 """Training says so when what computed the features tells the label or the split."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from support.planted import planted_examples, write_cache
+from support.planted import QUICK, planted_examples, write_cache
 
 from facedep_jax.cache import open_cache
 from facedep_jax.dataset.engine_confounding import engine_warnings
-from facedep_jax.training.settings import TrainSettings
 from facedep_jax.training.train_head import train_head
 
 
 @pytest.fixture(scope="module")
 def examples():
-    return planted_examples(n=120)
+    return planted_examples()
 
 
 def two_caches(folder, examples, first):
@@ -27,17 +28,16 @@ def two_caches(folder, examples, first):
 def test_engine_and_label(tmp_path, examples):
     caches = two_caches(tmp_path, examples, examples.target == 1)
     (said,) = engine_warnings(caches, examples)
-    assert "engine and label go together (Cramér's V 1.00; openvino 1 on cpu: 60 positive, 0 rest; " in said
-    assert "xla 1 on cpu: 0 positive, 60 rest)" in said
+    assert "engine and label go together (Cramér's V 1.00; openvino 1 on cpu: 120 positive, 0 rest; " in said
+    assert "xla 1 on cpu: 0 positive, 120 rest)" in said
 
 
 def test_engine_and_split_reach_the_run(tmp_path, examples):
     caches = two_caches(tmp_path, examples, examples.split == "train")
     notes = []
-    settings = TrainSettings(preset="tiny", epochs=1, seeds=1, baselines="none", resamples=10)
-    summary = train_head(caches, settings, tmp_path / "run", notes.append)
+    summary = train_head(caches, replace(QUICK, baselines="none"), tmp_path / "run", notes.append)
     (said,) = [text for text in summary["warnings"] if "engine" in text]
-    assert "engine and split go together" in said and "openvino 1 on cpu: 0 test, 60 train, 0 val" in said
+    assert "engine and split go together" in said and "openvino 1 on cpu: 0 test, 120 train, 0 val" in said
     assert said in [getattr(note, "text", "") for note in notes]
 
 

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from support.planted import NO_BOX, TAPS, planted_examples, spec, write_cache
+from support.planted import NO_BOX, QUICK, TAPS, planted_examples, spec, write_cache
 
 from facedep_jax import open_cache
 from facedep_jax.backbones.taps import plain_taps
@@ -14,7 +14,6 @@ from facedep_jax.dataset import labelled_examples as module
 from facedep_jax.dataset.labelled_examples import equal_pixels_across, gather, look_alikes
 from facedep_jax.errors import DamagedCache, LabelError
 from facedep_jax.sources.class_labels import Labelled
-from facedep_jax.training.settings import TrainSettings
 from facedep_jax.training.train_head import train_head
 
 
@@ -186,12 +185,12 @@ def test_equal_pixels_are_found_whatever_the_files_are(tmp_path):
 
 
 def test_equal_pixels_stop_training_unless_they_are_allowed(tmp_path):
-    examples = planted_examples(64)
+    examples = planted_examples()
     for x in examples.tokens.values():
         x[4] = x[0]
     cache = open_cache(write_cache(tmp_path / "c", examples))
     cache.items.phash[4] = cache.items.phash[0]
-    settings = TrainSettings(preset="tiny", epochs=1, seeds=1, baselines="none", resamples=10)
+    settings = replace(QUICK, baselines="none")
     with pytest.raises(
         LabelError, match=r"1 items have the pixels .*0\.jpg \(train\) and 4\.jpg \(val\).*--allow-duplicates"
     ):

@@ -12,7 +12,7 @@ import tomli_w
 from click.testing import CliRunner
 from safetensors.numpy import load_file, save_file
 from sklearn import metrics as reference
-from support.planted import NO_BOX, planted_examples, spec, write_cache
+from support.planted import NO_BOX, QUICK, planted_examples, spec, write_cache
 
 from facedep_jax import open_cache
 from facedep_jax.cache import CacheWriter
@@ -22,10 +22,7 @@ from facedep_jax.evaluation.evaluate_run import evaluate_run
 from facedep_jax.head.calibration import operating_points
 from facedep_jax.media.frame_types import FACE_STATES
 from facedep_jax.runs.csv_and_json import write_table
-from facedep_jax.training.settings import TrainSettings
 from facedep_jax.training.train_head import train_head
-
-SETTINGS = TrainSettings(preset="tiny", epochs=3, batch_size=32, learning_rate=3e-3, seeds=2, resamples=60)
 
 
 def add_listings(folder, entries):
@@ -56,7 +53,7 @@ def work(tmp_path_factory, examples):
         for i in range(240)
     ]
     add_listings(folder / "cache", further)
-    train_head([open_cache(folder / "cache")], SETTINGS, folder / "run")
+    train_head([open_cache(folder / "cache")], QUICK, folder / "run")
     return folder
 
 
@@ -240,7 +237,7 @@ def test_what_shows_no_face_is_missed_in_no_run(work, examples, tmp_path):
     other_size = {"size": {"mobilenet_v2": 64, "resnet50": 96}}
     faces = examples[np.arange(240) != 6]
     write_cache(tmp_path / "cache", faces, **other_size)
-    train_head([open_cache(tmp_path / "cache")], SETTINGS, tmp_path / "run")
+    train_head([open_cache(tmp_path / "cache")], QUICK, tmp_path / "run")
     engine = SimpleNamespace(name="xla", version="1", device="cpu")
     with CacheWriter(tmp_path / "cache", spec(**other_size), engine) as writer:
         writer.begin_item(examples.item[6], "image")

@@ -274,7 +274,7 @@ def test_features_that_are_too_large_are_streamed_from_the_start(cache, examples
 SHARED_OUT = """
 import json, jax, numpy
 import training.test_data_loader as here
-from facedep_jax.head.devices import first_device
+from facedep_jax.training.device_sharding import first_device
 
 examples = here.two_views()
 plan, carry, rates = here.started(examples)

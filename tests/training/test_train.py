@@ -16,7 +16,7 @@ import jax
 import numpy as np
 import pytest
 import tomli_w
-from support.planted import planted_examples, spec, write_cache
+from support.planted import QUICK, planted_examples, spec, write_cache
 
 from facedep_jax import cli, open_cache
 from facedep_jax.dataset.labelled_examples import gather
@@ -38,12 +38,10 @@ from facedep_jax.training.settings import TrainSettings
 from facedep_jax.training.train_head import train_head
 from facedep_jax.training.training_inputs import prepare_for
 
-SETTINGS = TrainSettings(
-    preset="tiny", epochs=20, patience=20, batch_size=32, learning_rate=1e-3, seeds=2, resamples=100
-)
+SETTINGS = replace(QUICK, resamples=100)
 # The command line, but with a checkpoint after every chunk of epochs instead of every few seconds.
 CHILD = """
-from facedep_jax.head import checkpoint
+from facedep_jax.runs import checkpoint
 checkpoint.LEAST_SECONDS, checkpoint.SHARE = 0.0, float("inf")
 from facedep_jax.cli import main
 main()
