@@ -126,6 +126,38 @@ def test_no_file_cites_a_document_that_is_not_in_the_project():
     assert citing - CITING == set()
 
 
+def test_names_of_the_package_in_words_and_strings_are_there():
+    """Programs in strings, patches by name, pages: what is moved is found by no import there."""
+    folders = [ROOT / name for name in ("facedep_jax", "tests", "tools", "docs", "configs")]
+    files = [*ROOT.glob("*.*"), *ROOT.glob("cache/*.md"), *(path for folder in folders for path in folder.rglob("*"))]
+    absent = set()
+    for path in files:
+        if path.suffix in (".py", ".md", ".toml") and path.is_file():
+            said = path.read_text(encoding="utf-8")
+            names = set(re.findall(r"\bfacedep_jax(?:\.\w+)+", said))
+            for module, imported in re.findall(r"^\s*from (facedep_jax[.\w]*) import ([\w, ]+)", said, re.MULTILINE):
+                names |= {f"{module}.{name.split(' as ')[0].strip()}" for name in imported.split(",") if name.strip()}
+            absent |= {f"{path.relative_to(ROOT)}: {name}" for name in names if not _is_there(name.split(".")[1:])}
+    assert absent == set()
+
+
+def _is_there(parts: list[str]) -> bool:
+    """Modules as far as they go, then a name that the last of them has."""
+    place = PACKAGE
+    for depth, part in enumerate(parts):
+        if (place / part).is_dir():
+            place = place / part
+        elif (place / f"{part}.py").is_file():
+            return not parts[depth + 1 :] or _says(place / f"{part}.py", parts[depth + 1])
+        else:
+            return _says(place / "__init__.py", part)
+    return True
+
+
+def _says(module: Path, name: str) -> bool:
+    return re.search(rf"\b{name}\b", module.read_text(encoding="utf-8")) is not None
+
+
 def test_imports_are_seen_wherever_they_stand():
     """As in `head/model.py`, if it took something of training's for its types, or in a function."""
     assert Import("facedep_jax/head/model.py", "facedep_jax.training.settings", "TrainSettings").room() == "training"

@@ -364,7 +364,8 @@ def test_a_head_is_compared_with_it_on_the_same_items(run, tmp_path):
     columns = {name: np.array([row[name] for row in rows], object) for name in names}
     cache = open_cache(write_cache(tmp_path / "cache", replace(planted_examples(len(rows)), **columns)))
     positive = SETTINGS.positive
-    train_head([cache], TrainSettings(positive, preset="tiny", epochs=1, seeds=1, resamples=50), tmp_path / "head")
+    settings = TrainSettings(positive, preset="tiny", epochs=1, seeds=1, resamples=50, baselines="none")
+    train_head([cache], settings, tmp_path / "head")
     found = evaluate_run(tmp_path / "head", cache, "test", against=out)
     for name in ("auroc", "brier"):
         assert found["against"][name] == pytest.approx(summary["metrics"]["test"][name])
