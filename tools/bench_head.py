@@ -36,12 +36,13 @@ from facedep_jax.head.trained_head import flat_names
 from facedep_jax.machine_resources import cores
 from facedep_jax.provenance import versions
 from facedep_jax.sources.class_labels import Labelled
-from facedep_jax.training.ensemble import feed, member_keys, plan_for, rates_for
+from facedep_jax.training.batches import TrainingData
+from facedep_jax.training.data_loader import EpochRunner
+from facedep_jax.training.ensemble import member_keys, plan_for, rates_for
 from facedep_jax.training.epoch import start
 from facedep_jax.training.fit import CHUNK, fit
 from facedep_jax.training.settings import TrainSettings
 
-POSITIVE = np.array([False, True])
 MEMBERS = 16
 FOREVER = 100_000  # epochs: the schedule is that of a run that does not end while it is timed
 EPOCHS = CHUNK  # of a turn, as training does them in one go
@@ -103,8 +104,10 @@ def labelled(given: Path | None, folder: Path, rows: int) -> Cache:
 def examples_of(cache: Cache, stream: bool = False, learned: float = 2874 / 3419) -> Examples:
     """Train and val of a labelled cache; of one without listings, `learned` of the rows and the others."""
     if cache.listings:
-        prepared = prepare([cache], TrainSettings())
-        found = gather([cache], prepared.items, prepared.classes, prepared.taps, stream=stream)
+        prepared = prepare([cache])
+        found = gather(
+            [cache], prepared.items, prepared.classes, prepared.taps, stream=stream, positive=prepared.positive
+        )
         return found[found.split != "test"]
     ids = cache.items.id.tolist()
     splits = ["train" if number < learned * len(ids) else "val" for number in range(len(ids))]
@@ -144,13 +147,13 @@ def ready(name: str, train: Callable[[], Any]) -> Turn:
 def ours(examples: Examples, members: int) -> Callable[[], None]:
     """Trains EPOCHS further each time."""
     settings = TrainSettings(epochs=FOREVER, patience=FOREVER)
-    plan, rates = plan_for(examples, POSITIVE, settings), rates_for(settings, members)
-    fed = feed(examples, POSITIVE, *parts(examples, members), examples.streamed)
+    plan, rates = plan_for(examples, settings), rates_for([settings], members)
+    runner = EpochRunner(TrainingData(examples, *parts(examples, members)), examples.streamed)
     carry = start(plan, member_keys(0, members))
 
     def train() -> None:
         nonlocal carry
-        carry, _ = jax.block_until_ready(fed.advance(plan, EPOCHS, carry, rates))
+        carry, _ = jax.block_until_ready(runner.advance(plan, EPOCHS, carry, rates))
 
     return train
 
@@ -162,7 +165,7 @@ def in_torch(examples: Examples, compiled: bool, kind: str) -> Callable[[], list
 
     torch.set_num_threads(cores())
     settings = TrainSettings()
-    plan = plan_for(examples, POSITIVE, settings)
+    plan = plan_for(examples, settings)
     inputs, shape = plan.architecture.inputs, plan.architecture.shape
     backbones = [tap.split(":")[0] for tap in inputs.taps]
     number = {name: place for place, name in enumerate(dict.fromkeys(backbones))}
@@ -179,9 +182,9 @@ def in_torch(examples: Examples, compiled: bool, kind: str) -> Callable[[], list
     some = examples[np.arange(64)]
     expected = predict_classes(plan.architecture, states, some.tokens, some.times, some.mask)[0]
     np.testing.assert_allclose(theirs, expected, rtol=1e-4, atol=1e-4)
-    learn, weight, watch, _ = parts(examples, 1)
+    train, weight, val, _ = parts(examples, 1)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    training = TorchTraining(head, tokens, examples.target, learn, weight[0], watch, kind, compiled, device)
+    training = TorchTraining(head, tokens, examples.target, train, weight[0], val, kind, compiled, device)
     return lambda: [training.epoch() for _ in range(EPOCHS)]
 
 
@@ -191,9 +194,9 @@ def whole_training(folder: Path, rows: int = 29_000, epochs: int = 20) -> float:
     settings = TrainSettings(preset="tiny", epochs=epochs, patience=epochs)
     begun = time.perf_counter()
     examples = examples_of(open_cache(folder), learned=0.85)
-    plan = plan_for(examples, POSITIVE, settings)
-    fed = feed(examples, POSITIVE, *parts(examples, 1))
-    fit(member_keys(0, 1), plan, rates_for(settings, 1), fed)
+    plan = plan_for(examples, settings)
+    runner = EpochRunner(TrainingData(examples, *parts(examples, 1)))
+    fit(member_keys(0, 1), plan, rates_for([settings], 1), runner)
     return time.perf_counter() - begun
 
 

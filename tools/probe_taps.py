@@ -16,11 +16,10 @@ from facedep_jax.backbones.taps import DEFAULT_TAPS
 from facedep_jax.baselines import fit_probe, flat_features
 from facedep_jax.dataset.labelled_examples import gather
 from facedep_jax.dataset.prepare import prepare
-from facedep_jax.evaluation.metrics import auroc
+from facedep_jax.evaluation.weighted_metrics import plain_auroc
 from facedep_jax.progress_events import Note, Progress
 from facedep_jax.sources.listing_types import SPLITS
-from facedep_jax.training.cross_validation import crossvalidate
-from facedep_jax.training.settings import TrainSettings
+from facedep_jax.training.cross_validation import crossvalidate_probe
 
 
 def tap_sets(taps: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
@@ -45,18 +44,19 @@ def main() -> None:
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--set", action="append", default=[], metavar="NAME=TAP,TAP")
     options = parser.parse_args()
-    cache, settings = open_cache(options.cache), TrainSettings()
-    prepared = prepare([cache], settings)
-    examples = gather([cache], prepared.items, prepared.classes, prepared.taps, say)
+    cache = open_cache(options.cache)
+    prepared = prepare([cache])
+    what = prepared.items, prepared.classes, prepared.taps, say
+    examples = gather([cache], *what, positive=prepared.positive)
     given = {name: tuple(taps.split(",")) for name, _, taps in (text.partition("=") for text in options.set)}
-    label = prepared.positive[examples.target]
+    label = examples.label
     train, val, test = (np.flatnonzero(examples.split == split) for split in SPLITS)
     print(f"| features | values per image | AUC, {options.folds} folds | test AUC |\n| --- | --- | --- | --- |")
     for name, taps in (given or tap_sets(prepared.taps)).items():
-        folds = crossvalidate(examples, prepared.positive, settings, options.folds, "probe", taps)
+        folds = crossvalidate_probe(examples.only(taps), options.folds)
         features = flat_features(examples, taps)
         scores = fit_probe(features, label, train, val).logits(features[test])
-        reported = float(auroc(scores, label[test], np.ones((1, len(test))))[0])
+        reported = plain_auroc(scores, label[test])
         cells = (f"`{name}`", f"{features.shape[1]:,}", f"{folds['auroc']:.3f} ± {folds['sd']:.3f}", f"{reported:.3f}")
         print(f"| {' | '.join(cells)} |", flush=True)
 

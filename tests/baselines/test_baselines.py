@@ -9,7 +9,7 @@ from flax import nnx
 from sklearn.linear_model import LogisticRegression
 from support.planted import planted_examples
 
-from facedep_jax.baselines import PENALTIES, fit_probe, hybrid_logits, linear_probe_solver, pooled_tops
+from facedep_jax.baselines import PENALTIES, fit_probe, hybrid_logits, linear_probe, pooled_tops
 from facedep_jax.baselines.two_backbone_hybrid import Hybrid
 from facedep_jax.evaluation.weighted_metrics import auroc
 from facedep_jax.training.baseline_suite import evaluate_baselines
@@ -49,7 +49,7 @@ def test_both_spaces_give_one_probe(monkeypatch):
     features, positive = planted(100, 150)
     train_rows, val = np.arange(80), np.arange(80, 100)
     span = fit_probe(features, positive, train_rows, val, penalties=(1.0,)).logits(features)
-    monkeypatch.setattr(linear_probe_solver, "Span", linear_probe_solver.Columns)
+    monkeypatch.setattr(linear_probe, "Span", linear_probe.Columns)
     columns = fit_probe(features, positive, train_rows, val, penalties=(1.0,)).logits(features)
     np.testing.assert_allclose(span, columns, atol=0.01 * np.abs(columns).max())
 

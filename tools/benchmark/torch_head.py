@@ -132,9 +132,9 @@ class TorchTraining:
         head: TorchHead,
         tokens: list[Float[np.ndarray, "n cells c"]],
         target: Int[np.ndarray, " n"],
-        learn: Int[np.ndarray, " a"],
+        train: Int[np.ndarray, " a"],
         weight: Float32[np.ndarray, " a"],
-        watch: Int[np.ndarray, " b"],
+        val: Int[np.ndarray, " b"],
         precision: str,
         compiled: bool,
         device: str,
@@ -144,7 +144,7 @@ class TorchTraining:
         self.forward: Callable[[list[Tensor]], Tensor] = torch.compile(self.head) if compiled else self.head
         self.tokens = [torch.tensor(x, dtype=kind, device=device) for x in tokens]
         self.target = torch.tensor(target, dtype=torch.long, device=device)
-        self.learn, self.watch = (torch.tensor(rows, device=device) for rows in (learn, watch))
+        self.train, self.val = (torch.tensor(rows, device=device) for rows in (train, val))
         self.weight = torch.tensor(weight, device=device)
         kernels = {id(module.weight) for module in head.modules() if isinstance(module, nn.Linear)}
         groups = [
@@ -157,10 +157,10 @@ class TorchTraining:
     def epoch(self) -> float:
         """One pass and a look at validation: loss of the latter."""
         self.head.train()
-        size, count = self.recipe.batch_size, len(self.learn)
+        size, count = self.recipe.batch_size, len(self.train)
         total = -(-count // size) * self.recipe.epochs
         for chosen in torch.randperm(count, device=self.device).split(size):
-            rows, weight = self.learn[chosen], self.weight[chosen]
+            rows, weight = self.train[chosen], self.weight[chosen]
             for group in self.optimiser.param_groups:
                 group["lr"] = self.recipe.learning_rate * part_of_rate(self.step, total, self.recipe.warmup)
             logits = self.forward([x[rows] for x in self.tokens])
@@ -175,5 +175,5 @@ class TorchTraining:
     @torch.inference_mode()
     def look(self, size: int = 512) -> float:
         self.head.eval()
-        logits = torch.cat([self.forward([x[rows] for x in self.tokens]) for rows in self.watch.split(size)])
-        return float(F.cross_entropy(logits, self.target[self.watch]))
+        logits = torch.cat([self.forward([x[rows] for x in self.tokens]) for rows in self.val.split(size)])
+        return float(F.cross_entropy(logits, self.target[self.val]))
