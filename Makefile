@@ -22,6 +22,7 @@ soak: .venv
 lint: .venv
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check --quiet .
+	$(BIN)/mypy
 
 .venv: .venv/installed
 
