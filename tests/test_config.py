@@ -8,7 +8,7 @@ import tomli_w
 from facedep_jax.errors import SettingsError
 from facedep_jax.extraction.settings import ExtractSettings
 from facedep_jax.provenance import write_config
-from facedep_jax.scoring.settings import ScoreSettings
+from facedep_jax.scoring.clip_scores import ScoreSettings
 from facedep_jax.toml_settings import build, differences, read_records, resolve, to_table
 
 

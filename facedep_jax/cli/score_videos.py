@@ -75,9 +75,9 @@ def score_videos(
     are also compared with the others of the same subject. docs/scores.md says what is in every column.
     """
     from facedep_jax.extraction.settings import ExtractSettings
+    from facedep_jax.scoring.clip_scores import ScoreSettings
     from facedep_jax.scoring.score_videos import score_videos as score
     from facedep_jax.scoring.score_videos import usual_window
-    from facedep_jax.scoring.settings import ScoreSettings
     from facedep_jax.sources import read_source
     from facedep_jax.toml_settings import resolve
 

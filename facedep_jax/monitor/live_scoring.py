@@ -23,10 +23,9 @@ from facedep_jax.media import FACE_STATES, Face, Frame, Live, Sample, locate
 from facedep_jax.monitor.score_recording import Record
 from facedep_jax.progress_events import Interrupted, Moment, Note, Report, Tick, silent
 from facedep_jax.provenance import versions
-from facedep_jax.scoring.clip_scores import ClipScore, score_clip
+from facedep_jax.scoring.clip_scores import ClipScore, ScoreSettings, score_clip
 from facedep_jax.scoring.frame_scores import Frames
 from facedep_jax.scoring.score_images import FaceScore, FaceScorer, load_scorer
-from facedep_jax.scoring.settings import ScoreSettings
 from facedep_jax.toml_settings import to_table
 
 SHOWN = ("score", "low", "high", "members_low", "members_high", "coverage")  # of a window's score

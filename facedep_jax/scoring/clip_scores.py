@@ -6,16 +6,31 @@ the whole clip. The interval is a bootstrap over windows, so it speaks of this c
 the head.
 """
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from facedep_jax.scoring.frame_scores import Frames
-from facedep_jax.scoring.settings import ScoreSettings
+from facedep_jax.toml_settings import check_rules
 
 RESAMPLES = 1000
 FEWEST = 4  # windows with a face: draws of fewer give hardly any different means, and far too narrow intervals
+
+
+@dataclass(frozen=True)
+class ScoreSettings:
+    """How frames of a clip become one score."""
+
+    window: float = 2.0  # seconds, 0 for whole clips
+    min_coverage: float = 0.5
+
+    def __post_init__(self) -> None:
+        check_rules(
+            (0 <= self.window < math.inf, f"--window is {self.window:g}, expected seconds, or 0 for whole clips"),
+            (0 <= self.min_coverage <= 1, f"--min-coverage is {self.min_coverage:g}, expected 0 to 1"),
+        )
 
 
 @dataclass(frozen=True)

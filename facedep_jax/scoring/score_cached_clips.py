@@ -10,9 +10,8 @@ import numpy as np
 from facedep_jax.cache.cache_reader import Cache
 from facedep_jax.head.trained_head import Head
 from facedep_jax.progress_events import Report, silent
-from facedep_jax.scoring.clip_scores import ClipScore, Window, score_clip, windows_of
+from facedep_jax.scoring.clip_scores import ClipScore, ScoreSettings, Window, score_clip, windows_of
 from facedep_jax.scoring.frame_scores import Frames, score_items
-from facedep_jax.scoring.settings import ScoreSettings
 from facedep_jax.scoring.window_scores import score_windows
 from facedep_jax.sources import Listing, Source
 

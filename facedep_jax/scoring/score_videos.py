@@ -19,14 +19,13 @@ from facedep_jax.file_system import write_atomically, writing
 from facedep_jax.head.trained_head import Head
 from facedep_jax.progress_events import Note, Report, silent
 from facedep_jax.provenance import write_config
-from facedep_jax.scoring.clip_scores import ClipScore
+from facedep_jax.scoring.clip_scores import ClipScore, ScoreSettings
 from facedep_jax.scoring.head_requirements import extract_settings, naming_weights
 from facedep_jax.scoring.influential_frames import Moment
 from facedep_jax.scoring.output_directory import SHOWN, name_strays, refuse_foreign, refuse_other
 from facedep_jax.scoring.saved_crops import Crops
 from facedep_jax.scoring.score_cached_clips import Scored, score_cache
 from facedep_jax.scoring.score_tables import ignored_rows, write_tables
-from facedep_jax.scoring.settings import ScoreSettings
 from facedep_jax.sources import Source
 from facedep_jax.text_escaping import printable
 from facedep_jax.toml_settings import to_table

@@ -45,10 +45,9 @@ from facedep_jax.monitor.live_scoring import Lags, Window
 from facedep_jax.monitor.score_recording import COLUMNS
 from facedep_jax.progress_events import Interrupted, Moment, Tick
 from facedep_jax.runs.run_directory import load_head, write_head
-from facedep_jax.scoring.clip_scores import score_clip
+from facedep_jax.scoring.clip_scores import ScoreSettings, score_clip
 from facedep_jax.scoring.frame_scores import Frames
 from facedep_jax.scoring.score_images import FaceScore
-from facedep_jax.scoring.settings import ScoreSettings
 from facedep_jax.sources.class_labels import PROXY_CLASSES
 from facedep_jax.sources.synthetic_faces import EXPRESSIONS, draw_face, draw_person
 from facedep_jax.toml_settings import to_table

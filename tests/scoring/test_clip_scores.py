@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 
 from facedep_jax.errors import OutputError
-from facedep_jax.scoring.clip_scores import ClipScore, score_clip, windows_of, within_clip_interval
+from facedep_jax.scoring.clip_scores import ClipScore, ScoreSettings, score_clip, windows_of, within_clip_interval
 from facedep_jax.scoring.frame_scores import Frames
 from facedep_jax.scoring.score_cached_clips import Scored, relative_to_subjects
 from facedep_jax.scoring.score_tables import ignored_rows, write_tables
-from facedep_jax.scoring.settings import ScoreSettings
 from facedep_jax.sources import Listing
 from facedep_jax.text_escaping import plot_name, unquoted
 

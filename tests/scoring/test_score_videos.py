@@ -22,9 +22,9 @@ from facedep_jax.extraction.settings import ExtractSettings
 from facedep_jax.head.batched_forward import member_clip_logits
 from facedep_jax.media.media_writer import write_clip
 from facedep_jax.runs.run_directory import load_head
+from facedep_jax.scoring.clip_scores import ScoreSettings
 from facedep_jax.scoring.saved_crops import Crops
 from facedep_jax.scoring.score_videos import score_videos
-from facedep_jax.scoring.settings import ScoreSettings
 from facedep_jax.sources import Listing, read_source
 from facedep_jax.sources.class_labels import Labelled
 from facedep_jax.sources.synthetic_faces import EXPRESSIONS, draw_face, draw_person

@@ -8,11 +8,10 @@ import numpy as np
 from facedep_jax.media.media_writer import encode_jpeg
 from facedep_jax.report.html import render_scores
 from facedep_jax.report.scores_page import SIDE, content, deletion_blocks, faces_of
-from facedep_jax.scoring.clip_scores import ClipScore, score_clip, windows_of
+from facedep_jax.scoring.clip_scores import ClipScore, ScoreSettings, score_clip, windows_of
 from facedep_jax.scoring.frame_scores import Frames
 from facedep_jax.scoring.influential_frames import Moment, choose_frames
 from facedep_jax.scoring.score_cached_clips import Scored, relative_to_subjects
-from facedep_jax.scoring.settings import ScoreSettings
 from facedep_jax.sources import Listing
 
 HOSTILE = (

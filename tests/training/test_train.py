@@ -28,9 +28,8 @@ from facedep_jax.head.calibration import calibrate
 from facedep_jax.progress_events import silent
 from facedep_jax.runs import checkpoint
 from facedep_jax.runs.run_directory import load_head, read_config, write_head
-from facedep_jax.scoring.clip_scores import score_clip
+from facedep_jax.scoring.clip_scores import ScoreSettings, score_clip
 from facedep_jax.scoring.frame_scores import score_items
-from facedep_jax.scoring.settings import ScoreSettings
 from facedep_jax.toml_settings import build, to_table
 from facedep_jax.training import grid_search as search_module
 from facedep_jax.training import train_head as train_module
