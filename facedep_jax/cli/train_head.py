@@ -11,6 +11,7 @@ from facedep_jax.cli.command import PATH, Command, Names, Outcome
 from facedep_jax.cli.terminal.tables import name_cell, plain_table, show_number, show_table, show_warning
 from facedep_jax.disclaimer import MEANING
 from facedep_jax.errors import RunError, SettingsError
+from facedep_jax.head import SIZES, TEMPORAL
 from facedep_jax.progress_events import Report
 
 if TYPE_CHECKING:
@@ -79,11 +80,11 @@ judged = partial(click.option, cls=GroupedOption, group="How it is judged")
     help="Columns path or item, and emotion, subject or split, that replace those of the listings.",
 )
 @learned("--allow-duplicates", is_flag=True, default=None, help="Equal items in two splits do not stop training.")
-@head("--preset", type=click.Choice(["tiny", "base", "large"]), help="Its size.  [default: base]")
+@head("--preset", type=click.Choice([*SIZES]), help="Its size.  [default: base]")
 @head("--taps", metavar="T,T", help="Only these taps of the cache.  [default: all]")
 @head(
     "--temporal",
-    type=click.Choice(["none", "transformer", "gru"]),
+    type=click.Choice(TEMPORAL),
     help="What mixes the frames of a clip; none takes the mean of their logits.  [default: none]",
 )
 @head(

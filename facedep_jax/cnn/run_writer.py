@@ -20,6 +20,7 @@ from facedep_jax.report.run_sections import PICTURES, reported_split, sadness
 from facedep_jax.runs.csv_and_json import scored_rows, write_json, write_table
 from facedep_jax.runs.run_directory import FORMAT
 from facedep_jax.sources import Source
+from facedep_jax.sources.listing_types import SPLITS
 from facedep_jax.toml_settings import without_none
 
 NAME = "CNN on pixels"
@@ -97,7 +98,7 @@ def _page(folder: Path, task: Task, summary: Mapping[str, Any]) -> str:
     pictures = tuple(picture for name, picture in PICTURES.items() if name in there)
     facts = {
         "positive": ", ".join(task.positive_emotions),
-        "pictures (train, val, test)": ", ".join(f"{summary[f'n_{s}']:,}" for s in ("train", "val", "test")),
+        "pictures (train, val, test)": ", ".join(f"{summary[f'n_{s}']:,}" for s in SPLITS),
         "split": summary["split"],
         "epoch used": f"{summary['epoch_used']}, the last",
         "threshold": summary["threshold"],

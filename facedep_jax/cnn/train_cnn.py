@@ -37,6 +37,7 @@ from facedep_jax.provenance import versions
 from facedep_jax.runs.resume import Unfinished, unfinished
 from facedep_jax.runs.run_directory import find_equal
 from facedep_jax.sources import Source
+from facedep_jax.sources.listing_types import SPLITS
 from facedep_jax.toml_settings import to_table
 
 PIXELS = {"pixels": SIDE, "color": "grey", "interpolation": "opencv area down, linear up"}
@@ -93,7 +94,7 @@ def _summary(
     seconds = float(trained.history["seconds"].sum())
     return {
         "run": str(out),
-        **{f"n_{split}": int(task.of(split).sum()) for split in ("train", "val", "test")},
+        **{f"n_{split}": int(task.of(split).sum()) for split in SPLITS},
         "metrics": evaluated.metrics,
         "baselines": {name: other.metrics for name, other in beside.items()},
         "seconds_training": round(seconds, 3),

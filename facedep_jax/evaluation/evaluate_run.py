@@ -22,8 +22,9 @@ from facedep_jax.head.trained_head import Head
 from facedep_jax.progress_events import Note, Report, silent
 from facedep_jax.runs.run_directory import load_head, read_config
 from facedep_jax.sources.class_labels import Labelled, make_target
+from facedep_jax.sources.listing_types import SPLITS
 
-SPLITS = ("train", "val", "test", "all")
+CHOICES = (*SPLITS, "all")
 
 
 class RunEvaluation(Evaluation):
@@ -106,8 +107,8 @@ def evaluate_run(
 
 
 def _check(split: str, prevalences: Sequence[float]) -> None:
-    if split not in SPLITS:
-        raise SettingsError(f"split {split!r} is not known; expected one of {', '.join(SPLITS)}")
+    if split not in CHOICES:
+        raise SettingsError(f"split {split!r} is not known; expected one of {', '.join(CHOICES)}")
     wrong = [p for p in prevalences if not 0 < p < 1]
     if wrong:
         raise SettingsError(f"prevalence {wrong[0]:g}: expected a part between 0 and 1, such as 0.1 for one in ten")

@@ -18,6 +18,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Key, UInt8
 
+from facedep_jax.head import SIZES
 from facedep_jax.head.gru import Recurrent
 
 NEGATIVE = -1e30  # finite, so that a row without any unmasked entry gives equal weights and not NaN
@@ -36,8 +37,7 @@ class Shape:
     expansion: int = 2
 
 
-PRESETS = {"tiny": Shape(32, 2, 1), "base": Shape(64, 4, 1), "large": Shape(128, 8, 4)}
-TEMPORAL = ("none", "transformer", "gru")
+PRESETS = {name: Shape(*size) for name, size in SIZES.items()}
 
 
 @dataclass(frozen=True)

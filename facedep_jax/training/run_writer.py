@@ -14,6 +14,7 @@ from facedep_jax.report.model_card import model_card, page_sections
 from facedep_jax.report.run_sections import reported_split
 from facedep_jax.runs.csv_and_json import scored_rows, write_json, write_table
 from facedep_jax.runs.run_directory import write_head
+from facedep_jax.sources.listing_types import SPLITS
 from facedep_jax.training.fit import Fitted
 from facedep_jax.training.training_inputs import Task
 
@@ -52,7 +53,7 @@ def run_page(folder: Path, head: Head, summary: Mapping[str, Any], train: Mappin
     plots = {path.stem for path in (folder / "plots").glob("*.png")}
     facts = {
         "positive": ", ".join(head.positive_emotions),
-        "items (train, val, test)": ", ".join(f"{summary[f'n_{s}']:,}" for s in ("train", "val", "test")),
+        "items (train, val, test)": ", ".join(f"{summary[f'n_{s}']:,}" for s in SPLITS),
         "threshold": head.threshold,
         "heads": head.members,
         "seconds": f"{summary['seconds']:.1f}",

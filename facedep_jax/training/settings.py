@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from facedep_jax.errors import SettingsError
 from facedep_jax.evaluation.evaluate import Wanted
+from facedep_jax.head import SIZES, TEMPORAL
 from facedep_jax.sources.class_labels import DEFAULT_POSITIVE
 from facedep_jax.toml_settings import wrong_seed
 
@@ -68,8 +69,8 @@ class TrainSettings:
 
 _CHOICES = {
     "target": ("proxy", "emotion"),
-    "preset": ("tiny", "base", "large"),
-    "temporal": ("none", "transformer", "gru"),
+    "preset": tuple(SIZES),
+    "temporal": TEMPORAL,
     "baselines": ("none", "quick", "full"),
 }
 _PARTS = ("warmup", "dropout", "feature_dropout", "label_smoothing")
