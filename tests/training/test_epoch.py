@@ -1,7 +1,6 @@
 """One epoch's end by hand: which epoch a member keeps."""
 
 import jax.numpy as jnp
-import numpy as np
 from support.planted import planted_examples
 
 from facedep_jax.training.ensemble import member_keys, plan_for
@@ -15,13 +14,13 @@ RIGHT = jnp.array([[0.0, -1.0], [0.0, -1.0], [0.0, 1.0], [0.0, 1.0]])  # AUC 1
 
 def test_an_epoch_counts_as_long_as_it_comes_within_patience():
     """Of two members, both best in epoch 1, one is better in epoch 3, the other in epoch 4, too late for patience 2."""
-    positive = np.array([False, True])
-    plan = plan_for(planted_examples(), positive, TrainSettings(preset="tiny", seeds=2, patience=2))
+    positive = jnp.array([False, True])
+    plan = plan_for(planted_examples(), TrainSettings(preset="tiny", seeds=2, patience=2))
     carry = start(plan, member_keys(0, 2))
     for epoch in (1, 2, 3, 4):
         logits = jnp.stack([RIGHT if epoch >= better else TIES for better in (3, 4)])
-        learned = begin_epoch(plan, carry, 1)
-        carry, history = close_epoch(plan, carry, learned, logits, TARGET, jnp.ones((2, 4)), jnp.asarray(positive))
+        state = begin_epoch(plan, carry, 1)
+        carry, history = close_epoch(plan, carry, state, logits, TARGET, jnp.ones((2, 4)), positive)
         assert history["val_auroc"].tolist() == [1.0 if epoch >= better else 0.5 for better in (3, 4)]
     assert carry.best_epoch.tolist() == [3, 1]
     assert carry.best_auroc.tolist() == [1.0, 0.5]
