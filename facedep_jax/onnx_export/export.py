@@ -19,7 +19,7 @@ from facedep_jax.disclaimer import INTENDED_USE, MEANING, NOT_FOR
 from facedep_jax.errors import EngineError, OutputError, RunError
 from facedep_jax.extraction.plan import Plan, plan_extraction
 from facedep_jax.extraction.settings import ExtractSettings
-from facedep_jax.file_system import fsync_directory, writing
+from facedep_jax.file_system import atomic_file, writing
 from facedep_jax.head.trained_head import FACE_BY_FACE, Head
 from facedep_jax.progress_events import Note, Report, silent
 from facedep_jax.provenance import versions
@@ -230,22 +230,11 @@ def _read(out: Path) -> "onnx.ModelProto | None":
 
 def _write_checked(out: Path, content: bytes, check: Callable[[Path], dict[str, float]]) -> dict[str, float]:
     """Put `content` at `out` once `check` has passed a file of it: there is the whole file or none."""
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     with writing(out):
         out.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with writing(out), open(temporary, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        found = check(temporary)
-        with writing(out):
-            os.replace(temporary, out)
-            fsync_directory(out.parent)
-    finally:
-        with suppress(OSError):  # renamed, or never made
-            temporary.unlink()
-    return found
+        with atomic_file(out) as temporary:
+            temporary.write_bytes(content)
+            return check(temporary)
 
 
 def _shape(value: "onnx.ValueInfoProto") -> list[str | int]:
