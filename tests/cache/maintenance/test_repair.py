@@ -404,3 +404,13 @@ def test_write_header_is_what_verify_expects(cache):
     before = (cache / "cache.json").read_bytes()
     write_header(cache, open_cache(cache).spec)
     assert (cache / "cache.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("value", ["2024-05-01", "nan", "12:30:00"])
+def test_a_recorded_spec_that_no_spec_can_be_does_not_stand_in_for_a_damaged_header(cache, value):
+    with_config(cache)
+    config = (cache / "config.toml").read_text()
+    (cache / "config.toml").write_text(config.replace("[cache]\n", f"[cache]\nodd = {value}\n"))
+    (cache / "cache.json").write_text("{")
+    with pytest.raises(CacheError, match=r"cache\.json"):
+        repair_cache(cache)
