@@ -65,6 +65,10 @@ class UnusableWeights(WeightsError):
         self.path = path
         self.reason = reason
 
+    def __reduce__(self) -> tuple[type["UnusableWeights"], tuple[Path, str]]:
+        """To other processes it goes as what it was made of."""
+        return type(self), (self.path, self.reason)
+
 
 class EngineError(FacedepError):
     """An engine or device that was asked for and is not there."""
@@ -77,6 +81,11 @@ class NotADetector(EngineError):
         super().__init__(f"{path} is {found}{advice and f'; {advice}'}")
         self.path = path
         self.found = found
+        self.advice = advice
+
+    def __reduce__(self) -> tuple[type["NotADetector"], tuple[str, str, str]]:
+        """To other processes it goes as what it was made of."""
+        return type(self), (self.path, self.found, self.advice)
 
 
 class ClusterError(FacedepError):

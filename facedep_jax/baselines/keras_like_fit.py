@@ -65,7 +65,7 @@ def train_classifier(
     report: Report = silent,
     stage: Stage | None = None,
 ) -> Trained:
-    """Train `make(rngs)`, called as `model(inputs[rows], dropout key or None)`, on the rows `learn`.
+    """Train `make(rngs)`, called as `model(inputs[rows], dropout key or None)`, on the rows `train`.
 
     `inputs`, of n rows, is on the device. With a `stage`, checkpoints are kept after epochs, and training goes on after
     the newest, to the same numbers. Raises Diverged when a loss is not finite, RunError where a checkpoint is damaged,

@@ -18,6 +18,7 @@ from scipy.linalg import cholesky, solve_triangular
 from scipy.optimize import minimize
 
 from facedep_jax.dataset.labelled_examples import Examples
+from facedep_jax.errors import RunError
 from facedep_jax.evaluation.weighted_metrics import plain_auroc
 
 PENALTIES = (100.0, 30.0, 10.0, 3.0, 1.0, 0.3)  # on ‖w‖²/2 against the mean loss, strongest first
@@ -128,7 +129,7 @@ def fit_probe(
     val: Int[np.ndarray, " b"],
     penalties: Sequence[float] = PENALTIES,
 ) -> Probe:
-    """The probe with the best AUC on rows `watch` among those fitted on rows `learn`, one per penalty.
+    """The probe with the best AUC on rows `val` among those fitted on rows `train`, one per penalty.
 
     Full-batch L-BFGS, each penalty starting from the one before; two falls of the AUC in a row end the path.
     """
@@ -136,7 +137,8 @@ def fit_probe(
     objective = _objective(space, positive[train])
     val_features = features[val]
     weight = np.zeros(space.size + 1)
-    best, best_auc, falls = Probe(weight[:-1], 0.0, 0.0), -1.0, 0
+    best: Probe | None = None
+    best_auc, falls = -1.0, 0
     for penalty in penalties:
         weight = minimize(
             lambda w, p=penalty: objective(w, p),
@@ -153,6 +155,8 @@ def fit_probe(
             best, best_auc = probe, auc
         if falls == 2:
             break
+    if best is None:
+        raise RunError("no linear probe gives scores that are numbers; verify the cache and extract it again")
     return best
 
 
@@ -201,7 +205,7 @@ def _pass(x: Array, y: Array, w: Array, weight: Array, bias: Array) -> Sums:
 
 
 def space_of(features: Float16[np.ndarray, "n d"], train: Int[np.ndarray, " a"]) -> tuple["Space", Vector, Vector]:
-    """Where to solve for the rows `learn`, with their mean and standard deviation."""
+    """Where to solve for the rows `train`, with their mean and standard deviation."""
     rows = _blocks(len(train), features.shape[1], features.dtype)
     np.take(features, train, axis=0, out=rows[: len(train)], mode="clip")  # other modes copy once more
     mean, scale = _moments(rows[: len(train)])

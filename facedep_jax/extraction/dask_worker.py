@@ -90,7 +90,7 @@ def _prepared(task: Task, report: Report) -> tuple[Plan, Engine]:
     name = fingerprint(task.planned)
     if name not in _ready:
         where = _settle(task.local_workers)
-        plan = plan_extraction(task.kinds, task.settings, report)
+        plan = plan_extraction(task.kinds, task.settings)  # the driver has said what it says
         differing = differences(task.planned, plan.spec)
         if differing:
             raise ClusterError(

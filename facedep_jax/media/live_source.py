@@ -140,7 +140,8 @@ class Live:
             lost = MediaError(f"{source.name}: {error.reason}{advice}", stage=error.stage)
         except BaseException as error:  # raised again by `take`, in the thread that answers for it
             lost = error
-        self._newest.close(lost)
+        finally:
+            self._newest.close(lost)
 
 
 def locate(source: str) -> Located:

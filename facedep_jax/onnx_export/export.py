@@ -232,9 +232,12 @@ def _write_checked(out: Path, content: bytes, check: Callable[[Path], dict[str, 
     """Put `content` at `out` once `check` has passed a file of it: there is the whole file or none."""
     with writing(out):
         out.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_file(out) as temporary:
-            temporary.write_bytes(content)
+    with writing(out), atomic_file(out) as temporary:
+        temporary.write_bytes(content)
+        try:
             return check(temporary)
+        except OSError as error:  # of the runtime, and not of the disk that is written to
+            raise EngineError(f"{out} could not be checked: {error}") from error
 
 
 def _shape(value: "onnx.ValueInfoProto") -> list[str | int]:

@@ -1,4 +1,4 @@
-"""Tables and JSON as runs and scores keep them. They know nothing of what the numbers mean."""
+"""Tables and JSON as runs and scores keep them. They know nothing of how scores came about."""
 
 import csv
 import json
@@ -29,7 +29,7 @@ def scored_rows(clips: Examples, logit: Float[np.ndarray, " n"], calibration: Ca
 
 def write_table(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """A CSV with the keys of the first row as headings; None is an empty cell. Bytes that are no text are escaped, text
-    is in quotes, and what a spreadsheet would take for a formula is `escaping.quoted`."""
+    is in quotes, and what a spreadsheet would take for a formula is `text_escaping.quoted`."""
     rows = [{k: quoted(v) if isinstance(v, str) else v for k, v in row.items()} for row in rows]
     with open(path, "w", newline="", encoding="utf-8", errors="backslashreplace") as stream:
         writer = csv.DictWriter(stream, list(rows[0]) if rows else [], quoting=csv.QUOTE_NONNUMERIC)

@@ -22,7 +22,11 @@ from facedep_jax.text_escaping import in_tables
 ADDED = ("windows", "subject", "relative", "inputs", "decoding")  # columns that came later stand last
 CLIP_COLUMNS = (*(f.name for f in fields(ClipScore) if f.name not in ADDED), "warning", *ADDED)
 FRAME_COLUMNS = ("clip", "time_s", "face", "x", "y", "width", "height", "probability", "warning", "relative")
+EACH = 3  # files of one folder and kind that get a row each; more share one
+MOST = 100  # rows; if there were more, files of a kind share one wherever they lie
 WINDOW_COLUMNS = ("clip", *(f.name for f in fields(Window)), "warning")
+
+Kind = tuple[str, str]  # what several files are called, and why they have no score
 
 
 def write_tables(out: Path, scored: Sequence[Scored], warning: str, ignored: Sequence[ClipScore] = ()) -> None:
@@ -80,15 +84,6 @@ def _in_csv(value: Any) -> str:
 def _write(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     lines = [",".join(columns), *(",".join(map(_in_csv, row)) for row in rows)]
     write_atomically(path, "\r\n".join([*lines, ""]))
-
-
-EACH = 3  # files of one folder and kind that get a row each; more share one
-
-
-MOST = 100  # rows; if there were more, files of a kind share one wherever they lie
-
-
-Kind = tuple[str, str]  # what several files are called, and why they have no score
 
 
 def ignored_rows(pictures: Sequence[str], others: Sequence[str]) -> list[ClipScore]:

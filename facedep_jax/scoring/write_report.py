@@ -48,7 +48,7 @@ def write_page(
 ) -> None:
     """Write `report.html` of the scores at `out`; with `crops`, the faces of `moments` are on it. `ignored` are rows of
     files that are no clips."""
-    card = (head.path or out) / "MODEL_CARD.md"
+    card = head.path / "MODEL_CARD.md" if head.path else None
     faces = faces_of(scored, moments, crops.picture) if crops else []
     absent = sum(map(len, moments)) - sum(len(clip["faces"]) for clip in faces)
     if absent:
@@ -58,7 +58,7 @@ def write_page(
         ignored,
         head.threshold,
         {**settings, "versions": versions()},
-        card.read_text(encoding="utf-8") if card.is_file() else "",
+        card.read_text(encoding="utf-8") if card and card.is_file() else "",
         faces,
         deletion_blocks(summary["deletion"], crops.folder) if crops else (),
         summary["judged"] if head.mixes else "",

@@ -45,9 +45,8 @@ def evaluate_baselines(
     makers: dict[str, Callable[[], dict[str, Evaluated]]] = {}
     if settings.target == "emotion":
         makers["binary"] = lambda: {"binary": _binary(examples, settings, stage("binary"), report)}
-    makers["probes"] = lambda: (
-        {"majority": majority(examples.clips, settings.wanted)} | _probes(examples, settings, report)
-    )
+    makers["majority"] = lambda: {"majority": majority(examples.clips, settings.wanted)}
+    makers["probes"] = lambda: _probes(examples, settings, report)
     if settings.baselines == "full":
         makers["hybrid"] = lambda: _hybrid(examples, settings, report)
         for backbone, taps in _by_backbone(examples).items():

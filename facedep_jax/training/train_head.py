@@ -137,10 +137,9 @@ def _train(task: Task, grid: Grid | None, out: Path, place: Unfinished, begun: f
         "members": member_rows(members, fitted, clips),
         "problems": problems,
         **_over_folds(task, examples, place, problems, report),
+        **_grid(task),
         "seconds": round(time.monotonic() - begun, 3),
     }
-    if task.found:
-        summary["grid"] = task.found.summary
     write_run(out, head, task, clips, fitted, evaluated, baselines, summary)
     return summary
 
@@ -176,6 +175,14 @@ def _head(task: Task, examples: Examples, fitted: Fitted) -> tuple[Head, Float32
 
 class _Folds(TypedDict, total=False):
     cross_validation: dict[str, OverFolds]
+
+
+class _Searched(TypedDict, total=False):
+    grid: dict[str, Any]
+
+
+def _grid(task: Task) -> _Searched:
+    return {"grid": task.found.summary} if task.found else {}
 
 
 def _over_folds(task: Task, examples: Examples, place: Unfinished, problems: list[Problem], report: Report) -> _Folds:

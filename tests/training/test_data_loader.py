@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from dataclasses import dataclass, replace
 
 import jax
@@ -17,7 +18,7 @@ from support.planted import TAPS, planted_examples, write_cache
 from facedep_jax import open_cache
 from facedep_jax.dataset import labelled_examples as examples_module
 from facedep_jax.dataset.labelled_examples import gather
-from facedep_jax.errors import RunError
+from facedep_jax.errors import DamagedCache, RunError
 from facedep_jax.head.device_memory import explained_memory, ran_out
 from facedep_jax.head.model import graph_of
 from facedep_jax.head.trained_head import flat_names
@@ -225,6 +226,22 @@ def test_validation_sees_the_plain_view_and_training_both(examples):
     assert np.isfinite(history["val_loss"]).all() and np.isfinite(history["train_loss"]).all()
     _, history = run_epochs(plan, 3, carry, rates, material_of(views).on_device())
     assert np.isnan(history["train_loss"]).all()
+
+
+def test_blocks_left_early_end_their_thread_and_what_cannot_be_read_is_raised_where_it_is_wanted():
+    def broken():
+        raise DamagedCache("shard.h5 does not have the hash that is its name")
+
+    before = threading.active_count()
+    blocks = ahead(lambda n=n: n for n in range(9))
+    assert next(blocks) == 0 and threading.active_count() == before + 1
+    blocks.close()
+    assert threading.active_count() == before
+    blocks = ahead([lambda: 1, broken, lambda: 3])
+    assert next(blocks) == 1
+    with pytest.raises(DamagedCache, match="hash"):
+        next(blocks)
+    assert threading.active_count() == before
 
 
 def test_so_many_blocks_are_made_ahead_and_no_more():

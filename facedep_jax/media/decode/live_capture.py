@@ -140,7 +140,8 @@ class Reader(threading.Thread):
             pass
         except BaseException as error:  # raised again by `take`, in the thread that answers for it
             lost = error
-        self._newest.close(lost)
+        finally:
+            self._newest.close(lost)
 
     def take(self, timeout: float) -> tuple[int, Due] | None:
         """The newest sample, once, or None where there is none within `timeout` seconds.
