@@ -57,13 +57,13 @@ class ResidentOrder(TrainingData):
     drawn: tuple = ()
 
     def orders(self, rows, seed, epoch):
-        return iter(np.split(self.drawn[epoch], range(rows, len(self.train_rows), rows)))
+        return iter(np.split(self.drawn[epoch], range(rows, len(self.train), rows)))
 
 
 def in_resident_order(examples):
     material = material_of(examples)
     key = member_keys(0, 2)[0]
-    drawn = tuple(np.asarray(epoch_order(key, epoch, len(material.train_rows))) for epoch in range(3))
+    drawn = tuple(np.asarray(epoch_order(key, epoch, len(material.train))) for epoch in range(3))
     return ResidentOrder(examples, *rows_of(examples), drawn)
 
 
@@ -205,7 +205,7 @@ def test_a_row_is_seen_in_one_view_at_a_time_by_chance(examples):
     assert 0.45 < chosen.mean() < 0.55 and (chosen.mean(0) > 0).mean() > 0.95
     places = np.array([3, 0, 90])
     batch = material.train_batch(places, 5, chosen[0])
-    rows = material.train_rows[places]
+    rows = material.train[places]
     for tap, x in batch.tokens.items():
         for place, row in enumerate(rows):
             assert (x[place] == (examples.views if chosen[0][row] else examples.tokens)[tap][row]).all()
