@@ -22,7 +22,7 @@ from support.caches import ENGINE, NO_BOX, add_clip, add_image, add_listings, id
 from support.hostile_h5 import SPEC, TAPS
 
 import facedep_jax
-from facedep_jax.cache import CacheWriter, open_cache
+from facedep_jax.cache import CacheWriter, checksummed_jsonl, open_cache
 from facedep_jax.cache import cache_writer as writer_module
 from facedep_jax.cache import shard as shard_module
 from facedep_jax.cache.checksummed_jsonl import append_lines, decode_line, encode_line, read_lines
@@ -60,6 +60,14 @@ def test_what_a_killed_worker_finished_is_named_and_what_it_did_not_is_removed(t
         writer.take_over()
     assert verify_cache(tmp_path / "c")["ok"]
     assert open_cache(tmp_path / "c").items.id.tolist() == [identity(1), identity(0)]
+
+
+def test_a_line_that_is_nested_too_deeply_is_a_bad_line(tmp_path):
+    text = '{"a":' + "[" * 100_000 + "]" * 100_000
+    whole = f'{text}{checksummed_jsonl._TAIL}{checksummed_jsonl._digest(text + "}")}"}}'
+    (tmp_path / "x.jsonl").write_bytes(whole.encode() + b"\n" + encode_line({"b": 1}))
+    entries, bad = read_lines(tmp_path / "x.jsonl")
+    assert entries == [{"b": 1}] and [line.reason for line in bad] == ["it is nested too deeply"]
 
 
 @settings(max_examples=25, deadline=None)
