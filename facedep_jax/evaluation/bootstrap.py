@@ -62,7 +62,7 @@ def cluster_index(subject: np.ndarray) -> tuple[Int[np.ndarray, " n"], str]:
 def _weights(clusters: Int[np.ndarray, " n"], resamples: int, seed: int) -> Iterator[Float[np.ndarray, "r n"]]:
     """Blocks of resamples: how often each item's subject was drawn."""
     rng = np.random.default_rng(seed)
-    subjects = int(clusters.max(initial=-1)) + 1
+    subjects = int(clusters.max()) + 1
     at_once = max(1, min(resamples, BLOCK // max(len(clusters), 1)))
     for start in range(0, resamples, at_once):
         rows = min(at_once, resamples - start)

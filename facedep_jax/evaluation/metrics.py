@@ -118,7 +118,7 @@ def headline_metrics(
     raw = None if raw is None else np.asarray(raw, np.float64)[order]
     figures = Figures(probability, positive, threshold, emotion, raw, points)
     found = bootstrap(figures, clusters, resamples, seed)
-    result: dict[str, Any] = {"n": len(positive), "subjects": int(clusters.max(initial=-1)) + 1}
+    result: dict[str, Any] = {"n": len(positive), "subjects": int(clusters.max()) + 1}
     for name in HEADLINE:
         result |= found.field(name)
     result |= {"ci_by": by, "score_by_emotion": _by_emotion(found, emotion, clusters)}

@@ -36,7 +36,7 @@ def paired_difference(
         return {"auroc": one - two, "brier": ratio(weight @ errors, weight.sum(1))}
 
     found = bootstrap(figures, clusters, resamples, seed)
-    result: dict[str, Any] = {"n": len(positive), "subjects": int(clusters.max(initial=-1)) + 1, "ci_by": by}
+    result: dict[str, Any] = {"n": len(positive), "subjects": int(clusters.max()) + 1, "ci_by": by}
     for name in COMPARED:
         drawn = found.drawn[name][np.isfinite(found.drawn[name])]
         below = float(np.mean(drawn < 0) + np.mean(drawn == 0) / 2) if len(drawn) else None

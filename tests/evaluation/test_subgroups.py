@@ -91,6 +91,7 @@ def test_raters_without_an_item_in_common_are_none():
 def test_a_paired_difference_is_that_of_explicit_resampling(scored):
     first, second, positive, subject = scored
     found = paired_difference(first, second, positive, subject, resamples=1000)
+    assert (found["n"], found["subjects"]) == (len(positive), len(set(subject)))
     auc = [reference.roc_auc_score(positive, score) for score in (first, second)]
     brier = [reference.brier_score_loss(positive, score) for score in (first, second)]
     assert found["auroc"] == pytest.approx(auc[0] - auc[1]) and found["brier"] == pytest.approx(brier[0] - brier[1])
