@@ -24,6 +24,19 @@ def test_emotions_match_whatever_their_case_and_spaces():
     assert make_target(["Sad", "happy"], ("sAd",)).emotions == {"sad": 1, "happy": 0}
 
 
+def test_further_listings_of_an_item_are_counted_and_said_only_where_there_are_any():
+    twice = collect_labels([listing("a", "sad"), listing("a", "sad", path="copy.jpg"), listing("b", "happy")])
+    assert twice.notes == ("1 further listings of items that are already there are left out",)
+    assert collect_labels([listing("a", "sad"), listing("b", "happy")]).notes == ()
+
+
+@pytest.mark.parametrize("headings", ["path,age", "emotion,subject", "a,b"])
+def test_a_table_of_labels_names_its_listings_and_says_something_of_them(tmp_path, headings):
+    (tmp_path / "labels.csv").write_text(f"{headings}\nx,y\n")
+    with pytest.raises(LabelError, match="expected path or item, and any of emotion, subject, split"):
+        relabel([listing("a", "sad", path="x")], tmp_path / "labels.csv")
+
+
 def test_positive_that_matches_nothing_lists_what_is_there():
     with pytest.raises(LabelError, match=r"happy \(2\).*anger|anger \(1\), happy \(2\)"):
         make_target(["happy", "happy", "anger"], ("sadness",))
