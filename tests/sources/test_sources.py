@@ -38,6 +38,15 @@ def columns(source, *names):
     return [tuple(getattr(listing, name) for name in names) for listing in source.listings]
 
 
+def test_a_cell_keeps_its_line_breaks_and_one_that_no_table_can_hold_is_refused(tmp_path):
+    make(tmp_path, "a.jpg")
+    (tmp_path / "m.csv").write_bytes(b'path,note\r\na.jpg,"one\rtwo\r\nthree"\r\n')
+    assert read_source(str(tmp_path / "m.csv")).listings[0].extra == {"note": "one\rtwo\r\nthree"}
+    (tmp_path / "m.csv").write_text("path,note\na.jpg," + "x" * 200_000 + "\n")
+    with pytest.raises(SourceError, match="is not a CSV table: field larger than"):
+        read_source(str(tmp_path / "m.csv"))
+
+
 def test_split_emotion_file(tmp_path):
     make(tmp_path, "train/sad/a.jpg", "Val/happy/b.png", "test/anger/deep/c.jpg")
     source = read_source(str(tmp_path))
