@@ -9,7 +9,7 @@ from facedep_jax.sources.listing_types import Listing
 from facedep_jax.sources.manifest_files import read_table
 
 
-def subjects_from_table(listings: list[Listing], table: Path, required: bool = True) -> list[Listing]:
+def subjects_from_table(listings: list[Listing], table: Path, required: bool) -> list[Listing]:
     """Fill `subject`, and keep further columns, from a CSV with `path` (relative to the source) and `subject`.
 
     Raises SourceError if `required` and not one path of the table is in the source: another root was meant.
@@ -31,7 +31,7 @@ def _with_row(listing: Listing, row: dict[str, str | None] | None) -> Listing:
     return dataclasses.replace(listing, subject=row["subject"], extra=listing.extra | extra)
 
 
-def subjects_from_regex(listings: list[Listing], pattern: str, required: bool = True) -> list[Listing]:
+def subjects_from_regex(listings: list[Listing], pattern: str, required: bool) -> list[Listing]:
     """Fill `subject` with the first group of `pattern` found in the path, where there is no subject yet.
 
     Raises SourceError if `required` and no path matches, SettingsError for a pattern without a group.

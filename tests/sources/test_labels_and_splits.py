@@ -211,3 +211,13 @@ def test_more_folds_than_subjects_of_a_class_are_refused():
     assert set(subject_folds(items, subjects, target, 15)) == set(range(15))
     with pytest.raises(LabelError, match=r"16 folds .*there are 15"):
         subject_folds(items, subjects, target, 16)
+
+
+@pytest.mark.parametrize("salt", [f"{n}" for n in range(8)])
+def test_a_group_belongs_to_the_class_of_most_of_its_items(salt):
+    """Ten persons with one picture of class 0 and three of class 1, ten with four of class 0: half of either."""
+    keys = [f"mixed{person}" for person in range(10) for _ in range(4)]
+    keys += [f"plain{person}" for person in range(10) for _ in range(4)]
+    taken = take_part(keys, [0, 1, 1, 1] * 10 + [0] * 40, 0.5, salt)
+    assert len({keys[i] for i in taken if keys[i].startswith("mixed")}) == 5
+    assert len({keys[i] for i in taken if keys[i].startswith("plain")}) == 5
