@@ -41,7 +41,7 @@ class Note:
 
 
 @dataclass(frozen=True)
-class Moment:
+class LiveFrame:
     """A frame of a live source that was scored, and where things stand with it.
 
     `score` is the mean over the window; `low` to `high` is its interval within the window, `members_low` to
@@ -81,7 +81,7 @@ class Interrupted(KeyboardInterrupt):
     """
 
 
-Event = Progress | Note | Failure | Moment | Tick
+Event = Progress | Note | Failure | LiveFrame | Tick
 Report = Callable[[Event], None]
 
 

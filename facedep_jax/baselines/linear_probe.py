@@ -204,7 +204,7 @@ def _pass(x: Array, y: Array, w: Array, weight: Array, bias: Array) -> Sums:
     return jax.lax.scan(block, (zero, jnp.zeros_like(weight), zero), (x, y, w))[0]
 
 
-def space_of(features: Float16[np.ndarray, "n d"], train: Int[np.ndarray, " a"]) -> tuple["Space", Vector, Vector]:
+def space_of(features: Float16[np.ndarray, "n d"], train: Int[np.ndarray, " a"]) -> tuple[Space, Vector, Vector]:
     """Where to solve for the rows `train`, with their mean and standard deviation."""
     rows = _blocks(len(train), features.shape[1], features.dtype)
     np.take(features, train, axis=0, out=rows[: len(train)], mode="clip")  # other modes copy once more

@@ -11,9 +11,9 @@ from facedep_jax.cache.shard import ITEM_COLUMNS, ROW_COLUMNS, Shard
 
 
 @dataclass(frozen=True)
-class Items:
-    """Complete items, one entry each: width and height in pixels, duration in s, `first_row` into `Rows`, `shard` (of
-    its end) into the cache's shards.
+class ItemTable:
+    """Complete items, one entry each: width and height in pixels, duration in s, `first_row` into `RowTable`,
+    `shard` (of its end) into the cache's shards.
     """
 
     id: Shaped[np.ndarray, " items"]
@@ -31,8 +31,8 @@ class Items:
 
 
 @dataclass(frozen=True)
-class Rows:
-    """Sampled frames in order of item and time: `item` into `Items`, `feature` into the features or −1."""
+class RowTable:
+    """Sampled frames in order of item and time: `item` into `ItemTable`, `feature` into the features or −1."""
 
     item: Int[np.ndarray, " rows"]
     time: Float[np.ndarray, " rows"]
@@ -45,7 +45,7 @@ class Rows:
         return len(self.item)
 
 
-def join(shards: Sequence[Shard]) -> tuple[Items, Rows]:
+def join(shards: Sequence[Shard]) -> tuple[ItemTable, RowTable]:
     """One table of complete items over all shards, parts of a clip put back together in order."""
     items = {k: _joined(dtype, [s.items[k] for s in shards]) for k, dtype in ITEM_COLUMNS.items()}
     rows = {k: _joined(dtype, [s.rows[k] for s in shards], k == "box") for k, dtype in ROW_COLUMNS.items()}
@@ -60,7 +60,7 @@ def join(shards: Sequence[Shard]) -> tuple[Items, Rows]:
     flat = np.asarray([p for parts in chosen for p in parts], np.int64)
     take = ranges(items["first_row"][flat] + row_starts[owner[flat]], items["rows"][flat])
     final = np.asarray([parts[-1] for parts in chosen], np.int64)
-    table = Items(
+    table = ItemTable(
         id=items["id"][final].astype("U64"),
         kind=items["kind"][final].astype("U5"),
         width=items["width"][final],
@@ -72,7 +72,7 @@ def join(shards: Sequence[Shard]) -> tuple[Items, Rows]:
         shard=owner[final],
     )
     joined = {k: rows[k][take] for k in ("time", "face", "box", "score", "feature")}
-    return table, Rows(item=np.repeat(np.arange(len(counts)), counts), **joined)
+    return table, RowTable(item=np.repeat(np.arange(len(counts)), counts), **joined)
 
 
 def _joined(dtype: str, columns: list[np.ndarray], boxes: bool = False) -> np.ndarray:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from facedep_jax.cli import cache_maintenance
-from facedep_jax.cli.command import FILE, PATH, Command, Outcome
+from facedep_jax.cli.command import FILE, PATH, Command, CommandResult
 from facedep_jax.cli.terminal.tables import (
     SHOWN_LINES,
     counted,
@@ -48,7 +48,7 @@ class Part(click.ParamType):
 @click.command("inspect", cls=Command)
 @click.argument("cache", type=PATH)
 @click.option("--plot", type=FILE, metavar="FILE.png", help="Draw it too.")
-def inspect(report: Report, cache: Path, plot: Path | None) -> Outcome:
+def inspect(report: Report, cache: Path, plot: Path | None) -> CommandResult:
     """Say what a cache holds.
 
     Counts, settings, labels, subjects, near-duplicates, failures, and statistics of every tap. The cache may come from
@@ -62,14 +62,14 @@ def inspect(report: Report, cache: Path, plot: Path | None) -> Outcome:
         from facedep_jax.report.run_plots import save
 
         save(draw_cache(summary), plot)
-    return Outcome(summary, show_inspection)
+    return CommandResult(summary, show_inspection)
 
 
 @click.command("verify", cls=Command)
 @click.argument("cache", type=PATH)
 @click.option("--sample", type=Part(), default="100%", help="Hash and read only this part of the shards.")
 @click.option("--seed", type=int, help="Draw the sample that was drawn with this seed.")
-def verify(report: Report, cache: Path, sample: float, seed: int | None) -> Outcome:
+def verify(report: Report, cache: Path, sample: float, seed: int | None) -> CommandResult:
     """Check that every byte of a cache is what was written. Changes nothing; exit status 3 if something is wrong.
 
     With --sample, hashes and values are checked of a random part of the shards, and the structure of all.
@@ -77,13 +77,13 @@ def verify(report: Report, cache: Path, sample: float, seed: int | None) -> Outc
     from facedep_jax.cache.maintenance.sandboxed_reader import in_child
 
     summary = in_child("verify", cache, report, sample=sample, seed=seed)
-    return Outcome(summary, show_verification, not summary["ok"])
+    return CommandResult(summary, show_verification, not summary["ok"])
 
 
 @click.command("diff", cls=Command)
 @click.argument("cache", type=PATH)
 @click.argument("other", type=PATH)
-def diff(report: Report, cache: Path, other: Path) -> Outcome:
+def diff(report: Report, cache: Path, other: Path) -> CommandResult:
     """Compare two caches.
 
     By ids, listings and values, wherever shards begin and end. Exit status 3 if they differ. Changes nothing.
@@ -91,7 +91,7 @@ def diff(report: Report, cache: Path, other: Path) -> Outcome:
     from facedep_jax.cache.maintenance.verify import diff_caches
 
     summary = diff_caches(cache, other)
-    return Outcome(summary, show_differences, not summary["equal"])
+    return CommandResult(summary, show_differences, not summary["equal"])
 
 
 def show_differences(console: "Console", summary: Mapping[str, Any]) -> None:

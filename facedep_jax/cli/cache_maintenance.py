@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from facedep_jax.cli.command import PATH, Command, Outcome
+from facedep_jax.cli.command import PATH, Command, CommandResult
 from facedep_jax.cli.terminal.tables import SHOWN_LINES, counted, say, show_lines
 from facedep_jax.progress_events import Report
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @click.command("repair", cls=Command)
 @click.argument("cache", type=PATH)
-def repair(report: Report, cache: Path) -> Outcome:
+def repair(report: Report, cache: Path) -> CommandResult:
     """Set aside what is damaged in a cache.
 
     The rest stays as it is. What is taken out is kept in CACHE/dropped; the next extract-features adds its items again.
@@ -25,13 +25,13 @@ def repair(report: Report, cache: Path) -> Outcome:
     from facedep_jax.cache.maintenance.repair import repair_cache
 
     summary = repair_cache(cache, report)
-    return Outcome(summary, show_repair, summary["changed"])
+    return CommandResult(summary, show_repair, summary["changed"])
 
 
 @click.command("merge", cls=Command)
 @click.argument("caches", type=PATH, nargs=-1, required=True, metavar="CACHE...")
 @click.option("--out", type=PATH, required=True, metavar="NEW", help="A new cache, or one to add to.")
-def merge(report: Report, caches: tuple[Path, ...], out: Path) -> Outcome:
+def merge(report: Report, caches: tuple[Path, ...], out: Path) -> CommandResult:
     """Put caches that were extracted with equal settings into one.
 
     Of an item that several hold the first copy counts, of a listing the last. Exit status 3 if copies or listings
@@ -41,7 +41,7 @@ def merge(report: Report, caches: tuple[Path, ...], out: Path) -> Outcome:
 
     summary = merge_caches(caches, out, report)
     differ = bool(summary["items_unequal"] or summary["listing_conflicts"])
-    return Outcome(summary, show_merge, differ)
+    return CommandResult(summary, show_merge, differ)
 
 
 @click.command("export", cls=Command)
@@ -49,7 +49,7 @@ def merge(report: Report, caches: tuple[Path, ...], out: Path) -> Outcome:
 @click.option(
     "--out", type=PATH, required=True, metavar="FILE.h5|FILE.npz|DIR", help="Where to; nothing is overwritten."
 )
-def export(report: Report, cache: Path, out: Path) -> Outcome:
+def export(report: Report, cache: Path, out: Path) -> CommandResult:
     """Write a cache as one plain file.
 
     Its tables lie beside it as CSV. FILE.h5 has the groups of a shard, FILE.npz the same arrays, and any other name
@@ -58,7 +58,7 @@ def export(report: Report, cache: Path, out: Path) -> Outcome:
     from facedep_jax.cache.maintenance.export import export_cache
 
     summary = export_cache(cache, out, report)
-    return Outcome(summary, show_export)
+    return CommandResult(summary, show_export)
 
 
 @click.command("purge", cls=Command)
@@ -74,7 +74,7 @@ def purge(
     subjects: tuple[str, ...],
     also: tuple[Path, ...],
     dry_run: bool,
-) -> Outcome:
+) -> CommandResult:
     """Remove somebody who withdraws.
 
     Their features, listings and failures go for good. A salted hash of each item stays, so that it is not extracted
@@ -83,7 +83,7 @@ def purge(
     from facedep_jax.cache.maintenance.purge import purge_cache
 
     summary = purge_cache(cache, ids, subjects, also, dry_run, report)
-    return Outcome(summary, show_purge)
+    return CommandResult(summary, show_purge)
 
 
 def show_repair(console: "Console", summary: Mapping[str, Any]) -> None:

@@ -40,7 +40,7 @@ COMMON_OPTIONS = (
 
 
 @dataclass(frozen=True)
-class Outcome:
+class CommandResult:
     """What a command hands back: the summary, how to show it, and whether something failed (exit status 3, or 1)."""
 
     summary: Mapping[str, Any]
@@ -57,11 +57,11 @@ class Outcome:
         return 1 if self.nothing_done else 3 if self.problems else 0
 
 
-Work = Callable[..., Outcome]
+Work = Callable[..., CommandResult]
 
 
 class Command(click.Command):
-    """A command of a function `work(report, **options) -> Outcome`, with the options that all commands share."""
+    """A command of a function `work(report, **options) -> CommandResult`, with the options that all commands share."""
 
     def __init__(self, *, callback: Work, params: list[click.Parameter], **attributes: Any):
         super().__init__(callback=callback, params=[*params, *COMMON_OPTIONS], **attributes)
@@ -74,7 +74,7 @@ class Command(click.Command):
         print_any_name()
         sys.exit(_run(self.work, ctx.params["as_json"], ctx.params["progress"], _own_options(ctx)))
 
-    def outcome(self, report: Report, arguments: Sequence[str]) -> Outcome:
+    def outcome(self, report: Report, arguments: Sequence[str]) -> CommandResult:
         """What comes of `arguments`, as they would be typed, without a display."""
         return self.work(report, **_own_options(self.make_context(self.name, list(arguments))))
 
@@ -183,7 +183,7 @@ def _run(work: Work, as_json: bool, progress: str, options: dict[str, Any]) -> i
     return signals.status if outcome.exit_code == INTERRUPTED else outcome.exit_code
 
 
-def _show(outcome: Outcome, as_json: bool) -> None:
+def _show(outcome: CommandResult, as_json: bool) -> None:
     from facedep_jax.cli.terminal.progress_displays import PatientConsole, go_silent
 
     if not as_json:
@@ -196,6 +196,6 @@ def _show(outcome: Outcome, as_json: bool) -> None:
 
 
 def all_failed(failures: Sequence[tuple[str, str]]) -> str:
-    """What `Outcome.nothing_done` says of `failures`, the path and reason of every file there was."""
+    """What `CommandResult.nothing_done` says of `failures`, the path and reason of every file there was."""
     path, reason = failures[0]
     return f"nothing could be done: all {len(failures)} files failed, the first: {path}: {reason}"

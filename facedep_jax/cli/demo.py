@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from facedep_jax.cli.cache import inspect
-from facedep_jax.cli.command import PATH, Command, Outcome
+from facedep_jax.cli.command import PATH, Command, CommandResult
 from facedep_jax.cli.evaluate import evaluate
 from facedep_jax.cli.extract_features import extract_features
 from facedep_jax.cli.score_videos import score_videos
@@ -40,14 +40,14 @@ STEPS = (
 @click.command("demo", cls=Command, short_help="Everything, small and offline, on drawn faces.")
 @click.option("--out", type=PATH, default=Path("demo"), show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True, help="Other persons, other weights.")
-def demo(report: Report, out: Path, seed: int) -> Outcome:
+def demo(report: Report, out: Path, seed: int) -> CommandResult:
     """Draw faces and clips, then extract, train, evaluate, score and inspect them. No network, no download.
 
     Running it again into the same folder continues where it stopped, like every command.
     """
     places = {name: out / name for name in ("faces", "clips", "cache", "run", "scores")}
     _draw(places["faces"], places["clips"], seed, report)
-    steps: dict[str, Outcome] = {}
+    steps: dict[str, CommandResult] = {}
     for name, command, arguments in STEPS:
         line = f"{name} {arguments.format(**places, seed=seed)}"
         report(Note(f"$ cli {line}"))
@@ -60,10 +60,10 @@ def demo(report: Report, out: Path, seed: int) -> Outcome:
         "pictures": pictures,
         "warning": MEANING,
     }
-    return Outcome(summary, partial(_show, steps), not all(map(as_expected, steps.values())))
+    return CommandResult(summary, partial(_show, steps), not all(map(as_expected, steps.values())))
 
 
-def as_expected(outcome: Outcome) -> bool:
+def as_expected(outcome: CommandResult) -> bool:
     """Whether a step did all it should: nothing fails but the clip that is drawn to fail."""
     failed = [clip["clip"] for clip in outcome.summary.get("clips", ()) if clip["status"] == "failed"]
     return outcome.exit_code == 0 or (outcome.exit_code == 3 and failed == [BROKEN_CLIP])
@@ -81,7 +81,7 @@ def _draw(faces: Path, clips: Path, seed: int, report: Report) -> None:
                 draw(partial, seed)
 
 
-def _show(steps: Mapping[str, Outcome], console: "Console", summary: Mapping[str, Any]) -> None:
+def _show(steps: Mapping[str, CommandResult], console: "Console", summary: Mapping[str, Any]) -> None:
     for line, outcome in steps.items():
         console.rule(style="dim")
         console.print(f"$ cli {line}", markup=False, soft_wrap=not console.is_terminal, style="bold")

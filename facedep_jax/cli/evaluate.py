@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from facedep_jax.cli.command import FILE, PATH, Command, Names, Outcome
+from facedep_jax.cli.command import FILE, PATH, Command, CommandResult, Names
 from facedep_jax.cli.terminal.tables import name_cell, plain_table, show_table, show_warning
 from facedep_jax.errors import SettingsError
 from facedep_jax.progress_events import Report
@@ -54,7 +54,7 @@ def evaluate(
     by: tuple[str, ...],
     prevalence: str | None,
     **asked: Any,
-) -> Outcome:
+) -> CommandResult:
     """Every figure of a run on one split of a cache, with intervals.
 
     Emotions and subjects are what the cache's listings, or --labels, say today; splits stay those of the run.
@@ -64,7 +64,7 @@ def evaluate(
 
     asked |= {"by": by or None, "prevalences": _parts(prevalence)}
     summary = evaluate_run(run, open_cache(cache), split, positive, report, **asked)
-    return Outcome(summary, show_evaluation)
+    return CommandResult(summary, show_evaluation)
 
 
 def _parts(text: str | None) -> tuple[float, ...]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from facedep_jax.cli.command import PATH, Command, Outcome
+from facedep_jax.cli.command import PATH, Command, CommandResult
 from facedep_jax.cli.terminal.tables import facts_table, show_warning
 from facedep_jax.disclaimer import MEANING
 from facedep_jax.progress_events import Report
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     metavar="DIR|random:SEED",
     help="Folder with the weights that the run's features came from.  [default: the download cache]",
 )
-def export(report: Report, run: Path, out: Path, weights: str | None) -> Outcome:
+def export(report: Report, run: Path, out: Path, weights: str | None) -> CommandResult:
     """Write backbones and head of a run as one ONNX file: uint8 face crops in, calibrated probabilities out.
 
     The file is run on drawn pictures and compared with JAX before it gets its name. Labels, threshold, how crops are
@@ -36,7 +36,7 @@ def export(report: Report, run: Path, out: Path, weights: str | None) -> Outcome
 
     settings = resolve(ExtractSettings, "extract", None, {"weights": weights})
     summary = write(load_head(run), out, settings, report)
-    return Outcome(summary, show_export)
+    return CommandResult(summary, show_export)
 
 
 def show_export(console: "Console", summary: Mapping[str, Any]) -> None:

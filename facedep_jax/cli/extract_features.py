@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from facedep_jax.cli.command import FILE, PATH, Command, Outcome, Work, all_failed
+from facedep_jax.cli.command import FILE, PATH, Command, CommandResult, Work, all_failed
 from facedep_jax.cli.terminal.tables import facts_table, show_warning
 from facedep_jax.progress_events import Note, Report
 from facedep_jax.text_escaping import printable
@@ -102,7 +102,7 @@ def extract_features(
     subjects: Path | None,
     subject_regex: str | None,
     **given: Any,
-) -> Outcome:
+) -> CommandResult:
     """Run frozen MobileNetV2 and ResNet50 once over every image and sampled frame; keep the features in a cache.
 
     SOURCE is a folder (split/emotion/file, emotion/file or plain files), a glob, a CSV or JSONL manifest with a
@@ -121,7 +121,7 @@ def extract_features(
     summary = extract(found, out or Path("cache") / found[0].name, settings, report)
     failed = [(failure["path"], failure["reason"]) for failure in summary["failures"]]
     nothing_done = "" if summary["items_new"] + summary["items_reused"] else all_failed(failed)
-    return Outcome(summary, show_extraction, bool(failed), nothing_done)
+    return CommandResult(summary, show_extraction, bool(failed), nothing_done)
 
 
 def show_extraction(console: "Console", summary: Mapping[str, Any]) -> None:

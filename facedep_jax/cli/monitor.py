@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from facedep_jax.cli.command import PATH, Command, Outcome
+from facedep_jax.cli.command import PATH, Command, CommandResult
 from facedep_jax.cli.extract_features import input_options
 from facedep_jax.cli.predict import head_of, positive_option
 from facedep_jax.cli.terminal.tables import say, show_number, show_warning
@@ -38,7 +38,7 @@ def monitor(
     min_coverage: float | None,
     positive: tuple[str, ...] | None,
     **given: Any,
-) -> Outcome:
+) -> CommandResult:
     """Score faces live: the newest frame, and the mean over the last seconds.
 
     Frames are dropped rather than late. Ctrl-C ends; what is recorded is complete after every row.
@@ -53,7 +53,7 @@ def monitor(
     reading = resolve(ExtractSettings, "extract", None, given)
     summary = watch(source, head_of(run, positive), reading, settings, record, report)
     ended = summary["ended"]
-    return Outcome(
+    return CommandResult(
         summary,
         show_watched,
         problems=ended not in ENDS,

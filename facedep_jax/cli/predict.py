@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from facedep_jax.cli.command import PATH, Command, Names, Outcome, all_failed
+from facedep_jax.cli.command import PATH, Command, CommandResult, Names, all_failed
 from facedep_jax.cli.extract_features import input_options
 from facedep_jax.cli.terminal.tables import show_warning
 from facedep_jax.progress_events import Report
@@ -38,7 +38,7 @@ def predict(
     plot: Path | None,
     positive: tuple[str, ...] | None,
     **given: Any,
-) -> Outcome:
+) -> CommandResult:
     """One line and one record a picture. Faces are taken as tight crops unless --faces says otherwise."""
     from facedep_jax.extraction.settings import ExtractSettings
     from facedep_jax.scoring.score_images import predict as score
@@ -62,7 +62,7 @@ def predict(
         "threshold": head.threshold,
     }
     nothing_done = all_failed(failed) if len(failed) == len(results) else ""
-    return Outcome(summary, show_predictions, bool(failed), nothing_done)
+    return CommandResult(summary, show_predictions, bool(failed), nothing_done)
 
 
 def head_of(run: Path, positive: tuple[str, ...] | None) -> "Head":

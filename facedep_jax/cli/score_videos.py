@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from facedep_jax.cli.command import FILE, PATH, Command, Outcome, all_failed
+from facedep_jax.cli.command import FILE, PATH, Command, CommandResult, all_failed
 from facedep_jax.cli.extract_features import input_options
 from facedep_jax.cli.predict import head_of, positive_option
 from facedep_jax.cli.terminal.tables import plain_table, show_number, show_table, show_warning
@@ -68,7 +68,7 @@ def score_videos(
     tables_only: bool,
     keep_crops: bool,
     **given: Any,
-) -> Outcome:
+) -> CommandResult:
     """Score every clip of a folder: tables by clip, window and frame, a timeline for each, and a page of all.
 
     A clip that cannot be read is listed with its reason, and the others are scored. Where subjects are known, clips
@@ -101,7 +101,7 @@ def score_videos(
     )
     failed = [(clip["clip"], clip["reason"]) for clip in summary["clips"] if clip["status"] == "failed"]
     nothing_done = all_failed(failed) if len(failed) == summary["clips_total"] else ""
-    return Outcome(summary, show_scores, bool(failed), nothing_done)
+    return CommandResult(summary, show_scores, bool(failed), nothing_done)
 
 
 def newest_run(runs: Path, report: Report) -> Path:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from facedep_jax.cli.command import FILE, PATH, Command, Outcome
+from facedep_jax.cli.command import FILE, PATH, Command, CommandResult
 from facedep_jax.cli.terminal.tables import plain_table, show_table
 from facedep_jax.disclaimer import MEANING
 from facedep_jax.progress_events import Note, Report
@@ -43,7 +43,7 @@ def train_cnn(
     subjects: Path | None,
     subject_regex: str | None,
     **given: Any,
-) -> Outcome:
+) -> CommandResult:
     """Train the tutorial's network on the pixels of SOURCE, from scratch: what frozen features have to beat.
 
     128×128 grey pixels, three convolutions, 10 epochs. SOURCE is what extract-features takes; clips are left out. The
@@ -60,7 +60,7 @@ def train_cnn(
     found = read_source(source, subjects=subjects, subject_regex=subject_regex, report=report)
     report(Note(f"{found.where}: {len(found.listings)} files, {found.layout}, {found.ignored} ignored"))
     summary = train(found, settings, out or Path("runs") / f"{found.name}-cnn", report)
-    return Outcome(summary, show_cnn, bool(summary["failures"]))
+    return CommandResult(summary, show_cnn, bool(summary["failures"]))
 
 
 def show_cnn(console: "Console", summary: Mapping[str, Any]) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from facedep_jax.cli.command import PATH, Command, Names, Outcome
+from facedep_jax.cli.command import PATH, Command, CommandResult, Names
 from facedep_jax.cli.terminal.tables import name_cell, plain_table, show_number, show_table, show_warning
 from facedep_jax.disclaimer import MEANING
 from facedep_jax.errors import RunError, SettingsError
@@ -138,7 +138,7 @@ def train_head(
     grid_search: Path | None = None,
     resume: bool = False,
     **given: Any,
-) -> Outcome:
+) -> CommandResult:
     """Train the attention head on one or more caches of equal features.
 
     Splits come from the listings, or are made by subject. Model, threshold and calibration are chosen on the
@@ -154,7 +154,7 @@ def train_head(
     opened = _open(caches, config)
     out = out or Path("runs") / opened[0].path.resolve().name
     summary = train(opened, settings, out, report, grid=grid, resume=resume)
-    return Outcome(summary, show_training, bool(summary.get("problems")))
+    return CommandResult(summary, show_training, bool(summary.get("problems")))
 
 
 def _open(caches: tuple[Path, ...], config: Path | None) -> list["Cache"]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from facedep_jax.backbones.taps import BACKBONES
-from facedep_jax.cli.command import PATH, Command, Outcome
+from facedep_jax.cli.command import PATH, Command, CommandResult
 from facedep_jax.cli.terminal.tables import plain_table, show_number, show_table, show_warning
 from facedep_jax.progress_events import Report
 from facedep_jax.text_escaping import printable
@@ -23,7 +23,7 @@ directory_option = click.option("--weights", "directory", type=PATH, metavar="DI
 
 @weights.command("list", cls=Command)
 @directory_option
-def list_files(report: Report, directory: Path | None) -> Outcome:
+def list_files(report: Report, directory: Path | None) -> CommandResult:
     """What is known and what is there, without a download.
 
     Official files, those of DIR, and the random recipe. Exit status 3 if a file of DIR cannot be read.
@@ -31,12 +31,12 @@ def list_files(report: Report, directory: Path | None) -> Outcome:
     from facedep_jax.backbones.weights.available_files import list_weights
 
     summary = list_weights(directory)
-    return Outcome(summary, show_list, not summary["ok"])
+    return CommandResult(summary, show_list, not summary["ok"])
 
 
 @weights.command("fetch", cls=Command)
 @click.argument("backbones", nargs=-1, type=click.Choice(BACKBONES))
-def fetch(report: Report, backbones: tuple[str, ...]) -> Outcome:
+def fetch(report: Report, backbones: tuple[str, ...]) -> CommandResult:
     """Download the official files.
 
     Of all backbones or those named; says where they lie. A download that was cut short is continued.
@@ -45,12 +45,12 @@ def fetch(report: Report, backbones: tuple[str, ...]) -> Outcome:
     from facedep_jax.backbones.weights.available_files import fetch_weights
 
     summary = fetch_weights(backbones or BACKBONES, report)
-    return Outcome(summary, show_fetched)
+    return CommandResult(summary, show_fetched)
 
 
 @weights.command("verify", cls=Command)
 @directory_option
-def verify(report: Report, directory: Path | None) -> Outcome:
+def verify(report: Report, directory: Path | None) -> CommandResult:
     """Read weights files wholly and list what is wrong.
 
     The official files that have been fetched, or those of DIR; exit status 3 if something is wrong. Checked are
@@ -60,13 +60,13 @@ def verify(report: Report, directory: Path | None) -> Outcome:
     from facedep_jax.backbones.weights.file_verification import verify_weights
 
     summary = verify_weights(directory, report)
-    return Outcome(summary, show_verified, not summary["ok"])
+    return CommandResult(summary, show_verified, not summary["ok"])
 
 
 @weights.command("show", cls=Command)
 @click.option("--weights", "where", metavar="DIR|random:SEED", help="Without it the official files, downloaded once.")
 @click.option("--size", default="224", show_default=True, help="224, or mobilenet_v2=224,resnet50=96.")
-def show(report: Report, where: str | None, size: str) -> Outcome:
+def show(report: Report, where: str | None, size: str) -> CommandResult:
     """The networks' statistics on two built-in pictures, and what is wrong with them.
 
     zeros and dead are shares, of values and of channels that are zero everywhere; distinct is 1 − cosine between the
@@ -80,7 +80,7 @@ def show(report: Report, where: str | None, size: str) -> Outcome:
     from facedep_jax.backbones.weights.plausibility_check import show_weights
 
     summary = show_weights(where, size, report)
-    return Outcome(summary, show_statistics, not summary["ok"])
+    return CommandResult(summary, show_statistics, not summary["ok"])
 
 
 def show_list(console: "Console", summary: Mapping[str, Any]) -> None:

@@ -27,7 +27,7 @@ FLATTERS = (
 
 
 @dataclass(frozen=True)
-class Task:
+class CnnTask:
     """Labelled pictures: `rows` says where their pixels are, `examples` all else (its tokens are empty)."""
 
     rows: Int[np.ndarray, " k"]
@@ -47,7 +47,7 @@ class Task:
         return self.examples.split == split
 
 
-def make_task(pictures: Pictures, settings: CnnSettings) -> Task:
+def make_task(pictures: Pictures, settings: CnnSettings) -> CnnTask:
     """Labels, target and splits.
 
     Raises LabelError: no emotions or none that is positive, an item or equal pixels in two splits (given splits only),
@@ -56,7 +56,7 @@ def make_task(pictures: Pictures, settings: CnnSettings) -> Task:
     return (_as_in_tutorial if settings.split == "tutorial" else _as_given)(pictures, settings)
 
 
-def _as_given(pictures: Pictures, settings: CnnSettings) -> Task:
+def _as_given(pictures: Pictures, settings: CnnSettings) -> CnnTask:
     labels = collect_labels(pictures.entries, allow_duplicates=settings.allow_duplicates)
     target = make_target([label.emotion for label in labels.items], settings.positive)
     splits = assign_splits(
@@ -72,7 +72,7 @@ def _as_given(pictures: Pictures, settings: CnnSettings) -> Task:
     return replace(task, warnings=task.warnings + _equal_pixels(pictures, task, settings.allow_duplicates))
 
 
-def _as_in_tutorial(pictures: Pictures, settings: CnnSettings) -> Task:
+def _as_in_tutorial(pictures: Pictures, settings: CnnSettings) -> CnnTask:
     """Every labelled listing is a picture of its own; a fifth of them, drawn at random, is the split test."""
     labelled = [(entry, emotion) for entry in pictures.entries if (emotion := normal(entry["emotion"]))]
     order = np.random.default_rng(settings.seed).permutation(len(labelled))
@@ -94,7 +94,7 @@ def _task(
     made: list[str],
     notes: tuple[str, ...],
     warnings: tuple[str, ...],
-) -> Task:
+) -> CnnTask:
     place = {(entry["item"], entry["path"]): row for row, entry in enumerate(pictures.entries)}
     items, count = labels.items, len(labels.items)
     classes = np.array([target.emotions[label.emotion] for label in items], np.int32)
@@ -111,16 +111,16 @@ def _task(
     }
     positive = tuple(sorted(emotion for emotion, number in target.emotions.items() if number))
     rows = np.array([place[i.item, i.path] for i in items])
-    return Task(rows, examples, positive, data, notes, warnings)
+    return CnnTask(rows, examples, positive, data, notes, warnings)
 
 
-def _equal_pixels(pictures: Pictures, task: Task, allowed: bool) -> tuple[str, ...]:
+def _equal_pixels(pictures: Pictures, task: CnnTask, allowed: bool) -> tuple[str, ...]:
     """A sentence about files that differ, show the same pixels and are in two splits. Raises unless that is allowed."""
     digests = [hashlib.sha256(pictures.pixels[row]).digest() for row in task.rows]
     return equal_pixels_warning(task.examples, equal_across(task.examples, range(len(digests)), digests), allowed)
 
 
-def leaks(task: Task) -> dict[str, Bool[np.ndarray, " k"]]:
+def leaks(task: CnnTask) -> dict[str, Bool[np.ndarray, " k"]]:
     """Test pictures whose bytes, or whose person, are in train too."""
     examples, train, test = task.examples, task.of("train"), task.of("test")
     items, people = set(examples.item[train]), set(examples.subject[train]) - {None}

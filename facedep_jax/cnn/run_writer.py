@@ -8,13 +8,13 @@ import numpy as np
 from safetensors.numpy import save
 
 from facedep_jax.baselines.keras_like_fit import Trained
-from facedep_jax.cnn.image_splits import Task
+from facedep_jax.cnn.image_splits import CnnTask
 from facedep_jax.evaluation.evaluate import Evaluated
 from facedep_jax.evaluation.evaluation_plots import draw_evaluation
 from facedep_jax.file_system import atomic_folder
 from facedep_jax.head.trained_head import flat_names
 from facedep_jax.provenance import write_config
-from facedep_jax.report.document import Listing, Section, Table, estimate
+from facedep_jax.report.document import BulletList, Section, Table, estimate
 from facedep_jax.report.run_report_tables import emotions_table, figures_table
 from facedep_jax.report.run_sections import PICTURES, reported_split, sadness
 from facedep_jax.runs.csv_and_json import scored_rows, write_json, write_table
@@ -29,7 +29,7 @@ NAME = "CNN on pixels"
 def write_run(
     out: Path,
     source: Source,
-    task: Task,
+    task: CnnTask,
     trained: Trained,
     evaluated: Evaluated,
     beside: Mapping[str, Evaluated],
@@ -51,7 +51,7 @@ def write_run(
         (folder / "report.html").write_text(_page(folder, task, summary), encoding="utf-8")
 
 
-def _record(task: Task, evaluated: Evaluated, identity: Mapping[str, Any]) -> dict[str, Any]:
+def _record(task: CnnTask, evaluated: Evaluated, identity: Mapping[str, Any]) -> dict[str, Any]:
     calibration = evaluated.scores.calibration
     return {
         "format": FORMAT,
@@ -75,7 +75,7 @@ def _history_rows(trained: Trained) -> Iterator[dict[str, Any]]:
 
 
 def _write_plots(
-    folder: Path, task: Task, trained: Trained, evaluated: Evaluated, beside: Mapping[str, Evaluated]
+    folder: Path, task: CnnTask, trained: Trained, evaluated: Evaluated, beside: Mapping[str, Evaluated]
 ) -> None:
     """All figures, of the split test where there is one, else of val."""
     from facedep_jax.report import run_plots
@@ -89,7 +89,7 @@ def _write_plots(
         run_plots.save(figure, folder / f"{name}.png")
 
 
-def _page(folder: Path, task: Task, summary: Mapping[str, Any]) -> str:
+def _page(folder: Path, task: CnnTask, summary: Mapping[str, Any]) -> str:
     from facedep_jax.report.html import render_sections
 
     split = reported_split(summary)
@@ -104,7 +104,7 @@ def _page(folder: Path, task: Task, summary: Mapping[str, Any]) -> str:
         "threshold": summary["threshold"],
         "seconds of training": f"{summary['seconds_training']:.1f}",
     }
-    doubts = (Listing(tuple(summary["warnings"])),) if summary["warnings"] else ()
+    doubts = (BulletList(tuple(summary["warnings"])),) if summary["warnings"] else ()
     sections = [
         Section(f"What came out, on {split}", (*doubts, compared(summary, split), figures_table(metrics))),
         Section("Each emotion", (emotions_table(metrics, task.positive_emotions), *sadness(metrics))),

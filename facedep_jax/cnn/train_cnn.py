@@ -16,7 +16,7 @@ import numpy as np
 
 from facedep_jax.baselines.keras_like_fit import Recipe, Trained, read_logits, train_classifier
 from facedep_jax.cnn.grey_images import Pictures, read_pictures
-from facedep_jax.cnn.image_splits import Task, leaks, make_task
+from facedep_jax.cnn.image_splits import CnnTask, leaks, make_task
 from facedep_jax.cnn.model import SIDE, TutorialCnn
 from facedep_jax.cnn.run_writer import write_run
 from facedep_jax.cnn.settings import CnnSettings
@@ -83,7 +83,7 @@ def train_cnn(source: Source, settings: CnnSettings, out: Path, report: Report =
 
 def _summary(
     out: Path,
-    task: Task,
+    task: CnnTask,
     trained: Trained,
     evaluated: Evaluated,
     beside: dict[str, Evaluated],
@@ -114,7 +114,7 @@ def _summary(
     }
 
 
-def _trained(inputs: jax.Array, task: Task, settings: CnnSettings, place: Unfinished, report: Report) -> Trained:
+def _trained(inputs: jax.Array, task: CnnTask, settings: CnnSettings, place: Unfinished, report: Report) -> Trained:
     label = np.zeros(len(inputs), bool)
     label[task.rows] = task.label
     val_rows = "val" if task.of("val").any() else "test"  # the tutorial has no third part
@@ -125,7 +125,7 @@ def _trained(inputs: jax.Array, task: Task, settings: CnnSettings, place: Unfini
 
 
 def _evaluated(
-    inputs: jax.Array, trained: Trained, task: Task, pictures: Pictures, wanted: Wanted
+    inputs: jax.Array, trained: Trained, task: CnnTask, pictures: Pictures, wanted: Wanted
 ) -> tuple[Evaluated, dict[str, Evaluated]]:
     """The last epoch, and what stands beside it."""
     clips = task.examples

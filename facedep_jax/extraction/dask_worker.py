@@ -12,9 +12,9 @@ from facedep_jax.backbones.engine_interface import Engine
 from facedep_jax.cache.feature_spec import fingerprint
 from facedep_jax.cache.shard_writer import ShardWriter
 from facedep_jax.errors import ClusterError
-from facedep_jax.extraction.local_extraction import Extraction, Items
+from facedep_jax.extraction.local_extraction import Extraction, ItemResolver
 from facedep_jax.extraction.outcomes import Outcome, Outcomes
-from facedep_jax.extraction.plan import IN_FLIGHT, Plan, load_checked_engine, plan_extraction
+from facedep_jax.extraction.plan import IN_FLIGHT, ExtractionPlan, load_checked_engine, plan_extraction
 from facedep_jax.extraction.settings import ExtractSettings
 from facedep_jax.progress_events import Event, Note, Report
 from facedep_jax.sources import Source
@@ -22,7 +22,7 @@ from facedep_jax.toml_settings import differences
 
 
 @dataclass(frozen=True)
-class Task:
+class WorkerTask:
     """Listings to compute, and what the driver has planned for them.
 
     `spec` is the cache's, `planned` the plan's own. `shards` is the cache's folder of shards, `partial` maps clips that
@@ -53,7 +53,7 @@ class Done:
 class _TaskWriter(ShardWriter):
     """Shards on the disk, and the lines that name them in memory, for the driver to write down."""
 
-    def __init__(self, task: Task, engine: Engine):
+    def __init__(self, task: WorkerTask, engine: Engine):
         super().__init__(task.shards, task.spec, engine, task.settings.shard_rows)
         self.partial = task.partial
         self.entries: list[dict[str, Any]] = []
@@ -62,10 +62,10 @@ class _TaskWriter(ShardWriter):
         self.entries.append(entry)
 
 
-_ready: dict[str, tuple[Plan, Engine]] = {}  # by fingerprint: one engine serves all tasks of a process
+_ready: dict[str, tuple[ExtractionPlan, Engine]] = {}  # by fingerprint: one engine serves all tasks of a process
 
 
-def compute_task(task: Task) -> Done:
+def compute_task(task: WorkerTask) -> Done:
     """Compute the listings of one task.
 
     Raises ClusterError where this worker would compute other numbers than the driver planned.
@@ -81,12 +81,12 @@ def compute_task(task: Task) -> Done:
     writer = _TaskWriter(task, engine)
     listings = task.source.listings
     outcomes = Outcomes(len(listings), {}, became.append, report)
-    Extraction(writer, engine, plan, Items(), outcomes).run([(task.source, listing) for listing in listings])
+    Extraction(writer, engine, plan, ItemResolver(), outcomes).run([(task.source, listing) for listing in listings])
     writer.commit()
     return Done(engine.name, writer.entries, writer.features_committed, became, notes)
 
 
-def _prepared(task: Task, report: Report) -> tuple[Plan, Engine]:
+def _prepared(task: WorkerTask, report: Report) -> tuple[ExtractionPlan, Engine]:
     name = fingerprint(task.planned)
     if name not in _ready:
         where = _settle(task.local_workers)

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 from facedep_jax.cache.cache_writer import CacheWriter
 from facedep_jax.errors import ClusterError, MediaError
-from facedep_jax.extraction.dask_worker import Done, Task, compute_task
-from facedep_jax.extraction.local_extraction import Items, Pair
+from facedep_jax.extraction.dask_worker import Done, WorkerTask, compute_task
+from facedep_jax.extraction.local_extraction import ItemResolver, Pair
 from facedep_jax.extraction.outcomes import Outcome, Outcomes
-from facedep_jax.extraction.plan import Plan
+from facedep_jax.extraction.plan import ExtractionPlan
 from facedep_jax.extraction.settings import ExtractSettings
 from facedep_jax.file_system import user_cache
 from facedep_jax.progress_events import Failure, Note
@@ -38,7 +38,7 @@ class Distribution:
     `engine_name` is that of the workers' engine, "none" where there was nothing to compute.
     """
 
-    def __init__(self, writer: CacheWriter, plan: Plan, items: Items, outcomes: Outcomes):
+    def __init__(self, writer: CacheWriter, plan: ExtractionPlan, items: ItemResolver, outcomes: Outcomes):
         self.writer, self.plan, self.items, self.outcomes = writer, plan, items, outcomes
         self.engine_name = "none"
 
@@ -94,7 +94,7 @@ class Distribution:
             self.outcomes.add(Outcome(source.where, listing, item))
         self.outcomes.progress(listing)
 
-    def _tasks(self, missing: Sequence[Pair]) -> Iterator[Task]:
+    def _tasks(self, missing: Sequence[Pair]) -> Iterator[WorkerTask]:
         """Images of one source in runs, every clip alone."""
         size = min(self.plan.settings.shard_rows, IMAGES_A_TASK)
         for source in dict.fromkeys(source.where for source, _ in missing):
@@ -105,8 +105,8 @@ class Distribution:
             for listings in [*chunks, *([clip] for clip in clips)]:
                 yield self._task(replace(own[0][0], listings=tuple(listings), whole=False))
 
-    def _task(self, source: Source) -> Task:
-        return Task(
+    def _task(self, source: Source) -> WorkerTask:
+        return WorkerTask(
             source,
             replace(self.plan.settings, workers=None, scheduler=None, limit=None),
             tuple(self.plan.faces),
@@ -124,7 +124,7 @@ class Distribution:
         where = "on this machine" if self.plan.settings.workers else f"of {self.plan.settings.scheduler}"
         self.outcomes.report(Note(f"{count} workers {where}"))
 
-    def _collect(self, client: "Client", tasks: list[Task]) -> None:
+    def _collect(self, client: "Client", tasks: list[WorkerTask]) -> None:
         from distributed import KilledWorker
 
         futures = [client.submit(compute_task, task, pure=False, retries=0) for task in tasks]

@@ -11,9 +11,9 @@ from facedep_jax.cache.cache_writer import CacheWriter
 from facedep_jax.cache.feature_spec import fingerprint, read_header
 from facedep_jax.cache.file_hash_cache import KnownFiles
 from facedep_jax.cache.tombstones import Purged
-from facedep_jax.extraction.local_extraction import Extraction, Items, KeepFrame
+from facedep_jax.extraction.local_extraction import Extraction, ItemResolver, KeepFrame
 from facedep_jax.extraction.outcomes import FailureRecord, Outcomes, write_down
-from facedep_jax.extraction.plan import IN_FLIGHT, Plan, kept_taps, load_checked_engine, plan_extraction
+from facedep_jax.extraction.plan import IN_FLIGHT, ExtractionPlan, kept_taps, load_checked_engine, plan_extraction
 from facedep_jax.extraction.settings import ExtractSettings
 from facedep_jax.progress_events import Note, Report, silent
 from facedep_jax.provenance import write_config
@@ -97,14 +97,14 @@ def _run(
     sources: Sequence[Source],
     writer: CacheWriter,
     engine: LazyEngine,
-    plan: Plan,
+    plan: ExtractionPlan,
     report: Report,
     keep: KeepFrame | None,
 ) -> tuple[Outcomes, str]:
     """What became of the listings, and the name of the engine that computed ("none": there was nothing to compute)."""
     pairs = [(source, listing) for source in sources for listing in source.listings][: plan.settings.limit]
     known = KnownFiles(writer.folder)
-    items = Items(known, Purged(writer.folder), plan.settings.rehash)
+    items = ItemResolver(known, Purged(writer.folder), plan.settings.rehash)
     failed_before = {} if plan.settings.retry_failed else dict(writer.failed)
     outcomes = Outcomes(len(pairs), failed_before, partial(write_down, writer), report)
     try:

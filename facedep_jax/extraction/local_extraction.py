@@ -17,7 +17,7 @@ from facedep_jax.cache.tombstones import Purged
 from facedep_jax.errors import MediaError
 from facedep_jax.extraction.outcomes import Outcome, Outcomes
 from facedep_jax.extraction.pipeline import Abandon, Begin, End, Pipeline
-from facedep_jax.extraction.plan import Plan
+from facedep_jax.extraction.plan import ExtractionPlan
 from facedep_jax.machine_resources import decoders
 from facedep_jax.media import ClipInfo, Frame, InputSettings, Picture, open_clip, read_image
 from facedep_jax.media.file_hashing import Hashed, hash_content, read_content, require_unchanged, state_of
@@ -30,7 +30,7 @@ Pair = tuple[Source, Listing]
 KeepFrame = Callable[[str, int, Frame], None]  # item, number of the sample, and the frame
 
 
-class Items:
+class ItemResolver:
     """Which item a file is, and which may not enter the cache.
 
     `known` remembers the items of files that have not changed since they were hashed; None: every file is read.
@@ -85,8 +85,8 @@ class Extraction:
         self,
         writer: ShardWriter,
         engine: Engine,
-        plan: Plan,
-        items: Items,
+        plan: ExtractionPlan,
+        items: ItemResolver,
         outcomes: Outcomes,
         keep: KeepFrame | None = None,
     ):

@@ -27,7 +27,7 @@ INTERPOLATION = "jpeg at 1/2, 1/4 or 1/8 down to twice the size, opencv area dow
 
 
 @dataclass(frozen=True)
-class Plan:
+class ExtractionPlan:
     """Everything decided before the first file is opened."""
 
     settings: ExtractSettings
@@ -82,7 +82,7 @@ class Plan:
         return {"features": features, "input": inputs}
 
 
-def plan_extraction(kinds: tuple[str, ...], settings: ExtractSettings, report: Report = silent) -> Plan:
+def plan_extraction(kinds: tuple[str, ...], settings: ExtractSettings, report: Report = silent) -> ExtractionPlan:
     """Check the settings, find weights and detectors, and state the spec. Raises before anything is written."""
     taps = parse_taps(settings.taps)
     sizes = parse_sizes(settings.size, tuple(dict.fromkeys(tap.backbone for tap in taps)))
@@ -96,7 +96,7 @@ def plan_extraction(kinds: tuple[str, ...], settings: ExtractSettings, report: R
         report(Note(f"faces of {kind}s: {faces[kind].reason}"))
     if any(w.untrained for w in weights.values()):
         report(Note(UNTRAINED, "warning"))
-    plan = Plan(settings, taps, sizes, weights, faces)
+    plan = ExtractionPlan(settings, taps, sizes, weights, faces)
     _ = plan.spec  # raises what it raises now
     return plan
 
@@ -131,7 +131,7 @@ class BothViews:
         return features | {f"{tap}{FLIPPED}": rows for tap, rows in self._engine(mirrored).items()}
 
 
-def load_checked_engine(plan: Plan, report: Report = silent, in_flight: int = 1) -> Engine:
+def load_checked_engine(plan: ExtractionPlan, report: Report = silent, in_flight: int = 1) -> Engine:
     """The engine asked for, to be compared with XLA float32 on its first batch, with the views asked for."""
     settings, inputs = plan.settings, (plan.weights, plan.taps, plan.sizes)
     engine = load_engine(settings.engine, *inputs, settings.precision, settings.batch_size, in_flight)

@@ -21,7 +21,7 @@ from facedep_jax.extraction.settings import ExtractSettings
 from facedep_jax.head.trained_head import Head
 from facedep_jax.media import FACE_STATES, Face, Frame, Live, Sample, locate
 from facedep_jax.monitor.score_recording import Record
-from facedep_jax.progress_events import Interrupted, Moment, Note, Report, Tick, silent
+from facedep_jax.progress_events import Interrupted, LiveFrame, Note, Report, Tick, silent
 from facedep_jax.provenance import versions
 from facedep_jax.scoring.clip_scores import ClipScore, ScoreSettings, score_clip
 from facedep_jax.scoring.frame_scores import Frames
@@ -92,10 +92,10 @@ def monitor(
 ) -> MonitorSummary:
     """Score the camera with the number `source`, or the clip at this path at its own pace, until it ends.
 
-    `given` says how faces are read; what decides features is the run's own. Every frame scored is reported as a Moment.
-    Returns the summary; its `ended` says why: the source ended, `seconds` are over, the listener interrupted, or
-    `lost: <reason>` for a source that stopped. Raises SourceError for one that is not there or gives no frame at all,
-    OutputError for a `record` that exists or cannot be written, and what `load_scorer` raises.
+    `given` says how faces are read; what decides features is the run's own. Every frame scored is reported as a
+    LiveFrame. Returns the summary; its `ended` says why: the source ended, `seconds` are over, the listener
+    interrupted, or `lost: <reason>` for a source that stopped. Raises SourceError for one that is not there or gives no
+    frame at all, OutputError for a `record` that exists or cannot be written, and what `load_scorer` raises.
     """
     located = locate(source)
     with ExitStack() as stack:
@@ -120,7 +120,7 @@ class _View:
     def __init__(self, live: Live, scorer: FaceScorer, settings: MonitorSettings, kept: Record | None, report: Report):
         self._live, self._scorer, self._settings, self._kept, self._report = live, scorer, settings, kept, report
         head = scorer.head
-        self._window = Window(settings.window, settings.min_coverage, head.threshold, head.members)
+        self._window = SlidingWindow(settings.window, settings.min_coverage, head.threshold, head.members)
         self._lags, self._last_window = Lags(), ClipScore("window", "abstained", "no frame")
         self._scored = self._dropped = self._unusable = 0
         self._faces, self._sum = 0, 0.0
@@ -137,10 +137,10 @@ class _View:
                     self._report(Tick())
                 else:
                     self._begun = self._begun or sample.due
-                    moment = self._moment(sample)
+                    frame = self._live_frame(sample)
                     if self._kept:
-                        self._kept.add(moment)
-                    self._report(moment)
+                        self._kept.add(frame)
+                    self._report(frame)
                 if self._begun and self._settings.seconds and self._last - self._begun >= self._settings.seconds:
                     return SECONDS
         except Interrupted:
@@ -181,14 +181,14 @@ class _View:
             "versions": versions(),
         }
 
-    def _moment(self, sample: Sample) -> Moment:
+    def _live_frame(self, sample: Sample) -> LiveFrame:
         face, score = sample.frame.face, self._score(sample)
         self._last_window = self._window.add(sample.frame, score)
         self._dropped = sample.number - self._scored
         self._scored += 1
         lag = (time.monotonic() - sample.due) * 1000
         self._lags.add(lag)
-        return Moment(
+        return LiveFrame(
             source=self._live.name,
             time_s=sample.frame.time,
             wall_clock=datetime.now(UTC).astimezone().isoformat(timespec="milliseconds"),
@@ -243,7 +243,7 @@ class Lags:
         return float(np.searchsorted(np.cumsum(self._counts), max(1, np.ceil(part * total))))
 
 
-class Window:
+class SlidingWindow:
     """The frames of the last `seconds`; scored by `members` heads and decided by `threshold`."""
 
     def __init__(self, seconds: float, min_coverage: float, threshold: float, members: int) -> None:

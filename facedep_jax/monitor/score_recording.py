@@ -9,7 +9,7 @@ from typing import Any, TextIO
 
 from facedep_jax.errors import OutputError
 from facedep_jax.file_system import make_folder, write_atomically, writing
-from facedep_jax.progress_events import Moment
+from facedep_jax.progress_events import LiveFrame
 
 COLUMNS = (
     "time_s",
@@ -53,14 +53,14 @@ class Record:
             with writing(self._path):
                 self._stream.close()
 
-    def add(self, moment: Moment) -> None:
+    def add(self, frame: LiveFrame) -> None:
         """One row, handed to the operating system at once."""
         if self._stream is None:
             make_folder(self._path.parent)
             with writing(self._path):
                 self._stream = open(self._path, "x", newline="", encoding="utf-8")  # noqa: SIM115  (until `__exit__`)
             self._write(self._stream, COLUMNS)
-        self._write(self._stream, _row(moment))
+        self._write(self._stream, _row(frame))
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         """The summary, beside the table; nothing beside none."""
@@ -73,19 +73,19 @@ class Record:
             stream.flush()
 
 
-def _row(moment: Moment) -> tuple[Any, ...]:
+def _row(frame: LiveFrame) -> tuple[Any, ...]:
     return (
-        f"{moment.time_s:.3f}",
-        moment.wall_clock,
-        moment.face,
-        *(("",) * 4 if moment.box is None else (f"{side:.1f}" for side in moment.box)),
-        *map(_number, (moment.probability, moment.score, moment.low, moment.high)),
-        *map(_number, (moment.members_low, moment.members_high)),
-        moment.decision,
-        f"{moment.coverage:.3f}",
-        f"{moment.lag_ms:.0f}",
-        moment.dropped,
-        moment.warning,
+        f"{frame.time_s:.3f}",
+        frame.wall_clock,
+        frame.face,
+        *(("",) * 4 if frame.box is None else (f"{side:.1f}" for side in frame.box)),
+        *map(_number, (frame.probability, frame.score, frame.low, frame.high)),
+        *map(_number, (frame.members_low, frame.members_high)),
+        frame.decision,
+        f"{frame.coverage:.3f}",
+        f"{frame.lag_ms:.0f}",
+        frame.dropped,
+        frame.warning,
     )
 
 

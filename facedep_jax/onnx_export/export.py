@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from facedep_jax.cache.feature_spec import check_features
 from facedep_jax.disclaimer import INTENDED_USE, MEANING, NOT_FOR
 from facedep_jax.errors import EngineError, OutputError, RunError
-from facedep_jax.extraction.plan import Plan, plan_extraction
+from facedep_jax.extraction.plan import ExtractionPlan, plan_extraction
 from facedep_jax.extraction.settings import ExtractSettings
 from facedep_jax.file_system import atomic_file, writing
 from facedep_jax.head.trained_head import FACE_BY_FACE, Head
@@ -112,13 +112,13 @@ def export(head: Head, out: Path, given: ExtractSettings, report: Report = silen
     }
 
 
-def _check_weights(head: Head, plan: Plan) -> None:
+def _check_weights(head: Head, plan: ExtractionPlan) -> None:
     """Raise SpecMismatch unless the plan's features are the run's. Crops are made elsewhere, so how does not matter."""
     features = plan.spec["features"] | {"interpolation": head.features["interpolation"]}
     check_features(head.features, {"features": features}, head.taps, f"run {head.path}" if head.path else "the head")
 
 
-def write_model(head: Head, plan: Plan) -> "onnx.ModelProto":
+def write_model(head: Head, plan: ExtractionPlan) -> "onnx.ModelProto":
     """The whole model in memory: equal runs give equal bytes."""
     from facedep_jax.backbones.network_graph import pooled_taps
     from facedep_jax.onnx_export.backbone_graph import OnnxOps, Square, input_name
@@ -139,7 +139,7 @@ def write_model(head: Head, plan: Plan) -> "onnx.ModelProto":
     return nodes.model(inputs, list(outputs), _describe(head, plan, outputs))
 
 
-def _describe(head: Head, plan: Plan, outputs: dict[str, str]) -> dict[str, Any]:
+def _describe(head: Head, plan: ExtractionPlan, outputs: dict[str, str]) -> dict[str, Any]:
     """Everything a user of the file alone has to know. `outputs`: what each output means."""
     from facedep_jax.onnx_export.backbone_graph import input_name
 

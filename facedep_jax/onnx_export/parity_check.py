@@ -8,7 +8,7 @@ from jaxtyping import Float, UInt8
 
 from facedep_jax.backbones.engines import load_engine
 from facedep_jax.errors import EngineError
-from facedep_jax.extraction.plan import Plan
+from facedep_jax.extraction.plan import ExtractionPlan
 from facedep_jax.head.trained_head import Head
 from facedep_jax.onnx_export.backbone_graph import input_name
 from facedep_jax.progress_events import Progress, Report
@@ -20,7 +20,7 @@ PICTURES = 8  # five drawn expressions, three of noise
 Outputs = dict[str, Float[np.ndarray, " n"]]
 
 
-def check_file(file: Path, head: Head, plan: Plan, report: Report) -> dict[str, float]:
+def check_file(file: Path, head: Head, plan: ExtractionPlan, report: Report) -> dict[str, float]:
     """The largest difference of each output from JAX's (XLA float32 and the head), and of one picture from a batch.
 
     Raises EngineError where a probability is further than TOLERANCE from JAX's, or depends so far on its batch.
@@ -44,7 +44,7 @@ def check_file(file: Path, head: Head, plan: Plan, report: Report) -> dict[str, 
     return found
 
 
-def pictures(plan: Plan) -> dict[str, UInt8[np.ndarray, "n s s 3"]]:
+def pictures(plan: ExtractionPlan) -> dict[str, UInt8[np.ndarray, "n s s 3"]]:
     """Drawn faces and noise at every size of the plan, by input; the same ones always."""
     rng = np.random.default_rng(0)
     drawn = [draw_face(draw_person(0), np.array(expression), rng) for expression in EXPRESSIONS.values()]
@@ -66,7 +66,7 @@ def run_session(session: onnxruntime.InferenceSession, crops: dict[str, UInt8[np
     return dict(zip(names, session.run(names, crops), strict=True))
 
 
-def run_jax(head: Head, plan: Plan, crops: dict[str, UInt8[np.ndarray, "n s s 3"]]) -> Outputs:
+def run_jax(head: Head, plan: ExtractionPlan, crops: dict[str, UInt8[np.ndarray, "n s s 3"]]) -> Outputs:
     """The same by XLA in float32 and the head."""
     engine = load_engine("xla", plan.weights, plan.taps, plan.sizes, "float32", PICTURES)
     tokens = engine({backbone: crops[input_name(size)] for backbone, size in plan.sizes.items()})

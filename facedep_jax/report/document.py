@@ -19,7 +19,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Picture:
+class PlotFile:
     """A file of a run's plots and what is to be seen on it."""
 
     file: str
@@ -28,13 +28,13 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Listing:
+class BulletList:
     """Sentences that stand one below the other."""
 
     points: tuple[str, ...]
 
 
-Block = str | Table | Picture | Listing
+Block = str | Table | PlotFile | BulletList
 
 
 @dataclass(frozen=True)

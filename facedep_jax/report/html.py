@@ -13,7 +13,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader
 
 from facedep_jax.disclaimer import MEANING
-from facedep_jax.report.document import GAP, Listing, Picture, Section, Table
+from facedep_jax.report.document import GAP, BulletList, PlotFile, Section, Table
 from facedep_jax.text_escaping import printable
 
 
@@ -41,7 +41,7 @@ def _render(template: str, title: str, warning: str, script: str = "", **values:
         loader=PackageLoader("facedep_jax.report", "templates"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["cell"] = _cell
-    kinds = {"table": Table, "picture": Picture, "listing": Listing}
+    kinds = {"table": Table, "plot": PlotFile, "bullets": BulletList}
     environment.tests |= {name: lambda block, kind=kind: isinstance(block, kind) for name, kind in kinds.items()}
     style = environment.get_template("style.html").render()
     own = {"script": environment.get_template(script).render()} if script else {}

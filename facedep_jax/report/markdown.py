@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from html import unescape
 
-from facedep_jax.report.document import Block, Listing, Picture, Section, Table
+from facedep_jax.report.document import Block, BulletList, PlotFile, Section, Table
 
 _CELL = re.compile(r"(?<!\\)\|")
 
@@ -29,7 +29,7 @@ def from_markdown(text: str) -> tuple[str, list[Section]]:
 def _block(part: str) -> Block:
     lines = part.split("\n")
     if all(line.startswith("- ") for line in lines):
-        return Listing(tuple(unescape(line[2:]) for line in lines))
+        return BulletList(tuple(unescape(line[2:]) for line in lines))
     if len(lines) > 1 and all(line.startswith("|") for line in lines):
         head, _, *rows = (_cells(line) for line in lines)
         return Table(head, tuple(rows))
@@ -54,9 +54,9 @@ def _markdown(block: Block) -> str:
         heading = [f"**{_plain(block.title)}**\n"] if block.title else []
         lines = [_row(block.head), _row(("---",) * len(block.head)), *map(_row, block.rows)]
         return "\n".join([*heading, *lines, *(["", _plain(block.note)] if block.note else [])])
-    if isinstance(block, Listing):
+    if isinstance(block, BulletList):
         return "\n".join(f"- {_plain(point)}" for point in block.points)
-    return "" if isinstance(block, Picture) else _plain(block)
+    return "" if isinstance(block, PlotFile) else _plain(block)
 
 
 def _row(cells: Sequence[str]) -> str:

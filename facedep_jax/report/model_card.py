@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from facedep_jax.disclaimer import INTENDED_USE, MEANING, NOT_FOR
-from facedep_jax.report.document import Listing, Section
+from facedep_jax.report.document import BulletList, Section
 from facedep_jax.report.markdown import to_markdown
 from facedep_jax.report.run_sections import reported_split, result_sections
 
@@ -43,8 +43,8 @@ def _scope(summary: Mapping[str, Any], positive: Sequence[str]) -> list[Section]
 def _doubt_sections(summary: Mapping[str, Any]) -> list[Section]:
     metrics = summary["metrics"][reported_split(summary)]
     return [
-        Section("Known leaks and doubts", (Listing(_doubts(summary, metrics)),)),
-        Section("Uncertainty", (Listing(_uncertainty(summary, metrics)),)),
+        Section("Known leaks and doubts", (BulletList(_doubts(summary, metrics)),)),
+        Section("Uncertainty", (BulletList(_uncertainty(summary, metrics)),)),
     ]
 
 
@@ -52,14 +52,14 @@ def _listed(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
 
 
-def _data(summary: Mapping[str, Any]) -> tuple[str | Listing, ...]:
+def _data(summary: Mapping[str, Any]) -> tuple[str | BulletList, ...]:
     text = (
         f"{summary['n_train']:,} items to learn from, {summary['n_val']:,} to choose epoch, calibration and thresholds "
         f"by, {summary['n_test']:,} to report. Labels are what raters saw in pictures; raters of such sets often "
         "disagree."
     )
     notes = summary.get("notes", ())
-    return (text, Listing(tuple(notes))) if notes else (text,)
+    return (text, BulletList(tuple(notes))) if notes else (text,)
 
 
 def _doubts(summary: Mapping[str, Any], metrics: Mapping[str, Any]) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from facedep_jax.report.document import Block, Picture, Section, estimate, interval, number
+from facedep_jax.report.document import Block, PlotFile, Section, estimate, interval, number
 from facedep_jax.report.run_report_tables import (
     calibration_table,
     differences_table,
@@ -19,22 +19,22 @@ from facedep_jax.report.run_report_tables import (
 Summary = Mapping[str, Any]
 
 PICTURES = {
-    "models": Picture("models.png", "AUC of the head and its baselines, and paired differences.", True),
-    "roc": Picture("roc.png", "ROC curves. Filled: the run's threshold. Hollow: thresholds chosen for a specificity."),
-    "precision_recall": Picture("precision_recall.png", "Precision against recall, the prevalence dotted."),
-    "confusion": Picture("confusion.png", "Confusion matrix at the run's threshold; parts are of a row."),
-    "curves": Picture(
+    "models": PlotFile("models.png", "AUC of the head and its baselines, and paired differences.", True),
+    "roc": PlotFile("roc.png", "ROC curves. Filled: the run's threshold. Hollow: thresholds chosen for a specificity."),
+    "precision_recall": PlotFile("precision_recall.png", "Precision against recall, the prevalence dotted."),
+    "confusion": PlotFile("confusion.png", "Confusion matrix at the run's threshold; parts are of a row."),
+    "curves": PlotFile(
         "curves.png",
         "Training and validation by epoch; thin lines are members of the ensemble. Training is averaged over an epoch "
         "while it goes on, with dropout; validation is measured after it, without.",
         True,
     ),
-    "reliability": Picture(
+    "reliability": PlotFile(
         "reliability.png",
         "Ten bins of equal count, before and after calibration; bars are 95 % Wilson intervals that take items for "
         "independent, so with several items a person they are too narrow.",
     ),
-    "score_by_emotion": Picture(
+    "score_by_emotion": PlotFile(
         "score_by_emotion.png",
         "Boxes: quartiles of the scores, whiskers to at most 1.5 times their distance. Dots and bars: means with 95 % "
         "intervals, which five or more subjects have.",
@@ -56,7 +56,7 @@ def result_sections(summary: Summary, positive: Sequence[str], plots: Collection
     split = reported_split(summary)
     metrics = summary["metrics"][split]
 
-    def shown(*names: str) -> tuple[Picture, ...]:
+    def shown(*names: str) -> tuple[PlotFile, ...]:
         return tuple(PICTURES[name] for name in names if name in plots)
 
     return [

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from jaxtyping import Float
 
-from facedep_jax.report.document import GAP, Block, Listing, Section, Table, interval, number, percent, sign
+from facedep_jax.report.document import GAP, Block, BulletList, Section, Table, interval, number, percent, sign
 from facedep_jax.report.markdown import from_markdown
 from facedep_jax.report.score_over_time_svg import HEIGHT, WIDTH, _ClipScore, _Frames, curve_of
 from facedep_jax.text_escaping import printable
@@ -66,7 +66,7 @@ class _Scored(Protocol):
     def frames(self) -> _Frames | None: ...
 
 
-class _Moment(Protocol):
+class _InfluentialFrame(Protocol):
     """A frame that moved a clip's score: its number in the clip, and where the head looked."""
 
     @property
@@ -114,7 +114,9 @@ def content(
         "width": WIDTH,
         "height": HEIGHT,
         "sections": [
-            Section("How to read this page", (Listing((*((MIXES.format(judged),) if judged else ()), *HOW_TO_READ)),)),
+            Section(
+                "How to read this page", (BulletList((*((MIXES.format(judged),) if judged else ()), *HOW_TO_READ)),)
+            ),
             Section("Settings", (Table(("setting", "value"), tuple(_flat(settings)), wrapped=True),)),
         ],
         "card": {"title": title, "sections": sections} if card else None,
@@ -171,34 +173,36 @@ def _flat(table: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
 
 
 def faces_of(
-    scored: Sequence[_Scored], moments: Sequence[Sequence[_Moment]], picture: Callable[[str, int, int], bytes | None]
+    scored: Sequence[_Scored],
+    influential: Sequence[Sequence[_InfluentialFrame]],
+    picture: Callable[[str, int, int], bytes | None],
 ) -> list[dict[str, Any]]:
     """The frames of each clip whose crops are kept, with squares as strong as their shading."""
     found = []
-    for one, each in zip(scored, moments, strict=True):
-        jpegs = [(moment, picture(one.item, moment.number, SIDE)) for moment in each]
-        faces = [_face(moment, jpeg) for moment, jpeg in jpegs if jpeg]
+    for one, each in zip(scored, influential, strict=True):
+        jpegs = [(frame, picture(one.item, frame.number, SIDE)) for frame in each]
+        faces = [_face(frame, jpeg) for frame, jpeg in jpegs if jpeg]
         if faces:
             found.append({"name": one.clip.clip, "faces": faces})
     return found
 
 
-def _face(moment: _Moment, jpeg: bytes) -> dict[str, Any]:
-    cells, strongest = moment.shading.shape[0], float(moment.shading.max()) or 1.0
+def _face(frame: _InfluentialFrame, jpeg: bytes) -> dict[str, Any]:
+    cells, strongest = frame.shading.shape[0], float(frame.shading.max()) or 1.0
     width = SIDE / cells
     places = [
         {
             "x": round(column * width, 2),
             "y": round(row * width, 2),
             "width": round(width, 2),
-            "opacity": round(STRONGEST * float(moment.shading[row, column]) / strongest, 2),
+            "opacity": round(STRONGEST * float(frame.shading[row, column]) / strongest, 2),
         }
         for row in range(cells)
         for column in range(cells)
     ]
-    caption = f"{moment.time:.1f} s: {moment.probability:.3f} ({sign(moment.moved)})"
+    caption = f"{frame.time:.1f} s: {frame.probability:.3f} ({sign(frame.moved)})"
     jpeg64 = base64.b64encode(jpeg).decode()
-    return {"jpeg": jpeg64, "places": places, "caption": caption, "label": f"face at {moment.time:.1f} s"}
+    return {"jpeg": jpeg64, "places": places, "caption": caption, "label": f"face at {frame.time:.1f} s"}
 
 
 def deletion_blocks(found: Mapping[str, Any] | None, folder: Path) -> tuple[Block, ...]:

@@ -23,7 +23,7 @@ APART_S = 1.0  # between two of them: neighbours show the same
 
 
 @dataclass(frozen=True)
-class Moment:
+class InfluentialFrame:
     """One frame: `number` of its row in the clip, `moved` the part of the clip's score that is due to it.
 
     `shading` is the attention, weighed, over the places of the head's finest grid, from the top; zeros for a head whose
@@ -48,10 +48,10 @@ def choose_frames(frames: Frames) -> list[int]:
     return sorted(chosen)
 
 
-def find_moments(
+def find_influential_frames(
     cache: Cache, scored: Sequence[Scored], head: Head
-) -> tuple[list[tuple[Moment, ...]], dict[str, Any] | None]:
-    """The moments of every clip, and how the shading bears up when it is checked by deletion, beside attention alone.
+) -> tuple[list[tuple[InfluentialFrame, ...]], dict[str, Any] | None]:
+    """Those of every clip, and how the shading bears up when it is checked by deletion, beside attention alone.
 
     The second is None where there is nothing to check: no frame with a face, or a head whose taps have no places.
     """
@@ -67,9 +67,11 @@ def find_moments(
         "attention": places.over(attention),
     }
     grids = iter(maps["shading"].reshape(-1, places.side, places.side))
-    moments = [tuple(_moment(one[0], number, next(grids)) for number in one[1]) if one else () for one in shown]
+    influential = [
+        tuple(_influential_frame(one[0], number, next(grids)) for number in one[1]) if one else () for one in shown
+    ]
     whom = np.repeat(whose(scored), each)
-    return moments, check_by_deletion(head, tokens, maps, places, whom) if places.count else None
+    return influential, check_by_deletion(head, tokens, maps, places, whom) if places.count else None
 
 
 def whose(scored: Sequence[Scored]) -> Int[np.ndarray, " n"]:
@@ -80,8 +82,8 @@ def whose(scored: Sequence[Scored]) -> Int[np.ndarray, " n"]:
     return np.array([numbers.setdefault(who, len(numbers)) for who in shown])
 
 
-def _moment(frames: Frames, number: int, shading: np.ndarray) -> Moment:
+def _influential_frame(frames: Frames, number: int, shading: np.ndarray) -> InfluentialFrame:
     seen = frames.probability[np.isfinite(frames.probability)]
     p = float(frames.probability[number])
     moved = (p - (seen.sum() - p) / (len(seen) - 1)) / len(seen) if len(seen) > 1 else p
-    return Moment(number, float(frames.time[number]), p, float(moved), shading)
+    return InfluentialFrame(number, float(frames.time[number]), p, float(moved), shading)

@@ -11,7 +11,7 @@ from jaxtyping import Float, Float16, UInt8
 from facedep_jax.backbones.engine_interface import finite_rows, require_usable
 from facedep_jax.errors import MediaError
 from facedep_jax.extraction.pipeline import UNUSABLE
-from facedep_jax.extraction.plan import Plan, load_checked_engine, plan_extraction
+from facedep_jax.extraction.plan import ExtractionPlan, load_checked_engine, plan_extraction
 from facedep_jax.extraction.settings import ExtractSettings
 from facedep_jax.head.batched_forward import predict_classes, proxy_logits
 from facedep_jax.head.trained_head import FACE_BY_FACE, Head
@@ -42,7 +42,7 @@ class FaceScore:
 class FaceScorer:
     """Crops of one face → its score by `head`. Raises SpecMismatch where the plan's features are not the head's."""
 
-    def __init__(self, head: Head, plan: Plan, report: Report = silent):
+    def __init__(self, head: Head, plan: ExtractionPlan, report: Report = silent):
         head.require_features(plan.spec, report)
         self.head, self.plan, self.engine = head, plan, load_checked_engine(plan, report)
 

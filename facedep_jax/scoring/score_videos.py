@@ -21,7 +21,7 @@ from facedep_jax.progress_events import Note, Report, silent
 from facedep_jax.provenance import write_config
 from facedep_jax.scoring.clip_scores import ClipScore, ScoreSettings
 from facedep_jax.scoring.head_requirements import extract_settings, naming_weights
-from facedep_jax.scoring.influential_frames import Moment
+from facedep_jax.scoring.influential_frames import InfluentialFrame
 from facedep_jax.scoring.output_directory import SHOWN, name_strays, refuse_foreign, refuse_other
 from facedep_jax.scoring.saved_crops import Crops
 from facedep_jax.scoring.score_cached_clips import Scored, score_cache
@@ -121,12 +121,12 @@ def score_videos(
         from facedep_jax.scoring.write_report import draw_timelines, find_shown, write_page
 
         draw_timelines(out / "plots", scored, head, report)
-        moments: list[tuple[Moment, ...]] = []
+        influential: list[tuple[InfluentialFrame, ...]] = []
         if shows_faces:
-            moments, summary["deletion"] = find_shown(opened, scored, head, crops, asked, report)
+            influential, summary["deletion"] = find_shown(opened, scored, head, crops, asked, report)
         summary["page"] = str(out / "report.html")
         shown = crops if shows_faces else None
-        write_page(out, scored, ignored, head, summary, wanted | records, moments, shown, report)
+        write_page(out, scored, ignored, head, summary, wanted | records, influential, shown, report)
     name_strays(out, scored, report)
     if keep_crops:
         summary["crops"] = str(crops.folder)

@@ -16,7 +16,7 @@ from facedep_jax.report.run_plots import save
 from facedep_jax.report.score_over_time_plot import draw_timeline
 from facedep_jax.report.scores_page import content, deletion_blocks, faces_of
 from facedep_jax.scoring.clip_scores import ClipScore
-from facedep_jax.scoring.influential_frames import Moment, find_moments
+from facedep_jax.scoring.influential_frames import InfluentialFrame, find_influential_frames
 from facedep_jax.scoring.saved_crops import Crops
 from facedep_jax.scoring.score_cached_clips import Scored
 from facedep_jax.text_escaping import plot_name
@@ -42,15 +42,15 @@ def write_page(
     head: Head,
     summary: Mapping[str, Any],
     settings: Mapping[str, Any],
-    moments: Sequence[Sequence[Moment]] = (),
+    influential: Sequence[Sequence[InfluentialFrame]] = (),
     crops: Crops | None = None,
     report: Report = silent,
 ) -> None:
-    """Write `report.html` of the scores at `out`; with `crops`, the faces of `moments` are on it. `ignored` are rows of
-    files that are no clips."""
+    """Write `report.html` of the scores at `out`; with `crops`, faces of the `influential` frames are on it. `ignored`
+    are rows of files that are no clips."""
     card = head.path / "MODEL_CARD.md" if head.path else None
-    faces = faces_of(scored, moments, crops.picture) if crops else []
-    absent = sum(map(len, moments)) - sum(len(clip["faces"]) for clip in faces)
+    faces = faces_of(scored, influential, crops.picture) if crops else []
+    absent = sum(map(len, influential)) - sum(len(clip["faces"]) for clip in faces)
     if absent:
         report(Note(f"{absent} faces are not on the page: their crops are missing or damaged", "warning"))
     shown = content(
@@ -84,17 +84,17 @@ def _facts(summary: Mapping[str, Any], head: Head) -> dict[str, Any]:
 
 def find_shown(
     cache: Cache, scored: Sequence[Scored], head: Head, crops: Crops, asked: ExtractSettings, report: Report
-) -> tuple[list[tuple[Moment, ...]], dict[str, Any] | None]:
+) -> tuple[list[tuple[InfluentialFrame, ...]], dict[str, Any] | None]:
     """The frames that moved each score most, their crops at hand, and the check of the attention in them.
 
     `asked` are the settings that the clips were extracted with, should a crop have to be made again.
     """
-    moments, deletion = find_moments(cache, scored, head)
+    influential, deletion = find_influential_frames(cache, scored, head)
     wanted = {
-        one.item: (one.listing.file, {moment.number for moment in each})
-        for one, each in zip(scored, moments, strict=True)
+        one.item: (one.listing.file, {frame.number for frame in each})
+        for one, each in zip(scored, influential, strict=True)
         if each
     }
     if any(crops.lacks(item, numbers) for item, (_, numbers) in wanted.items()):
         crops.fetch(wanted, plan_extraction(("clip",), asked).input_settings("clip"), report)
-    return moments, deletion
+    return influential, deletion

@@ -20,7 +20,7 @@ from facedep_jax.training.ensemble import fit_members
 from facedep_jax.training.settings import TrainSettings
 
 
-class Problem(TypedDict):
+class RunProblem(TypedDict):
     """A part of a run that could not be made."""
 
     what: str
@@ -32,7 +32,7 @@ def evaluate_baselines(
     settings: TrainSettings,
     report: Report = silent,
     stage: Callable[[str], Stage | None] = lambda _: None,
-) -> tuple[dict[str, Evaluated], list[Problem]]:
+) -> tuple[dict[str, Evaluated], list[RunProblem]]:
     """Baselines by name and, where one could not be trained, what the problem was: the head is not lost for it.
 
     The majority class, a linear probe on all taps and, of several backbones, one on each; for a head over emotions
@@ -53,7 +53,7 @@ def evaluate_baselines(
             name = f"head:{backbone}"
             makers[name] = partial(_one_backbone, name, backbone, examples.only(taps), settings, report)
     found: dict[str, Evaluated] = {}
-    problems: list[Problem] = []
+    problems: list[RunProblem] = []
     for name, make in makers.items():
         try:
             found |= make()

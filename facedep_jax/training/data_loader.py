@@ -23,7 +23,7 @@ from facedep_jax.progress_events import Note, Report, silent
 from facedep_jax.training.batches import TrainingData, padded
 from facedep_jax.training.device_sharding import by_batch, everywhere
 from facedep_jax.training.epoch import Carry, DeviceData, History, begin_epoch, close_epoch, other_view, run_epochs
-from facedep_jax.training.train_step import Batch, EpochState, Plan, Rates, read_logits, take_steps
+from facedep_jax.training.train_step import Batch, EpochState, Rates, TrainingPlan, read_logits, take_steps
 
 AHEAD = 3  # blocks on their way: the last ones of an epoch, to look at validation, are small
 
@@ -55,7 +55,7 @@ class EpochRunner:
         self._stream, self._device = True, None
         self._report(Note(f"{why}: they are streamed block by block"))
 
-    def advance(self, plan: Plan, length: int, carry: Carry, rates: Rates) -> tuple[Carry, dict[str, Any]]:
+    def advance(self, plan: TrainingPlan, length: int, carry: Carry, rates: Rates) -> tuple[Carry, dict[str, Any]]:
         """The carry after `length` epochs, and their history as arrays (length, m); after the plan's last it is 0.
 
         Raises RunError when a device has not enough memory for this, and what reading a cache raises.
@@ -75,13 +75,13 @@ class EpochRunner:
         return self.advance(plan, length, carry, rates)
 
 
-def _advice(plan: Plan, streamed: bool) -> str:
+def _advice(plan: TrainingPlan, streamed: bool) -> str:
     lower = f"use a smaller --batch-size (now {plan.batch_size}), fewer --seeds or folds, or a smaller --preset"
     return lower if streamed else f"{lower}, or leave `stream` to be decided or true"
 
 
 def run_streamed(
-    plan: Plan, length: int, carry: Carry, rates: Rates, data: TrainingData, block_bytes: int
+    plan: TrainingPlan, length: int, carry: Carry, rates: Rates, data: TrainingData, block_bytes: int
 ) -> tuple[Carry, dict[str, Float32[np.ndarray, "length m"]]]:
     """What `run_epochs` does, for features that are not on the device; blocks are of `block_bytes` at most."""
     steps, first = -(-len(data.train) // plan.batch_size), int(jax.device_get(carry.epoch))
@@ -99,7 +99,7 @@ def run_streamed(
                 state = _take_steps(plan, state, rates, carry.key, positive, *next(blocks), steps * plan.epochs)
                 state = everywhere(state, plan.devices)  # the same sharding as before, or it is compiled again
                 jax.block_until_ready(state)  # or more blocks than these would be on the device
-            parts = [_read(plan, state.parameters, *next(blocks)) for _ in range(0, len(data.val), val_size)]
+            parts = [_read_logits(plan, state.parameters, *next(blocks)) for _ in range(0, len(data.val), val_size)]
             carry, seen = _close(plan, carry, state, parts, target, val_weight, positive)
             history.append(jax.device_get(seen))
     blank = np.zeros((length - count, len(carry.best_epoch)), np.float32)
@@ -107,7 +107,7 @@ def run_streamed(
 
 
 def _loads(
-    plan: Plan, carry: Carry, data: TrainingData, epochs: Iterable[int], block_steps: int, val_size: int
+    plan: TrainingPlan, carry: Carry, data: TrainingData, epochs: Iterable[int], block_steps: int, val_size: int
 ) -> Iterator[Callable[[], tuple[Any, ...]]]:
     """What brings each block to the device, in the order in which they are wanted."""
     seed = int.from_bytes(np.asarray(jax.device_get(jax.random.key_data(carry.order))).tobytes(), "little")
@@ -121,7 +121,7 @@ def _loads(
 
 
 def _train_block(
-    plan: Plan, data: TrainingData, places: Int[np.ndarray, " k"], other: Bool[np.ndarray, " n"], steps: int
+    plan: TrainingPlan, data: TrainingData, places: Int[np.ndarray, " k"], other: Bool[np.ndarray, " n"], steps: int
 ) -> tuple[Batch, Int32[Array, ""]]:
     """A batch (steps, batch size, …) on the device, each device with its share of every step, and its steps."""
     size = plan.batch_size
@@ -131,7 +131,9 @@ def _train_block(
     return by_batch(stacked, plan.devices), everywhere(np.int32(-(-len(places) // size)), plan.devices)
 
 
-def _val_block(plan: Plan, data: TrainingData, rows: Int[np.ndarray, " k"], size: int) -> tuple[Any, Array, Array]:
+def _val_block(
+    plan: TrainingPlan, data: TrainingData, rows: Int[np.ndarray, " k"], size: int
+) -> tuple[Any, Array, Array]:
     """Features, times and mask of rows to validate by, on the device."""
     clips = data.examples
     inputs = data.tokens(rows, size), padded(clips.times[rows], size), padded(clips.mask[rows], size)
@@ -152,11 +154,12 @@ def ahead(works: Iterable[Callable[[], Any]], most: int = AHEAD) -> Generator[An
 
 _begin = jax.jit(begin_epoch, static_argnums=(0, 2))
 _other_view = jax.jit(other_view, static_argnums=2)
+_read_logits = jax.jit(read_logits, static_argnums=0)
 
 
 @partial(jax.jit, static_argnums=(0, 7))
 def _take_steps(
-    plan: Plan,
+    plan: TrainingPlan,
     state: EpochState,
     rates: Rates,
     keys: Key[Array, " m"],
@@ -173,19 +176,8 @@ def _take_steps(
 
 
 @partial(jax.jit, static_argnums=0)
-def _read(
-    plan: Plan,
-    parameters: Float32[Array, "m p"],
-    tokens: dict[str, Array],
-    times: Float32[Array, "n t"],
-    mask: Bool[Array, "n t"],
-) -> Float32[Array, "m n classes"]:
-    return read_logits(plan, parameters, tokens, times, mask)
-
-
-@partial(jax.jit, static_argnums=0)
 def _close(
-    plan: Plan,
+    plan: TrainingPlan,
     carry: Carry,
     state: EpochState,
     parts: list[Float32[Array, "m n classes"]],

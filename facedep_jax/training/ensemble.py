@@ -20,7 +20,7 @@ from facedep_jax.training.data_loader import EpochRunner
 from facedep_jax.training.device_sharding import devices_for
 from facedep_jax.training.fit import EpochProgress, Fitted, balanced_weights, fit
 from facedep_jax.training.settings import TrainSettings
-from facedep_jax.training.train_step import Plan, Rates
+from facedep_jax.training.train_step import Rates, TrainingPlan
 
 
 class MemberRow(TypedDict):
@@ -83,13 +83,13 @@ def _auroc_of(logit: Float32[np.ndarray, " n"], clips: Examples, split: str) -> 
     return none_if_nan(plain_auroc(logit[rows], clips.label[rows]))
 
 
-def plan_for(examples: Examples, settings: TrainSettings) -> Plan:
+def plan_for(examples: Examples, settings: TrainSettings) -> TrainingPlan:
     """The static half of the hyperparameters for these examples."""
     inputs = inputs_of(examples.tokens, tuple(examples.tokens), len(examples.positive))
     architecture = Architecture(inputs, PRESETS[settings.preset], settings.temporal)
     batch = min(settings.batch_size, max(1, FRAMES_AT_ONCE // examples.times.shape[1]))
     numbers = settings.epochs, settings.patience, batch, settings.warmup, settings.clip_norm
-    return Plan(architecture, *numbers, devices_for(batch))
+    return TrainingPlan(architecture, *numbers, devices_for(batch))
 
 
 def member_keys(seed: int, members: int) -> Key[jax.Array, " m"]:

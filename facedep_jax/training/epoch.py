@@ -12,7 +12,15 @@ from jaxtyping import Array, Bool, Float, Float32, Int32, Key
 from facedep_jax.head.batched_forward import proxy_logit, read_rows_for
 from facedep_jax.head.model import init_states
 from facedep_jax.training.flat_parameters import flatten, unflatten
-from facedep_jax.training.train_step import Batch, EpochState, Plan, Rates, begin_moments, read_logits, take_steps
+from facedep_jax.training.train_step import (
+    Batch,
+    EpochState,
+    Rates,
+    TrainingPlan,
+    begin_moments,
+    read_logits,
+    take_steps,
+)
 
 
 class DeviceData(NamedTuple):
@@ -61,7 +69,7 @@ def weighted_auroc(
 
 
 @partial(jax.jit, static_argnums=0)
-def start(plan: Plan, keys: Key[Array, " m"]) -> Carry:
+def start(plan: TrainingPlan, keys: Key[Array, " m"]) -> Carry:
     """Before the first epoch: one member per key."""
     pairs = jax.vmap(jax.random.split)(keys)
     states = init_states(plan.architecture, pairs[:, 0])
@@ -78,12 +86,12 @@ def start(plan: Plan, keys: Key[Array, " m"]) -> Carry:
     )
 
 
-def _flat(plan: Plan, states: nnx.State) -> Float32[Array, "m p"]:
+def _flat(plan: TrainingPlan, states: nnx.State) -> Float32[Array, "m p"]:
     return jax.vmap(partial(flatten, plan.architecture))(states)
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def run_epochs(plan: Plan, length: int, carry: Carry, rates: Rates, data: DeviceData) -> tuple[Carry, History]:
+def run_epochs(plan: TrainingPlan, length: int, carry: Carry, rates: Rates, data: DeviceData) -> tuple[Carry, History]:
     """`length` epochs in one call; those beyond the plan's last do nothing, so that every call is the same program."""
     blank = jax.tree.map(
         lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(lambda: _epoch(plan, carry, rates, data)[1])
@@ -97,7 +105,7 @@ def run_epochs(plan: Plan, length: int, carry: Carry, rates: Rates, data: Device
     return jax.lax.scan(epoch, carry, None, length=length)
 
 
-def _epoch(plan: Plan, carry: Carry, rates: Rates, data: DeviceData) -> tuple[Carry, History]:
+def _epoch(plan: TrainingPlan, carry: Carry, rates: Rates, data: DeviceData) -> tuple[Carry, History]:
     """One pass over the rows to train on, then a look at the rows to stop by."""
     count, size = data.train.shape[0], plan.batch_size
     steps = -(-count // size)
@@ -133,7 +141,7 @@ def other_view(key: Key[Array, ""], epoch: Int32[Array, ""], count: int) -> Bool
     return jax.random.bernoulli(jax.random.fold_in(jax.random.fold_in(key, epoch), 1), 0.5, (count,))
 
 
-def begin_epoch(plan: Plan, carry: Carry, steps: int) -> EpochState:
+def begin_epoch(plan: TrainingPlan, carry: Carry, steps: int) -> EpochState:
     """`steps` is the number of steps of every epoch."""
     nothing = jnp.zeros(carry.best_epoch.shape, jnp.float32)
     seen = {name: nothing for name in ("loss", "right", "weight")}
@@ -141,7 +149,7 @@ def begin_epoch(plan: Plan, carry: Carry, steps: int) -> EpochState:
 
 
 def close_epoch(
-    plan: Plan,
+    plan: TrainingPlan,
     carry: Carry,
     state: EpochState,
     logits: Float32[Array, "m b classes"],
@@ -172,7 +180,9 @@ def close_epoch(
     ), history
 
 
-def _val_logits(plan: Plan, parameters: Float32[Array, "m p"], data: DeviceData) -> Float32[Array, "m b classes"]:
+def _val_logits(
+    plan: TrainingPlan, parameters: Float32[Array, "m p"], data: DeviceData
+) -> Float32[Array, "m b classes"]:
     """Logits of the rows to stop by, in padded blocks of one shape."""
     count = data.val.shape[0]
     size = min(read_rows_for(data.times.shape[1]), count)

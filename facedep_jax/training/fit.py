@@ -21,7 +21,7 @@ from facedep_jax.runs.checkpoint import History, Stage
 from facedep_jax.training.data_loader import EpochRunner
 from facedep_jax.training.device_sharding import first_device
 from facedep_jax.training.epoch import start
-from facedep_jax.training.train_step import Plan, Rates
+from facedep_jax.training.train_step import Rates, TrainingPlan
 
 CHUNK = 5  # epochs between two reports; the result does not depend on it
 
@@ -53,7 +53,7 @@ def balanced_weights(
 
 def fit(
     keys: Key[Array, " m"],
-    plan: Plan,
+    plan: TrainingPlan,
     rates: Rates,
     runner: EpochRunner,
     progress: Callable[[int, History], None] | None = None,
@@ -87,7 +87,7 @@ def fit(
     return Fitted(plan.architecture, first_device(carry.best), best_epoch, best_auroc, history)
 
 
-def _ended(plan: Plan, done: int, best_epoch: Int32[np.ndarray, " m"]) -> bool:
+def _ended(plan: TrainingPlan, done: int, best_epoch: Int32[np.ndarray, " m"]) -> bool:
     return done >= plan.epochs or bool((done - best_epoch >= plan.patience).all())
 
 

@@ -16,13 +16,13 @@ from facedep_jax.runs.csv_and_json import scored_rows, write_json, write_table
 from facedep_jax.runs.run_directory import write_head
 from facedep_jax.sources.listing_types import SPLITS
 from facedep_jax.training.fit import Fitted
-from facedep_jax.training.training_inputs import Task
+from facedep_jax.training.training_inputs import TrainingTask
 
 
 def write_run(
     out: Path,
     head: Head,
-    task: Task,
+    task: TrainingTask,
     clips: Examples,
     fitted: Fitted,
     evaluated: Evaluated,

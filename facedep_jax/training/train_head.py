@@ -24,14 +24,14 @@ from facedep_jax.provenance import versions
 from facedep_jax.runs.resume import Unfinished, unfinished
 from facedep_jax.runs.run_directory import find_equal
 from facedep_jax.toml_settings import to_table, without_none
-from facedep_jax.training.baseline_suite import Problem, beside_head, evaluate_baselines
+from facedep_jax.training.baseline_suite import RunProblem, beside_head, evaluate_baselines
 from facedep_jax.training.cross_validation import OverFolds, crossvalidate_head, crossvalidate_probe
 from facedep_jax.training.ensemble import MemberRow, fit_members, member_rows
 from facedep_jax.training.fit import Fitted
 from facedep_jax.training.grid_search import Grid, search
 from facedep_jax.training.run_writer import write_run
 from facedep_jax.training.settings import TrainSettings
-from facedep_jax.training.training_inputs import Task, examples_of, listing_columns_of, prepare_for
+from facedep_jax.training.training_inputs import TrainingTask, examples_of, listing_columns_of, prepare_for
 
 BIASED = "the settings were chosen by these folds, so their AUC is somewhat too high"
 
@@ -56,7 +56,7 @@ class TrainSummary(TypedDict):
     baselines: dict[str, dict[str, Any]]  # by name and split, each with `vs_head`
     best_epoch: int
     members: list[MemberRow]
-    problems: list[Problem]
+    problems: list[RunProblem]
     cross_validation: NotRequired[dict[str, OverFolds]]
     grid: NotRequired[dict[str, Any]]
     seconds: float
@@ -96,12 +96,14 @@ def train_head(
         report(Note(lost))
     made_with = versions() | {"device": jax.devices()[0].device_kind}
     with unfinished(out, asked | {"made_with": made_with}, resume, report) as place:
-        summary = _train(Task(caches, base, prepared, asked), grid, out, place, begun, report)
+        summary = _train(TrainingTask(caches, base, prepared, asked), grid, out, place, begun, report)
         place.discard()
     return summary
 
 
-def _train(task: Task, grid: Grid | None, out: Path, place: Unfinished, begun: float, report: Report) -> TrainSummary:
+def _train(
+    task: TrainingTask, grid: Grid | None, out: Path, place: Unfinished, begun: float, report: Report
+) -> TrainSummary:
     examples, warnings = examples_of(task, report)
     if grid:
         task, examples = _searched(task, grid, examples, place, report)
@@ -144,14 +146,16 @@ def _train(task: Task, grid: Grid | None, out: Path, place: Unfinished, begun: f
     return summary
 
 
-def _searched(task: Task, grid: Grid, examples: Examples, place: Unfinished, report: Report) -> tuple[Task, Examples]:
+def _searched(
+    task: TrainingTask, grid: Grid, examples: Examples, place: Unfinished, report: Report
+) -> tuple[TrainingTask, Examples]:
     """The task with the settings that the grid search took, and the taps that these need."""
     found = search(examples, task.settings, grid, place, report)
     prepared = prepare_for(task.caches, found.settings)
     return replace(task, settings=found.settings, prepared=prepared, found=found), examples.only(prepared.taps)
 
 
-def _head(task: Task, examples: Examples, fitted: Fitted) -> tuple[Head, Float32[np.ndarray, "m n"]]:
+def _head(task: TrainingTask, examples: Examples, fitted: Fitted) -> tuple[Head, Float32[np.ndarray, "m n"]]:
     """The head, not calibrated yet, and its members' logits of all clips."""
     target, positive = task.prepared.target, examples.positive
     head = Head(
@@ -181,11 +185,13 @@ class _Searched(TypedDict, total=False):
     grid: dict[str, Any]
 
 
-def _grid(task: Task) -> _Searched:
+def _grid(task: TrainingTask) -> _Searched:
     return {"grid": task.found.summary} if task.found else {}
 
 
-def _over_folds(task: Task, examples: Examples, place: Unfinished, problems: list[Problem], report: Report) -> _Folds:
+def _over_folds(
+    task: TrainingTask, examples: Examples, place: Unfinished, problems: list[RunProblem], report: Report
+) -> _Folds:
     """The head and the probe over folds; one that fails is a problem, and the finished fit is kept."""
     settings = task.settings
     if not settings.folds:

@@ -38,7 +38,7 @@ class Batch(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainingPlan:
     """Static half of the hyperparameters: everything that shapes the compiled program."""
 
     architecture: Architecture
@@ -59,18 +59,18 @@ class EpochState(NamedTuple):
     seen: dict[str, Float32[Array, " m"]]
 
 
-def begin_moments(plan: Plan, parameters: Float32[Array, "m p"]) -> optax.OptState:
+def begin_moments(plan: TrainingPlan, parameters: Float32[Array, "m p"]) -> optax.OptState:
     """The optimiser's state of m members before their first step."""
     return jax.vmap(_optimiser(plan).init)(parameters)
 
 
-def _optimiser(plan: Plan) -> optax.GradientTransformation:
+def _optimiser(plan: TrainingPlan) -> optax.GradientTransformation:
     """Adam with clipping; decay and the rate itself may differ between members and are applied in `_step`."""
     return optax.chain(optax.clip_by_global_norm(plan.clip_norm), optax.scale_by_adam())
 
 
 def take_steps(
-    plan: Plan,
+    plan: TrainingPlan,
     state: EpochState,
     rates: Rates,
     keys: Key[Array, " m"],
@@ -92,7 +92,7 @@ def take_steps(
     return jax.lax.fori_loop(0, steps, step, state)
 
 
-def _schedule(plan: Plan, number: Int32[Array, ""], total: int | Int32[Array, ""]) -> Float32[Array, ""]:
+def _schedule(plan: TrainingPlan, number: Int32[Array, ""], total: int | Int32[Array, ""]) -> Float32[Array, ""]:
     """Part of the peak rate at a step: linear warm-up, then a cosine down to 0."""
     number, total = (jnp.asarray(value, jnp.float32) for value in (number, total))
     warm = jnp.maximum(1.0, jnp.round(plan.warmup * total))
@@ -101,7 +101,7 @@ def _schedule(plan: Plan, number: Int32[Array, ""], total: int | Int32[Array, ""
 
 
 def _step(
-    plan: Plan,
+    plan: TrainingPlan,
     positive: Bool[Array, " classes"],
     inputs: Batch,
     part_of_rate: Float32[Array, ""],
@@ -133,7 +133,7 @@ def _step(
 
 
 def read_logits(
-    plan: Plan,
+    plan: TrainingPlan,
     parameters: Float32[Array, "m p"],
     tokens: dict[str, Array],
     times: Float32[Array, "n t"],

@@ -46,7 +46,7 @@ class Found(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Task:
+class TrainingTask:
     """What is to be trained: `asked` is what the run is recognised by, `found` what a grid search took."""
 
     caches: Sequence[Cache]
@@ -78,7 +78,7 @@ class Task:
         }
 
 
-def examples_of(task: Task, report: Report) -> tuple[Examples, list[str]]:
+def examples_of(task: TrainingTask, report: Report) -> tuple[Examples, list[str]]:
     """Everything to learn from and to judge by, checked, and what there is to doubt about it."""
     prepared, settings = task.prepared, task.settings
     warnings = [*([UNTRAINED] if task.untrained else []), *prepared.warnings]
@@ -99,7 +99,7 @@ def examples_of(task: Task, report: Report) -> tuple[Examples, list[str]]:
     return examples, warnings + late
 
 
-def listing_columns_of(task: Task, clips: Examples) -> Columns:
+def listing_columns_of(task: TrainingTask, clips: Examples) -> Columns:
     """What the listings of the caches, or the table of labels, say further of `clips`."""
     listings: Sequence[Mapping[str, Any]] = [listing for cache in task.caches for listing in cache.listings]
     if listings and task.settings.labels:

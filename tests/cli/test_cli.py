@@ -16,7 +16,7 @@ from support.paths import ROOT
 
 from facedep_jax.cache import open_cache
 from facedep_jax.cli import main
-from facedep_jax.cli.command import Outcome, _run
+from facedep_jax.cli.command import CommandResult, _run
 from facedep_jax.cli.demo import BROKEN_CLIP, as_expected
 from facedep_jax.progress_events import Progress
 from facedep_jax.sources.synthetic_faces import draw_clips, draw_faces
@@ -498,9 +498,9 @@ def test_demo_expects_its_broken_clip_and_nothing_else(tmp_path):
     spared.write_bytes(whole)
     assert len(summary("demo", "--out", tmp_path)["steps"]) == 5
     broken = {"clips": [{"clip": BROKEN_CLIP, "status": "failed"}]}
-    assert as_expected(Outcome(broken, print, problems=True))
-    assert not as_expected(Outcome(broken, print, problems=True, nothing_done="nothing could be done"))
-    assert not as_expected(Outcome({"items_failed": 1}, print, problems=True))
+    assert as_expected(CommandResult(broken, print, problems=True))
+    assert not as_expected(CommandResult(broken, print, problems=True, nothing_done="nothing could be done"))
+    assert not as_expected(CommandResult({"items_failed": 1}, print, problems=True))
 
 
 def test_a_stage_that_comes_again_is_timed_anew(capsys, monkeypatch):

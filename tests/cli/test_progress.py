@@ -29,7 +29,7 @@ from facedep_jax.cli.terminal.progress_rate import SPAN, Pace, clock, facts
 from facedep_jax.cli.terminal.tables import plain_table, show_table
 from facedep_jax.disclaimer import UNTRAINED
 from facedep_jax.media.media_writer import write_clip
-from facedep_jax.progress_events import Failure, Moment, Note, Progress, Tick
+from facedep_jax.progress_events import Failure, LiveFrame, Note, Progress, Tick
 
 FAST = ["--weights", "random:1", "--taps", "mobilenet_v2:mid@1", "--size", "32", "--faces", "none", "--engine", "xla"]
 HOSTILE = "no\x1b[31m \n[red]:smile:\u202egpj.mp4"
@@ -112,14 +112,14 @@ def extraction(done, failed=0, total=40, **more):
     return Progress("extract", done, total, "clips", failed, "a.mp4", frames=100 * done, media_s=25.0 * done, **more)
 
 
-def moment(**more):
+def live_frame(**more):
     known = {
         "source": "camera 0", "time_s": 12.5, "wall_clock": "2026-01-01T12:00:00+00:00", "face": "found",
         "box": (1.0, 2.0, 30.0, 40.0), "probability": 0.7, "score": 0.64, "low": 0.58, "high": 0.71,
         "members_low": 0.52, "members_high": 0.74, "decision": "positive", "threshold": 0.41, "coverage": 0.95,
         "lag_ms": 112.0, "scored": 49, "dropped": 3, "warning": UNTRAINED,
     }  # fmt: skip
-    return Moment(**(known | more))
+    return LiveFrame(**(known | more))
 
 
 # Rates
@@ -246,8 +246,8 @@ def test_a_terminal_that_cannot_move_its_cursor_gets_plain_lines(monkeypatch):
 def test_a_live_panel_fits_and_says_everything(width):
     terminal = Terminal(width, height=40)
     with terminal.display:
-        terminal.display.report(moment(scored=48))
-        terminal.display.report(moment())
+        terminal.display.report(live_frame(scored=48))
+        terminal.display.report(live_frame())
         shown = terminal.screen.text()
     assert max(map(len, shown)) < width
     everything = " ".join(" ".join(shown).split())
@@ -263,7 +263,7 @@ def test_a_live_panel_fits_and_says_everything(width):
     "name", ["日本語の動画.mp4", "/clips/" + "長い名前🙂" * 20 + ".mp4", "short.mp4", "n" * 100 + ".mp4"]
 )
 def test_characters_that_take_two_cells_are_counted_as_two(width, name):
-    head = panel(moment(source=name), width, False, 0.0)[0]
+    head = panel(live_frame(source=name), width, False, 0.0)[0]
     assert cell_len(head.plain) in (width, width - 1)  # what takes two cells leaves one where one is left
     assert ".mp4 " in head.plain and (name in head.plain) == (cell_len(name) <= width - 6)
     assert (ending("a語", 2), ending("a語", 1), ending("a語", -1)) == ("語", "", "")
@@ -275,13 +275,13 @@ def test_in_a_terminal_with_few_rows_the_score_comes_first():
     terminal = Terminal(60, height=4)
     with terminal.display:
         for _ in range(3):
-            terminal.display.report(moment(source=HOSTILE))
+            terminal.display.report(live_frame(source=HOSTILE))
         shown = terminal.screen.text()
     assert len(shown) == 3 and "0.640" in shown[1] and SHOWN in shown[0]
 
 
 def test_a_live_view_without_a_face_or_interval_says_so(capsys):
-    gone = moment(
+    gone = live_frame(
         face="none", probability=None, score=None, low=None, high=None, members_low=None, members_high=None,
         decision="abstained: no face in any sampled frame", box=None, warning="",
     )  # fmt: skip
@@ -299,11 +299,11 @@ def test_a_live_view_without_a_face_or_interval_says_so(capsys):
 def test_a_live_view_in_a_pipe_is_a_line_every_few_seconds_and_json_is_one_for_every_frame(capsys):
     plain = make_display("plain")
     for _ in range(5):
-        plain.report(moment())
+        plain.report(live_frame())
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("camera 0: 12.5 s, score 0.640, ") and UNTRAINED in line
     as_json = make_display("json")
-    as_json.report(moment())
+    as_json.report(live_frame())
     as_json.report(Tick())
     as_json.report(Failure("a.mp4", "decode", "no video"))
     frame, failure = map(json.loads, capsys.readouterr().err.splitlines())

@@ -21,7 +21,7 @@ from facedep_jax.errors import ClusterError, MediaError, SettingsError
 from facedep_jax.extraction import distributed_extraction as extraction_distributed
 from facedep_jax.extraction.dask_worker import Done
 from facedep_jax.extraction.extract import extract
-from facedep_jax.extraction.local_extraction import Items
+from facedep_jax.extraction.local_extraction import ItemResolver
 from facedep_jax.extraction.outcomes import Outcome, Outcomes, write_down
 from facedep_jax.extraction.plan import plan_extraction
 from facedep_jax.extraction.settings import ExtractSettings
@@ -154,7 +154,7 @@ def test_what_a_worker_could_not_use_is_a_failure_of_the_cache(tmp_path):
     became = [Outcome("here", listing, item, new=True), Outcome("here", listing, item, error)]
     with CacheWriter(tmp_path / "cache", plan.spec, SimpleNamespace(name="xla", version="1", device="cpu")) as writer:
         outcomes = Outcomes(1, {}, partial(write_down, writer), silent)
-        distribution = extraction_distributed.Distribution(writer, plan, Items(), outcomes)
+        distribution = extraction_distributed.Distribution(writer, plan, ItemResolver(), outcomes)
         distribution._take(Done("xla", [], 0, became, []))
     assert (outcomes.new, outcomes.items_failed) == (set(), 1)
     assert [failure["reason"] for failure in open_cache(tmp_path / "cache").failures] == ["too loud"]

@@ -41,9 +41,9 @@ from facedep_jax.media.decode.live_capture import Camera, Paced, Reader
 from facedep_jax.media.live_source import Newest
 from facedep_jax.media.media_writer import write_clip
 from facedep_jax.monitor import MonitorSettings, monitor
-from facedep_jax.monitor.live_scoring import Lags, Window
+from facedep_jax.monitor.live_scoring import Lags, SlidingWindow
 from facedep_jax.monitor.score_recording import COLUMNS
-from facedep_jax.progress_events import Interrupted, Moment, Tick
+from facedep_jax.progress_events import Interrupted, LiveFrame, Tick
 from facedep_jax.runs.run_directory import load_head, write_head
 from facedep_jax.scoring.clip_scores import ScoreSettings, score_clip
 from facedep_jax.scoring.frame_scores import Frames
@@ -121,7 +121,7 @@ def test_quantiles_of_lags_by_hand():
 
 def test_a_window_is_scored_as_a_clip_of_its_frames():
     rng = np.random.default_rng(0)
-    window = Window(10.0, 0.6, 0.5, members=3)
+    window = SlidingWindow(10.0, 0.6, 0.5, members=3)
     found, intervals = [], 0
     for number in range(80):
         members = rng.uniform(0, 1, 3)
@@ -372,18 +372,18 @@ def test_a_clip_gets_the_scores_that_score_videos_gives_it(work, tmp_path):
     summary = monitor(
         str(film), load_head(work / "run"), WHOLE, MonitorSettings(), tmp_path / "new" / "r.csv", events.append
     )
-    moments = [event for event in events if isinstance(event, Moment)]
+    frames = [event for event in events if isinstance(event, LiveFrame)]
     recorded = rows(tmp_path / "new" / "r.csv")
     assert tuple(recorded[0]) == COLUMNS
-    assert len(recorded) == len(moments) == summary["frames_scored"] > 1
+    assert len(recorded) == len(frames) == summary["frames_scored"] > 1
     assert [float(row["probability"]) for row in recorded] == pytest.approx(
         [expected[row["time_s"]] for row in recorded], abs=2e-3
     )
     assert np.ptp(list(expected.values())) > 0.05  # or it would be no wonder
     assert summary["frames_seen"] == summary["frames_scored"] + summary["frames_dropped"] == len(expected)
     assert (summary["ended"], summary["coverage"]) == ("end of the source", 1.0)
-    last = moments[-1]
-    assert last.score == pytest.approx(np.mean([m.probability for m in moments]), abs=1e-6)
+    last = frames[-1]
+    assert last.score == pytest.approx(np.mean([m.probability for m in frames]), abs=1e-6)
     assert last.members_low <= last.score <= last.members_high
     assert last.low is None and last.lag_ms > 0  # 2.5 s are too short for an interval
     assert {row["warning"] for row in recorded} == {UNTRAINED}

@@ -24,7 +24,7 @@ from facedep_jax.scoring.attribution import places_of, weigh_attention
 from facedep_jax.scoring.attribution_deletion_check import check_by_deletion, ratio_interval
 from facedep_jax.scoring.clip_scores import ClipScore, windows_of
 from facedep_jax.scoring.frame_scores import Frames
-from facedep_jax.scoring.influential_frames import Moment, choose_frames, whose
+from facedep_jax.scoring.influential_frames import InfluentialFrame, choose_frames, whose
 from facedep_jax.scoring.score_cached_clips import Scored
 from facedep_jax.scoring.score_images import shading_of
 
@@ -169,8 +169,8 @@ def test_a_head_that_only_sees_whole_faces_has_nothing_to_shade():
     whole = places_of((1, 1))
     assert whole.count == 0 and whole.over(np.ones((2, 2))).tolist() == [[0.0], [0.0]]
     (one, *_) = batch(1)
-    moment = Moment(3, 0.75, 0.5, 0.1, np.zeros((1, 1)))
-    (clip,) = faces_of([one], [[moment]], lambda *_: b"jpeg")
+    frame = InfluentialFrame(3, 0.75, 0.5, 0.1, np.zeros((1, 1)))
+    (clip,) = faces_of([one], [[frame]], lambda *_: b"jpeg")
     assert [place["opacity"] for place in clip["faces"][0]["places"]] == [0.0]
     assert len(deletion_blocks(None, Path("crops"))) == 2
 

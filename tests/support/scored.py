@@ -10,7 +10,7 @@ from facedep_jax.report.html import render_scores
 from facedep_jax.report.scores_page import SIDE, content, deletion_blocks, faces_of
 from facedep_jax.scoring.clip_scores import ClipScore, ScoreSettings, score_clip, windows_of
 from facedep_jax.scoring.frame_scores import Frames
-from facedep_jax.scoring.influential_frames import Moment, choose_frames
+from facedep_jax.scoring.influential_frames import InfluentialFrame, choose_frames
 from facedep_jax.scoring.score_cached_clips import Scored, relative_to_subjects
 from facedep_jax.sources import Listing
 
@@ -82,7 +82,7 @@ def _moments(one):
         return ()
     grid = np.arange(9, dtype=float).reshape(3, 3) / 36
     return tuple(
-        Moment(n, float(one.frames.time[n]), float(one.frames.probability[n]), 0.01, grid)
+        InfluentialFrame(n, float(one.frames.time[n]), float(one.frames.probability[n]), 0.01, grid)
         for n in choose_frames(one.frames)
     )
 

@@ -20,7 +20,7 @@ class VerifiedEntry(FileEntry):
     published_hash: str | None
 
 
-class Problem(TypedDict):
+class WeightProblem(TypedDict):
     """What is wrong with a file, or of a directory with several."""
 
     file: str
@@ -34,7 +34,7 @@ class Verification(TypedDict):
     directory: str
     files: list[VerifiedEntry]
     ok: bool
-    problems: list[Problem]
+    problems: list[WeightProblem]
 
 
 def verify_weights(directory: Path | None = None, report: Report = silent) -> Verification:
@@ -47,7 +47,7 @@ def verify_weights(directory: Path | None = None, report: Report = silent) -> Ve
     fetched = [download.cached_path(backbone) for backbone in download.OFFICIAL]
     paths = [path for path in fetched if path.is_file()] if directory is None else files_in(directory)
     files: list[VerifiedEntry] = []
-    problems: list[Problem] = []
+    problems: list[WeightProblem] = []
     for path in paths:
         entry, official = describe_file(path), _official(path)
         files.append({**entry, "published_hash": official.known_hash if official else None})
@@ -97,7 +97,7 @@ def _inside(path: Path) -> Iterator[tuple[str, str]]:
         yield "content", error.reason
 
 
-def _several(directory: Path, files: Sequence[FileEntry]) -> list[Problem]:
+def _several(directory: Path, files: Sequence[FileEntry]) -> list[WeightProblem]:
     """What `--weights DIR` refuses: two files of one backbone, two detectors that differ."""
     holding: dict[str, list[FileEntry]] = {}
     for entry in files:

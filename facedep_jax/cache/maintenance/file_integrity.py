@@ -36,7 +36,7 @@ ProblemKind = Literal[
 ]  # fmt: skip
 
 
-class Problem(TypedDict):
+class CacheProblem(TypedDict):
     """One thing that is not as it was written."""
 
     file: str
@@ -44,8 +44,8 @@ class Problem(TypedDict):
     detail: str
 
 
-def problem(file: str, kind: ProblemKind, detail: str) -> Problem:
-    """One `Problem`."""
+def problem(file: str, kind: ProblemKind, detail: str) -> CacheProblem:
+    """One `CacheProblem`."""
     return {"file": file, "kind": kind, "detail": detail}
 
 
@@ -53,7 +53,7 @@ class Ledger(NamedTuple):
     """The lines of a ledger that are as they were written, and what is wrong with the others."""
 
     entries: list[dict[str, Any]]
-    problems: list[Problem]
+    problems: list[CacheProblem]
     absent: bool = False
 
 
@@ -67,7 +67,7 @@ def check_ledger(folder: Path, name: str, being_written: bool = False) -> Ledger
     return Ledger(entries, [problem(name, "line", f"line {line.number}: {line.reason}") for line in bad])
 
 
-def check_small_files(folder: Path) -> Iterator[Problem]:
+def check_small_files(folder: Path) -> Iterator[CacheProblem]:
     """`cache.json` and `config.toml`, byte for byte. That `cache.json` can be used is known already."""
     text = (folder / "cache.json").read_bytes()
     if (json.dumps(json.loads(text), indent=2) + "\n").encode() != text:
@@ -109,7 +109,7 @@ def shard_paths(folder: Path) -> list[Path]:
     return sorted(filter(_is_shard, (folder / "shards").glob("*.h5")))
 
 
-def check_shard(path: Path, spec: dict[str, Any], values: bool = True) -> tuple[Shard | None, list[Problem]]:
+def check_shard(path: Path, spec: dict[str, Any], values: bool = True) -> tuple[Shard | None, list[CacheProblem]]:
     """Structure and tables of a shard and, with `values`, its hash and that all its features are finite.
 
     The shard is None where it cannot be read at all.
@@ -128,7 +128,7 @@ def check_shard(path: Path, spec: dict[str, Any], values: bool = True) -> tuple[
     return shard, problems
 
 
-def _foreign(shard: Shard, spec: dict[str, Any]) -> Iterator[Problem]:
+def _foreign(shard: Shard, spec: dict[str, Any]) -> Iterator[CacheProblem]:
     """What says that a shard belongs to another cache."""
     name = shard.path.name
     if shard.attributes["fingerprint"] != fingerprint(spec):

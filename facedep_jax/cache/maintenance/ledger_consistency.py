@@ -6,7 +6,7 @@ from typing import Any
 
 from facedep_jax.cache.checksummed_jsonl import latest_listings
 from facedep_jax.cache.clip_parts import Parts, equal_pieces
-from facedep_jax.cache.maintenance.file_integrity import Ledger, Problem, problem
+from facedep_jax.cache.maintenance.file_integrity import CacheProblem, Ledger, problem
 from facedep_jax.cache.manifest import entry_of
 from facedep_jax.cache.shard import Shard
 from facedep_jax.cache.tombstones import Purged
@@ -20,7 +20,7 @@ def in_order_of(named: Iterable[str], shards: Mapping[str, Shard]) -> list[Shard
     return [shards[name] for name in order if name in shards]
 
 
-def check_manifest(manifest: Ledger, paths: list[Path], shards: dict[str, Shard]) -> list[Problem]:
+def check_manifest(manifest: Ledger, paths: list[Path], shards: dict[str, Shard]) -> list[CacheProblem]:
     """The manifest names every shard once, says what is in it, and names no other."""
     present, named = {path.name for path in paths}, [entry["file"] for entry in manifest.entries]
     gone = [problem(name, "missing", "named in the manifest, not there") for name in sorted(set(named) - present)]
@@ -40,7 +40,7 @@ def check_manifest(manifest: Ledger, paths: list[Path], shards: dict[str, Shard]
     return gone + extra + wrong
 
 
-def check_parts(parts: Parts) -> list[Problem]:
+def check_parts(parts: Parts) -> list[CacheProblem]:
     """Every part is reached from the first, and where there are several of a part they are equal."""
     lost = [
         problem(piece.shard.path.name, "parts", f"a part of item {item[:12]} that its other parts do not lead to")
@@ -64,7 +64,7 @@ def lost_listings(
     return [entry for entry in latest_listings(listings).values() if entry["item"] not in settled]
 
 
-def check_listings(ledgers: dict[str, Ledger], parts: Parts) -> list[Problem]:
+def check_listings(ledgers: dict[str, Ledger], parts: Parts) -> list[CacheProblem]:
     """Every listing in force names an item that is whole, or that failed."""
     lost = lost_listings(ledgers["listings.jsonl"].entries, ledgers["failures.jsonl"].entries, parts.complete())
     return [problem("listings.jsonl", "item", f"{e['path']}: its item is not in any shard") for e in lost]
@@ -80,7 +80,7 @@ def not_yet_gone(folder: Path, ledgers: dict[str, Ledger], parts: Iterable[str])
     return {item for item in (*parts, *named) if purged.holds(item)}
 
 
-def check_purged(folder: Path, ledgers: dict[str, Ledger], parts: Iterable[str]) -> list[Problem]:
+def check_purged(folder: Path, ledgers: dict[str, Ledger], parts: Iterable[str]) -> list[CacheProblem]:
     """What was purged is gone."""
     held = not_yet_gone(folder, ledgers, parts)
     detail = f"{len(held)} items that were purged are still there, a purge was cut off; `cache repair` finishes it"

@@ -18,7 +18,7 @@ from facedep_jax.cache.feature_spec import fingerprint, read_header
 from facedep_jax.cache.lock import standing_still
 from facedep_jax.cache.maintenance.file_integrity import one_by_one, sound_shards
 from facedep_jax.cache.maintenance.merge_destination import place_for, put_shard, require_place
-from facedep_jax.cache.maintenance.purge import Person, take_out
+from facedep_jax.cache.maintenance.purge import PurgeSelection, take_out
 from facedep_jax.cache.manifest import (
     entry_of,
     load_manifest,
@@ -151,7 +151,7 @@ class _Merge:
             self.purged.adopt(Purged(source))
         held = frozenset(item for item in self.caches[0][1] if self.purged.holds(item))
         if held:
-            take_out(self.folder, Person(held), self.report)
+            take_out(self.folder, PurgeSelection(held), self.report)
             self.caches[0] = (self.folder, self._parts_now())
         return sum(self.purged.holds(item) for item in self._items()) + len(held)
 

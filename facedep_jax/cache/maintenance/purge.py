@@ -30,7 +30,7 @@ from facedep_jax.progress_events import Report, silent
 
 
 @dataclass(frozen=True)
-class Person:
+class PurgeSelection:
     """What is to go: ids of items, and listings (source, path) of which nothing may stay."""
 
     items: frozenset[str]
@@ -85,18 +85,18 @@ def purge_cache(
     with nullcontext() if dry_run else write_lock(folder):
         shards = sound_shards(folder, spec, "nobody can be removed from it for certain", report, not dry_run)
         listings = read_ledger(folder, "listings.jsonl")[0]
-        person = find_person(listings, ids, subjects)
+        selection = select_for_purge(listings, ids, subjects)
         _require_found(folder, {item for shard in shards for item in shard.ids}, ids, subjects, listings)
-        summary = _summary(folder, person, shards, dry_run)
+        summary = _summary(folder, selection, shards, dry_run)
         if not dry_run:
             remove_dropped(folder)
-            Purged(folder).add(sorted(person.items))
-            take_out(folder, person, report)
+            Purged(folder).add(sorted(selection.items))
+            take_out(folder, selection, report)
     summary["traces"] = find_traces(also, summary["ids"], summary["listed_as"], subjects, report)
     return summary
 
 
-def find_person(listings: Iterable[dict[str, Any]], ids: Iterable[str], subjects: Iterable[str]) -> Person:
+def select_for_purge(listings: Iterable[dict[str, Any]], ids: Iterable[str], subjects: Iterable[str]) -> PurgeSelection:
     """Items and listings of `ids` and `subjects`.
 
     A file that is gone from its source still has features: its last line with an item counts. What a file of the
@@ -110,34 +110,34 @@ def find_person(listings: Iterable[dict[str, Any]], ids: Iterable[str], subjects
     of_subject = {key for key, said in lines.items() if said[-1].get("subject") in wanted}
     theirs = {e["item"] for key in of_subject for e in lines[key] if e.get("subject") in (*wanted, None, "")}
     items = frozenset((theirs | named) - {None})
-    return Person(
+    return PurgeSelection(
         items, frozenset(key for key, said in lines.items() if key in of_subject or said[-1]["item"] in items)
     )
 
 
-def take_out(folder: Path, person: Person, report: Report = silent) -> None:
+def take_out(folder: Path, selection: PurgeSelection, report: Report = silent) -> None:
     """Remove a person from shards and ledgers. Needs the lock, and a cache whose shards can all be read."""
     entries = load_manifest(folder)
     write_manifest(folder, entries)
-    affected = [entry["file"] for entry in entries if any(item[0] in person.items for item in entry["items"])]
+    affected = [entry["file"] for entry in entries if any(item[0] in selection.items for item in entry["items"])]
     for name in one_by_one("purge", affected, report):
         shard = open_shard(folder / "shards" / name)
-        kept = np.array([item not in person.items for item in shard.ids], bool)
+        kept = np.array([item not in selection.items for item in shard.ids], bool)
         entries = replace_shard(folder, entries, shard, kept, Path.unlink)
     for name in ("files.jsonl", "failures.jsonl", "listings.jsonl"):
-        lines, kept_lines = _sifted(folder, name, person)
+        lines, kept_lines = _sifted(folder, name, selection)
         if len(kept_lines) < len(lines):
             write_lines(folder / name, kept_lines)
 
 
-def _sifted(folder: Path, name: str, person: Person) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def _sifted(folder: Path, name: str, selection: PurgeSelection) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """The lines of a ledger, and those that do not speak of the person."""
-    lines, files = read_ledger(folder, name)[0], person.files()
+    lines, files = read_ledger(folder, name)[0], selection.files()
     if name == "listings.jsonl":
-        gone = person.listings
-        return lines, [e for e in lines if (e["source"], e["path"]) not in gone and e["item"] not in person.items]
+        gone = selection.listings
+        return lines, [e for e in lines if (e["source"], e["path"]) not in gone and e["item"] not in selection.items]
     which = "item" if name == "files.jsonl" else "id"
-    return lines, [e for e in lines if e[which] not in person.items and (e[which] or e["path"] not in files)]
+    return lines, [e for e in lines if e[which] not in selection.items and (e[which] or e["path"] not in files)]
 
 
 def _check_ids(ids: Sequence[str], subjects: Sequence[str]) -> None:
@@ -169,22 +169,22 @@ def _require_found(
         )
 
 
-def _summary(folder: Path, person: Person, shards: list[Shard], dry_run: bool) -> PurgeSummary:
+def _summary(folder: Path, selection: PurgeSelection, shards: list[Shard], dry_run: bool) -> PurgeSummary:
     """How much of each kind goes; no traces yet."""
-    held = [np.array([item in person.items for item in shard.ids], bool) for shard in shards]
+    held = [np.array([item in selection.items for item in shard.ids], bool) for shard in shards]
     present = {item for shard in shards for item in shard.ids}
     listed = {entry["item"] for entry in read_ledger(folder, "listings.jsonl")[0]}
     dropped = folder / DROPPED
 
     def going(ledger: str) -> int:
-        lines, kept = _sifted(folder, ledger, person)
+        lines, kept = _sifted(folder, ledger, selection)
         return len(lines) - len(kept)
 
     return {
         "cache": str(folder),
         "dry_run": dry_run,
-        "ids": sorted(person.items),
-        "items": len(present & person.items),
+        "ids": sorted(selection.items),
+        "items": len(present & selection.items),
         "rows": int(sum(shard.items["rows"][mask].sum() for shard, mask in zip(shards, held, strict=True))),
         "shards_replaced": sum(bool(mask.any() and not mask.all()) for mask in held),
         "shards_removed": sum(bool(mask.all()) for mask in held),
@@ -192,8 +192,8 @@ def _summary(folder: Path, person: Person, shards: list[Shard], dry_run: bool) -
         "failures": going("failures.jsonl"),
         "files": going("files.jsonl"),
         "dropped_files": sum(path.is_file() for path in dropped.rglob("*")) if dropped.is_dir() else 0,
-        "unlisted": len(present - listed - person.items),
-        "listed_as": sorted(path for _, path in person.listings),
+        "unlisted": len(present - listed - selection.items),
+        "listed_as": sorted(path for _, path in selection.listings),
         "traces": [],
     }
 

@@ -29,8 +29,8 @@ from facedep_jax.cache.lock import write_lock
 from facedep_jax.cache.maintenance.file_integrity import (
     DROPPED,
     LEDGERS,
+    CacheProblem,
     Ledger,
-    Problem,
     ProblemKind,
     check_ledger,
     check_shard,
@@ -41,7 +41,7 @@ from facedep_jax.cache.maintenance.file_integrity import (
     strays,
 )
 from facedep_jax.cache.maintenance.ledger_consistency import in_order_of, lost_listings, not_yet_gone
-from facedep_jax.cache.maintenance.purge import Person, remove_dropped, take_out
+from facedep_jax.cache.maintenance.purge import PurgeSelection, remove_dropped, take_out
 from facedep_jax.cache.manifest import entry_of, open_shards, replace_shard, write_manifest
 from facedep_jax.cache.shard import Shard, open_shard
 from facedep_jax.errors import CacheError, DamagedCache
@@ -49,7 +49,7 @@ from facedep_jax.file_system import fsync_directory, write_atomically, writing
 from facedep_jax.progress_events import Report, silent
 
 
-class Dropped(Problem):
+class Dropped(CacheProblem):
     """A problem that was put right, and where in the cache what was there is kept: nowhere if that is empty."""
 
     kept_as: str
@@ -149,7 +149,7 @@ class _Repair:
         self._mend_manifest(ledgers["manifest.jsonl"], shards)
         purged = not_yet_gone(self.folder, ledgers, Parts(shards.values()))
         if purged:
-            take_out(self.folder, Person(frozenset(purged)), self.report)
+            take_out(self.folder, PurgeSelection(frozenset(purged)), self.report)
         parts = self._straighten_parts()
         again = self._unlist_lost(ledgers, parts)
         if purged:
@@ -245,7 +245,7 @@ class _Repair:
 
     # Setting aside
 
-    def _rewrite(self, ledger: str, entries: list[dict[str, Any]], problems: list[Problem]) -> None:
+    def _rewrite(self, ledger: str, entries: list[dict[str, Any]], problems: list[CacheProblem]) -> None:
         kept_as = self._copy_aside(ledger)
         for found in problems:
             self._note(found, kept_as)
@@ -272,7 +272,7 @@ class _Repair:
         names = (folder / (f"{name}.{number}" if number else name) for number in range(10**6))
         return next(path for path in names if not os.path.lexists(path))
 
-    def _note(self, found: Problem, kept_as: str) -> None:
+    def _note(self, found: CacheProblem, kept_as: str) -> None:
         self.dropped.append({**found, "kept_as": kept_as})
 
 

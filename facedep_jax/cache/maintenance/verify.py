@@ -16,7 +16,7 @@ from facedep_jax.cache.lock import being_written, last_writer
 from facedep_jax.cache.maintenance.file_integrity import (
     LEDGERS,
     ROWS_AT_ONCE,
-    Problem,
+    CacheProblem,
     check_ledger,
     check_shard,
     check_small_files,
@@ -50,7 +50,7 @@ class VerifySummary(TypedDict):
     cut_off: int
     rows: int
     ok: bool
-    problems: list[Problem]
+    problems: list[CacheProblem]
 
 
 class DiffSummary(TypedDict):
@@ -126,9 +126,9 @@ def _sampled(paths: list[Path], sample: float, seed: int) -> set[Path]:
 
 def _check_shards(
     paths: list[Path], chosen: set[Path], spec: dict[str, Any], report: Report
-) -> tuple[dict[str, Shard], list[Problem]]:
+) -> tuple[dict[str, Shard], list[CacheProblem]]:
     shards: dict[str, Shard] = {}
-    problems: list[Problem] = []
+    problems: list[CacheProblem] = []
     for path in one_by_one("verify", paths, report, problems):
         shard, found = check_shard(path, spec, path in chosen)
         problems += found
@@ -138,8 +138,8 @@ def _check_shards(
 
 
 def _strangers(
-    spec: dict[str, Any], shards: dict[str, Shard], problems: list[Problem]
-) -> tuple[list[Problem], set[str]]:
+    spec: dict[str, Any], shards: dict[str, Shard], problems: list[CacheProblem]
+) -> tuple[list[CacheProblem], set[str]]:
     """A problem if it is `cache.json` that belongs to another cache, and the names of shards that do not go with it."""
     wrong = others_header(fingerprint(spec), [shard.attributes["fingerprint"] for shard in shards.values()])
     header = [problem("cache.json", "foreign", wrong)] if wrong else []

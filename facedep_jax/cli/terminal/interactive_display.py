@@ -12,7 +12,7 @@ from facedep_jax.cli.terminal.bars import bar, wrapped
 from facedep_jax.cli.terminal.live_region import LiveRegion
 from facedep_jax.cli.terminal.monitor_panel import panel
 from facedep_jax.cli.terminal.progress_rate import Pace, facts
-from facedep_jax.progress_events import Event, Failure, Moment, Note, Progress, Tick
+from facedep_jax.progress_events import Event, Failure, LiveFrame, Note, Progress, Tick
 from facedep_jax.text_escaping import printable
 
 REDRAW = 0.1  # seconds between two drawings
@@ -29,8 +29,8 @@ class TerminalDisplay:
         self.console = console
         self._region, self._lock, self._over = LiveRegion(console), threading.RLock(), threading.Event()
         self._stages: dict[str, tuple[Progress, Pace]] = {}
-        self._moment: Moment | None = None
-        self._came = 0.0  # when the moment did
+        self._live_frame: LiveFrame | None = None
+        self._came = 0.0  # when it did
         self._failures = 0
         self._shown, self._size = 0.0, console.size
         self._ascii_only = not console.encoding.startswith("utf")
@@ -59,8 +59,8 @@ class TerminalDisplay:
         with self._lock:
             if isinstance(event, Progress):
                 self._progress(event)
-            elif isinstance(event, Moment):
-                self._moment, self._came = event, time.monotonic()
+            elif isinstance(event, LiveFrame):
+                self._live_frame, self._came = event, time.monotonic()
                 self._draw()
             elif isinstance(event, Tick):
                 self._draw()
@@ -105,9 +105,9 @@ class TerminalDisplay:
 
     def _lines(self) -> list[Text]:
         lines = [line for event, pace in self._stages.values() for line in self._stage(event, pace)]
-        if self._moment:
+        if self._live_frame:
             silent = time.monotonic() - self._came
-            lines += panel(self._moment, self.console.width - 1, self._ascii_only, silent)
+            lines += panel(self._live_frame, self.console.width - 1, self._ascii_only, silent)
         return lines
 
     def _stage(self, event: Progress, pace: Pace) -> list[Text]:

@@ -12,11 +12,11 @@ from rich.text import Text
 from facedep_jax.cli.terminal.interactive_display import TerminalDisplay, failure_line
 from facedep_jax.cli.terminal.monitor_panel import one_line
 from facedep_jax.cli.terminal.progress_rate import Pace, facts
-from facedep_jax.progress_events import Event, Failure, Moment, Note, Progress, Tick
+from facedep_jax.progress_events import Event, Failure, LiveFrame, Note, Progress, Tick
 from facedep_jax.text_escaping import printable
 
 SECONDS_BETWEEN_LINES = 5.0
-KINDS = {Note: "note", Progress: "progress", Failure: "failure", Moment: "frame"}
+KINDS = {Note: "note", Progress: "progress", Failure: "failure", LiveFrame: "frame"}
 
 
 class PatientConsole(Console):
@@ -81,8 +81,8 @@ class PlainDisplay:
             write_line(f"{event.level}: {event.text}")
         elif isinstance(event, Failure):
             self._failed(event)
-        elif isinstance(event, Moment):
-            self._moment(event)
+        elif isinstance(event, LiveFrame):
+            self._live_frame(event)
         elif isinstance(event, Progress):
             self._progress(event)
 
@@ -91,7 +91,7 @@ class PlainDisplay:
         if said := failure_line(self._failures, event):
             write_line(f"failed: {said}")
 
-    def _moment(self, event: Moment) -> None:
+    def _live_frame(self, event: LiveFrame) -> None:
         now = time.monotonic()
         if now - self._last.get("", 0.0) >= SECONDS_BETWEEN_LINES:
             self._last[""] = now
