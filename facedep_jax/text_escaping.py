@@ -2,9 +2,24 @@
 
 import hashlib
 import os
+import re
 from urllib.parse import quote
 
 FORMULA = ("=", "+", "-", "@", "'", "\t", "\r", "＝", "＋", "－", "＠")  # spreadsheets take the full-width ones alike
+
+
+_HALVES = re.compile("[\ud800-\udfff]")  # how Python writes bytes of a name that are not UTF-8; no text holds them
+_STAND_INS = re.compile("[\U0010d800-\U0010dfff]")  # of a plane for private use
+
+
+def as_text(name: str) -> str:
+    """A file's name as a data frame can hold it: what is not UTF-8 in it as private characters. `as_name` undoes it."""
+    return _HALVES.sub(lambda half: chr(ord(half[0]) + 0x100000), name)
+
+
+def as_name(text: str) -> str:
+    """The file's name that `as_text` made into `text`."""
+    return _STAND_INS.sub(lambda stand_in: chr(ord(stand_in[0]) - 0x100000), text)
 
 
 def printable(text: str) -> str:

@@ -51,7 +51,7 @@ def features_by_item(folder: Path) -> tuple[dict[str, np.ndarray], dict[str, dic
     tokens = np.concatenate([rows.reshape(len(rows), -1) for rows in taps], 1)
     at = cache.rows.feature[cache.items.first_row]
     found = {str(item): tokens[row] for item, row in zip(cache.items.id, at, strict=True) if row >= 0}
-    return found, {entry["item"]: entry for entry in cache.listings if entry["item"]}
+    return found, {entry["item"]: entry for entry in cache.listings.to_dicts() if entry["item"]}
 
 
 def held_out_aucs(

@@ -103,7 +103,7 @@ def labelled(given: Path | None, folder: Path, rows: int) -> Cache:
 
 def examples_of(cache: Cache, stream: bool = False, learned: float = 2874 / 3419) -> Examples:
     """Train and val of a labelled cache; of one without listings, `learned` of the rows and the others."""
-    if cache.listings:
+    if len(cache.listings):
         prepared = prepare([cache])
         found = gather(
             [cache], prepared.items, prepared.classes, prepared.taps, stream=stream, positive=prepared.positive

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 from jaxtyping import Float16, Int, Int64
 
 from facedep_jax.cache.checksummed_jsonl import latest_failures, latest_listings, read_ledger
@@ -15,7 +16,9 @@ from facedep_jax.cache.item_table import join
 from facedep_jax.cache.manifest import load_manifest, open_shards
 from facedep_jax.cache.shard import Shard
 from facedep_jax.errors import CacheError, DamagedCache
+from facedep_jax.text_columns import text_frame
 
+LISTING = ("source", "path", "item", "emotion", "subject", "split")  # columns that every listing has
 _TAP = re.compile(r"\w+:\w+@([1-9]\d{0,2})(~\w+)?")
 
 
@@ -63,34 +66,32 @@ class Cache:
         return np.array(said, str)[self.items.shard] if said else np.zeros(0, str)
 
     @cached_property
-    def listings(self) -> list[dict[str, Any]]:
-        """The last line for each source and path. Raises DamagedCache naming the lines that are not as written."""
+    def listings(self) -> pl.DataFrame:
+        """One row for each source and path, as its last line says: text columns `LISTING`, then the source's own.
+
+        Names of files that are not UTF-8 are written by `as_text`. Raises DamagedCache naming the lines that are not as
+        written.
+        """
         entries, bad = read_ledger(self.path, "listings.jsonl")
         if bad:
             raise DamagedCache(
                 f"{self.path}/listings.jsonl: line {bad[0].number}: {bad[0].reason} "
                 f"({len(bad)} bad lines); the next extract-features into it mends them, or `cache repair`"
             )
-        return [entry for entry in latest_listings(entries).values() if not entry.get("gone")]
+        held = (entry for entry in latest_listings(entries).values() if not entry.get("gone"))
+        return text_frame(({k: v for k, v in entry.items() if k != "check"} for entry in held), LISTING)
 
     @cached_property
-    def table(self) -> dict[str, np.ndarray]:
-        """The listings by column: object arrays, None where a listing has no such column, ready for a data frame.
+    def table(self) -> pl.DataFrame:
+        """The listings, and where the rows of each one's item lie: `first_row` and `rows`, −1 and 0 without an item.
 
-        `first_row` and `rows` (int64) say where the rows of the listing's item lie: −1 and 0 where it has none.
+        Columns of the source with these names are called `first_row_column` and `rows_column`.
         """
-        names = list(dict.fromkeys(name for entry in self.listings for name in ("item", *entry) if name != "check"))
         added = {"first_row", "rows"}
-        table = {
-            f"{name}_column" if name in added else name: np.fromiter(
-                (entry.get(name) for entry in self.listings), object
-            )
-            for name in names
-        }
-        place = {item: number for number, item in enumerate(self.items.id.tolist())}
-        item = np.array([place.get(entry["item"], -1) for entry in self.listings], np.int64)
-        first, count = np.append(self.items.first_row, -1), np.append(self.items.rows, 0)
-        return table | {"first_row": first[item], "rows": count[item]}
+        listings = self.listings.rename({name: f"{name}_column" for name in self.listings.columns if name in added})
+        lies = pl.DataFrame({"item": self.items.id, "first_row": self.items.first_row, "rows": self.items.rows})
+        found = listings.join(lies, on="item", how="left", maintain_order="left")
+        return found.with_columns(pl.col("first_row").fill_null(-1), pl.col("rows").cast(pl.Int64).fill_null(0))
 
     @cached_property
     def failures(self) -> list[dict[str, Any]]:

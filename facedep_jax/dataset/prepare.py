@@ -52,7 +52,7 @@ def prepare(
     chosen = named_taps(taps) if taps else plain_taps(caches[0].taps)
     features = _common_features(caches, chosen)
     found = labelled_items(
-        [listing for cache in caches for listing in cache.listings],
+        [listing for cache in caches for listing in cache.listings.to_dicts()],
         positive,
         target=target,
         table=labels,

@@ -72,7 +72,7 @@ def present_truth(cache: Cache, known: Sequence[Labelled], own_table: str | None
     held = {str(item) for item in cache.items.id}
     known = [label for label in known if label.item in held]
     before = {label.item: label for label in known}
-    listings: list[Mapping[str, Any]] = [e for e in cache.listings if e.get("item") in held]
+    listings: list[Mapping[str, Any]] = [e for e in cache.listings.iter_rows(named=True) if e.get("item") in held]
     if own_table:
         listings = [_as_known(e, before.get(e["item"])) for e in listings]
     if table:

@@ -40,7 +40,7 @@ def score_cache(
     A clip that is not in the cache has failed, with the reason that `failures` give for its file.
     """
     inputs = head.require_features(cache.spec, report)
-    listed = {e["path"]: e for e in cache.listings if e["source"] == clips.where}
+    listed = {e["path"]: e for e in cache.listings.iter_rows(named=True) if e["source"] == clips.where}
     position = {item: number for number, item in enumerate(cache.items.id.tolist())}
     reasons = {failure["path"]: failure["reason"] for failure in failures}
     places = [position.get(listed.get(listing.path, {}).get("item")) for listing in clips.listings]

@@ -101,7 +101,9 @@ def examples_of(task: TrainingTask, report: Report) -> tuple[Examples, list[str]
 
 def listing_columns_of(task: TrainingTask, clips: Examples) -> Columns:
     """What the listings of the caches, or the table of labels, say further of `clips`."""
-    listings: Sequence[Mapping[str, Any]] = [listing for cache in task.caches for listing in cache.listings]
+    listings: Sequence[Mapping[str, Any]] = [
+        listing for cache in task.caches for listing in cache.listings.iter_rows(named=True)
+    ]
     if listings and task.settings.labels:
         listings = with_table(listings, Path(task.settings.labels))
     return listing_columns(listings, clips.item, clips.path)

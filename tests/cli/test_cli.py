@@ -145,7 +145,7 @@ def test_predict_equals_the_library_on_cached_features(work):
     picture = sorted((work / "faces" / "test" / "sad").glob("*.png"))[0]
     results = summary("predict", work / "run", picture)["results"]
     cache, head = open_cache(work / "cache"), load_head(work / "run")
-    item = next(e["item"] for e in cache.listings if e["path"] == f"test/sad/{picture.name}")
+    item = next(e["item"] for e in cache.listings.to_dicts() if e["path"] == f"test/sad/{picture.name}")
     row = cache.items.first_row[cache.items.id.tolist().index(item)]
     tokens = {tap: cache.features(tap, cache.rows.feature[[row]]) for tap in head.taps}
     expected = float(head.probability(head.frame_logits(tokens))[0])

@@ -70,7 +70,7 @@ def test_every_file_is_accounted_for(faces, tmp_path):
     cache = open_cache(tmp_path / "c")
     assert len(cache.items) == 45
     assert len(cache.listings) == 47
-    copies = [e for e in cache.listings if e["path"] in ("train/happy/copy.png", "train/happy/p00_0.png")]
+    copies = [e for e in cache.listings.to_dicts() if e["path"] in ("train/happy/copy.png", "train/happy/p00_0.png")]
     assert copies[0]["item"] == copies[1]["item"]
     assert verify_cache(tmp_path / "c")["ok"]
     assert any(isinstance(e, Note) and e.level == "warning" and "UNTRAINED" in e.text for e in events)
@@ -101,13 +101,13 @@ def test_flipped_views_are_the_features_of_mirrored_files(faces, tmp_path):
     both = open_cache(tmp_path / "both")
     mirrored = tmp_path / "mirrored" / "neutral"
     mirrored.mkdir(parents=True)
-    paths = {e["item"]: e["path"] for e in both.listings}
+    paths = {e["item"]: e["path"] for e in both.listings.to_dicts()}
     for number, item in enumerate(both.items.id):
         picture = cv2.imread(str(faces / paths[str(item)]))
         assert cv2.imwrite(str(mirrored / f"{number:02}.png"), picture[:, ::-1])
     run(mirrored.parent, tmp_path / "plain")
     plain = open_cache(tmp_path / "plain")
-    order = {e["item"]: e["path"] for e in plain.listings}
+    order = {e["item"]: e["path"] for e in plain.listings.to_dicts()}
     rows = np.argsort([order[str(item)] for item in plain.items.id])
     expected = plain.features("mobilenet_v2:mid@2", plain.rows.feature[plain.items.first_row[rows]])
     got = both.features("mobilenet_v2:mid@2~flipped", both.rows.feature[both.items.first_row])
@@ -129,7 +129,7 @@ def test_moving_a_file_corrects_its_label_and_touches_no_feature(tmp_path):
     again = run(tmp_path / "faces", tmp_path / "c", report=events.append)
     assert (again["items_new"], again["items_reused"]) == (0, 74)
     assert sorted(os.listdir(tmp_path / "c" / "shards")) == shards
-    listed = {e["path"]: (e["emotion"], e["split"]) for e in open_cache(tmp_path / "c").listings}
+    listed = {e["path"]: (e["emotion"], e["split"]) for e in open_cache(tmp_path / "c").listings.to_dicts()}
     assert listed["val/anger/moved.png"] == ("anger", "val")
     assert not {"train/sad/p00_0.png", "train/happy/p00_0.png"} & listed.keys()
     assert any("2 files listed before are gone" in event.text for event in events if isinstance(event, Note))
@@ -141,7 +141,10 @@ def test_a_part_of_a_source_retires_nothing(faces, tmp_path):
     run(faces, tmp_path / "c", ExtractSettings(**{**vars(QUICK), "limit": 3}))
     run(faces / "train" / "sad" / "p00_0.png", tmp_path / "c")
     run(f"{faces}/train/*/*", tmp_path / "c")
-    assert {e["path"] for e in open_cache(tmp_path / "c").listings} >= {"train/sad/p00_0.png", "train/happy/copy.png"}
+    assert {e["path"] for e in open_cache(tmp_path / "c").listings.to_dicts()} >= {
+        "train/sad/p00_0.png",
+        "train/happy/copy.png",
+    }
 
 
 def test_a_file_that_is_mended_is_no_failure_any_more(tmp_path):
@@ -257,7 +260,7 @@ def test_what_was_done_to_a_clip_is_kept_with_every_listing_of_it(awkward_dev, t
     run(folder, tmp_path / "c")
     shutil.copy(folder / "rotate270.mp4", folder / "again.mp4")
     assert run(folder, tmp_path / "c")["items_new"] == 0  # what is known of an item stays, though nothing is decoded
-    said = {listing["path"]: listing.get("decoding") for listing in open_cache(tmp_path / "c").listings}
+    said = {listing["path"]: listing.get("decoding") for listing in open_cache(tmp_path / "c").listings.to_dicts()}
     assert said["rotate270.mp4"] == said["again.mp4"] == "turned by 90°" and not said["ok_h264.mp4"]
     assert "made from damaged ones: " in said["bitrot_h265.mp4"]
 

@@ -26,6 +26,7 @@ from facedep_jax.media import ClipInfo, Frame, InputSettings, file_hashing, open
 from facedep_jax.media.decode.opencv_setup import cv2
 from facedep_jax.media.media_writer import write_clip
 from facedep_jax.sources import read_source
+from facedep_jax.text_escaping import as_name
 
 SIDE = 32
 QUICK = ExtractSettings(weights="random:1", taps="mobilenet_v2:mid@1", size="32", engine="xla", faces="none")
@@ -254,7 +255,7 @@ def test_all_of_them_at_once_are_accounted_for(awkward_dev, tmp_path):
         if isinstance(outcome, Refused) and name not in as_pictures | passed_over
     }
     assert refused == {path for path in expected if os.path.lexists(path)}
-    listed = {entry["path"]: entry["item"] for entry in open_cache(tmp_path / "c").listings}
+    listed = {as_name(entry["path"]): entry["item"] for entry in open_cache(tmp_path / "c").listings.to_dicts()}
     assert listed["images/new\nline.jpg"] == listed["images/latin1_\udce9.jpg"] == listed["images/ok_rgb.jpg"]
     assert sorted(map(os.fsencode, awkward_dev.rglob("*"))) == before
 

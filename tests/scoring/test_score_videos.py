@@ -208,7 +208,7 @@ def test_a_head_that_mixes_frames_says_of_clips_what_evaluate_says(work, tmp_pat
     windows, frames = (table(tmp_path / "s" / f"{name}.csv") for name in ("windows", "frames"))
 
     cache, head = open_cache(work / "scores" / "cache"), load_head(tmp_path / "run")
-    item = {e["path"]: e["item"] for e in cache.listings}
+    item = {e["path"]: e["item"] for e in cache.listings.to_dicts()}
     labels = [Labelled(item[path], path, "sad", None, "test") for path in NAMES]
     examples = gather([cache], labels, [1] * len(labels), head.taps, window=window)
     members = member_clip_logits(head.architecture, head.states, examples, head.positive)
@@ -375,7 +375,7 @@ def test_what_a_clip_left_behind_is_named_when_it_is_gone_from_the_folder(work, 
     shutil.copytree(work / "run0", tmp_path / "run0")
     first = score(tmp_path, *arguments, code=0)
     assert "not among these scores" not in first.stderr
-    listed = {e["path"]: e["item"] for e in open_cache(work / "scores" / "cache").listings}
+    listed = {e["path"]: e["item"] for e in open_cache(work / "scores" / "cache").listings.to_dicts()}
     (tmp_path / "clips" / "b.mp4").unlink()
     said = " ".join(score(tmp_path, *arguments, code=0).stderr.split())
     gone = listed["ann/b.mp4"]

@@ -27,7 +27,7 @@ from facedep_jax.errors import OutputError
 from facedep_jax.file_system import make_folder, writing
 from facedep_jax.media.frame_types import FACE_STATES
 from facedep_jax.progress_events import Progress, Report, silent
-from facedep_jax.text_escaping import quoted
+from facedep_jax.text_escaping import as_name, quoted
 
 ROWS_AT_ONCE = 1024
 Format = Literal["HDF5", "npz", "folder"]
@@ -212,8 +212,8 @@ def _rows(cache: Cache) -> Table:
 
 
 def _listings(cache: Cache) -> Table:
-    columns = list(dict.fromkeys(name for entry in cache.listings for name in entry))
-    return columns, ([entry.get(name) for name in columns] for entry in cache.listings)
+    rows = cache.listings.iter_rows()
+    return cache.listings.columns, ([cell and as_name(cell) for cell in row] for row in rows)
 
 
 def _failures(cache: Cache) -> Table:

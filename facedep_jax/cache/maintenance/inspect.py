@@ -101,7 +101,8 @@ def inspect_cache(folder: str | Path, curves: bool = False) -> InspectSummary:
     cache is drawn from. Raises CacheError as `open_cache` does.
     """
     cache = open_cache(folder)
-    listings, subjects = cache.listings, _subjects(cache.listings)
+    listings = cache.listings.rows(named=True)
+    subjects = _subjects(listings)
     pairs, alike = _candidates(cache)
     summary: InspectSummary = {
         "cache": str(folder),
@@ -177,7 +178,7 @@ def _features_at(cache: Cache, tap: str, rows: Int[np.ndarray, " n"], index: np.
 
 def _near_duplicates(cache: Cache, pairs: Int[np.ndarray, "pairs 2"]) -> NearDuplicates:
     places: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for entry in cache.listings:
+    for entry in cache.listings.iter_rows(named=True):
         places[entry["item"]].append(entry)
     found: list[Pair] = []
     for pair in cache.items.id[pairs].tolist():

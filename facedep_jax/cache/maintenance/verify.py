@@ -155,7 +155,7 @@ def diff_caches(first: str | Path, second: str | Path) -> DiffSummary:
     for name, one, other in (("first", set(a.items.id), set(b.items.id)), ("second", set(b.items.id), set(a.items.id))):
         only = sorted(one - other)
         differences += [f"{len(only)} items only in the {name}, such as {only[0][:12]}"] if only else []
-    differences += _listing_differences(a.listings, b.listings)
+    differences += _listing_differences(a.listings.rows(named=True), b.listings.rows(named=True))
     if not differences:
         differences += _value_differences(a, b)
     return {"equal": not differences, "differences": differences}

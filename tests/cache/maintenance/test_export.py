@@ -16,7 +16,7 @@ from support.hostile_h5 import SPEC, TAPS
 from facedep_jax.cache import CacheWriter, open_cache
 from facedep_jax.cache.maintenance.export import TABLES, export_cache
 from facedep_jax.errors import CacheError, OutputError
-from facedep_jax.text_escaping import FORMULA
+from facedep_jax.text_escaping import FORMULA, as_name
 
 NAMES = ["=1+1.jpg", "@SUM(A1)", "'quoted", "-3", "\tx", 'plain, with "marks"', "a\nb"]
 
@@ -88,8 +88,8 @@ def test_tables_say_what_the_cache_says_and_compute_nothing(cache, tmp_path):
     text = [cell for row in (*tables["listings"], *tables["failures"]) for cell in row.values()]
     assert not [cell for cell in text if cell.startswith(FORMULA) and not cell.startswith("'")]
     plain = [e["path"].removeprefix("'") if e["path"][:2] != "''" else e["path"][1:] for e in tables["listings"]]
-    assert plain == [e["path"].replace("\udcff", "\\udcff") for e in held.listings]
-    assert [e["item"] for e in tables["listings"]] == [e["item"] for e in held.listings]
+    assert plain == [as_name(e["path"]).replace("\udcff", "\\udcff") for e in held.listings.to_dicts()]
+    assert [e["item"] for e in tables["listings"]] == [e["item"] for e in held.listings.to_dicts()]
     assert {e["note"] for e in tables["listings"]} == {""} | {f"'+{n}" for n in range(1, len(NAMES) + 1)}
     assert [e["reason"] for e in tables["failures"]] == ["'=cut short"]
     assert [int(e["rows"]) for e in tables["items"]] == held.items.rows.tolist()

@@ -135,7 +135,7 @@ def test_the_last_listing_counts_and_conflicts_are_told(tmp_path):
     assert [(c["path"], c["kept"]["emotion"], c["instead_of"]["emotion"]) for c in summary["listing_conflicts"]] == [
         ("3.jpg", "happy", "sad")
     ]
-    said = {e["path"]: e["emotion"] for e in open_cache(tmp_path / "ab").listings}
+    said = {e["path"]: e["emotion"] for e in open_cache(tmp_path / "ab").listings.to_dicts()}
     assert said == {"1.jpg": "sad", "2.jpg": "sad", "3.jpg": "happy", "4.jpg": "happy", "5.jpg": "happy"}
 
 

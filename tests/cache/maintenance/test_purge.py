@@ -58,7 +58,7 @@ def test_a_subject_is_gone_from_every_byte_and_others_are_as_before(cache):
     assert after.items.id.tolist() == [identity(n) for n in others]
     for at, number in enumerate(others):
         np.testing.assert_array_equal(after.features("resnet50:top@1")[at], rows[number])
-    assert {e["path"] for e in after.listings} == {f"{n}.jpg" for n in others}
+    assert {e["path"] for e in after.listings.to_dicts()} == {f"{n}.jpg" for n in others}
     assert summary["ids"] == ANN
     assert (summary["items"], summary["rows"], summary["listings"], summary["failures"]) == (4, 10, 6, 2)
 

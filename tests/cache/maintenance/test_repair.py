@@ -283,7 +283,9 @@ def test_what_was_dropped_is_kept_and_named(cache):
     assert sorted(e["path"] for e in summary["extract_again"]) == [f"{n}.jsonl"[:-5] + "jpg" for n in range(5, 10)]
     assert summary["items_lost"] == 5
     assert open_cache(cache).items.id.tolist() == [identity(n) for n in (0, 1, 2, 3, 4, 10, 11, 100)]
-    assert not {e["path"] for e in open_cache(cache).listings} & {e["path"] for e in summary["extract_again"]}
+    assert not {e["path"] for e in open_cache(cache).listings.to_dicts()} & {
+        e["path"] for e in summary["extract_again"]
+    }
 
 
 def test_a_lost_middle_of_a_clip_takes_its_end_along(cache):
@@ -397,7 +399,7 @@ def test_a_corrected_label_does_not_come_back_wrong(cache):
     assert [p["kind"] for p in verify_cache(cache)["problems"]] == ["item"]
     summary = repair_cache(cache)
     assert [e["item"] for e in summary["extract_again"]] == [identity(999)]
-    assert "0.jpg" not in {e["path"] for e in open_cache(cache).listings}
+    assert "0.jpg" not in {e["path"] for e in open_cache(cache).listings.to_dicts()}
 
 
 def test_write_header_is_what_verify_expects(cache):
