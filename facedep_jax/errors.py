@@ -3,6 +3,7 @@
     FacedepError
     ├── SettingsError        an option, setting or configuration key that cannot be meant
     ├── SourceError          a source with nothing to read, or a manifest nobody can understand
+    │   └── TableError       … because a table that the user brought cannot be understood
     ├── LabelError           labels, subjects or splits that cannot make a training set
     ├── MediaError           one image or clip that cannot be used; recorded, the batch goes on
     ├── WeightsError         weights that are missing, damaged or of another network
@@ -38,6 +39,10 @@ class SettingsError(FacedepError):
 
 class SourceError(FacedepError):
     """A source with nothing to read, or a manifest nobody can understand."""
+
+
+class TableError(SourceError):
+    """A table that the user brought and nobody can understand."""
 
 
 class LabelError(FacedepError):

@@ -21,7 +21,7 @@ from facedep_jax.extraction.plan import ExtractionPlan
 from facedep_jax.extraction.settings import ExtractSettings
 from facedep_jax.file_system import user_cache
 from facedep_jax.progress_events import Failure, Note
-from facedep_jax.sources import Listing, Source
+from facedep_jax.sources import Listing, Listings, Source
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -103,7 +103,7 @@ class Distribution:
             clips = [listing for _, listing in own if listing.kind == "clip"]
             chunks = [images[start : start + size] for start in range(0, len(images), size)]
             for listings in [*chunks, *([clip] for clip in clips)]:
-                yield self._task(replace(own[0][0], listings=tuple(listings), whole=False))
+                yield self._task(replace(own[0][0], listings=Listings.of(listings), whole=False))
 
     def _task(self, source: Source) -> WorkerTask:
         return WorkerTask(

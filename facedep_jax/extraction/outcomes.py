@@ -135,7 +135,9 @@ def write_down(writer: CacheWriter, outcome: Outcome) -> None:
         "subject": listing.subject,
         "split": listing.split,
     }
-    taken = (*entry, "check", "decoding")
+    if listing.subject_source:
+        entry["subject_source"] = listing.subject_source
+    taken = (*entry, "check", "decoding", "subject_source")
     others = {f"{name}_column" if name in taken else name: v for name, v in listing.extra.items()}
     writer.add_listing(entry | others | ({"decoding": outcome.decoding} if outcome.decoding else {}))
     if failure is None:

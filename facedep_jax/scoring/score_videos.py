@@ -11,6 +11,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, TypedDict
 
+import polars as pl
+
 from facedep_jax.cache.cache_reader import open_cache
 from facedep_jax.errors import SourceError
 from facedep_jax.extraction.extract import extract
@@ -27,7 +29,7 @@ from facedep_jax.scoring.saved_crops import Crops
 from facedep_jax.scoring.score_cached_clips import Scored, score_cache
 from facedep_jax.scoring.score_tables import ignored_rows, write_tables
 from facedep_jax.sources import Source
-from facedep_jax.text_escaping import printable
+from facedep_jax.text_escaping import as_name, printable
 from facedep_jax.toml_settings import to_table
 
 DECIDING = (  # settings of extraction that make other scores, as they were asked for
@@ -146,16 +148,18 @@ def _record(head: Head) -> dict[str, Any]:
 def _only_clips(source: Source, report: Report) -> tuple[Source, list[ClipScore]]:
     """The clips of a source, and rows for its other files."""
     # A folder that cannot be read may hold clips: it fails as one, whatever the others are.
-    listings = [replace(one, kind="clip") if one.path.endswith("/") else one for one in source.listings]
-    clips = tuple(listing for listing in listings if listing.kind == "clip")
-    images = tuple(listing.path for listing in listings if listing.kind != "clip")
+    is_clip = (pl.col("kind") == "clip") | pl.col("path").str.ends_with("/")
+    clips = source.listings.frame.filter(is_clip).with_columns(kind=pl.lit("clip"))
+    images = tuple(as_name(path) for path in source.listings.frame.filter(~is_clip)["path"])
     others = tuple(sorted((*source.others, *images)))
-    if not clips:
+    if clips.is_empty():
         raise SourceError(f"{source.where}: no clips ({len(others)} other files)")
     if images:
         report(Note(f"{len(images)} images are not scored here; use predict"))
     ignored = ignored_rows(images, source.others)
-    return replace(source, listings=clips, others=others, whole=source.whole and not images), ignored
+    return replace(
+        source, listings=source.listings.with_frame(clips), others=others, whole=source.whole and not images
+    ), ignored
 
 
 def usual_window(head: Head) -> float:

@@ -7,15 +7,20 @@ from dataclasses import replace
 from itertools import takewhile
 from pathlib import Path
 
+import polars as pl
+
 from facedep_jax.errors import SourceError
 from facedep_jax.progress_events import Report, silent
 from facedep_jax.sources.file_kinds import kind_of
 from facedep_jax.sources.folders import list_folder
-from facedep_jax.sources.listing_types import Listing, Source
+from facedep_jax.sources.label_vocabulary import decode
+from facedep_jax.sources.listing_types import Listing, Listings, Source
 from facedep_jax.sources.manifest_files import is_manifest, list_manifest
-from facedep_jax.sources.subjects import subjects_from_regex, subjects_from_table
+from facedep_jax.sources.missing_files import with_missing
+from facedep_jax.sources.subjects import read_subjects, subjects_from_regex, subjects_from_table
+from facedep_jax.text_columns import text_frame
 
-__all__ = ["Listing", "Source", "read_source", "read_sources"]
+__all__ = ["Listing", "Listings", "Source", "read_source", "read_sources"]
 
 
 def read_sources(
@@ -23,22 +28,16 @@ def read_sources(
     *,
     subjects: Path | None = None,
     subject_regex: str | None = None,
+    emotion_codes: str | None = None,
     report: Report = silent,
 ) -> list[Source]:
     """Read several sources; the table or expression for subjects has to fit one of them, not each.
 
-    Raises SourceError where one of them cannot be read, and where no file of any has a subject though it was asked for.
+    `emotion_codes` names the data set whose numbers emotions are. Raises SourceError where one of them cannot be read,
+    and where no file of any has a subject though it was asked for.
     """
-    found = [
-        read_source(s, subjects=subjects, subject_regex=subject_regex, must_fit=len(sources) == 1, report=report)
-        for s in sources
-    ]
-    asked = [str(way) for way in (subjects, subject_regex) if way]
-    if asked and not any(listing.subject for source in found for listing in source.listings):
-        raise SourceError(
-            f"{' and '.join(asked)} fit none of the sources' files; paths look like {found[0].listings[0].path!r}"
-        )
-    return found
+    found = [_require_listings(_read(source, True, report)) for source in sources]
+    return _completed(found, subjects, subject_regex, emotion_codes)
 
 
 def read_source(
@@ -46,31 +45,60 @@ def read_source(
     *,
     subjects: Path | None = None,
     subject_regex: str | None = None,
+    emotion_codes: str | None = None,
     recursive: bool = True,
-    must_fit: bool = True,
     report: Report = silent,
 ) -> Source:
-    """Read a folder, a glob, a file, a CSV or JSONL manifest, or what `tfds:` and `kaggle:` name.
+    """Read a folder, a glob, a file, a table with a column path, or what `tfds:` and `kaggle:` name.
 
-    Raises SourceError if nothing is there, if nothing there is an image or clip, or, where they `must_fit`, if
-    `subjects` or `subject_regex` say nothing of any file.
+    Raises SourceError if nothing is there, if nothing there is an image or clip, or if `subjects` or `subject_regex`
+    say nothing of any file.
     """
-    found = _read(source, recursive, report)
-    listings, ignored, layout = list(found.listings), found.ignored, found.layout
-    if not listings:
-        raise SourceError(
-            f"{source}: no images or clips ({ignored} other file{'s' * (ignored != 1)} ignored)"
-            if ignored
-            else f"{source}: empty, no images or clips"
-        )
+    found = _require_listings(_read(source, recursive, report))
+    return _completed([found], subjects, subject_regex, emotion_codes)[0]
+
+
+def _require_listings(found: Source) -> Source:
+    if found.listings:
+        return found
+    ignored = found.ignored
+    if ignored:
+        raise SourceError(f"{found.where}: no images or clips ({ignored} other file{'s' * (ignored != 1)} ignored)")
+    raise SourceError(f"{found.where}: empty, no images or clips")
+
+
+def _completed(
+    found: list[Source], subjects: Path | None, subject_regex: str | None, emotion_codes: str | None
+) -> list[Source]:
+    """The sources with subjects and emotions as asked for."""
+    alone = len(found) == 1
+    if emotion_codes:
+        found = [replace(one, listings=_decoded(one.listings, emotion_codes)) for one in found]
     if subjects:
-        listings = subjects_from_table(listings, subjects, must_fit)
+        table = read_subjects(subjects)
+        found = [replace(one, listings=subjects_from_table(one.listings, table, alone)) for one in found]
+        paths = pl.concat([one.listings.frame["path"] for one in found])
+        listings, warnings = with_missing(found[0].listings, table, paths, found[0].kinds()[-1])
+        warnings = (*(f"{table.path}: {text}" for text in table.said), *warnings)
+        found[0] = replace(found[0], listings=listings, warnings=found[0].warnings + warnings)
     if subject_regex:
-        listings = subjects_from_regex(listings, subject_regex, must_fit)
+        found = [replace(one, listings=subjects_from_regex(one.listings, subject_regex, alone)) for one in found]
     if subjects or subject_regex:
-        known = sum(listing.subject is not None for listing in listings)
-        layout += f", subjects for {known} of {len(listings)} files"
-    return replace(found, listings=tuple(listings), layout=layout)
+        known = [len(one.listings) - one.listings.frame["subject"].null_count() for one in found]
+        if not any(known):
+            asked = " and ".join(str(way) for way in (subjects, subject_regex) if way)
+            raise SourceError(f"{asked} fit none of the sources' files; paths look like {found[0].listings[0].path!r}")
+        found = [
+            replace(one, layout=f"{one.layout}, subjects for {count} of {len(one.listings)} files")
+            for one, count in zip(found, known, strict=True)
+        ]
+    return found
+
+
+def _decoded(listings: Listings, codes: str) -> Listings:
+    """Emotions as words, where they are a data set's numbers."""
+    words = {word: decode(word, codes) for word in listings.frame["emotion"].drop_nulls().unique()}
+    return listings.with_frame(listings.frame.with_columns(pl.col("emotion").replace(words)))
 
 
 def _read(source: str, recursive: bool, report: Report) -> Source:
@@ -94,9 +122,7 @@ def _read_path(source: str, path: Path, recursive: bool) -> Source:
     if path.is_dir():
         return replace(list_folder(path.resolve(), recursive), name=Path(os.path.abspath(source)).name or "source")
     if path.exists() and is_manifest(path):
-        listings, others = list_manifest(path.resolve())
-        layout = f"{path.suffix[1:]} manifest"
-        return Source(path.resolve().stem, str(path.resolve()), tuple(listings), tuple(others), recursive, layout)
+        return list_manifest(path.resolve())
     return _read_files([path.parent.resolve() / path.name], path.parent.resolve(), "one file")
 
 
@@ -108,7 +134,7 @@ def _read_glob(source: str) -> Source:
 
 
 def _read_files(files: Sequence[Path], root: Path, layout: str) -> Source:
-    found = [(os.path.relpath(file, root), file, kind_of(file)) for file in files]
-    listings = tuple(Listing(path, file, kind) for path, file, kind in found if kind)
-    others = tuple(path for path, _, kind in found if not kind)
-    return Source(root.name or "source", str(root), listings, others, False, layout)
+    found = [(os.path.relpath(file, root), kind_of(file)) for file in files]
+    rows = text_frame([{"path": path, "kind": kind} for path, kind in found if kind], ("path", "kind"))
+    others = tuple(path for path, kind in found if not kind)
+    return Source(root.name or "source", str(root), Listings(root, rows), others, False, layout)

@@ -3,29 +3,35 @@
 AffectNet on Kaggle has both, and they disagree: the folders hold one annotation and the table a later one, which wins.
 """
 
-import csv
 import os
-from collections.abc import Iterator
-from dataclasses import replace
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from facedep_jax.errors import SourceError
+import polars as pl
+
+from facedep_jax.errors import SourceError, TableError
 from facedep_jax.sources.file_kinds import kind_of
-from facedep_jax.sources.listing_types import SPLIT_NAMES, Listing, Source
-from facedep_jax.sources.manifest_files import read_table
+from facedep_jax.sources.label_vocabulary import canonical, is_emotion, known_split, say_unknown, unknown_words
+from facedep_jax.sources.listing_types import FURTHER, Listings, Source
+from facedep_jax.sources.missing_files import with_missing
+from facedep_jax.sources.user_tables import UserTable, overlaid, positions, read_table
+from facedep_jax.text_escaping import as_text
 
 _TABLE = "labels.csv"
-_PATHS = ("pth", "path", "file", "image")  # AffectNet on Kaggle says pth
-_EMOTIONS = ("label", "emotion", "expression")
+_SAYS = ("emotion", "subject", "split")
 
 
 def list_folder(folder: Path, recursive: bool = True) -> Source:
-    """The media below `folder` in order of their path. Raises SourceError where it cannot be read.
+    """The media below `folder` in order of their path. Raises SourceError where it cannot be read or understood.
 
     The first folder of a path is the split if it has a split's name; the next one is the emotion. A subfolder that
-    cannot be read is listed last, as `folder/`, so that it is reported and not just left out.
+    cannot be read is listed last, as `folder/`, so that it is reported and not just left out; then rows of the table
+    that name no file.
     """
-    listings, others = [], []
+    paths: list[str] = []
+    kinds: list[str] = []
+    others: list[str] = []
     unreadable: list[str] = []
     for relative in _walk(folder, recursive, unreadable):
         hidden = os.path.basename(relative).startswith(".")
@@ -33,24 +39,60 @@ def list_folder(folder: Path, recursive: bool = True) -> Source:
         if kind is None:
             others.append(relative)
         else:
-            listings.append(_listing(folder, relative, kind))
+            paths.append(relative)
+            kinds.append(kind)
     # Listed as what the others are: a kind that is not there otherwise would ask for settings of its own.
-    kind = "clip" if listings and all(listing.kind == "clip" for listing in listings) else "image"
-    listings += [_listing(folder, f"{path}/", kind) for path in unreadable]
-    layout = _layout(listings)
-    listings, told = _with_label_table(listings, folder)
-    if told:
-        layout, others = f"{layout}; {told}", [path for path in others if path != _TABLE]
+    usual = "clip" if kinds and "image" not in kinds else "image"
+    _require_understood(folder, paths)
+    own = _of_paths(paths + [f"{path}/" for path in unreadable], kinds + [usual] * len(unreadable))
+    layout, listings = _layout(own), Listings(folder, own)
+    warnings: tuple[str, ...] = ()
+    if _TABLE in others:
+        listings, warnings, told, used = _with_label_table(listings, folder, usual)
+        layout, others = f"{layout}; {told}", [path for path in others if path != _TABLE or not used]
+    unknown = unknown_words(listings.frame["emotion"].drop_nulls())
+    if unknown:
+        warnings += (f"{folder}: these are no emotions that are known (`cli labels`): {say_unknown(unknown)}",)
     # A subfolder that could not be read may hold what is listed nowhere.
     whole = recursive and not unreadable
-    return Source(folder.name or "source", str(folder), tuple(listings), tuple(others), whole, layout)
+    return Source(folder.name or "source", str(folder), listings, tuple(others), whole, layout, warnings)
 
 
-def _listing(root: Path, relative: str, kind: str) -> Listing:
-    folders = list(Path(relative).parts[:-1])
-    split = folders.pop(0) if folders and folders[0].lower() in SPLIT_NAMES else None
-    emotion = folders[0] if folders else None
-    return Listing(path=relative, file=root / relative, kind=kind, emotion=emotion, split=split)
+def _of_paths(paths: Sequence[str], kinds: Sequence[str]) -> pl.DataFrame:
+    """The columns that paths say by the folders that they lie in."""
+    found = []
+    for path, kind in zip(paths, kinds, strict=True):
+        split, emotion, _ = _levels(path)
+        found.append((as_text(path), kind, emotion and as_text(emotion), split and as_text(split)))
+    schema = dict.fromkeys(("path", "kind", "emotion", "split"), pl.String)
+    return pl.DataFrame(found, schema, orient="row")
+
+
+def _levels(path: str) -> tuple[str | None, str | None, str | None]:
+    """The folders of a path that are its split and its emotion, and the one below."""
+    folders = path.split("/")[:-1]
+    split = folders.pop(0) if folders and known_split(folders[0]) else None
+    emotion, below = (*folders[:2], None, None)[:2]
+    return split, emotion, below
+
+
+def _require_understood(root: Path, paths: Sequence[str]) -> None:
+    """Raise SourceError where folders that would be emotions hold folders named as emotions or splits are."""
+    below: dict[str, set[str]] = defaultdict(set)
+    for path in paths:
+        _, emotion, child = _levels(path)
+        if emotion and child and (is_emotion(child) or known_split(child)):
+            below[emotion].add(child)
+    if not below:
+        return
+    shown = ", ".join(sorted(below)[:3]) + (" …" if len(below) > 3 else "")
+    inside = ", ".join(sorted(set().union(*below.values()))[:4])
+    one = f"name {root / next(iter(below))} instead" if len(below) == 1 else "name one of them instead"
+    raise SourceError(
+        f"{root}: {shown} would be taken for emotions, and hold folders named as emotions or splits are ({inside}); "
+        f"expected split/emotion/file or emotion/file. If the source is one level too high, {one}; if these are "
+        "persons or parts of a set, write a manifest with the columns path, emotion, subject, split"
+    )
 
 
 def _walk(root: Path, recursive: bool, unreadable: list[str]) -> Iterator[str]:
@@ -81,51 +123,42 @@ def _walk(root: Path, recursive: bool, unreadable: list[str]) -> Iterator[str]:
             return
 
 
-def _layout(listings: list[Listing]) -> str:
+def _layout(own: pl.DataFrame) -> str:
     """The layout that was recognised, for the user to check."""
-    split, emotion = any(x.split for x in listings), any(x.emotion for x in listings)
-    parts = ["split"] * split + ["emotion"] * emotion + ["file"]
-    return "/".join(parts) if len(parts) > 1 else "plain files"
+    have = [name for name in ("split", "emotion") if own[name].null_count() < len(own)]
+    if not have:
+        return "plain files"
+    partly = [f"{own[name].null_count():,} of {len(own):,} files in no folder of a {name}" for name in have]
+    return "; ".join(["/".join([*have, "file"]), *(text for text in partly if not text.startswith("0 "))])
 
 
-def _with_label_table(listings: list[Listing], root: Path) -> tuple[list[Listing], str]:
-    """Listings with the emotions and further columns of `root`/labels.csv, and a clause that counts what it changed.
+def _with_label_table(listings: Listings, root: Path, usual: str) -> tuple[Listings, tuple[str, ...], str, bool]:
+    """Listings with what `root`/labels.csv says of them, warnings, in one clause what it changed, whether it is used.
 
-    Both unchanged where there is no such table, or it names no paths and emotions: then it is some other table.
+    It is not where it cannot be read or names no paths: then it is some other table. Rows that name no file are listed.
     """
-    names = _columns(root / _TABLE)
-    if names is None:
-        return listings, ""
-    path, emotion = names
-    rows = {str(row[path]): row for row in read_table(root / _TABLE, required=names) if row[path]}
-    relabelled = [_relabelled(listing, rows.get(listing.path), path, emotion) for listing in listings]
-    pairs = [(old.emotion, new.emotion) for old, new in zip(listings, relabelled, strict=True)]
-    disagree = sum(bool(old and new and old.casefold() != new.casefold()) for old, new in pairs)
-    without = sum(listing.path not in rows for listing in listings)
-    said = f"{_TABLE} disagrees with the folder of {disagree:,} of {len(listings):,} files and wins"
-    said += f"; {without:,} files are not in it and keep their folder's emotion" if without else ""
-    missing = len(rows.keys() - {listing.path for listing in listings})
-    return relabelled, said + (f"; {missing:,} of its rows name no file" if missing else "")
-
-
-def _columns(table: Path) -> tuple[str, str] | None:
-    """The names of the columns with paths and with emotions, where `table` is a table that has both."""
-    if not table.is_file():
-        return None
     try:
-        with open(table, newline="", encoding="utf-8-sig") as stream:
-            header = next(csv.reader(stream), [])
-    except (OSError, UnicodeDecodeError, csv.Error):  # some other file of this name
-        return None
-    path = next((name for name in _PATHS if name in header), None)
-    emotion = next((name for name in _EMOTIONS if name in header), None)
-    return (path, emotion) if path and emotion else None
+        table = read_table(root / _TABLE, ("path", *_SAYS))
+        table.require("path", any_of=_SAYS)
+    except TableError as error:
+        said = str(error).removeprefix(f"{root / _TABLE} ")
+        return listings, (), f"{_TABLE} is not used: {said}", False
+    table = table.once("path")
+    paths, folders = listings.frame["path"], listings.frame["emotion"]
+    at = positions(paths, table.frame["path"])
+    frame = listings.frame.with_columns(pl.when(at.is_not_null()).then(folders).alias(f"{FURTHER}folder"))
+    frame = overlaid(frame, table.without_key("path"), at)
+    told = _told(table, folders, frame["emotion"], at)
+    return *with_missing(listings.with_frame(frame), table, paths, usual), told, True
 
 
-def _relabelled(listing: Listing, row: dict[str, str | None] | None, path: str, emotion: str) -> Listing:
-    if row is None:
-        return listing
-    extra = {name: value for name, value in row.items() if name and value is not None and name not in (path, emotion)}
-    if listing.emotion:
-        extra["folder"] = listing.emotion
-    return replace(listing, emotion=row[emotion] or listing.emotion, extra=listing.extra | extra)
+def _told(table: UserTable, folders: pl.Series, emotions: pl.Series, at: pl.Series) -> str:
+    """What the table changed, in one clause."""
+    pairs = zip(folders, emotions, strict=True)
+    disagree = sum(bool(old and new and canonical(old) != canonical(new)) for old, new in pairs)
+    said = f"{_TABLE} says {', '.join(role for role in table.roles if role != 'path')}"
+    if disagree:
+        said += f"; it disagrees with the folder of {disagree:,} of {len(at):,} files and wins"
+    if without := at.null_count():
+        said += f"; {without:,} files are not in it" + (" and keep their folder's emotion" if folders.count() else "")
+    return "; ".join((said, *table.said))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from facedep_jax.errors import SourceError
 from facedep_jax.file_system import user_cache
 from facedep_jax.progress_events import Note, Report
-from facedep_jax.sources.listing_types import SPLIT_NAMES
+from facedep_jax.sources.label_vocabulary import known_split
 
 if TYPE_CHECKING:
     import requests
@@ -106,7 +106,7 @@ def _unwrapped(folder: Path) -> Path:
     """The first folder on the way down that holds more than one other folder: archives often wrap all in one."""
     while True:
         inside = [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
-        if len(inside) != 1 or not inside[0].is_dir() or inside[0].name.lower() in SPLIT_NAMES:
+        if len(inside) != 1 or not inside[0].is_dir() or known_split(inside[0].name):
             return folder
         if not any(entry.is_dir() for entry in inside[0].iterdir()):  # the only emotion, not a wrapping
             return folder

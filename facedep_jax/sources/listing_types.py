@@ -1,18 +1,26 @@
 """One mention of a file in a source, kept as found. Knows nothing of what labels mean."""
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import overload
+
+import polars as pl
+
+from facedep_jax.text_columns import text_frame
+from facedep_jax.text_escaping import as_name
 
 SPLITS = ("train", "val", "test")
-SPLIT_NAMES = {  # the names in use for them
-    "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val",
-    "test": "test", "testing": "test",
-}  # fmt: skip
+FURTHER = "+"  # in front of the name of a column that is the source's own
+OWN = ("path", "kind", "emotion", "subject", "split", "subject_source")  # columns of what a listing says itself
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Listing:
-    """`path` as the source names it, `file` where its bytes are; emotion, subject and split where said."""
+    """`path` as the source names it, `file` where its bytes are; emotion, subject and split where said.
+
+    `subject_source` is the table that names the subject, where one does: it may name a person in several sources.
+    """
 
     path: str
     file: Path
@@ -21,6 +29,53 @@ class Listing:
     subject: str | None = None
     split: str | None = None
     extra: dict[str, str] = field(default_factory=dict)
+    subject_source: str | None = None
+
+
+class Listings(Sequence[Listing]):
+    """Listings of files below `root` as columns, of which a `Listing` is made when it is asked for.
+
+    `frame` has the text columns `OWN`, `file` where files are called otherwise than their paths, and the source's
+    further columns with `FURTHER` in front.
+    """
+
+    def __init__(self, root: Path, frame: pl.DataFrame):
+        lacking = {name: pl.lit(None, pl.String) for name in OWN if name not in frame.columns}
+        self.root, self.frame = root, frame.with_columns(**lacking)
+
+    @classmethod
+    def of(cls, listings: Iterable[Listing]) -> "Listings":
+        """Those, wherever their files are."""
+        further = ({f"{FURTHER}{name}": value for name, value in one.extra.items()} for one in listings)
+        own = ({name: getattr(one, name) for name in OWN} | {"file": str(one.file)} for one in listings)
+        return cls(Path("/"), text_frame([a | b for a, b in zip(own, further, strict=True)], (*OWN, "file")))
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    @overload
+    def __getitem__(self, index: int) -> Listing: ...
+    @overload
+    def __getitem__(self, index: slice) -> "Listings": ...
+    def __getitem__(self, index: int | slice) -> "Listing | Listings":
+        """One listing, or some of them, still as columns."""
+        if isinstance(index, slice):
+            return self.with_frame(self.frame[index])
+        return next(iter(self[index : index + 1 or None]))
+
+    def __iter__(self) -> Iterator[Listing]:
+        for row in self.frame.iter_rows(named=True):
+            said = {name: as_name(value) for name, value in row.items() if value is not None}
+            file = self.root / said.pop("file", said["path"])
+            extra = {name[len(FURTHER) :]: said.pop(name) for name in [*said] if name.startswith(FURTHER)}
+            yield Listing(file=file, extra=extra, **said)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Listings) and list(self) == list(other)
+
+    def with_frame(self, frame: pl.DataFrame) -> "Listings":
+        """The same folder with other columns or rows."""
+        return Listings(self.root, frame)
 
 
 @dataclass(frozen=True)
@@ -29,10 +84,11 @@ class Source:
 
     name: str  # a short name for default output directories
     where: str  # absolute path, or the argument as given
-    listings: tuple[Listing, ...]
+    listings: Listings
     others: tuple[str, ...]
     whole: bool  # whether these are all the media at `where`, so that what is not listed is gone
     layout: str  # how the listing's columns were found, for the user to check
+    warnings: tuple[str, ...] = ()
 
     @property
     def ignored(self) -> int:
@@ -41,5 +97,5 @@ class Source:
 
     def kinds(self) -> tuple[str, ...]:
         """The kinds of item present, images first."""
-        present = {listing.kind for listing in self.listings}
+        present = set(self.listings.frame["kind"].unique())
         return tuple(kind for kind in ("image", "clip") if kind in present)

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Int
 
 from facedep_jax.errors import LabelError
-from facedep_jax.sources.listing_types import SPLIT_NAMES
+from facedep_jax.sources.label_vocabulary import SPLIT_NAMES, known_split
 
 VAL_PART = 0.15
 TEST_PART = 0.15
@@ -36,9 +36,10 @@ def split_name(given: str | None) -> str | None:
     text = str(given).strip().lower() if given is not None else ""
     if not text:
         return None
-    if text not in SPLIT_NAMES:
+    split = known_split(text)
+    if split is None:
         raise LabelError(f"split {given!r} is not known; expected one of {', '.join(SPLIT_NAMES)}")
-    return SPLIT_NAMES[text]
+    return split
 
 
 def subject_keys(items: Sequence[str], subjects: Sequence[str | None]) -> list[str]:

@@ -13,7 +13,7 @@ from urllib.parse import quote
 from facedep_jax.errors import SourceError
 from facedep_jax.file_system import user_cache
 from facedep_jax.progress_events import Note, Report
-from facedep_jax.sources.listing_types import Listing, Source
+from facedep_jax.sources.listing_types import Listing, Listings, Source
 from facedep_jax.sources.tfds_files import Roles, one_line, split_of, stored
 
 _NAMED = re.compile(r"tfds:([\w-]+(?:/[\w.-]+)?)(?::(\d+\.\d+\.\d+))?:(.+)")
@@ -35,7 +35,7 @@ def list_tfds(source: str, report: Report) -> Source:
     label = f"emotion from {roles.emotion!r}" if roles.emotion else "no label feature"
     subject = f", subject from {roles.subject!r}" if roles.subject else ""
     layout = f"image from {roles.image!r}, {label}{subject}"
-    return Source(builder.info.full_name.split("/")[0], where, tuple(listings), (), True, layout)
+    return Source(builder.info.full_name.split("/")[0], where, Listings.of(listings), (), True, layout)
 
 
 def _parsed(source: str) -> tuple[str, str | None, str]:

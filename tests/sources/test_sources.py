@@ -97,24 +97,26 @@ def test_csv_manifest_keeps_further_columns(tmp_path):
     manifest = tmp_path / "m.csv"
     manifest.write_text("path,label,subject,split,camera\nx/a.jpg,sad,p1,train,left\nnotes.txt,,,,\n")
     source = read_source(str(manifest))
-    assert columns(source, "path", "emotion", "subject", "split", "extra") == [
-        ("x/a.jpg", "sad", "p1", "train", {"camera": "left"})
+    assert columns(source, "path", "kind", "emotion", "subject", "split", "extra") == [
+        ("x/a.jpg", "image", "sad", "p1", "train", {"camera": "left"}),
+        ("notes.txt", "image", None, None, None, {}),  # it was asked for, and fails when it is read
     ]
     assert source.listings[0].file == tmp_path / "x/a.jpg"
-    assert source.ignored == 1
+    assert source.warnings == (f"{manifest}: 1 of 2 rows name no image or clip, and fail",)
     assert source.name == "m"
 
 
-def test_jsonl_manifest_last_row_wins(tmp_path):
-    lines = [{"path": "a.jpg", "emotion": "sad"}, {"path": "a.jpg", "emotion": "happy", "age": 30}]
+def test_jsonl_manifest(tmp_path):
+    lines = [{"path": "a.jpg", "emotion": "sad"}, {"path": "b.jpg", "emotion": "happy", "age": 30, "in": {"x": [1]}}]
     (tmp_path / "m.jsonl").write_text("\n".join(map(json.dumps, lines)))
-    assert columns(read_source(str(tmp_path / "m.jsonl")), "emotion", "extra") == [("happy", {"age": "30"})]
+    found = read_source(str(tmp_path / "m.jsonl"))
+    assert columns(found, "emotion", "extra") == [("sad", {}), ("happy", {"age": "30", "in": '{"x": [1]}'})]
 
 
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("m.csv", "file,emotion\na.jpg,sad\n", "no column 'path'; it has 'file', 'emotion'"),
+        ("m.csv", "folder,emotion\na.jpg,sad\n", "no column 'path'; it has 'emotion', 'folder'"),
         ("m.csv", "path,emotion\n,sad\n", "line 2: no path"),
         ("m.jsonl", '{"path": "a.jpg"\n', "line 1: not JSON"),
         ("m.jsonl", "[1]\n", "line 1: expected an object"),
@@ -177,9 +179,8 @@ def test_a_manifest_may_name_what_no_file_system_can(tmp_path):
     rows = [{"path": "a\0b"}, {"path": "half\ud800"}, {"path": "zero\0.jpg"}]
     (tmp_path / "m.jsonl").write_text("\n".join(map(json.dumps, rows)))
     source = read_source(str(tmp_path / "m.jsonl"))
-    assert columns(source, "path") == [("zero\0.jpg",)]
-    assert source.ignored == 2
-    for name in ("zero\0.jpg", "half\ud800.jpg"):
+    assert columns(source, "path") == [("a\0b",), ("half\ud800",), ("zero\0.jpg",)]
+    for name in ("a\0b", "half\ud800", "zero\0.jpg", "half\ud800.jpg"):
         with pytest.raises(MediaError, match="not a name that a file can have"):
             regular_file(tmp_path / name)
 
@@ -267,21 +268,32 @@ def test_affectnets_table_wins_over_its_folders_and_the_disagreements_are_counte
         ("anger/1.jpg", "surprise", {"relFCs": "0.87", "folder": "anger"}),
         ("anger/2.jpg", "anger", {"relFCs": "0.85", "folder": "anger"}),
         ("happy/3.jpg", "happy", {}),
+        ("happy/gone.jpg", "happy", {"relFCs": "0.8"}),  # asked for by a row: it fails when it is read
     ]
     assert source.ignored == 0
     assert source.layout == (
-        "emotion/file; labels.csv disagrees with the folder of 1 of 4 files and wins; 1 files are not in it and keep "
-        "their folder's emotion; 1 of its rows name no file"
+        "emotion/file; labels.csv says emotion; it disagrees with the folder of 1 of 4 files and wins; 1 files are not "
+        "in it and keep their folder's emotion; pth is taken for path; label is taken for emotion"
     )
+    said = "1 of its rows name no file, for example happy/gone.jpg, and fail"
+    assert source.warnings == (f"{tmp_path / 'labels.csv'}: {said}",)
 
 
-@pytest.mark.parametrize("table", ["a,b\n1,2\n", "path,age\nanger/1.jpg,3\n", "", "\xff\xfe\0"])
-def test_another_labels_csv_is_just_another_table(tmp_path, table):
+@pytest.mark.parametrize(
+    ("table", "why"),
+    [
+        ("a,b\n1,2\n", "has no column 'path' and no column 'emotion' or 'subject' or 'split'; it has 'a', 'b'"),
+        ("path,age\nanger/1.jpg,3\n", "has no column 'emotion' or 'subject' or 'split'; it has 'path', 'age'"),
+        ("", "has no column 'path' and no column 'emotion' or 'subject' or 'split'; it has no headings"),
+        ("\xff\xfe\0", "begins as UTF-16-LE and is not: truncated data"),
+    ],
+)
+def test_another_labels_csv_is_just_another_table_and_is_said_not_to_be_used(tmp_path, table, why):
     make(tmp_path, "anger/1.jpg")
     (tmp_path / "labels.csv").write_bytes(table.encode("latin-1"))
     source = read_source(str(tmp_path))
     assert columns(source, "emotion") == [("anger",)]
-    assert (source.layout, source.ignored) == ("emotion/file", 1)
+    assert (source.layout, source.ignored) == (f"emotion/file; labels.csv is not used: {why}", 1)
 
 
 CONFIGS = ROOT / "configs"

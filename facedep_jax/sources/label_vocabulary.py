@@ -1,0 +1,106 @@
+"""Words with one meaning: emotions and splits as data sets write them → the canonical ones. Knows no files.
+
+Names of emotions: FER2013 (angry, fear, happy, sad), CK+ (anger, sadness), AffectNet (anger, happy, sad), RAF-DB
+(happiness, sadness), KDEF (afraid), RAVDESS (fearful, surprised). Numbers mean something only with the data set's name.
+"""
+
+import difflib
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+from facedep_jax.errors import SettingsError
+
+EMOTIONS = {  # canonical name → its other names
+    "angry": ("anger",),
+    "contempt": ("contemptuous",),
+    "disgust": ("disgusted",),
+    "fear": ("afraid", "fearful", "scared"),
+    "happy": ("happiness", "joy", "joyful"),
+    "neutral": ("neutrality",),
+    "sad": ("sadness",),
+    "surprise": ("surprised",),
+}
+CODES = {  # what a data set's numbers stand for, each from its own documentation
+    "affectnet": dict(enumerate(("neutral", "happy", "sad", "surprise", "fear", "disgust", "angry", "contempt"))),
+    "fer2013": dict(enumerate(("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"))),
+    "raf-db": dict(enumerate(("surprise", "fear", "disgust", "happy", "sad", "angry", "neutral"), start=1)),
+    "ck+": dict(enumerate(("neutral", "angry", "contempt", "disgust", "fear", "happy", "sad", "surprise"))),
+}
+SPLIT_NAMES = {  # words in use for a split, without `set` and what joins words; PublicTest and PrivateTest: FER2013
+    "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val",
+    "development": "val", "publictest": "val", "test": "test", "testing": "test", "privatetest": "test",
+}  # fmt: skip
+_CANONICAL = {word: name for name, others in EMOTIONS.items() for word in (name, *others)}
+
+
+def plain(word: str) -> str:
+    """NFC, in lower case, with one blank for whatever parts words."""
+    return " ".join(unicodedata.normalize("NFC", word).casefold().replace("_", " ").replace("-", " ").split())
+
+
+def canonical(word: str, aliases: Mapping[str, str] | None = None) -> str:
+    """The canonical emotion that `word` names, by `aliases` (plain word → emotion) first; any other word `plain`."""
+    text = plain(word)
+    text = (aliases or {}).get(text, text)
+    return _CANONICAL.get(text, text)
+
+
+def is_emotion(word: str, aliases: Mapping[str, str] | None = None) -> bool:
+    """Whether `word` names a canonical emotion."""
+    return canonical(word, aliases) in EMOTIONS
+
+
+def known_split(word: str) -> str | None:
+    """train, val or test where `word` (Training, test_set, dev, PrivateTest …) names a split, else None."""
+    text = plain(word).replace(" ", "")
+    return SPLIT_NAMES.get(text) or SPLIT_NAMES.get(text.removesuffix("set"))
+
+
+def parse_aliases(given: Iterable[str]) -> dict[str, str]:
+    """`word=emotion` of the settings → plain word → canonical emotion. Raises SettingsError for any other form."""
+    aliases: dict[str, str] = {}
+    for text in given:
+        word, equals, emotion = text.partition("=")
+        if not equals or not plain(word) or not is_emotion(emotion):
+            raise SettingsError(
+                f"alias {text!r}: expected word=emotion with one of {', '.join(EMOTIONS)}, such as melancholy=sad"
+            )
+        aliases[plain(word)] = canonical(emotion)
+    return aliases
+
+
+def decode(word: str, codes: str) -> str:
+    """The emotion that a number stands for in the data set `codes`; a word is left as it is.
+
+    Raises SettingsError for a data set that is not known, and for a number that it does not use.
+    """
+    if codes not in CODES:
+        raise SettingsError(f"emotion codes {codes!r}: expected one of {', '.join(CODES)}")
+    if not word.strip().lstrip("+-").isdigit():
+        return word
+    known = CODES[codes]
+    if int(word) not in known:
+        there = ", ".join(f"{number} {name}" for number, name in known.items())
+        raise SettingsError(f"emotion {word.strip()} is none of {codes}'s: {there}; leave such rows out")
+    return known[int(word)]
+
+
+def unknown_words(words: Iterable[str], aliases: Mapping[str, str] | None = None) -> Counter[str]:
+    """Words that name no emotion, counted, where others do; none where the labels are no emotions at all."""
+    counts = Counter(canonical(word, aliases) for word in words)
+    if not counts.keys() & EMOTIONS.keys():
+        return Counter()
+    return Counter({word: count for word, count in counts.items() if word not in EMOTIONS})
+
+
+def meant(word: str) -> str:
+    """The emotion that somebody who wrote `word` may have meant; empty where none is near."""
+    near = difflib.get_close_matches(plain(word), _CANONICAL, 1, 0.7)
+    return _CANONICAL[near[0]] if near else ""
+
+
+def say_unknown(counts: Mapping[str, int]) -> str:
+    """`sadly 12 (sad?), natural 3 (neutral?)`."""
+    said = ((word, count, meant(word)) for word, count in sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
+    return ", ".join(f"{word} {count:,}" + (f" ({emotion}?)" if emotion else "") for word, count, emotion in said)
