@@ -14,6 +14,8 @@ from facedep_jax.text_escaping import printable
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from facedep_jax.sources import Source
+
 
 _INPUT_OPTIONS = (
     click.option(
@@ -49,6 +51,20 @@ _INPUT_OPTIONS = (
 )
 
 
+EMOTION_CODES = click.option(
+    "--emotion-codes",
+    type=click.Choice(["affectnet", "fer2013", "raf-db", "ck+"]),
+    help="Whose numbers the emotions are, where they are numbers; `labels` shows them.",
+)
+
+
+def say_source(source: "Source", report: Report) -> None:
+    """How a source was understood, and what there is to doubt."""
+    report(Note(f"{source.where}: {len(source.listings)} files, {source.layout}, {source.ignored} ignored"))
+    for text in source.warnings:
+        report(Note(text, "warning"))
+
+
 def input_options(work: Work) -> Work:
     """How weights and faces are found: options of every command that computes features."""
     for option in reversed(_INPUT_OPTIONS):
@@ -68,9 +84,10 @@ def input_options(work: Work) -> Work:
 @click.option(
     "--subjects",
     type=FILE,
-    help="CSV with columns path (relative to the source) and subject.",
+    help="Table with columns path (relative to the source) and subject.",
 )
 @click.option("--subject-regex", metavar="RE", help="The first group found in a path is its subject.")
+@EMOTION_CODES
 @input_options
 @click.option("--taps", help="What to keep, such as mobilenet_v2:mid@3,resnet50:top@1.")
 @click.option("--size", help="Input size, 224 or mobilenet_v2=224,resnet50=96; multiples of 32.")
@@ -101,12 +118,14 @@ def extract_features(
     config: Path | None,
     subjects: Path | None,
     subject_regex: str | None,
+    emotion_codes: str | None,
     **given: Any,
 ) -> CommandResult:
     """Run frozen MobileNetV2 and ResNet50 once over every image and sampled frame; keep the features in a cache.
 
-    SOURCE is a folder (split/emotion/file, emotion/file or plain files), a glob, a CSV or JSONL manifest with a
-    column path, tfds:NAME[/CONFIG]:SPLIT (prepared as array records), or kaggle:OWNER/DATASET (extra: kaggle).
+    SOURCE is a folder (split/emotion/file, emotion/file or plain files), a glob, a table (CSV, TSV, XLSX, Parquet
+    or JSON lines) with a column path, tfds:NAME[/CONFIG]:SPLIT (prepared as array records), or kaggle:OWNER/DATASET
+    (extra: kaggle).
     Running the same command again continues; nothing that is in the cache is computed twice.
     """
     from facedep_jax.extraction.extract import extract
@@ -115,9 +134,11 @@ def extract_features(
     from facedep_jax.toml_settings import resolve
 
     settings = resolve(ExtractSettings, "extract", config, given)
-    found = read_sources(sources, subjects=subjects, subject_regex=subject_regex, report=report)
+    found = read_sources(
+        sources, subjects=subjects, subject_regex=subject_regex, emotion_codes=emotion_codes, report=report
+    )
     for source in found:
-        report(Note(f"{source.where}: {len(source.listings)} files, {source.layout}, {source.ignored} ignored"))
+        say_source(source, report)
     summary = extract(found, out or Path("cache") / found[0].name, settings, report)
     failed = [(failure["path"], failure["reason"]) for failure in summary["failures"]]
     nothing_done = "" if summary["items_new"] + summary["items_reused"] else all_failed(failed)

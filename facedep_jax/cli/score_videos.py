@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from facedep_jax.cli.command import FILE, PATH, Command, CommandResult, all_failed
-from facedep_jax.cli.extract_features import input_options
+from facedep_jax.cli.extract_features import input_options, say_source
 from facedep_jax.cli.predict import head_of, positive_option
 from facedep_jax.cli.terminal.tables import plain_table, show_number, show_table, show_warning
 from facedep_jax.disclaimer import MEANING
@@ -82,8 +82,7 @@ def score_videos(
     from facedep_jax.toml_settings import resolve
 
     source = read_source(folder, subjects=subjects, subject_regex=subject_regex, recursive=recursive)
-    if subjects or subject_regex:
-        report(Note(f"{source.where}: {len(source.listings)} files, {source.layout}"))
+    say_source(source, report)
     chosen = run or newest_run(Path("runs"), report)
     head = head_of(chosen, positive)
     window = usual_window(head) if window is None else window

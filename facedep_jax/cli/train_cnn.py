@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from facedep_jax.cli.command import FILE, PATH, Command, CommandResult
+from facedep_jax.cli.extract_features import EMOTION_CODES, say_source
 from facedep_jax.cli.terminal.tables import plain_table, show_table
 from facedep_jax.disclaimer import MEANING
-from facedep_jax.progress_events import Note, Report
+from facedep_jax.progress_events import Report
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,8 +27,9 @@ if TYPE_CHECKING:
     help="The source's own splits, or the tutorial's: a random 80/20 of everything, persons and equal files on "
     "both sides.  [default: given]",
 )
-@click.option("--subjects", type=FILE, help="CSV with columns path (relative to the source) and subject.")
+@click.option("--subjects", type=FILE, help="Table with columns path (relative to the source) and subject.")
 @click.option("--subject-regex", metavar="RE", help="The first group found in a path is its subject.")
+@EMOTION_CODES
 @click.option("--seed", type=int, help="[default: 0]")
 @click.option("--epochs", type=int, help="[default: 10]")
 @click.option("--batch-size", type=int, help="[default: 32]")
@@ -42,6 +44,7 @@ def train_cnn(
     positive: str | None,
     subjects: Path | None,
     subject_regex: str | None,
+    emotion_codes: str | None,
     **given: Any,
 ) -> CommandResult:
     """Train the tutorial's network on the pixels of SOURCE, from scratch: what frozen features have to beat.
@@ -57,8 +60,10 @@ def train_cnn(
 
     given["positive"] = positive and tuple(name.strip() for name in positive.split(",") if name.strip())
     settings = resolve(CnnSettings, "train", config, given)
-    found = read_source(source, subjects=subjects, subject_regex=subject_regex, report=report)
-    report(Note(f"{found.where}: {len(found.listings)} files, {found.layout}, {found.ignored} ignored"))
+    found = read_source(
+        source, subjects=subjects, subject_regex=subject_regex, emotion_codes=emotion_codes, report=report
+    )
+    say_source(found, report)
     summary = train(found, settings, out or Path("runs") / f"{found.name}-cnn", report)
     return CommandResult(summary, show_cnn, bool(summary["failures"]))
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from facedep_jax.errors import LabelError
+from facedep_jax.sources.label_vocabulary import canonical, say_unknown, unknown_words
 from facedep_jax.sources.subject_splits import split_name
 
 DEFAULT_POSITIVE = ("sad", "sadness", "neutral")
@@ -40,8 +41,8 @@ class Labels:
 
 
 def normal(emotion: str | None) -> str | None:
-    """An emotion's name in lower case, with single spaces; None for an empty one."""
-    return " ".join(str(emotion).lower().split()) or None if emotion is not None else None
+    """The canonical name of an emotion, any other word in lower case with single spaces; None for an empty one."""
+    return canonical(emotion) or None if emotion is not None else None
 
 
 def collect_labels(listings: Iterable[Mapping[str, Any]], *, allow_duplicates: bool = False) -> Labels:
@@ -117,6 +118,7 @@ class Target:
     positive: tuple[bool, ...]
     emotions: dict[str, int] = field(hash=False)  # emotion → class
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def make_target(emotions: Sequence[str], positive: Sequence[str] = DEFAULT_POSITIVE, kind: str = "proxy") -> Target:
@@ -130,10 +132,13 @@ def make_target(emotions: Sequence[str], positive: Sequence[str] = DEFAULT_POSIT
     have = ", ".join(f"{name} ({count:,})" for name, count in sorted(present.items()))
     chosen, missing = choose_positive(tuple(present), positive, have)
     notes = (f"positive emotions that do not occur: {', '.join(missing)}; present are {have}",) if missing else ()
+    unknown = unknown_words(present.elements())
+    warnings = (f"these are no emotions that are known (`cli labels`): {say_unknown(unknown)}",) if unknown else ()
     if kind == "proxy":
-        return Target(PROXY_CLASSES, (False, True), {name: int(name in chosen) for name in present}, notes)
+        return Target(PROXY_CLASSES, (False, True), {name: int(name in chosen) for name in present}, notes, warnings)
     names = tuple(sorted(present))
-    return Target(names, tuple(name in chosen for name in names), {name: i for i, name in enumerate(names)}, notes)
+    sides = tuple(name in chosen for name in names)
+    return Target(names, sides, {name: i for i, name in enumerate(names)}, notes, warnings)
 
 
 def choose_positive(present: Sequence[str], positive: Sequence[str], have: str = "") -> tuple[set[str], list[str]]:
@@ -143,7 +148,7 @@ def choose_positive(present: Sequence[str], positive: Sequence[str], have: str =
     """
     have = have or ", ".join(sorted(present))
     wanted = set(filter(None, map(normal, positive)))
-    chosen = wanted & set(present)
+    chosen = {name for name in present if normal(name) in wanted}
     if not chosen:
         raise LabelError(
             f"none of the positive emotions {', '.join(sorted(wanted)) or '(none given)'} occurs; present are {have}. "
@@ -151,7 +156,7 @@ def choose_positive(present: Sequence[str], positive: Sequence[str], have: str =
         )
     if chosen == set(present):
         raise LabelError(f"every item is positive, so there is nothing to tell apart; present are {have}")
-    return chosen, sorted(wanted - chosen)
+    return chosen, sorted(wanted - set(map(normal, chosen)))
 
 
 def relabel(listings: Iterable[Mapping[str, Any]], table: Path) -> list[dict[str, Any]]:

@@ -19,6 +19,7 @@ from facedep_jax.sources.user_tables import UserTable, overlaid, positions, read
 from facedep_jax.text_escaping import as_text
 
 _TABLE = "labels.csv"
+_A = {"split": "a split", "emotion": "an emotion"}
 _SAYS = ("emotion", "subject", "split")
 
 
@@ -128,7 +129,7 @@ def _layout(own: pl.DataFrame) -> str:
     have = [name for name in ("split", "emotion") if own[name].null_count() < len(own)]
     if not have:
         return "plain files"
-    partly = [f"{own[name].null_count():,} of {len(own):,} files in no folder of a {name}" for name in have]
+    partly = [f"{own[name].null_count():,} of {len(own):,} files in no folder of {_A[name]}" for name in have]
     return "; ".join(["/".join([*have, "file"]), *(text for text in partly if not text.startswith("0 "))])
 
 

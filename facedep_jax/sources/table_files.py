@@ -110,7 +110,7 @@ def _separator(path: Path, text: str) -> tuple[str, str, int]:
     told = re.match(r"\s*\"?sep=(.)\"?[ ]*(\r\n|\r|\n)", text, re.IGNORECASE)
     if told:
         return told[1], text[told.end() :], 2
-    head = re.split(r"[\r\n]", re.sub(r'"[^"]*"', "", text[:65536]).lstrip(), maxsplit=1)[0]
+    head = re.split(r"[\r\n]", re.sub(r'"[^"]*"', "", text[:65536]).lstrip("\r\n"), maxsplit=1)[0]
     usual = "\t" if path.suffix.lower() == ".tsv" else ","
     return max((usual, *SEPARATORS), key=head.count), text, 1
 

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import polars as pl
 
@@ -37,6 +38,9 @@ _LOOKS: dict[str, frozenset[str]] = {  # words of a heading that is not used →
 _RATER = re.compile(r"(emotion|label)_?[0-9]+")  # another rater's, which `evaluate` compares
 _KEY, _LINE = "\0key", "\0line"  # columns that no heading can be
 _MISSING = ("", "na", "n/a", "nan", "none", "null", "-")
+
+
+Texts = TypeVar("Texts", pl.Series, pl.Expr)
 
 
 @dataclass(frozen=True)
@@ -82,16 +86,17 @@ class UserTable:
         """One row for each `role` (path or item). Raises TableError where two rows say different things of one."""
         self.only_named(role)
         rows = self.frame.with_columns(path_keys(self.frame[role]).alias(_KEY), pl.Series(_LINE, self.lines))
-        several = rows.unique(self.frame.columns, maintain_order=True).filter(pl.col(_KEY).is_duplicated())
+        others = [name for name in self.frame.columns if name != role]
+        several = rows.unique([_KEY, *others], maintain_order=True).filter(pl.col(_KEY).is_duplicated())
         if len(several):
-            raise TableError(self._differing(several, role))
+            raise TableError(self._differing(several, role, others))
         kept = rows.unique(_KEY, keep="first", maintain_order=True)
         said = self.said + ((f"{len(rows) - len(kept)} rows stand there twice",) if len(kept) < len(rows) else ())
         return replace(self, frame=kept.drop(_KEY, _LINE), lines=kept[_LINE].to_list(), said=said)
 
-    def _differing(self, several: pl.DataFrame, role: str) -> str:
+    def _differing(self, several: pl.DataFrame, role: str, others: Sequence[str]) -> str:
         one, other = several.filter(pl.col(_KEY) == several[_KEY][0]).head(2).iter_rows(named=True)
-        column = next(name for name in self.frame.columns if one[name] != other[name])
+        column = next(name for name in others if one[name] != other[name])
         said = " and ".join(f"{row[column] or 'nothing'} in line {row[_LINE]}" for row in (one, other))
         return (
             f"{self.path}: {several[_KEY].n_unique()} values of {role} stand in rows that differ, for example "
@@ -99,7 +104,7 @@ class UserTable:
         )
 
 
-def path_keys(paths: pl.Series) -> pl.Series:
+def path_keys(paths: Texts) -> Texts:
     """What paths, and ids, are compared by: NFC, without ./ in front."""
     return paths.str.normalize("NFC").str.strip_prefix("./")
 

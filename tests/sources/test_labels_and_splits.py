@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from facedep_jax.errors import LabelError
+from facedep_jax.errors import LabelError, SettingsError
 from facedep_jax.sources.class_labels import collect_labels, make_target, relabel
+from facedep_jax.sources.label_vocabulary import decode, parse_aliases
 from facedep_jax.sources.subject_splits import assign_splits, most_folds, split_name, subject_folds, take_part
 
 
@@ -24,6 +25,58 @@ def test_emotions_match_whatever_their_case_and_spaces():
     assert make_target(["Sad", "happy"], ("sAd",)).emotions == {"sad": 1, "happy": 0}
 
 
+@pytest.mark.parametrize(
+    ("words", "emotion"),
+    [
+        (("sad", "Sadness", "SAD ", "sadness"), "sad"),
+        (("angry", "Anger"), "angry"),
+        (("happy", "Happiness", "joy"), "happy"),
+        (("fear", "fearful", "Afraid"), "fear"),
+        (("disgust", "disgusted"), "disgust"),
+        (("surprise", "Surprised"), "surprise"),
+        (("neutral", "neutrality"), "neutral"),
+    ],
+)
+def test_emotions_of_all_data_sets_have_one_name(words, emotion):
+    labels = collect_labels([listing(str(n), word) for n, word in enumerate(words)])
+    assert {label.emotion for label in labels.items} == {emotion}
+
+
+def test_words_that_name_no_emotion_are_counted_where_others_do():
+    target = make_target(["sad", "happy", "sadly", "natural", "natural"], ("sad",))
+    assert target.warnings == (
+        "these are no emotions that are known (`cli labels`): natural 2 (neutral?), sadly 1 (sad?)",
+    )
+    assert make_target(["depressed", "control"], ("depressed",)).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("codes", "number", "emotion"),
+    [
+        ("fer2013", "4", "sad"),
+        ("affectnet", "2", "sad"),
+        ("raf-db", "5", "sad"),
+        ("ck+", "6", "sad"),
+        ("fer2013", "joy", "joy"),
+    ],
+)
+def test_numbers_mean_what_their_data_set_says(codes, number, emotion):
+    assert decode(number, codes) == emotion
+
+
+@pytest.mark.parametrize(("codes", "number"), [("fer2013", "7"), ("raf-db", "0"), ("affectnet", "8"), ("jaffe", "1")])
+def test_numbers_that_mean_nothing_are_refused(codes, number):
+    with pytest.raises(SettingsError, match=r"expected one of|is none of"):
+        decode(number, codes)
+
+
+def test_aliases_are_words_of_known_emotions():
+    assert parse_aliases(["Melancholy=sadness", "na tural=neutral"]) == {"melancholy": "sad", "na tural": "neutral"}
+    for wrong in ("melancholy", "=sad", "melancholy=blue"):
+        with pytest.raises(SettingsError, match="expected word=emotion"):
+            parse_aliases([wrong])
+
+
 def test_further_listings_of_an_item_are_counted_and_said_only_where_there_are_any():
     twice = collect_labels([listing("a", "sad"), listing("a", "sad", path="copy.jpg"), listing("b", "happy")])
     assert twice.notes == ("1 further listings of items that are already there are left out",)
@@ -38,13 +91,13 @@ def test_a_table_of_labels_names_its_listings_and_says_something_of_them(tmp_pat
 
 
 def test_positive_that_matches_nothing_lists_what_is_there():
-    with pytest.raises(LabelError, match=r"happy \(2\).*anger|anger \(1\), happy \(2\)"):
+    with pytest.raises(LabelError, match=r"positive emotions sad occurs; present are angry \(1\), happy \(2\)"):
         make_target(["happy", "happy", "anger"], ("sadness",))
 
 
 def test_positive_that_matches_in_part_is_noted():
     target = make_target(["sad", "happy"])
-    assert "neutral, sadness" in target.notes[0]
+    assert target.notes[0].startswith("positive emotions that do not occur: neutral; present are")
     assert make_target(["sad", "happy"], ("sad",)).notes == ()
 
 

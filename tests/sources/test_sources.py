@@ -22,6 +22,7 @@ from facedep_jax.extraction.settings import ExtractSettings
 from facedep_jax.media.file_hashing import regular_file
 from facedep_jax.sources import read_source, read_sources
 from facedep_jax.sources.file_kinds import kind_of
+from facedep_jax.sources.subject_splits import split_name
 from facedep_jax.toml_settings import resolve
 from facedep_jax.training.settings import TrainSettings
 
@@ -56,6 +57,65 @@ def test_split_emotion_file(tmp_path):
         ("train/sad/a.jpg", "train", "sad"),
     ]
     assert source.layout == "split/emotion/file"
+
+
+@pytest.mark.parametrize(
+    ("folders", "splits"),
+    [
+        (("Training", "PublicTest", "PrivateTest"), {"Training": "train", "PublicTest": "val", "PrivateTest": "test"}),
+        (("train", "val", "test_set"), {"train": "train", "val": "val", "test_set": "test"}),
+        (("training-set", "dev", "Test Set"), {"training-set": "train", "dev": "val", "Test Set": "test"}),
+    ],
+)
+def test_folders_of_splits_by_any_of_their_names(tmp_path, folders, splits):
+    make(tmp_path, *(f"{split}/{emotion}/a.jpg" for split in folders for emotion in ("sad", "happy")))
+    source = read_source(str(tmp_path))
+    assert source.layout == "split/emotion/file" and source.warnings == ()
+    assert {listing.split: split_name(listing.split) for listing in source.listings} == splits
+
+
+@pytest.mark.parametrize(
+    ("paths", "says"),
+    [
+        (("data/happy/a.jpg", "data/sad/b.jpg"), r"data would be taken for emotions, .* named .* \(happy, sad\)"),
+        (("faces/train/happy/a.jpg", "faces/val/sad/b.jpg"), r"one level too high, name .*faces instead"),
+        (("train/happy/a.jpg", "holdout/happy/b.jpg"), r"holdout would be taken for emotions"),
+        (("P01/happy/a.jpg", "P02/Sadness/b.jpg"), r"P01, P02 would be .* persons or parts of a set, write a manifest"),
+        (
+            ("happy/train/a.jpg", "sad/test/b.jpg"),
+            r"happy, sad would be .*, and hold .* \(test, train\)",
+        ),
+    ],
+)
+def test_folders_that_would_be_taken_for_what_they_are_not_are_refused(tmp_path, paths, says):
+    make(tmp_path, *paths)
+    with pytest.raises(SourceError, match=says):
+        read_source(str(tmp_path))
+
+
+def test_folders_of_no_emotion_are_counted_where_others_are_and_labels_of_another_kind_are_let_be(tmp_path):
+    make(tmp_path, "sad/a.jpg", "sadly/b.jpg", "natural/c.jpg", "natural/d.jpg", "e.jpg")
+    source = read_source(str(tmp_path))
+    assert source.layout == "emotion/file; 1 of 5 files in no folder of an emotion"
+    said = "these are no emotions that are known (`cli labels`): natural 2 (neutral?), sadly 1 (sad?)"
+    assert source.warnings == (f"{tmp_path}: {said}",)
+    make(tmp_path / "study", "depressed/P01/a.mp4", "control/P02/b.mp4")
+    assert read_source(str(tmp_path / "study")).warnings == ()
+
+
+def test_a_table_in_a_folder_says_subjects_and_splits(tmp_path):
+    make(tmp_path, "sad/a.jpg", "happy/b.jpg")
+    (tmp_path / "labels.csv").write_text("Path, Subject,Split\nsad/a.jpg ,P01,Training\nhappy/b.jpg,P02,test\n")
+    source = read_source(str(tmp_path))
+    assert columns(source, "path", "emotion", "subject", "split") == [
+        ("happy/b.jpg", "happy", "P02", "test"), ("sad/a.jpg", "sad", "P01", "Training")
+    ]  # fmt: skip
+    assert source.layout == "emotion/file; labels.csv says subject, split"
+
+
+def test_numbers_for_emotions_are_read_as_their_data_set_means_them(tmp_path):
+    make(tmp_path, "4/a.jpg", "6/b.jpg")
+    assert columns(read_source(str(tmp_path), emotion_codes="fer2013"), "emotion") == [("sad",), ("neutral",)]
 
 
 def test_emotion_file_and_plain_files(tmp_path):
