@@ -14,6 +14,7 @@ from facedep_jax.scoring.clip_scores import ClipScore, ScoreSettings, Window, sc
 from facedep_jax.scoring.frame_scores import Frames, score_items
 from facedep_jax.scoring.window_scores import score_windows
 from facedep_jax.sources import Listing, Source
+from facedep_jax.text_escaping import as_name
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ def score_cache(
     A clip that is not in the cache has failed, with the reason that `failures` give for its file.
     """
     inputs = head.require_features(cache.spec, report)
-    listed = {e["path"]: e for e in cache.listings.iter_rows(named=True) if e["source"] == clips.where}
+    listed = {as_name(e["path"]): e for e in cache.listings.iter_rows(named=True) if e["source"] == clips.where}
     position = {item: number for number, item in enumerate(cache.items.id.tolist())}
     reasons = {failure["path"]: failure["reason"] for failure in failures}
     places = [position.get(listed.get(listing.path, {}).get("item")) for listing in clips.listings]
@@ -58,7 +59,7 @@ def score_cache(
             continue
         own, duration = next(frames), float(cache.items.duration[at])
         clip = score_clip(listing.path, own, duration, head.threshold, settings)
-        decoding = listed[listing.path].get("decoding", "")
+        decoding = listed[listing.path].get("decoding") or ""
         clip = replace(clip, subject=listing.subject, inputs=inputs, decoding=decoding)
         windows = tuple(windows_of(own, settings.window, duration))
         scored.append(Scored(clip, listing, str(cache.items.id[at]), own, windows))

@@ -25,7 +25,7 @@ from facedep_jax.runs.run_directory import load_head
 from facedep_jax.scoring.clip_scores import ScoreSettings
 from facedep_jax.scoring.saved_crops import Crops
 from facedep_jax.scoring.score_videos import score_videos
-from facedep_jax.sources import Listing, read_source
+from facedep_jax.sources import Listing, Listings, read_source
 from facedep_jax.sources.class_labels import Labelled
 from facedep_jax.sources.synthetic_faces import EXPRESSIONS, draw_face, draw_person
 from facedep_jax.text_escaping import in_tables
@@ -305,7 +305,7 @@ def faces(page):
 
 
 def test_whoever_was_purged_is_found_in_scores_whatever_the_clip_is_called(work):
-    first = open_cache(work / "scores" / "cache").listings
+    first = open_cache(work / "scores" / "cache").listings.to_dicts()
     item = next(entry["item"] for entry in first if entry["path"] == CONTROL)
     found = find_traces([work / "scores"], [item], [FORMULA, CONTROL], [])
     tables = [(trace["kind"], Path(trace["path"]).name, trace["detail"].split()[0]) for trace in found]
@@ -411,7 +411,7 @@ def test_a_folder_that_cannot_be_read_fails_also_beside_pictures(work, tmp_path)
     found = read_source(str(work / "clips"))
     (work / "secret").mkdir()
     closed = Listing("secret/", work / "secret", "image")
-    source = replace(found, listings=(*found.listings, closed))
+    source = replace(found, listings=Listings.of([*found.listings, closed]))
     given = ExtractSettings(faces="none", engine="xla")
     summary = score_videos(source, load_head(work / "run0"), tmp_path / "s", given, ScoreSettings(), tables_only=True)
     (failed,) = (clip for clip in summary["clips"] if clip["clip"] == "secret/")
