@@ -200,5 +200,6 @@ for _command in (
     cache_maintenance.merge,
     cache_maintenance.export,
     cache_maintenance.purge,
+    cache_maintenance.forget,
 ):
     caches.add_command(_command)

@@ -86,6 +86,31 @@ def purge(
     return CommandResult(summary, show_purge)
 
 
+@click.command("forget", cls=Command)
+@click.argument("cache", type=PATH)
+@click.argument("source")
+def forget(report: Report, cache: Path, source: str) -> CommandResult:
+    """Retire a source: a cache does not list its files any more, so that none is trained on or judged.
+
+    SOURCE is written as `cache inspect` shows it, or as a path. Features stay: extracting the source again lists it
+    again at once. For a person who withdraws use `cache purge`.
+    """
+    from facedep_jax.cache.maintenance.forget import forget_source
+
+    return CommandResult(forget_source(cache, source), show_forgotten)
+
+
+def show_forgotten(console: "Console", summary: Mapping[str, Any]) -> None:
+    """What went, and what is still listed."""
+    s = summary
+    say(
+        console,
+        f"{s['cache']}: {counted(s['listings'], 'listing')} of {s['source']} retired; {counted(s['items'], 'item')} of "
+        f"theirs {'is' if s['items'] == 1 else 'are'} listed by no other source",
+    )
+    show_lines(console, (f"{name}: {count} listed" for name, count in s["sources"].items()), SHOWN_LINES)
+
+
 def show_repair(console: "Console", summary: Mapping[str, Any]) -> None:
     """What was dropped and where it is kept, then what has to be extracted again."""
     kept = f"{summary['items']} items are whole"
