@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 )
 @click.option("--subject-regex", metavar="RE", help="The first group found in a path is its subject.")
 @click.option("--retry-failed", is_flag=True, default=None, help="Try again the clips that failed before.")
+@click.option("--parquet", is_flag=True, help="Write clips, windows and frames as Parquet too.")
 @click.option("--tables-only", is_flag=True, help="Write no timelines and no page: the quickest way to score again.")
 @click.option(
     "--keep-crops",
@@ -65,6 +66,7 @@ def score_videos(
     positive: tuple[str, ...] | None,
     subjects: Path | None,
     subject_regex: str | None,
+    parquet: bool,
     tables_only: bool,
     keep_crops: bool,
     **given: Any,
@@ -97,6 +99,7 @@ def score_videos(
         report,
         tables_only=tables_only,
         keep_crops=keep_crops,
+        parquet=parquet,
     )
     failed = [(clip["clip"], clip["reason"]) for clip in summary["clips"] if clip["status"] == "failed"]
     nothing_done = all_failed(failed) if len(failed) == summary["clips_total"] else ""

@@ -11,10 +11,11 @@ from facedep_jax.scoring.score_cached_clips import Scored
 from facedep_jax.text_escaping import plot_name, printable
 from facedep_jax.toml_settings import differences, read_records
 
+TABLES = ("clips", "windows", "frames")
 SHOWN = ("plots", "report.html")  # what `tables_only` leaves out
-OWN_FILES = frozenset(
-    ("clips.csv", "windows.csv", "frames.csv", "summary.json", "config.toml", "cache", "crops", *SHOWN)
-)
+OWN_FILES = frozenset(f"{name}.{kind}" for name in TABLES for kind in ("csv", "parquet")) | {
+    "summary.json", "config.toml", "cache", "crops", *SHOWN
+}  # fmt: skip
 NAMED = 5  # strays
 
 

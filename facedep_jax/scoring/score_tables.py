@@ -6,22 +6,24 @@ countries spreadsheets split lines at ; as well. Numbers stay numbers. `summary.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import fields
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, fields
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
+import polars as pl
 
-from facedep_jax.file_system import write_atomically
 from facedep_jax.media.frame_types import FACE_STATES
 from facedep_jax.scoring.clip_scores import ClipScore, Window
 from facedep_jax.scoring.score_cached_clips import Scored
-from facedep_jax.text_escaping import in_tables
+from facedep_jax.text_columns import write_csv, write_parquet
+from facedep_jax.text_escaping import printable
 
 ADDED = ("windows", "subject", "relative", "inputs", "decoding")  # columns that came later stand last
 CLIP_COLUMNS = (*(f.name for f in fields(ClipScore) if f.name not in ADDED), "warning", *ADDED)
 FRAME_COLUMNS = ("clip", "time_s", "face", "x", "y", "width", "height", "probability", "warning", "relative")
+DIGITS = {"x": 1, "y": 1, "width": 1, "height": 1}  # after the point, in CSV; four of all others
 EACH = 3  # files of one folder and kind that get a row each; more share one
 MOST = 100  # rows; if there were more, files of a kind share one wherever they lie
 WINDOW_COLUMNS = ("clip", *(f.name for f in fields(Window)), "warning")
@@ -29,61 +31,64 @@ WINDOW_COLUMNS = ("clip", *(f.name for f in fields(Window)), "warning")
 Kind = tuple[str, str]  # what several files are called, and why they have no score
 
 
-def write_tables(out: Path, scored: Sequence[Scored], warning: str, ignored: Sequence[ClipScore] = ()) -> None:
-    """Write `clips.csv`, `windows.csv` and `frames.csv` into `out`; `warning` stands in every row.
+def write_tables(
+    out: Path, scored: Sequence[Scored], warning: str, ignored: Sequence[ClipScore] = (), parquet: bool = False
+) -> None:
+    """Write `clips.csv`, `windows.csv` and `frames.csv` into `out`, and all as Parquet where that is asked for.
 
-    `ignored` are the rows of other files; they stand below the clips.
+    `warning` stands in every row. `ignored` are the rows of other files; they stand below the clips.
     """
-    clips = (*(one.clip for one in scored), *ignored)
-    _write(out / "clips.csv", CLIP_COLUMNS, (_clip(clip, warning) for clip in clips))
-    _write(out / "windows.csv", WINDOW_COLUMNS, (row for one in scored for row in _windows(one, warning)))
-    _write(out / "frames.csv", FRAME_COLUMNS, (row for one in scored for row in _frames(one, warning)))
+    for name, frame in score_frames(scored, warning, ignored).items():
+        write_csv(out / f"{name}.csv", frame, DIGITS | ({"time_s": 3} if name == "frames" else {}))
+        if parquet or (out / f"{name}.parquet").exists():  # of an earlier pass: it must not say otherwise
+            write_parquet(out / f"{name}.parquet", frame)
 
 
-def _clip(clip: ClipScore, warning: str) -> list[Any]:
-    return [warning if name == "warning" else getattr(clip, name) for name in CLIP_COLUMNS]
+def score_frames(scored: Sequence[Scored], warning: str, ignored: Sequence[ClipScore] = ()) -> dict[str, pl.DataFrame]:
+    """The tables clips, windows and frames, with numbers as they are; names are `printable`."""
+    clips = [_printed(asdict(clip)) for clip in (*(one.clip for one in scored), *ignored)]
+    windows = [_printed({"clip": one.clip.clip, **vars(window)}) for one in scored for window in one.windows]
+    frames = [_frames(one) for one in scored if one.frames is not None]
+    schema = dict.fromkeys(FRAME_COLUMNS, pl.Float64) | dict.fromkeys(("clip", "face"), pl.String)
+    found = {
+        "clips": pl.DataFrame(clips, _schema(ClipScore)),
+        "windows": pl.DataFrame(windows, {"clip": pl.String, **_schema(Window)}),
+        "frames": pl.concat([pl.DataFrame(schema={k: v for k, v in schema.items() if k != "warning"}), *frames]),
+    }
+    columns = {"clips": CLIP_COLUMNS, "windows": WINDOW_COLUMNS, "frames": FRAME_COLUMNS}
+    return {
+        name: frame.with_columns(pl.lit(warning, pl.String).alias("warning")).select(columns[name])
+        for name, frame in found.items()
+    }
 
 
-def _windows(one: Scored, warning: str) -> Iterator[list[Any]]:
-    for window in one.windows:
-        yield [one.clip.clip, *vars(window).values(), warning]
+def _printed(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: printable(value) if isinstance(value, str) else value for name, value in row.items()}
 
 
-def _frames(one: Scored, warning: str) -> Iterator[list[Any]]:
-    if one.frames is None:
-        return
-    frames, name = one.frames, one.clip.clip
+def _schema(cls: type) -> dict[str, type[pl.DataType]]:
+    kinds = {"float": pl.Float64, "int": pl.Int64, "str": pl.String}
+    return {f.name: kinds[str(getattr(f.type, "__name__", f.type)).split(" ")[0]] for f in fields(cls)}
+
+
+def _frames(one: Scored) -> pl.DataFrame:
+    frames = one.frames
+    assert frames is not None
     relative = frames.from_median() if one.clip.relative is not None else np.full(len(frames.time), np.nan)
-    for t, face, box, p, r in zip(frames.time, frames.face, frames.box, frames.probability, relative, strict=True):
-        place = (Figure(value, 1) for value in box)
-        yield [name, Figure(t, 3), FACE_STATES[face], *place, Figure(p), warning, Figure(r)]
-
-
-class Figure:
-    """A number with so many decimals, nothing where it is NaN."""
-
-    def __init__(self, value: float, digits: int = 4):
-        self.value, self.digits = value, digits
-
-    def __str__(self) -> str:
-        return "" if np.isnan(self.value) else f"{self.value:.{self.digits}f}"
-
-
-def cell(value: Any) -> str:
-    """What stands in the table: text that is only text, numbers with four decimals, nothing for None."""
-    if isinstance(value, str):
-        return in_tables(value)
-    return "" if value is None else str(Figure(value) if isinstance(value, float) else value)
-
-
-def _in_csv(value: Any) -> str:
-    text = cell(value)
-    return '"' + text.replace('"', '""') + '"' if isinstance(value, str) and text else text
-
-
-def _write(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    lines = [",".join(columns), *(",".join(map(_in_csv, row)) for row in rows)]
-    write_atomically(path, "\r\n".join([*lines, ""]))
+    x, y, width, height = np.asarray(frames.box, np.float64).T
+    return pl.DataFrame(
+        {
+            "clip": [printable(one.clip.clip)] * len(frames.time),
+            "time_s": np.asarray(frames.time, np.float64),
+            "face": [FACE_STATES[code] for code in frames.face],
+            "x": x,
+            "y": y,
+            "width": width,
+            "height": height,
+            "probability": np.asarray(frames.probability, np.float64),
+            "relative": np.asarray(relative, np.float64),
+        }
+    )
 
 
 def ignored_rows(pictures: Sequence[str], others: Sequence[str]) -> list[ClipScore]:

@@ -82,13 +82,15 @@ def score_videos(
     *,
     tables_only: bool = False,
     keep_crops: bool = False,
+    parquet: bool = False,
 ) -> ScoreSummary:
     """Score every clip of `source` into the directory `out`.
 
     `given` says how clips are read (weights, faces, frames a second); what decides features is the run's own. With
-    `tables_only` nothing is drawn, with `keep_crops` the faces are kept and shown on the page. Raises SourceError
-    without clips, WeightsError without the run's weights, RunError for scores of another folder, head or settings, and
-    what `extract` raises. A clip that cannot be used is listed as failed.
+    `tables_only` nothing is drawn, with `parquet` tables are written as Parquet too, with `keep_crops` the faces are
+    kept and shown on the page. Raises SourceError without clips, WeightsError without the run's weights, RunError for
+    scores of another folder, head or settings, and what `extract` raises. A clip that cannot be used is listed as
+    failed.
     """
     begun = time.monotonic()
     clips, ignored = _only_clips(source, report)
@@ -114,7 +116,7 @@ def score_videos(
     records["cache"] = {"path": str(folder), "fingerprint": opened.fingerprint, **opened.spec}
     _write_config(out, wanted["score"], records)
     scored = score_cache(opened, clips, extraction["failures"], head, settings, report)
-    write_tables(out, scored, head.warning, ignored)
+    write_tables(out, scored, head.warning, ignored, parquet)
     summary = _summary(scored, clips, extraction, out, head, settings.window)
     summary["cache"] = str(folder)
     if tables_only:

@@ -5,10 +5,18 @@ import os
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 
 from facedep_jax.errors import OutputError
-from facedep_jax.scoring.clip_scores import ClipScore, ScoreSettings, score_clip, windows_of, within_clip_interval
+from facedep_jax.scoring.clip_scores import (
+    ClipScore,
+    ScoreSettings,
+    Window,
+    score_clip,
+    windows_of,
+    within_clip_interval,
+)
 from facedep_jax.scoring.frame_scores import Frames
 from facedep_jax.scoring.score_cached_clips import Scored, relative_to_subjects
 from facedep_jax.scoring.score_tables import ignored_rows, write_tables
@@ -125,6 +133,26 @@ def test_names_in_tables_are_text_to_a_spreadsheet_of_any_country(tmp_path):
         rows = list(csv.DictReader(stream))
     assert tuple(unquoted(row["clip"]) for row in rows) == names
     assert {(row["reason"], row["score"]) for row in rows} == {("cut; short", "")}
+
+
+def test_the_tables_are_written_as_parquet_too_and_never_differ_from_an_earlier_pass(tmp_path):
+    def write(score, **how):
+        clip, window = ClipScore("=a.mp4", "scored", score=score, windows=1), Window(0.0, 2.0, 8, 7, score)
+        one = Scored(clip, Listing(clip.clip, Path(clip.clip), "clip"), "0" * 64, frames(score, np.nan), (window,))
+        write_tables(tmp_path, [one], "made up", **how)
+        with open(tmp_path / "frames.csv", newline="", encoding="utf-8") as stream:
+            return list(csv.DictReader(stream))
+
+    rows = write(1 / 3, parquet=True)
+    assert [(row["clip"], row["probability"], row["time_s"], row["warning"]) for row in rows] == [
+        ("'=a.mp4", "0.3333", "0.000", "made up"), ("'=a.mp4", "", "0.250", "made up")
+    ]  # fmt: skip
+    kept = pl.read_parquet(tmp_path / "frames.parquet")
+    assert kept["clip"].to_list() == ["=a.mp4"] * 2 and kept["probability"][0] == 1 / 3
+    assert pl.read_parquet(tmp_path / "clips.parquet").select("score", "windows").rows() == [(1 / 3, 1)]
+    assert pl.read_parquet(tmp_path / "windows.parquet")["frames_with_face"].to_list() == [7]
+    write(0.5)
+    assert pl.read_parquet(tmp_path / "frames.parquet")["probability"][0] == 0.5
 
 
 def test_files_that_are_no_clips_are_named_without_naming_clips():
