@@ -15,7 +15,7 @@ from support.untrained_run import untrained_head
 from facedep_jax import sources
 from facedep_jax.disclaimer import UNTRAINED
 from facedep_jax.head.trained_head import flat_names, from_names
-from facedep_jax.report.document import Listing, Section, Table
+from facedep_jax.report.document import BulletList, Section, Table
 from facedep_jax.report.markdown import from_markdown, to_markdown
 from facedep_jax.report.score_over_time_plot import draw_timeline
 from facedep_jax.report.score_over_time_svg import Gap, curve_of
@@ -132,7 +132,7 @@ def test_a_long_curve_is_thinned_to_means():
 def test_a_model_card_is_read_back_as_it_was_written():
     sections = [
         Section("", ("warning",)),
-        Section("What", ("It <b> & it.", Listing(("one", "two & three")))),
+        Section("What", ("It <b> & it.", BulletList(("one", "two & three")))),
         Section("Figures", (Table(("a", "b|c"), (("1", "x|y"), ("–", "<i>"))), "end")),
     ]
     title, found = from_markdown(to_markdown(HOSTILE[0], sections))
