@@ -20,6 +20,7 @@ from typing import Any
 
 import jax
 import numpy as np
+import polars as pl
 from bench_cache import write
 from benchmark.memory import keep_memory
 from benchmark.report import markdown_table
@@ -35,7 +36,6 @@ from facedep_jax.head.model import init_states
 from facedep_jax.head.trained_head import flat_names
 from facedep_jax.machine_resources import cores
 from facedep_jax.provenance import versions
-from facedep_jax.sources.class_labels import Labelled
 from facedep_jax.training.batches import TrainingData
 from facedep_jax.training.data_loader import EpochRunner
 from facedep_jax.training.ensemble import member_keys, plan_for, rates_for
@@ -111,7 +111,9 @@ def examples_of(cache: Cache, stream: bool = False, learned: float = 2874 / 3419
         return found[found.split != "test"]
     ids = cache.items.id.tolist()
     splits = ["train" if number < learned * len(ids) else "val" for number in range(len(ids))]
-    labels = [Labelled(item, item, "none", None, split) for item, split in zip(ids, splits, strict=True)]
+    labels = pl.DataFrame({"item": ids, "path": ids, "split": splits}).with_columns(
+        emotion=pl.lit("none"), subject=pl.lit(None, pl.String)
+    )
     return gather([cache], labels, np.arange(len(ids)) % 2, plain_taps(cache.taps), stream=stream)
 
 

@@ -6,9 +6,11 @@ Files are decoded once, in the same worker processes as for features; one that c
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
+import polars as pl
 from jaxtyping import UInt8
 
 from facedep_jax.cnn.model import SIDE
@@ -18,6 +20,9 @@ from facedep_jax.media import InputSettings, read_image
 from facedep_jax.media.file_hashing import read_content
 from facedep_jax.progress_events import Note, Progress, Report, silent
 from facedep_jax.sources import Listing, Source
+from facedep_jax.sources.persons import with_columns_of_listings
+from facedep_jax.text_columns import text_frame
+from facedep_jax.text_escaping import as_text
 
 INPUT = InputSettings(sizes=(SIDE,), color="grey", faces="none")
 AT_ONCE = 256  # files handed to the decoders before their pixels are taken
@@ -34,6 +39,14 @@ class Pictures:
     pixels: UInt8[np.ndarray, "n side side"]
     entries: tuple[dict[str, Any], ...]
     failures: tuple[dict[str, Any], ...]
+    source: str  # where they come from
+
+    @cached_property
+    def table(self) -> pl.DataFrame:
+        """`entries` as columns, with their source."""
+        rows = text_frame(self.entries, ("item", "path", "emotion", "subject", "split"))
+        own = {"source": "source_column"} if "source" in rows.columns else {}
+        return with_columns_of_listings(rows.rename(own).with_columns(source=pl.lit(as_text(self.source))))
 
 
 def read_pictures(source: Source, limit: int | None = None, report: Report = silent) -> Pictures:
@@ -61,7 +74,7 @@ def read_pictures(source: Source, limit: int | None = None, report: Report = sil
         raise SourceError(
             f"{source.where}: none of {len(images)} images can be used, the first: {first['path']}: {first['reason']}"
         )
-    return Pictures(pixels[: len(entries)], tuple(entries), tuple(failures))
+    return Pictures(pixels[: len(entries)], tuple(entries), tuple(failures), source.where)
 
 
 def _decoded(images: Sequence[Listing]) -> Iterator[tuple[Listing, str | None, Any]]:

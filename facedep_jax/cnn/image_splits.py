@@ -9,15 +9,19 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import polars as pl
 from jaxtyping import Bool, Int
 
 from facedep_jax.cnn.grey_images import Pictures
 from facedep_jax.cnn.settings import CnnSettings
 from facedep_jax.dataset.labelled_examples import Examples, columns_of, equal_across
-from facedep_jax.dataset.prepare import equal_pixels_warning
+from facedep_jax.dataset.prepare import classes_of, equal_pixels_warning, few_items_warnings
 from facedep_jax.errors import LabelError
-from facedep_jax.sources.class_labels import Labelled, Labels, Target, collect_labels, make_target, normal, with_splits
+from facedep_jax.sources.class_labels import LABELLED, Labels, Target, collect_labels, make_target, normal
+from facedep_jax.sources.labelled_items import count_labels, say_counts, sides_of
+from facedep_jax.sources.persons import with_persons
 from facedep_jax.sources.subject_splits import assign_splits
+from facedep_jax.text_escaping import as_name
 
 TEST_PART = 0.2  # of everything, in the tutorial
 FLATTERS = (
@@ -32,8 +36,10 @@ class CnnTask:
 
     rows: Int[np.ndarray, " k"]
     examples: Examples
+    items: pl.DataFrame  # what was said of each, columns LABELLED
     positive_emotions: tuple[str, ...]
     data: dict[str, Any]  # what a run remembers of the labels
+    label_counts: dict[str, dict[str, int]]
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
 
@@ -57,34 +63,29 @@ def make_task(pictures: Pictures, settings: CnnSettings) -> CnnTask:
 
 
 def _as_given(pictures: Pictures, settings: CnnSettings) -> CnnTask:
-    labels = collect_labels(pictures.entries, allow_duplicates=settings.allow_duplicates)
-    target = make_target([label.emotion for label in labels.items], settings.positive)
-    splits = assign_splits(
-        [i.split for i in labels.items],
-        [i.item for i in labels.items],
-        [i.subject for i in labels.items],
-        [target.emotions[i.emotion] for i in labels.items],
-        settings.seed,
-    )
-    labels = with_splits(labels, splits.names)
-    notes = labels.notes + target.notes + splits.notes
+    listings, persons = with_persons(pictures.table)
+    labels = collect_labels(listings, allow_duplicates=settings.allow_duplicates)
+    target = make_target(labels.items["emotion"].to_list(), settings.positive)
+    items, classes = labels.items, classes_of(labels.items, target)
+    splits = assign_splits(items["split"], items["item"], items["subject"], classes, settings.seed)
+    labels = replace(labels, items=items.with_columns(pl.Series("split", splits.names, pl.String)))
+    notes = persons + labels.notes + target.notes + splits.notes
     task = _task(pictures, labels, target, list(splits.made), notes, labels.warnings + splits.warnings)
     return replace(task, warnings=task.warnings + _equal_pixels(pictures, task, settings.allow_duplicates))
 
 
 def _as_in_tutorial(pictures: Pictures, settings: CnnSettings) -> CnnTask:
     """Every labelled listing is a picture of its own; a fifth of them, drawn at random, is the split test."""
-    labelled = [(entry, emotion) for entry in pictures.entries if (emotion := normal(entry["emotion"]))]
-    order = np.random.default_rng(settings.seed).permutation(len(labelled))
-    test = set(order[: int(np.ceil(TEST_PART * len(labelled)))].tolist())
-    items = tuple(
-        Labelled(e["item"], e["path"], emotion, e["subject"] or None, "test" if i in test else "train")
-        for i, (e, emotion) in enumerate(labelled)
-    )
-    unlabelled = len(pictures.entries) - len(items)
-    target = make_target([label.emotion for label in items], settings.positive)
-    labels = Labels(items, {"unlabelled": unlabelled})
-    return _task(pictures, labels, target, ["train", "test"], target.notes, (FLATTERS,))
+    listings, persons = with_persons(pictures.table)
+    emotions = pl.Series("emotion", map(normal, listings["emotion"]), pl.String)
+    items = listings.with_columns(emotions).drop_nulls("emotion").select(LABELLED)
+    order = np.random.default_rng(settings.seed).permutation(len(items))
+    split = np.full(len(items), "train", object)
+    split[order[: int(np.ceil(TEST_PART * len(items)))]] = "test"
+    items = items.with_columns(pl.Series("split", split, pl.String))
+    target = make_target(items["emotion"].to_list(), settings.positive)
+    labels = Labels(items, {"unlabelled": len(listings) - len(items)})
+    return _task(pictures, labels, target, ["train", "test"], persons + target.notes, (FLATTERS,))
 
 
 def _task(
@@ -95,23 +96,28 @@ def _task(
     notes: tuple[str, ...],
     warnings: tuple[str, ...],
 ) -> CnnTask:
-    place = {(entry["item"], entry["path"]): row for row, entry in enumerate(pictures.entries)}
     items, count = labels.items, len(labels.items)
-    classes = np.array([target.emotions[label.emotion] for label in items], np.int32)
+    entries = pictures.table.select("item", "path").with_row_index("row").unique(["item", "path"], keep="last")
+    rows = (
+        items.join(entries, on=["item", "path"], how="left", maintain_order="left")["row"].to_numpy().astype(np.int64)
+    )
+    classes = classes_of(items, target)
     times, mask = np.zeros((count, 1), np.float32), np.ones((count, 1), bool)
     examples = Examples({}, times, mask, classes, **columns_of(items))
     for split in set(examples.split):
         if len(set(classes[examples.split == split])) < 2 and (split != "test" or split in made):
             raise LabelError(f"the split {split} needs positive items and others; add pictures, or raise --limit")
-    text = json.dumps(sorted([i.item, i.path, i.split, i.emotion, i.subject or ""] for i in items))
+    said = items.select("item", "path", "split", "emotion", pl.col("subject").fill_null("")).rows()
+    text = json.dumps(sorted([as_name(cell) for cell in row] for row in said))
     data = {
         "labels_sha256": hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest(),
         "left_out": labels.counts,
         "made_splits": made,
     }
     positive = tuple(sorted(emotion for emotion, number in target.emotions.items() if number))
-    rows = np.array([place[i.item, i.path] for i in items])
-    return CnnTask(rows, examples, positive, data, notes, warnings)
+    counts = count_labels(items.with_columns(side=sides_of(items, target)))
+    told = (*notes, say_counts(counts)), (*warnings, *few_items_warnings(examples))
+    return CnnTask(rows, examples, items, positive, data, counts, *told)
 
 
 def _equal_pixels(pictures: Pictures, task: CnnTask, allowed: bool) -> tuple[str, ...]:

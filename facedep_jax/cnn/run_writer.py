@@ -1,10 +1,11 @@
 """What a run of the tutorial's network holds: the network, tables, figures and a page. It computes no figure."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 from safetensors.numpy import save
 
 from facedep_jax.baselines.keras_like_fit import Trained
@@ -17,7 +18,7 @@ from facedep_jax.provenance import write_config
 from facedep_jax.report.document import BulletList, Section, Table, estimate
 from facedep_jax.report.run_report_tables import emotions_table, figures_table
 from facedep_jax.report.run_sections import PICTURES, reported_split, sadness
-from facedep_jax.runs.csv_and_json import scored_rows, write_json, write_table
+from facedep_jax.runs.csv_and_json import scored_table, write_json, write_table
 from facedep_jax.runs.run_directory import FORMAT
 from facedep_jax.sources import Source
 from facedep_jax.sources.listing_types import SPLITS
@@ -43,8 +44,8 @@ def write_run(
         records = {"run": _record(task, evaluated, identity), "cache": _places(source, identity)}
         write_config(folder / "config.toml", "train", without_none(identity["train"]), without_none(records))
         write_json(folder / "metrics.json", summary)
-        write_table(folder / "history.csv", _history_rows(trained))
-        rows = scored_rows(task.examples, evaluated.scores.logit, evaluated.scores.calibration)
+        write_table(folder / "history.csv", _history_table(trained))
+        rows = scored_table(task.examples, task.items, evaluated.scores.logit, evaluated.scores.calibration)
         write_table(folder / "predictions.csv", rows)
         (folder / "plots").mkdir()
         _write_plots(folder / "plots", task, trained, evaluated, beside)
@@ -69,9 +70,9 @@ def _places(source: Source, identity: Mapping[str, Any]) -> dict[str, Any]:
     return {"paths": [source.where], "features": identity["features"], "input": identity["input"]}
 
 
-def _history_rows(trained: Trained) -> Iterator[dict[str, Any]]:
-    for epoch in range(len(trained.history["train_loss"])):
-        yield {"epoch": epoch + 1, **{name: float(values[epoch]) for name, values in trained.history.items()}}
+def _history_table(trained: Trained) -> pl.DataFrame:
+    history = {name: np.asarray(values, np.float64) for name, values in trained.history.items()}
+    return pl.DataFrame({"epoch": np.arange(len(history["train_loss"])) + 1} | history)
 
 
 def _write_plots(

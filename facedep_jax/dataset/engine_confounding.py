@@ -7,7 +7,7 @@ from scipy.stats import chi2_contingency
 from scipy.stats.contingency import association
 
 from facedep_jax.cache import Cache
-from facedep_jax.dataset.labelled_examples import Examples
+from facedep_jax.dataset.labelled_examples import Examples, positions
 
 LEAST_V = 0.1  # Cramér's V of a small effect (Cohen 1988, §7.2: w = 0.1)
 MOST_P = 0.001  # of chance, by Pearson's chi-squared test
@@ -15,12 +15,7 @@ MOST_P = 0.001  # of chance, by Pearson's chi-squared test
 
 def engine_warnings(caches: Sequence[Cache], examples: Examples) -> list[str]:
     """One sentence for each of label and split that goes together with the engines of the items' shards."""
-    computed_by = {  # of several caches the first one that holds an item counts, as in `gather`
-        str(item): engine
-        for cache in reversed(caches)
-        for item, engine in zip(cache.items.id, cache.engines, strict=True)
-    }
-    engine = np.array([computed_by[item] for item in examples.item])
+    engine = np.concatenate([cache.engines for cache in caches])[positions(caches, examples.item)]
     label = np.where(examples.label, "positive", "rest")
     found = {"label": label, "split": examples.split.astype(str)}
     return [text for what, values in found.items() if (text := _together(engine, what, values))]

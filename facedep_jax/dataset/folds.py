@@ -1,15 +1,12 @@
 """Who is held out when: persons are in one fold each, and every part holds both classes. No scores, no features."""
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Int
 
 from facedep_jax.errors import LabelError
-from facedep_jax.sources.subject_splits import VAL_PART, most_folds, subject_folds, subject_keys, take_part
-
-Column = Sequence[Any] | np.ndarray  # of names, None where there is none
+from facedep_jax.sources.subject_splits import VAL_PART, Names, most_folds, subject_folds, subject_keys, take_part
 
 
 class Folds(NamedTuple):
@@ -24,36 +21,35 @@ class Folds(NamedTuple):
         return np.setdiff1d(np.flatnonzero(self.fold != number), val), val, held
 
 
-def make_folds(items: Column, subjects: Column, label: Bool[np.ndarray, " n"], folds: int, salt: int = 0) -> Folds:
-    """Folds by subject whose parts all hold both classes.
+def make_folds(items: Names, subjects: Names, label: Bool[np.ndarray, " n"], folds: int, salt: int = 0) -> Folds:
+    """Folds by person whose parts all hold both classes.
 
     Raises LabelError where there are too few subjects for that, with the nearest number of folds that is possible.
     """
     made = _try_folds(items, subjects, label, folds, salt)
     if made:
         return made
-    most = most_folds(subject_keys(list(items), list(subjects)), label.tolist())
+    most = most_folds(subject_keys(items, subjects), label)
     nearest = sorted(range(2, most + 1), key=lambda k: abs(k - folds))
     possible = next((k for k in nearest if _try_folds(items, subjects, label, k, salt)), None)
+    noun = "subjects" if any(name is not None for name in subjects) else "pictures"
     raise LabelError(
         f"{folds} folds are not possible: each is to hold positive items and others, and so is what remains to learn "
-        f"from and to choose by; the class with fewer subjects in train and val has {most}. "
-        + (f"{possible} folds are possible: --folds {possible}" if possible else "Add subjects, or drop --folds")
+        f"from and to choose by; the class with fewer {noun} in train and val has {most}. "
+        + (f"{possible} folds are possible: --folds {possible}" if possible else f"Add {noun}, or drop --folds")
     )
 
 
-def _try_folds(items: Column, subjects: Column, label: Bool[np.ndarray, " n"], folds: int, salt: int) -> Folds | None:
+def _try_folds(items: Names, subjects: Names, label: Bool[np.ndarray, " n"], folds: int, salt: int) -> Folds | None:
     """Folds, or None where a part would lack a class."""
-    keys = subject_keys(list(items), list(subjects))
-    sides: list[int] = label.tolist()
+    keys, sides = subject_keys(items, subjects), label.astype(int)
     if folds > most_folds(keys, sides):
         return None
-    fold = subject_folds(list(items), list(subjects), sides, folds, salt)
+    fold = subject_folds(items, subjects, sides, folds, salt)
     inner = []
     for number in range(folds):
         rows = np.flatnonzero(fold != number)
-        known = [keys[row] for row in rows], [sides[row] for row in rows]
-        inner.append(rows[take_part(*known, VAL_PART, f"{salt}:inner{number}")])
+        inner.append(rows[take_part(keys.gather(rows), sides[rows], VAL_PART, f"{salt}:inner{number}")])
     made = Folds(fold, tuple(inner))
     both = all(len(np.unique(label[rows])) == 2 for number in range(folds) for rows in made.parts(number))
     return made if both else None

@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import polars as pl
 from jaxtyping import Bool, Float, Float32, Int, Int32
 
 from facedep_jax.backbones.taps import FLIPPED
@@ -22,7 +23,6 @@ from facedep_jax.dataset.lazy_features import Features, Stored
 from facedep_jax.errors import LabelError
 from facedep_jax.machine_resources import fits_machine
 from facedep_jax.progress_events import Note, Report, silent
-from facedep_jax.sources.class_labels import Labelled
 
 REST_AND_POSITIVE = np.array([False, True])  # the classes of a target of two: which of them is positive
 MAX_FRAMES = 128  # of a clip or window, evenly spaced; bounds the memory that the longest costs all others
@@ -123,8 +123,8 @@ class Examples:
 
 def gather(
     caches: Sequence[Cache],
-    labels: Sequence[Labelled],
-    target: Sequence[int],
+    labels: pl.DataFrame,
+    target: Sequence[int] | Int[np.ndarray, " k"],
     taps: Sequence[str],
     report: Report = silent,
     stream: bool | None = False,
@@ -136,34 +136,27 @@ def gather(
     With `stream` features are left in the caches; None leaves them there if they would take too much memory. With
     `window`, in seconds, clips are cut into such windows, and times are those since the window's beginning.
     """
-    where = {str(item): (c, i) for c in reversed(range(len(caches))) for i, item in enumerate(caches[c].items.id)}
-    pieces = [
-        (n, piece)
-        for n, label in enumerate(labels)
-        for piece in _pieces_of(caches[where[label.item][0]], where[label.item][1], window)
-    ]
-    faces = [n for n, _ in pieces]
-    if lost := len(labels) - len(set(faces)):
+    place, ends = positions(caches, labels["item"]), np.cumsum([len(cache.items) for cache in caches])
+    owner = np.searchsorted(ends, place, "right")
+    item = place - np.concatenate([[0], ends])[owner]
+    which, rows, seconds = _pieces(caches, owner, item, window)
+    number = np.unique(which)
+    if lost := len(labels) - len(number):
         report(Note(f"{lost} items without a frame that shows a face are left out", "warning"))
-    if len(set(faces)) < len(faces):
-        report(Note(f"{len(set(faces)):,} clips are cut into {len(faces):,} windows of {window:g} s"))
-    if not faces:
+    if len(number) < len(which):
+        report(Note(f"{len(number):,} clips are cut into {len(which):,} windows of {window:g} s"))
+    if not len(which):
         raise LabelError("no labelled item has a frame with a face; look at the cache with `cache inspect`")
-    longest = max(len(rows) for _, (rows, _) in pieces)
-    index = np.full((len(pieces), longest), -1, np.int64)
-    times = np.zeros((len(pieces), longest), np.float32)
-    for row, (_, (rows, seconds)) in enumerate(pieces):
-        index[row, : len(rows)], times[row, : len(rows)] = rows, seconds
-    owner = np.array([where[labels[n].item][0] for n in faces])
+    owner = owner[which]
     flipped = all(f"{tap}{FLIPPED}" in cache.taps for cache in caches for tap in taps)
     stored = Examples(
-        {tap: Stored(tuple(caches), owner, index, tap) for tap in taps},
-        times,
-        index >= 0,
-        np.array([target[n] for n in faces], np.int32),
-        **columns_of([labels[n] for n in faces]),
-        views={tap: Stored(tuple(caches), owner, index, f"{tap}{FLIPPED}") for tap in taps} if flipped else None,
-        clip=np.array(faces) if len(set(faces)) < len(faces) else None,
+        {tap: Stored(tuple(caches), owner, rows, tap) for tap in taps},
+        seconds,
+        rows >= 0,
+        np.asarray(target, np.int32)[which],
+        **columns_of(labels[which]),
+        views={tap: Stored(tuple(caches), owner, rows, f"{tap}{FLIPPED}") for tap in taps} if flipped else None,
+        clip=which if len(number) < len(which) else None,
         positive=np.asarray(positive, bool),
     )
     if stream is None and not fits_machine(stored.feature_bytes):
@@ -172,10 +165,50 @@ def gather(
     return stored if stream else stored._with(lambda x: x[:], taps, {})
 
 
-def columns_of(labels: Sequence[Labelled]) -> dict[str, Any]:
+def columns_of(labels: pl.DataFrame) -> dict[str, Any]:
     """Items, paths, subjects, splits and emotions, as `Examples` holds them."""
     names = ("item", "path", "subject", "split", "emotion")
-    return {name: np.array([getattr(label, name) for label in labels], object) for name in names}
+    return {name: np.array(labels[name].to_list(), object) for name in names}
+
+
+def positions(caches: Sequence[Cache], items: pl.Series | np.ndarray) -> Int[np.ndarray, " k"]:
+    """Where each item is among the items of all caches, one cache after the other: the first place of several.
+
+    Raises LabelError where one is in no cache.
+    """
+    ids = pl.concat(pl.Series("item", cache.items.id, dtype=pl.String) for cache in caches)
+    known = ids.to_frame().with_row_index("place").unique("item", keep="first")
+    wanted = pl.Series("item", items, dtype=pl.String).to_frame()
+    found = wanted.join(known, on="item", how="left", maintain_order="left")
+    absent = found.filter(pl.col("place").is_null())["item"]
+    if len(absent):
+        raise LabelError(f"{len(absent)} labelled items are in none of the caches, for example {absent[0]}")
+    return found["place"].to_numpy().astype(np.int64)
+
+
+def _pieces(
+    caches: Sequence[Cache], owner: Int[np.ndarray, " k"], item: Int[np.ndarray, " k"], window: float
+) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, "n t"], Float32[np.ndarray, "n t"]]:
+    """Every window of an item that shows a face: which item it is of, and the feature rows (−1: none) and times of its
+    frames. What has one frame, as images have, is looked at all together.
+    """
+    single, clips = [], []
+    for number, cache in enumerate(caches):
+        mine = np.flatnonzero(owner == number)
+        one = cache.items.rows[item[mine]] == 1
+        row = cache.items.first_row[item[mine[one]]]
+        single.append((mine[one], cache.rows.feature[row], np.zeros(len(row)) if window else cache.rows.time[row]))
+        clips += [(n, *piece) for n in mine[~one] for piece in _pieces_of(cache, int(item[n]), window)]
+    images, feature, time = (np.concatenate(column) for column in zip(*single, strict=True))
+    seen = feature >= 0
+    which = np.concatenate([images[seen], np.array([n for n, *_ in clips], np.int64)])
+    longest = max((len(rows) for _, rows, _ in clips), default=1)
+    index, times = np.full((len(which), longest), -1, np.int64), np.zeros((len(which), longest), np.float32)
+    index[: seen.sum(), 0], times[: seen.sum(), 0] = feature[seen], time[seen]
+    for place, (_, rows, seconds) in enumerate(clips, start=int(seen.sum())):
+        index[place, : len(rows)], times[place, : len(rows)] = rows, seconds
+    order = np.argsort(which, kind="stable")
+    return which[order], index[order], times[order]
 
 
 def _pieces_of(cache: Cache, item: int, window: float) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -203,9 +236,8 @@ def at_most(frames: Int[np.ndarray, " n"]) -> Int[np.ndarray, " k"]:
 
 def look_alikes(caches: Sequence[Cache], examples: Examples) -> int:
     """How many pictures are near-duplicates of one in another split."""
-    phash = np.array([found[0] for found in _looks(caches, examples)], np.uint64)
     taps = [lambda index, x=x: x[index, 0] for x in examples.tokens.values()]
-    pairs = near_duplicates(phash, taps)
+    pairs = near_duplicates(_looks(caches, examples)["phash"].to_numpy(), taps)
     across = pairs[(examples.split[pairs[:, 0]] != examples.split[pairs[:, 1]])]
     return len({examples.item[i] for pair in across for i in pair if examples.item[pair[0]] != examples.item[pair[1]]})
 
@@ -217,14 +249,15 @@ def equal_pixels_across(caches: Sequence[Cache], examples: Examples) -> list[tup
     are, in every tap and frame, the same bits: the networks have seen the same pixels. The same picture from another
     engine may differ in the last bit; then it is a near-duplicate.
     """
-    first: dict[tuple, list[int]] = defaultdict(list)
-    for i, looks in enumerate(_looks(caches, examples)):
-        first[*looks, int(examples.mask[i].sum())].append(i)
-    pairs = []
-    for members in first.values():
-        if len(set(examples.split[members])) > 1:
-            pairs += equal_across(examples, members, [_features_digest(examples, i) for i in members])
-    return pairs
+    split = pl.Series("split", examples.split, pl.String)
+    rows = _looks(caches, examples).with_columns(split, frames=examples.mask.sum(1)).with_row_index("row")
+    alike = rows.group_by("phash", "width", "height", "frames").agg("row", pl.col("split").n_unique())
+    several = alike.filter(pl.col("split") > 1)["row"].to_list()
+    return sorted(
+        pair
+        for members in several
+        for pair in equal_across(examples, members, [_features_digest(examples, i) for i in members])
+    )
 
 
 def _features_digest(examples: Examples, row: int) -> bytes:
@@ -245,20 +278,11 @@ def equal_across(examples: Examples, members: Sequence[int], digests: Sequence[b
     ]
 
 
-def _looks(caches: Sequence[Cache], examples: Examples) -> list[tuple[int, int, int]]:
+def _looks(caches: Sequence[Cache], examples: Examples) -> pl.DataFrame:
     """Perceptual hash, width and height of every example."""
-    known = {
-        item: looks
-        for cache in reversed(caches)
-        for item, *looks in zip(
-            cache.items.id.tolist(),
-            cache.items.phash.tolist(),
-            cache.items.width.tolist(),
-            cache.items.height.tolist(),
-            strict=True,
-        )
-    }
-    return [tuple(known[str(item)]) for item in examples.item]
+    place = positions(caches, examples.item)
+    looks = {n: np.concatenate([getattr(c.items, n) for c in caches])[place] for n in ("phash", "width", "height")}
+    return pl.DataFrame(looks)
 
 
 def check_finite(tokens: Mapping[str, Features], block: int = 1024) -> None:

@@ -4,21 +4,18 @@ A source's own columns keep their names; one that the cache had to rename to mak
 is called here what the source called it.
 """
 
-import csv
 import itertools
 import re
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+import polars as pl
 
-from facedep_jax.errors import LabelError, SettingsError
-from facedep_jax.sources.class_labels import relabel
+from facedep_jax.errors import SettingsError
+from facedep_jax.sources.class_labels import LABELLED
+from facedep_jax.sources.label_tables import IN_CACHE, LABELS
 
-LABELS = ("emotion", "label", "subject", "split")  # what `relabel` understands of a table
-OWN = ("item", "path", "check", "decoding", *LABELS)
+OWN = ("check", "decoding", IN_CACHE, *LABELS, *(name for name in LABELLED if name != "source"))
 OF_LABELS = ("emotion", "subject", "split")  # by which groups can be made as well
 RENAMED = "_column"
 MOST_GROUPS = 12  # a column with more values is not made a table of unless it is asked for
@@ -27,52 +24,28 @@ RATER = re.compile(r"(emotion|label)_?[0-9]+")
 Columns = Mapping[str, np.ndarray]
 
 
-def listing_columns(listings: Iterable[Mapping[str, Any]], items: np.ndarray, paths: np.ndarray) -> Columns:
+def listing_columns(listings: pl.DataFrame, items: np.ndarray, paths: np.ndarray) -> Columns:
     """Further columns of the listings of `items`: object arrays of text, None where nothing is said.
 
-    An item that is listed several times is described by the listing of its path, else by its first one.
+    An item that is listed several times is described by the listing of its path, and where that says nothing by the
+    first one that does.
     """
-    first: dict[str, Mapping[str, Any]] = {}
-    exact: dict[tuple[str, str], Mapping[str, Any]] = {}
-    for listing in listings:
-        first.setdefault(str(listing.get("item")), listing)
-        exact.setdefault((str(listing.get("item")), str(listing["path"])), listing)
-    found = [exact.get((item, path)) or first.get(item, {}) for item, path in zip(items, paths, strict=True)]
-    names = dict.fromkeys(name for listing in found for name in listing if name not in OWN)
+    names = [name for name in listings.columns if name not in OWN]
     taken = {name.removesuffix(RENAMED): name for name in names if name.endswith(RENAMED)}
     columns = {name: name for name in names if name not in taken.values()} | taken
-    return {name: _text(listing.get(key) for listing in found) for name, key in sorted(columns.items())}
-
-
-def _text(values: Iterable[Any]) -> np.ndarray:
-    said = [None if value is None else str(value).strip() for value in values]
-    return np.array([value or None for value in said], object)
-
-
-def with_table(listings: Sequence[Mapping[str, Any]], table: Path) -> list[dict[str, Any]]:
-    """Listings corrected and completed by a CSV with `path` or `item` and any other columns.
-
-    Raises LabelError where the table has neither, cannot be read, or has rows that match no listing.
-    """
-    try:
-        with open(table, newline="", encoding="utf-8-sig") as stream:
-            rows = list(csv.DictReader(stream))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise LabelError(f"{table} cannot be read as a CSV of labels: {error}") from error
-    headings = [str(name).strip() for name in (rows[0] if rows else {})]
-    if {name.lower() for name in headings} & set(LABELS):
-        listings = relabel(listings, table)
-    key = next((name for name in ("item", "path") if name in headings), None)
-    if key is None:
-        raise LabelError(f"{table} has the columns {', '.join(headings) or '(none)'}; expected path or item among them")
-    names = Counter(row[key] for row in rows)
-    if repeated := [name for name, count in names.items() if count > 1]:
-        raise LabelError(f"{table}: {len(repeated)} values of {key} stand in several rows, for example {repeated[0]}")
-    further = {row[key]: {k: v for k, v in row.items() if k and v and k.lower() not in OWN} for row in rows}
-    lost = further.keys() - {str(listing.get(key)) for listing in listings}
-    if lost:
-        raise LabelError(f"{table}: {len(lost)} rows match no listing by {key}, for example {min(lost)}")
-    return [dict(listing) | further.get(str(listing.get(key)), {}) for listing in listings]
+    wanted = pl.DataFrame({"item": pl.Series(items, dtype=pl.String), "path": pl.Series(paths, dtype=pl.String)})
+    text = pl.col(pl.String)
+    said = listings.join(wanted, on="item", how="semi").with_columns(text.str.strip_chars())
+    said = said.with_columns(pl.when(text != "").then(text))
+    first = [pl.col(name).drop_nulls().first() for name in names]
+    found = wanted.join(
+        said.group_by("item", "path").agg(first), on=["item", "path"], how="left", maintain_order="left"
+    )
+    others = wanted.join(said.group_by("item").agg(first), on="item", how="left", maintain_order="left")
+    described = {
+        name: pl.select(pl.coalesce(found[key], others[key])).to_series() for name, key in sorted(columns.items())
+    }
+    return {name: np.array(values.to_list(), object) for name, values in described.items()}
 
 
 def rater_columns(columns: Columns) -> tuple[str, ...]:

@@ -5,14 +5,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool
+import polars as pl
+from jaxtyping import Bool, Int32
 
 from facedep_jax.backbones.taps import named_taps, plain_taps
 from facedep_jax.cache import Cache
 from facedep_jax.cache.feature_spec import check_features, features_of, require_taps
 from facedep_jax.dataset.labelled_examples import Examples, equal_pixels_across, look_alikes
 from facedep_jax.errors import LabelError
-from facedep_jax.sources.class_labels import DEFAULT_POSITIVE
+from facedep_jax.sources.class_labels import DEFAULT_POSITIVE, Target
+from facedep_jax.sources.label_tables import IN_CACHE
 from facedep_jax.sources.labelled_items import LabelledItems, labelled_items
 
 
@@ -24,9 +26,9 @@ class Prepared(LabelledItems):
     features: dict[str, Any]  # the part of the caches' spec that decides them
 
     @property
-    def classes(self) -> list[int]:
+    def classes(self) -> Int32[np.ndarray, " n"]:
         """The class of each item."""
-        return [self.target.emotions[label.emotion] for label in self.items]
+        return classes_of(self.items, self.target)
 
     @property
     def positive(self) -> Bool[np.ndarray, " classes"]:
@@ -52,15 +54,26 @@ def prepare(
     chosen = named_taps(taps) if taps else plain_taps(caches[0].taps)
     features = _common_features(caches, chosen)
     found = labelled_items(
-        [listing for cache in caches for listing in cache.listings.to_dicts()],
+        listings_of(caches),
         positive,
         target=target,
         table=labels,
-        held={str(item) for cache in caches for item in cache.items.id},
+        held=pl.concat(pl.Series(cache.items.id, dtype=pl.String) for cache in caches),
         allow_duplicates=allow_duplicates,
         seed=seed,
     )
     return Prepared(**vars(found), taps=chosen, features=features)
+
+
+def listings_of(caches: Sequence[Cache]) -> pl.DataFrame:
+    """What all the caches list, one after the other, with the cache's path in the column `IN_CACHE`."""
+    parts = (cache.listings.with_columns(pl.lit(str(cache.path)).alias(IN_CACHE)) for cache in caches)
+    return pl.concat(parts, how="diagonal")
+
+
+def classes_of(items: pl.DataFrame, target: Target) -> Int32[np.ndarray, " n"]:
+    """The class of each item, by its emotion."""
+    return items["emotion"].replace_strict(target.emotions, return_dtype=pl.Int32).to_numpy()
 
 
 def _common_features(caches: Sequence[Cache], taps: tuple[str, ...]) -> dict[str, Any]:
@@ -69,6 +82,23 @@ def _common_features(caches: Sequence[Cache], taps: tuple[str, ...]) -> dict[str
     for cache in caches[1:]:
         check_features(features, cache.spec, taps, str(caches[0].path))
     return features
+
+
+FEW_POSITIVES = 10  # up to so many, one item more or less decides on a figure
+
+
+def few_items_warning(what: str, label: Bool[np.ndarray, " n"]) -> tuple[str, ...]:
+    """What to say of a split, called `what`, to choose or to judge by: hardly a positive item, or hardly another."""
+    positive, count = int(label.sum()), len(label)
+    if not count or (positive > FEW_POSITIVES and count - positive > 1):
+        return ()
+    return (f"{what} has {positive} positive of {count:,} items: its figures hang on single items",)
+
+
+def few_items_warnings(clips: Examples) -> list[str]:
+    """`few_items_warning` of val and test."""
+    labels = {split: clips.label[clips.split == split] for split in ("val", "test")}
+    return [text for split, label in labels.items() for text in few_items_warning(f"the {split} split", label)]
 
 
 def duplicate_warnings(caches: Sequence[Cache], examples: Examples, allowed: bool) -> list[str]:

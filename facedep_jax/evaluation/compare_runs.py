@@ -9,17 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 from jaxtyping import Float
 
 from facedep_jax.cache import Cache
 from facedep_jax.dataset.labelled_examples import Examples, gather
 from facedep_jax.errors import LabelError, SpecMismatch
-from facedep_jax.evaluation.ground_truth import remembered
+from facedep_jax.evaluation.ground_truth import leaks, remembered
 from facedep_jax.head.batched_forward import member_clip_logits
 from facedep_jax.head.trained_head import Head
 from facedep_jax.progress_events import Note, Report
 from facedep_jax.runs.run_directory import is_cnn, load_head, read_config
-from facedep_jax.sources.class_labels import Labelled
 
 APPLIED, WRITTEN = "applied", "predictions.csv"
 
@@ -35,7 +35,7 @@ class Other:
 
 
 def head_logits(
-    head: Head, cache: Cache, items: Sequence[Labelled], classes: Sequence[int], report: Report
+    head: Head, cache: Cache, items: pl.DataFrame, classes: Sequence[int] | np.ndarray, report: Report
 ) -> tuple[Examples, Float[np.ndarray, "m n"]]:
     """Those of `items` that show a face, cut into windows as `head` learned from them; proxy logits of its members."""
     examples = gather([cache], items, classes, head.taps, report, window=head.window)
@@ -43,7 +43,7 @@ def head_logits(
 
 
 def other_run(
-    run: Path, cache: Cache, items: Sequence[Labelled], ours: Head, positive: Sequence[str] | None, report: Report
+    run: Path, cache: Cache, items: pl.DataFrame, ours: Head, positive: Sequence[str] | None, report: Report
 ) -> Other:
     """What `run` says of `items` of `cache`, which show faces. It is said when it learned from them, or something else.
 
@@ -51,26 +51,22 @@ def other_run(
     Raises RunError for what is no run, LabelError where one that cannot be applied to `cache` does not know them all.
     """
     config, memory = read_config(run), remembered(run)
-    used = {entry.label.item for entry in memory if entry.label.split != "test"}
-    learned = sum(label.item in used for label in items)
-    if learned:
-        text = f"{learned} of these items were learned from or chosen by in {run}: its figures are too good"
+    for text in leaks(memory, items, f" in {run}: its figures are too good"):
         report(Note(text, "warning"))
-    known = {entry.label.item: entry.probability for entry in memory}
     if is_cnn(config):
         _say_other_positives(run, config["run"].get("positive_emotions", ()), ours, report)
-        return _written(run, "", known, items)
+        return _written(run, "", memory, items)
     head = load_head(run)
     try:
         head.require_features(cache.spec, report)
     except SpecMismatch as error:
         report(Note(f"{run} cannot be applied to {cache.path}; its own predictions are compared ({error})"))
         _say_other_positives(run, head.positive_emotions, ours, report)
-        return _written(run, head.warning, known, items)
+        return _written(run, head.warning, memory, items)
     if positive and head.target == "emotion":
         head = head.with_positive(positive)
     _say_other_positives(run, head.positive_emotions, ours, report)
-    _, members = head_logits(head, cache, items, [0] * len(items), report)
+    _, members = head_logits(head, cache, items, np.zeros(len(items)), report)
     return Other(run, APPLIED, head.warning, head.probability(members.mean(0)))
 
 
@@ -80,11 +76,13 @@ def _say_other_positives(run: Path, theirs: Sequence[str], ours: Head, report: R
         report(Note(f"{told}; both are judged by the same labels", "warning"))
 
 
-def _written(run: Path, warning: str, known: dict[str, float], items: Sequence[Labelled]) -> Other:
-    lacking = [label for label in items if label.item not in known]
-    if lacking:
+def _written(run: Path, warning: str, memory: pl.DataFrame, items: pl.DataFrame) -> Other:
+    known = memory.select("item", "probability").unique("item", keep="last")
+    found = items.join(known, on="item", how="left", maintain_order="left")
+    lacking = found.filter(pl.col("probability").is_null())["path"]
+    if len(lacking):
         raise LabelError(
-            f"{run} says nothing of {len(lacking)} of these {len(items)} items, for example {lacking[0].path}: runs of "
+            f"{run} says nothing of {len(lacking)} of these {len(items)} items, for example {lacking[0]}: runs of "
             "other features are compared by their predictions.csv, on items that both runs were made with"
         )
-    return Other(run, WRITTEN, warning, np.array([known[label.item] for label in items]))
+    return Other(run, WRITTEN, warning, found["probability"].to_numpy())

@@ -5,23 +5,25 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import polars as pl
 
 from facedep_jax.cache import Cache
 from facedep_jax.dataset.labelled_examples import Examples
 from facedep_jax.dataset.listing_columns import OF_LABELS, Columns, listing_columns
+from facedep_jax.dataset.prepare import classes_of, few_items_warning
 from facedep_jax.errors import LabelError, SettingsError
 from facedep_jax.evaluation.compare_runs import Other, head_logits, other_run
 from facedep_jax.evaluation.evaluate import Scores, Wanted, evaluate, scores_of
-from facedep_jax.evaluation.ground_truth import Remembered, present_truth, remembered
+from facedep_jax.evaluation.ground_truth import leaks, present_truth, remembered
 from facedep_jax.evaluation.metrics import Evaluation, headline_metrics
 from facedep_jax.evaluation.paired_difference import paired_difference
 from facedep_jax.head.batched_forward import proxy_logits
 from facedep_jax.head.calibration import OperatingPoint, operating_points
 from facedep_jax.head.trained_head import Head
-from facedep_jax.progress_events import Note, Report, silent
+from facedep_jax.progress_events import Event, Note, Report, silent
 from facedep_jax.runs.run_directory import load_head, read_config
-from facedep_jax.sources.class_labels import Labelled, make_target
+from facedep_jax.sources.class_labels import make_target
+from facedep_jax.sources.labelled_items import count_labels, say_counts, sides_of
 from facedep_jax.sources.listing_types import SPLITS
 
 CHOICES = (*SPLITS, "all")
@@ -35,6 +37,8 @@ class RunEvaluation(Evaluation):
     split: str
     positive: list[str]
     threshold: float
+    label_counts: dict[str, dict[str, int]]  # items by emotion, under positive and rest
+    warnings: list[str]  # what makes the figures doubtful
     untrained: bool
     warning: str  # empty unless the scores mean nothing
     against: dict[str, Any] | None  # another run on the same items
@@ -55,35 +59,48 @@ def evaluate_run(
 ) -> RunEvaluation:
     """Every figure of a run on the items of a split of `cache`; docs/evaluation.md says what they mean.
 
-    Items that the run was made with keep their split; their emotions and subjects are what the listings say by now, or
-    the CSV `labels` (see `present_truth`). A cache that names no split at all counts as the split asked for.
+    What the cache lists today is judged. Items that the run was made with keep their split; their emotions and subjects
+    are what the listings say by now, or the CSV `labels` (see `present_truth`). Where the other items of another cache
+    name no split, they count as the split asked for.
     `positive` replaces the run's positive emotions as the truth, and, for a head over emotions, in its score as well.
     `by` names columns whose groups are compared, `second_label` the column of another rater's emotions; None takes
     what the listings offer. `against` is another run, measured on the same items (see `other_run`).
 
     Raises LabelError without such items, SpecMismatch for other features, SettingsError for what cannot be asked.
     """
-    run = Path(run)
+    run, warnings = Path(run), []
+
+    def heard(event: Event) -> None:
+        if isinstance(event, Note) and event.level == "warning":
+            warnings.append(event.text)
+        report(event)
+
     _check(split, prevalences)
-    head, train, memory = load_head(run), read_config(run)["train"], remembered(run)
+    head, config, memory = load_head(run), read_config(run), remembered(run)
+    train, own = config["train"], {Path(path) for path in config["cache"].get("paths", ())}
     if positive and head.target == "emotion":
         head = head.with_positive(positive)
-    head.require_features(cache.spec, report)
-    known = [entry.label for entry in memory]
-    truth = present_truth(cache, known, train.get("labels"), None if labels is None else Path(labels))
-    items, notes = _of_split(truth.labels, split, known)
-    for level, texts in (("info", (*truth.notes, *notes)), ("warning", truth.warnings)):
-        for text in texts:
-            report(Note(text, level))
-    if not items:
+    head.require_features(cache.spec, heard)
+    ours = cache.path.resolve() in own
+    table = None if labels is None else Path(labels)
+    truth = present_truth(cache, memory, train.get("labels"), table, whole=ours and len(own) == 1)
+    items, notes = _of_split(truth.labels, split, ours)
+    if items.is_empty():
         raise LabelError(f"{cache.path} has no labelled item in the split {split}; name another with --split, or all")
     emotions = tuple(positive or train["positive"])
-    target = make_target([label.emotion for label in truth.labels], emotions)
-    classes = [target.emotions[label.emotion] for label in items]
-    examples, members = head_logits(head, cache, items, classes, report)
-    with_face = set(examples.item)
-    shown = [label for label in items if label.item in with_face]
-    other = None if against is None else other_run(Path(against), cache, shown, head, positive, report)
+    target = make_target(truth.labels["emotion"].to_list(), emotions)
+    counts = count_labels(items.with_columns(side=sides_of(items, target)))
+    doubts = leaks(memory, items) if split in ("test", "all") else []
+    for level, texts in (("info", (*truth.notes, *notes, say_counts(counts))), ("warning", (*truth.warnings, *doubts))):
+        for text in texts:
+            heard(Note(text, level))
+    examples, members = head_logits(head, cache, items, classes_of(items, target), heard)
+    for text in few_items_warning("the cache" if split == "all" else f"the {split} split", examples.label):
+        heard(Note(text, "warning"))
+    shown = items.join(
+        pl.DataFrame({"item": pl.Series(examples.item, dtype=pl.String)}), on="item", maintain_order="right"
+    )
+    other = None if against is None else other_run(Path(against), cache, shown, head, positive, heard)
     wanted = Wanted(emotions, tuple(prevalences), by, second_label, train["resamples"], train["seed"])
     scores = replace(
         scores_of(examples, members.mean(0), members, _columns(truth.listings, examples, by)),
@@ -100,6 +117,8 @@ def evaluate_run(
         "positive": sorted(emotions),
         **result,
         "threshold": head.threshold,
+        "label_counts": counts,
+        "warnings": warnings,
         "untrained": head.untrained,
         "warning": head.warning,
         "against": None if other is None else _compared(scores, other, wanted),
@@ -114,17 +133,16 @@ def _check(split: str, prevalences: Sequence[float]) -> None:
         raise SettingsError(f"prevalence {wrong[0]:g}: expected a part between 0 and 1, such as 0.1 for one in ten")
 
 
-def _points(head: Head, memory: Sequence[Remembered], positive: Sequence[str] | None) -> tuple[OperatingPoint, ...]:
+def _points(head: Head, memory: pl.DataFrame, positive: Sequence[str] | None) -> tuple[OperatingPoint, ...]:
     """Chosen on the validation items of the run, by the labels that they had there."""
     if positive and head.validation is not None:
         logit = proxy_logits(head.validation.logits, head.positive).mean(0)
         return operating_points(head.probability(logit), head.positive[head.validation.target])
-    val = [entry for entry in memory if entry.label.split == "val"]
-    probability = np.array([entry.probability for entry in val])
-    return operating_points(probability, np.array([entry.positive for entry in val], bool))
+    val = memory.filter(pl.col("split") == "val")
+    return operating_points(val["probability"].to_numpy(), val["positive"].to_numpy())
 
 
-def _columns(listings: Sequence[Mapping[str, Any]], examples: Examples, by: Sequence[str] | None) -> Columns:
+def _columns(listings: pl.DataFrame, examples: Examples, by: Sequence[str] | None) -> Columns:
     """Of the listings; the labels' own columns only when asked for."""
     columns = listing_columns(listings, examples.item, examples.path)
     own = {name: getattr(examples, name) for name in OF_LABELS if name in (by or ())}
@@ -144,16 +162,29 @@ def _compared(ours: Scores, other: Other, wanted: Wanted) -> dict[str, Any]:
     return {"run": str(other.path), "by": other.by, **shown, "warning": other.warning, "difference": difference}
 
 
-def _of_split(labels: Sequence[Labelled], split: str, known: Sequence[Labelled]) -> tuple[list[Labelled], list[str]]:
-    """The items of a split, each once, and what was assumed."""
-    notes = []
-    unsaid = all(label.split is None for label in labels)
-    if unsaid and split != "all":
-        notes.append(f"the cache names no splits: all its items count as {split}")
-    chosen = [label for label in labels if unsaid or split in ("all", label.split)]
-    once = list({label.item: label for label in reversed(chosen)}.values())[::-1]
-    used = {label.item for label in known if label.split != "test"}
-    learned = sum(label.item in used for label in once)
-    if learned and split in ("test", "all"):
-        notes.append(f"{learned} of these items were learned from or chosen by: figures are too good")
-    return once, notes
+def _of_split(labels: pl.DataFrame, split: str, own: bool) -> tuple[pl.DataFrame, list[str]]:
+    """The items of a split, each once, and what was assumed. `own`: the run was made from this cache.
+
+    Items that the run knows are where the run has them. Of another cache whose other items name no split, all of these
+    count as the split asked for.
+    """
+    notes: list[str] = []
+    others = labels.filter(~pl.col("known"))
+    unsaid = others.filter(pl.col("split").is_null())
+    if split == "all":
+        return labels.unique("item", keep="first", maintain_order=True), notes
+    chosen = pl.col("split") == split
+    if not own and len(unsaid) and len(unsaid) == len(others):
+        chosen = chosen | pl.col("split").is_null()
+        notes.append(
+            f"the cache names no splits: {len(unsaid):,} items that the run was not made with count as {split}"
+        )
+    elif len(others):
+        told = f"{len(others):,} items are none that the run was made with"
+        notes.append(f"{told}: {(others['split'] == split).sum():,} of them are in the split {split}")
+        if len(unsaid):
+            notes[-1] += f", and {len(unsaid):,} name no split and are not judged (--split all has them)"
+    learned = labels.filter(pl.col("known") & (pl.col("split") != "test") & (pl.col("split") != split))
+    if len(learned) and not own:
+        notes.append(f"{learned['item'].n_unique():,} items that the run learned from or chose by are not judged")
+    return labels.filter(chosen).unique("item", keep="first", maintain_order=True), notes

@@ -4,111 +4,131 @@ Splits are those of the run: an item that it learned from stays one that it lear
 is known today, so that a corrected label counts without training again.
 """
 
-import csv
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+import polars as pl
 
 from facedep_jax.cache import Cache
-from facedep_jax.dataset.listing_columns import with_table
 from facedep_jax.errors import RunError
-from facedep_jax.sources.class_labels import Labelled, collect_labels
-from facedep_jax.text_escaping import unquoted
+from facedep_jax.runs.csv_and_json import ORIGIN, read_written
+from facedep_jax.sources.class_labels import LABELLED, collect_labels, normal
+from facedep_jax.sources.label_tables import overlaid
+from facedep_jax.sources.persons import number_persons, subject_keys_of, with_columns_of_listings, with_persons
 
-
-@dataclass(frozen=True)
-class Remembered:
-    """One item as the run took it, and what it said of it."""
-
-    label: Labelled
-    positive: bool
-    probability: float
+NEEDED = ("item", "path", "split", "emotion", "label", "probability")  # cells that no row of predictions lacks
 
 
 @dataclass(frozen=True)
 class Truth:
-    """Labelled items of a cache, the listings that they come from, and sentences about what was found."""
+    """Labelled items that a cache lists today, the listings that they come from, and sentences about what was found.
 
-    labels: tuple[Labelled, ...]
-    listings: tuple[Mapping[str, Any], ...]
+    `labels` has the columns `LABELLED` and `known`: the run was made with the item, and `split` is the run's.
+    """
+
+    labels: pl.DataFrame
+    listings: pl.DataFrame
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
 
 
-def remembered(run: Path) -> list[Remembered]:
-    """The run's items. Raises RunError when its predictions are gone or damaged."""
+def remembered(run: Path) -> pl.DataFrame:
+    """The run's items: `LABELLED`, `positive`, `probability`. Raises RunError when its predictions are gone or damaged.
+
+    Of a run that does not say where its subjects come from, `source` and `subject_source` are null.
+    """
     try:
-        with open(run / "predictions.csv", newline="", encoding="utf-8") as stream:
-            rows = list(csv.DictReader(stream, strict=True))
-        if any(None in row.values() for row in rows):
+        rows = read_written(run / "predictions.csv")
+        if rows.select(name for name in NEEDED if name in rows.columns).null_count().sum_horizontal().sum():
             raise ValueError("a row is cut short")
-        return [
-            Remembered(
-                Labelled(
-                    unquoted(r["item"]),
-                    unquoted(r["path"]),
-                    unquoted(r["emotion"]),
-                    unquoted(r["subject"]) or None,
-                    r["split"],
-                ),
-                r["label"] == "1",
-                float(r["probability"]),
-            )
-            for r in rows
-        ]
-    except (OSError, KeyError, ValueError, csv.Error) as error:
+        rows = rows.with_columns(pl.lit(None, pl.String).alias(name) for name in ORIGIN if name not in rows.columns)
+        values = {"positive": pl.col("label") == "1", "probability": pl.col("probability").cast(pl.Float64)}
+        return rows.with_columns(pl.coalesce("subject_id", "subject").alias("subject_id")).select(*LABELLED, **values)
+    except (OSError, ValueError, pl.exceptions.PolarsError) as error:
         raise RunError(
             f"{run}/predictions.csv cannot be read ({error}); it says which items were learned from"
         ) from error
 
 
-def present_truth(cache: Cache, known: Sequence[Labelled], own_table: str | None, table: Path | None) -> Truth:
+def present_truth(
+    cache: Cache, known: pl.DataFrame, own_table: str | None, table: Path | None, whole: bool = False
+) -> Truth:
     """The items of `cache` that the run knows, with today's emotions and subjects, then the others as listed.
 
     Today's are those of the listings, where a CSV `table` says so those of the table. A run that was itself made with a
-    table of labels (`own_table`) knew better than the listings: for its items only `table` counts.
+    table of labels (`own_table`) knew better than the listings: for its items only `table` counts. What is not listed
+    any more is left out; `whole`: all that the run knows was in this cache.
     """
-    held = {str(item) for item in cache.items.id}
-    known = [label for label in known if label.item in held]
-    before = {label.item: label for label in known}
-    listings: list[Mapping[str, Any]] = [e for e in cache.listings.iter_rows(named=True) if e.get("item") in held]
+    held = pl.Series("item", cache.items.id, dtype=pl.String).to_frame()
+    listings = with_columns_of_listings(cache.listings).join(held, on="item", how="semi", maintain_order="left")
+    was_here = known if whole else known.join(held, on="item", how="semi")
+    gone = was_here.join(listings, on="item", how="anti")["item"].n_unique()
+    first = known.unique("item", keep="first", maintain_order=True)
+    told: tuple[str, ...] = ()
     if own_table:
-        listings = [_as_known(e, before.get(e["item"])) for e in listings]
+        listings = _as_known(listings, first, pl.lit(True), pl.lit(True))
     if table:
-        listings = [*with_table(listings, table)]
-    strange = collect_labels((e for e in listings if e["item"] not in before), allow_duplicates=True)
-    mine = collect_labels((e for e in listings if e["item"] in before), allow_duplicates=True)
-    today = {label.item: label for label in reversed(mine.items)}
-    lost = {str(e["item"]) for e in listings if e.get("emotion")} & before.keys() - today.keys()
-    kept = [_corrected(label, today.get(label.item)) for label in known if label.item not in lost]
-    notes, warnings = _changes(kept, before, own_table), list(strange.warnings)
-    if lost:
-        warnings.append(f"{len(lost)} items of the run carry conflicting labels by now and are left out")
-    return Truth((*kept, *strange.items), tuple(listings), (*strange.notes, *notes), tuple(warnings))
+        listings, told = overlaid(listings, table, further=True)
+    silent = (pl.col(name).is_null().all().over("item") for name in ("emotion", "subject"))
+    listings, persons = with_persons(_as_known(listings, first, *silent))
+    mine = collect_labels(listings.join(first, on="item", how="semi", maintain_order="left"), allow_duplicates=True)
+    strange = collect_labels(listings.join(first, on="item", how="anti", maintain_order="left"), allow_duplicates=True)
+    today = mine.items.unique("item", keep="first", maintain_order=True)
+    kept = known.select("item", "split").join(today.drop("split"), on="item", maintain_order="left").select(LABELLED)
+    notes = [*told, *persons, *strange.notes, *_changes(today, first, own_table)]
+    if gone:
+        notes.append(f"{gone} items of the run are not listed any more and are not judged")
+    warnings = [*strange.warnings, *(text for text in mine.warnings if "different persons" in text)]
+    if conflicting := mine.counts["conflicting"]:
+        warnings.append(f"{conflicting} items of the run carry conflicting labels by now and are left out")
+    labels = pl.concat([kept.with_columns(known=True), strange.items.with_columns(known=False)])
+    return Truth(labels, listings, tuple(notes), tuple(warnings))
 
 
-def _as_known(listing: Mapping[str, Any], label: Labelled | None) -> Mapping[str, Any]:
-    return listing if label is None else {**listing, "emotion": label.emotion, "subject": label.subject}
+def _as_known(listings: pl.DataFrame, first: pl.DataFrame, emotion: pl.Expr, subject: pl.Expr) -> pl.DataFrame:
+    """Listings with the emotion and the subject that the run took for their items, where these are to be replaced."""
+    new = {"emotion": "emotion", "subject": "subject_id", "subject_source": "subject_source"}
+    taken = first.select("item", **{f"\0{name}": pl.col(column) for name, column in new.items()})
+    found = listings.join(taken, on="item", how="left", maintain_order="left")
+    known = pl.col("\0emotion").is_not_null()
+    wanted = {"emotion": emotion, "subject": subject, "subject_source": subject}
+    changed = {n: pl.when(known & where).then(f"\0{n}").otherwise(n) for n, where in wanted.items()}
+    return found.with_columns(**changed).select(listings.columns)
 
 
-def _corrected(label: Labelled, today: Labelled | None) -> Labelled:
-    if today is None:
-        return label
-    return replace(label, emotion=today.emotion, subject=today.subject or label.subject)
+def leaks(memory: pl.DataFrame, judged: pl.DataFrame, then: str = ": figures are too good") -> list[str]:
+    """Sentences about judged items, and persons of the others, that a run learned from or chose by, each ending `then`.
+
+    Persons are compared by name and source; where the name alone is the same, it is said.
+    """
+    used = memory.filter(pl.col("split") != "test")
+    mine = judged["item"].is_in(used["item"].implode())
+    rows = pl.concat(part.select("item", "source", "subject_source", subject="subject_id") for part in (used, judged))
+    rows = rows.with_columns(person=number_persons(rows), key=subject_keys_of(rows["subject"]))
+    learned, others = rows.head(len(used)), rows.tail(len(judged)).filter(~mine).drop_nulls("key").unique("person")
+    persons = others.filter(pl.col("person").is_in(learned["person"].drop_nulls().implode()))
+    namesakes = others.join(persons, on="person", how="anti").join(learned, on="key", how="semi")
+    of = f"of these {len(others)} subjects were learned from or chosen by"
+    said = [f"{mine.sum()} of these items were learned from or chosen by{then}"] if mine.any() else []
+    said += [f"{len(persons)} {of}{then}"] if len(persons) else []
+    why = "in other sources" if used["source"].count() else "in sources that the run does not name"
+    return said + ([f"{len(namesakes)} {of} {why}, going by their names{then}"] if len(namesakes) else [])
 
 
-def _changes(kept: Sequence[Labelled], before: Mapping[str, Labelled], own_table: str | None) -> list[str]:
+def _changes(today: pl.DataFrame, first: pl.DataFrame, own_table: str | None) -> list[str]:
     """What differs from what the run was made with."""
     where = f"{own_table}, which the run was made with" if own_table else "the run"
+    both = today.join(first, on="item", maintain_order="left", suffix="_then")
+    emotion = pl.Series([normal(name) for name in both["emotion_then"]], dtype=pl.String)
+    then = {"emotion": emotion, "subject": subject_keys_of(both["subject_id_then"])}
+    now = {"emotion": both["emotion"], "subject": subject_keys_of(both["subject_id"])}
     notes = []
-    for what in ("emotion", "subject"):
-        changed = [label for label in kept if getattr(label, what) != getattr(before[label.item], what)]
-        if changed:
-            one = changed[0]
+    for what in now:
+        changed = both.filter(now[what].ne_missing(then[what]))
+        if len(changed):
+            path, before, after = changed.select("path", f"{what}_then", what).row(0)
             notes.append(
-                f"{len(changed)} items have another {what} than in {where}, for example {one.path}: "
-                f"{getattr(before[one.item], what) or 'none'} → {getattr(one, what) or 'none'}. Today's counts; splits "
-                "stay those of the run"
+                f"{len(changed)} items have another {what} than in {where}, for example {path}: {before or 'none'} → "
+                f"{after or 'none'}. Today's counts; splits stay those of the run"
             )
     return notes

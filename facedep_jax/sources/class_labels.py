@@ -1,15 +1,14 @@
 """From emotion names to a target for training. Labels know nothing of features: they see listings and item ids.
 
-A listing is a mapping with `item`, `path`, `emotion`, `subject` and `split`, missing values None. Several listings may
-name one item (equal bytes); what training sees is one `Labelled` per item, or per item and split.
+Listings are rows with `item`, `path`, `source`, `emotion`, `subject` and `split`. Several may name one item (equal
+bytes); what training sees is one row per item, or per item and split.
 """
 
-import csv
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import polars as pl
 
 from facedep_jax.errors import LabelError
 from facedep_jax.sources.label_vocabulary import canonical, say_unknown, unknown_words
@@ -19,22 +18,18 @@ DEFAULT_POSITIVE = ("sad", "sadness", "neutral")
 PROXY_CLASSES = ("rest", "positive")
 
 
-@dataclass(frozen=True)
-class Labelled:
-    """One item to learn from or to be judged by. `split` is train, val, test or None (not said)."""
-
-    item: str
-    path: str
-    emotion: str
-    subject: str | None
-    split: str | None
+LABELLED = ("item", "path", "source", "emotion", "subject", "subject_id", "subject_source", "split")
 
 
 @dataclass(frozen=True)
 class Labels:
-    """Items with their emotions, what was left out, and sentences for the user about it."""
+    """Items with their emotions, what was left out, and sentences for the user about it.
 
-    items: tuple[Labelled, ...]
+    `items` has the text columns `LABELLED`, a row for each item, or for each item and split: `split` is train, val,
+    test or null (not said), `subject` the name of a person (`with_persons`).
+    """
+
+    items: pl.DataFrame
     counts: dict[str, int]  # unlabelled, conflicting, duplicated, repeated
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -45,69 +40,109 @@ def normal(emotion: str | None) -> str | None:
     return canonical(emotion) or None if emotion is not None else None
 
 
-def collect_labels(listings: Iterable[Mapping[str, Any]], *, allow_duplicates: bool = False) -> Labels:
-    """One `Labelled` per item from listings in the order found.
+def collect_labels(listings: pl.DataFrame, *, allow_duplicates: bool = False) -> Labels:
+    """One row per item from listings, as `with_persons` gives them, in the order found.
 
-    Listings without an emotion are counted and left out; so are items with two different emotions. An item that is
-    listed in two splits is a LabelError, unless `allow_duplicates`: then its first listing in each split is kept.
+    Listings without an emotion are counted and left out; so are items with two different emotions. What one listing of
+    an item does not say of subject and split is what another says. An item that is listed in two splits is a
+    LabelError, unless `allow_duplicates`: then it is kept in each split.
     """
-    found, unlabelled = _by_item(listings)
-    conflicting = {item for item, seen in found.items() if len({label.emotion for label in seen}) > 1}
-    kept: list[Labelled] = []
-    across: list[list[Labelled]] = []
-    for item, seen in found.items():
-        if item in conflicting:
-            continue
-        first = {label.split: label for label in reversed(seen)}
-        if len(first) > 1:
-            across.append(seen)
-        kept += [label for label in seen if first[label.split] is label]
-    if across and not allow_duplicates:
+    emotion = _mapped(listings["emotion"], normal)
+    for name in listings["split"].filter(emotion.is_not_null()).unique():
+        split_name(name)  # of what has no label an unknown split does not matter
+    said = listings.with_columns(emotion, _mapped(listings["split"], _split_or_none)).with_row_index("order")
+    labelled = said.drop_nulls(["emotion", "item"])
+    conflicting = labelled.filter(pl.col("emotion").n_unique().over("item") > 1)
+    labelled = labelled.join(conflicting, on="item", how="anti", maintain_order="left")
+    labelled = _filled(labelled, said, "split", ("split",))
+    across = labelled.filter(pl.col("split").n_unique().over("item") > 1)
+    if len(across) and not allow_duplicates:
         raise LabelError(_across_message(across))
-    repeated = sum(map(len, found.values())) - sum(len(found[i]) for i in conflicting) - len(kept)
+    telling = labelled.sort(pl.col("subject").is_null(), maintain_order=True)  # of those of an item the first that says
+    kept = telling.unique(["item", "split"], keep="first", maintain_order=True)
+    first = labelled.group_by("item", "split").agg(pl.col("order").min())
+    kept = kept.drop("order").join(first, on=["item", "split"], nulls_equal=True).sort("order")
+    kept = _filled(kept, said, "subject", ("path", "source", "subject", "subject_id", "subject_source"))
     counts = {
-        "unlabelled": unlabelled, "conflicting": len(conflicting), "duplicated": len(across), "repeated": repeated
-    }  # fmt: skip
-    return Labels(tuple(kept), counts, *_notes(counts, [found[item] for item in found if item in conflicting]))
+        "unlabelled": said["emotion"].null_count(),
+        "conflicting": conflicting["item"].n_unique(),
+        "duplicated": across["item"].n_unique(),
+        "repeated": len(labelled) - len(kept),
+    }
+    warnings = (*_warnings(counts, conflicting), *_two_persons(said))
+    return Labels(kept.select(LABELLED), counts, _notes(counts), warnings)
 
 
-def _by_item(listings: Iterable[Mapping[str, Any]]) -> tuple[dict[str, list[Labelled]], int]:
-    found: dict[str, list[Labelled]] = defaultdict(list)
-    unlabelled = 0
-    for listing in listings:
-        emotion = normal(listing.get("emotion"))
-        if emotion is None:
-            unlabelled += 1
-        elif listing.get("item"):
-            item, path, subject = str(listing["item"]), str(listing["path"]), listing.get("subject") or None
-            found[item].append(Labelled(item, path, emotion, subject, split_name(listing.get("split"))))
-    return found, unlabelled
+def _split_or_none(name: str | None) -> str | None:
+    try:
+        return split_name(name)
+    except LabelError:
+        return None
 
 
-def _across_message(across: list[list[Labelled]]) -> str:
-    example = list({label.split: label for label in across[0]}.values())
-    places = " and ".join(f"{label.path} ({label.split or 'no split'})" for label in example)
+def _mapped(column: pl.Series, meaning: Callable[[str | None], str | None]) -> pl.Series:
+    """What each text means, asked once for each."""
+    known = column.unique().drop_nulls()
+    meant = pl.Series(map(meaning, known), dtype=pl.String)
+    return column.replace_strict(known, meant, default=None, return_dtype=pl.String).alias(column.name)
+
+
+def _filled(rows: pl.DataFrame, said: pl.DataFrame, by: str, columns: Sequence[str]) -> pl.DataFrame:
+    """Rows of which `by` is null with the `columns` of the first listing of their item where it is not."""
+    if not rows[by].null_count() or said[by].null_count() == len(said):
+        return rows
+    telling = said.drop_nulls([by, "item"]).unique("item", keep="first", maintain_order=True)
+    found = rows.join(telling.select("item", *columns), on="item", how="left", maintain_order="left", suffix="\0")
+    silent = pl.col(by).is_null() & pl.col(f"{by}\0").is_not_null()
+    filled = {name: pl.when(silent).then(f"{name}\0").otherwise(name) for name in columns}
+    return found.with_columns(**filled).select(rows.columns)
+
+
+def _across_message(across: pl.DataFrame) -> str:
+    example = across.filter(pl.col("item") == across["item"][0]).unique("split", keep="first", maintain_order=True)
+    places = " and ".join(f"{path} ({split or 'no split'})" for path, split in example.select("path", "split").rows())
     return (
-        f"{len(across)} items are listed in more than one split, for example {places}: a score on one would be "
-        "a memory of the other. Remove them from all but one split, or pass --allow-duplicates to train regardless"
+        f"{across['item'].n_unique()} items are listed in more than one split, for example {places}: a score on one "
+        "would be a memory of the other. Remove them from all but one split, or pass --allow-duplicates to train "
+        "regardless"
     )
 
 
-def _notes(counts: dict[str, int], conflicts: list[list[Labelled]]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    notes, warnings = [], []
-    if counts["unlabelled"]:
-        notes.append(f"{counts['unlabelled']} listings without an emotion are left out")
-    if counts["repeated"]:
-        notes.append(f"{counts['repeated']} further listings of items that are already there are left out")
-    if conflicts:
-        first = ", ".join(f"{label.path} says {label.emotion}" for label in conflicts[0][:2])
-        warnings.append(f"{counts['conflicting']} items carry conflicting labels and are dropped, for example {first}")
+def _notes(counts: dict[str, int]) -> tuple[str, ...]:
+    said = {
+        "unlabelled": "listings without an emotion are left out",
+        "repeated": "further listings of items that are already there are left out",
+    }
+    return tuple(f"{counts[what]} {text}" for what, text in said.items() if counts[what])
+
+
+def _warnings(counts: dict[str, int], conflicting: pl.DataFrame) -> tuple[str, ...]:
+    warnings = []
+    if len(conflicting):
+        first = conflicting.filter(pl.col("item") == conflicting["item"][0])
+        first = first.unique("emotion", keep="first", maintain_order=True).head(2)
+        said = ", ".join(f"{path} says {emotion}" for path, emotion in first.select("path", "emotion").rows())
+        warnings.append(f"{counts['conflicting']} items carry conflicting labels and are dropped, for example {said}")
     if counts["duplicated"]:
         warnings.append(
             f"{counts['duplicated']} items are in more than one split and are kept in each, as asked: "
             "figures on validation and test are too good"
         )
-    return tuple(notes), tuple(warnings)
+    return tuple(warnings)
+
+
+def _two_persons(said: pl.DataFrame) -> tuple[str, ...]:
+    """A sentence about items whose listings name different persons."""
+    named = said.drop_nulls(["item", "subject"]).unique(["item", "subject"], keep="first", maintain_order=True)
+    named = named.filter(pl.col("item").is_duplicated())
+    if named.is_empty():
+        return ()
+    first = named.filter(pl.col("item") == named["item"][0])
+    told = " and ".join(f"{subject} by {path}" for path, subject in first.select("path", "subject").head(2).rows())
+    return (
+        f"{named['item'].n_unique()} items are said to show different persons, for example {told}; the first listing "
+        "counts",
+    )
 
 
 @dataclass(frozen=True)
@@ -157,72 +192,3 @@ def choose_positive(present: Sequence[str], positive: Sequence[str], have: str =
     if chosen == set(present):
         raise LabelError(f"every item is positive, so there is nothing to tell apart; present are {have}")
     return chosen, sorted(wanted - set(map(normal, chosen)))
-
-
-def relabel(listings: Iterable[Mapping[str, Any]], table: Path) -> list[dict[str, Any]]:
-    """Listings with emotion, subject and split replaced where the CSV `table` says so.
-
-    Its columns are `path` or `item`, and any of emotion (or label), subject, split; an empty cell leaves what is there.
-    Raises LabelError for other headings, for rows that match no listing and for two rows of one name.
-    """
-    listings = list(listings)
-    key, rows = _read_label_table(Path(table))
-    known = {str(listing.get(key)) for listing in listings}
-    lost = [name for name in rows if name not in known]
-    if lost:
-        raise LabelError(
-            f"{table}: {len(lost)} rows match no listing by {key}, for example {lost[0]}; the cache lists "
-            f"{min(known, default='nothing')} and others"
-        )
-    said = [rows.get(str(listing.get(key)), {}) for listing in listings]
-    return [
-        dict(listing) | {name: value for name, value in row.items() if value}
-        for listing, row in zip(listings, said, strict=True)
-    ]
-
-
-def with_splits(labels: Labels, splits: Sequence[str]) -> Labels:
-    """The same items with their splits decided."""
-    return replace(labels, items=tuple(replace(i, split=s) for i, s in zip(labels.items, splits, strict=True)))
-
-
-_COLUMNS = {"emotion": "emotion", "label": "emotion", "subject": "subject", "split": "split"}
-
-
-def _read_label_table(table: Path) -> tuple[str, dict[str, dict[str, str]]]:
-    """The column that names listings, path or item, and what is said of each name; an empty cell says nothing.
-
-    Raises LabelError for other headings, for a row without a name and for two rows of one name.
-    """
-    try:
-        with open(table, newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream)
-            headings = [str(name).strip().lower() for name in reader.fieldnames or ()]
-            numbered = [(reader.line_num, dict(zip(headings, row.values(), strict=False))) for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise LabelError(f"{table} cannot be read as a CSV of labels: {error}") from error
-    key = next((name for name in ("item", "path") if name in headings), None)
-    if key is None or not _COLUMNS.keys() & set(headings):
-        raise LabelError(
-            f"{table} has the columns {', '.join(headings) or '(none)'}; expected path or item, and any of "
-            "emotion, subject, split"
-        )
-    _require_unique(table, key, [(line, row[key]) for line, row in numbered])
-    said = [column for column in _COLUMNS if column in headings]
-    return key, {row[key]: {_COLUMNS[c]: (row.get(c) or "").strip() for c in said} for _, row in numbered}
-
-
-def _require_unique(table: Path, key: str, names: list[tuple[int, str]]) -> None:
-    """Raise LabelError for names that are empty or stand there twice: which row is meant nobody knows."""
-    lines: dict[str, list[int]] = defaultdict(list)
-    for line, name in names:
-        lines[name].append(line)
-    if "" in lines:
-        raise LabelError(f"{table}: {len(lines[''])} rows have no {key}, the first in line {lines[''][0]}")
-    repeated = [(name, where) for name, where in lines.items() if len(where) > 1]
-    if repeated:
-        name, where = repeated[0]
-        raise LabelError(
-            f"{table}: {len(repeated)} values of {key} stand in more than one row, for example {name} in lines "
-            f"{where[0]} and {where[1]}; keep one row for each"
-        )

@@ -15,7 +15,7 @@ from facedep_jax.sources.file_kinds import kind_of
 from facedep_jax.sources.label_vocabulary import canonical, is_emotion, known_split, say_unknown, unknown_words
 from facedep_jax.sources.listing_types import FURTHER, Listings, Source
 from facedep_jax.sources.missing_files import with_missing
-from facedep_jax.sources.user_tables import UserTable, overlaid, positions, read_table
+from facedep_jax.sources.user_tables import UserTable, overlay, positions, read_table
 from facedep_jax.text_escaping import as_text
 
 _TABLE = "labels.csv"
@@ -148,7 +148,7 @@ def _with_label_table(listings: Listings, root: Path, usual: str) -> tuple[Listi
     paths, folders = listings.frame["path"], listings.frame["emotion"]
     at = positions(paths, table.frame["path"])
     frame = listings.frame.with_columns(pl.when(at.is_not_null()).then(folders).alias(f"{FURTHER}folder"))
-    frame = overlaid(frame, table.without_key("path"), at)
+    frame = overlay(frame, table.without_key("path"), at)
     told = _told(table, folders, frame["emotion"], at)
     return *with_missing(listings.with_frame(frame), table, paths, usual), told, True
 

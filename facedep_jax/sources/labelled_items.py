@@ -5,43 +5,43 @@ Knows nothing of pixels or features.
 
 import hashlib
 import json
-from collections import Counter, defaultdict
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from facedep_jax.errors import LabelError
-from facedep_jax.sources.class_labels import (
-    DEFAULT_POSITIVE,
-    Labelled,
-    Target,
-    collect_labels,
-    make_target,
-    relabel,
-    with_splits,
-)
+from facedep_jax.sources.class_labels import DEFAULT_POSITIVE, Target, collect_labels, make_target
+from facedep_jax.sources.label_tables import overlaid
+from facedep_jax.sources.persons import with_columns_of_listings, with_persons
 from facedep_jax.sources.subject_splits import assign_splits, subject_keys
+from facedep_jax.text_escaping import as_name
 
 
 @dataclass(frozen=True)
 class LabelledItems:
-    """Items, each in a split, and the target of their emotions. `data` is what a run remembers of them."""
+    """Items, each in a split, and the target of their emotions. `data` is what a run remembers of them.
 
-    items: tuple[Labelled, ...]
+    `items` has the text columns `LABELLED`, `label_counts` the items by emotion under `positive` and `rest`.
+    """
+
+    items: pl.DataFrame
     target: Target
     data: dict[str, Any]
+    label_counts: dict[str, dict[str, int]]
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
 
 
 def labelled_items(
-    listings: Iterable[Mapping[str, Any]],
+    listings: pl.DataFrame,
     positive: Sequence[str] = DEFAULT_POSITIVE,
     *,
     target: str = "proxy",
     table: str | None = None,
-    held: Container[str] | None = None,
+    held: pl.Series | None = None,
     allow_duplicates: bool = False,
     seed: int = 0,
 ) -> LabelledItems:
@@ -52,68 +52,93 @@ def labelled_items(
     `positive` are emotions, `target` is "proxy" or "emotion"; splits that have to be made are drawn by `seed`. Raises
     LabelError where there is nothing to learn or to choose by.
     """
-    if table:
-        listings = relabel(listings, Path(table))
-    taken = (e for e in listings if held is None or e.get("item") in held)
-    found = collect_labels(taken, allow_duplicates=allow_duplicates)
-    made = make_target([label.emotion for label in found.items], positive, target)
-    sides = [int(made.positive[made.emotions[label.emotion]]) for label in found.items]
-    _require_both_sides(found.items, sides)
-    splits = assign_splits(
-        [i.split for i in found.items], [i.item for i in found.items], [i.subject for i in found.items], sides, seed
-    )
-    items = with_splits(found, splits.names).items
+    listings, told = overlaid(listings, Path(table)) if table else (with_columns_of_listings(listings), ())
+    if held is not None:
+        listings = listings.filter(pl.col("item").is_in(held.implode()))
+    listings, persons = with_persons(listings)
+    found = collect_labels(listings, allow_duplicates=allow_duplicates)
+    made = make_target(found.items["emotion"].to_list(), positive, target)
+    items = found.items.with_columns(pl.Series("side", sides_of(found.items, made)))
+    _require_both_sides(items)
+    splits = assign_splits(items["split"], items["item"], items["subject"], items["side"].to_numpy(), seed)
+    items = items.with_columns(pl.Series("split", splits.names, pl.String))
     lonely = _require_subjects(items)
     unseen = _unseen_classes(items, made) if target == "emotion" else ()
-    text = json.dumps(sorted([i.item, i.split, i.emotion, i.subject or ""] for i in items))
-    data = {
-        "labels_sha256": hashlib.sha256(text.encode()).hexdigest(),
-        "left_out": found.counts,
-        "made_splits": list(splits.made),
+    counts = count_labels(items)
+    data = {"labels_sha256": _digest(items), "left_out": found.counts, "made_splits": list(splits.made)}
+    notes = (*told, *persons, *found.notes, *made.notes, *splits.notes, say_counts(counts))
+    warnings = found.warnings + splits.warnings + lonely + unseen
+    return LabelledItems(items.drop("side"), made, data, counts, notes, warnings)
+
+
+def sides_of(items: pl.DataFrame, target: Target) -> pl.Series:
+    """Whether the emotion of each item counts as positive."""
+    sides = {emotion: target.positive[number] for emotion, number in target.emotions.items()}
+    return items["emotion"].replace_strict(sides, return_dtype=pl.Boolean)
+
+
+def count_labels(items: pl.DataFrame) -> dict[str, dict[str, int]]:
+    """How many items show each emotion, under `positive` and `rest`, by the column `side`."""
+    counts = items.group_by("side", "emotion").len().sort("emotion")
+    return {
+        name: dict(counts.filter(pl.col("side") == side).select("emotion", "len").iter_rows())
+        for name, side in (("positive", True), ("rest", False))
     }
-    notes, warnings = found.notes + made.notes + splits.notes, found.warnings + splits.warnings + lonely + unseen
-    return LabelledItems(items, made, data, notes, warnings)
 
 
-def _require_both_sides(items: Sequence[Labelled], positive: Sequence[int]) -> None:
+def say_counts(counts: Mapping[str, Mapping[str, int]]) -> str:
+    """`positive: neutral 812, sad 300; rest: angry 200, happy 900`."""
+    said = ((side, ", ".join(f"{name} {n:,}" for name, n in found.items())) for side, found in counts.items())
+    return "; ".join(f"{side}: {text or 'none'}" for side, text in said)
+
+
+def _digest(items: pl.DataFrame) -> str:
+    """What the labels of a run are recognised by, in whatever order they are found."""
+    rows = items.select("item", "split", "emotion", pl.col("subject").fill_null("")).sort(pl.all())
+    written = [
+        column.replace_strict(known := column.unique(), [json.dumps(as_name(text)) for text in known])
+        for column in rows
+    ]
+    text = pl.DataFrame(written).select(pl.format("[{}, {}, {}, {}]", *rows.columns)).to_series()
+    return hashlib.sha256(f"[{', '.join(text)}]".encode()).hexdigest()
+
+
+def _require_both_sides(items: pl.DataFrame) -> None:
     """Raise LabelError for a train or validation split of the data's own that lacks positive items, or others."""
-    whole = any(label.split == "train" for label in items)
+    rest = "train" if (items["split"] == "train").any() else None
     for split, name in (("train", "training"), ("val", "validation")):
-        inside = [
-            (label.emotion, side)
-            for label, side in zip(items, positive, strict=True)
-            if (label.split or ("train" if whole else None)) == split
-        ]
-        sides = {side for _, side in inside}
-        if len(sides) == 1:
-            there = ", ".join(f"{emotion} ({n:,})" for emotion, n in sorted(Counter(e for e, _ in inside).items()))
+        inside = items.filter(pl.col("split").fill_null(pl.lit(rest, pl.String)) == split)
+        if inside["side"].n_unique() == 1:
+            counts = inside.group_by("emotion").len().sort("emotion")
+            there = ", ".join(f"{emotion} ({n:,})" for emotion, n in counts.iter_rows())
             raise LabelError(
-                f"the {name} split has no {'other than positive' if sides == {1} else 'positive'} item, only {there}: "
-                "move items there with --labels, or choose other --positive"
+                f"the {name} split has no {'other than positive' if inside['side'][0] else 'positive'} item, only "
+                f"{there}: move items there with --labels, or choose other --positive"
             )
 
 
-def _require_subjects(items: Sequence[Labelled]) -> tuple[str, ...]:
+def _require_subjects(items: pl.DataFrame) -> tuple[str, ...]:
     """Raise LabelError for a train or validation split of one subject, and warn of such a test split."""
-    people: dict[str, set[str]] = defaultdict(set)
-    for label, key in zip(items, subject_keys([i.item for i in items], [i.subject for i in items]), strict=True):
-        people[str(label.split)].add(key)
-    alone = {split: min(keys).partition(":")[2] for split, keys in people.items() if len(keys) < 2}
+    rows = items.with_columns(key=subject_keys(items["item"], items["subject"]))
+    groups = rows.group_by("split").agg(pl.col("key").n_unique(), pl.col("subject").first(), pl.col("path").first())
+    alone = {split: (subject, path) for split, keys, subject, path in groups.iter_rows() if keys < 2}
+    said = {split: f"subject only ({s})" if s is not None else f"picture only ({p})" for split, (s, p) in alone.items()}
     for split in ("train", "val"):
-        if split in alone:
+        if split in said:
             raise LabelError(
-                f"the split {split} holds one subject only ({alone[split]}), and two are the least: add subjects, "
+                f"the split {split} holds one {said[split]}, and two are the least: add subjects, "
                 "or move that one elsewhere with --labels"
             )
-    if "test" in alone:
-        return (f"the test split holds one subject only ({alone['test']}): its figures speak of that person alone",)
+    if "test" in said:
+        of = "that person" if alone["test"][0] is not None else "it"
+        return (f"the test split holds one {said['test']}: its figures speak of {of} alone",)
     return ()
 
 
-def _unseen_classes(items: Sequence[Labelled], target: Target) -> tuple[str, ...]:
+def _unseen_classes(items: pl.DataFrame, target: Target) -> tuple[str, ...]:
     """Sentences about emotions that cannot be learned or cannot be chosen by."""
     meaning = {"train": "the head cannot learn it", "val": "nothing is chosen or calibrated by it"}
-    present = {split: {label.emotion for label in items if label.split == split} for split in meaning}
+    present = {split: set(items.filter(pl.col("split") == split)["emotion"]) for split in meaning}
     return tuple(
         f"no {'training' if split == 'train' else 'validation'} item shows {', '.join(absent)}: {why}"
         for split, why in meaning.items()

@@ -4,15 +4,19 @@ Everything made here depends on names only, through SHA-256, and not on the orde
 """
 
 import hashlib
-from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import polars as pl
 from jaxtyping import Int
 
 from facedep_jax.errors import LabelError
 from facedep_jax.sources.label_vocabulary import SPLIT_NAMES, known_split
+from facedep_jax.subject_ids import by_words, grouped_by
+
+Names = Sequence[str | None] | pl.Series | np.ndarray
+Numbers = Sequence[int] | np.ndarray
 
 VAL_PART = 0.15
 TEST_PART = 0.15
@@ -42,119 +46,109 @@ def split_name(given: str | None) -> str | None:
     return split
 
 
-def subject_keys(items: Sequence[str], subjects: Sequence[str | None]) -> list[str]:
-    """The name that an item is grouped by: its subject's or, without one, its own."""
-    return [f"item:{i}" if s is None else f"subject:{s}" for i, s in zip(items, subjects, strict=True)]
+def subject_keys(items: Names, subjects: Names) -> pl.Series:
+    """The name that an item is grouped by: its person's or, without one, its own."""
+    rows = pl.DataFrame({"item": pl.Series(items, dtype=pl.String), "subject": pl.Series(subjects, dtype=pl.String)})
+    return rows.select(pl.coalesce("subject:" + pl.col("subject"), "item:" + pl.col("item"))).to_series()
 
 
-def assign_splits(
-    given: Sequence[str | None],
-    items: Sequence[str],
-    subjects: Sequence[str | None],
-    target: Sequence[int],
-    seed: int = 0,
-) -> Splits:
+def assign_splits(given: Names, items: Names, subjects: Names, target: Numbers, seed: int = 0) -> Splits:
     """Decide train, val and test.
 
-    Splits of the data are kept. Without val, 15 % of train's subjects make one; with no split at all, 70/15/15 by
-    subject. Items without a split among others that have one are learned from.
-    Raises LabelError when there is nothing to train on or too few subjects for a validation split.
+    Splits of the data are kept. Without val, 15 % of train's persons make one; with no split at all, 70/15/15 by
+    person. Items without a split among others that have one are learned from. `subjects` are persons by name, None
+    where nobody is named; such an item is a person of its own.
+    Raises LabelError when there is nothing to train on or too few persons for a validation split.
     """
-    keys = subject_keys(items, subjects)
-    have = Counter(name for name in given if name)
-    if have and not have["train"] and None not in given:
+    keys, told, sides = subject_keys(items, subjects), pl.Series(given, dtype=pl.String), np.asarray(target)
+    people = pl.Series(subjects, dtype=pl.String)
+    by = grouped_by(people.count(), len(people))
+    have = dict(told.drop_nulls().value_counts(sort=True).iter_rows())
+    if have and "train" not in have and not told.null_count():
         raise LabelError(f"no item is in the split train; found {', '.join(f'{k} ({v:,})' for k, v in have.items())}")
-    names = np.array([name or "train" for name in given], object)
+    names = told.fill_null("train").to_numpy().astype(object)
     made, notes = [], []
-    if have and None in given:
-        notes.append(f"{sum(name is None for name in given):,} items without a split are used for training")
-    wanted = [name for name in ("test", "val") if not have[name] and (name == "val" or not have)]
+    if have and told.null_count():
+        notes.append(f"{told.null_count():,} items without a split are used for training")
+    wanted = [name for name in ("test", "val") if name not in have and (name == "val" or not have)]
     for name, part in (("test", TEST_PART), ("val", VAL_PART)):
         if name in wanted:
-            pool = np.flatnonzero(names == "train").tolist()
+            pool = np.flatnonzero(names == "train")
             share = part * (len(names) if not have else len(pool)) / len(pool)
-            taken = take_part([keys[i] for i in pool], [target[i] for i in pool], share, f"{seed}:{name}")
-            names[[pool[i] for i in taken]] = name
+            names[pool[take_part(keys.gather(pool), sides[pool], share, f"{seed}:{name}")]] = name
             made.append(name)
-    _check(names, keys, target, made)
+    _check(names, keys, sides, made, by)
     if made:
-        notes.append(f"made from the data by subject: {' and '.join(reversed(made))}")
-    return Splits(tuple(map(str, names)), tuple(made), tuple(notes), _crossing(names, subjects))
+        notes.append(f"made from the data by {by_words(by)}: {' and '.join(reversed(made))}")
+    return Splits(tuple(names.tolist()), tuple(made), tuple(notes), _crossing(names, people))
 
 
-def take_part(keys: Sequence[str], target: Sequence[int], part: float, salt: str) -> Int[np.ndarray, " taken"]:
+def take_part(keys: Names, target: Numbers, part: float, salt: str) -> Int[np.ndarray, " taken"]:
     """Indices of whole groups that hold about `part` of the items, near the same part of every class.
 
     Groups are sorted by a hash of their name within strata of equal majority class, and taken from the front.
     """
-    members: dict[str, list[int]] = defaultdict(list)
-    for i, key in enumerate(keys):
-        members[key].append(i)
-    strata: dict[int, list[str]] = defaultdict(list)
-    for key, rows in members.items():
-        counts = Counter(int(target[i]) for i in rows)
-        strata[min(counts, key=lambda c: (-counts[c], c))].append(key)
-    taken: list[int] = []
-    for groups in strata.values():
-        goal = part * sum(len(members[key]) for key in groups)
-        size = 0
-        for key in sorted(groups, key=lambda key: hashlib.sha256(f"{salt}:{key}".encode("utf-8", "replace")).digest()):
-            if size + len(members[key]) / 2 <= goal:  # nearer to the goal with this group than without
-                taken += members[key]
-                size += len(members[key])
-    return np.array(sorted(taken), np.int64)
+    rows = pl.DataFrame({"key": pl.Series(keys, dtype=pl.String), "target": np.asarray(target)})
+    counts = rows.group_by("key", "target").len().sort("len", "target", descending=[True, False])
+    groups = counts.group_by("key", maintain_order=True).agg(pl.col("target").first(), pl.col("len").sum())
+    digests = [hashlib.sha256(f"{salt}:{key}".encode("utf-8", "replace")).digest() for key in groups["key"]]
+    groups = groups.with_columns(pl.Series("digest", digests, pl.Binary)).sort("digest")
+    taken: list[str] = []
+    for stratum in groups.partition_by("target"):
+        goal, size = part * int(stratum["len"].sum()), 0
+        for key, members in stratum.select("key", "len").iter_rows():
+            if size + members / 2 <= goal:  # nearer to the goal with this group than without
+                taken.append(key)
+                size += members
+    return np.flatnonzero(rows["key"].is_in(pl.Series(taken, dtype=pl.String).implode()).to_numpy())
 
 
-def _check(names: np.ndarray, keys: Sequence[str], target: Sequence[int], made: Sequence[str]) -> None:
+def _check(names: np.ndarray, keys: pl.Series, target: np.ndarray, made: Sequence[str], by: str) -> None:
     for split in ("train", "val"):
-        classes = {int(number) for name, number in zip(names, target, strict=True) if name == split}
-        if len(classes) < 2:
-            people = len({key for name, key in zip(names, keys, strict=True) if name != "test"})
-            few, without = f"{people} subjects are too few to make one", f"the data's own {split} split has not"
+        if len(np.unique(target[names == split])) < 2:
+            people = keys.filter(pl.Series(names != "test")).n_unique()
+            noun = "subjects" if by == "subject" else "pictures" if by == "image" else "subjects and pictures"
+            few, without = f"{people} {noun} are too few to make one", f"the data's own {split} split has not"
             raise LabelError(
                 f"the split {split} needs items of two classes or more, and {few if split in made else without}; "
                 "add subjects or splits"
             )
 
 
-def _crossing(names: np.ndarray, subjects: Sequence[str | None]) -> tuple[str, ...]:
-    where = defaultdict(set)
-    for name, subject in zip(names, subjects, strict=True):
-        if subject is not None:
-            where[subject].add(name)
-    crossing = sorted(subject for subject, splits in where.items() if len(splits) > 1)
-    if not crossing:
+def _crossing(names: np.ndarray, subjects: pl.Series) -> tuple[str, ...]:
+    rows = pl.DataFrame({"split": pl.Series(names, dtype=pl.String), "subject": subjects}).drop_nulls()
+    crossing = rows.unique().filter(pl.col("subject").is_duplicated())["subject"]
+    if crossing.is_empty():
         return ()
     return (
-        f"{len(crossing)} subjects are in more than one split, for example {crossing[0]}: "
+        f"{crossing.n_unique()} subjects are in more than one split, for example {crossing.sort()[0]}: "
         "figures on validation and test are too good",
     )
 
 
-def most_folds(keys: Sequence[str], target: Sequence[int]) -> int:
-    """How many subjects the class with the fewest has: with more folds, one would lack that class."""
-    members: dict[int, set[str]] = defaultdict(set)
-    for key, number in zip(keys, target, strict=True):
-        members[int(number)].add(key)
-    return min(map(len, members.values()), default=0)
+def most_folds(keys: Names, target: Numbers) -> int:
+    """How many persons the class with the fewest has: with more folds, one would lack that class."""
+    rows = pl.DataFrame({"key": pl.Series(keys, dtype=pl.String), "target": np.asarray(target)})
+    return min(rows.unique()["target"].value_counts()["count"], default=0)
 
 
-def subject_folds(
-    items: Sequence[str], subjects: Sequence[str | None], target: Sequence[int], folds: int, seed: int = 0
-) -> Int[np.ndarray, " n"]:
+def subject_folds(items: Names, subjects: Names, target: Numbers, folds: int, seed: int = 0) -> Int[np.ndarray, " n"]:
     """Fold 0..folds−1 per item: persons whole, classes near equal.
 
-    Raises LabelError where a class has fewer subjects than there are folds.
+    Raises LabelError where a class has fewer persons than there are folds.
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
-    keys = subject_keys(items, subjects)
+    keys, names = subject_keys(items, subjects), pl.Series("item", items, dtype=pl.String)
     if folds > most_folds(keys, target):
-        raise LabelError(f"{folds} folds need as many subjects of every class; there are {most_folds(keys, target)}")
-    digest = [hashlib.sha256(f"{seed}:{key}".encode("utf-8", "replace")).hexdigest() for key in keys]
-    order = np.array(sorted(range(len(keys)), key=lambda i: (digest[i], items[i])))
+        noun = "subjects" if pl.Series(subjects, dtype=pl.String).count() else "pictures"
+        raise LabelError(f"{folds} folds need as many {noun} of every class; there are {most_folds(keys, target)}")
+    known = keys.unique()
+    digests = [hashlib.sha256(f"{seed}:{key}".encode("utf-8", "replace")).hexdigest() for key in known]
+    rows = pl.DataFrame({"digest": keys.replace_strict(known, digests, return_dtype=pl.String), "item": names})
+    rows = rows.with_row_index("row").sort("digest", "item", maintain_order=True)
+    order, groups = rows["row"].to_numpy().astype(np.int64), rows["digest"].rank("dense").to_numpy()
     fold = np.zeros(len(keys), np.int64)
-    groups = np.unique(np.array(digest)[order], return_inverse=True)[1]
     splitter = StratifiedGroupKFold(folds)
     for number, (_, held) in enumerate(splitter.split(order, np.asarray(target)[order], groups)):
         fold[order[held]] = number

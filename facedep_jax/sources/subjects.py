@@ -7,7 +7,7 @@ import polars as pl
 
 from facedep_jax.errors import SettingsError, SourceError, TableError
 from facedep_jax.sources.listing_types import Listings
-from facedep_jax.sources.user_tables import UserTable, overlaid, path_hint, positions, read_table
+from facedep_jax.sources.user_tables import UserTable, overlay, path_hint, positions, read_table
 
 
 def read_subjects(table: Path) -> UserTable:
@@ -32,7 +32,7 @@ def subjects_from_table(listings: Listings, table: UserTable, required: bool) ->
         )
     by = pl.when(pl.col("subject").is_not_null()).then(pl.lit(str(table.path.resolve())))
     said = table.without_key("path").with_columns(subject_source=by)
-    return listings.with_frame(overlaid(listings.frame, said, at))
+    return listings.with_frame(overlay(listings.frame, said, at))
 
 
 def subjects_from_regex(listings: Listings, pattern: str, required: bool) -> Listings:

@@ -40,9 +40,6 @@ _KEY, _LINE = "\0key", "\0line"  # columns that no heading can be
 _MISSING = ("", "na", "n/a", "nan", "none", "null", "-")
 
 
-Texts = TypeVar("Texts", pl.Series, pl.Expr)
-
-
 @dataclass(frozen=True)
 class UserTable:
     """Columns of text by role (`ROLES`), then the others by their headings; null where nothing is said.
@@ -62,10 +59,15 @@ class UserTable:
         """The roles that there is a column for."""
         return list(self.headings)
 
-    def without_key(self, key: str) -> pl.DataFrame:
+    def without(self, role: str) -> "UserTable":
+        """The same rows without a column."""
+        headings = {name: heading for name, heading in self.headings.items() if name != role}
+        return replace(self, frame=self.frame.drop(role), headings=headings)
+
+    def without_key(self, *keys: str) -> pl.DataFrame:
         """What the rows say besides what they are of, as listings have it: further columns with `FURTHER` in front."""
         others = [name for name in self.frame.columns if name not in self.headings]
-        return self.frame.drop(key).rename({name: f"{FURTHER}{name}" for name in others})
+        return self.frame.drop(*keys).rename({name: f"{FURTHER}{name}" for name in others})
 
     def require(self, *roles: str, any_of: Sequence[str] = ()) -> None:
         """Raise TableError where a column is not there, or none of some."""
@@ -76,20 +78,20 @@ class UserTable:
             columns = ", ".join(map(repr, self.frame.columns)) or "no headings"
             raise TableError(f"{self.path} has no {' and no '.join(lacking)}; it has {columns}")
 
-    def only_named(self, role: str) -> None:
-        """Raise TableError for rows without a `role` (path or item)."""
-        empty = [line for line, name in zip(self.lines, self.frame[role], strict=True) if name is None]
-        if empty:
-            raise TableError(f"{self.path}, line {empty[0]}: no {role} ({len(empty)} such rows)")
+    def once(self, *keys: str) -> "UserTable":
+        """One row for each of `keys` (path or item, and source).
 
-    def once(self, role: str) -> "UserTable":
-        """One row for each `role` (path or item). Raises TableError where two rows say different things of one."""
-        self.only_named(role)
-        rows = self.frame.with_columns(path_keys(self.frame[role]).alias(_KEY), pl.Series(_LINE, self.lines))
-        others = [name for name in self.frame.columns if name != role]
+        Raises TableError for rows without one, and where two rows say different things of one.
+        """
+        for role in keys:
+            empty = [line for line, name in zip(self.lines, self.frame[role], strict=True) if name is None]
+            if empty:
+                raise TableError(f"{self.path}, line {empty[0]}: no {role} ({len(empty)} such rows)")
+        rows = self.frame.with_columns(joined_keys(self.frame, keys).alias(_KEY), pl.Series(_LINE, self.lines))
+        others = [name for name in self.frame.columns if name not in keys]
         several = rows.unique([_KEY, *others], maintain_order=True).filter(pl.col(_KEY).is_duplicated())
         if len(several):
-            raise TableError(self._differing(several, role, others))
+            raise TableError(self._differing(several, keys[0], others))
         kept = rows.unique(_KEY, keep="first", maintain_order=True)
         said = self.said + ((f"{len(rows) - len(kept)} rows stand there twice",) if len(kept) < len(rows) else ())
         return replace(self, frame=kept.drop(_KEY, _LINE), lines=kept[_LINE].to_list(), said=said)
@@ -104,9 +106,17 @@ class UserTable:
         )
 
 
+Texts = TypeVar("Texts", pl.Series, pl.Expr)
+
+
 def path_keys(paths: Texts) -> Texts:
     """What paths, and ids, are compared by: NFC, without ./ in front."""
     return paths.str.normalize("NFC").str.strip_prefix("./")
+
+
+def joined_keys(frame: pl.DataFrame, columns: Sequence[str]) -> pl.Series:
+    """Several columns as one that can be compared."""
+    return frame.select(pl.concat_str([path_keys(pl.col(name)) for name in columns], separator="\0")).to_series()
 
 
 def positions(keys: pl.Series, names: pl.Series) -> pl.Series:
@@ -120,7 +130,7 @@ def is_absent(names: pl.Series, keys: pl.Series) -> pl.Series:
     return ~path_keys(names).is_in(path_keys(keys).implode())
 
 
-def overlaid(frame: pl.DataFrame, said: pl.DataFrame, at: pl.Series) -> pl.DataFrame:
+def overlay(frame: pl.DataFrame, said: pl.DataFrame, at: pl.Series) -> pl.DataFrame:
     """`frame` with what row `at` of `said` says of each row instead, where it says anything."""
     new = {name: said[name].gather(at) for name in said.columns}
     return frame.with_columns(

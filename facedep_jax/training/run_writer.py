@@ -1,8 +1,11 @@
 """What a run holds besides the head itself: tables, figures and the model card, for people to read."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import polars as pl
 
 from facedep_jax.dataset.labelled_examples import Examples
 from facedep_jax.evaluation.evaluate import Evaluated, Scores
@@ -12,7 +15,7 @@ from facedep_jax.head.trained_head import Head
 from facedep_jax.report.document import Section, Table
 from facedep_jax.report.model_card import model_card, page_sections
 from facedep_jax.report.run_sections import reported_split
-from facedep_jax.runs.csv_and_json import scored_rows, write_json, write_table
+from facedep_jax.runs.csv_and_json import scored_table, write_json, write_table
 from facedep_jax.runs.run_directory import write_head
 from facedep_jax.sources.listing_types import SPLITS
 from facedep_jax.training.fit import Fitted
@@ -36,10 +39,11 @@ def write_run(
     with atomic_folder(out) as folder:
         write_head(folder, head, identity["train"], places, identity["data"])
         write_json(folder / "metrics.json", summary)
-        write_table(folder / "history.csv", history_rows(fitted))
-        write_table(folder / "predictions.csv", prediction_rows(clips, head, evaluated.scores))
+        write_table(folder / "history.csv", history_table(fitted))
+        rows = scored_table(clips, task.prepared.items, evaluated.scores.logit, evaluated.scores.calibration)
+        write_table(folder / "predictions.csv", with_spread(rows, head, evaluated.scores))
         if task.found:
-            write_table(folder / "grid.csv", task.found.rows)
+            write_table(folder / "grid.csv", pl.DataFrame(task.found.rows))
         (folder / "MODEL_CARD.md").write_text(model_card(summary, head.positive_emotions), encoding="utf-8")
         (folder / "plots").mkdir()
         write_plots(folder / "plots", head, clips, fitted, evaluated, baselines, summary)
@@ -70,30 +74,22 @@ def _settings(head: Head, train: Mapping[str, Any]) -> Section:
     return Section("Settings", (Table(("setting", "value"), tuple(rows), wrapped=True),))
 
 
-def history_rows(fitted: Fitted) -> Iterator[dict[str, Any]]:
+def history_table(fitted: Fitted) -> pl.DataFrame:
     """One row per epoch and member."""
     epochs, members = fitted.history["val_auroc"].shape
-    for epoch in range(epochs):
-        for member in range(members):
-            yield {
-                "epoch": epoch + 1,
-                "member": member,
-                **{name: float(values[epoch, member]) for name, values in fitted.history.items()},
-            }
+    when = {"epoch": np.repeat(np.arange(epochs) + 1, members), "member": np.tile(np.arange(members), epochs)}
+    return pl.DataFrame(when | {name: x.reshape(-1).astype(np.float64) for name, x in fitted.history.items()})
 
 
-def prediction_rows(clips: Examples, head: Head, scores: Scores) -> Iterator[dict[str, Any]]:
-    """`scored_rows` with `logit_sd` and `probability_sd`, standard deviations over the members, empty for fewer than
+def with_spread(rows: pl.DataFrame, head: Head, scores: Scores) -> pl.DataFrame:
+    """`scored_table` with `logit_sd` and `probability_sd`, standard deviations over the members, empty for fewer than
     two, and `warning`, empty unless the scores mean nothing."""
-    logit_sd = None if scores.several is None else scores.several.std(0, ddof=1)
-    probability_sd = scores.members_sd
-    for i, row in enumerate(scored_rows(clips, scores.logit, scores.calibration)):
-        yield {
-            **row,
-            "logit_sd": None if logit_sd is None else float(logit_sd[i]),
-            "probability_sd": None if probability_sd is None else float(probability_sd[i]),
-            "warning": head.warning,
-        }
+    logit_sd = None if scores.several is None else scores.several.std(0, ddof=1).astype(np.float64)
+    spread = {"logit_sd": logit_sd, "probability_sd": scores.members_sd}
+    return rows.with_columns(
+        *(pl.Series(name, [None] * len(rows) if x is None else x, pl.Float64) for name, x in spread.items()),
+        pl.lit(head.warning).alias("warning"),
+    )
 
 
 def write_plots(

@@ -51,6 +51,7 @@ class TrainSummary(TypedDict):
     untrained: bool
     warning: str
     left_out: dict[str, int]
+    label_counts: dict[str, dict[str, int]]  # items by emotion, under positive and rest
     notes: list[str]
     warnings: list[str]
     baselines: dict[str, dict[str, Any]]  # by name and split, each with `vs_head`
@@ -132,6 +133,7 @@ def _train(
         "untrained": head.untrained,
         "warning": head.warning,
         "left_out": task.prepared.data["left_out"],
+        "label_counts": task.prepared.label_counts,
         "notes": list(task.prepared.notes),
         "warnings": warnings,
         "baselines": beside_head(evaluated, baselines, clips, settings),

@@ -1,6 +1,6 @@
 """What a run is to be made of: caches, settings, labelled items, and what it will be recognised by."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,11 +9,12 @@ from facedep_jax.cache import Cache
 from facedep_jax.dataset.engine_confounding import engine_warnings
 from facedep_jax.dataset.folds import make_folds
 from facedep_jax.dataset.labelled_examples import Examples, check_finite, gather, seen_in_training
-from facedep_jax.dataset.listing_columns import Columns, listing_columns, with_table
-from facedep_jax.dataset.prepare import Prepared, duplicate_warnings, prepare
+from facedep_jax.dataset.listing_columns import Columns, listing_columns
+from facedep_jax.dataset.prepare import Prepared, duplicate_warnings, few_items_warnings, listings_of, prepare
 from facedep_jax.disclaimer import UNTRAINED
 from facedep_jax.errors import SettingsError
 from facedep_jax.progress_events import Note, Report
+from facedep_jax.sources.label_tables import overlaid
 from facedep_jax.toml_settings import to_table
 from facedep_jax.training.settings import TrainSettings
 
@@ -91,6 +92,7 @@ def examples_of(task: TrainingTask, report: Report) -> tuple[Examples, list[str]
     check_finite(examples.tokens)
     late = engine_warnings(task.caches, examples)
     late += duplicate_warnings(task.caches, examples, settings.allow_duplicates)
+    late += few_items_warnings(examples.clips)
     for text in late:
         report(Note(text, "warning"))
     if settings.folds:  # whether they are possible is to be known before hours of fitting
@@ -101,11 +103,9 @@ def examples_of(task: TrainingTask, report: Report) -> tuple[Examples, list[str]
 
 def listing_columns_of(task: TrainingTask, clips: Examples) -> Columns:
     """What the listings of the caches, or the table of labels, say further of `clips`."""
-    listings: Sequence[Mapping[str, Any]] = [
-        listing for cache in task.caches for listing in cache.listings.iter_rows(named=True)
-    ]
-    if listings and task.settings.labels:
-        listings = with_table(listings, Path(task.settings.labels))
+    listings = listings_of(task.caches)
+    if task.settings.labels:
+        listings, _ = overlaid(listings, Path(task.settings.labels), further=True)
     return listing_columns(listings, clips.item, clips.path)
 
 

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from support.planted import NO_BOX, QUICK, TAPS, planted_examples, spec, write_cache
+from support.planted import NO_BOX, QUICK, TAPS, labelled, planted_examples, spec, write_cache
 
 from facedep_jax import open_cache
 from facedep_jax.backbones.taps import plain_taps
@@ -13,12 +13,7 @@ from facedep_jax.cache import CacheWriter
 from facedep_jax.dataset import labelled_examples as module
 from facedep_jax.dataset.labelled_examples import equal_pixels_across, gather, look_alikes
 from facedep_jax.errors import DamagedCache, LabelError
-from facedep_jax.sources.class_labels import Labelled
 from facedep_jax.training.train_head import train_head
-
-
-def labels_of(items):
-    return [Labelled(item, f"{item}.mp4", "sad", None, "train") for item in items]
 
 
 def frame(item, row):
@@ -42,7 +37,7 @@ def clips(tmp_path):
 
 def test_frames_without_a_face_and_clips_without_any_are_left_out(clips):
     events = []
-    found = gather([clips], labels_of([f"{i:064x}" for i in (2, 1, 0)]), [1, 1, 0], tuple(TAPS), events.append)
+    found = gather([clips], labelled([f"{i:064x}" for i in (2, 1, 0)]), [1, 1, 0], tuple(TAPS), events.append)
     assert found.item.tolist() == [f"{2:064x}", f"{0:064x}"] and found.target.tolist() == [1, 0]
     assert found.mask.sum(1).tolist() == [5, 2]
     assert found.times[1, :2].tolist() == [0.0, 0.5]
@@ -54,7 +49,7 @@ def test_frames_without_a_face_and_clips_without_any_are_left_out(clips):
 
 
 def test_clips_are_cut_into_windows_and_what_is_said_of_a_clip_is_the_mean_over_them(clips):
-    labels = labels_of([f"{i:064x}" for i in (2, 0, 1)])
+    labels = labelled([f"{i:064x}" for i in (2, 0, 1)])
     found = gather([clips], labels, [1, 0, 1], tuple(TAPS), window=0.5)
     assert found.clip.tolist() == [0, 0, 0, 1, 1]  # 5 frames at 4 a second are 2 + 2 + 1, and 2 of 3 show a face
     assert found.mask.sum(1).tolist() == [2, 2, 1, 1, 1]
@@ -70,7 +65,7 @@ def test_clips_are_cut_into_windows_and_what_is_said_of_a_clip_is_the_mean_over_
 
 
 def test_what_stays_in_the_cache_reads_as_if_it_were_in_memory(clips):
-    labels = labels_of([f"{i:064x}" for i in (2, 0)])
+    labels = labelled([f"{i:064x}" for i in (2, 0)])
     held, stored = (gather([clips], labels, [1, 0], tuple(TAPS), stream=stream) for stream in (False, True))
     assert stored.streamed and not held.streamed and stored.feature_bytes == held.feature_bytes
     assert (stored.mask == held.mask).all() and (stored.times == held.times).all()
@@ -91,7 +86,7 @@ def test_what_stays_in_the_cache_reads_as_if_it_were_in_memory(clips):
 
 
 def test_choosing_clips_and_taps_reads_nothing(clips):
-    stored = gather([clips], labels_of([f"{i:064x}" for i in (2, 0)]), [1, 0], tuple(TAPS), stream=True)
+    stored = gather([clips], labelled([f"{i:064x}" for i in (2, 0)]), [1, 0], tuple(TAPS), stream=True)
     for shard in clips.shards:
         shard.path.unlink()
     some = stored[np.array([False, True])].only(["resnet50:top@1"])
@@ -116,7 +111,7 @@ def test_second_views_are_found_beside_plain_taps(tmp_path, stream):
     cache = open_cache(tmp_path / "both")
     assert plain_taps(cache.taps) == tuple(TAPS)
     order = [3, 0, 2]
-    found = gather([cache], labels_of([f"{i:064x}" for i in order]), [0, 1, 0], tuple(TAPS), stream=stream)
+    found = gather([cache], labelled([f"{i:064x}" for i in order]), [0, 1, 0], tuple(TAPS), stream=stream)
     assert list(found.tokens) == list(found.views) == list(TAPS)
     for part in (found, found[np.arange(3)], found.only(list(TAPS))):
         for tap in TAPS:
@@ -124,20 +119,20 @@ def test_second_views_are_found_beside_plain_taps(tmp_path, stream):
                 assert (part.tokens[tap][place, 0] == values[number][tap]).all()
                 assert (part.views[tap][place, 0] == values[number][f"{tap}~flipped"]).all()
     plain = open_cache(write_cache(tmp_path / "plain", planted_examples(8)))
-    assert gather([plain], labels_of([f"{1:064x}"]), [0], tuple(TAPS)).views is None
-    mixed = gather([cache, plain], labels_of([f"{i:064x}" for i in (1, 7)]), [0, 1], tuple(TAPS))
+    assert gather([plain], labelled([f"{1:064x}"]), [0], tuple(TAPS)).views is None
+    mixed = gather([cache, plain], labelled([f"{i:064x}" for i in (1, 7)]), [0, 1], tuple(TAPS))
     assert mixed.views is None and len(mixed) == 2
 
 
 def test_long_clips_are_thinned_evenly(clips, monkeypatch):
     monkeypatch.setattr(module, "MAX_FRAMES", 3)
-    found = gather([clips], labels_of([f"{2:064x}"]), [1], tuple(TAPS))
+    found = gather([clips], labelled([f"{2:064x}"]), [1], tuple(TAPS))
     assert found.times.tolist() == [[0.0, 0.5, 1.0]]
 
 
 def test_only_faceless_clips_are_an_error(clips):
     with pytest.raises(LabelError, match="no labelled item has a frame"):
-        gather([clips], labels_of([f"{1:064x}"]), [1], tuple(TAPS))
+        gather([clips], labelled([f"{1:064x}"]), [1], tuple(TAPS))
 
 
 def test_several_caches_are_joined_and_the_first_with_an_item_counts(tmp_path):
@@ -145,7 +140,7 @@ def test_several_caches_are_joined_and_the_first_with_an_item_counts(tmp_path):
     first = open_cache(write_cache(tmp_path / "a", whole[np.arange(10)]))
     second = open_cache(write_cache(tmp_path / "b", whole[np.arange(5, 24)]))
     order = np.random.default_rng(0).permutation(24)
-    found = gather([first, second], labels_of(whole.item[order]), whole.target[order], tuple(TAPS))
+    found = gather([first, second], labelled(whole.item[order]), whole.target[order], tuple(TAPS))
     for tap in TAPS:
         assert (found.tokens[tap] == whole.tokens[tap][order]).all()
     assert (found.target == whole.target[order]).all()

@@ -7,6 +7,7 @@ import tomllib
 from types import SimpleNamespace
 
 import numpy as np
+import polars as pl
 import pytest
 import tomli_w
 from click.testing import CliRunner
@@ -17,7 +18,7 @@ from support.planted import NO_BOX, QUICK, planted_examples, spec, write_cache
 from facedep_jax import open_cache
 from facedep_jax.cache import CacheWriter
 from facedep_jax.cli import main
-from facedep_jax.errors import LabelError, RunError, SettingsError
+from facedep_jax.errors import LabelError, RunError, SettingsError, TableError
 from facedep_jax.evaluation.evaluate_run import evaluate_run
 from facedep_jax.head.calibration import operating_points
 from facedep_jax.media.frame_types import FACE_STATES
@@ -174,7 +175,7 @@ def copied(run, folder, table=None, change=None):
     config["train"] |= {"labels": str(table)} if table else {}
     (folder / "config.toml").write_text(tomli_w.dumps(config))
     rows = list(csv.DictReader((folder / "predictions.csv").read_text().splitlines()))
-    write_table(folder / "predictions.csv", (row | (change(row) if change else {}) for row in rows))
+    write_table(folder / "predictions.csv", pl.DataFrame([row | (change(row) if change else {}) for row in rows]))
     return folder
 
 
@@ -227,7 +228,7 @@ def test_a_run_of_other_features_is_compared_by_what_it_wrote_down(work, tmp_pat
     assert any(f"{half} cannot be applied to {work / 'cache'}" in event.text for event in events)
     assert found["against"]["by"] == "predictions.csv"
     rows = list(csv.DictReader((half / "predictions.csv").read_text().splitlines()))
-    write_table(half / "predictions.csv", [row for row in rows if row["split"] != "test"])
+    write_table(half / "predictions.csv", pl.DataFrame([row for row in rows if row["split"] != "test"]))
     with pytest.raises(LabelError, match="says nothing of 60 of these 60 items, for example "):
         evaluate_run(work / "run", cache, "test", against=half)
 
@@ -283,7 +284,7 @@ def test_what_cannot_be_asked_is_one_sentence(work, asked, said):
 
 def test_a_table_of_other_files_is_refused(work, tmp_path):
     (tmp_path / "labels.csv").write_text("path,emotion2\nelsewhere.jpg,sad\n")
-    with pytest.raises(LabelError, match="match no listing"):
+    with pytest.raises(TableError, match="match no listing"):
         evaluate_run(work / "run", open_cache(work / "cache"), labels=tmp_path / "labels.csv")
 
 

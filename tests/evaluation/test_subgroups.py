@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
-from facedep_jax.dataset.listing_columns import few_valued, groups, listing_columns, rater_columns, with_table
-from facedep_jax.errors import LabelError, SettingsError
+from facedep_jax.dataset.listing_columns import few_valued, groups, listing_columns, rater_columns
+from facedep_jax.errors import SettingsError
 from facedep_jax.evaluation.paired_difference import paired_difference
 from facedep_jax.evaluation.rater_agreement import compare_raters
 from facedep_jax.evaluation.subgroups import subgroup_table
+from facedep_jax.text_columns import text_frame
 
 RESAMPLES = {"resamples": 200}
 
@@ -134,9 +135,9 @@ def test_columns_are_called_what_their_source_called_them():
         listing("b", "2.jpg", source_column="portrait", age=" "),
         listing("a", "copy.jpg", source_column="other"),
     ]
-    columns = listing_columns(listings, ["b", "a", "c", "a"], ["2.jpg", "copy.jpg", "3.jpg", "gone.jpg"])
+    columns = listing_columns(text_frame(listings), ["b", "a", "c", "a"], ["2.jpg", "copy.jpg", "3.jpg", "gone.jpg"])
     assert columns["source"].tolist() == ["portrait", "other", None, "film"]
-    assert columns["age"].tolist() == [None, None, None, "31"]
+    assert columns["age"].tolist() == [None, "31", None, "31"]  # of an item one listing says what others do not
     assert rater_columns(columns) == ("emotion2",) and few_valued(columns) == ("source",)
 
 
@@ -156,28 +157,3 @@ def test_columns_without_groups_are_refused(name, said):
     columns = {"id": np.array(["x", "y", "z"], object), "nothing": np.array([None] * 3, object)}
     with pytest.raises(SettingsError, match=said):
         groups(name, columns)
-
-
-def test_a_table_corrects_labels_and_brings_columns(tmp_path):
-    listings = [listing("a", "1.jpg"), listing("b", "2.jpg", camera="x")]
-    table = tmp_path / "labels.csv"
-    table.write_text("path,emotion,emotion2,camera\n1.jpg,happy,neutral,\n2.jpg,,,y\n")
-    first, second = with_table(listings, table)
-    assert (first["emotion"], first["emotion2"], "camera" in first) == ("happy", "neutral", False)
-    assert (second["emotion"], second["camera"]) == ("sad", "y")
-    table.write_text("path,emotion2\n1.jpg,neutral\n")  # nothing of what labels are made of
-    assert with_table(listings, table)[0]["emotion2"] == "neutral"
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("path,emotion2\nno.jpg,sad\n", "match no listing by path, for example no.jpg"),
-        ("path,emotion2\n1.jpg,sad\n1.jpg,happy\n", "stand in several rows"),
-        ("file,emotion2\n1.jpg,sad\n", "expected path or item"),
-    ],
-)
-def test_a_table_that_fits_nothing_is_refused(tmp_path, text, said):
-    (tmp_path / "labels.csv").write_text(text)
-    with pytest.raises(LabelError, match=said):
-        with_table([listing("a", "1.jpg")], tmp_path / "labels.csv")

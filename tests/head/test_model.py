@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from support.planted import NO_BOX, TAPS, pattern, planted_examples, spec
+from support.planted import NO_BOX, TAPS, labelled, pattern, planted_examples, spec
 
 from facedep_jax import open_cache
 from facedep_jax.cache import CacheWriter
@@ -18,7 +18,6 @@ from facedep_jax.head.batched_forward import predict_classes, proxy_logits
 from facedep_jax.head.gru import Recurrent
 from facedep_jax.head.model import PRESETS, Architecture, dropout, graph_of, init_states
 from facedep_jax.head.trained_head import inputs_of
-from facedep_jax.sources.class_labels import Labelled
 from facedep_jax.training.batches import TrainingData
 from facedep_jax.training.data_loader import EpochRunner
 from facedep_jax.training.ensemble import member_keys, plan_for, rates_for
@@ -193,7 +192,7 @@ def ordered_clips(tmp_path_factory):
     rng = np.random.default_rng(0)
     folder = tmp_path_factory.mktemp("ordered") / "cache"
     engine = SimpleNamespace(name="xla", version="1", device="cpu")
-    labels = []
+    items = []
     with CacheWriter(folder, spec(), engine) as writer:
         for number in range(160):
             positive, half = bool(number % 2), int(rng.integers(1, 5))
@@ -204,7 +203,8 @@ def ordered_clips(tmp_path_factory):
                 features = None if look is None else pattern(rng, look)
                 writer.add_row(frame / 4, 3 if look is None else 1, NO_BOX, 0.5, features)
             writer.end_item(64, 64, len(looks) / 4)
-            labels.append(Labelled(item, f"{number}.mp4", "sad", None, "train" if number < 120 else "val"))
+            items.append(item)
+    labels = labelled(items, ["train" if number < 120 else "val" for number in range(160)])
     return gather([open_cache(folder)], labels, [n % 2 for n in range(160)], tuple(TAPS))
 
 

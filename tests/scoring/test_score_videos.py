@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from support.planted import labelled
 from support.untrained_run import write_run
 
 from facedep_jax.cache import open_cache
@@ -26,7 +27,6 @@ from facedep_jax.scoring.clip_scores import ScoreSettings
 from facedep_jax.scoring.saved_crops import Crops
 from facedep_jax.scoring.score_videos import score_videos
 from facedep_jax.sources import Listing, Listings, read_source
-from facedep_jax.sources.class_labels import Labelled
 from facedep_jax.sources.synthetic_faces import EXPRESSIONS, draw_face, draw_person
 from facedep_jax.text_escaping import in_tables
 
@@ -209,7 +209,7 @@ def test_a_head_that_mixes_frames_says_of_clips_what_evaluate_says(work, tmp_pat
 
     cache, head = open_cache(work / "scores" / "cache"), load_head(tmp_path / "run")
     item = {e["path"]: e["item"] for e in cache.listings.to_dicts()}
-    labels = [Labelled(item[path], path, "sad", None, "test") for path in NAMES]
+    labels = labelled([item[path] for path in NAMES], "test", NAMES)
     examples = gather([cache], labels, [1] * len(labels), head.taps, window=window)
     members = member_clip_logits(head.architecture, head.states, examples, head.positive)
     pieces = head.probability(head.clip_logits(examples.tokens, examples.times, examples.mask))

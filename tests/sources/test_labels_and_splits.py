@@ -4,24 +4,35 @@ import numpy as np
 import pytest
 
 from facedep_jax.errors import LabelError, SettingsError
-from facedep_jax.sources.class_labels import collect_labels, make_target, relabel
+from facedep_jax.sources.class_labels import collect_labels, make_target
 from facedep_jax.sources.label_vocabulary import decode, parse_aliases
+from facedep_jax.sources.persons import with_columns_of_listings, with_persons
 from facedep_jax.sources.subject_splits import assign_splits, most_folds, split_name, subject_folds, take_part
+from facedep_jax.text_columns import text_frame
 
 
-def listing(item, emotion, split=None, subject=None, path=None):
+def listing(item, emotion, split=None, subject=None, path=None, source="/s"):
     return {
         "item": item,
         "path": path or f"{split}/{emotion}/{item}.jpg",
+        "source": source,
         "emotion": emotion,
         "subject": subject,
         "split": split,
     }
 
 
+def frame(*rows):
+    return with_columns_of_listings(text_frame(rows, ("item", "path", "emotion", "subject", "split")))
+
+
+def collect(*rows, **how):
+    return collect_labels(with_persons(frame(*rows))[0], **how)
+
+
 def test_emotions_match_whatever_their_case_and_spaces():
-    labels = collect_labels([listing("a", " SAD "), listing("b", "Very  Happy")])
-    assert [label.emotion for label in labels.items] == ["sad", "very happy"]
+    labels = collect(listing("a", " SAD "), listing("b", "Very  Happy"))
+    assert labels.items["emotion"].to_list() == ["sad", "very happy"]
     assert make_target(["Sad", "happy"], ("sAd",)).emotions == {"sad": 1, "happy": 0}
 
 
@@ -38,8 +49,8 @@ def test_emotions_match_whatever_their_case_and_spaces():
     ],
 )
 def test_emotions_of_all_data_sets_have_one_name(words, emotion):
-    labels = collect_labels([listing(str(n), word) for n, word in enumerate(words)])
-    assert {label.emotion for label in labels.items} == {emotion}
+    labels = collect(*(listing(str(n), word) for n, word in enumerate(words)))
+    assert labels.items["emotion"].unique().to_list() == [emotion]
 
 
 def test_words_that_name_no_emotion_are_counted_where_others_do():
@@ -78,16 +89,9 @@ def test_aliases_are_words_of_known_emotions():
 
 
 def test_further_listings_of_an_item_are_counted_and_said_only_where_there_are_any():
-    twice = collect_labels([listing("a", "sad"), listing("a", "sad", path="copy.jpg"), listing("b", "happy")])
+    twice = collect(listing("a", "sad"), listing("a", "sad", path="copy.jpg"), listing("b", "happy"))
     assert twice.notes == ("1 further listings of items that are already there are left out",)
-    assert collect_labels([listing("a", "sad"), listing("b", "happy")]).notes == ()
-
-
-@pytest.mark.parametrize("headings", ["path,age", "emotion,subject", "a,b"])
-def test_a_table_of_labels_names_its_listings_and_says_something_of_them(tmp_path, headings):
-    (tmp_path / "labels.csv").write_text(f"{headings}\nx,y\n")
-    with pytest.raises(LabelError, match="expected path or item, and any of emotion, subject, split"):
-        relabel([listing("a", "sad", path="x")], tmp_path / "labels.csv")
+    assert collect(listing("a", "sad"), listing("b", "happy")).notes == ()
 
 
 def test_positive_that_matches_nothing_lists_what_is_there():
@@ -114,54 +118,26 @@ def test_target_emotion_keeps_classes_and_sums_to_the_proxy():
 
 
 def test_conflicting_labels_drop_the_item():
-    labels = collect_labels([listing("a", "sad"), listing("a", "happy"), listing("b", "happy")])
-    assert [label.item for label in labels.items] == ["b"]
+    labels = collect(listing("a", "sad"), listing("a", "happy"), listing("b", "happy"))
+    assert labels.items["item"].to_list() == ["b"]
     assert labels.counts["conflicting"] == 1 and "sad" in labels.warnings[0]
 
 
 def test_items_in_two_splits_stop_training():
     both = [listing("a", "sad", "train"), listing("a", "sad", "test"), listing("b", "happy", "train")]
     with pytest.raises(LabelError, match=r"1 items .*more than one split.*--allow-duplicates"):
-        collect_labels(both)
-    kept = collect_labels(both, allow_duplicates=True)
-    assert [(label.item, label.split) for label in kept.items] == [("a", "train"), ("a", "test"), ("b", "train")]
+        collect(*both)
+    kept = collect(*both, allow_duplicates=True)
+    assert kept.items.select("item", "split").rows() == [("a", "train"), ("a", "test"), ("b", "train")]
     assert kept.counts["duplicated"] == 1 and "too good" in kept.warnings[0]
 
 
 def test_listings_without_emotion_and_repeated_ones_are_counted():
-    labels = collect_labels(
-        [listing("a", None), listing("b", ""), listing("c", "sad"), listing("c", "sad"), listing(None, "sad")]
+    labels = collect(
+        listing("a", None), listing("b", ""), listing("c", "sad"), listing("c", "sad"), listing(None, "sad")
     )
     assert len(labels.items) == 1
     assert labels.counts == {"unlabelled": 2, "conflicting": 0, "duplicated": 0, "repeated": 1}
-
-
-def test_a_table_of_labels_replaces_what_listings_say(tmp_path):
-    table = tmp_path / "labels.csv"
-    table.write_text("path,label,split\nx.jpg,Sad,\ny.jpg,,val\n")
-    listings = [listing("a", "happy", "train", path="x.jpg"), listing("b", "happy", "train", path="y.jpg")]
-    changed = relabel(listings, table)
-    assert [(e["emotion"], e["split"]) for e in changed] == [("Sad", "train"), ("happy", "val")]
-    assert listings[0]["emotion"] == "happy"
-
-
-@pytest.mark.parametrize(
-    "rows, message",
-    [
-        ("z.jpg,sad\ny.jpg,sad", r"1 rows match no listing by path, for example z\.jpg; the cache lists x\.jpg"),
-        (
-            "x.jpg,sad\ny.jpg,sad\nx.jpg,happy",
-            r"1 values of path stand in more than one row, .*x\.jpg in lines 2 and 4",
-        ),
-        (",sad", "1 rows have no path, the first in line 2"),
-    ],
-    ids=["unknown", "repeated", "empty"],
-)
-def test_rows_of_a_table_that_cannot_be_meant_are_named(tmp_path, rows, message):
-    table = tmp_path / "labels.csv"
-    table.write_text(f"path,label\n{rows}\n")
-    with pytest.raises(LabelError, match=message):
-        relabel([listing("a", "happy", path="x.jpg"), listing("b", "happy", path="y.jpg")], table)
 
 
 @pytest.mark.parametrize(

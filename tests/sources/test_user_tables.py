@@ -10,7 +10,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from facedep_jax.errors import TableError
-from facedep_jax.sources.label_table import with_label_table
 from facedep_jax.sources.table_files import read_rows
 from facedep_jax.sources.user_tables import path_hint, read_table
 
@@ -176,55 +175,3 @@ def test_decimal_commas_are_points_where_semicolons_part_cells(tmp_path):
 )  # fmt: skip
 def test_paths_that_name_nothing_get_a_hint(path, says):
     assert says in path_hint(pl.Series([path])) if says else path_hint(pl.Series([path])) == ""
-
-
-# Tables of labels, over what caches list
-
-
-def listings(*rows):
-    schema = dict.fromkeys(("source", "path", "item", "emotion", "subject", "split"), pl.String)
-    return pl.DataFrame(rows, schema, orient="row")
-
-
-HELD = listings(("/a", "x.jpg", "1", "happy", None, "train"), ("/a", "y.jpg", "2", "happy", "P9", "train"),
-                ("/b", "z.jpg", "3", "sad", None, None))  # fmt: skip
-
-
-def test_a_table_of_labels_says_what_it_changed_and_where(tmp_path):
-    table = tmp_path / "labels.csv"
-    table.write_text("path,label,subject,camera\nx.jpg,Sad,,left\ny.jpg,,P1,\n")
-    found, notes = with_label_table(HELD, table)
-    assert found["emotion"].to_list() == ["Sad", "happy", "sad"]
-    assert found["subject"].to_list() == [None, "P1", None]
-    assert found["camera"].to_list() == ["left", None, None]
-    assert found["subject_source"].to_list() == [None, str(table), None]
-    assert notes[0] == f"{table} says emotion, subject, camera, subject_source of 2 of 3 listings: 2 of /a"
-
-
-def test_paths_that_two_sources_list_need_a_source(tmp_path):
-    both = pl.concat([HELD, listings(("/b", "x.jpg", "4", "sad", None, None))])
-    (tmp_path / "t.csv").write_text("path,emotion\nx.jpg,fear\n")
-    with pytest.raises(
-        TableError, match=r"1 of its paths are listed by several sources, for example x\.jpg by /a and /b"
-    ):
-        with_label_table(both, tmp_path / "t.csv")
-    (tmp_path / "t.csv").write_text("source,path,emotion\n/b,x.jpg,fear\n/a,x.jpg,happy\n")
-    assert with_label_table(both, tmp_path / "t.csv")[0]["emotion"].to_list() == ["happy", "happy", "sad", "fear"]
-    (tmp_path / "t.csv").write_text("item,emotion\n4,fear\n")
-    assert with_label_table(both, tmp_path / "t.csv")[0]["emotion"].to_list() == ["happy", "happy", "sad", "fear"]
-
-
-@pytest.mark.parametrize(
-    ("text", "says"),
-    [
-        ("path,emotion\nno.jpg,sad\n", r"1 rows match no listing by path, for example no\.jpg; the cache lists x\.jpg"),
-        ("path,emotion\nsub\\x.jpg,sad\n", "as on Windows"),
-        ("path\nx.jpg\n", "says nothing of what it names"),
-        ("folder,emotion\nx.jpg,sad\n", "has no column 'path'"),
-        ("path,emotion\nx.jpg,sad\nx.jpg,fear\n", r"x\.jpg \(emotion: sad in line 2 and fear in line 3\)"),
-    ],
-)
-def test_a_table_of_labels_that_fits_nothing_is_refused(tmp_path, text, says):
-    (tmp_path / "t.csv").write_text(text)
-    with pytest.raises(TableError, match=says):
-        with_label_table(HELD, tmp_path / "t.csv")

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from flax import nnx
 from support.paths import ROOT
-from support.planted import TAPS, planted_examples, write_cache
+from support.planted import TAPS, labelled, planted_examples, write_cache
 
 from facedep_jax import open_cache
 from facedep_jax.dataset import labelled_examples as examples_module
@@ -22,7 +22,6 @@ from facedep_jax.errors import DamagedCache, RunError
 from facedep_jax.head.device_memory import explained_memory, ran_out
 from facedep_jax.head.model import graph_of
 from facedep_jax.head.trained_head import flat_names
-from facedep_jax.sources.class_labels import Labelled
 from facedep_jax.training import data_loader as module
 from facedep_jax.training.batches import TrainingData
 from facedep_jax.training.data_loader import EpochRunner, ahead
@@ -168,7 +167,7 @@ def cache(tmp_path_factory, examples):
 
 
 def stored(cache, examples):
-    labels = [Labelled(e, f"{e}.jpg", "sad", None, s) for e, s in zip(examples.item, examples.split, strict=True)]
+    labels = labelled(examples.item, examples.split)
     return gather([cache], labels, examples.target, tuple(TAPS), stream=True)
 
 
@@ -281,7 +280,7 @@ def test_features_that_are_too_large_are_streamed_from_the_start(cache, examples
     monkeypatch.setattr(module, "fits_device", lambda size: size < 1000)
     assert EpochRunner(material_of(examples)).streamed and not EpochRunner(material_of(examples), stream=False).streamed
     monkeypatch.setattr(examples_module, "fits_machine", lambda size: size < 1000)
-    labels = [Labelled(item, f"{item}.jpg", "sad", None, "train") for item in examples.item]
+    labels = labelled(examples.item)
     said = []
     assert gather([cache], labels, examples.target, tuple(TAPS), said.append, stream=None).streamed
     assert "read from the caches" in said[0].text

@@ -1,0 +1,30 @@
+"""When two names of subjects are one, and what is said of groups by subject. Knows nothing of tables or splits."""
+
+import unicodedata
+
+BY = {"subject": "subject", "image": "picture", "mixed": "subject where one is known, else by picture"}
+
+
+def subject_key(name: str) -> str:
+    """What subjects are compared by: NFC, without regard to case and blanks. Empty for a name of nothing else."""
+    folded = name.lower() if name.isascii() else _nfc(_nfc(name).casefold())
+    return "".join(folded.split())
+
+
+def shown_spelling(name: str) -> str:
+    """A subject's name as it is shown: NFC, no blanks around it."""
+    return _nfc(name).strip()
+
+
+def grouped_by(known: int, count: int) -> str:
+    """What `count` items are grouped by, of which `known` have a subject: `subject`, `image` or `mixed`."""
+    return "mixed" if 0 < known < count else "subject" if known else "image"
+
+
+def by_words(by: str) -> str:
+    """What `grouped_by` said, in words that follow `by`."""
+    return BY.get(by, by)
+
+
+def _nfc(name: str) -> str:
+    return unicodedata.normalize("NFC", name)

@@ -1,0 +1,94 @@
+"""A table of labels laid over listings: it wins where it says something, and rows that cannot be meant are named."""
+
+import polars as pl
+import pytest
+
+from facedep_jax.errors import TableError
+from facedep_jax.sources.label_tables import IN_CACHE, overlaid
+
+
+def listings(*rows, **columns):
+    """Rows of item, path, source and emotion."""
+    found = pl.DataFrame(rows, schema=["item", "path", "source", "emotion"], orient="row")
+    return found.with_columns(pl.lit(None, pl.String).alias("subject"), **columns)
+
+
+TWO = listings(("a", "x.jpg", "/s", "happy"), ("b", "y.jpg", "/s", "happy"), split=pl.lit("train"))
+
+
+@pytest.fixture
+def table(tmp_path):
+    def write(text):
+        (tmp_path / "labels.csv").write_text(text)
+        return tmp_path / "labels.csv"
+
+    return write
+
+
+def test_a_table_of_labels_replaces_what_listings_say(table):
+    found, said = overlaid(TWO, table("path,Label,split \nx.jpg, Sad,\ny.jpg,,val\n"))
+    assert found.select("emotion", "split").rows() == [("Sad", "train"), ("happy", "val")]
+    assert TWO["emotion"][0] == "happy" and "2 of 2 listings" in said[0]
+
+
+@pytest.mark.parametrize(
+    ("headings", "lacks"),
+    [
+        ("path,age", "no column 'emotion' or 'subject' or 'split'; it has 'path', 'age'"),
+        ("emotion,subject", "no column 'path'; it has"),
+        ("folder,emotoin", "no column 'path' and no column 'emotion' or"),
+    ],
+)
+def test_a_table_of_labels_names_its_listings_and_says_something_of_them(table, headings, lacks):
+    with pytest.raises(TableError, match=lacks):
+        overlaid(TWO, table(f"{headings}\nx.jpg,y\n"))
+
+
+@pytest.mark.parametrize(
+    "rows, message",
+    [
+        ("sub\\x.jpg,sad", "1 rows match no listing .*; they are written as on Windows"),
+        ("z.jpg,sad\ny.jpg,sad", r"1 rows match no listing by path, for example z\.jpg; the cache lists x\.jpg"),
+        (
+            "x.jpg,sad\ny.jpg,sad\nx.jpg,happy",
+            r"1 values of path stand in rows that differ, .*x\.jpg \(emotion: sad in line 2 and happy in line 4\)",
+        ),
+        (",sad", r"line 2: no path \(1 such rows\)"),
+    ],
+    ids=["Windows", "unknown", "repeated", "empty"],
+)
+def test_rows_of_a_table_that_cannot_be_meant_are_named(table, rows, message):
+    with pytest.raises(TableError, match=message):
+        overlaid(TWO, table(f"path,label\n{rows}\n"))
+
+
+def test_further_columns_come_along_where_they_are_wanted(table):
+    text = "path,emotion,hat,source\nx.jpg,sad,yes,web\n"
+    found, _ = overlaid(TWO, table(text), further=True)
+    assert found.select("hat", "source", "source_column").rows() == [("yes", "/s", "web"), (None, "/s", None)]
+    assert "hat" not in overlaid(TWO, table(text))[0].columns
+
+
+BOTH = listings(("a", "1.jpg", "/x", "happy"), ("b", "1.jpg", "/y", "happy"), ("c", "2.jpg", "/y", "happy"))
+
+
+def test_a_path_of_two_sources_is_refused_unless_the_table_says_which(table):
+    with pytest.raises(TableError, match=r"1 of its paths .*1\.jpg by /x and by /y; add a column source"):
+        overlaid(BOTH, table("path,emotion\n1.jpg,sad\n"))
+    assert overlaid(BOTH, table("path,emotion\n2.jpg,sad\n"))[0]["emotion"].to_list() == ["happy", "happy", "sad"]
+    found, _ = overlaid(BOTH, table("path,source,emotion\n1.jpg,/y,sad\n1.jpg,/x,fear\n"))
+    assert found["emotion"].to_list() == ["fear", "sad", "happy"]
+    same = BOTH.with_columns(item=pl.lit("a"))  # equal bytes in two places: one item, whichever is meant
+    assert overlaid(same, table("path,emotion\n1.jpg,sad\n"))[0]["emotion"].to_list() == ["sad", "sad", "happy"]
+
+
+def test_it_is_said_how_many_listings_of_which_cache_a_table_speaks_of(table):
+    caches = BOTH.with_columns(pl.Series(IN_CACHE, ["one", "two", "two"]))
+    _, said = overlaid(caches, table("path,emotion\n2.jpg,sad\n"))
+    assert said[0].endswith("none of 1 of one, 1 of 2 of two")
+
+
+def test_a_subject_of_the_table_belongs_to_it(table):
+    path = table("path,subject\n2.jpg,001\n")
+    found, _ = overlaid(BOTH, path)
+    assert found["subject_source"].to_list() == [None, None, str(path.resolve())]
