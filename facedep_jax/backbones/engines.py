@@ -42,7 +42,7 @@ def load_engine(
 
 def _choose(precision: str) -> tuple[str, str]:
     """The engine that "auto" means here, and why: OpenVINO on CPUs where it is installed, else XLA."""
-    from facedep_jax.backbones.xla_engine import local_devices
+    from facedep_jax.jax_environment import local_devices
 
     platform = local_devices()[0].platform
     if platform != "cpu":

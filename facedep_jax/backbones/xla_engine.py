@@ -3,7 +3,6 @@
 It knows fixed shapes only: batches are padded on the host and cut after transfer, so nothing compiles twice.
 """
 
-import os
 from collections.abc import Sequence
 
 import jax
@@ -20,12 +19,8 @@ from facedep_jax.backbones.mobilenet_v2 import MobileNetV2
 from facedep_jax.backbones.resnet50 import ResNet50
 from facedep_jax.backbones.taps import Tap
 from facedep_jax.backbones.weights.load import Weights
-from facedep_jax.errors import EngineError
+from facedep_jax.jax_environment import local_devices
 
-EXTRAS = {
-    "gpu": "pip install 'facedep-jax[gpu]' beside NVIDIA's driver",
-    "tpu": "pip install 'jax[tpu]' on a machine with one",
-}
 NETWORKS: dict[str, type[MobileNetV2] | type[ResNet50]] = {"mobilenet_v2": MobileNetV2, "resnet50": ResNet50}
 
 
@@ -86,20 +81,6 @@ def compilable(graph: nnx.GraphDef, taps: Sequence[Tap]) -> jax.stages.Wrapped:
         return {tap: values.astype(jnp.float16) for tap, values in pooled.items()}
 
     return features_of
-
-
-def local_devices(platform: str | None = None) -> list[jax.Device]:
-    """The devices of this process on `platform` ("cpu", "gpu" or "tpu"; None: those that jax prefers).
-
-    Raises EngineError, naming what to install, where there are none.
-    """
-    try:
-        return jax.local_devices(backend=platform)
-    except RuntimeError as error:
-        wanted = platform or os.environ.get("JAX_PLATFORMS", "")
-        extra = EXTRAS.get("gpu" if wanted in ("cuda", "rocm") else wanted, "install what jax needs for it")
-        said = " ".join(str(error).split())
-        raise EngineError(f"no {wanted} that jax can use here; {extra}, or leave the choice out ({said})") from error
 
 
 def _device_name(devices: Sequence[jax.Device]) -> str:

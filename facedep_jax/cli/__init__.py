@@ -18,14 +18,17 @@ from facedep_jax.cli import (
     weights,
 )
 
+# No docstring: `python -OO` would leave it out.
+HELP = """Facial expression as a proxy for depressed affect: features once, heads often, scores offline.
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+What comes out scores a sad-or-neutral-expression proxy. It is not a diagnosis.
+"""
+
+
+@click.group(help=HELP, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="facedep-jax")
 def main() -> None:
-    """Facial expression as a proxy for depressed affect: features once, heads often, scores offline.
-
-    What comes out scores a sad-or-neutral-expression proxy. It is not a diagnosis.
-    """
+    """Run the command line."""
 
 
 for _command in (

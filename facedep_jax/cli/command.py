@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -26,6 +27,7 @@ INTERRUPTED = 130  # Ctrl-C; another signal has a status of its own, 128 and its
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 PATH = click.Path(path_type=Path)
 FILE = click.Path(path_type=Path, dir_okay=False)
+STRIPPED = "Python was told to leave descriptions out (-OO, PYTHONOPTIMIZE=2): they are shown without that."
 COMMON_OPTIONS = (
     click.Option(["--json", "as_json"], is_flag=True, help="Print the summary as one JSON object."),
     click.Option(
@@ -64,6 +66,7 @@ class Command(click.Command):
     """A command of a function `work(report, **options) -> CommandResult`, with the options that all commands share."""
 
     def __init__(self, *, callback: Work, params: list[click.Parameter], **attributes: Any):
+        attributes["help"] = attributes.get("help") or STRIPPED
         super().__init__(callback=callback, params=[*params, *COMMON_OPTIONS], **attributes)
         self.work = callback
 
@@ -77,6 +80,21 @@ class Command(click.Command):
     def outcome(self, report: Report, arguments: Sequence[str]) -> CommandResult:
         """What comes of `arguments`, as they would be typed, without a display."""
         return self.work(report, **_own_options(self.make_context(self.name, list(arguments))))
+
+
+class ComputingCommand(Command):
+    """A command that computes with jax, whose environment is looked at before it begins."""
+
+    def __init__(self, *, callback: Work, **attributes: Any):
+        super().__init__(callback=callback, **attributes)
+        self.work = partial(_prepared, callback)
+
+
+def _prepared(work: Work, report: Report, **options: Any) -> CommandResult:
+    from facedep_jax.jax_environment import prepare_jax
+
+    prepare_jax(report)
+    return work(report, **options)
 
 
 def _own_options(context: click.Context) -> dict[str, Any]:

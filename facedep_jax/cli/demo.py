@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from facedep_jax.cli.cache import inspect
-from facedep_jax.cli.command import PATH, Command, CommandResult
+from facedep_jax.cli.command import PATH, CommandResult, ComputingCommand
 from facedep_jax.cli.evaluate import evaluate
 from facedep_jax.cli.extract_features import extract_features
 from facedep_jax.cli.score_videos import score_videos
@@ -37,7 +37,7 @@ STEPS = (
 )
 
 
-@click.command("demo", cls=Command, short_help="Everything, small and offline, on drawn faces.")
+@click.command("demo", cls=ComputingCommand, short_help="Everything, small and offline, on drawn faces.")
 @click.option("--out", type=PATH, default=Path("demo"), show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True, help="Other persons, other weights.")
 def demo(report: Report, out: Path, seed: int) -> CommandResult:

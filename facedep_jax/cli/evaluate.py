@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from facedep_jax.cli.command import FILE, PATH, Command, CommandResult, Names
+from facedep_jax.cli.command import FILE, PATH, CommandResult, ComputingCommand, Names
 from facedep_jax.cli.terminal.tables import name_cell, plain_table, show_table, show_warning
 from facedep_jax.errors import SettingsError
 from facedep_jax.progress_events import Report
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from facedep_jax.report.document import Table
 
 
-@click.command("evaluate", cls=Command, short_help="Measure a run on a cache.")
+@click.command("evaluate", cls=ComputingCommand, short_help="Measure a run on a cache.")
 @click.argument("run", type=PATH)
 @click.argument("cache", type=PATH)
 @click.option("--split", default="test", show_default=True, help="train, val, test or all.")

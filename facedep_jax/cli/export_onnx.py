@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from facedep_jax.cli.command import PATH, Command, CommandResult
+from facedep_jax.cli.command import PATH, CommandResult, ComputingCommand
 from facedep_jax.cli.terminal.tables import facts_table, show_warning
 from facedep_jax.disclaimer import MEANING
 from facedep_jax.progress_events import Report
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-@click.command("export", cls=Command, short_help="Write a run as one ONNX file.")
+@click.command("export", cls=ComputingCommand, short_help="Write a run as one ONNX file.")
 @click.argument("run", type=PATH)
 @click.option("--out", type=PATH, required=True, metavar="FILE.onnx", help="Where the file goes.")
 @click.option(

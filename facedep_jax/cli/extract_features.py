@@ -130,10 +130,13 @@ def extract_features(
     """
     from facedep_jax.extraction.extract import extract
     from facedep_jax.extraction.settings import ExtractSettings
+    from facedep_jax.jax_environment import prepare_jax
     from facedep_jax.sources import read_sources
     from facedep_jax.toml_settings import resolve
 
     settings = resolve(ExtractSettings, "extract", config, given)
+    if not settings.scheduler:  # on a cluster the workers look at theirs
+        prepare_jax(report)
     found = read_sources(
         sources, subjects=subjects, subject_regex=subject_regex, emotion_codes=emotion_codes, report=report
     )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from facedep_jax.cli.command import PATH, Command, CommandResult
+from facedep_jax.cli.command import PATH, CommandResult, ComputingCommand
 from facedep_jax.cli.extract_features import input_options
 from facedep_jax.cli.predict import head_of, positive_option
 from facedep_jax.cli.terminal.tables import say, show_number, show_warning
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-@click.command("monitor", cls=Command, short_help="Score a camera, or a clip at its own pace, live.")
+@click.command("monitor", cls=ComputingCommand, short_help="Score a camera, or a clip at its own pace, live.")
 @click.argument("run", type=PATH)
 @click.option("--source", required=True, metavar="0|FILE", help="The number of a camera, or a clip at its own pace.")
 @click.option("--record", type=PATH, metavar="CSV", help="Write every scored frame here; a summary goes beside it.")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from facedep_jax.cli.command import PATH, Command, CommandResult, Names, all_failed
+from facedep_jax.cli.command import PATH, CommandResult, ComputingCommand, Names, all_failed
 from facedep_jax.cli.extract_features import input_options
 from facedep_jax.cli.terminal.tables import show_warning
 from facedep_jax.progress_events import Report
@@ -25,7 +25,7 @@ positive_option = click.option(
 )
 
 
-@click.command("predict", cls=Command, short_help="Score single pictures.")
+@click.command("predict", cls=ComputingCommand, short_help="Score single pictures.")
 @click.argument("run", type=PATH)
 @click.argument("images", nargs=-1, required=True, type=PATH, metavar="IMAGE...")
 @input_options

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from facedep_jax.cli.command import FILE, PATH, Command, CommandResult, all_failed
+from facedep_jax.cli.command import FILE, PATH, CommandResult, ComputingCommand, all_failed
 from facedep_jax.cli.extract_features import input_options, say_source
 from facedep_jax.cli.predict import head_of, positive_option
 from facedep_jax.cli.terminal.tables import plain_table, show_number, show_table, show_warning
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-@click.command("score-videos", cls=Command, short_help="Score a folder of clips.")
+@click.command("score-videos", cls=ComputingCommand, short_help="Score a folder of clips.")
 @click.argument("folder", metavar="FOLDER")
 @click.option("--head", "run", type=PATH, metavar="RUN", help="The run to score with.  [default: newest in runs/]")
 @click.option("--out", type=PATH, metavar="SCORES", help="[default: scores/<name of the folder>]")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from facedep_jax.cli.command import FILE, PATH, Command, CommandResult
+from facedep_jax.cli.command import FILE, PATH, CommandResult, ComputingCommand
 from facedep_jax.cli.extract_features import EMOTION_CODES, say_source
 from facedep_jax.cli.terminal.tables import plain_table, show_table
 from facedep_jax.disclaimer import MEANING
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-@click.command("train-cnn", cls=Command, short_help="Train the tutorial's network on pixels, as a baseline.")
+@click.command("train-cnn", cls=ComputingCommand, short_help="Train the tutorial's network on pixels, as a baseline.")
 @click.argument("source")
 @click.option("--out", type=PATH, metavar="RUN", help="[default: runs/<name of the source>-cnn]")
 @click.option("--config", type=FILE, help="TOML with a table [train]; RUN/config.toml repeats a run.")

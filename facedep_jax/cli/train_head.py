@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from facedep_jax.cli.command import PATH, Command, CommandResult, Names
+from facedep_jax.cli.command import PATH, CommandResult, ComputingCommand, Names
 from facedep_jax.cli.terminal.tables import name_cell, plain_table, show_number, show_table, show_warning
 from facedep_jax.disclaimer import MEANING
 from facedep_jax.errors import RunError, SettingsError
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 SHOWN_POINTS = 10  # combinations of a grid search
 
 
-class GroupedCommand(Command):
+class GroupedCommand(ComputingCommand):
     """A command whose help has one list of options per group, in the order in which they come; others come last."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from facedep_jax.backbones.taps import BACKBONES
-from facedep_jax.cli.command import PATH, Command, CommandResult
+from facedep_jax.cli.command import PATH, Command, CommandResult, ComputingCommand
 from facedep_jax.cli.terminal.tables import plain_table, show_number, show_table, show_warning
 from facedep_jax.progress_events import Report
 from facedep_jax.text_escaping import printable
@@ -63,7 +63,7 @@ def verify(report: Report, directory: Path | None) -> CommandResult:
     return CommandResult(summary, show_verified, not summary["ok"])
 
 
-@weights.command("show", cls=Command)
+@weights.command("show", cls=ComputingCommand)
 @click.option("--weights", "where", metavar="DIR|random:SEED", help="Without it the official files, downloaded once.")
 @click.option("--size", default="224", show_default=True, help="224, or mobilenet_v2=224,resnet50=96.")
 def show(report: Report, where: str | None, size: str) -> CommandResult:

@@ -5,6 +5,7 @@ Knows nothing of ledgers or of other tasks.
 
 import os
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from facedep_jax.extraction.local_extraction import Extraction, ItemResolver
 from facedep_jax.extraction.outcomes import Outcome, Outcomes
 from facedep_jax.extraction.plan import IN_FLIGHT, ExtractionPlan, load_checked_engine, plan_extraction
 from facedep_jax.extraction.settings import ExtractSettings
-from facedep_jax.progress_events import Event, Note, Report
+from facedep_jax.jax_environment import prepare_jax
+from facedep_jax.progress_events import Event, Note, Report, silent
 from facedep_jax.sources import Source
 from facedep_jax.toml_settings import differences
 
@@ -90,6 +92,8 @@ def _prepared(task: WorkerTask, report: Report) -> tuple[ExtractionPlan, Engine]
     name = fingerprint(task.planned)
     if name not in _ready:
         where = _settle(task.local_workers)
+        at_worker = partial(_report_at, where, report)
+        prepare_jax(silent if task.local_workers else at_worker)  # on one machine the driver has said it
         plan = plan_extraction(task.kinds, task.settings)  # the driver has said what it says
         differing = differences(task.planned, plan.spec)
         if differing:
@@ -97,12 +101,12 @@ def _prepared(task: WorkerTask, report: Report) -> tuple[ExtractionPlan, Engine]
                 f"{where} would compute otherwise than planned (driver → worker): {'; '.join(differing)}. Weights and "
                 "detectors have to be the same under the same paths"
             )
-        _ready[name] = plan, load_checked_engine(plan, lambda event: report(_at(where, event)), IN_FLIGHT)
+        _ready[name] = plan, load_checked_engine(plan, at_worker, IN_FLIGHT)
     return _ready[name]
 
 
-def _at(where: str, event: Event) -> Event:
-    return Note(f"{where}: {event.text}", event.level) if isinstance(event, Note) else event
+def _report_at(where: str, report: Report, event: Event) -> None:
+    report(Note(f"{where}: {event.text}", event.level) if isinstance(event, Note) else event)
 
 
 def _settle(local_workers: int) -> str:

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from facedep_jax.cache.cache_writer import CacheWriter
@@ -19,12 +20,11 @@ from facedep_jax.extraction.local_extraction import ItemResolver, Pair
 from facedep_jax.extraction.outcomes import Outcome, Outcomes
 from facedep_jax.extraction.plan import ExtractionPlan
 from facedep_jax.extraction.settings import ExtractSettings
-from facedep_jax.file_system import user_cache
 from facedep_jax.progress_events import Failure, Note
 from facedep_jax.sources import Listing, Listings, Source
 
 if TYPE_CHECKING:
-    from distributed import Client, Future
+    from distributed import Client, Future, LocalCluster
 
 IMAGES_A_TASK = 512  # some seconds of work, and what a killed worker costs at most
 DEATHS = 10  # of workers that a task may see before it, and not chance, is taken for the cause
@@ -195,16 +195,26 @@ def _client(settings: ExtractSettings) -> Iterator["Client"]:
             with _scheduler(Client, settings.scheduler) as client:
                 yield client
             return
-        folder = user_cache() / "dask"
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with (
-            LocalCluster(
-                n_workers=settings.workers, threads_per_worker=1, processes=True, host="127.0.0.1",
-                dashboard_address=None, local_directory=str(folder), silence_logs=logging.CRITICAL, memory_limit=0,
-            ) as cluster,
-            Client(cluster) as client,
-        ):  # fmt: skip
+        with _local_cluster(LocalCluster, settings.workers or 0) as cluster, Client(cluster) as client:
             yield client
+
+
+@contextmanager
+def _local_cluster(kind: type["LocalCluster"], workers: int) -> Iterator["LocalCluster"]:
+    """So many processes of this machine. Raises ClusterError where they do not start."""
+    with TemporaryDirectory(prefix="facedep-dask-", ignore_cleanup_errors=True) as folder:  # nothing of ours is in it
+        try:
+            cluster = kind(
+                n_workers=workers, threads_per_worker=1, processes=True, host="127.0.0.1",
+                dashboard_address=None, local_directory=folder, silence_logs=logging.CRITICAL, memory_limit=0,
+            )  # fmt: skip
+        except RuntimeError as error:
+            raise ClusterError(
+                f"workers could not be started ({error}: {error.__cause__}); a script has to start them under "
+                '`if __name__ == "__main__":`'
+            ) from error
+        with cluster:
+            yield cluster
 
 
 def _scheduler(client: type["Client"], where: str) -> "Client":

@@ -12,6 +12,7 @@ from facedep_jax.cache.feature_spec import fingerprint, read_header
 from facedep_jax.cache.file_hash_cache import KnownFiles
 from facedep_jax.cache.tombstones import Purged
 from facedep_jax.extraction.local_extraction import Extraction, ItemResolver, KeepFrame
+from facedep_jax.extraction.main_guard import check_main_guard
 from facedep_jax.extraction.outcomes import FailureRecord, Outcomes, write_down
 from facedep_jax.extraction.plan import IN_FLIGHT, ExtractionPlan, kept_taps, load_checked_engine, plan_extraction
 from facedep_jax.extraction.settings import ExtractSettings
@@ -58,6 +59,8 @@ def extract(
     settings, weights, engines and outputs that cannot be used; a file that cannot be used is recorded and counted.
     """
     begun = time.monotonic()
+    if settings.elsewhere and not settings.scheduler:
+        check_main_guard()
     kinds = tuple(k for k in ("image", "clip") if any(k in source.kinds() for source in sources))
     plan = plan_extraction(kinds, settings, report)
     check(plan.spec)
