@@ -6,6 +6,11 @@ read through, against `cat` of the same files to nowhere; and 256 random rows of
 `cat` to a program that reads what it says; the bare system calls that put the same files into memory that is there
 already, and into new memory; and what new memory costs alone. Then the same with the pages dropped, so that all comes
 from the disk. Knows nothing of extraction or training.
+
+    python tools/bench_cache.py --listings 1000000 [--files] [--steps open,inspect,…] [--folder DIR]
+
+What a cache of a million listings costs to open, to look at and to go on with (benchmark/large_cache.py); with --files
+there are files to them, and the steps include a rerun of the extraction that finds nothing changed.
 """
 
 import argparse
@@ -21,6 +26,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+from benchmark import large_cache
 from benchmark.rounds import timed
 
 from facedep_jax.cache import Cache, CacheWriter, open_cache
@@ -45,7 +51,17 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--folder", type=Path, help="where the cache is written (default: a temporary folder)")
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--listings", type=int, help="measure a cache of so many listings instead")
+    parser.add_argument("--files", action="store_true", help="… with a file for each, for the rerun")
+    parser.add_argument("--steps", default=",".join(large_cache.STEPS), help="… and only these steps, with commas")
+    parser.add_argument("--step", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.step:
+        print(json.dumps(large_cache.step(options.step, options.folder)))
+        return
+    if options.listings:
+        measure_listings(options)
+        return
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         write(Path(folder) / "cache", options.rows)
         result = measure(open_cache(Path(folder) / "cache"), options.rounds)
@@ -54,6 +70,17 @@ def main() -> None:
     else:
         for name, value in result.items():
             print(f"{name:24} {value:.4g}" if isinstance(value, float) else f"{name:24} {value}")
+
+
+def measure_listings(options: argparse.Namespace) -> None:
+    """One line of JSON for each step. A cache of as many listings that is in the folder already is used again."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = (options.folder or Path(temporary)) / f"listings-{options.listings}"
+        if not folder.exists():
+            large_cache.make(folder, options.listings, options.files)
+        steps = [step for step in options.steps.split(",") if step != "rerun" or options.files]
+        for step, found in large_cache.measure(folder, steps, __file__):
+            print(json.dumps({"step": step, "listings": options.listings, **found}), flush=True)
 
 
 def write(folder: Path, rows: int) -> None:

@@ -9,32 +9,39 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float16, Int, Int64
 
-from facedep_jax.cache.checksummed_jsonl import latest_failures, latest_listings, read_ledger
 from facedep_jax.cache.feature_reader import read_rows
 from facedep_jax.cache.feature_spec import FORMAT_VERSION, fingerprint, read_header, require_own_header
 from facedep_jax.cache.item_table import join
+from facedep_jax.cache.ledger_state import LISTING, latest_failures, listings_in_force, read_listings
 from facedep_jax.cache.manifest import load_manifest, open_shards
 from facedep_jax.cache.shard import Shard
 from facedep_jax.errors import CacheError, DamagedCache
-from facedep_jax.text_columns import text_frame
 
-LISTING = ("source", "path", "item", "emotion", "subject", "split")  # columns that every listing has
+__all__ = ["LISTING", "Cache", "open_cache"]
+
 _TAP = re.compile(r"\w+:\w+@([1-9]\d{0,2})(~\w+)?")
 
 
 class Cache:
-    """A cache opened for reading. Nothing is loaded but its tables until `features` is called."""
+    """A cache opened for reading. Nothing is loaded but its tables until `features` is called.
+
+    `starts` is where the feature rows of each shard begin, and last where they end; `items_cut_off` counts items whose
+    end is not there. The tables of the shards are in `items` and `rows`, and not in `shards`.
+    """
 
     def __init__(self, folder: str | Path):
         self.path = Path(folder)
         self.spec: dict[str, Any] = read_header(self.path)
         self.fingerprint = fingerprint(self.spec)
         self._shapes = _shapes(self.path, self.spec)
-        self.shards = open_shards(self.path, load_manifest(self.path))
-        require_own_header(self.path, self.fingerprint, [shard.attributes["fingerprint"] for shard in self.shards])
-        for shard in self.shards:
+        shards = open_shards(self.path, load_manifest(self.path, items=False))
+        require_own_header(self.path, self.fingerprint, [shard.attributes["fingerprint"] for shard in shards])
+        for shard in shards:
             self._check_shard(shard)
-        self.items, self.rows = join(self.shards)
+        lengths = [int((shard.rows["feature"] >= 0).sum()) for shard in shards]
+        self.starts: Int64[np.ndarray, " shards+1"] = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+        self.shards = [shard.without_tables() for shard in shards]
+        self.items, self.rows, self.items_cut_off = join([s.items for s in shards], [s.rows for s in shards])
 
     def _check_shard(self, shard: Shard) -> None:
         where = f"{self.path}: shard {shard.path.name}"
@@ -63,7 +70,7 @@ class Cache:
     def engines(self) -> np.ndarray:
         """Of each item what computed it: engine, version and device, as its shard states them."""
         said = [shard.computed_by for shard in self.shards]
-        return np.array(said, str)[self.items.shard] if said else np.zeros(0, str)
+        return np.array(said, object)[self.items.shard]  # each text once
 
     @cached_property
     def listings(self) -> pl.DataFrame:
@@ -72,14 +79,13 @@ class Cache:
         Names of files that are not UTF-8 are written by `as_text`. Raises DamagedCache naming the lines that are not as
         written.
         """
-        entries, bad = read_ledger(self.path, "listings.jsonl")
+        lines, bad = read_listings(self.path)
         if bad:
             raise DamagedCache(
                 f"{self.path}/listings.jsonl: line {bad[0].number}: {bad[0].reason} "
                 f"({len(bad)} bad lines); the next extract-features into it mends them, or `cache repair`"
             )
-        held = (entry for entry in latest_listings(entries).values() if not entry.get("gone"))
-        return text_frame(({k: v for k, v in entry.items() if k != "check"} for entry in held), LISTING)
+        return listings_in_force(lines)
 
     @cached_property
     def table(self) -> pl.DataFrame:
@@ -89,15 +95,17 @@ class Cache:
         """
         added = {"first_row", "rows"}
         listings = self.listings.rename({name: f"{name}_column" for name in self.listings.columns if name in added})
-        lies = pl.DataFrame({"item": self.items.id, "first_row": self.items.first_row, "rows": self.items.rows})
+        lies = pl.DataFrame({"item": self.items.ids(), "first_row": self.items.first_row, "rows": self.items.rows})
         found = listings.join(lies, on="item", how="left", maintain_order="left")
         return found.with_columns(pl.col("first_row").fill_null(-1), pl.col("rows").cast(pl.Int64).fill_null(0))
 
     @cached_property
-    def failures(self) -> list[dict[str, Any]]:
-        """The last failure of each path that still fails."""
-        complete = set(self.items.id)
-        return [e for e in latest_failures(self.path).values() if e["reason"] and e["id"] not in complete]
+    def failures(self) -> pl.DataFrame:
+        """The last failure of each path that still fails: text columns path, id, stage and reason."""
+        failing = latest_failures(self.path).filter(pl.col("reason").fill_null("") != "")
+        if failing.is_empty():
+            return failing
+        return failing.join(pl.DataFrame({"id": self.items.ids()}), on="id", how="anti", maintain_order="left")
 
     def features(
         self,
@@ -130,12 +138,6 @@ class Cache:
         if tap not in self._shapes:
             raise CacheError(f"{self.path} holds {', '.join(self.taps)}, not {tap}; extract into a new cache")
         return self._shapes[tap]
-
-    @cached_property
-    def starts(self) -> Int64[np.ndarray, " shards+1"]:
-        """Where the feature rows of each shard begin, and last where they end."""
-        lengths = [int((shard.rows["feature"] >= 0).sum()) for shard in self.shards]
-        return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
 
 
 def open_cache(folder: str | Path) -> Cache:

@@ -5,20 +5,31 @@ fsynced, and only then does one fsynced manifest line name it. What is named is 
 """
 
 import os
+from collections.abc import Collection
 from contextlib import ExitStack
+from itertools import compress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from facedep_jax.cache.checksummed_jsonl import append_lines, latest_listings, read_ledger, write_lines
-from facedep_jax.cache.clip_parts import chain, first_copies
+import polars as pl
+
+from facedep_jax.cache.checksummed_jsonl import append_lines, drop_lines
+from facedep_jax.cache.clip_parts import chain, first_copies, joined, singles
 from facedep_jax.cache.feature_spec import read_header, require_equal, write_header
-from facedep_jax.cache.lock import LOCK, settle, write_lock
+from facedep_jax.cache.ledger_columns import latest, read_columns
+from facedep_jax.cache.ledger_state import FAILURE, KEY, LISTING, NOT_GONE, compared, entries_of, with_columns
+from facedep_jax.cache.lock import LOCK, left_by_macos, settle, write_lock
 from facedep_jax.cache.manifest import load_manifest
+from facedep_jax.cache.manifest_lines import ManifestLine
 from facedep_jax.cache.shard_writer import ComputedBy, ShardWriter
 from facedep_jax.errors import DamagedCache, FacedepError, OutputError
 from facedep_jax.file_system import TEMPORARY, make_folder, writing
 from facedep_jax.progress_events import Interrupted
+from facedep_jax.text_columns import text_frame
+from facedep_jax.text_escaping import as_name, as_text
+
+_CHUNKS = 64  # of the listings held, before they are put into one
 
 
 class CacheWriter(ShardWriter):
@@ -34,7 +45,7 @@ class CacheWriter(ShardWriter):
         super().__init__(self.folder / "shards", spec, engine, shard_rows)
         self.failed: dict[str, dict[str, Any]] = {}
         self._unwritten: dict[tuple[str, str], dict[str, Any]] = {}
-        self._failing: dict[str, str | None] = {}  # the last reason of every path that ever failed
+        self._failing: dict[str, str] = {}  # the last reason of every path that fails
         self._prepare_folder()
         self._held = ExitStack()
         self._held.enter_context(write_lock(self.folder))
@@ -78,7 +89,9 @@ class CacheWriter(ShardWriter):
 
     def _foreign(self) -> list[str]:
         return sorted(
-            name for name in os.listdir(self.folder) if name not in (LOCK, "shards") and not name.endswith(TEMPORARY)
+            name
+            for name in os.listdir(self.folder)
+            if name not in (LOCK, "shards") and not name.endswith(TEMPORARY) and not left_by_macos(name)
         )
 
     def _require_own_spec(self) -> bool:
@@ -95,10 +108,36 @@ class CacheWriter(ShardWriter):
     def _start(self) -> None:
         if not self._require_own_spec():  # asked again: another writer may have been here before the lock was ours
             write_header(self.folder, self.spec)
-        entries = load_manifest(self.folder, repair=True)
-        parts = first_copies((item, n, (rows, last)) for e in entries for item, n, last, rows in e["items"])
-        for item, found in parts.items():
-            committed = chain(found, lambda piece: piece[1])
+        self._take_stock(load_manifest(self.folder, repair=True))
+        self._listings = with_columns(self._mended("listings.jsonl"), [*LISTING, "gone"])  # lines, the last one counts
+        self._decoding: dict[str, str] = {}
+        if "decoding" in self._listings.columns:
+            said = latest(self._listings, KEY).filter(pl.col("decoding").fill_null("") != "")
+            self._decoding = dict(said.select("item", "decoding").iter_rows())
+        for failure in with_columns(self._mended("failures.jsonl"), FAILURE).select(FAILURE).iter_rows(named=True):
+            self._remember({name: text and as_name(text) for name, text in failure.items()})
+
+    def _remember(self, failure: dict[str, Any]) -> None:
+        path, item, reason = failure["path"], failure["id"], failure["reason"]
+        self._failing.pop(path, None)
+        if reason is not None:
+            self._failing[path] = reason
+        if item and reason and item not in self.complete:
+            self.failed[item] = failure
+
+    def _take_stock(self, lines: list[ManifestLine]) -> None:
+        """Which items are complete and which were cut off, as the manifest says."""
+        ids, part, last = (
+            joined(dtype, [getattr(line, name) for line in lines])
+            for name, dtype in (("id", "S64"), ("part", "i8"), ("last", "u1"))
+        )
+        single = singles(ids, part, last)
+        self.complete.update(item.decode() for item in ids[single])
+        rows = joined("i8", [line.item_rows for line in lines])[~single].tolist()
+        columns = (ids[~single].tolist(), part[~single].tolist(), zip(rows, last[~single].tolist(), strict=True))
+        for name, found in first_copies(zip(*columns, strict=True)).items():
+            item = name.decode()
+            committed = chain(found, lambda piece: bool(piece[1]))
             if len(committed) < len(found):  # what is added now might be joined to them
                 raise DamagedCache(
                     f"{self.folder}: item {item[:12]} has parts that its first ones do not lead to; run `cache "
@@ -107,20 +146,14 @@ class CacheWriter(ShardWriter):
             if committed and committed[-1][1]:
                 self.complete.add(item)
             else:
-                self.partial[item] = (len(committed), sum(rows for rows, _ in committed))
-        self._listings = latest_listings(self._mended("listings.jsonl"))
-        self._decoding = {e["item"]: e["decoding"] for e in self._listings.values() if e.get("decoding")}
-        for entry in self._mended("failures.jsonl"):
-            self._failing[entry["path"]] = entry["reason"]
-            if entry["id"] and entry["reason"] and entry["id"] not in self.complete:
-                self.failed[entry["id"]] = entry
+                self.partial[item] = (len(committed), sum(count for count, _ in committed))
 
-    def _mended(self, ledger: str) -> list[dict[str, Any]]:
-        """Entries of a ledger; lines that do not check are taken out, so that what they said is written anew."""
-        entries, bad = read_ledger(self.folder, ledger)
+    def _mended(self, ledger: str) -> pl.DataFrame:
+        """Lines of a ledger; those that cannot be used are taken out, so that what they said is written anew."""
+        lines, bad = read_columns(self.folder, ledger)
         if bad:
-            write_lines(self.folder / ledger, entries)
-        return entries
+            drop_lines(self.folder / ledger, [line.number for line in bad])
+        return lines
 
     # Ledgers
 
@@ -134,25 +167,35 @@ class CacheWriter(ShardWriter):
             return
         entry = {"path": path, "id": item, "stage": stage, "reason": reason}
         self._append("failures.jsonl", [entry])
-        self._failing[path] = reason
-        if item and reason:
-            self.failed[item] = entry
+        self._remember(entry)
 
     def clear_failure(self, path: str) -> None:
         """`path` failed once and does not any more."""
         if self._failing.get(path):
             self.record_failure(path, None, "", None)
 
-    def retire_listings(self, source: str, seen: set[str]) -> int:
-        """Mark every listing of `source` whose path is not in `seen` as gone; returns how many there were."""
-        gone = [
-            {"source": source, "path": path, "item": None, "gone": True}
-            for (where, path), entry in self._listings.items()
-            if where == source and path not in seen and not entry.get("gone")
-        ]
-        for entry in gone:
-            self.add_listing(entry)
+    def retire_listings(self, source: str, seen: Collection[str] | pl.Series) -> int:
+        """Mark every listing of `source` whose path is not in `seen` as gone; returns how many there were.
+
+        `seen` are names, or a column of a data frame.
+        """
+        there = seen if isinstance(seen, pl.Series) else pl.Series(map(as_text, seen), dtype=pl.String)
+        held = latest(self._listings.filter(pl.col("source") == as_text(source)), KEY)
+        held = held.filter(pl.col("gone").is_null() | pl.col("gone").is_in(NOT_GONE))
+        gone = held.join(there.alias("path").to_frame(), on="path", how="anti", maintain_order="left")["path"]
+        for path in gone:
+            self.add_listing({"source": source, "path": as_name(path), "item": None, "gone": True})
         return len(gone)
+
+    def add_listings(self, listings: pl.DataFrame) -> None:
+        """Note many listings of items that are complete: text columns `LISTING`, then the source's own. Those that are
+        new or changed are written at once.
+        """
+        if self._decoding:
+            known = pl.DataFrame({"item": list(self._decoding), "decoding": list(self._decoding.values())})
+            listings = listings.join(known, on="item", how="left", maintain_order="left")
+        changed = listings.filter(self._differ(listings))
+        self._append_listings(changed, list(entries_of(changed)))
 
     def add_listing(self, entry: dict[str, Any]) -> None:
         """Note a listing; it is written, if new or changed, once its item is committed or known to fail.
@@ -171,11 +214,24 @@ class CacheWriter(ShardWriter):
             for key, entry in self._unwritten.items()
             if not entry["item"] or entry["item"] in self.complete or entry["item"] in self.failed
         }
-        changed = {key: entry for key, entry in ready.items() if self._listings.get(key) != entry}
-        if changed:
-            self._append("listings.jsonl", list(changed.values()))
-        self._listings |= changed
+        if ready:
+            lines = text_frame(ready.values(), LISTING)
+            differ = self._differ(lines)
+            self._append_listings(lines.filter(differ), list(compress(ready.values(), differ)))
         self._unwritten = {key: entry for key, entry in self._unwritten.items() if key not in ready}
+
+    def _append_listings(self, lines: pl.DataFrame, entries: list[dict[str, Any]]) -> None:
+        """Write `entries`, of which `lines` are the frame."""
+        if entries:
+            self._append("listings.jsonl", entries)
+            self._listings = pl.concat([self._listings, lines], how="diagonal")
+            if self._listings.n_chunks() > _CHUNKS:
+                self._listings = self._listings.rechunk()
+
+    def _differ(self, new: pl.DataFrame) -> pl.Series:
+        """Which of `new` listings, of which each path is there once, are not what was written last."""
+        held = self._listings.join(new.select(KEY), on=KEY, how="semi", maintain_order="left")
+        return compared(new, latest(held, KEY))["differs"]
 
     # Committing
 
@@ -184,19 +240,19 @@ class CacheWriter(ShardWriter):
         super().commit()
         self._write_listings()
 
-    def _committed(self, entry: dict[str, Any]) -> None:
-        self._append("manifest.jsonl", [entry])
-        for item, _, last, _ in entry["items"]:
+    def _committed(self, line: ManifestLine) -> None:
+        self._append("manifest.jsonl", [line.entry()])
+        for item, last in zip(line.ids, line.last.tolist(), strict=True):
             if last:
                 self.failed.pop(item, None)
 
-    def adopt(self, entries: list[dict[str, Any]], features: int) -> None:
+    def adopt(self, lines: list[ManifestLine], features: int) -> None:
         """Name shards that another process has put in place, `features` rows of features in all; their lines of the
-        manifest are `entries`. Their listings are written by the next `commit`.
+        manifest are `lines`. Their listings are written by the next `commit`.
         """
-        for entry in entries:
-            self._committed(entry)
-            self._count(entry)
+        for line in lines:
+            self._committed(line)
+            self._count(line)
         self.features_committed += features
 
     def take_over(self) -> None:

@@ -125,6 +125,13 @@ def require_plain_files(folder: Path) -> None:
             raise DamagedCache(f"{folder}: {path.relative_to(folder)} is {kind}; it was not followed")
 
 
+def left_by_macos(name: str) -> bool:
+    """Whether a file of this name is what macOS leaves beside the files of others (AppleDouble, Finder). It is no part
+    of a cache, whatever it is called.
+    """
+    return name.startswith("._") or name == ".DS_Store"
+
+
 def leftovers(folder: Path) -> list[Path]:
     """Temporary files of writers, in the cache and among its shards."""
     own = folder.glob(f".*{TEMPORARY}")

@@ -5,34 +5,35 @@ It can always be rebuilt from the shards. Why items go is not known here.
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool
 
-from facedep_jax.cache.checksummed_jsonl import read_ledger, write_lines
+from facedep_jax.cache.checksummed_jsonl import write_lines
 from facedep_jax.cache.feature_spec import fingerprint, read_header
+from facedep_jax.cache.lock import left_by_macos
+from facedep_jax.cache.manifest_lines import ManifestLine, manifest_line, read_manifest
 from facedep_jax.cache.shard import Shard, ShardData, feature_index, open_shard, sha256_of, write_shard
 from facedep_jax.errors import CacheError, DamagedCache
 from facedep_jax.file_system import fsync_directory, writing
 
 
-def load_manifest(folder: Path, repair: bool = False) -> list[dict[str, Any]]:
-    """Manifest entries for exactly the shards that exist; rebuilt from the shards where they disagree.
+def load_manifest(folder: Path, repair: bool = False, items: bool = True) -> list[ManifestLine]:
+    """Lines of the manifest for exactly the shards that exist; rebuilt from the shards where they disagree.
 
     With `repair` (which needs the lock) the rebuilt manifest replaces the file, and a shard is named in it only if it
-    has the hash that is its name. Raises CacheError if the manifest names a shard that is gone, DamagedCache if it has
-    a line that nobody who follows the format writes.
+    has the hash that is its name. Without `items` what each shard holds is checked and not kept. Raises CacheError if
+    the manifest names a shard that is gone, DamagedCache if it has a line that nobody who follows the format writes.
     """
-    entries, bad = read_ledger(folder, "manifest.jsonl")
+    lines, bad = read_manifest(folder, items or repair)
     strange = [line for line in bad if line.written]
     if strange:
         raise DamagedCache(
             f"{folder}/manifest.jsonl: line {strange[0].number}: {strange[0].reason}; `cache repair` writes it anew "
             "from the shards"
         )
-    named = {entry["file"]: entry for entry in entries}
-    present = sorted(path.name for path in (folder / "shards").glob("*.h5"))
+    named = {line.file: line for line in lines}
+    present = shard_names(folder)
     gone = sorted(set(named) - set(present))
     if gone:
         raise CacheError(
@@ -45,26 +46,31 @@ def load_manifest(folder: Path, repair: bool = False) -> list[dict[str, Any]]:
     if repair:
         for name in missing:
             _require_own_hash(folder, name)
-    rebuilt = [named.get(name) or _entry_from_shard(folder, name) for name in [*named, *missing]]
+    rebuilt = [named.get(name) or _line_from_shard(folder, name) for name in [*named, *missing]]
     if repair:
         write_manifest(folder, rebuilt)
     return rebuilt
 
 
-def write_manifest(folder: Path, entries: Iterable[dict[str, Any]]) -> None:
-    """Replace the manifest by `entries`."""
-    write_lines(folder / "manifest.jsonl", entries)
+def shard_names(folder: Path) -> list[str]:
+    """Names in `shards/` that end as a shard's does, sorted."""
+    return sorted(path.name for path in (folder / "shards").glob("*.h5") if not left_by_macos(path.name))
 
 
-def open_shards(folder: Path, entries: Iterable[dict[str, Any]]) -> list[Shard]:
-    """The shards that `entries` name, in that order. Raises DamagedCache as `open_shard` does."""
-    return [open_shard(folder / "shards" / entry["file"]) for entry in entries]
+def write_manifest(folder: Path, lines: Iterable[ManifestLine]) -> None:
+    """Replace the manifest by `lines`."""
+    write_lines(folder / "manifest.jsonl", (line.entry() for line in lines))
+
+
+def open_shards(folder: Path, lines: Iterable[ManifestLine]) -> list[Shard]:
+    """The shards that `lines` name, in that order. Raises DamagedCache as `open_shard` does."""
+    return [open_shard(folder / "shards" / line.file) for line in lines]
 
 
 def manifest_is_whole(folder: Path) -> bool:
     """Whether every shard that is there is named, so that nothing had to be rebuilt."""
-    entries, bad = read_ledger(folder, "manifest.jsonl")
-    return not bad and {entry["file"] for entry in entries} >= {path.name for path in (folder / "shards").glob("*.h5")}
+    lines, bad = read_manifest(folder, items=False)
+    return not bad and {line.file for line in lines} >= set(shard_names(folder))
 
 
 def _require_own_hash(folder: Path, name: str) -> None:
@@ -76,29 +82,17 @@ def _require_own_hash(folder: Path, name: str) -> None:
         )
 
 
-def _entry_from_shard(folder: Path, name: str) -> dict[str, Any]:
+def _line_from_shard(folder: Path, name: str) -> ManifestLine:
     shard = open_shard(folder / "shards" / name)
     held = fingerprint(read_header(folder))
     if shard.attributes["fingerprint"] != held:
         raise CacheError(f"{folder}: shard {name} belongs to another cache; move it away, or run `cache repair`")
-    return entry_of(shard)
+    return line_of(shard)
 
 
-def entry_of(shard: Shard) -> dict[str, Any]:
+def line_of(shard: Shard) -> ManifestLine:
     """The manifest's line for a shard that is there."""
-    return manifest_entry(shard.path.name, shard)
-
-
-def manifest_entry(name: str, data: ShardData | Shard) -> dict[str, Any]:
-    """The line for one shard: its file, its rows, and [id, part, last?, rows] of each item in it."""
-    columns = (
-        np.char.decode(np.asarray(data.items["id"], "S64")),
-        data.items["part"],
-        data.items["last"],
-        data.items["rows"],
-    )
-    items = [[str(i), int(p), int(last), int(n)] for i, p, last, n in zip(*columns, strict=True)]
-    return {"file": name, "rows": len(data.rows["time"]), "items": items}
+    return manifest_line(shard.path.name, shard)
 
 
 def _only(shard: Shard, kept: Bool[np.ndarray, " items"]) -> ShardData:
@@ -114,29 +108,31 @@ def _only(shard: Shard, kept: Bool[np.ndarray, " items"]) -> ShardData:
     return ShardData(items, rows, {tap: shard.features(tap)[chosen] for tap in shard.layout})
 
 
-def write_only(folder: Path, shard: Shard, kept: Bool[np.ndarray, " items"]) -> dict[str, Any]:
+def write_only(folder: Path, shard: Shard, kept: Bool[np.ndarray, " items"]) -> ManifestLine:
     """Write a shard of some items of `shard` into the cache at `folder`; returns its manifest line."""
     data = _only(shard, kept)
-    return manifest_entry(write_shard(folder / "shards", data, shard.attributes), data)
+    return manifest_line(write_shard(folder / "shards", data, shard.attributes), data)
 
 
 def replace_shard(
     folder: Path,
-    entries: Sequence[dict[str, Any]],
+    lines: Sequence[ManifestLine],
     shard: Shard,
     kept: Bool[np.ndarray, " items"],
     dispose: Callable[[Path], object],
-) -> list[dict[str, Any]]:
+) -> list[ManifestLine]:
     """Keep only some items of `shard`, then `dispose` of the old file. Returns the manifest as it is then.
 
     A crash in between leaves a cache that opens, and a second run ends the same: the replacement is there before the
     manifest names it instead of the old shard, which goes only then.
     """
     new = [write_only(folder, shard, kept)] if kept.any() else []
-    place = [entry["file"] for entry in entries].index(shard.path.name)
-    entries = [e for e in entries[:place] if e not in new] + new + [e for e in entries[place + 1 :] if e not in new]
-    write_manifest(folder, entries)
+    place = [line.file for line in lines].index(shard.path.name)
+    named = {line.file for line in new}
+    before, after = ([line for line in part if line.file not in named] for part in (lines[:place], lines[place + 1 :]))
+    lines = [*before, *new, *after]
+    write_manifest(folder, lines)
     with writing(folder):
         dispose(shard.path)
         fsync_directory(folder / "shards")
-    return entries
+    return lines

@@ -5,10 +5,15 @@ them are different people. So pairs within a few bits are candidates, and featur
 features and about 0 for those of two different pictures. In the 27,473 faces of FER2013, 41,230 pairs are within six
 bits and 1,591 of them have a likeness of 0.7 in every tap; of the 40 least alike of these all show one photograph,
 looked at by eye, moved or with another watermark. In the portraits 11 of 7,122 are left, of one take each.
+
+The search is bounded: a million frames of one scene have nearly equal hashes, and as many pairs as their square. No
+more than `COMPARED` pairs of hashes are looked at, those that agree in most of their leading
+bits first, and no more than `CANDIDATES` of them are kept, the nearest; whoever asks is told when that left any out.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import pairwise
+from itertools import combinations, pairwise
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8, UInt64
@@ -16,6 +21,8 @@ from jaxtyping import Float, Int, UInt8, UInt64
 DISTANCE = 6  # bits of 64
 LIKENESS = 0.7
 PAIRS_AT_ONCE = 512
+COMPARED = 2**28  # pairs of hashes, some seconds
+CANDIDATES = 2**17  # whose features are read: 10 GB of the default taps
 SAMPLE = 1024  # features that their mean is taken from
 
 Values = Callable[[np.ndarray], np.ndarray]  # indices of k pictures → their features, (k, …)
@@ -27,43 +34,78 @@ def near_duplicates(
     """Pairs (smaller index first) of pictures with hashes within `distance` bits that are so alike in every tap.
 
     Each of `taps` gives the features of some pictures, by index. Pictures with hash 0 are flat, or clips, and left out.
+    Of more candidates than are looked at only some are compared; `hash_pairs` says so.
     """
-    pairs, _ = hash_pairs(phash, distance)
+    pairs = hash_pairs(phash, distance).pairs
     for values in taps:
         pairs = pairs[likenesses(pairs, len(phash), values) >= likeness]
     return pairs
 
 
-def hash_pairs(
-    phash: UInt64[np.ndarray, " n"], distance: int = DISTANCE
-) -> tuple[Int[np.ndarray, "pairs 2"], UInt8[np.ndarray, " pairs"]]:
-    """All pairs of non-zero hashes that differ in at most `distance` bits, and in how many.
+class HashPairs(NamedTuple):
+    """Pairs of pictures, in how many bits their hashes differ, and whether these are all pairs that there are."""
 
-    The 64 bits are cut into distance + 1 bands: two such hashes agree in one at least, so only those are compared.
+    pairs: Int[np.ndarray, "pairs 2"]
+    bits: UInt8[np.ndarray, " pairs"]
+    all: bool
+
+
+def hash_pairs(
+    phash: UInt64[np.ndarray, " n"], distance: int = DISTANCE, compared: int = COMPARED, candidates: int = CANDIDATES
+) -> HashPairs:
+    """Pairs of non-zero hashes that differ in at most `distance` bits: all, unless they are too many.
+
+    The 64 bits are cut into distance + 2 bands: two such hashes agree in two of them at least, so only those are
+    compared that do, for each two bands.
     """
-    rows = np.flatnonzero(phash)
+    rows = np.argsort(phash, kind="stable")[np.count_nonzero(np.equal(phash, 0)) :]  # alike in their leading bits
     hashes = np.asarray(phash, np.uint64)[rows]
-    cuts = np.linspace(0, 64, distance + 2).astype(int)
-    found = [np.zeros((0, 2), np.int64)]
-    for low, high in pairwise(cuts):
-        band = (hashes >> np.uint64(low)) & np.uint64((1 << int(high - low)) - 1)
-        for one, other in _equal_pairs(band):
-            near = np.bitwise_count(hashes[one] ^ hashes[other]) <= distance
-            found.append(np.sort(np.stack([one[near], other[near]], 1), 1))
-    pairs = np.unique(np.concatenate(found), axis=0)
-    return rows[pairs], np.bitwise_count(hashes[pairs[:, 0]] ^ hashes[pairs[:, 1]])
+    bands = list(pairwise(np.linspace(0, 64, distance + 3).astype(int).tolist()))
+    masks = [np.uint64((1 << high) - (1 << low)) for low, high in bands]
+    twos = list(combinations(range(len(bands)), 2))
+    found, count, every = [np.zeros((0, 2), np.int64)], 0, True
+    for one, other in twos:
+        earlier = [mask for n, mask in enumerate(masks[:other]) if n != one]  # who agrees there has been found
+        budget = compared // len(twos)
+        for a, b in _equal_pairs(_key(hashes, bands[one], bands[other])):
+            budget -= len(a)
+            if budget < 0 or count > 4 * candidates:
+                every = False
+                break
+            apart = hashes[a] ^ hashes[b]
+            near = np.bitwise_count(apart) <= distance
+            near[near] = ~np.any([apart[near] & mask == 0 for mask in earlier], axis=0) if earlier else True
+            found.append(np.sort(rows[np.stack([a[near], b[near]], 1)], 1))
+            count += len(found[-1])
+    pairs = np.concatenate(found)
+    pairs = pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
+    bits = np.bitwise_count(np.bitwise_xor(*np.asarray(phash, np.uint64)[pairs.T]))
+    if len(pairs) > candidates:
+        nearest = np.sort(np.argsort(bits, kind="stable")[:candidates])
+        pairs, bits, every = pairs[nearest], bits[nearest], False
+    return HashPairs(pairs, bits, every)
+
+
+def _key(hashes: UInt64[np.ndarray, " n"], one: tuple[int, int], other: tuple[int, int]) -> np.ndarray:
+    """The bits of two bands (from, to) as one number, in as few bytes as they take: two are sorted by their digits."""
+    (low, high), (begin, end) = one, other
+    bits = high - low + end - begin
+    first = (hashes >> np.uint64(low)) & np.uint64((1 << (high - low)) - 1)
+    second = (hashes >> np.uint64(begin)) & np.uint64((1 << (end - begin)) - 1)
+    return (first | (second << np.uint64(high - low))).astype(np.uint16 if bits <= 16 else np.uint64)
 
 
 def _equal_pairs(key: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Every pair of positions with equal keys, in arrays: neighbours in sorted order first, then those two apart …"""
-    order = np.argsort(key, kind="stable")
-    ends = np.searchsorted(key[order], key[order], side="right")
-    at = np.arange(len(key))
-    for step in range(1, len(key)):
-        at = at[at + step < ends[at]]
-        if not len(at):
-            return
+    order = np.argsort(key, kind="stable").astype(np.int32 if len(key) < 2**31 else np.int64)
+    key = key[order]
+    at = np.flatnonzero(key[:-1] == key[1:])
+    step = 1
+    while len(at):
         yield order[at], order[at + step]
+        step += 1
+        at = at[at + step < len(key)]
+        at = at[key[at] == key[at + step]]
 
 
 def likenesses(pairs: Int[np.ndarray, "pairs 2"], count: int, values: Values) -> Float[np.ndarray, " pairs"]:

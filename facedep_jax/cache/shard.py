@@ -4,7 +4,7 @@ import hashlib
 import os
 import socket
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,9 @@ FEATURE = "<f2"
 MAX_ROWS = 2**20  # of one shard: what its tables may take of memory is bounded, whatever the file claims
 
 
+Table = dict[str, np.ndarray]  # equally long columns by name
+
+
 @dataclass(frozen=True)
 class ShardData:
     """What goes into one shard. `items` and `rows` hold equally long columns; features are keyed by tap."""
@@ -49,8 +52,8 @@ class Shard:
 
     path: Path
     attributes: dict[str, Any]
-    items: dict[str, np.ndarray]
-    rows: dict[str, np.ndarray]
+    items: Table
+    rows: Table
     layout: dict[str, tuple[int, tuple[int, ...]]]  # tap → (byte offset, shape)
 
     @property
@@ -62,6 +65,10 @@ class Shard:
     def computed_by(self) -> str:
         """The engine, its version and the device that computed the features."""
         return "{engine} {engine_version} on {device}".format(**self.attributes)
+
+    def without_tables(self) -> "Shard":
+        """The same, for whoever has put the tables elsewhere."""
+        return replace(self, items={}, rows={})
 
     def features(self, tap: str) -> Float16[np.ndarray, "n S S C"]:
         """A read-only memory map of one tap."""

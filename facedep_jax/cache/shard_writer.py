@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float16
 
 from facedep_jax.cache.feature_spec import FORMAT_VERSION, cells_of, fingerprint
-from facedep_jax.cache.manifest import manifest_entry
+from facedep_jax.cache.manifest_lines import ManifestLine, manifest_line
 from facedep_jax.cache.shard import ShardData, feature_index, write_shard
 
 MAX_BYTES = 64 * 2**20
@@ -141,20 +141,21 @@ class ShardWriter:
                 "device": self.engine.device,
             },
         )
-        entry = manifest_entry(name, data)
-        self._committed(entry)
-        self._count(entry)
+        line = manifest_line(name, data)
+        self._committed(line)
+        self._count(line)
         self.features_committed += int((data.rows["feature"] >= 0).sum())
         self._forget(ready)
 
-    def _committed(self, entry: dict[str, Any]) -> None:
-        """A shard is in place; `entry` is its line of the manifest."""
+    def _committed(self, line: ManifestLine) -> None:
+        """A shard is in place; `line` is its line of the manifest."""
         raise NotImplementedError
 
-    def _count(self, entry: dict[str, Any]) -> None:
+    def _count(self, line: ManifestLine) -> None:
         """What the shard of this line holds is committed now."""
-        self.rows_committed += entry["rows"]
-        for item, part, last, rows in entry["items"]:
+        self.rows_committed += line.rows
+        columns = (line.part.tolist(), line.last.tolist(), line.item_rows.tolist())
+        for item, part, last, rows in zip(line.ids, *columns, strict=True):
             if last:
                 self.complete.add(item)
                 self.partial.pop(item, None)

@@ -11,7 +11,8 @@ import secrets
 from collections.abc import Iterable
 from pathlib import Path
 
-from facedep_jax.cache.checksummed_jsonl import append_lines, read_ledger
+from facedep_jax.cache.checksummed_jsonl import append_lines
+from facedep_jax.cache.ledger_members import read_ledger
 from facedep_jax.file_system import writing
 
 FILE = "purged.jsonl"

@@ -11,6 +11,7 @@ from typing import Any
 
 from facedep_jax.backbones.engine_interface import Engine
 from facedep_jax.cache.feature_spec import fingerprint
+from facedep_jax.cache.manifest_lines import ManifestLine
 from facedep_jax.cache.shard_writer import ShardWriter
 from facedep_jax.errors import ClusterError
 from facedep_jax.extraction.local_extraction import Extraction, ItemResolver
@@ -46,7 +47,7 @@ class Done:
     """What came of a task: lines of the manifest for its shards, with `features` rows of features in all."""
 
     engine: str
-    entries: list[dict[str, Any]]
+    lines: list[ManifestLine]
     features: int
     outcomes: list[Outcome]
     notes: list[Note]
@@ -58,10 +59,10 @@ class _TaskWriter(ShardWriter):
     def __init__(self, task: WorkerTask, engine: Engine):
         super().__init__(task.shards, task.spec, engine, task.settings.shard_rows)
         self.partial = task.partial
-        self.entries: list[dict[str, Any]] = []
+        self.lines: list[ManifestLine] = []
 
-    def _committed(self, entry: dict[str, Any]) -> None:
-        self.entries.append(entry)
+    def _committed(self, line: ManifestLine) -> None:
+        self.lines.append(line)
 
 
 _ready: dict[str, tuple[ExtractionPlan, Engine]] = {}  # by fingerprint: one engine serves all tasks of a process
@@ -85,7 +86,7 @@ def compute_task(task: WorkerTask) -> Done:
     outcomes = Outcomes(len(listings), {}, became.append, report)
     Extraction(writer, engine, plan, ItemResolver(), outcomes).run([(task.source, listing) for listing in listings])
     writer.commit()
-    return Done(engine.name, writer.entries, writer.features_committed, became, notes)
+    return Done(engine.name, writer.lines, writer.features_committed, became, notes)
 
 
 def _prepared(task: WorkerTask, report: Report) -> tuple[ExtractionPlan, Engine]:

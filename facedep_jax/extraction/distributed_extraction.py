@@ -153,7 +153,7 @@ class Distribution:
         self.engine_name = done.engine
         for note in done.notes:
             self.outcomes.report(note)
-        self.writer.adopt(done.entries, done.features)
+        self.writer.adopt(done.lines, done.features)
         for outcome in done.outcomes:
             self.outcomes.add(outcome)
             if failure := outcome.failure:

@@ -307,7 +307,7 @@ def test_reading_changes_nothing_on_the_disk(tmp_path):
     assert sorted(opened.items.id) == sorted(with_manifest.items.id)
     assert len(opened.table["path"]) == len(opened.listings) == 8
     assert opened.features(MID).shape == (21, 2, 2, 3)
-    assert opened.failures == []
+    assert opened.failures.is_empty()
     assert state(folder) == before
 
 

@@ -157,7 +157,7 @@ def test_what_a_worker_could_not_use_is_a_failure_of_the_cache(tmp_path):
         distribution = extraction_distributed.Distribution(writer, plan, ItemResolver(), outcomes)
         distribution._take(Done("xla", [], 0, became, []))
     assert (outcomes.new, outcomes.items_failed) == (set(), 1)
-    assert [failure["reason"] for failure in open_cache(tmp_path / "cache").failures] == ["too loud"]
+    assert open_cache(tmp_path / "cache").failures["reason"].to_list() == ["too loud"]
 
 
 def test_a_running_cluster(media, alone, tmp_path):

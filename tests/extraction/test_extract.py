@@ -156,7 +156,7 @@ def test_a_file_that_is_mended_is_no_failure_any_more(tmp_path):
     assert len(open_cache(tmp_path / "c").failures) == 1
     broken.write_bytes(whole)
     assert run(tmp_path / "faces", tmp_path / "c")["items_failed"] == 0
-    assert open_cache(tmp_path / "c").failures == []
+    assert open_cache(tmp_path / "c").failures.is_empty()
 
 
 def test_an_image_of_a_gigabyte_is_refused_unread(tmp_path):
@@ -226,7 +226,7 @@ def test_a_cache_has_the_same_bytes_whatever_the_timing(faces, tmp_path, monkeyp
         files = sorted(path for path in (tmp_path / str(seed)).rglob("*") if path.suffix in (".h5", ".jsonl"))
         made.append({path.name: path.read_bytes() for path in files if path.name != "files.jsonl"})
     assert made[0] == made[1] == made[2]
-    paths = [Path(failure["path"]).name for failure in open_cache(tmp_path / "0").failures]
+    paths = [Path(path).name for path in open_cache(tmp_path / "0").failures["path"]]
     assert sorted(paths) == ["a_cut.png", "a_white.png", "cut.png"]
 
 

@@ -57,7 +57,7 @@ def check_stopped(cache: Path, acknowledged: Acknowledged) -> int:
                 if gone else "")  # fmt: skip
     unexplained = [p for p in verify_cache(cache)["problems"] if not explained(p, acknowledged)]
     require(not unexplained, f"verify: {unexplained[:2]}")
-    return sum(entry["rows"] for entry in load_manifest(cache))
+    return sum(line.rows for line in load_manifest(cache))
 
 
 def explained(problem: dict[str, str], acknowledged: Acknowledged) -> bool:
@@ -77,7 +77,7 @@ def check_finished(cache: Path, undisturbed: Path) -> None:
     require(not problems, f"verify after the end: {problems[:2]}")
     difference = diff_caches(undisturbed, cache)["differences"]
     require(not difference, f"differs from the undisturbed cache: {difference}")
-    failures = [sorted((e["path"], e["reason"]) for e in open_cache(c).failures) for c in (cache, undisturbed)]
+    failures = [sorted(open_cache(c).failures.select("path", "reason").rows()) for c in (cache, undisturbed)]
     require(failures[0] == failures[1], f"failures differ: {failures}")
     left = [str(path.relative_to(cache)) for path in cache.rglob(f"*{TEMPORARY}")]
     require(not left, f"temporary files are left: {left}")

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, Any, Literal, TypedDict
 
 import numpy as np
+import polars as pl
 
 from facedep_jax.cache.cache_reader import Cache, open_cache
 from facedep_jax.cache.feature_spec import FORMAT_VERSION, cells_of, read_header
@@ -212,13 +213,15 @@ def _rows(cache: Cache) -> Table:
 
 
 def _listings(cache: Cache) -> Table:
-    rows = cache.listings.iter_rows()
-    return cache.listings.columns, ([cell and as_name(cell) for cell in row] for row in rows)
+    return _texts(cache.listings)
 
 
 def _failures(cache: Cache) -> Table:
-    columns = ("path", "id", "stage", "reason")
-    return columns, ([entry[name] for name in columns] for entry in cache.failures)
+    return _texts(cache.failures)
+
+
+def _texts(frame: pl.DataFrame) -> Table:
+    return frame.columns, ([cell and as_name(cell) for cell in row] for row in frame.iter_rows())
 
 
 TABLES: dict[str, Callable[[Cache], Table]] = {

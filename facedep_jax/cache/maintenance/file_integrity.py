@@ -5,15 +5,22 @@ import os
 import re
 import tomllib
 from collections.abc import Callable, Iterator, Sequence, Sized
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypedDict, TypeVar
+from typing import Any, Generic, Literal, TypedDict, TypeVar
 
 import numpy as np
+import polars as pl
 
-from facedep_jax.cache.checksummed_jsonl import LEDGERS, read_ledger
+from facedep_jax.cache.checksummed_jsonl import BadLine
 from facedep_jax.cache.feature_spec import FORMAT_VERSION, cells_of, fingerprint
-from facedep_jax.cache.lock import LOCK, being_written, leftovers
-from facedep_jax.cache.manifest import load_manifest
+from facedep_jax.cache.ledger_columns import read_columns
+from facedep_jax.cache.ledger_members import LEDGERS, read_ledger
+from facedep_jax.cache.ledger_state import FAILURE, KEY, with_columns
+from facedep_jax.cache.lock import LOCK, being_written, left_by_macos, leftovers
+from facedep_jax.cache.manifest import load_manifest, shard_names
+from facedep_jax.cache.manifest_lines import NAME as MANIFEST
+from facedep_jax.cache.manifest_lines import ManifestLine, read_manifest
 from facedep_jax.cache.shard import Shard, open_shard, sha256_of
 from facedep_jax.errors import DamagedCache
 from facedep_jax.media.frame_types import FACE_STATES, WITHOUT_CROP
@@ -21,6 +28,7 @@ from facedep_jax.progress_events import Progress, Report, silent
 from facedep_jax.provenance import config_check
 
 T = TypeVar("T")
+Lines = TypeVar("Lines")
 
 DROPPED = "dropped"
 FILES = {*LEDGERS, "cache.json", "config.toml", LOCK}
@@ -49,22 +57,60 @@ def problem(file: str, kind: ProblemKind, detail: str) -> CacheProblem:
     return {"file": file, "kind": kind, "detail": detail}
 
 
-class Ledger(NamedTuple):
-    """The lines of a ledger that are as they were written, and what is wrong with the others."""
+@dataclass(frozen=True)
+class Ledger(Generic[Lines]):
+    """The lines of a ledger that can be used, as far as anything is asked of them, and the others."""
 
-    entries: list[dict[str, Any]]
-    problems: list[CacheProblem]
+    name: str
+    lines: Lines
+    bad: list[BadLine]
     absent: bool = False
 
+    @property
+    def problems(self) -> list[CacheProblem]:
+        """What is wrong with the others."""
+        return [problem(self.name, "line", f"line {line.number}: {line.reason}") for line in self.bad]
 
-def check_ledger(folder: Path, name: str, being_written: bool = False) -> Ledger:
-    """Read a ledger line by line. The last line of one that is being written may be unfinished."""
+
+# What is asked of each ledger; all that its lines have is checked.
+ASKED = {
+    "listings.jsonl": (*KEY, "item"),
+    "failures.jsonl": FAILURE,
+    "files.jsonl": ("item",),
+}
+
+
+def check_ledger(folder: Path, name: str, being_written: bool = False) -> Ledger[pl.DataFrame]:
+    """Read a ledger other than the manifest line by line. The last line of one that is being written may be unfinished.
+
+    Of `purged.jsonl`, which `tombstones` reads, only the bad lines are told.
+    """
     if not (folder / name).is_file():
-        return Ledger([], [], absent=True)
-    entries, bad = read_ledger(folder, name)
-    if being_written and bad and bad[-1].number == len(entries) + len(bad):
-        bad = bad[:-1]
-    return Ledger(entries, [problem(name, "line", f"line {line.number}: {line.reason}") for line in bad])
+        return Ledger(name, with_columns(pl.DataFrame(), ASKED.get(name, ())), [], absent=True)
+    if name not in ASKED:
+        entries, bad = read_ledger(folder, name)
+        return Ledger(name, pl.DataFrame(), _settled(bad, len(entries), being_written))
+    lines, bad = read_columns(folder, name, ASKED[name], numbered=True)
+    return Ledger(name, with_columns(lines, ASKED[name]), _settled(bad, lines.height, being_written))
+
+
+def check_manifest_lines(folder: Path, being_written: bool = False) -> Ledger[list[ManifestLine]]:
+    """The same for the manifest."""
+    lines, bad = read_manifest(folder)
+    return Ledger(MANIFEST, lines, _settled(bad, len(lines), being_written), not (folder / MANIFEST).is_file())
+
+
+def _settled(bad: list[BadLine], good: int, being_written: bool) -> list[BadLine]:
+    unfinished = being_written and bad and bad[-1].number == good + len(bad)
+    return bad[:-1] if unfinished else bad
+
+
+def all_ledger_problems(folder: Path, being_written: bool = False) -> list[CacheProblem]:
+    """What is wrong with the lines of any ledger."""
+    found = check_manifest_lines(folder, being_written).problems
+    return found + [
+        p for name in LEDGERS if name != MANIFEST for p in check_ledger(folder, name, being_written).problems
+    ]
 
 
 def check_small_files(folder: Path) -> Iterator[CacheProblem]:
@@ -96,6 +142,19 @@ def strays(folder: Path, being_written: bool = False) -> list[Path]:
     return sorted(set(found) - set(leftovers(folder) if being_written else ()))
 
 
+def stray_problems(folder: Path, being_written: bool = False) -> Iterator[CacheProblem]:
+    """One for each stray, and one for all that macOS has left."""
+    found = strays(folder, being_written)
+    macos = [path for path in found if left_by_macos(path.name)]
+    if macos:
+        first = str(macos[0].relative_to(folder))
+        count = "" if len(macos) == 1 else f", as {len(macos) - 1} others that begin with ._ or are called .DS_Store"
+        yield problem(first, "stray", f"macOS left it{count}; no part of the cache, and may be deleted")
+    for path in found:
+        if path not in macos:
+            yield problem(str(path.relative_to(folder)), "stray", "no file of a cache")
+
+
 def _belongs(path: Path) -> bool:
     return path.is_dir() if path.name in FOLDERS else path.name in FILES and path.is_file()
 
@@ -106,7 +165,7 @@ def _is_shard(path: Path) -> bool:
 
 def shard_paths(folder: Path) -> list[Path]:
     """The files in `shards/` that are named like shards, in the order of their names."""
-    return sorted(filter(_is_shard, (folder / "shards").glob("*.h5")))
+    return [path for path in (folder / "shards" / name for name in shard_names(folder)) if _is_shard(path)]
 
 
 def check_shard(path: Path, spec: dict[str, Any], values: bool = True) -> tuple[Shard | None, list[CacheProblem]]:
@@ -186,12 +245,14 @@ def _finite(values: np.ndarray) -> bool:
     return all(np.isfinite(values[i : i + ROWS_AT_ONCE]).all() for i in range(0, len(values), ROWS_AT_ONCE))
 
 
-def one_by_one(stage: str, shards: Sequence[T], report: Report, failed: Sized = ()) -> Iterator[T]:
-    """`shards`, reporting before each and after the last how many are done, and how many things have `failed`."""
-    for done, shard in enumerate(shards):
-        report(Progress(stage, done, len(shards), "shards", len(failed)))
-        yield shard
-    report(Progress(stage, len(shards), len(shards), "shards", len(failed)))
+def one_by_one(
+    stage: str, things: Sequence[T], report: Report, failed: Sized = (), unit: str = "shards"
+) -> Iterator[T]:
+    """`things`, reporting before each and after the last how many are done, and how many have `failed`."""
+    for done, thing in enumerate(things):
+        report(Progress(stage, done, len(things), unit, len(failed)))
+        yield thing
+    report(Progress(stage, len(things), len(things), unit, len(failed)))
 
 
 def sound_shards(
@@ -202,12 +263,12 @@ def sound_shards(
     Raises DamagedCache where anything is not as it was written, saying what follows (`otherwise`) and what to do.
     """
     writing = not locked and being_written(folder)
-    problems = [found for name in LEDGERS for found in check_ledger(folder, name, writing).problems]
-    entries = [] if problems else load_manifest(folder)
+    problems = all_ledger_problems(folder, writing)
+    lines = [] if problems else load_manifest(folder, items=False)
     shards = []
-    for number, entry in enumerate(entries):
-        report(Progress("check", number, len(entries), "shards"))
-        shard, found = check_shard(folder / "shards" / entry["file"], spec)
+    for number, line in enumerate(lines):
+        report(Progress("check", number, len(lines), "shards"))
+        shard, found = check_shard(folder / "shards" / line.file, spec)
         problems += found
         shards += [shard] if shard else []
     if problems:
@@ -215,6 +276,6 @@ def sound_shards(
         raise DamagedCache(
             f"{folder} is damaged ({first['file']}: {first['detail']}), so {otherwise}; run `cache repair` on it first"
         )
-    if entries:
-        report(Progress("check", len(entries), len(entries), "shards"))
+    if lines:
+        report(Progress("check", len(lines), len(lines), "shards"))
     return shards

@@ -6,14 +6,16 @@ from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
 import numpy as np
+import polars as pl
 from jaxtyping import Float, Float32, Int
 
 from facedep_jax.cache.cache_reader import Cache, open_cache
-from facedep_jax.cache.clip_parts import Parts
 from facedep_jax.cache.manifest import manifest_is_whole
 from facedep_jax.cache.near_duplicates import DISTANCE, LIKENESS, hash_pairs, likenesses
 from facedep_jax.cache.tombstones import Purged
 from facedep_jax.media.frame_types import FACE_STATES
+from facedep_jax.progress_events import Progress, Report, silent
+from facedep_jax.text_escaping import as_name
 
 SAMPLE = 2048  # rows looked at for the statistics of a tap
 SAMPLE_BYTES = 2**26  # … and how many bytes of them at most, as float32
@@ -56,10 +58,13 @@ class Pair(TypedDict):
 
 
 class NearDuplicates(TypedDict):
-    """Pairs and how they were found: those whose items are listed in different splits come first."""
+    """Pairs and how they were found: those whose items are listed in different splits come first. `all` is false where
+    there were more pairs of near hashes than are looked at, so that these may not be all.
+    """
 
     hash_distance: int
     likeness: float
+    all: bool
     items: int
     across_splits: int
     pairs: list[Pair]
@@ -94,91 +99,115 @@ class InspectSummary(TypedDict):
     likenesses: NotRequired[list[int]]
 
 
-def inspect_cache(folder: str | Path, curves: bool = False) -> InspectSummary:
+def inspect_cache(folder: str | Path, report: Report = silent, curves: bool = False) -> InspectSummary:
     """Counts, spec, sizes, failures, labels, subjects, near-duplicates, and statistics of every tap, ready for JSON.
 
     Statistics come from at most 2,048 evenly spaced rows. With `curves` the summary also has what a picture of the
     cache is drawn from. Raises CacheError as `open_cache` does.
     """
+    steps = (Progress("inspect", done, 4, "steps") for done in range(5))
+    report(next(steps))
     cache = open_cache(folder)
-    listings = cache.listings.rows(named=True)
+    report(next(steps))
+    listings = cache.listings
     subjects = _subjects(listings)
-    pairs, alike = _candidates(cache)
+    report(next(steps))
+    pairs, alike, every = _candidates(cache)
+    report(next(steps))
     summary: InspectSummary = {
         "cache": str(folder),
         "fingerprint": cache.fingerprint,
         "untrained": cache.untrained,
         "spec": cache.spec,
         "items": len(cache.items),
-        "items_cut_off": len(set(Parts(cache.shards)) - set(cache.items.id.tolist())),
+        "items_cut_off": cache.items_cut_off,
         "items_purged": len(Purged(folder)),
         "rows": len(cache.rows),
         "shards": len(cache.shards),
         "manifest_whole": manifest_is_whole(cache.path),
         "bytes": sum(shard.path.stat().st_size for shard in cache.shards),
-        "engines": _counts([shard.computed_by for shard in cache.shards]),
-        "kinds": _counts(cache.items.kind.tolist()),
-        "face_states": _counts([FACE_STATES[code] for code in cache.rows.face]),
-        "listings": len(listings),
-        "items_listed_twice": sum(n > 1 for n in Counter(e["item"] for e in listings if e["item"]).values()),
-        "emotions": {
-            split or "no split": _counts([e.get("emotion") or "none" for e in listings if e.get("split") == split])
-            for split in sorted({e.get("split") for e in listings}, key=lambda s: s or "")
-        },
+        "engines": dict(Counter(shard.computed_by for shard in cache.shards).most_common()),
+        "kinds": _counts(cache.items.kind),
+        "face_states": {FACE_STATES[int(code)]: count for code, count in _counts(cache.rows.face).items()},
+        "listings": listings.height,
+        "items_listed_twice": listings["item"].drop_nulls().value_counts().filter(pl.col("count") > 1).height,
+        "emotions": _emotions(listings),
         "subjects": len(subjects),
         "subjects_in_several_splits": sum(len(row["splits"]) > 1 for row in subjects),
         "subject_table": subjects,
-        "near_duplicates": _near_duplicates(cache, pairs[alike >= LIKENESS]),
-        "failures": cache.failures,
+        "near_duplicates": _near_duplicates(cache, pairs[alike >= LIKENESS], every),
+        "failures": [row | {"path": as_name(row["path"])} for row in cache.failures.iter_rows(named=True)],
         "taps": {tap: _statistics(_sample(cache, tap), curves) for tap in cache.taps},
     }
     if curves:
         summary["likenesses"] = np.histogram(np.clip(alike, EDGES[0], 1), EDGES)[0].tolist()
+    report(next(steps))
     return summary
 
 
-def _counts(values: list[str]) -> dict[str, int]:
-    return dict(Counter(values).most_common())
+def _counts(values: np.ndarray) -> dict[Any, int]:
+    """How often each value is there, the most frequent first, then in order of appearance."""
+    found, first, counts = np.unique(values, return_index=True, return_counts=True)
+    order = np.lexsort((first, -counts))
+    return dict(zip(found[order].tolist(), counts[order].tolist(), strict=True))
 
 
-def _subjects(listings: list[dict[str, Any]]) -> list[Subject]:
+def _said(column: str, otherwise: str) -> pl.Expr:
+    return pl.when(pl.col(column).fill_null("") == "").then(pl.lit(otherwise)).otherwise(pl.col(column)).alias(column)
+
+
+def _counted(listings: pl.DataFrame, *columns: str) -> pl.DataFrame:
+    """How often each combination is there (`len`), the most frequent first, then in order of appearance."""
+    counts = listings.group_by(columns, maintain_order=True).len()
+    return counts.sort("len", descending=True, maintain_order=True)
+
+
+def _emotions(listings: pl.DataFrame) -> dict[str, dict[str, int]]:
+    """Of each split how often each emotion is listed."""
+    named = listings.select(_said("split", ""), _said("emotion", "none"))
+    found: dict[str, dict[str, int]] = {split or "no split": {} for split in named["split"].unique().sort()}
+    for split, emotion, count in _counted(named, "split", "emotion").iter_rows():
+        found[split or "no split"][emotion] = count
+    return found
+
+
+def _subjects(listings: pl.DataFrame) -> list[Subject]:
     """All subjects, most items first."""
-    by_subject: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for entry in listings:
-        if entry.get("subject"):
-            by_subject[entry["subject"]].append(entry)
-    table: list[Subject] = [
-        {
-            "subject": subject,
-            "items": len({entry["item"] for entry in theirs}),
-            "listings": len(theirs),
-            "splits": _counts([entry.get("split") or "no split" for entry in theirs]),
-        }
-        for subject, theirs in by_subject.items()
-    ]
-    return sorted(table, key=lambda row: (-row["items"], row["subject"]))
+    theirs = listings.filter(pl.col("subject").fill_null("") != "").select(
+        "subject", "item", _said("split", "no split")
+    )
+    splits: dict[str, dict[str, int]] = defaultdict(dict)
+    for subject, split, count in _counted(theirs, "subject", "split").iter_rows():
+        splits[subject][split] = count
+    table = theirs.group_by("subject").agg(pl.col("item").n_unique().alias("items"), pl.len().alias("listings"))
+    rows = table.sort(["items", "subject"], descending=[True, False]).iter_rows()
+    return [Subject(subject=s, items=items, listings=count, splits=splits[s]) for s, items, count in rows]
 
 
-def _candidates(cache: Cache) -> tuple[Int[np.ndarray, "pairs 2"], Float[np.ndarray, " pairs"]]:
-    """Pairs of pictures with near hashes, and how alike they are in the tap that tells them apart best."""
+def _candidates(cache: Cache) -> tuple[Int[np.ndarray, "pairs 2"], Float[np.ndarray, " pairs"], bool]:
+    """Pairs of pictures with near hashes, how alike they are in the tap that tells them apart best, and whether these
+    are all.
+    """
     feature = cache.rows.feature[cache.items.first_row] if len(cache.items) else np.zeros(0, np.int64)
     seen = np.flatnonzero(feature >= 0)
-    pairs, _ = hash_pairs(cache.items.phash[seen])
+    pairs, _, every = hash_pairs(cache.items.phash[seen])
     alike = np.ones(len(pairs))
     for tap in cache.taps:
         still = np.flatnonzero(alike >= LIKENESS)  # the others are told apart already
         found = likenesses(pairs[still], len(seen), partial(_features_at, cache, tap, feature[seen]))
         alike[still] = np.minimum(alike[still], found)
-    return seen[pairs], alike
+    return seen[pairs], alike, every
 
 
 def _features_at(cache: Cache, tap: str, rows: Int[np.ndarray, " n"], index: np.ndarray) -> np.ndarray:
     return cache.features(tap, rows[index])
 
 
-def _near_duplicates(cache: Cache, pairs: Int[np.ndarray, "pairs 2"]) -> NearDuplicates:
+def _near_duplicates(cache: Cache, pairs: Int[np.ndarray, "pairs 2"], every: bool) -> NearDuplicates:
     places: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for entry in cache.listings.iter_rows(named=True):
+    wanted = pl.Series(np.unique(cache.items.id[pairs]).tolist(), dtype=pl.String)
+    listed = cache.listings.select("item", "path", "split").filter(pl.col("item").is_in(wanted.implode()))
+    for entry in listed.iter_rows(named=True):
         places[entry["item"]].append(entry)
     found: list[Pair] = []
     for pair in cache.items.id[pairs].tolist():
@@ -195,6 +224,7 @@ def _near_duplicates(cache: Cache, pairs: Int[np.ndarray, "pairs 2"]) -> NearDup
     return {
         "hash_distance": DISTANCE,
         "likeness": LIKENESS,
+        "all": every,
         "items": len({item for entry in found for item in entry["items"]}),
         "across_splits": sum(entry["across"] for entry in found),
         "pairs": sorted(found, key=lambda entry: not entry["across"]),

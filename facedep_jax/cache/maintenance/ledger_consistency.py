@@ -2,14 +2,18 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
-from facedep_jax.cache.checksummed_jsonl import latest_listings
+import polars as pl
+
 from facedep_jax.cache.clip_parts import Parts, equal_pieces
+from facedep_jax.cache.ledger_columns import latest
+from facedep_jax.cache.ledger_state import KEY
 from facedep_jax.cache.maintenance.file_integrity import CacheProblem, Ledger, problem
-from facedep_jax.cache.manifest import entry_of
+from facedep_jax.cache.manifest import line_of
+from facedep_jax.cache.manifest_lines import ManifestLine
 from facedep_jax.cache.shard import Shard
 from facedep_jax.cache.tombstones import Purged
+from facedep_jax.text_escaping import as_name
 
 ANEW = "The next extraction or `cache repair` writes it anew"
 
@@ -20,9 +24,11 @@ def in_order_of(named: Iterable[str], shards: Mapping[str, Shard]) -> list[Shard
     return [shards[name] for name in order if name in shards]
 
 
-def check_manifest(manifest: Ledger, paths: list[Path], shards: dict[str, Shard]) -> list[CacheProblem]:
+def check_manifest(
+    manifest: Ledger[list[ManifestLine]], paths: list[Path], shards: dict[str, Shard]
+) -> list[CacheProblem]:
     """The manifest names every shard once, says what is in it, and names no other."""
-    present, named = {path.name for path in paths}, [entry["file"] for entry in manifest.entries]
+    present, named = {path.name for path in paths}, [line.file for line in manifest.lines]
     gone = [problem(name, "missing", "named in the manifest, not there") for name in sorted(set(named) - present)]
     extra = [
         problem(name, "unlisted", "there, not named in the manifest; the next extraction lists it")
@@ -32,8 +38,8 @@ def check_manifest(manifest: Ledger, paths: list[Path], shards: dict[str, Shard]
         extra = [problem("manifest.jsonl", "missing", f"not there; {len(present)} shards say what it said. {ANEW}")]
     wrong = [
         problem("manifest.jsonl", "entry", f"does not say what is in {name}")
-        for name, entry in zip(named, manifest.entries, strict=True)
-        if name in shards and entry != entry_of(shards[name])
+        for name, line in zip(named, manifest.lines, strict=True)
+        if name in shards and line != line_of(shards[name])
     ]
     if len(set(named)) < len(named):
         wrong.append(problem("manifest.jsonl", "entry", "names a shard twice"))
@@ -55,32 +61,31 @@ def check_parts(parts: Parts) -> list[CacheProblem]:
     ]
 
 
-def lost_listings(
-    listings: list[dict[str, Any]], failures: list[dict[str, Any]], complete: set[str]
-) -> list[dict[str, Any]]:
+def lost_listings(listings: pl.DataFrame, failures: pl.DataFrame, parts: Parts) -> pl.DataFrame:
     """Listings in force whose item neither is complete nor is known to fail."""
-    latest = {entry["path"]: entry for entry in failures}.values()
-    settled = complete | {entry["id"] for entry in latest if entry["reason"]} | {None}
-    return [entry for entry in latest_listings(listings).values() if entry["item"] not in settled]
+    failing = latest(failures, ["path"]).filter(pl.col("reason").fill_null("") != "")["id"].drop_nulls()
+    held = latest(listings, KEY)
+    held = held.filter(held["item"].is_not_null() & ~pl.Series(parts.complete_of(held["item"])))
+    return held.filter(~pl.col("item").is_in(failing.implode())) if len(failing) else held
 
 
-def check_listings(ledgers: dict[str, Ledger], parts: Parts) -> list[CacheProblem]:
+def check_listings(ledgers: Mapping[str, Ledger[pl.DataFrame]], parts: Parts) -> list[CacheProblem]:
     """Every listing in force names an item that is whole, or that failed."""
-    lost = lost_listings(ledgers["listings.jsonl"].entries, ledgers["failures.jsonl"].entries, parts.complete())
-    return [problem("listings.jsonl", "item", f"{e['path']}: its item is not in any shard") for e in lost]
+    lost = lost_listings(ledgers["listings.jsonl"].lines, ledgers["failures.jsonl"].lines, parts)
+    return [problem("listings.jsonl", "item", f"{as_name(p)}: its item is not in any shard") for p in lost["path"]]
 
 
-def not_yet_gone(folder: Path, ledgers: dict[str, Ledger], parts: Iterable[str]) -> set[str]:
+def not_yet_gone(folder: Path, ledgers: Mapping[str, Ledger[pl.DataFrame]], parts: Iterable[str]) -> set[str]:
     """Items that were purged and yet are in a shard or ledger: the purge was cut off."""
     purged = Purged(folder)
     if not len(purged):
         return set()
     members = (("listings.jsonl", "item"), ("failures.jsonl", "id"), ("files.jsonl", "item"))
-    named = {entry[member] for name, member in members for entry in ledgers[name].entries} - {None}
-    return {item for item in (*parts, *named) if purged.holds(item)}
+    named = pl.concat([ledgers[name].lines[member].alias("item") for name, member in members]).drop_nulls().unique()
+    return {item for items in (parts, named) for item in items if purged.holds(item)}
 
 
-def check_purged(folder: Path, ledgers: dict[str, Ledger], parts: Iterable[str]) -> list[CacheProblem]:
+def check_purged(folder: Path, ledgers: Mapping[str, Ledger[pl.DataFrame]], parts: Iterable[str]) -> list[CacheProblem]:
     """What was purged is gone."""
     held = not_yet_gone(folder, ledgers, parts)
     detail = f"{len(held)} items that were purged are still there, a purge was cut off; `cache repair` finishes it"

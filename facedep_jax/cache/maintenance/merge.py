@@ -10,28 +10,42 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 import numpy as np
+import polars as pl
 from jaxtyping import Bool
 
-from facedep_jax.cache.checksummed_jsonl import append_lines, latest_failures, latest_listings, read_ledger
-from facedep_jax.cache.clip_parts import Parts, equal_chains
+from facedep_jax.cache.checksummed_jsonl import append_lines
+from facedep_jax.cache.clip_parts import Parts, equal_chains, repeated
 from facedep_jax.cache.feature_spec import fingerprint, read_header
+from facedep_jax.cache.ledger_columns import latest, read_columns
+from facedep_jax.cache.ledger_state import (
+    FAILURE,
+    KEY,
+    LISTING,
+    NOT_GONE,
+    compared,
+    entries_of,
+    latest_failures,
+    with_columns,
+)
 from facedep_jax.cache.lock import standing_still
 from facedep_jax.cache.maintenance.file_integrity import one_by_one, sound_shards
 from facedep_jax.cache.maintenance.merge_destination import place_for, put_shard, require_place
 from facedep_jax.cache.maintenance.purge import PurgeSelection, take_out
 from facedep_jax.cache.manifest import (
-    entry_of,
+    line_of,
     load_manifest,
     open_shards,
     replace_shard,
     write_manifest,
     write_only,
 )
+from facedep_jax.cache.manifest_lines import ManifestLine
 from facedep_jax.cache.shard import Shard
 from facedep_jax.cache.tombstones import Purged
 from facedep_jax.errors import SettingsError, SpecMismatch
 from facedep_jax.file_system import writing
 from facedep_jax.progress_events import Report, silent
+from facedep_jax.text_escaping import as_name
 from facedep_jax.toml_settings import differences
 
 
@@ -113,26 +127,27 @@ class _Merge:
         self.folder, self.read, self.report = folder, read, report
         self.caches = [(folder, Parts(own)), *((source, Parts(shards)) for source, shards in read)]
         self.purged = Purged(folder)
+        self.left_out: set[str] = set()  # items that were purged
         self.counts = {"linked": 0, "copied": 0, "rewritten": 0}
 
     def run(self, out: Path, name: str) -> MergeSummary:
         """Every step in its order; the cache will be `out`, of the fingerprint `name`."""
         withdrawn = self._withdraw()
-        owner = {item: self._owner(item) for item in self._items() if not self.purged.holds(item)}
-        repeated, unequal = self._compare(owner)
+        owner = {item: self._owner(item) for item in self._contested() if item not in self.left_out}
+        several, unequal = self._compare(owner)
         self._make_room(owner)
         self._add_shards(owner)
         parts = self._parts_now()
         sources = [source for source, _ in self.read]
-        add_failures(self.folder, sources, parts.complete())
-        listed, conflicts = add_listings(self.folder, sources, parts.complete())
+        add_failures(self.folder, sources, parts)
+        listed, conflicts = add_listings(self.folder, sources, parts)
         return {
             "cache": str(out),
             "fingerprint": name,
             "caches": len(sources),
-            "items": len(parts.complete()),
-            "items_cut_off": sum(not parts.is_complete(item) for item in parts),
-            "items_in_several": repeated,
+            "items": parts.complete(),
+            "items_cut_off": parts.cut_off(),
+            "items_in_several": several,
             "items_unequal": unequal,
             "items_purged": withdrawn,
             "shards_linked": self.counts["linked"],
@@ -142,18 +157,25 @@ class _Merge:
             "listing_conflicts": conflicts,
         }
 
-    def _items(self) -> dict[str, None]:
-        return dict.fromkeys(item for _, parts in self.caches for item in parts)
+    def _contested(self) -> list[str]:
+        """Items that several caches hold, and those that are not one part which is there once. Whose all others are is
+        plain.
+        """
+        ids = np.concatenate([parts.singles for _, parts in self.caches])
+        several = (item.decode() for item in ids[repeated(ids)].tolist())
+        return list(dict.fromkeys([*several, *(item for _, parts in self.caches for item in parts.others)]))
 
     def _withdraw(self) -> int:
         """What any cache has purged goes from this one too, and is remembered."""
         for source, _ in self.read:
             self.purged.adopt(Purged(source))
-        held = frozenset(item for item in self.caches[0][1] if self.purged.holds(item))
+        if len(self.purged):
+            self.left_out = {item for _, parts in self.caches for item in parts if self.purged.holds(item)}
+        held = frozenset(item for item in self.left_out if item in self.caches[0][1])
         if held:
             take_out(self.folder, PurgeSelection(held), self.report)
             self.caches[0] = (self.folder, self._parts_now())
-        return sum(self.purged.holds(item) for item in self._items()) + len(held)
+        return len(self.left_out)
 
     def _owner(self, item: str) -> int:
         """The cache whose copy of an item counts: a whole one before one that was cut off, then the longest."""
@@ -163,38 +185,43 @@ class _Merge:
 
     def _compare(self, owner: dict[str, int]) -> tuple[int, list[str]]:
         """How many whole items several caches hold, and those whose values differ."""
-        repeated, unequal = 0, []
+        several, unequal = 0, []
         for item, number in owner.items():
             others = [parts for n, (_, parts) in enumerate(self.caches) if n != number and parts.is_complete(item)]
-            repeated += bool(others)
+            several += bool(others)
             chain = self.caches[number][1].chain(item)
             if any(not equal_chains(chain, parts.chain(item)) for parts in others):
                 unequal.append(item)
-        return repeated, unequal
+        return several, unequal
 
     def _make_room(self, owner: dict[str, int]) -> None:
         """Take out the beginnings of clips of which another cache holds more."""
-        entries = load_manifest(self.folder)
-        for shard in open_shards(self.folder, entries):
-            kept = np.array([owner[item] == 0 for item in shard.ids], bool)
+        lines = load_manifest(self.folder)
+        others = np.array([item for item, number in owner.items() if number != 0], "S64")
+        for shard in open_shards(self.folder, lines):
+            kept = ~np.isin(shard.items["id"], others)
             if not kept.all():
-                entries = replace_shard(self.folder, entries, shard, kept, Path.unlink)
+                lines = replace_shard(self.folder, lines, shard, kept, Path.unlink)
 
     def _add_shards(self, owner: dict[str, int]) -> None:
         write_manifest(self.folder, load_manifest(self.folder))
-        pieces = (piece for item, number in owner.items() for piece in self.caches[number][1].chain(item))
-        chosen = {(piece.shard.path, piece.number) for piece in pieces}
+        chosen: dict[Path, list[int]] = {}
+        for item, number in owner.items():
+            for piece in self.caches[number][1].chain(item):
+                chosen.setdefault(piece.shard.path, []).append(piece.number)
+        asked = np.array([*owner, *self.left_out], "S64")
         for shard in one_by_one("merge", [shard for _, shards in self.read for shard in shards], self.report):
-            kept = np.array([(shard.path, number) in chosen for number in range(len(shard.ids))], bool)
+            kept = ~np.isin(shard.items["id"], asked)
+            kept[chosen.get(shard.path, [])] = True
             if kept.any():
-                entry = self._add_shard(shard, kept)
+                line = self._add_shard(shard, kept)
                 with writing(self.folder):
-                    append_lines(self.folder / "manifest.jsonl", [entry])
+                    append_lines(self.folder / "manifest.jsonl", [line.entry()])
 
-    def _add_shard(self, shard: Shard, kept: Bool[np.ndarray, " items"]) -> dict[str, Any]:
+    def _add_shard(self, shard: Shard, kept: Bool[np.ndarray, " items"]) -> ManifestLine:
         if kept.all():
             self.counts[put_shard(shard.path, self.folder / "shards")] += 1
-            return entry_of(shard)
+            return line_of(shard)
         self.counts["rewritten"] += 1
         return write_only(self.folder, shard, kept)
 
@@ -202,37 +229,51 @@ class _Merge:
         return Parts(open_shards(self.folder, load_manifest(self.folder)))
 
 
-def add_failures(folder: Path, sources: Sequence[Path], complete: set[str]) -> None:
-    """Append what still fails in `sources` to the failures of `folder`, whose whole items are `complete`."""
-    held, purged = latest_failures(folder), Purged(folder)
-    latest = {path: entry for source in sources for path, entry in latest_failures(source).items()}
+def add_failures(folder: Path, sources: Sequence[Path], parts: Parts) -> None:
+    """Append what still fails in `sources` to the failures of `folder`, whose items are `parts`."""
+    purged = Purged(folder)
+    held = {row[0]: row for row in latest_failures(folder).iter_rows()}
+    found = latest(pl.concat([latest_failures(source) for source in sources]), ["path"])
+    found = found.filter(~pl.Series(parts.complete_of(found["id"])))
     new = [
-        entry
-        for path, entry in latest.items()
-        if held.get(path) != entry
-        and (entry["reason"] or path in held)
-        and not (entry["id"] and (entry["id"] in complete or purged.holds(entry["id"])))
+        {name: text and as_name(text) for name, text in zip(FAILURE, row, strict=True)}
+        for row in found.iter_rows()
+        if held.get(row[0]) != row and (row[3] or row[0] in held) and not (row[1] and purged.holds(row[1]))
     ]
     _append(folder / "failures.jsonl", new)
 
 
-def add_listings(folder: Path, sources: Sequence[Path], complete: set[str]) -> tuple[int, list[ListingConflict]]:
-    """Append listings whose item is `complete` or fails, the last for a (source, path) in force.
+def add_listings(folder: Path, sources: Sequence[Path], parts: Parts) -> tuple[int, list[ListingConflict]]:
+    """Append listings whose item is whole in `parts` or fails, the last for a (source, path) in force.
 
     Returns how many are in force, and those of which caches say different things.
     """
-    settled = complete | {entry["id"] for entry in latest_failures(folder).values() if entry["reason"]} | {None}
-    held = latest_listings(read_ledger(folder, "listings.jsonl")[0])
-    joined, conflicts = dict(held), dict[tuple[str, str], ListingConflict]()
+    failing = latest_failures(folder).filter(pl.col("reason").fill_null("") != "")["id"].drop_nulls()
+    held = joined = _latest_lines(folder)
+    conflicts = dict[tuple[str, str], ListingConflict]()
     for source in sources:
-        for key, entry in latest_listings(read_ledger(source, "listings.jsonl")[0]).items():
-            if entry["item"] not in settled or (entry.get("gone") and key not in joined):
-                continue
-            if key in joined and joined[key] != entry:
-                conflicts[key] = {"source": key[0], "path": key[1], "kept": entry, "instead_of": joined[key]}
-            joined[key] = entry
-    _append(folder / "listings.jsonl", [entry for key, entry in joined.items() if held.get(key) != entry])
-    return sum(not entry.get("gone") for entry in joined.values()), list(conflicts.values())
+        lines = _latest_lines(source)
+        settled = pl.Series(parts.complete_of(lines["item"])) | lines["item"].is_null()
+        lines = lines.filter(settled | lines["item"].is_in(failing.implode()))
+        beside = compared(lines, joined)
+        said_twice = lines.filter(beside["known"] & beside["differs"])
+        before = joined.join(said_twice.select(KEY), on=KEY, how="semi")
+        instead = {(entry["source"], entry["path"]): entry for entry in entries_of(before)}
+        for entry in entries_of(said_twice):
+            key = (entry["source"], entry["path"])
+            conflicts[key] = {"source": key[0], "path": key[1], "kept": entry, "instead_of": instead[key]}
+        added = lines.filter(beside["known"] | ~_gone(lines))
+        joined = latest(pl.concat([joined, added], how="diagonal"), KEY)
+    _append(folder / "listings.jsonl", list(entries_of(joined.filter(compared(joined, held)["differs"]))))
+    return int((~_gone(joined)).sum()), list(conflicts.values())
+
+
+def _latest_lines(folder: Path) -> pl.DataFrame:
+    return latest(with_columns(read_columns(folder, "listings.jsonl")[0], [*LISTING, "gone"]), KEY)
+
+
+def _gone(lines: pl.DataFrame) -> pl.Series:
+    return lines["gone"].is_not_null() & ~lines["gone"].is_in(NOT_GONE).fill_null(False)
 
 
 def _append(ledger: Path, entries: list[dict[str, Any]]) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from facedep_jax.cache.feature_spec import fingerprint, write_header
-from facedep_jax.cache.lock import LOCK, write_lock
+from facedep_jax.cache.lock import LOCK, left_by_macos, write_lock
 from facedep_jax.cache.shard import sha256_of
 from facedep_jax.errors import DamagedCache, OutputError
 from facedep_jax.file_system import TEMPORARY, atomic_file, fsync_directory, make_folder, writing
@@ -26,7 +26,11 @@ def require_place(out: Path) -> None:
     """Raise OutputError where something else lies."""
     if out.exists() and not out.is_dir():
         raise OutputError(f"{out} is a file; a cache is a directory, choose another --out")
-    if out.is_dir() and not (out / "cache.json").exists() and any(out.iterdir()):
+    if (
+        out.is_dir()
+        and not (out / "cache.json").exists()
+        and not all(left_by_macos(path.name) for path in out.iterdir())
+    ):
         raise OutputError(f"{out} holds something else and no cache; choose another --out")
 
 

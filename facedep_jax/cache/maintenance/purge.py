@@ -8,16 +8,20 @@ subject is found, last.
 import os
 import re
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import TypedDict
 
 import numpy as np
+import polars as pl
 
-from facedep_jax.cache.checksummed_jsonl import read_ledger, write_lines
+from facedep_jax.cache.checksummed_jsonl import drop_lines
+from facedep_jax.cache.clip_parts import Parts
 from facedep_jax.cache.feature_spec import read_header
+from facedep_jax.cache.ledger_columns import LINE, latest, read_columns
+from facedep_jax.cache.ledger_state import KEY, read_listings, with_columns
 from facedep_jax.cache.lock import write_lock
 from facedep_jax.cache.maintenance.file_integrity import DROPPED, one_by_one, sound_shards
 from facedep_jax.cache.maintenance.subject_mentions import Trace, find_traces, require_places
@@ -27,6 +31,7 @@ from facedep_jax.cache.tombstones import Purged
 from facedep_jax.errors import CacheError, SettingsError
 from facedep_jax.file_system import fsync_directory, writing
 from facedep_jax.progress_events import Report, silent
+from facedep_jax.text_escaping import as_name, as_text
 
 
 @dataclass(frozen=True)
@@ -84,10 +89,10 @@ def purge_cache(
     require_places(also)
     with nullcontext() if dry_run else write_lock(folder):
         shards = sound_shards(folder, spec, "nobody can be removed from it for certain", report, not dry_run)
-        listings = read_ledger(folder, "listings.jsonl")[0]
+        listings = read_listings(folder, ("source", "path", "item", "subject"))[0]
         selection = select_for_purge(listings, ids, subjects)
-        _require_found(folder, {item for shard in shards for item in shard.ids}, ids, subjects, listings)
-        summary = _summary(folder, selection, shards, dry_run)
+        _require_found(folder, shards, ids, subjects, listings)
+        summary = _summary(folder, selection, shards, listings, dry_run)
         if not dry_run:
             remove_dropped(folder)
             Purged(folder).add(sorted(selection.items))
@@ -96,48 +101,52 @@ def purge_cache(
     return summary
 
 
-def select_for_purge(listings: Iterable[dict[str, Any]], ids: Iterable[str], subjects: Iterable[str]) -> PurgeSelection:
-    """Items and listings of `ids` and `subjects`.
+def select_for_purge(listings: pl.DataFrame, ids: Collection[str], subjects: Collection[str]) -> PurgeSelection:
+    """Items and listings of `ids` and `subjects`, by all lines of the listings.
 
     A file that is gone from its source still has features: its last line with an item counts. What a file of the
     subject was before it was replaced is taken for the subject's, unless it was said to be somebody else's.
     """
-    named, wanted = set(ids), set(subjects)
-    lines: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for entry in listings:
-        if not entry.get("gone"):
-            lines.setdefault((entry["source"], entry["path"]), []).append(entry)
-    of_subject = {key for key, said in lines.items() if said[-1].get("subject") in wanted}
-    theirs = {e["item"] for key in of_subject for e in lines[key] if e.get("subject") in (*wanted, None, "")}
-    items = frozenset((theirs | named) - {None})
-    return PurgeSelection(
-        items, frozenset(key for key, said in lines.items() if key in of_subject or said[-1]["item"] in items)
-    )
+    wanted = [as_text(subject) for subject in subjects]
+    lines = listings.filter(~pl.col("gone"))
+    last = latest(lines, KEY)
+    of_subject = last.filter(pl.col("subject").is_in(wanted)).select(KEY)
+    nobody_elses = pl.col("subject").fill_null("").is_in([*wanted, ""])
+    theirs = lines.join(of_subject, on=KEY, how="semi").filter(nobody_elses)["item"]
+    items = frozenset(theirs.drop_nulls()) | frozenset(ids)
+    named = last.filter(pl.col("item").is_in(list(items))).select(KEY)
+    keys = pl.concat([of_subject, named]).iter_rows()
+    return PurgeSelection(items, frozenset((as_name(source), as_name(path)) for source, path in keys))
 
 
 def take_out(folder: Path, selection: PurgeSelection, report: Report = silent) -> None:
     """Remove a person from shards and ledgers. Needs the lock, and a cache whose shards can all be read."""
-    entries = load_manifest(folder)
-    write_manifest(folder, entries)
-    affected = [entry["file"] for entry in entries if any(item[0] in selection.items for item in entry["items"])]
+    lines = load_manifest(folder)
+    write_manifest(folder, lines)
+    wanted = np.array(sorted(selection.items), "S")
+    affected = [line.file for line in lines if np.isin(line.id, wanted).any()]
     for name in one_by_one("purge", affected, report):
         shard = open_shard(folder / "shards" / name)
-        kept = np.array([item not in selection.items for item in shard.ids], bool)
-        entries = replace_shard(folder, entries, shard, kept, Path.unlink)
+        lines = replace_shard(folder, lines, shard, ~np.isin(shard.items["id"], wanted), Path.unlink)
     for name in ("files.jsonl", "failures.jsonl", "listings.jsonl"):
-        lines, kept_lines = _sifted(folder, name, selection)
-        if len(kept_lines) < len(lines):
-            write_lines(folder / name, kept_lines)
+        theirs = _lines_of(folder, name, selection)
+        if theirs:
+            drop_lines(folder / name, theirs)
 
 
-def _sifted(folder: Path, name: str, selection: PurgeSelection) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """The lines of a ledger, and those that do not speak of the person."""
-    lines, files = read_ledger(folder, name)[0], selection.files()
+def _lines_of(folder: Path, name: str, selection: PurgeSelection) -> list[int]:
+    """The numbers of the lines of a ledger that speak of the person."""
+    which = "id" if name == "failures.jsonl" else "item"
+    lines, _ = read_columns(folder, name, ("source", "path", which), numbered=True)
+    lines = with_columns(lines, ("source", "path", which))
+    told = pl.col(which).is_in(sorted(selection.items)).fill_null(False)
     if name == "listings.jsonl":
-        gone = selection.listings
-        return lines, [e for e in lines if (e["source"], e["path"]) not in gone and e["item"] not in selection.items]
-    which = "item" if name == "files.jsonl" else "id"
-    return lines, [e for e in lines if e[which] not in selection.items and (e[which] or e["path"] not in files)]
+        keys = [(as_text(source), as_text(path)) for source, path in sorted(selection.listings)]
+        listed = pl.DataFrame(keys, dict.fromkeys(KEY, pl.String), orient="row")
+        return pl.concat([lines.filter(told), lines.join(listed, on=KEY, how="semi")])[LINE].unique().to_list()
+    files = [as_text(file) for file in selection.files()]
+    nameless = (pl.col(which).fill_null("") == "") & pl.col("path").is_in(files)
+    return lines.filter(told | nameless)[LINE].to_list()
 
 
 def _check_ids(ids: Sequence[str], subjects: Sequence[str]) -> None:
@@ -149,19 +158,16 @@ def _check_ids(ids: Sequence[str], subjects: Sequence[str]) -> None:
 
 
 def _require_found(
-    folder: Path,
-    held: set[str],
-    ids: Sequence[str],
-    subjects: Sequence[str],
-    listings: list[dict[str, Any]],
+    folder: Path, shards: Sequence[Shard], ids: Sequence[str], subjects: Sequence[str], listings: pl.DataFrame
 ) -> None:
-    known = held | {e["item"] for e in listings} | {e["id"] for e in read_ledger(folder, "failures.jsonl")[0]}
-    purged = Purged(folder)
+    purged, wanted = Purged(folder), np.array(ids, "S64")
+    held = {item.decode() for shard in shards for item in wanted[np.isin(wanted, shard.items["id"])]}
+    failing = with_columns(read_columns(folder, "failures.jsonl", ["id"])[0], ["id"])["id"]
+    known = held | {item for column in (listings["item"], failing) for item in column.filter(column.is_in(list(ids)))}
     unknown = [item for item in ids if item not in known and not purged.holds(item)]
     if unknown:
         raise CacheError(f"{folder} knows no item {unknown[0]}; nothing was changed")
-    theirs = {e.get("subject") for e in listings}
-    absent = [subject for subject in subjects if subject not in theirs]
+    absent = [subject for subject in subjects if not (listings["subject"] == as_text(subject)).any()]
     if absent:
         raise CacheError(
             f"no listing of {folder} has the subject {absent[0]!r}; nothing was changed. `cache inspect` shows the "
@@ -169,30 +175,29 @@ def _require_found(
         )
 
 
-def _summary(folder: Path, selection: PurgeSelection, shards: list[Shard], dry_run: bool) -> PurgeSummary:
+def _summary(
+    folder: Path, selection: PurgeSelection, shards: list[Shard], listings: pl.DataFrame, dry_run: bool
+) -> PurgeSummary:
     """How much of each kind goes; no traces yet."""
-    held = [np.array([item in selection.items for item in shard.ids], bool) for shard in shards]
-    present = {item for shard in shards for item in shard.ids}
-    listed = {entry["item"] for entry in read_ledger(folder, "listings.jsonl")[0]}
-    dropped = folder / DROPPED
-
-    def going(ledger: str) -> int:
-        lines, kept = _sifted(folder, ledger, selection)
-        return len(lines) - len(kept)
-
+    wanted = np.array(sorted(selection.items), "S")
+    held = [np.isin(shard.items["id"], wanted) for shard in shards]
+    parts, dropped = Parts(shards), folder / DROPPED
+    present = [item for item in selection.items if item in parts]
+    listed = listings["item"].unique().drop_nulls()
+    there = listed.filter(pl.Series(parts.holds(listed)))
     return {
         "cache": str(folder),
         "dry_run": dry_run,
         "ids": sorted(selection.items),
-        "items": len(present & selection.items),
+        "items": len(present),
         "rows": int(sum(shard.items["rows"][mask].sum() for shard, mask in zip(shards, held, strict=True))),
         "shards_replaced": sum(bool(mask.any() and not mask.all()) for mask in held),
         "shards_removed": sum(bool(mask.all()) for mask in held),
-        "listings": going("listings.jsonl"),
-        "failures": going("failures.jsonl"),
-        "files": going("files.jsonl"),
+        "listings": len(_lines_of(folder, "listings.jsonl", selection)),
+        "failures": len(_lines_of(folder, "failures.jsonl", selection)),
+        "files": len(_lines_of(folder, "files.jsonl", selection)),
         "dropped_files": sum(path.is_file() for path in dropped.rglob("*")) if dropped.is_dir() else 0,
-        "unlisted": len(present - listed - selection.items),
+        "unlisted": len(parts) - len(there) - sum(item not in listed for item in present),
         "listed_as": sorted(path for _, path in selection.listings),
         "traces": [],
     }

@@ -6,16 +6,18 @@ Every step can be repeated, so a repair that was killed is ended by running it a
 
 import json
 import os
+import shutil
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, TypedDict
 
 import numpy as np
+import polars as pl
 
-from facedep_jax.cache.checksummed_jsonl import write_lines
+from facedep_jax.cache.checksummed_jsonl import drop_lines
 from facedep_jax.cache.clip_parts import Parts, Piece, equal_pieces
 from facedep_jax.cache.feature_spec import (
     FORMAT_VERSION,
@@ -25,14 +27,17 @@ from facedep_jax.cache.feature_spec import (
     require_own_header,
     write_header,
 )
+from facedep_jax.cache.ledger_columns import LINE
+from facedep_jax.cache.ledger_state import KEY
 from facedep_jax.cache.lock import write_lock
 from facedep_jax.cache.maintenance.file_integrity import (
+    ASKED,
     DROPPED,
-    LEDGERS,
     CacheProblem,
     Ledger,
     ProblemKind,
     check_ledger,
+    check_manifest_lines,
     check_shard,
     check_small_files,
     one_by_one,
@@ -42,11 +47,13 @@ from facedep_jax.cache.maintenance.file_integrity import (
 )
 from facedep_jax.cache.maintenance.ledger_consistency import in_order_of, lost_listings, not_yet_gone
 from facedep_jax.cache.maintenance.purge import PurgeSelection, remove_dropped, take_out
-from facedep_jax.cache.manifest import entry_of, open_shards, replace_shard, write_manifest
+from facedep_jax.cache.manifest import line_of, open_shards, replace_shard, write_manifest
+from facedep_jax.cache.manifest_lines import ManifestLine
 from facedep_jax.cache.shard import Shard, open_shard
 from facedep_jax.errors import CacheError, DamagedCache
-from facedep_jax.file_system import fsync_directory, write_atomically, writing
+from facedep_jax.file_system import atomic_file, fsync_directory, writing
 from facedep_jax.progress_events import Report, silent
+from facedep_jax.text_escaping import as_name
 
 
 class Dropped(CacheProblem):
@@ -138,15 +145,16 @@ class _Repair:
 
     def run(self) -> RepairSummary:
         """Every step in its order."""
-        ledgers = {name: check_ledger(self.folder, name) for name in LEDGERS}
+        ledgers = {name: check_ledger(self.folder, name) for name in (*ASKED, "purged.jsonl")}
+        manifest = check_manifest_lines(self.folder)
         self._small_files()
         for path in strays(self.folder):
             self._set_aside(path, "stray", "no file of a cache")
         for name, ledger in ledgers.items():
-            if ledger.problems and name != "manifest.jsonl":
-                self._rewrite(name, ledger.entries, ledger.problems)
+            if ledger.bad:
+                self._drop_lines(name, [line.number for line in ledger.bad], ledger.problems)
         shards = self._sound_shards()
-        self._mend_manifest(ledgers["manifest.jsonl"], shards)
+        self._mend_manifest(manifest, shards)
         purged = not_yet_gone(self.folder, ledgers, Parts(shards.values()))
         if purged:
             take_out(self.folder, PurgeSelection(frozenset(purged)), self.report)
@@ -159,8 +167,8 @@ class _Repair:
             "changed": bool(self.dropped),
             "dropped": self.dropped,
             "kept_in": str(self.folder / DROPPED) if any(d["kept_as"] for d in self.dropped) else None,
-            "items": len(parts.complete()),
-            "items_lost": len(self.lost - parts.complete()),
+            "items": parts.complete(),
+            "items_lost": sum(not parts.is_complete(item) for item in self.lost),
             "extract_again": again,
         }
 
@@ -191,49 +199,52 @@ class _Repair:
                 self._set_aside(path, problems[0]["kind"], problems[0]["detail"])
         return sound
 
-    def _mend_manifest(self, ledger: Ledger, shards: dict[str, Shard]) -> None:
+    def _mend_manifest(self, ledger: Ledger[list[ManifestLine]], shards: dict[str, Shard]) -> None:
         """One true line for every sound shard, in the order there was."""
-        named = {entry["file"]: entry for entry in ledger.entries}
-        wanted = [entry_of(shard) for shard in in_order_of(named, shards)]
-        gone = [entry for name, entry in named.items() if name not in shards]
-        self.lost |= {item[0] for entry in gone for item in entry["items"]}
+        named = {line.file: line for line in ledger.lines}
+        wanted = [line_of(shard) for shard in in_order_of(named, shards)]
+        gone = [line for name, line in named.items() if name not in shards]
+        self.lost.update(item for line in gone for item in line.ids)
         problems = list(ledger.problems)
         set_aside = {d["file"] for d in self.dropped}
-        problems += [problem(e["file"], "missing", "named, not there") for e in gone if e["file"] not in set_aside]
+        problems += [problem(line.file, "missing", "named, not there") for line in gone if line.file not in set_aside]
         if problems:
-            self._rewrite("manifest.jsonl", wanted, problems)
-        elif wanted != ledger.entries:
-            count = sum(entry not in ledger.entries for entry in wanted)
-            if count or len(named) < len(ledger.entries):
+            kept_as = self._copy_aside("manifest.jsonl")
+            for found in problems:
+                self._note(found, kept_as)
+            write_manifest(self.folder, wanted)
+        elif wanted != ledger.lines:
+            count = sum(named.get(line.file) != line for line in wanted)
+            if count or len(named) < len(ledger.lines):
                 detail = f"{count} of {len(wanted)} shards were not named as they are, or one twice; each is now"
                 self._note(problem("manifest.jsonl", "entry", detail), "")
             write_manifest(self.folder, wanted)
 
     def _straighten_parts(self) -> Parts:
         """Take out parts that nothing leads to and further copies with other values; the rest of a shard stays."""
-        entries = check_ledger(self.folder, "manifest.jsonl").entries
-        parts = Parts(open_shards(self.folder, entries))
+        lines = check_manifest_lines(self.folder).lines
+        parts = Parts(open_shards(self.folder, lines))
         unreachable = list(parts.unreachable())
         self.lost |= {item for item, _ in unreachable}
         unequal = [further for _, first, further in parts.copies() if not equal_pieces(first, further)]
         for shard, numbers in _by_shard([*(piece for _, piece in unreachable), *unequal]):
-            kept = ~np.isin(np.arange(len(shard.ids)), numbers)
+            kept = ~np.isin(np.arange(len(shard.items["id"])), numbers)
             detail = f"{len(numbers)} parts that do not go with the others; the rest is in a new shard"
             set_aside = partial(self._set_aside, kind="parts", detail=detail)
-            entries = replace_shard(self.folder, entries, shard, kept, set_aside)
-        return Parts(open_shards(self.folder, entries))
+            lines = replace_shard(self.folder, lines, shard, kept, set_aside)
+        return Parts(open_shards(self.folder, lines))
 
-    def _unlist_lost(self, ledgers: dict[str, Ledger], parts: Parts) -> list[LostListing]:
+    def _unlist_lost(self, ledgers: Mapping[str, Ledger[pl.DataFrame]], parts: Parts) -> list[LostListing]:
         """Take listings of items that are not there any more out, with all that was said before of their paths."""
-        listings = check_ledger(self.folder, "listings.jsonl").entries
-        lost = lost_listings(listings, ledgers["failures.jsonl"].entries, parts.complete())
-        if lost:
-            keys = {(entry["source"], entry["path"]) for entry in lost}
-            kept = [entry for entry in listings if (entry["source"], entry["path"]) not in keys]
-            detail = f"{len(lost)} listings of items that are not in any shard"
-            self._rewrite("listings.jsonl", kept, [problem("listings.jsonl", "item", detail)])
-            self.lost |= {entry["item"] for entry in lost}
-        return [LostListing(source=e["source"], path=e["path"], item=e["item"]) for e in lost]
+        listings = check_ledger(self.folder, "listings.jsonl").lines
+        lost = lost_listings(listings, ledgers["failures.jsonl"].lines, parts)
+        if lost.height:
+            numbers = listings.join(lost.select(KEY), on=KEY, how="semi")[LINE].to_list()
+            detail = f"{lost.height} listings of items that are not in any shard"
+            self._drop_lines("listings.jsonl", numbers, [problem("listings.jsonl", "item", detail)])
+            self.lost.update(lost["item"])
+        told = lost.select("source", "path", "item").iter_rows()
+        return [LostListing(source=as_name(s), path=as_name(p), item=item) for s, p, item in told]
 
     def _leave_nothing_of(self, purged: set[str]) -> None:
         """What was set aside may be of those who were to be purged, so it goes too."""
@@ -245,11 +256,12 @@ class _Repair:
 
     # Setting aside
 
-    def _rewrite(self, ledger: str, entries: list[dict[str, Any]], problems: list[CacheProblem]) -> None:
+    def _drop_lines(self, ledger: str, numbers: Collection[int], problems: list[CacheProblem]) -> None:
+        """Take lines out of a ledger, of which a copy is kept."""
         kept_as = self._copy_aside(ledger)
         for found in problems:
             self._note(found, kept_as)
-        write_lines(self.folder / ledger, entries)
+        drop_lines(self.folder / ledger, numbers)
 
     def _set_aside(self, path: Path, kind: ProblemKind, detail: str) -> None:
         target = self._free_name(path.name)
@@ -261,7 +273,8 @@ class _Repair:
 
     def _copy_aside(self, name: str) -> str:
         target = self._free_name(name)
-        write_atomically(target, (self.folder / name).read_bytes())
+        with writing(target), atomic_file(target) as temporary:
+            shutil.copyfile(self.folder / name, temporary)
         return f"{DROPPED}/{target.name}"
 
     def _free_name(self, name: str) -> Path:

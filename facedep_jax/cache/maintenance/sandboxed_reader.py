@@ -19,12 +19,17 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 from facedep_jax.cache.lock import require_plain_files
+from facedep_jax.cache.shard import MAX_ROWS
 from facedep_jax.errors import CacheError, DamagedCache, FacedepError, SettingsError
 from facedep_jax.progress_events import Event, Note, Progress, Report, Tick, silent
 
+# Of an empty cache; what the files of a cache declare is added (`_declared`).
 MEMORY = 960 * 2**20  # bytes of address space, so that it stays under 1 GB by any count
-SILENCE = 60  # seconds without a sign of life, and a tenth for each shard
+SILENCE = 60  # seconds without a sign of life
 ANSWER = 64 * 2**20  # bytes of the whole answer
+PER_BYTE = 12  # of ledgers: bytes of memory, as columns and what is made of them
+PER_ROW = 1024  # bytes of memory for each item or row that shards may hold
+SMALLEST = 147  # bytes of an item and a row in a shard's tables
 CHANCES = 0.2  # seconds between two chances to stop
 COMMAND = (sys.executable, "-P", "-m", "facedep_jax.cache.maintenance.sandboxed_reader")
 
@@ -58,7 +63,7 @@ def in_child(
     ) as child:
         assert child.stdout and child.stderr  # pipes, as asked for
         try:
-            answer = _answer(child.stdout, report)
+            answer = _answer(child.stdout, report, ANSWER + 4 * _declared(Path(folder))[0])
             complaint = child.stderr.read(2**16).decode(errors="replace").strip()
         finally:
             child.kill()  # it has ended by itself, unless this process was interrupted
@@ -71,13 +76,14 @@ def in_child(
 
 def _environment() -> dict[str, str]:
     """One thread and one heap, since each reserves address space; the package that runs, wherever it lies."""
-    single = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MALLOC_ARENA_MAX"), "1")
+    names = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MALLOC_ARENA_MAX", "POLARS_MAX_THREADS")
+    single = dict.fromkeys(names, "1")
     return {**os.environ, **single, "PYTHONPATH": os.fspath(Path(__file__).resolve().parents[3])}
 
 
-def _answer(pipe: IO[bytes], report: Report) -> dict[str, Any]:
+def _answer(pipe: IO[bytes], report: Report, most: int) -> dict[str, Any]:
     """The last message; events before it go to `report`. Empty where the child ended without one."""
-    for line in _lines(pipe, report):
+    for line in _lines(pipe, report, most):
         try:
             message = json.loads(line)
         except (ValueError, RecursionError) as error:
@@ -88,16 +94,16 @@ def _answer(pipe: IO[bytes], report: Report) -> dict[str, Any]:
     return {}
 
 
-def _lines(pipe: IO[bytes], report: Report) -> Iterator[bytes]:
-    """Lines as they come, ANSWER bytes at most. While none comes `report` has chances to stop: the child has none."""
-    held, left = bytearray(), ANSWER
+def _lines(pipe: IO[bytes], report: Report, most: int) -> Iterator[bytes]:
+    """Lines as they come, `most` bytes at most. While none comes `report` has chances to stop: the child has none."""
+    held, left = bytearray(), most
     while True:
         while not select.select([pipe], [], [], CHANCES)[0]:
             report(Tick())
         read = os.read(pipe.fileno(), 2**16)
         left -= len(read)
         if left < 0:
-            raise DamagedCache(f"what the cache holds makes a summary of more than {ANSWER} bytes")
+            raise DamagedCache(f"what the cache holds makes a summary of more than {most} bytes")
         held += read
         if b"\n" in read or not read:
             *lines, rest = bytes(held).split(b"\n")
@@ -124,9 +130,10 @@ def main(asked: str) -> None:
     os.dup2(2, 1)  # a library that prints breaks no message
     wanted = json.loads(asked)
     folder = Path(wanted["folder"])
-    silence = wanted["silence"] + sum(1 for _ in (folder / "shards").glob("*")) // 10
+    ledgers, rows, shards = _declared(folder)
+    silence = wanted["silence"] + shards // 10 + ledgers // 10**7
     tasks = _tasks()
-    _limit(wanted["memory"])
+    _limit(wanted["memory"] + PER_BYTE * ledgers + PER_ROW * rows)
 
     def say(message: dict[str, Any]) -> None:
         signal.alarm(silence)  # the kernel ends a child that stays silent
@@ -139,6 +146,24 @@ def main(asked: str) -> None:
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.alarm(silence)
     say(_outcome(lambda: tasks[wanted["task"]](folder, report, **wanted["options"]), folder))
+
+
+def _declared(folder: Path) -> tuple[int, int, int]:
+    """Bytes of the ledgers, rows that the shards may hold, and how many shards there are: what an honest cache needs
+    grows with these. Space that a file claims and does not take on the disk declares nothing.
+    """
+    ledgers = sum(map(_taken, folder.glob("*.jsonl")))
+    shards = [_taken(path) for path in (folder / "shards").glob("*")]
+    items = _taken(folder / "manifest.jsonl") // 64  # an honest manifest has a longer id for each
+    return ledgers, min(items, sum(min(size // SMALLEST, MAX_ROWS) for size in shards)), len(shards)
+
+
+def _taken(path: Path) -> int:
+    try:
+        stat = path.lstat()
+    except OSError:
+        return 0
+    return min(stat.st_size, 8 * 512 * stat.st_blocks)  # file systems that compress take less than they hold
 
 
 def _outcome(work: Callable[[], Mapping[str, Any]], folder: Path) -> dict[str, Any]:
@@ -157,7 +182,7 @@ def _tasks() -> dict[str, Callable[..., Mapping[str, Any]]]:
     from facedep_jax.cache.maintenance.inspect import inspect_cache
     from facedep_jax.cache.maintenance.verify import verify_cache
 
-    return {"inspect": lambda folder, report, **options: inspect_cache(folder, **options), "verify": verify_cache}
+    return {"inspect": inspect_cache, "verify": verify_cache}
 
 
 def _limit(memory: int) -> None:

@@ -9,10 +9,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal, TypedDict
 
-from facedep_jax.cache.checksummed_jsonl import read_ledger
+import numpy as np
+import polars as pl
+
+from facedep_jax.cache.ledger_state import read_listings
+from facedep_jax.cache.manifest_lines import read_manifest
 from facedep_jax.errors import CacheError
 from facedep_jax.progress_events import Note, Report, silent
-from facedep_jax.text_escaping import plot_name, printable, unquoted
+from facedep_jax.text_escaping import as_text, plot_name, printable, unquoted
 
 TRAINED = ("head.safetensors", "cnn.safetensors")  # what learns from items, by the name of its weights
 
@@ -109,14 +113,14 @@ def _of_scores(folder: Path, names: Sequence[str], wanted: _Wanted) -> Iterator[
 
 
 def _in_cache(header: Path, wanted: _Wanted) -> Iterator[Trace]:
-    manifest, _ = read_ledger(header.parent, "manifest.jsonl")
-    held = {item[0] for entry in manifest for item in entry["items"]} & wanted.items
-    listed = {
-        entry["path"]
-        for entry in read_ledger(header.parent, "listings.jsonl")[0]
-        if entry.get("item") in wanted.items or entry.get("subject") in wanted.subjects
-    }
-    if held or listed:
+    lines, _ = read_manifest(header.parent)
+    items, subjects = sorted(wanted.items), [as_text(subject) for subject in sorted(wanted.subjects)]
+    ids = np.array(items, "S")
+    held = {item for line in lines for item in line.id[np.isin(line.id, ids)].tolist()}
+    listings, _ = read_listings(header.parent, ("path", "item", "subject"))
+    theirs = pl.col("item").is_in(items) | pl.col("subject").is_in(subjects)
+    listed = listings.filter(theirs)["path"].unique()
+    if held or len(listed):
         yield _trace(
             header.parent, "cache", f"holds {len(held)} items and {len(listed)} listings of theirs; purge it too"
         )

@@ -6,24 +6,26 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 import numpy as np
+import polars as pl
 
 from facedep_jax.cache.cache_reader import Cache, open_cache
-from facedep_jax.cache.checksummed_jsonl import latest_listings
 from facedep_jax.cache.clip_parts import Parts
 from facedep_jax.cache.feature_spec import fingerprint, others_header, read_header
 from facedep_jax.cache.item_table import ranges
+from facedep_jax.cache.ledger_state import KEY, with_columns
 from facedep_jax.cache.lock import being_written, last_writer
 from facedep_jax.cache.maintenance.file_integrity import (
-    LEDGERS,
+    ASKED,
     ROWS_AT_ONCE,
     CacheProblem,
     check_ledger,
+    check_manifest_lines,
     check_shard,
     check_small_files,
     one_by_one,
     problem,
     shard_paths,
-    strays,
+    stray_problems,
 )
 from facedep_jax.cache.maintenance.ledger_consistency import (
     check_listings,
@@ -35,6 +37,7 @@ from facedep_jax.cache.maintenance.ledger_consistency import (
 from facedep_jax.cache.shard import Shard
 from facedep_jax.errors import SettingsError
 from facedep_jax.progress_events import Report, silent
+from facedep_jax.text_escaping import as_name
 
 
 class VerifySummary(TypedDict):
@@ -80,9 +83,10 @@ def verify_cache(
 def _verify(folder: Path, report: Report, sample: float, seed: int | None, writing: bool) -> VerifySummary:
     spec = read_header(folder)
     # Listings before the manifest: what a writer has listed it has committed before.
-    names = ("listings.jsonl", *(name for name in LEDGERS if name != "listings.jsonl"))
+    names = one_by_one("verify", (*ASKED, "purged.jsonl"), report, unit="ledgers")
     ledgers = {name: check_ledger(folder, name, writing) for name in names}
-    named = {entry["file"]: entry for entry in ledgers["manifest.jsonl"].entries}
+    manifest = check_manifest_lines(folder, writing)
+    named = dict.fromkeys(line.file for line in manifest.lines)
     paths = [path for path in shard_paths(folder) if path.name in named or not writing]
     seed = random.SystemRandom().getrandbits(32) if seed is None else seed
     chosen = _sampled(paths, sample, seed)
@@ -98,9 +102,10 @@ def _verify(folder: Path, report: Report, sample: float, seed: int | None, writi
         *header,
         *check_small_files(folder),
         *(each for ledger in ledgers.values() for each in ledger.problems),
+        *manifest.problems,
         *problems,
-        *(problem(str(path.relative_to(folder)), "stray", "no file of a cache") for path in strays(folder, writing)),
-        *check_manifest(ledgers["manifest.jsonl"], paths, shards),
+        *stray_problems(folder, writing),
+        *check_manifest(manifest, paths, shards),
         *check_parts(parts),
         *check_listings(ledgers, parts),
         *check_purged(folder, ledgers, parts),
@@ -110,8 +115,8 @@ def _verify(folder: Path, report: Report, sample: float, seed: int | None, writi
         "shards": len(paths),
         "hashed": len(chosen),
         "seed": seed if sample < 1 else None,
-        "items": len(parts.complete()),
-        "cut_off": sum(not parts.is_complete(item) for item in parts),
+        "items": parts.complete(),
+        "cut_off": parts.cut_off(),
         "rows": sum(len(shard.rows["item"]) for shard in shards.values()),
         "ok": not problems,
         "problems": problems,
@@ -152,25 +157,31 @@ def diff_caches(first: str | Path, second: str | Path) -> DiffSummary:
     differences = []
     if a.fingerprint != b.fingerprint:
         differences.append(f"fingerprints {a.fingerprint[:12]} and {b.fingerprint[:12]}")
-    for name, one, other in (("first", set(a.items.id), set(b.items.id)), ("second", set(b.items.id), set(a.items.id))):
-        only = sorted(one - other)
-        differences += [f"{len(only)} items only in the {name}, such as {only[0][:12]}"] if only else []
-    differences += _listing_differences(a.listings.rows(named=True), b.listings.rows(named=True))
+    one, other = (pl.DataFrame({"item": cache.items.ids()}) for cache in (a, b))
+    for name, mine, others in (("first", one, other), ("second", other, one)):
+        only = mine.join(others, on="item", how="anti")["item"].sort()
+        differences += [f"{len(only)} items only in the {name}, such as {only[0][:12]}"] if len(only) else []
+    differences += _listing_differences(a.listings, b.listings)
     if not differences:
         differences += _value_differences(a, b)
     return {"equal": not differences, "differences": differences}
 
 
-def _listing_differences(a: list[dict[str, Any]], b: list[dict[str, Any]]) -> list[str]:
-    one, other = latest_listings(a), latest_listings(b)
-    differing = [key for key in sorted(one.keys() | other.keys()) if one.get(key) != other.get(key)]
-    return [f"{len(differing)} listings differ, such as {differing[0][1]}"] if differing else []
+def _listing_differences(a: pl.DataFrame, b: pl.DataFrame) -> list[str]:
+    names = list(dict.fromkeys((*a.columns, *b.columns)))
+    a, b = (with_columns(listings, names) for listings in (a, b))
+    differing = pl.concat(
+        [one.join(other, on=names, how="anti", nulls_equal=True).select(KEY) for one, other in ((a, b), (b, a))]
+    )
+    keys = differing.unique().sort(KEY)
+    return [f"{keys.height} listings differ, such as {as_name(keys[0, 'path'])}"] if keys.height else []
 
 
 def _value_differences(a: Cache, b: Cache) -> list[str]:
     """Items whose rows or features differ, found by columns and in blocks of rows."""
-    place = {item: number for number, item in enumerate(b.items.id)}
-    order = np.asarray([place[item] for item in a.items.id], np.int64)
+    place = pl.DataFrame({"item": b.items.ids()}).with_row_index("place")
+    found = pl.DataFrame({"item": a.items.ids()}).join(place, on="item", how="left", maintain_order="left")
+    order = found["place"].cast(pl.Int64).to_numpy()
     if not np.array_equal(a.items.rows, b.items.rows[order]):
         unlike = np.flatnonzero(a.items.rows != b.items.rows[order])
         return [f"{len(unlike)} items have another number of rows, such as {a.items.id[unlike[0]][:12]}"]

@@ -121,7 +121,8 @@ def test_all_pairs_of_near_hashes_are_found_and_no_others(seed, distance):
     for bit in range(6):
         hashes ^= rng.integers(0, 2, 40).astype(np.uint64) << np.uint64((bit * 11 + seed) % 64)
     hashes[rng.integers(0, 40, 3)] = 0
-    pairs, apart = hash_pairs(hashes, distance)
+    pairs, apart, every = hash_pairs(hashes, distance)
+    assert every
     wanted = [
         (i, j, (int(hashes[i]) ^ int(hashes[j])).bit_count())
         for i in range(40)
@@ -129,6 +130,21 @@ def test_all_pairs_of_near_hashes_are_found_and_no_others(seed, distance):
         if hashes[i] and hashes[j] and (int(hashes[i]) ^ int(hashes[j])).bit_count() <= distance
     ]
     assert [(*pair, int(d)) for pair, d in zip(pairs.tolist(), apart, strict=True)] == wanted
+
+
+def test_pictures_of_equal_hash_take_neither_time_nor_memory_beyond_a_bound():
+    """A million frames of one scene have half a billion pairs: that not all are looked at is said."""
+    found = hash_pairs(np.full(2**20, 5, np.uint64), candidates=1000)
+    assert not found.all and len(found.pairs) == 1000
+    assert (found.pairs[:, 0] < found.pairs[:, 1]).all() and not found.bits.any()
+
+
+def test_of_too_many_candidates_the_nearest_are_kept():
+    base = np.uint64(0x0123456789ABCDEF)
+    hashes = np.array([base, base, base ^ np.uint64(1), base ^ np.uint64(7 << 40)])
+    found = hash_pairs(hashes, candidates=1)
+    assert found.pairs.tolist() == [[0, 1]] and found.bits.tolist() == [0] and not found.all
+    assert hash_pairs(hashes, compared=0).pairs.size == 0 and not hash_pairs(hashes, compared=0).all
 
 
 def test_likeness_is_one_for_equal_pictures_and_about_zero_for_others():

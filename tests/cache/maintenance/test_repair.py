@@ -128,7 +128,7 @@ def test_a_line_that_nobody_writes_is_a_problem_and_can_be_repaired(cache, ledge
         with pytest.raises(DamagedCache, match=f"{ledger}: line .*`cache repair`"):
             _ = open_cache(cache).listings
     else:
-        assert open_cache(cache).failures == [] and len(KnownFiles(cache)._known) == len(Purged(cache)) == 0
+        assert open_cache(cache).failures.is_empty() and KnownFiles(cache)._known.height == len(Purged(cache)) == 0
     repair_cache(cache)
     assert verify_cache(cache)["ok"] and len(open_cache(cache).listings) == 13
 
