@@ -21,9 +21,15 @@ from facedep_jax.errors import TableError
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".xlsx", ".parquet")
 SEPARATORS = (",", ";", "\t")
+_MISSING = ("", "na", "n/a", "nan", "none", "null", "-")
 _OLD_EXCEL = b"\xd0\xcf\x11\xe0"
 _MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+")
+
+
+def is_missing(cell: str) -> bool:
+    """Whether a cell says nothing, in one of the words for it."""
+    return cell.strip().casefold() in _MISSING
 
 
 @dataclass(frozen=True)
@@ -131,7 +137,7 @@ def _with_points(
     columns = list(zip(*rows, strict=True)) if rows else []
     changed = []
     for number, column in enumerate(columns):
-        said = [cell.strip() for cell in column if cell and cell.strip()]
+        said = [cell.strip() for cell in column if cell and not is_missing(cell)]
         if any("," in cell for cell in said) and all(
             _DECIMAL_COMMA.fullmatch(c) or c.lstrip("+-").isdigit() for c in said
         ):

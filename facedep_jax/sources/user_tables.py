@@ -16,7 +16,7 @@ import polars as pl
 
 from facedep_jax.errors import TableError
 from facedep_jax.sources.listing_types import FURTHER
-from facedep_jax.sources.table_files import RawTable, read_rows
+from facedep_jax.sources.table_files import RawTable, is_missing, read_rows
 from facedep_jax.text_escaping import as_text
 
 ROLES: dict[str, tuple[str, ...]] = {  # what a column is used for → its headings, the first that is there
@@ -37,7 +37,6 @@ _LOOKS: dict[str, frozenset[str]] = {  # words of a heading that is not used →
 }
 _RATER = re.compile(r"(emotion|label)_?[0-9]+")  # another rater's, which `evaluate` compares
 _KEY, _LINE = "\0key", "\0line"  # columns that no heading can be
-_MISSING = ("", "na", "n/a", "nan", "none", "null", "-")
 
 
 @dataclass(frozen=True)
@@ -191,7 +190,7 @@ def _require_distinct(path: Path, raw: RawTable) -> None:
 def _column(path: Path, raw: RawTable, number: int) -> pl.Series:
     """One column, cells without blanks around them. Raises TableError for text that is not UTF-8, but of paths."""
     cells = [row[number] for row in raw.rows]
-    texts = [None if cell is None or cell.strip().casefold() in _MISSING else cell.strip() for cell in cells]
+    texts = [None if cell is None or is_missing(cell) else cell.strip() for cell in cells]
     if _heading(raw.headings[number]) not in ROLES["path"]:
         for line, text in zip(raw.lines, texts, strict=True):
             if text and not text.isascii() and any("\udc80" <= c <= "\udcff" for c in text):

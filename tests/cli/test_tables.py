@@ -1,0 +1,92 @@
+"""Tables at the command line: a row is a request, and what is not understood is said before anything is written."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from facedep_jax.cache import open_cache
+from facedep_jax.cli import main
+from facedep_jax.sources.synthetic_faces import draw_faces
+
+QUICK = ("--weights", "random:1", "--taps", "mobilenet_v2:top@1", "--size", "32", "--faces", "none", "--engine", "xla")
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("drawn") / "faces"
+    draw_faces(folder, persons=1)
+    return folder
+
+
+def extract(*arguments, code):
+    told = CliRunner().invoke(main, ["extract-features", *map(str, arguments), *QUICK, "--json"])
+    assert told.exit_code == code, told.stderr
+    return (json.loads(told.stdout) if told.stdout else {}), " ".join(told.stderr.split())
+
+
+@pytest.fixture
+def some(faces, tmp_path):
+    """Two pictures, and a note, in a folder of their own."""
+    pictures = sorted(faces.rglob("*.png"))
+    for name, picture in (("sad/a.png", pictures[0]), ("happy/b.png", pictures[-1])):
+        (tmp_path / "some" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(picture, tmp_path / "some" / name)
+    (tmp_path / "some" / "notes.txt").write_text("x")
+    return tmp_path / "some"
+
+
+def test_a_row_of_a_manifest_that_cannot_be_taken_is_a_failure(some):
+    rows = ["path ;Emotion;age", "sad/a.png;Sadness;23,5", "happy/b.png ;joy;NA", "gone.png;sad;3", "notes.txt;sad;4"]
+    (some / "m.csv").write_text("\n".join(rows))
+    summary, told = extract(some / "m.csv", "--out", some / "c", code=3)
+    assert {Path(failure["path"]).name for failure in summary["failures"]} == {"gone.png", "notes.txt"}
+    assert "1 of 4 rows name no image or clip, and fail" in told and "decimal commas in age" in told
+    listings = open_cache(some / "c").listings.filter(path="happy/b.png")
+    assert listings.select("emotion", "age").rows() == [("joy", None)]
+
+
+@pytest.mark.parametrize("table", ["--subjects", "labels.csv"])
+def test_a_row_for_a_file_that_is_not_there_is_a_failure_in_every_table(some, tmp_path, table):
+    rows = "path,subject\nsad/a.png,P1\nhappy\\b.png,P2\n"
+    where = some / "labels.csv" if table == "labels.csv" else tmp_path / "who.csv"
+    where.write_text(rows)
+    asked = () if table == "labels.csv" else ("--subjects", where)
+    summary, told = extract(some, "--out", tmp_path / "c", *asked, code=3)
+    assert [Path(failure["path"]).name for failure in summary["failures"]] == ["happy\\b.png"]
+    assert "1 of its rows name no file, for example happy\\b.png, and fail: they are written as on Windows" in told
+    assert open_cache(tmp_path / "c").listings.filter(path="sad/a.png")["subject"].to_list() == ["P1"]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('path,emotion\nsad/a.png,"sad\nhappy/b.png,happy\n', "unexpected end of data, in the row of line 2"),
+        ("path,rater,emotion\nsad/a.png,1,sad\nsad/a.png,2,fear\nsad/a.png,3,sad\n", "raters in columns emotion2"),
+        ("picture,emotion\nsad/a.png,sad\n", "has no column 'path'"),
+    ],
+)  # fmt: skip
+def test_a_table_nobody_can_understand_is_one_sentence_and_writes_nothing(some, text, says):
+    (some / "m.csv").write_text(text)
+    before = sorted(some.rglob("*"))
+    _, told = extract(some / "m.csv", "--out", some / "c", code=1)
+    assert says in told and "Traceback" not in told
+    assert sorted(some.rglob("*")) == before
+
+
+def test_a_source_one_level_too_high_is_refused_and_nothing_is_written(some):
+    _, told = extract(some.parent, "--out", some.parent / "c", code=1)
+    assert f"name {some} instead" in told and not (some.parent / "c").exists()
+
+
+def test_labels_shows_what_words_mean(tmp_path):
+    (tmp_path / "c.toml").write_text('[train]\naliases = ["melancholy=sad"]\n')
+    told = CliRunner().invoke(main, ["labels", "Melancholy", "sadly", "--config", str(tmp_path / "c.toml"), "--json"])
+    assert told.exit_code == 3
+    assert json.loads(told.stdout)["names"] == {
+        "Melancholy": {"emotion": "sad", "meant": None},
+        "sadly": {"emotion": None, "meant": "sad"},
+    }
+    assert CliRunner().invoke(main, ["labels"]).stdout.count("sadness") == 1
