@@ -3,6 +3,7 @@
 import unicodedata
 
 BY = {"subject": "subject", "image": "picture", "mixed": "subject where one is known, else by picture"}
+DRAWN = {"subject": "subjects", "image": "pictures", "mixed": "subjects and pictures of nobody known"}
 
 
 def subject_key(name: str) -> str:
@@ -24,6 +25,16 @@ def grouped_by(known: int, count: int) -> str:
 def by_words(by: str) -> str:
     """What `grouped_by` said, in words that follow `by`."""
     return BY.get(by, by)
+
+
+def drawn(by: str) -> str:
+    """What resamples and folds are made of, by what `grouped_by` said."""
+    return DRAWN.get(by, by)
+
+
+def of_subjects(count: int, by: str) -> str:
+    """How many subjects some items show, to be said behind the items."""
+    return "of nobody known" if by == "image" else f"of {count:,} {drawn(by)}"
 
 
 def _nfc(name: str) -> str:

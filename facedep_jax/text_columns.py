@@ -28,6 +28,11 @@ def text_frame(rows: Iterable[Mapping[str, Any]], first: Sequence[str] = ()) -> 
     )
 
 
+def text_series(values: Iterable[Any], name: str = "") -> pl.Series:
+    """Texts and None as a column: of an array of objects Polars would look at the first one only."""
+    return values.alias(name) if isinstance(values, pl.Series) else pl.Series(name, list(values), pl.String)
+
+
 def _text(value: Any) -> str | None:
     if value is None:
         return None

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from facedep_jax.cli.command import FILE, PATH, CommandResult, ComputingCommand, Names
-from facedep_jax.cli.terminal.tables import name_cell, plain_table, show_table, show_warning
+from facedep_jax.cli.terminal.tables import name_cell, plain_table, show_doubts, show_table, show_warning
 from facedep_jax.errors import SettingsError
 from facedep_jax.progress_events import Report
+from facedep_jax.subject_ids import of_subjects
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -79,7 +80,7 @@ def show_evaluation(console: "Console", summary: Mapping[str, Any]) -> None:
     from facedep_jax.report import run_report_tables as tables
 
     title = (
-        f"{summary['split']}: {summary['n']} items, {summary['subjects']} subjects, "
+        f"{summary['split']}: {summary['n']} items {of_subjects(summary['subjects'], summary['ci_by'])}, "
         f"prevalence {summary['prevalence']:.3f}"
     )
     _show(console, tables.figures_table(summary), title)
@@ -95,6 +96,7 @@ def show_evaluation(console: "Console", summary: Mapping[str, Any]) -> None:
         _show(console, tables.raters_table(column, found, brief=True))
     if other := summary["against"]:
         _show(console, tables.against_table(summary), f"against {other['run']}")
+    show_doubts(console, summary)
     show_warning(console, summary)
 
 

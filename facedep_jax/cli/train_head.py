@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from facedep_jax.cli.command import PATH, CommandResult, ComputingCommand, Names
-from facedep_jax.cli.terminal.tables import name_cell, plain_table, show_number, show_table, show_warning
+from facedep_jax.cli.terminal.tables import name_cell, plain_table, show_doubts, show_number, show_table, show_warning
 from facedep_jax.disclaimer import MEANING
 from facedep_jax.errors import RunError, SettingsError
 from facedep_jax.head import SIZES, TEMPORAL
 from facedep_jax.progress_events import Report
+from facedep_jax.subject_ids import by_words
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -96,7 +97,7 @@ judged = partial(click.option, cls=GroupedOption, group="How it is judged")
 )
 @many("--seeds", type=int, metavar="N", help="Heads to train; the run's is their mean logit.  [default: 4]")
 @many("--seed", type=int, metavar="N", help="What all randomness starts from.  [default: 0]")
-@many("--folds", type=int, metavar="K", help="Also cross-validate over K folds of subjects in train and val.")
+@many("--folds", type=int, metavar="K", help="Also cross-validate over K folds of train and val, persons whole.")
 @many(
     "--grid-search",
     type=PATH,
@@ -129,7 +130,7 @@ judged = partial(click.option, cls=GroupedOption, group="How it is judged")
     type=click.Choice(["none", "quick", "full"]),
     help="quick: majority and linear probes; full: the earlier prototype's model too.  [default: quick]",
 )
-@judged("--resamples", type=int, metavar="N", help="Of the bootstrap over subjects.  [default: 2000]")
+@judged("--resamples", type=int, metavar="N", help="Of the bootstrap over persons.  [default: 2000]")
 def train_head(
     report: Report,
     caches: tuple[Path, ...],
@@ -141,8 +142,8 @@ def train_head(
 ) -> CommandResult:
     """Train the attention head on one or more caches of equal features.
 
-    Splits come from the listings, or are made by subject. Model, threshold and calibration are chosen on the
-    validation split; the test split is only reported.
+    Splits come from the listings, or are made by subject, by picture where none is known. Model, threshold and
+    calibration are chosen on the validation split; the test split is only reported.
     """
     from facedep_jax.toml_settings import resolve
     from facedep_jax.training.grid_search import read_grid
@@ -198,9 +199,10 @@ def show_training(console: "Console", summary: Mapping[str, Any]) -> None:
     if "grid" in summary:
         _show_grid(console, summary["grid"])
     for what, found in summary.get("cross_validation", {}).items():
+        by = by_words(found.get("by") or summary["metrics"][split]["ci_by"])
         alone = f"; single heads {found['single']['auroc']:.3f}" if "single" in found else ""
         console.print(
-            f"{what}, {len(found['folds'])} folds of subjects in train and val: AUC {found['auroc']:.3f} ± "
+            f"{what}, {len(found['folds'])} folds by {by} over train and val: AUC {found['auroc']:.3f} ± "
             f"{found['sd']:.3f}{alone}"
         )
     metrics = summary["metrics"][split]
@@ -211,10 +213,11 @@ def show_training(console: "Console", summary: Mapping[str, Any]) -> None:
     console.print(
         f"{summary['n_train']} train, {summary['n_val']} val, {summary['n_test']} test items; best epoch "
         f"{summary['best_epoch']}; threshold {summary['threshold']:.3f}; {summary['seconds']:.1f} s; "
-        f"95 % intervals by {metrics['ci_by']}"
+        f"95 % intervals by {by_words(metrics['ci_by'])}"
     )
     for problem in summary.get("problems", []):
         console.print(f"problem: {problem['what']}: {problem['detail']}", style="red", markup=False)
+    show_doubts(console, summary)
     console.print(MEANING)
     show_warning(console, summary)
 

@@ -21,6 +21,7 @@ from facedep_jax.sources.class_labels import LABELLED, Labels, Target, collect_l
 from facedep_jax.sources.labelled_items import count_labels, say_counts, sides_of
 from facedep_jax.sources.persons import with_persons
 from facedep_jax.sources.subject_splits import assign_splits
+from facedep_jax.text_columns import text_series
 from facedep_jax.text_escaping import as_name
 
 TEST_PART = 0.2  # of everything, in the tutorial
@@ -82,7 +83,7 @@ def _as_in_tutorial(pictures: Pictures, settings: CnnSettings) -> CnnTask:
     order = np.random.default_rng(settings.seed).permutation(len(items))
     split = np.full(len(items), "train", object)
     split[order[: int(np.ceil(TEST_PART * len(items)))]] = "test"
-    items = items.with_columns(pl.Series("split", split, pl.String))
+    items = items.with_columns(text_series(split, "split"))
     target = make_target(items["emotion"].to_list(), settings.positive)
     labels = Labels(items, {"unlabelled": len(listings) - len(items)})
     return _task(pictures, labels, target, ["train", "test"], persons + target.notes, (FLATTERS,))

@@ -23,6 +23,7 @@ from facedep_jax.dataset.lazy_features import Features, Stored
 from facedep_jax.errors import LabelError
 from facedep_jax.machine_resources import fits_machine
 from facedep_jax.progress_events import Note, Report, silent
+from facedep_jax.text_columns import text_series
 
 REST_AND_POSITIVE = np.array([False, True])  # the classes of a target of two: which of them is positive
 MAX_FRAMES = 128  # of a clip or window, evenly spaced; bounds the memory that the longest costs all others
@@ -178,7 +179,7 @@ def positions(caches: Sequence[Cache], items: pl.Series | np.ndarray) -> Int[np.
     """
     ids = pl.concat(pl.Series("item", cache.items.id, dtype=pl.String) for cache in caches)
     known = ids.to_frame().with_row_index("place").unique("item", keep="first")
-    wanted = pl.Series("item", items, dtype=pl.String).to_frame()
+    wanted = text_series(items, "item").to_frame()
     found = wanted.join(known, on="item", how="left", maintain_order="left")
     absent = found.filter(pl.col("place").is_null())["item"]
     if len(absent):
@@ -249,7 +250,7 @@ def equal_pixels_across(caches: Sequence[Cache], examples: Examples) -> list[tup
     are, in every tap and frame, the same bits: the networks have seen the same pixels. The same picture from another
     engine may differ in the last bit; then it is a near-duplicate.
     """
-    split = pl.Series("split", examples.split, pl.String)
+    split = text_series(examples.split, "split")
     rows = _looks(caches, examples).with_columns(split, frames=examples.mask.sum(1)).with_row_index("row")
     alike = rows.group_by("phash", "width", "height", "frames").agg("row", pl.col("split").n_unique())
     several = alike.filter(pl.col("split") > 1)["row"].to_list()

@@ -14,6 +14,7 @@ import polars as pl
 from facedep_jax.errors import SettingsError
 from facedep_jax.sources.class_labels import LABELLED
 from facedep_jax.sources.label_tables import IN_CACHE, LABELS
+from facedep_jax.text_columns import text_series
 
 OWN = ("check", "decoding", IN_CACHE, *LABELS, *(name for name in LABELLED if name != "source"))
 OF_LABELS = ("emotion", "subject", "split")  # by which groups can be made as well
@@ -33,7 +34,7 @@ def listing_columns(listings: pl.DataFrame, items: np.ndarray, paths: np.ndarray
     names = [name for name in listings.columns if name not in OWN]
     taken = {name.removesuffix(RENAMED): name for name in names if name.endswith(RENAMED)}
     columns = {name: name for name in names if name not in taken.values()} | taken
-    wanted = pl.DataFrame({"item": pl.Series(items, dtype=pl.String), "path": pl.Series(paths, dtype=pl.String)})
+    wanted = pl.DataFrame({"item": text_series(items), "path": text_series(paths)})
     text = pl.col(pl.String)
     said = listings.join(wanted, on="item", how="semi").with_columns(text.str.strip_chars())
     said = said.with_columns(pl.when(text != "").then(text))

@@ -5,7 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import polars as pl
 from jaxtyping import Float, Int
+
+from facedep_jax.subject_ids import grouped_by
+from facedep_jax.text_columns import text_series
 
 BLOCK = 250_000  # resamples × items at once: what stays in a core's own cache
 FEWEST = 5  # subjects from which on an interval is given: two are drawn in three ways only
@@ -49,14 +53,16 @@ def bootstrap(figures: Figures, clusters: Int[np.ndarray, " n"], resamples: int,
 
 
 def cluster_index(subject: np.ndarray) -> tuple[Int[np.ndarray, " n"], str]:
-    """Number of each item's subject, and what the intervals are by: "image" when no item has a subject.
+    """Number of each item's subject in the order of their coming, and what the intervals are by (`grouped_by`).
 
     `subject` is an object array; an item with None is its own subject.
     """
-    names = [("item", i) if s is None else ("subject", s) for i, s in enumerate(subject)]
-    order = {name: i for i, name in enumerate(dict.fromkeys(names))}
-    by = "subject" if any(kind == "subject" for kind, _ in names) else "image"
-    return np.array([order[name] for name in names], np.int64), by
+    names = text_series(subject, "subject")
+    own = pl.when(pl.col("subject").is_null()).then("row")
+    rows = names.to_frame().with_row_index("row").select("subject", own=own)
+    groups = rows.unique(maintain_order=True).with_row_index("number")
+    numbers = rows.join(groups, on=["subject", "own"], how="left", nulls_equal=True, maintain_order="left")["number"]
+    return numbers.to_numpy().astype(np.int64), grouped_by(names.count(), len(names))
 
 
 def _weights(clusters: Int[np.ndarray, " n"], resamples: int, seed: int) -> Iterator[Float[np.ndarray, "r n"]]:

@@ -25,6 +25,7 @@ from facedep_jax.runs.run_directory import load_head, read_config
 from facedep_jax.sources.class_labels import make_target
 from facedep_jax.sources.labelled_items import count_labels, say_counts, sides_of
 from facedep_jax.sources.listing_types import SPLITS
+from facedep_jax.text_columns import text_series
 
 CHOICES = (*SPLITS, "all")
 
@@ -97,9 +98,7 @@ def evaluate_run(
     examples, members = head_logits(head, cache, items, classes_of(items, target), heard)
     for text in few_items_warning("the cache" if split == "all" else f"the {split} split", examples.label):
         heard(Note(text, "warning"))
-    shown = items.join(
-        pl.DataFrame({"item": pl.Series(examples.item, dtype=pl.String)}), on="item", maintain_order="right"
-    )
+    shown = items.join(text_series(examples.item, "item").to_frame(), on="item", maintain_order="right")
     other = None if against is None else other_run(Path(against), cache, shown, head, positive, heard)
     wanted = Wanted(emotions, tuple(prevalences), by, second_label, train["resamples"], train["seed"])
     scores = replace(

@@ -80,7 +80,7 @@ class Evaluation(TypedDict):
     auroc_sad_vs_rest_ci: Interval
     auroc_sad_vs_neutral: float | None
     auroc_sad_vs_neutral_ci: Interval
-    ci_by: str  # subject or image
+    ci_by: str  # subject, image or mixed: what is drawn for the intervals
     score_by_emotion: dict[str, dict[str, Any]]
     confusion: list[list[int]]  # [[tn, fp], [fn, tp]]
     raw: NotRequired[dict[str, Any]]  # calibration of the logits' own probabilities

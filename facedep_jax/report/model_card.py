@@ -8,6 +8,7 @@ from facedep_jax.disclaimer import INTENDED_USE, MEANING, NOT_FOR
 from facedep_jax.report.document import BulletList, Section
 from facedep_jax.report.markdown import to_markdown
 from facedep_jax.report.run_sections import reported_split, result_sections
+from facedep_jax.subject_ids import drawn
 
 LEAK = 0.55  # an AUC of guessing by the group alone from which on it is worth a sentence
 
@@ -71,10 +72,11 @@ def _doubts(summary: Mapping[str, Any], metrics: Mapping[str, Any]) -> tuple[str
             f"{left_out['conflicting']:,} items carried conflicting labels and were left out; how many of the others "
             "are labelled wrongly is not known."
         )
-    if metrics["ci_by"] == "image":
+    if metrics["ci_by"] != "subject":
+        whose = "No item names a subject" if metrics["ci_by"] == "image" else "Some items name no subject"
         points.append(
-            "No item names a subject: one person may be in several splits, which flatters, and the intervals take "
-            "items for independent, which makes them too narrow."
+            f"{whose}: one person may be in several splits, which flatters, and the intervals take items for "
+            "independent, which makes them too narrow."
         )
     points += [
         f"The column {column} gives labels away: guessing by it alone has an AUC of {found['label_from_group']:.2f}. "
@@ -96,8 +98,8 @@ def _doubts(summary: Mapping[str, Any], metrics: Mapping[str, Any]) -> tuple[str
 
 def _uncertainty(summary: Mapping[str, Any], metrics: Mapping[str, Any]) -> tuple[str, ...]:
     points = [
-        f"Intervals are 95 %, from drawing {metrics['subjects']:,} {metrics['ci_by']}s again and again. They say how "
-        "far the figures hang on who happens to be in the split. They do not cover wrong labels, other kinds of "
+        f"Intervals are 95 %, from drawing {metrics['subjects']:,} {drawn(metrics['ci_by'])} again and again. They say "
+        "how far the figures hang on who happens to be in the split. They do not cover wrong labels, other kinds of "
         "pictures, or training again.",
     ]
     members = [row for row in summary.get("members", ()) if row.get("test_auroc") is not None]

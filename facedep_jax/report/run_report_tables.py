@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from facedep_jax.report.document import GAP, Table, brief_estimate, estimate, interval, number, percent, signed
+from facedep_jax.subject_ids import drawn, of_subjects
 
 NAMES = {
     "auroc": "AUC",
@@ -71,9 +72,10 @@ def differences_table(summary: Mapping[str, Any], split: str) -> Table:
         for name, d in found.items()
         if d
     ]
+    by = (summary["metrics"][split] or {}).get("ci_by", "subject")
     note = (
-        "Paired: both are measured on the same resamples of subjects. The AUC is better where it is greater, the Brier "
-        "score where it is smaller."
+        f"Paired: both are measured on the same resamples of {drawn(by)}. The AUC is better where it is greater, the "
+        "Brier score where it is smaller."
     )
     head = ("head minus", "AUC", "resamples below 0", "Brier score", "that is")
     return Table(head, tuple(rows), note=note)
@@ -134,7 +136,7 @@ def subgroups_table(column: str, found: Mapping[str, Any], brief: bool = False) 
         (
             (GAP if row["group"] is None else row["group"]) + (" (few)" if row["small"] else ""),
             f"{row['n']:,}",
-            f"{row['subjects']:,}",
+            GAP if row["ci_by"] == "image" else f"{row['subjects']:,}",
             number(row["prevalence"]),
             brief_estimate(row, "auroc") if brief else estimate(row, "auroc"),
             *(number(row[name]) if brief else estimate(row, name) for name in rates),
@@ -160,7 +162,7 @@ def raters_table(column: str, found: Mapping[str, Any], brief: bool = False) -> 
     }
     show, figures = brief_estimate if brief else estimate, ("agreement", "kappa", "auroc")
     rows = [(name, *(show(found[key], figure) for figure in figures)) for name, key in pairs.items()]
-    note = f"On the {found['n']:,} items of {found['subjects']:,} subjects that both raters labelled."
+    note = f"On the {found['n']:,} items {of_subjects(found['subjects'], found['ci_by'])} that both raters labelled."
     return Table(("pair", "agreement", "Cohen's κ", "AUC"), tuple(rows), f"second rater: {column}", note)
 
 
@@ -172,5 +174,5 @@ def against_table(summary: Mapping[str, Any]) -> Table:
         for name, label in (("auroc", "AUC"), ("brier", "Brier score"))
     ]
     found = verdict(difference, "this run")
-    note = f"Paired, on {difference['n']:,} items of {difference['subjects']:,} subjects: {found}."
+    note = f"Paired, on {difference['n']:,} items {of_subjects(difference['subjects'], difference['ci_by'])}: {found}."
     return Table(("figure", "this run", "the other", "difference"), tuple(rows), note=note)

@@ -15,6 +15,7 @@ from facedep_jax.report.run_report_tables import (
     raters_table,
     subgroups_table,
 )
+from facedep_jax.subject_ids import by_words, of_subjects
 
 Summary = Mapping[str, Any]
 
@@ -84,10 +85,11 @@ _CALIBRATION = (
 
 def _measured(summary: Summary, metrics: Mapping[str, Any]) -> str:
     (tn, fp), (fn, tp) = metrics["confusion"]
+    by = metrics["ci_by"]
     return (
-        f"{metrics['n']:,} items of {metrics['subjects']:,} subjects, {100 * metrics['prevalence']:.1f} % of them "
+        f"{metrics['n']:,} items {of_subjects(metrics['subjects'], by)}, {100 * metrics['prevalence']:.1f} % of them "
         f"positive. At the threshold of {summary['threshold']:.3f}, chosen on validation: {tp:,} true positive, {fp:,} "
-        f"false positive, {fn:,} false negative, {tn:,} true negative. Intervals are 95 %, by {metrics['ci_by']}."
+        f"false positive, {fn:,} false negative, {tn:,} true negative. Intervals are 95 %, by {by_words(by)}."
     )
 
 
@@ -96,8 +98,9 @@ def _beside(summary: Summary, split: str) -> list[Block]:
     differences = differences_table(summary, split)
     blocks += [differences] if differences.rows else []
     for what, found in summary.get("cross_validation", {}).items():
+        by = by_words(found.get("by") or summary["metrics"][split]["ci_by"])
         blocks.append(
-            f"{what}, {len(found['folds'])} folds by subject over train and val: AUC {found['auroc']:.3f} ± "
+            f"{what}, {len(found['folds'])} folds by {by} over train and val: AUC {found['auroc']:.3f} ± "
             f"{found['sd']:.3f} (standard deviation over folds)."
         )
     return blocks

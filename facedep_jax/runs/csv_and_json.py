@@ -10,6 +10,7 @@ from jaxtyping import Float
 
 from facedep_jax.dataset.labelled_examples import Examples
 from facedep_jax.head.calibration import Calibration
+from facedep_jax.text_columns import text_series
 from facedep_jax.text_escaping import FORMULA, as_name
 
 ORIGIN = ("source", "subject_id", "subject_source")  # where a subject's name comes from
@@ -26,7 +27,7 @@ def scored_table(
     """
     probability = calibration.probability(logit)
     names = ("item", "path", "subject", "split", "emotion")
-    rows = pl.DataFrame({name: pl.Series(getattr(clips, name), dtype=pl.String) for name in names})
+    rows = pl.DataFrame({name: text_series(getattr(clips, name)) for name in names})
     origin = said.select("item", "split", *ORIGIN).unique(["item", "split"], keep="first")
     rows = rows.join(origin, on=["item", "split"], how="left", maintain_order="left")
     return rows.with_columns(

@@ -14,6 +14,7 @@ from jaxtyping import Int
 from facedep_jax.errors import LabelError
 from facedep_jax.sources.label_vocabulary import SPLIT_NAMES, known_split
 from facedep_jax.subject_ids import by_words, grouped_by
+from facedep_jax.text_columns import text_series
 
 Names = Sequence[str | None] | pl.Series | np.ndarray
 Numbers = Sequence[int] | np.ndarray
@@ -48,7 +49,7 @@ def split_name(given: str | None) -> str | None:
 
 def subject_keys(items: Names, subjects: Names) -> pl.Series:
     """The name that an item is grouped by: its person's or, without one, its own."""
-    rows = pl.DataFrame({"item": pl.Series(items, dtype=pl.String), "subject": pl.Series(subjects, dtype=pl.String)})
+    rows = pl.DataFrame({"item": text_series(items), "subject": text_series(subjects)})
     return rows.select(pl.coalesce("subject:" + pl.col("subject"), "item:" + pl.col("item"))).to_series()
 
 
@@ -60,8 +61,8 @@ def assign_splits(given: Names, items: Names, subjects: Names, target: Numbers, 
     where nobody is named; such an item is a person of its own.
     Raises LabelError when there is nothing to train on or too few persons for a validation split.
     """
-    keys, told, sides = subject_keys(items, subjects), pl.Series(given, dtype=pl.String), np.asarray(target)
-    people = pl.Series(subjects, dtype=pl.String)
+    keys, told, sides = subject_keys(items, subjects), text_series(given), np.asarray(target)
+    people = text_series(subjects)
     by = grouped_by(people.count(), len(people))
     have = dict(told.drop_nulls().value_counts(sort=True).iter_rows())
     if have and "train" not in have and not told.null_count():
@@ -88,7 +89,7 @@ def take_part(keys: Names, target: Numbers, part: float, salt: str) -> Int[np.nd
 
     Groups are sorted by a hash of their name within strata of equal majority class, and taken from the front.
     """
-    rows = pl.DataFrame({"key": pl.Series(keys, dtype=pl.String), "target": np.asarray(target)})
+    rows = pl.DataFrame({"key": text_series(keys), "target": np.asarray(target)})
     counts = rows.group_by("key", "target").len().sort("len", "target", descending=[True, False])
     groups = counts.group_by("key", maintain_order=True).agg(pl.col("target").first(), pl.col("len").sum())
     digests = [hashlib.sha256(f"{salt}:{key}".encode("utf-8", "replace")).digest() for key in groups["key"]]
@@ -100,7 +101,7 @@ def take_part(keys: Names, target: Numbers, part: float, salt: str) -> Int[np.nd
             if size + members / 2 <= goal:  # nearer to the goal with this group than without
                 taken.append(key)
                 size += members
-    return np.flatnonzero(rows["key"].is_in(pl.Series(taken, dtype=pl.String).implode()).to_numpy())
+    return np.flatnonzero(rows["key"].is_in(text_series(taken).implode()).to_numpy())
 
 
 def _check(names: np.ndarray, keys: pl.Series, target: np.ndarray, made: Sequence[str], by: str) -> None:
@@ -116,7 +117,7 @@ def _check(names: np.ndarray, keys: pl.Series, target: np.ndarray, made: Sequenc
 
 
 def _crossing(names: np.ndarray, subjects: pl.Series) -> tuple[str, ...]:
-    rows = pl.DataFrame({"split": pl.Series(names, dtype=pl.String), "subject": subjects}).drop_nulls()
+    rows = pl.DataFrame({"split": text_series(names), "subject": subjects}).drop_nulls()
     crossing = rows.unique().filter(pl.col("subject").is_duplicated())["subject"]
     if crossing.is_empty():
         return ()
@@ -128,7 +129,7 @@ def _crossing(names: np.ndarray, subjects: pl.Series) -> tuple[str, ...]:
 
 def most_folds(keys: Names, target: Numbers) -> int:
     """How many persons the class with the fewest has: with more folds, one would lack that class."""
-    rows = pl.DataFrame({"key": pl.Series(keys, dtype=pl.String), "target": np.asarray(target)})
+    rows = pl.DataFrame({"key": text_series(keys), "target": np.asarray(target)})
     return min(rows.unique()["target"].value_counts()["count"], default=0)
 
 
@@ -139,9 +140,9 @@ def subject_folds(items: Names, subjects: Names, target: Numbers, folds: int, se
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
-    keys, names = subject_keys(items, subjects), pl.Series("item", items, dtype=pl.String)
+    keys, names = subject_keys(items, subjects), text_series(items)
     if folds > most_folds(keys, target):
-        noun = "subjects" if pl.Series(subjects, dtype=pl.String).count() else "pictures"
+        noun = "subjects" if text_series(subjects).count() else "pictures"
         raise LabelError(f"{folds} folds need as many {noun} of every class; there are {most_folds(keys, target)}")
     known = keys.unique()
     digests = [hashlib.sha256(f"{seed}:{key}".encode("utf-8", "replace")).hexdigest() for key in known]

@@ -19,6 +19,7 @@ from facedep_jax.evaluation.weighted_metrics import plain_auroc
 from facedep_jax.head.batched_forward import member_clip_logits
 from facedep_jax.progress_events import Progress, Report, silent
 from facedep_jax.runs.checkpoint import Stage
+from facedep_jax.subject_ids import grouped_by
 from facedep_jax.training.batches import TrainingData
 from facedep_jax.training.data_loader import EpochRunner
 from facedep_jax.training.ensemble import member_keys, plan_for, rates_for
@@ -37,6 +38,7 @@ class OverFolds(TypedDict):
     auroc: float
     sd: float | None
     folds: list[float]
+    by: NotRequired[str]  # what is in one fold only: subject, image or mixed
     seeds: NotRequired[int]
     single: NotRequired[dict[str, Any]]
     note: NotRequired[str]
@@ -60,7 +62,7 @@ def crossvalidate_head(
     held_out = held_clips(examples, made)
     alone = fold_aurocs(logits, held_out)
     single = {"auroc": float(alone.mean()), "sd": _deviation(alone.mean(1)), "folds": alone.mean(0).tolist()}
-    return {**_over_folds(logits.mean(0), held_out), "seeds": len(logits), "single": single}
+    return {**_over_folds(logits.mean(0), held_out, examples), "seeds": len(logits), "single": single}
 
 
 def crossvalidate_probe(examples: Examples, folds: int, report: Report = silent) -> OverFolds:
@@ -73,7 +75,7 @@ def crossvalidate_probe(examples: Examples, folds: int, report: Report = silent)
         train, val, held = made.parts(number)
         scores[held] = fit_probe(features, examples.label, train, val).logits(features[held])
         report(Progress("cross-validate probe", number + 1, folds, "folds"))
-    return _over_folds(examples.over_clips(scores[None])[0], held_clips(examples, made))
+    return _over_folds(examples.over_clips(scores[None])[0], held_clips(examples, made), examples)
 
 
 def held_clips(examples: Examples, folds: Folds) -> HeldOut:
@@ -88,9 +90,10 @@ def fold_aurocs(scores: Float[np.ndarray, "m k"], held_out: HeldOut) -> Float[np
     return np.array([[plain_auroc(row[rows], label) for rows, label in held_out] for row in scores])
 
 
-def _over_folds(scores: Float[np.ndarray, " k"], held_out: HeldOut) -> OverFolds:
-    auc = fold_aurocs(scores[None], held_out)[0]
-    return {"auroc": float(auc.mean()), "sd": _deviation(auc), "folds": auc.tolist()}
+def _over_folds(scores: Float[np.ndarray, " k"], held_out: HeldOut, examples: Examples) -> OverFolds:
+    auc, known = fold_aurocs(scores[None], held_out)[0], sum(name is not None for name in examples.subject)
+    by = grouped_by(known, len(examples))
+    return {"auroc": float(auc.mean()), "sd": _deviation(auc), "folds": auc.tolist(), "by": by}
 
 
 def _deviation(values: Float[np.ndarray, " k"]) -> float | None:

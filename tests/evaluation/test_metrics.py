@@ -122,7 +122,7 @@ def test_intervals_by_subject_are_wider_when_subjects_repeat():
     score, positive = rng.random(40).repeat(8), (rng.random(40) < 0.5).repeat(8)
     emotion = np.full(320, "x", object)
     by_image = headline_metrics(score, positive, 0.5, np.full(320, None), emotion, resamples=300)["auroc_ci"]
-    by_person = headline_metrics(score, positive, 0.5, np.arange(40).repeat(8).astype(object), emotion, resamples=300)
+    by_person = headline_metrics(score, positive, 0.5, np.arange(40).repeat(8).astype(str), emotion, resamples=300)
     low, high = by_person["auroc_ci"]
     assert high - low > 2 * (by_image[1] - by_image[0])
 
@@ -233,7 +233,7 @@ def test_predictive_values_by_hand(scored):
 def test_draws_count_subjects_and_are_as_many_as_asked():
     subject = np.array(["a", "a", None, "b", None], object)
     clusters, by = cluster_index(subject)
-    assert by == "subject" and clusters.tolist() == [0, 0, 1, 2, 3]
+    assert by == "mixed" and clusters.tolist() == [0, 0, 1, 2, 3]
     drawn = bootstrap(
         lambda w: {"sum": w[:, 0] + w[:, 2:].sum(1), "pair": w[:, 0] - w[:, 1]}, clusters, 60_000, 0
     ).drawn

@@ -1,11 +1,13 @@
 """Labels and splits: conflicts, duplicates and persons are noticed, and order never matters."""
 
 import numpy as np
+import polars as pl
 import pytest
 
 from facedep_jax.errors import LabelError, SettingsError
 from facedep_jax.sources.class_labels import collect_labels, make_target
 from facedep_jax.sources.label_vocabulary import decode, parse_aliases
+from facedep_jax.sources.labelled_items import labelled_items
 from facedep_jax.sources.persons import with_columns_of_listings, with_persons
 from facedep_jax.sources.subject_splits import assign_splits, most_folds, split_name, subject_folds, take_part
 from facedep_jax.text_columns import text_frame
@@ -250,3 +252,79 @@ def test_a_group_belongs_to_the_class_of_most_of_its_items(salt):
     taken = take_part(keys, [0, 1, 1, 1] * 10 + [0] * 40, 0.5, salt)
     assert len({keys[i] for i in taken if keys[i].startswith("mixed")}) == 5
     assert len({keys[i] for i in taken if keys[i].startswith("plain")}) == 5
+
+
+def test_what_a_later_listing_says_more_counts():
+    """A second extraction brings the subject, a third, without emotions, the split."""
+    labels = collect(
+        listing("a", "sad", path="1.jpg"),
+        listing("a", "sad", subject="p1", path="later/1.jpg"),
+        listing("a", None, split="val", path="splits/1.jpg"),
+        listing("b", "happy", subject="p2"),
+        listing("b", None, subject="p2", path="later/b.jpg"),
+    )
+    assert labels.items.select("item", "subject", "split").rows() == [("a", "p1", "val"), ("b", "p2", None)]
+    assert labels.warnings == ()
+
+
+def test_two_persons_in_one_item_are_warned_of_with_both():
+    labels = collect(listing("a", "sad", subject="p1"), listing("a", "sad", subject="p2", path="copy.jpg"))
+    assert labels.warnings == (
+        "1 items are said to show different persons, for example p1 by None/sad/a.jpg and p2 by copy.jpg; the first "
+        "listing counts",
+    )
+    alike = listing("a", "sad", subject="P 1", path="copy.jpg")
+    assert collect(listing("a", "sad", subject="p1"), alike).warnings == ()
+
+
+def test_an_unknown_split_matters_only_where_there_is_a_label():
+    labels = collect(listing("a", "sad", split="train"), listing("b", None, split="unlabelled"))
+    assert labels.items["split"].to_list() == ["train"]
+    with pytest.raises(LabelError, match="'unlabelled'"):
+        collect(listing("b", "sad", split="unlabelled"))
+
+
+@pytest.mark.parametrize(
+    "named, said",
+    [(60, "by subject: "), (0, "by picture: "), (30, "by subject where one is known, else by picture: ")],
+)
+def test_what_splits_are_made_by_is_said(named, said):
+    items, subjects, target = people(60, 1)
+    made = assign_splits([None] * 60, items, [name if i < named else None for i, name in enumerate(subjects)], target)
+    assert made.notes == (f"made from the data {said}val and test",)
+
+
+def test_persons_spelt_in_two_ways_are_not_learned_from_and_judged_by():
+    """Each person is spelt in one way in one half of the pictures and in another in the other half."""
+    rows = [
+        listing(f"{i}-{k}", ("sad", "happy")[i % 2], subject=(f"P{i:02}", f"p{i:02} ", f"P {i:02}")[k])
+        for i in range(40)
+        for k in range(3)
+    ]
+    found = labelled_items(frame(*rows))
+    assert found.items.group_by("subject").agg(pl.col("split").n_unique())["split"].to_list() == [1] * 40
+    assert any("40 subjects are spelt in several ways" in note for note in found.notes)
+
+
+def test_namesakes_of_two_sources_do_not_share_a_split():
+    """As one person each, 001 to 015 of either source would have to be on one side."""
+    rows = [
+        listing(
+            f"{source}{i}-{k}", ("sad", "happy")[k % 2], subject=f"{i:03}", source=f"/{source}", path=f"{i}-{k}.jpg"
+        )
+        for source in "ab"
+        for i in range(1, 16)
+        for k in range(4)
+    ]
+    found = labelled_items(frame(*rows))
+    assert found.items["subject"].n_unique() == 30 and found.warnings == ()
+    where = dict(found.items.select("subject", "split").unique().iter_rows())
+    assert any(where[f"a:{i:03}"] != where[f"b:{i:03}"] for i in range(1, 16))
+    assert any(note.startswith("15 subjects named alike in 2 sources") for note in found.notes)
+
+
+def test_what_counts_as_positive_is_said_with_counts():
+    rows = [listing(f"{i}", emotion, subject=f"{i}") for i, emotion in enumerate(["neutral", "sad", "angry"] * 20)]
+    found = labelled_items(frame(*rows))
+    assert found.label_counts == {"positive": {"neutral": 20, "sad": 20}, "rest": {"angry": 20}}
+    assert "positive: neutral 20, sad 20; rest: angry 20" in found.notes

@@ -112,6 +112,15 @@ def show_lines(console: "Console", lines: Iterable[str], limit: int | None = Non
         say(console, f"  and {rest} more; --json lists all")
 
 
+def show_doubts(console: "Console", summary: Mapping[str, Any]) -> None:
+    """What makes the figures of a run doubtful, one line each."""
+    for text in summary.get("warnings", ()):
+        if text != summary.get("warning"):
+            console.print(
+                printable(f"warning: {text}"), style="yellow", markup=False, soft_wrap=not console.is_terminal
+            )
+
+
 def show_warning(console: "Console", summary: Mapping[str, Any]) -> None:
     """Say loudly if weights were untrained."""
     if summary["untrained"]:
