@@ -169,6 +169,10 @@ class CacheWriter(ShardWriter):
         self._append("failures.jsonl", [entry])
         self._remember(entry)
 
+    def failing_paths(self) -> pl.Series:
+        """Paths whose last line says that they fail, as text."""
+        return pl.Series(map(as_text, self._failing), dtype=pl.String)
+
     def clear_failure(self, path: str) -> None:
         """`path` failed once and does not any more."""
         if self._failing.get(path):
@@ -191,6 +195,7 @@ class CacheWriter(ShardWriter):
         """Note many listings of items that are complete: text columns `LISTING`, then the source's own. Those that are
         new or changed are written at once.
         """
+        listings = latest(listings, KEY)
         if self._decoding:
             known = pl.DataFrame({"item": list(self._decoding), "decoding": list(self._decoding.values())})
             listings = listings.join(known, on="item", how="left", maintain_order="left")

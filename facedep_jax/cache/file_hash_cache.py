@@ -93,7 +93,7 @@ def _rows(*frames: pl.DataFrame) -> Iterable[tuple[str, str, str]]:
 
 
 def _text(signature: Signature) -> str:
-    return json.dumps(signature, separators=(",", ":"))
+    return "[{},{},{},{},{}]".format(*signature)
 
 
 def _asked(file: str) -> str | None:

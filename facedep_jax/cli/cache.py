@@ -128,7 +128,8 @@ def show_inspection(console: "Console", summary: Mapping[str, Any]) -> None:
         ("subjects", f"{summary['subjects']}, {summary['subjects_in_several_splits']} of them in several splits"),
         (
             "look-alikes",
-            f"{alike['items']} items in {len(alike['pairs'])} pairs, {alike['across_splits']} pairs across splits",
+            f"{'' if alike['all'] else 'at least '}{alike['items']} items in {len(alike['pairs'])} pairs, "
+            f"{alike['across_splits']} pairs across splits",
         ),
         ("cut off", summary["items_cut_off"]),
         ("purged", summary["items_purged"]),

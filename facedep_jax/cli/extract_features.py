@@ -110,7 +110,7 @@ def input_options(work: Work) -> Work:
 @click.option(
     "--scheduler", metavar="ADDRESS|FILE", help="Compute on a running dask.distributed cluster (extra: cluster)."
 )
-@click.option("--limit", type=int, metavar="N", help="Stop after the first N listings.")
+@click.option("--limit", type=int, metavar="N", help="Only N of the files, evenly spread over the listings.")
 def extract_features(
     report: Report,
     sources: tuple[str, ...],

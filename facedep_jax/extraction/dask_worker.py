@@ -16,6 +16,7 @@ from facedep_jax.cache.shard_writer import ShardWriter
 from facedep_jax.errors import ClusterError
 from facedep_jax.extraction.local_extraction import Extraction, ItemResolver
 from facedep_jax.extraction.outcomes import Outcome, Outcomes
+from facedep_jax.extraction.pending_listings import Pending
 from facedep_jax.extraction.plan import IN_FLIGHT, ExtractionPlan, load_checked_engine, plan_extraction
 from facedep_jax.extraction.settings import ExtractSettings
 from facedep_jax.jax_environment import prepare_jax
@@ -82,9 +83,9 @@ def compute_task(task: WorkerTask) -> Done:
 
     plan, engine = _prepared(task, report)
     writer = _TaskWriter(task, engine)
-    listings = task.source.listings
-    outcomes = Outcomes(len(listings), {}, became.append, report)
-    Extraction(writer, engine, plan, ItemResolver(), outcomes).run([(task.source, listing) for listing in listings])
+    pending = Pending([(task.source, task.source.listings)])
+    outcomes = Outcomes(len(pending), {}, became.append, report)
+    Extraction(writer, engine, plan, ItemResolver(), outcomes).run(pending)
     writer.commit()
     return Done(engine.name, writer.lines, writer.features_committed, became, notes)
 

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 from facedep_jax.cache.cache_writer import CacheWriter
 from facedep_jax.errors import ClusterError, MediaError
 from facedep_jax.extraction.dask_worker import Done, WorkerTask, compute_task
-from facedep_jax.extraction.local_extraction import ItemResolver, Pair
+from facedep_jax.extraction.local_extraction import ItemResolver
 from facedep_jax.extraction.outcomes import Outcome, Outcomes
+from facedep_jax.extraction.pending_listings import Pair
 from facedep_jax.extraction.plan import ExtractionPlan
 from facedep_jax.extraction.settings import ExtractSettings
 from facedep_jax.progress_events import Failure, Note

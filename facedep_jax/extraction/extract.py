@@ -14,6 +14,7 @@ from facedep_jax.cache.tombstones import Purged
 from facedep_jax.extraction.local_extraction import Extraction, ItemResolver, KeepFrame
 from facedep_jax.extraction.main_guard import check_main_guard
 from facedep_jax.extraction.outcomes import FailureRecord, Outcomes, write_down
+from facedep_jax.extraction.pending_listings import Pending, settle_known
 from facedep_jax.extraction.plan import IN_FLIGHT, ExtractionPlan, kept_taps, load_checked_engine, plan_extraction
 from facedep_jax.extraction.settings import ExtractSettings
 from facedep_jax.progress_events import Note, Report, silent
@@ -78,9 +79,9 @@ def extract(
     return {
         "cache": str(out),
         "fingerprint": fingerprint(spec),
-        "items_total": len(outcomes.new) + len(outcomes.reused) + outcomes.items_failed,
+        "items_total": len(outcomes.new) + outcomes.items_reused + outcomes.items_failed,
         "items_new": len(outcomes.new),
-        "items_reused": len(outcomes.reused),
+        "items_reused": outcomes.items_reused,
         "items_failed": outcomes.items_failed,
         "items_purged": len(outcomes.purged),
         "rows": writer.rows_committed,
@@ -105,20 +106,25 @@ def _run(
     keep: KeepFrame | None,
 ) -> tuple[Outcomes, str]:
     """What became of the listings, and the name of the engine that computed ("none": there was nothing to compute)."""
-    pairs = [(source, listing) for source in sources for listing in source.listings][: plan.settings.limit]
-    known = KnownFiles(writer.folder)
-    items = ItemResolver(known, Purged(writer.folder), plan.settings.rehash)
+    pending = Pending([(source, source.listings) for source in sources])
+    if plan.settings.limit is not None and plan.settings.limit < len(pending):
+        report(Note(f"--limit: {plan.settings.limit} of {len(pending)} files, evenly spread over the listings"))
+        pending = pending.spread(plan.settings.limit)
+    known, purged = KnownFiles(writer.folder), Purged(writer.folder)
+    items = ItemResolver(known, purged, plan.settings.rehash)
     failed_before = {} if plan.settings.retry_failed else dict(writer.failed)
-    outcomes = Outcomes(len(pairs), failed_before, partial(write_down, writer), report)
+    outcomes = Outcomes(len(pending), failed_before, partial(write_down, writer), report)
+    if not plan.settings.rehash:
+        pending = settle_known(pending, known, purged, writer, outcomes)
     try:
         if plan.settings.elsewhere:
             from facedep_jax.extraction.distributed_extraction import Distribution
 
             distribution = Distribution(writer, plan, items, outcomes)
-            distribution.run(pairs)
+            distribution.run(list(pending))
             name = distribution.engine_name
         else:
-            Extraction(writer, engine, plan, items, outcomes, keep).run(pairs)
+            Extraction(writer, engine, plan, items, outcomes, keep).run(pending)
             name = engine.name if engine.loaded else "none"
     finally:
         known.save()
@@ -133,7 +139,7 @@ def _retire(sources: Sequence[Source], writer: CacheWriter, report: Report) -> N
     """A file that was moved, renamed or deleted since the last pass leaves the listings; its features stay."""
     for source in sources:
         if source.whole:
-            gone = writer.retire_listings(source.where, {listing.path for listing in source.listings})
+            gone = writer.retire_listings(source.where, source.listings.frame["path"])
             if gone:
                 report(Note(f"{source.where}: {gone} files listed before are gone and not listed any more"))
 

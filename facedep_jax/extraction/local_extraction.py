@@ -6,7 +6,7 @@ content does not depend on timing.
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -16,6 +16,7 @@ from facedep_jax.cache.shard_writer import ShardWriter
 from facedep_jax.cache.tombstones import Purged
 from facedep_jax.errors import MediaError
 from facedep_jax.extraction.outcomes import Outcome, Outcomes
+from facedep_jax.extraction.pending_listings import Pair, Pending
 from facedep_jax.extraction.pipeline import Abandon, Begin, End, Pipeline
 from facedep_jax.extraction.plan import ExtractionPlan
 from facedep_jax.machine_resources import decoders
@@ -26,7 +27,6 @@ from facedep_jax.sources import Listing, Source
 
 AHEAD = 3  # batches of images that are decoded while one is computed
 
-Pair = tuple[Source, Listing]
 KeepFrame = Callable[[str, int, Frame], None]  # item, number of the sample, and the frame
 
 
@@ -95,11 +95,11 @@ class Extraction:
         self.pipeline = Pipeline(writer, engine, plan.sizes, plan.settings.batch_size, self._refuse, self.waits)
         self._begun: dict[str, Pair] = {}  # what the items in the pipeline came from
 
-    def run(self, pairs: Sequence[Pair]) -> None:
+    def run(self, pending: Pending) -> None:
         """Images first, then clips."""
         try:
-            self._images([pair for pair in pairs if pair[1].kind == "image"])
-            for source, listing in (pair for pair in pairs if pair[1].kind == "clip"):
+            self._images(pending.of("image"))
+            for source, listing in pending.of("clip"):
                 self._clip(source, listing)
                 self.outcomes.progress(listing)
             self.pipeline.finish()
@@ -108,7 +108,7 @@ class Extraction:
 
     # Images
 
-    def _images(self, pairs: Sequence[Pair]) -> None:
+    def _images(self, pairs: Pending) -> None:
         for source, listing, reading in self._decoded(pairs):
             with self.waits.on("decode"):
                 read = reading.result()
@@ -133,9 +133,9 @@ class Extraction:
             self.pipeline.add(picture.frame)
             self.pipeline.add(End(picture.width, picture.height, phash=picture.phash))
 
-    def _decoded(self, pairs: Sequence[Pair]) -> Iterator[tuple[Source, Listing, Future[Decoded | Undecoded]]]:
+    def _decoded(self, pairs: Pending) -> Iterator[tuple[Source, Listing, Future[Decoded | Undecoded]]]:
         """Decode ahead in threads, a bounded number of images at a time; what is known needs no thread."""
-        if not pairs:
+        if not len(pairs):
             return
         settings = self.plan.input_settings("image")
         ahead: deque[tuple[Source, Listing, Future[Decoded | Undecoded]]] = deque()

@@ -6,10 +6,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
+import polars as pl
+
 from facedep_jax.cache.cache_writer import CacheWriter
 from facedep_jax.errors import MediaError
 from facedep_jax.progress_events import Failure, Progress, Report
-from facedep_jax.sources import Listing
+from facedep_jax.sources import Listing, Listings
+from facedep_jax.sources.listing_types import FURTHER
+from facedep_jax.text_escaping import as_text
 
 
 class Waits:
@@ -77,6 +81,7 @@ class Outcomes:
         self.waits = Waits()
         self.new: set[str] = set()
         self.reused: set[str] = set()
+        self._settled = pl.Series(dtype=pl.String)  # items of listings that were settled together
         self.purged: set[str] = set()
         self.failed: dict[str, MediaError] = {}
         self.failures: list[FailureRecord] = []
@@ -85,6 +90,16 @@ class Outcomes:
     def items_failed(self) -> int:
         """How many items have no result; a file that could not be read counts as one."""
         return len({failure["id"] or failure["path"] for failure in self.failures})
+
+    @property
+    def items_reused(self) -> int:
+        """How many items were there already."""
+        return len(self._settled) + len(self.reused) - int(self._settled.is_in(list(self.reused)).sum())
+
+    def settle(self, kind: str, items: pl.Series) -> None:
+        """Count listings of one kind whose `items` are there already, and which are written down already."""
+        self._settled = pl.concat([self._settled, items]).unique()
+        self._advance(kind, len(items), "")
 
     def failure_of(self, item: str) -> MediaError | None:
         """What `item` ended in before, in this run or in one that the cache remembers."""
@@ -117,9 +132,11 @@ class Outcomes:
 
     def progress(self, listing: Listing, done: int = 1, detail: str = "") -> None:
         """Tell the listener that `done` more listings are done."""
+        self._advance(listing.kind, done, f"{listing.path} {detail}".strip())
+
+    def _advance(self, kind: str, done: int, detail: str) -> None:
         self._done += done
-        unit = "clips" if listing.kind == "clip" else "images"
-        detail = f"{listing.path} {detail}".strip()
+        unit = "clips" if kind == "clip" else "images"
         failed, read = len(self.failures), (self.frames, round(self.media_s, 3))
         self.report(Progress("extract", self._done, self._total, unit, failed, detail, self.waits.longest, *read))
 
@@ -137,10 +154,30 @@ def write_down(writer: CacheWriter, outcome: Outcome) -> None:
     }
     if listing.subject_source:
         entry["subject_source"] = listing.subject_source
-    taken = (*entry, "check", "decoding", "subject_source")
-    others = {f"{name}_column" if name in taken else name: v for name, v in listing.extra.items()}
+    others = {column_of(name): value for name, value in listing.extra.items()}
     writer.add_listing(entry | others | ({"decoding": outcome.decoding} if outcome.decoding else {}))
     if failure is None:
         writer.clear_failure(str(listing.file))
     elif not outcome.known:
         writer.record_failure(str(listing.file), outcome.item, failure.stage, failure.reason)
+
+
+TAKEN = ("item", "source", "path", "emotion", "subject", "split", "subject_source", "decoding", "gone", "check")
+
+
+def column_of(name: str) -> str:
+    """The member of a line of the listings that keeps a further column of a source."""
+    return f"{name}_column" if name in TAKEN else name
+
+
+def listing_lines(where: str, listings: Listings, items: pl.Series) -> pl.DataFrame:
+    """What `write_down` would write of many listings of a source whose items are there, as text columns."""
+    own = ("path", "emotion", "subject", "split", "subject_source")
+    frame = listings.frame
+    further = [name for name in frame.columns if name.startswith(FURTHER)]
+    return frame.select(
+        items.alias("item"),
+        pl.lit(as_text(where)).alias("source"),
+        *own,
+        *(pl.col(name).alias(column_of(name[len(FURTHER) :])) for name in further),
+    )

@@ -25,6 +25,7 @@ import facedep_jax
 from facedep_jax.cache import CacheWriter, checksummed_jsonl, open_cache
 from facedep_jax.cache import cache_writer as writer_module
 from facedep_jax.cache import shard as shard_module
+from facedep_jax.cache.cache_reader import LISTING
 from facedep_jax.cache.checksummed_jsonl import append_lines, encode_line, read_lines
 from facedep_jax.cache.lock import being_written
 from facedep_jax.cache.maintenance.inspect import inspect_cache
@@ -34,6 +35,8 @@ from facedep_jax.cache.shard_writer import ShardWriter
 from facedep_jax.errors import CacheError, CacheLocked, DamagedCache, OutputError, SpecMismatch
 from facedep_jax.file_system import make_folder
 from facedep_jax.progress_events import Interrupted
+from facedep_jax.text_columns import text_frame
+from facedep_jax.text_escaping import as_text
 
 
 @pytest.fixture
@@ -776,3 +779,64 @@ def test_inspect_counts_what_is_there(cache):
     assert summary["face_states"] == {"whole": 12, "found": 4, "none": 3}
     assert summary["emotions"] == {"no split": {"sad": 13}}
     json.dumps(summary, allow_nan=False)
+
+
+def test_what_macos_leaves_is_no_part_of_a_cache(cache):
+    """An AppleDouble file beside each shard and ledger is called as that is but for two characters."""
+    before = open_cache(cache)
+    shard = before.shards[0].path
+    for path in (shard.with_name(f"._{shard.name}"), cache / "._listings.jsonl", cache / ".DS_Store"):
+        path.write_bytes(b"\0\5\x16\7")
+    (cache / "manifest.jsonl").unlink()  # a rebuilt one names what is there
+    assert sorted(open_cache(cache).items.id) == sorted(before.items.id)
+    with CacheWriter(cache, SPEC, ENGINE) as writer:
+        assert writer.complete == set(before.items.id)
+    found = [problem for problem in verify_cache(cache)["problems"] if problem["kind"] == "stray"]
+    assert len(found) == 1 and found[0]["detail"] == (
+        "macOS left it, as 2 others that begin with ._ or are called .DS_Store; no part of the cache, and may be "
+        "deleted"
+    )
+    assert verify_cache(cache)["problems"] == found
+
+
+def test_a_folder_that_finder_has_looked_into_is_empty(tmp_path):
+    (tmp_path / ".DS_Store").write_bytes(b"\0")
+    with CacheWriter(tmp_path, SPEC, ENGINE) as writer:
+        add_image(writer, 0)
+    assert len(open_cache(tmp_path).items) == 1
+
+
+def test_listings_added_together_are_what_they_are_one_by_one(cache, tmp_path):
+    """New, changed and unchanged, with an item's note of decoding, names that are not UTF-8, and one twice."""
+    items = open_cache(cache).items.id.tolist()
+    said = [
+        {"item": items[0], "source": "/s", "path": "\udcff.jpg", "emotion": "sad", "subject": None, "split": None},
+        {
+            "item": items[1],
+            "source": "/s",
+            "path": "né.jpg",
+            "emotion": None,
+            "subject": "a",
+            "split": "train",
+            "age": "9",
+        },
+        {"item": items[2], "source": "/s", "path": "né.jpg", "emotion": "sad", "subject": "a", "split": "train"},
+    ]
+    for name in ("one", "all"):
+        shutil.copytree(cache, tmp_path / name)
+        for changed in ({}, {"emotion": "happy"}, {}):
+            with CacheWriter(tmp_path / name, SPEC, ENGINE) as writer:
+                writer.add_listing(said[0] | {"path": "clip", "decoding": "turned by 90"})
+                writer.commit()
+                entries = [entry | changed for entry in said]
+                if name == "one":
+                    for entry in entries:
+                        writer.add_listing(entry)
+                else:
+                    writer.add_listings(text_frame(entries, LISTING))
+    one, together = (open_cache(tmp_path / name).listings for name in ("one", "all"))
+    assert together.select(sorted(together.columns)).equals(one.select(sorted(one.columns)))
+    assert together.filter(path=as_text("\udcff.jpg"))["decoding"].to_list() == ["turned by 90"]
+    assert len((tmp_path / "one" / "listings.jsonl").read_bytes()) == len(
+        (tmp_path / "all" / "listings.jsonl").read_bytes()
+    )

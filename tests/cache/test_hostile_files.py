@@ -16,6 +16,7 @@ from support.paths import ROOT
 import facedep_jax
 from facedep_jax.cache.checksummed_jsonl import encode_line
 from facedep_jax.cache.feature_spec import write_header
+from facedep_jax.cache.maintenance import sandboxed_reader
 from facedep_jax.cache.maintenance.inspect import inspect_cache
 from facedep_jax.cache.maintenance.sandboxed_reader import in_child
 from facedep_jax.cache.maintenance.verify import verify_cache
@@ -221,6 +222,22 @@ def test_a_file_of_a_terabyte_is_not_read(tmp_path):
     assert summary["items"] == 12
     with pytest.raises(DamagedCache, match="ended after 2 s and more without a sign of life"):
         in_child("verify", tmp_path / "c", silence=2)
+
+
+def test_limits_grow_with_what_is_there_and_not_with_what_is_claimed(tmp_path):
+    """An honest cache of a million pictures is looked at; a hole in a file, or a shard without a line, buys nothing."""
+    shard = write_good(tmp_path / "c")
+    manifest, listings = (tmp_path / "c" / f"{name}.jsonl" for name in ("manifest", "listings"))
+    listings.write_bytes(b"x" * 10**6)
+    ledgers, rows, shards = sandboxed_reader._declared(tmp_path / "c")
+    assert ledgers == sum(path.stat().st_size for path in (tmp_path / "c").glob("*.jsonl"))
+    assert shards == 1 and 0 < rows <= shard.stat().st_size // sandboxed_reader.SMALLEST
+    os.truncate(listings, 2**40)
+    os.truncate(shard, 2**40)
+    assert sandboxed_reader._declared(tmp_path / "c")[0] < 8 * (ledgers + 2**14)
+    assert sandboxed_reader._declared(tmp_path / "c")[1] <= 8 * 2**20
+    manifest.write_bytes(b"")
+    assert sandboxed_reader._declared(tmp_path / "c")[1] == 0
 
 
 def test_modules_in_the_current_folder_are_not_run(tmp_path, monkeypatch):

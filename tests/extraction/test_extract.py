@@ -1,5 +1,6 @@
 """Stage one end to end, with real decoding and a real (small, untrained) backbone."""
 
+import json
 import os
 import random
 import shutil
@@ -342,3 +343,65 @@ def test_ctrl_c_finishes_the_write_in_hand_and_exits_130(tmp_path):
     assert "run the same command to go on" in said
     assert verify_cache(tmp_path / "c")["ok"]
     assert 0 < len(open_cache(tmp_path / "c").items) < 150
+
+
+def test_a_limit_is_spread_over_the_listings_and_said(faces, tmp_path):
+    """In a folder of one class after the other the first files are all of one; and what is left out is not gone."""
+    source = read_source(str(faces))
+    count = len(source.listings)
+    said = []
+    extract([source], tmp_path / "c", replace(QUICK, limit=count // 3), said.append)
+    listed = open_cache(tmp_path / "c").listings
+    assert len(listed) == count // 3
+    assert set(listed["emotion"]) == {listing.emotion for listing in source.listings}
+    assert f"--limit: {count // 3} of {count} files, evenly spread over the listings" in [
+        getattr(event, "text", "") for event in said
+    ]
+    extract([source], tmp_path / "c", QUICK)
+    extract([source], tmp_path / "c", replace(QUICK, limit=2))
+    assert len(open_cache(tmp_path / "c").listings) == count
+
+
+@pytest.fixture
+def hashed(monkeypatch):
+    """Files are remembered however young they are."""
+    monkeypatch.setattr("facedep_jax.cache.file_hash_cache.FRESH", 0.0)
+
+
+def test_a_rerun_of_known_files_says_what_a_run_of_each_would(faces, tmp_path, hashed):
+    """Labels that changed, files that are gone, and what one file's failure was: settled together or one by one."""
+    work = tmp_path / "faces"
+    shutil.copytree(faces, work)
+    bad = work / "train" / "sad" / "bad.png"
+    bad.write_bytes(b"no picture")
+    extract([read_source(str(work))], tmp_path / "c", QUICK)
+    shutil.copytree(tmp_path / "c", tmp_path / "each")
+    files = sorted(path for path in work.rglob("*.png") if path.name not in ("bad.png", "cut.png"))
+    files[0].unlink()
+    shutil.copyfile(files[1], bad)  # does not fail any more
+    table = [{"path": str(path), "emotion": "sad", "note": f"né{n}"} for n, path in enumerate(files[1:])]
+    events, summaries = [], []
+    for cache, rehash in ((tmp_path / "c", False), (tmp_path / "each", True)):
+        labelled = manifest_source(tmp_path / "table.jsonl", table)
+        again = replace(QUICK, rehash=rehash)
+        summaries.append(extract([read_source(str(work)), labelled], cache, again, events.append))
+    for key in ("items_total", "items_new", "items_reused", "items_failed"):
+        assert summaries[0][key] == summaries[1][key], key
+    one, other = (open_cache(folder) for folder in (tmp_path / "c", tmp_path / "each"))
+    order = ["source", "path"]
+    assert (
+        one.listings.select(sorted(one.listings.columns))
+        .sort(order)
+        .equals(other.listings.select(sorted(other.listings.columns)).sort(order))
+    )
+    for opened in (one, other):
+        assert [Path(path).name for path in opened.failures["path"]] == ["cut.png"]
+    assert "note" in one.listings.columns
+    lines = (tmp_path / "c" / "listings.jsonl").read_bytes()
+    assert extract([read_source(str(work)), labelled], tmp_path / "c", QUICK)["items_new"] == 0
+    assert (tmp_path / "c" / "listings.jsonl").read_bytes() == lines  # what has not changed is not written again
+
+
+def manifest_source(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return read_source(str(path))

@@ -58,8 +58,8 @@ def make(folder: Path, count: int, files: bool) -> None:
             manifest.write(encode_line({"file": name, "rows": len(ids), "items": [[each, 0, 1, 1] for each in ids]}))
             for number, each in zip(numbers, ids, strict=True):
                 path, emotion = path_of(number)
-                said = {"item": each, "source": str(source), "path": path, "emotion": emotion}
-                listings.write(encode_line(said | {"subject": None, "split": None}))
+                line = {"item": each, "source": str(source), "path": path, "emotion": emotion}
+                listings.write(encode_line(line | {"subject": None, "split": None}))
                 if files:
                     file = source / path
                     file.parent.mkdir(parents=True, exist_ok=True)

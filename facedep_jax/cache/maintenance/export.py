@@ -195,21 +195,32 @@ Table = tuple[Sequence[str], Iterable[Sequence[object]]]  # names of columns, an
 
 def _items(cache: Cache) -> Table:
     columns = ("id", "kind", "width", "height", "duration", "first_row", "rows")
-    values = zip(*(getattr(cache.items, name).tolist() for name in columns), strict=True)
-    hashes = (f"{value:016x}" for value in cache.items.phash.tolist())
-    engines = cache.engines.tolist()
-    return (*columns, "phash", "engine"), ((*v, h, e) for v, h, e in zip(values, hashes, engines, strict=True))
+
+    def rows() -> Iterator[Sequence[object]]:
+        for part in _blocks(len(cache.items)):
+            values = (getattr(cache.items, name)[part].tolist() for name in columns)
+            hashes = (f"{value:016x}" for value in cache.items.phash[part].tolist())
+            yield from zip(*values, hashes, cache.engines[part].tolist(), strict=True)
+
+    return (*columns, "phash", "engine"), rows()
 
 
 def _rows(cache: Cache) -> Table:
     r = cache.rows
     feature = feature_index(r.feature >= 0)  # as the exported features are numbered
-    columns = zip(r.item, r.time, r.face, r.box, r.score, feature, strict=True)
-    rows = (
-        (int(i), float(t), FACE_STATES[f], *map(float, box), float(score), int(at))
-        for i, t, f, box, score, at in columns
-    )
-    return ("item", "time", "face", "x", "y", "width", "height", "score", "feature"), rows
+
+    def rows() -> Iterator[Sequence[object]]:
+        for part in _blocks(len(r)):
+            columns = (each[part].tolist() for each in (r.item, r.time, r.face, r.box, r.score, feature))
+            for item, time, face, box, score, at in zip(*columns, strict=True):
+                yield item, time, FACE_STATES[face], *box, score, at
+
+    return ("item", "time", "face", "x", "y", "width", "height", "score", "feature"), rows()
+
+
+def _blocks(count: int) -> Iterator[slice]:
+    """Parts of a table that pass through Python's memory one after the other."""
+    return (slice(begin, begin + ROWS_AT_ONCE) for begin in range(0, count, ROWS_AT_ONCE))
 
 
 def _listings(cache: Cache) -> Table:

@@ -147,9 +147,9 @@ def stray_problems(folder: Path, being_written: bool = False) -> Iterator[CacheP
     found = strays(folder, being_written)
     macos = [path for path in found if left_by_macos(path.name)]
     if macos:
-        first = str(macos[0].relative_to(folder))
-        count = "" if len(macos) == 1 else f", as {len(macos) - 1} others that begin with ._ or are called .DS_Store"
-        yield problem(first, "stray", f"macOS left it{count}; no part of the cache, and may be deleted")
+        first, more = str(macos[0].relative_to(folder)), len(macos) - 1
+        alike = f", as {more} others that begin with ._ or are called .DS_Store" if more else ""
+        yield problem(first, "stray", f"macOS left it{alike}; no part of the cache, and may be deleted")
     for path in found:
         if path not in macos:
             yield problem(str(path.relative_to(folder)), "stray", "no file of a cache")

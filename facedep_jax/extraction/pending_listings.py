@@ -1,0 +1,80 @@
+"""Listings that an extraction has to account for, as columns; those of files that it knows are settled together.
+
+Knows nothing of pixels.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from facedep_jax.cache.cache_writer import CacheWriter
+from facedep_jax.cache.file_hash_cache import KnownFiles
+from facedep_jax.cache.tombstones import Purged
+from facedep_jax.extraction.outcomes import Outcomes, listing_lines
+from facedep_jax.sources import Listing, Listings, Source
+from facedep_jax.text_escaping import as_text
+
+Pair = tuple[Source, Listing]
+
+
+@dataclass(frozen=True)
+class Pending:
+    """Some listings of each of several sources. A `Listing` is made when its turn comes."""
+
+    parts: Sequence[tuple[Source, Listings]]
+
+    def __len__(self) -> int:
+        return sum(len(listings) for _, listings in self.parts)
+
+    def __iter__(self) -> Iterator[Pair]:
+        for source, listings in self.parts:
+            for listing in listings:
+                yield source, listing
+
+    def of(self, kind: str) -> "Pending":
+        """Those of one kind, image or clip."""
+        return self._filtered([listings.frame["kind"] == kind for _, listings in self.parts])
+
+    def spread(self, count: int) -> "Pending":
+        """So many of them, evenly spread: in a sorted folder the first ones are all of one class."""
+        chosen = np.zeros(len(self), bool)
+        chosen[np.arange(count) * len(self) // count] = True
+        ends = np.cumsum([len(listings) for _, listings in self.parts])
+        return self._filtered([pl.Series(mask) for mask in np.split(chosen, ends[:-1])])
+
+    def _filtered(self, masks: Sequence[pl.Series]) -> "Pending":
+        pairs = zip(self.parts, masks, strict=True)
+        return Pending([(source, ls.with_frame(ls.frame.filter(mask))) for (source, ls), mask in pairs])
+
+
+def settle_known(
+    pending: Pending, known: KnownFiles, purged: Purged, writer: CacheWriter, outcomes: Outcomes
+) -> Pending:
+    """Account for the files that have not changed since they were hashed and whose items the cache holds; the others.
+
+    What a path that failed before has become is left to be told one by one.
+    """
+    left = []
+    for source, listings in pending.parts:
+        files = _files(listings)
+        items = known.items_of(files)
+        there = pl.Series([item in writer.complete and not purged.holds(item) for item in items], dtype=pl.Boolean)
+        there &= ~files.is_in(writer.failing_paths())
+        for kind in ("image", "clip"):
+            done = there & (listings.frame["kind"] == kind)
+            if done.any():
+                own = listings.with_frame(listings.frame.filter(done))
+                writer.add_listings(listing_lines(source.where, own, items.filter(done)))
+                outcomes.settle(kind, items.filter(done))
+        left.append((source, listings.with_frame(listings.frame.filter(~there))))
+    return Pending(left)
+
+
+def _files(listings: Listings) -> pl.Series:
+    """The name of each file, as text. One that is written otherwise than its `Path` is only not known."""
+    name = pl.coalesce("file", "path") if "file" in listings.frame.columns else pl.col("path")
+    root = as_text(str(listings.root)).rstrip("/")
+    absolute = pl.when(name.str.starts_with("/")).then(name).otherwise(pl.lit(f"{root}/") + name)
+    return listings.frame.select(absolute.alias("file")).to_series()
