@@ -6,6 +6,7 @@ Rows are numbers of `Pictures.entries`.
 import hashlib
 import json
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from facedep_jax.dataset.labelled_examples import Examples, columns_of, equal_ac
 from facedep_jax.dataset.prepare import classes_of, equal_pixels_warning, few_items_warnings
 from facedep_jax.errors import LabelError
 from facedep_jax.sources.class_labels import LABELLED, Labels, Target, collect_labels, make_target, normal
+from facedep_jax.sources.label_vocabulary import parse_aliases
 from facedep_jax.sources.labelled_items import count_labels, say_counts, sides_of
 from facedep_jax.sources.persons import with_persons
 from facedep_jax.sources.subject_splits import assign_splits
@@ -65,20 +67,26 @@ def make_task(pictures: Pictures, settings: CnnSettings) -> CnnTask:
 
 def _as_given(pictures: Pictures, settings: CnnSettings) -> CnnTask:
     listings, persons = with_persons(pictures.table)
-    labels = collect_labels(listings, allow_duplicates=settings.allow_duplicates)
+    labels = collect_labels(
+        listings, allow_duplicates=settings.allow_duplicates, aliases=parse_aliases(settings.aliases or ())
+    )
     target = make_target(labels.items["emotion"].to_list(), settings.positive)
     items, classes = labels.items, classes_of(labels.items, target)
     splits = assign_splits(items["split"], items["item"], items["subject"], classes, settings.seed)
     labels = replace(labels, items=items.with_columns(pl.Series("split", splits.names, pl.String)))
     notes = persons + labels.notes + target.notes + splits.notes
-    task = _task(pictures, labels, target, list(splits.made), notes, labels.warnings + splits.warnings)
+    task = _task(
+        pictures, labels, target, list(splits.made), notes, labels.warnings + target.warnings + splits.warnings
+    )
     return replace(task, warnings=task.warnings + _equal_pixels(pictures, task, settings.allow_duplicates))
 
 
 def _as_in_tutorial(pictures: Pictures, settings: CnnSettings) -> CnnTask:
     """Every labelled listing is a picture of its own; a fifth of them, drawn at random, is the split test."""
     listings, persons = with_persons(pictures.table)
-    emotions = pl.Series("emotion", map(normal, listings["emotion"]), pl.String)
+    emotions = pl.Series(
+        "emotion", map(partial(normal, aliases=parse_aliases(settings.aliases or ())), listings["emotion"]), pl.String
+    )
     items = listings.with_columns(emotions).drop_nulls("emotion").select(LABELLED)
     order = np.random.default_rng(settings.seed).permutation(len(items))
     split = np.full(len(items), "train", object)
@@ -86,7 +94,7 @@ def _as_in_tutorial(pictures: Pictures, settings: CnnSettings) -> CnnTask:
     items = items.with_columns(text_series(split, "split"))
     target = make_target(items["emotion"].to_list(), settings.positive)
     labels = Labels(items, {"unlabelled": len(listings) - len(items)})
-    return _task(pictures, labels, target, ["train", "test"], persons + target.notes, (FLATTERS,))
+    return _task(pictures, labels, target, ["train", "test"], persons + target.notes, (FLATTERS, *target.warnings))
 
 
 def _task(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from facedep_jax.errors import SettingsError
 from facedep_jax.evaluation.evaluate import Wanted
 from facedep_jax.sources.class_labels import DEFAULT_POSITIVE
+from facedep_jax.sources.label_vocabulary import parse_aliases
 from facedep_jax.toml_settings import wrong_seed
 
 
@@ -13,6 +14,7 @@ class CnnSettings:
     """What decides a run of `train-cnn`; the defaults are the tutorial's, but for the split."""
 
     positive: tuple[str, ...] = DEFAULT_POSITIVE
+    aliases: tuple[str, ...] | None = None  # further words of emotions, as word=emotion
     split: str = "given"  # or "tutorial": a random 80/20 of everything, whoever and whatever it shows
     seed: int = 0
     epochs: int = 10
@@ -33,6 +35,7 @@ class CnnSettings:
         if not 0 < self.learning_rate < float("inf"):
             wrong.append(f"learning_rate = {self.learning_rate}, expected a number above 0")
         wrong += wrong_seed(self.seed)
+        parse_aliases(self.aliases or ())  # raises for what is none
         if wrong:
             raise SettingsError("settings of the network on pixels: " + "; ".join(wrong))
 

@@ -45,10 +45,11 @@ def prepare(
     labels: str | None = None,
     allow_duplicates: bool = False,
     seed: int = 0,
+    aliases: Sequence[str] = (),
 ) -> Prepared:
     """Labels, target and splits of everything that the caches list (see `labelled_items`), and their common features.
 
-    `taps` names some of the caches' (None: all), `labels` is a CSV. Raises LabelError where there is nothing to learn
+    `taps` names some of the caches' (None: all), `labels` is a table. Raises LabelError where there is nothing to learn
     or to choose by, CacheError and SpecMismatch for taps and features.
     """
     chosen = named_taps(taps) if taps else plain_taps(caches[0].taps)
@@ -61,6 +62,7 @@ def prepare(
         held=pl.concat(pl.Series(cache.items.id, dtype=pl.String) for cache in caches),
         allow_duplicates=allow_duplicates,
         seed=seed,
+        aliases=aliases,
     )
     return Prepared(**vars(found), taps=chosen, features=features)
 

@@ -84,7 +84,8 @@ def evaluate_run(
     head.require_features(cache.spec, heard)
     ours = cache.path.resolve() in own
     table = None if labels is None else Path(labels)
-    truth = present_truth(cache, memory, train.get("labels"), table, whole=ours and len(own) == 1)
+    words = train.get("aliases", ())
+    truth = present_truth(cache, memory, train.get("labels"), table, ours and len(own) == 1, words)
     items, notes = _of_split(truth.labels, split, ours)
     if items.is_empty():
         raise LabelError(f"{cache.path} has no labelled item in the split {split}; name another with --split, or all")
@@ -92,7 +93,10 @@ def evaluate_run(
     target = make_target(truth.labels["emotion"].to_list(), emotions)
     counts = count_labels(items.with_columns(side=sides_of(items, target)))
     doubts = leaks(memory, items) if split in ("test", "all") else []
-    for level, texts in (("info", (*truth.notes, *notes, say_counts(counts))), ("warning", (*truth.warnings, *doubts))):
+    for level, texts in (
+        ("info", (*truth.notes, *notes, say_counts(counts))),
+        ("warning", (*truth.warnings, *target.warnings, *doubts)),
+    ):
         for text in texts:
             heard(Note(text, level))
     examples, members = head_logits(head, cache, items, classes_of(items, target), heard)

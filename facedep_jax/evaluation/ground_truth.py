@@ -4,6 +4,7 @@ Splits are those of the run: an item that it learned from stays one that it lear
 is known today, so that a corrected label counts without training again.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from facedep_jax.errors import RunError
 from facedep_jax.runs.csv_and_json import ORIGIN, read_written
 from facedep_jax.sources.class_labels import LABELLED, collect_labels, normal
 from facedep_jax.sources.label_tables import overlaid
+from facedep_jax.sources.label_vocabulary import parse_aliases
 from facedep_jax.sources.persons import number_persons, subject_keys_of, with_columns_of_listings, with_persons
 
 NEEDED = ("item", "path", "split", "emotion", "label", "probability")  # cells that no row of predictions lacks
@@ -51,13 +53,18 @@ def remembered(run: Path) -> pl.DataFrame:
 
 
 def present_truth(
-    cache: Cache, known: pl.DataFrame, own_table: str | None, table: Path | None, whole: bool = False
+    cache: Cache,
+    known: pl.DataFrame,
+    own_table: str | None,
+    table: Path | None,
+    whole: bool = False,
+    aliases: Sequence[str] = (),
 ) -> Truth:
     """The items of `cache` that the run knows, with today's emotions and subjects, then the others as listed.
 
     Today's are those of the listings, where a CSV `table` says so those of the table. A run that was itself made with a
     table of labels (`own_table`) knew better than the listings: for its items only `table` counts. What is not listed
-    any more is left out; `whole`: all that the run knows was in this cache.
+    any more is left out; `whole`: all that the run knows was in this cache. `aliases` are further words of emotions.
     """
     held = pl.Series("item", cache.items.id, dtype=pl.String).to_frame()
     listings = with_columns_of_listings(cache.listings).join(held, on="item", how="semi", maintain_order="left")
@@ -69,16 +76,21 @@ def present_truth(
         listings = _as_known(listings, first, pl.lit(True), pl.lit(True))
     if table:
         listings, told = overlaid(listings, table, further=True)
+    words = parse_aliases(aliases)
     silent = (pl.col(name).is_null().all().over("item") for name in ("emotion", "subject"))
     listings, persons = with_persons(_as_known(listings, first, *silent))
-    mine = collect_labels(listings.join(first, on="item", how="semi", maintain_order="left"), allow_duplicates=True)
-    strange = collect_labels(listings.join(first, on="item", how="anti", maintain_order="left"), allow_duplicates=True)
+    mine = collect_labels(
+        listings.join(first, on="item", how="semi", maintain_order="left"), allow_duplicates=True, aliases=words
+    )
+    strange = collect_labels(
+        listings.join(first, on="item", how="anti", maintain_order="left"), allow_duplicates=True, aliases=words
+    )
     today = mine.items.unique("item", keep="first", maintain_order=True)
     kept = known.select("item", "split").join(today.drop("split"), on="item", maintain_order="left").select(LABELLED)
     notes = [*told, *persons, *strange.notes, *_changes(today, first, own_table)]
     if gone:
         notes.append(f"{gone} items of the run are not listed any more and are not judged")
-    warnings = [*strange.warnings, *(text for text in mine.warnings if "different persons" in text)]
+    warnings = [*strange.warnings, *mine.disputed]
     if conflicting := mine.counts["conflicting"]:
         warnings.append(f"{conflicting} items of the run carry conflicting labels by now and are left out")
     labels = pl.concat([kept.with_columns(known=True), strange.items.with_columns(known=False)])

@@ -5,8 +5,9 @@ bytes); what training sees is one row per item, or per item and split.
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import polars as pl
 
@@ -33,21 +34,24 @@ class Labels:
     counts: dict[str, int]  # unlabelled, conflicting, duplicated, repeated
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    disputed: tuple[str, ...] = ()  # of the warnings, that listings of one item name different persons
 
 
-def normal(emotion: str | None) -> str | None:
+def normal(emotion: str | None, aliases: Mapping[str, str] | None = None) -> str | None:
     """The canonical name of an emotion, any other word in lower case with single spaces; None for an empty one."""
-    return canonical(emotion) or None if emotion is not None else None
+    return canonical(emotion, aliases) or None if emotion is not None else None
 
 
-def collect_labels(listings: pl.DataFrame, *, allow_duplicates: bool = False) -> Labels:
+def collect_labels(
+    listings: pl.DataFrame, *, allow_duplicates: bool = False, aliases: Mapping[str, str] | None = None
+) -> Labels:
     """One row per item from listings, as `with_persons` gives them, in the order found.
 
     Listings without an emotion are counted and left out; so are items with two different emotions. What one listing of
     an item does not say of subject and split is what another says. An item that is listed in two splits is a
-    LabelError, unless `allow_duplicates`: then it is kept in each split.
+    LabelError, unless `allow_duplicates`: then it is kept in each split. `aliases` are further words of emotions.
     """
-    emotion = _mapped(listings["emotion"], normal)
+    emotion = _mapped(listings["emotion"], partial(normal, aliases=aliases))
     for name in listings["split"].filter(emotion.is_not_null()).unique():
         split_name(name)  # of what has no label an unknown split does not matter
     said = listings.with_columns(emotion, _mapped(listings["split"], _split_or_none)).with_row_index("order")
@@ -69,8 +73,8 @@ def collect_labels(listings: pl.DataFrame, *, allow_duplicates: bool = False) ->
         "duplicated": across["item"].n_unique(),
         "repeated": len(labelled) - len(kept),
     }
-    warnings = (*_warnings(counts, conflicting), *_two_persons(said))
-    return Labels(kept.select(LABELLED), counts, _notes(counts), warnings)
+    disputed = _two_persons(said)
+    return Labels(kept.select(LABELLED), counts, _notes(counts), _warnings(counts, conflicting) + disputed, disputed)
 
 
 def _split_or_none(name: str | None) -> str | None:

@@ -15,6 +15,7 @@ import polars as pl
 from facedep_jax.errors import LabelError
 from facedep_jax.sources.class_labels import DEFAULT_POSITIVE, Target, collect_labels, make_target
 from facedep_jax.sources.label_tables import overlaid
+from facedep_jax.sources.label_vocabulary import parse_aliases
 from facedep_jax.sources.persons import with_columns_of_listings, with_persons
 from facedep_jax.sources.subject_splits import assign_splits, subject_keys
 from facedep_jax.text_escaping import as_name
@@ -44,10 +45,11 @@ def labelled_items(
     held: pl.Series | None = None,
     allow_duplicates: bool = False,
     seed: int = 0,
+    aliases: Sequence[str] = (),
 ) -> LabelledItems:
     """One item for all listings of equal bytes, with what the CSV `table` says instead where there is one.
 
-    `held` are the ids of the items that may be taken; None: all.
+    `held` are the ids of the items that may be taken; None: all. `aliases` are further words, as word=emotion.
 
     `positive` are emotions, `target` is "proxy" or "emotion"; splits that have to be made are drawn by `seed`. Raises
     LabelError where there is nothing to learn or to choose by.
@@ -56,7 +58,7 @@ def labelled_items(
     if held is not None:
         listings = listings.filter(pl.col("item").is_in(held.implode()))
     listings, persons = with_persons(listings)
-    found = collect_labels(listings, allow_duplicates=allow_duplicates)
+    found = collect_labels(listings, allow_duplicates=allow_duplicates, aliases=parse_aliases(aliases))
     made = make_target(found.items["emotion"].to_list(), positive, target)
     items = found.items.with_columns(pl.Series("side", sides_of(found.items, made)))
     _require_both_sides(items)
@@ -67,7 +69,7 @@ def labelled_items(
     counts = count_labels(items)
     data = {"labels_sha256": _digest(items), "left_out": found.counts, "made_splits": list(splits.made)}
     notes = (*told, *persons, *found.notes, *made.notes, *splits.notes, say_counts(counts))
-    warnings = found.warnings + splits.warnings + lonely + unseen
+    warnings = found.warnings + made.warnings + splits.warnings + lonely + unseen
     return LabelledItems(items.drop("side"), made, data, counts, notes, warnings)
 
 

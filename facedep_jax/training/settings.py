@@ -6,6 +6,7 @@ from facedep_jax.errors import SettingsError
 from facedep_jax.evaluation.evaluate import Wanted
 from facedep_jax.head import SIZES, TEMPORAL
 from facedep_jax.sources.class_labels import DEFAULT_POSITIVE
+from facedep_jax.sources.label_vocabulary import parse_aliases
 from facedep_jax.toml_settings import wrong_seed
 
 
@@ -15,7 +16,8 @@ class TrainSettings:
 
     positive: tuple[str, ...] = DEFAULT_POSITIVE
     target: str = "proxy"  # or "emotion": one class per emotion, the proxy being a sum of classes
-    labels: str | None = None  # CSV that overrides emotions, subjects and splits of the listings
+    aliases: tuple[str, ...] | None = None  # further words of emotions, as word=emotion
+    labels: str | None = None  # table that overrides emotions, subjects and splits of the listings
     taps: str | None = None  # a subset of the cache's taps; all by default
     preset: str = "base"
     temporal: str = "none"  # what mixes the frames of a clip: nothing, a transformer or a GRU
@@ -56,6 +58,7 @@ class TrainSettings:
             if not 0 <= getattr(self, name) < 1
         ]
         wrong += wrong_seed(self.seed)
+        parse_aliases(self.aliases or ())  # raises for what is none
         if self.folds == 1:
             wrong.append("folds = 1, expected 0 or at least 2")
         if wrong:

@@ -29,6 +29,7 @@ def prepare_for(caches: Sequence[Cache], settings: TrainSettings) -> Prepared:
         labels=settings.labels,
         allow_duplicates=settings.allow_duplicates,
         seed=settings.seed,
+        aliases=settings.aliases or (),
     )
 
 
