@@ -1,5 +1,7 @@
 """Data that cannot make a training set: each fault is one sentence, before anything is trained."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from support.planted import planted_examples, write_cache
@@ -82,3 +84,13 @@ def test_features_that_are_not_finite_are_refused(cache_of, tmp_path):
 def test_taps_that_the_cache_does_not_hold_are_named(cache_of):
     with pytest.raises(CacheError, match=r"the cache holds .*resnet50:top@1, this run asks for resnet50:mid@7"):
         prepare([cache_of()], taps="resnet50:mid@7,resnet50:top@1")
+
+
+def test_aliases_are_words_of_emotions_in_training(tmp_path):
+    examples = planted_examples()
+    words = np.where(examples.emotion == "sad", "blue", examples.emotion).astype(object)
+    cache = open_cache(write_cache(tmp_path / "c", replace(examples, emotion=words)))
+    plain = prepare([cache])
+    assert any("blue" in text for text in plain.warnings) and "blue" in plain.label_counts["rest"]
+    told = prepare([cache], aliases=("Blue=sadness",))
+    assert told.warnings == () and set(told.label_counts["positive"]) == {"neutral", "sad"}

@@ -70,6 +70,21 @@ def rows_of(run, split):
     return [row for row in rows if row["split"] == split]
 
 
+def test_a_cache_that_calls_emotions_otherwise_is_judged_alike(work, corrected, examples):
+    """CK+ says sadness and anger where FER2013 says sad and angry."""
+    own = evaluate_run(work / "run", open_cache(work / "cache"))
+    words = {"sad": "Sadness", "neutral": "NEUTRALITY", "happy": "Joy"}
+    add_listings(corrected, [entry(examples, i, emotion=words[examples.emotion[i]]) for i in range(240)])
+    notes = []
+    other = evaluate_run(work / "run", open_cache(corrected), report=notes.append)
+    figures = ("n", "auroc", "brier", "auroc_sad_vs_neutral", "score_by_emotion", "label_counts", "confusion")
+    assert {name: other[name] for name in figures} == {name: own[name] for name in figures}
+    assert not [note.text for note in notes if "another emotion" in note.text]
+    add_listings(corrected, [entry(examples, i, emotion="sadly") for i in range(8)])
+    told = evaluate_run(work / "run", open_cache(corrected), "all")["warnings"]
+    assert "these are no emotions that are known (`cli labels`): sadly 8 (sad?)" in told
+
+
 def test_a_run_holds_every_part_of_its_evaluation(work):
     summary = json.loads((work / "run" / "metrics.json").read_text())
     test = summary["metrics"]["test"]
