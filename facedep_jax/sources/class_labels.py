@@ -56,25 +56,33 @@ def collect_labels(
         split_name(name)  # of what has no label an unknown split does not matter
     said = listings.with_columns(emotion, _mapped(listings["split"], _split_or_none)).with_row_index("order")
     labelled = said.drop_nulls(["emotion", "item"])
-    conflicting = labelled.filter(pl.col("emotion").n_unique().over("item") > 1)
-    labelled = labelled.join(conflicting, on="item", how="anti", maintain_order="left")
-    labelled = _filled(labelled, said, "split", ("split",))
-    across = labelled.filter(pl.col("split").n_unique().over("item") > 1)
+    several = labelled.filter(pl.col("item").is_duplicated())  # few as a rule: what follows costs more a row
+    conflicting = several.filter(pl.col("emotion").n_unique().over("item") > 1)
+    several = _filled(
+        several.join(conflicting, on="item", how="anti", maintain_order="left"), said, "split", ("split",)
+    )
+    across = several.filter(pl.col("split").n_unique().over("item") > 1)
     if len(across) and not allow_duplicates:
         raise LabelError(_across_message(across))
-    telling = labelled.sort(pl.col("subject").is_null(), maintain_order=True)  # of those of an item the first that says
-    kept = telling.unique(["item", "split"], keep="first", maintain_order=True)
-    first = labelled.group_by("item", "split").agg(pl.col("order").min())
-    kept = kept.drop("order").join(first, on=["item", "split"], nulls_equal=True).sort("order")
+    once = _filled(labelled.filter(~pl.col("item").is_duplicated()), said, "split", ("split",))
+    kept = pl.concat([once, _most_telling(several)]).sort("order")
     kept = _filled(kept, said, "subject", ("path", "source", "subject", "subject_id", "subject_source"))
     counts = {
         "unlabelled": said["emotion"].null_count(),
         "conflicting": conflicting["item"].n_unique(),
         "duplicated": across["item"].n_unique(),
-        "repeated": len(labelled) - len(kept),
+        "repeated": len(labelled) - len(conflicting) - len(kept),
     }
     disputed = _two_persons(said)
     return Labels(kept.select(LABELLED), counts, _notes(counts), _warnings(counts, conflicting) + disputed, disputed)
+
+
+def _most_telling(rows: pl.DataFrame) -> pl.DataFrame:
+    """Of each item in each split the first row that names a subject, else the first, in the place of the first."""
+    telling = rows.sort(pl.col("subject").is_null(), maintain_order=True)
+    kept = telling.unique(["item", "split"], keep="first", maintain_order=True)
+    first = rows.group_by("item", "split").agg(pl.col("order").min())
+    return kept.drop("order").join(first, on=["item", "split"], nulls_equal=True).select(rows.columns)
 
 
 def _split_or_none(name: str | None) -> str | None:
@@ -93,12 +101,14 @@ def _mapped(column: pl.Series, meaning: Callable[[str | None], str | None]) -> p
 
 def _filled(rows: pl.DataFrame, said: pl.DataFrame, by: str, columns: Sequence[str]) -> pl.DataFrame:
     """Rows of which `by` is null with the `columns` of the first listing of their item where it is not."""
-    if not rows[by].null_count() or said[by].null_count() == len(said):
+    silent = rows.filter(pl.col(by).is_null())
+    telling = said.drop_nulls([by, "item"]).join(silent, on="item", how="semi", maintain_order="left")
+    if telling.is_empty():
         return rows
-    telling = said.drop_nulls([by, "item"]).unique("item", keep="first", maintain_order=True)
-    found = rows.join(telling.select("item", *columns), on="item", how="left", maintain_order="left", suffix="\0")
-    silent = pl.col(by).is_null() & pl.col(f"{by}\0").is_not_null()
-    filled = {name: pl.when(silent).then(f"{name}\0").otherwise(name) for name in columns}
+    first = telling.unique("item", keep="first", maintain_order=True).select("item", *columns)
+    found = rows.join(first, on="item", how="left", maintain_order="left", suffix="\0")
+    taken = pl.col(by).is_null() & pl.col(f"{by}\0").is_not_null()
+    filled = {name: pl.when(taken).then(f"{name}\0").otherwise(name) for name in columns}
     return found.with_columns(**filled).select(rows.columns)
 
 
@@ -137,8 +147,8 @@ def _warnings(counts: dict[str, int], conflicting: pl.DataFrame) -> tuple[str, .
 
 def _two_persons(said: pl.DataFrame) -> tuple[str, ...]:
     """A sentence about items whose listings name different persons."""
-    named = said.drop_nulls(["item", "subject"]).unique(["item", "subject"], keep="first", maintain_order=True)
-    named = named.filter(pl.col("item").is_duplicated())
+    named = said.drop_nulls(["item", "subject"]).filter(pl.col("item").is_duplicated())
+    named = named.unique(["item", "subject"], keep="first", maintain_order=True).filter(pl.col("item").is_duplicated())
     if named.is_empty():
         return ()
     first = named.filter(pl.col("item") == named["item"][0])

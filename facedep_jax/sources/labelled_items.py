@@ -97,11 +97,12 @@ def say_counts(counts: Mapping[str, Mapping[str, int]]) -> str:
 def _digest(items: pl.DataFrame) -> str:
     """What the labels of a run are recognised by, in whatever order they are found."""
     rows = items.select("item", "split", "emotion", pl.col("subject").fill_null("")).sort(pl.all())
-    written = [
-        column.replace_strict(known := column.unique(), [json.dumps(as_name(text)) for text in known])
-        for column in rows
-    ]
-    text = pl.DataFrame(written).select(pl.format("[{}, {}, {}, {}]", *rows.columns)).to_series()
+    words = {
+        name: rows[name].replace_strict(known := rows[name].unique(), [json.dumps(as_name(text)) for text in known])
+        for name in ("emotion", "subject")  # ids and names of splits need no escaping
+    }
+    said = pl.format('["{}", "{}", {}, {}]', "item", "split", "emotion", "subject")
+    text = rows.with_columns(**words).select(said).to_series()
     return hashlib.sha256(f"[{', '.join(text)}]".encode()).hexdigest()
 
 
