@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 
 from facedep_jax.file_system import write_atomically
-from facedep_jax.text_escaping import FORMULA, as_text
+from facedep_jax.text_escaping import FORMULA, as_name, as_text
 
 
 def text_frame(rows: Iterable[Mapping[str, Any]], first: Sequence[str] = ()) -> pl.DataFrame:
@@ -39,20 +39,31 @@ def _text(value: Any) -> str | None:
     return as_text(value if isinstance(value, str) else json.dumps(value))
 
 
-def write_csv(path: Path, frame: pl.DataFrame, digits: Mapping[str, int]) -> None:
+def write_csv(path: Path, frame: pl.DataFrame, digits: Mapping[str, int] | None = None) -> None:
     """A table that a spreadsheet of any country reads as it is meant: text in quotes, lines as Windows ends them, what
-    begins like a formula (`text_escaping.FORMULA`) with a ' in front, and nothing for null, NaN and empty text.
+    begins like a formula (`text_escaping.FORMULA`) with a ' in front, bytes that are no text as \\udc…, and nothing for
+    null and empty text.
 
-    Numbers have so many `digits` after the point, else four. Raises OutputError.
+    With `digits` numbers have so many after the point, else four, and NaN is nothing; without, they are written in full.
+    Raises OutputError.
     """
-    begins = pl.col(pl.String).str.slice(0, 1).is_in(FORMULA)
-    said = pl.when(pl.col(pl.String) != "").then(pl.col(pl.String))
-    floats = {name for name, kind in frame.schema.items() if kind.is_float()}
-    written = frame.with_columns(
-        pl.when(begins).then("'" + said).otherwise(said).name.keep(),
-        *(_fixed(name, digits.get(name, 4)) for name in floats),
-    )
+    texts = [_escaped(column) for column in frame.get_columns() if column.dtype == pl.String]
+    truths = pl.col(pl.Boolean).replace_strict({True: "True", False: "False"}, return_dtype=pl.String)
+    text = pl.col(pl.String)
+    said = pl.when(text != "").then(text)
+    safe = pl.when(text.str.slice(0, 1).is_in(FORMULA)).then("'" + said).otherwise(said).name.keep()
+    written = frame.with_columns(*texts, truths).with_columns(safe)
+    if digits is not None:
+        floats = [name for name, kind in frame.schema.items() if kind.is_float()]
+        written = written.with_columns(_fixed(name, digits.get(name, 4)) for name in floats)
     write_atomically(path, written.write_csv(quote_style="non_numeric", line_terminator="\r\n").encode())
+
+
+def _escaped(column: pl.Series) -> pl.Series:
+    """Private characters that stand for bytes (`as_text`) as `\\udc80` to `\\udcff`."""
+    if not column.str.contains("[\U0010d800-\U0010dfff]").any():
+        return column
+    return column.map_elements(lambda t: as_name(t).encode("utf-8", "backslashreplace").decode(), pl.String)
 
 
 def _fixed(name: str, digits: int) -> pl.Expr:

@@ -65,6 +65,7 @@ judged = partial(click.option, cls=GroupedOption, group="How it is judged")
     metavar="FILE",
     help="TOML with a table [train]. RUN/config.toml repeats a run, on its own caches if none is given.",
 )
+@where("--parquet", is_flag=True, help="Write the predictions as Parquet too.")
 @where("--resume", is_flag=True, help="Go on with a run that was killed, to the same numbers.")
 @learned("--target", type=click.Choice(["proxy", "emotion"]), help="Two classes, or one per emotion.  [default: proxy]")
 @learned(
@@ -138,6 +139,7 @@ def train_head(
     config: Path | None,
     grid_search: Path | None = None,
     resume: bool = False,
+    parquet: bool = False,
     **given: Any,
 ) -> CommandResult:
     """Train the attention head on one or more caches of equal features.
@@ -154,7 +156,7 @@ def train_head(
     grid = read_grid(grid_search) if grid_search else None
     opened = _open(caches, config)
     out = out or Path("runs") / opened[0].path.resolve().name
-    summary = train(opened, settings, out, report, grid=grid, resume=resume)
+    summary = train(opened, settings, out, report, grid=grid, resume=resume, parquet=parquet)
     return CommandResult(summary, show_training, bool(summary.get("problems")))
 
 

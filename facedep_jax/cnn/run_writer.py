@@ -18,10 +18,11 @@ from facedep_jax.provenance import write_config
 from facedep_jax.report.document import BulletList, Section, Table, estimate
 from facedep_jax.report.run_report_tables import emotions_table, figures_table
 from facedep_jax.report.run_sections import PICTURES, reported_split, sadness
-from facedep_jax.runs.csv_and_json import scored_table, write_json, write_table
+from facedep_jax.runs.csv_and_json import scored_table, write_json
 from facedep_jax.runs.run_directory import FORMAT
 from facedep_jax.sources import Source
 from facedep_jax.sources.listing_types import SPLITS
+from facedep_jax.text_columns import write_csv
 from facedep_jax.toml_settings import without_none
 
 NAME = "CNN on pixels"
@@ -44,9 +45,9 @@ def write_run(
         records = {"run": _record(task, evaluated, identity), "cache": _places(source, identity)}
         write_config(folder / "config.toml", "train", without_none(identity["train"]), without_none(records))
         write_json(folder / "metrics.json", summary)
-        write_table(folder / "history.csv", _history_table(trained))
+        write_csv(folder / "history.csv", _history_table(trained))
         rows = scored_table(task.examples, task.items, evaluated.scores.logit, evaluated.scores.calibration)
-        write_table(folder / "predictions.csv", rows)
+        write_csv(folder / "predictions.csv", rows)
         (folder / "plots").mkdir()
         _write_plots(folder / "plots", task, trained, evaluated, beside)
         (folder / "report.html").write_text(_page(folder, task, summary), encoding="utf-8")

@@ -15,9 +15,10 @@ from facedep_jax.head.trained_head import Head
 from facedep_jax.report.document import Section, Table
 from facedep_jax.report.model_card import model_card, page_sections
 from facedep_jax.report.run_sections import reported_split
-from facedep_jax.runs.csv_and_json import scored_table, write_json, write_table
+from facedep_jax.runs.csv_and_json import scored_table, write_json
 from facedep_jax.runs.run_directory import write_head
 from facedep_jax.sources.listing_types import SPLITS
+from facedep_jax.text_columns import write_csv, write_parquet
 from facedep_jax.training.fit import Fitted
 from facedep_jax.training.training_inputs import TrainingTask
 
@@ -31,19 +32,23 @@ def write_run(
     evaluated: Evaluated,
     baselines: Mapping[str, Evaluated],
     summary: Mapping[str, Any],
+    parquet: bool = False,
 ) -> None:
-    """Write the whole run directory, or nothing."""
+    """Write the whole run directory, or nothing; the predictions as Parquet too where that is asked for."""
     identity, caches = task.identity, task.caches
     places = {"paths": [str(c.path.resolve()) for c in caches], "fingerprints": [c.fingerprint for c in caches]}
 
     with atomic_folder(out) as folder:
         write_head(folder, head, identity["train"], places, identity["data"])
         write_json(folder / "metrics.json", summary)
-        write_table(folder / "history.csv", history_table(fitted))
+        write_csv(folder / "history.csv", history_table(fitted))
         rows = scored_table(clips, task.prepared.items, evaluated.scores.logit, evaluated.scores.calibration)
-        write_table(folder / "predictions.csv", with_spread(rows, head, evaluated.scores))
+        predictions = with_spread(rows, head, evaluated.scores)
+        write_csv(folder / "predictions.csv", predictions)
+        if parquet:
+            write_parquet(folder / "predictions.parquet", predictions)
         if task.found:
-            write_table(folder / "grid.csv", pl.DataFrame(task.found.rows))
+            write_csv(folder / "grid.csv", pl.DataFrame(task.found.rows))
         (folder / "MODEL_CARD.md").write_text(model_card(summary, head.positive_emotions), encoding="utf-8")
         (folder / "plots").mkdir()
         write_plots(folder / "plots", head, clips, fitted, evaluated, baselines, summary)

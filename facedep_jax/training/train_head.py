@@ -71,11 +71,13 @@ def train_head(
     *,
     grid: Grid | None = None,
     resume: bool = False,
+    parquet: bool = False,
 ) -> TrainSummary:
     """Train a head on one or more caches of equal features and write the run `out`.
 
     A run of the same settings, features and labels that is there already is loaded, not trained again (`reused`). With
-    a `grid`, `settings` are what its points have in common. With `resume`, training goes on where a killed one was.
+    a `grid`, `settings` are what its points have in common; with `resume`, training goes on where a killed one was;
+    with `parquet`, the predictions are written as Parquet too.
     Raises LabelError (nothing to learn, conflicts, items in two splits, features that are not finite, folds that cannot
     be made), CacheError or SpecMismatch (taps or features), RunError (another run is there, an unfinished one without
     `resume`, the loss is no longer finite, a device's memory is not enough), OutputError.
@@ -97,13 +99,19 @@ def train_head(
         report(Note(lost))
     made_with = versions() | {"device": jax.devices()[0].device_kind}
     with unfinished(out, asked | {"made_with": made_with}, resume, report) as place:
-        summary = _train(TrainingTask(caches, base, prepared, asked), grid, out, place, begun, report)
+        summary = _train(TrainingTask(caches, base, prepared, asked), grid, out, place, begun, report, parquet)
         place.discard()
     return summary
 
 
 def _train(
-    task: TrainingTask, grid: Grid | None, out: Path, place: Unfinished, begun: float, report: Report
+    task: TrainingTask,
+    grid: Grid | None,
+    out: Path,
+    place: Unfinished,
+    begun: float,
+    report: Report,
+    parquet: bool,
 ) -> TrainSummary:
     examples, warnings = examples_of(task, report)
     if grid:
@@ -144,7 +152,7 @@ def _train(
         **_grid(task),
         "seconds": round(time.monotonic() - begun, 3),
     }
-    write_run(out, head, task, clips, fitted, evaluated, baselines, summary)
+    write_run(out, head, task, clips, fitted, evaluated, baselines, summary, parquet)
     return summary
 
 

@@ -22,7 +22,7 @@ from facedep_jax.errors import LabelError, RunError, SettingsError, TableError
 from facedep_jax.evaluation.evaluate_run import evaluate_run
 from facedep_jax.head.calibration import operating_points
 from facedep_jax.media.frame_types import FACE_STATES
-from facedep_jax.runs.csv_and_json import write_table
+from facedep_jax.text_columns import write_csv
 from facedep_jax.training.train_head import train_head
 
 
@@ -190,7 +190,7 @@ def copied(run, folder, table=None, change=None):
     config["train"] |= {"labels": str(table)} if table else {}
     (folder / "config.toml").write_text(tomli_w.dumps(config))
     rows = list(csv.DictReader((folder / "predictions.csv").read_text().splitlines()))
-    write_table(folder / "predictions.csv", pl.DataFrame([row | (change(row) if change else {}) for row in rows]))
+    write_csv(folder / "predictions.csv", pl.DataFrame([row | (change(row) if change else {}) for row in rows]))
     return folder
 
 
@@ -243,7 +243,7 @@ def test_a_run_of_other_features_is_compared_by_what_it_wrote_down(work, tmp_pat
     assert any(f"{half} cannot be applied to {work / 'cache'}" in event.text for event in events)
     assert found["against"]["by"] == "predictions.csv"
     rows = list(csv.DictReader((half / "predictions.csv").read_text().splitlines()))
-    write_table(half / "predictions.csv", pl.DataFrame([row for row in rows if row["split"] != "test"]))
+    write_csv(half / "predictions.csv", pl.DataFrame([row for row in rows if row["split"] != "test"]))
     with pytest.raises(LabelError, match="says nothing of 60 of these 60 items, for example "):
         evaluate_run(work / "run", cache, "test", against=half)
 

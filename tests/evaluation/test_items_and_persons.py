@@ -14,7 +14,8 @@ from facedep_jax import open_cache
 from facedep_jax.cache import CacheWriter
 from facedep_jax.cli import main
 from facedep_jax.evaluation.evaluate_run import evaluate_run
-from facedep_jax.runs.csv_and_json import ORIGIN, read_written, write_table
+from facedep_jax.runs.csv_and_json import ORIGIN, read_written
+from facedep_jax.text_columns import write_csv
 from facedep_jax.training.train_head import train_head
 
 SETTINGS = replace(QUICK, baselines="none")
@@ -133,7 +134,7 @@ def test_a_run_of_an_earlier_version_goes_by_names(run, cache, tmp_path):
     shutil.copytree(run, old)
     rows = read_written(old / "predictions.csv")
     assert rows["source"].unique().to_list() == rows["subject_source"].unique().to_list() == ["/s"]
-    write_table(old / "predictions.csv", rows.drop(ORIGIN))
+    write_csv(old / "predictions.csv", rows.drop(ORIGIN))
     found, _ = judged(old, others(tmp_path / "new", strangers()))
     assert [text for text in found["warnings"] if "subjects" in text] == [
         "15 of these 20 subjects were learned from or chosen by in sources that the run does not name, going by their "
