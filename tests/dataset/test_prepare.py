@@ -1,6 +1,7 @@
 """Data that cannot make a training set: each fault is one sentence, before anything is trained."""
 
 import numpy as np
+import polars as pl
 import pytest
 from support.planted import planted_examples, write_cache
 
@@ -82,3 +83,44 @@ def test_features_that_are_not_finite_are_refused(cache_of, tmp_path):
 def test_taps_that_the_cache_does_not_hold_are_named(cache_of):
     with pytest.raises(CacheError, match=r"the cache holds .*resnet50:top@1, this run asks for resnet50:mid@7"):
         prepare([cache_of()], taps="resnet50:mid@7,resnet50:top@1")
+
+
+@pytest.fixture
+def two_caches(tmp_path):
+    """Two data sets that call their pictures and their persons alike."""
+    caches = []
+    for number, name in enumerate("ab"):
+        examples = planted_examples(120, seed=number)
+        examples.item[:] = [f"{1000 * number + i:064x}" for i in range(120)]
+        examples.subject[:] = [f"{i // 2 % 15 + 1:03}" for i in range(120)]
+        write_cache(tmp_path / name, examples, splits=False, source=f"/{name}/faces")
+        caches.append(open_cache(tmp_path / name))
+    return caches
+
+
+def test_subjects_of_two_caches_are_two_persons_each(two_caches):
+    found = prepare(two_caches)
+    assert set(found.items["subject"]) == {f"{name}/faces:{i:03}" for name in "ab" for i in range(1, 16)}
+    assert [note for note in found.notes if note.startswith("15 subjects named alike in 2 sources")]
+    assert found.items.group_by("subject").agg(pl.col("split").n_unique())["split"].to_list() == [1] * 30
+    assert len(set(prepare(two_caches[:1]).items["subject"])) == 15 and "001" in set(
+        prepare(two_caches[:1]).items["subject"]
+    )
+
+
+def test_a_table_of_labels_can_name_persons_over_caches(two_caches, tmp_path):
+    rows = [f"{i}.jpg,/{name}/faces,{i // 2 % 15 + 1:03}" for name in "ab" for i in range(120)]
+    (tmp_path / "labels.csv").write_text("\n".join(["path,source,subject", *rows]) + "\n")
+    found = prepare(two_caches, labels=str(tmp_path / "labels.csv"))
+    assert set(found.items["subject"]) == {f"{i:03}" for i in range(1, 16)}
+    (tmp_path / "labels.csv").write_text("path,subject\n0.jpg,001\n")
+    with pytest.raises(LabelError, match=r"0\.jpg by /a/faces and by /b/faces; add a column source"):
+        prepare(two_caches, labels=str(tmp_path / "labels.csv"))
+
+
+def test_a_table_of_labels_may_be_meant_for_one_of_two_caches(two_caches, tmp_path):
+    (tmp_path / "labels.csv").write_text("item,emotion\n" + "".join(f"{i:064x},sad\n" for i in range(30)))
+    found = prepare(two_caches, labels=str(tmp_path / "labels.csv"))
+    told = f"30 of 120 of {tmp_path / 'a'}, none of 120 of {tmp_path / 'b'}"
+    assert [note for note in found.notes if note.endswith(told)]
+    assert set(found.items.filter(pl.col("item").is_in([f"{i:064x}" for i in range(30)]))["emotion"]) == {"sad"}
