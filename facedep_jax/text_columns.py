@@ -44,7 +44,7 @@ def write_csv(path: Path, frame: pl.DataFrame, digits: Mapping[str, int] | None 
     begins like a formula (`text_escaping.FORMULA`) with a ' in front, bytes that are no text as \\udc…, and nothing for
     null and empty text.
 
-    With `digits` numbers have so many after the point, else four, and NaN is nothing; without, they are written in full.
+    With `digits` numbers have so many after the point, else four, and NaN is nothing; without, all that they have.
     Raises OutputError.
     """
     texts = [_escaped(column) for column in frame.get_columns() if column.dtype == pl.String]

@@ -26,6 +26,7 @@ from facedep_jax.progress_events import Note, Report, silent
 from facedep_jax.text_columns import text_series
 
 REST_AND_POSITIVE = np.array([False, True])  # the classes of a target of two: which of them is positive
+DIGEST_BYTES = 64 * 2**20  # of features that are read at once to be compared
 MAX_FRAMES = 128  # of a clip or window, evenly spaced; bounds the memory that the longest costs all others
 
 
@@ -255,15 +256,21 @@ def equal_pixels_across(caches: Sequence[Cache], examples: Examples) -> list[tup
     alike = rows.group_by("phash", "width", "height", "frames").agg("row", pl.col("split").n_unique())
     several = alike.filter(pl.col("split") > 1)["row"].to_list()
     return sorted(
-        pair
-        for members in several
-        for pair in equal_across(examples, members, [_features_digest(examples, i) for i in members])
+        pair for members in several for pair in equal_across(examples, members, _features_digests(examples, members))
     )
 
 
-def _features_digest(examples: Examples, row: int) -> bytes:
-    whole = b"".join(x[row][examples.mask[row]].tobytes() for x in examples.tokens.values())
-    return hashlib.sha256(whole).digest()
+def _features_digests(examples: Examples, members: Sequence[int]) -> list[bytes]:
+    """SHA-256 of the features of each, read together as far as memory is no matter."""
+    digests, rows = [], np.array(members)
+    at_once = max(1, DIGEST_BYTES * len(examples) // examples.feature_bytes)
+    for start in range(0, len(rows), at_once):
+        block = rows[start : start + at_once]
+        parts = [x[block] for x in examples.tokens.values()]
+        for number, mask in enumerate(examples.mask[block]):
+            whole = b"".join(part[number][mask].tobytes() for part in parts)
+            digests.append(hashlib.sha256(whole).digest())
+    return digests
 
 
 def equal_across(examples: Examples, members: Sequence[int], digests: Sequence[bytes]) -> list[tuple[int, int]]:

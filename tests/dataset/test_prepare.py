@@ -3,12 +3,13 @@
 from dataclasses import replace
 
 import numpy as np
+import polars as pl
 import pytest
 from support.planted import planted_examples, write_cache
 
 from facedep_jax import open_cache
 from facedep_jax.dataset.prepare import prepare
-from facedep_jax.errors import CacheError, LabelError
+from facedep_jax.errors import CacheError, LabelError, TableError
 from facedep_jax.training.settings import TrainSettings
 from facedep_jax.training.train_head import train_head
 
@@ -94,3 +95,44 @@ def test_aliases_are_words_of_emotions_in_training(tmp_path):
     assert any("blue" in text for text in plain.warnings) and "blue" in plain.label_counts["rest"]
     told = prepare([cache], aliases=("Blue=sadness",))
     assert told.warnings == () and set(told.label_counts["positive"]) == {"neutral", "sad"}
+
+
+@pytest.fixture
+def two_caches(tmp_path):
+    """Two data sets that call their pictures and their persons alike."""
+    caches = []
+    for number, name in enumerate("ab"):
+        examples = planted_examples(120, seed=number)
+        examples.item[:] = [f"{1000 * number + i:064x}" for i in range(120)]
+        examples.subject[:] = [f"{i // 2 % 15 + 1:03}" for i in range(120)]
+        write_cache(tmp_path / name, examples, splits=False, source=f"/{name}/faces")
+        caches.append(open_cache(tmp_path / name))
+    return caches
+
+
+def test_subjects_of_two_caches_are_two_persons_each(two_caches):
+    found = prepare(two_caches)
+    assert set(found.items["subject"]) == {f"{name}/faces:{i:03}" for name in "ab" for i in range(1, 16)}
+    assert [note for note in found.notes if note.startswith("15 subjects named alike in 2 sources")]
+    assert found.items.group_by("subject").agg(pl.col("split").n_unique())["split"].to_list() == [1] * 30
+    assert len(set(prepare(two_caches[:1]).items["subject"])) == 15 and "001" in set(
+        prepare(two_caches[:1]).items["subject"]
+    )
+
+
+def test_a_table_of_labels_can_name_persons_over_caches(two_caches, tmp_path):
+    rows = [f"{i}.jpg,/{name}/faces,{i // 2 % 15 + 1:03}" for name in "ab" for i in range(120)]
+    (tmp_path / "labels.csv").write_text("\n".join(["path,source,subject", *rows]) + "\n")
+    found = prepare(two_caches, labels=str(tmp_path / "labels.csv"))
+    assert set(found.items["subject"]) == {f"{i:03}" for i in range(1, 16)}
+    (tmp_path / "labels.csv").write_text("path,subject\n0.jpg,001\n")
+    with pytest.raises(TableError, match=r"0\.jpg by /a/faces and by /b/faces; add a column source"):
+        prepare(two_caches, labels=str(tmp_path / "labels.csv"))
+
+
+def test_a_table_of_labels_may_be_meant_for_one_of_two_caches(two_caches, tmp_path):
+    (tmp_path / "labels.csv").write_text("item,emotion\n" + "".join(f"{i:064x},sad\n" for i in range(30)))
+    found = prepare(two_caches, labels=str(tmp_path / "labels.csv"))
+    told = f"30 of 120 of {tmp_path / 'a'}, none of 120 of {tmp_path / 'b'}"
+    assert [note for note in found.notes if note.endswith(told)]
+    assert set(found.items.filter(pl.col("item").is_in([f"{i:064x}" for i in range(30)]))["emotion"]) == {"sad"}

@@ -1,6 +1,5 @@
 """What a run is judged on: what a cache lists today, without whom it learned from, and said where that cannot be."""
 
-import json
 import shutil
 from dataclasses import replace
 from types import SimpleNamespace
@@ -48,14 +47,8 @@ def strangers(count=40, first=10_000):
     return examples
 
 
-def others(folder, examples, source="/s", splits=False):
-    write_cache(folder, examples, splits=splits)
-    if source != "/s":
-        ledger = folder / "listings.jsonl"
-        entries = [json.loads(line) for line in ledger.read_text().splitlines()]
-        ledger.unlink()
-        listed(folder, [{k: v for k, v in e.items() if k != "check"} | {"source": source} for e in entries])
-    return open_cache(folder)
+def others(folder, examples, source="/s"):
+    return open_cache(write_cache(folder, examples, splits=False, source=source))
 
 
 def listed(folder, entries):

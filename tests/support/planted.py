@@ -70,7 +70,7 @@ def labelled(items, split="train", paths=None, **columns):
     return rows.with_columns(pl.Series(name, values, pl.String) for name, values in whole.items())
 
 
-def write_cache(folder, examples, family="keras", splits=True, engine="xla", **features):
+def write_cache(folder, examples, family="keras", splits=True, engine="xla", source="/s", **features):
     """A cache on disk that holds the examples, each of one frame."""
     engine = SimpleNamespace(name=engine, version="1", device="cpu")
     with CacheWriter(folder, spec(family, **features), engine) as writer:
@@ -81,7 +81,7 @@ def write_cache(folder, examples, family="keras", splits=True, engine="xla", **f
             writer.add_listing(
                 {
                     "item": examples.item[i],
-                    "source": "/s",
+                    "source": source,
                     "path": examples.path[i],
                     "emotion": examples.emotion[i],
                     "subject": examples.subject[i],
