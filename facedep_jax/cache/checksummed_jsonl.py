@@ -3,15 +3,16 @@
 import hashlib
 import json
 import os
+from binascii import hexlify
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from facedep_jax.file_system import atomic_file, fsync_directory, writing
 
-_TAIL = ',"check":"'
-_TAIL_BYTES = len(_TAIL) + 16 + 2  # …,"check":"<16 hexadecimal digits>"}
-PIECE = 16 * 2**20  # bytes of a ledger that are held as lines at once
+_TAIL, _END = b',"check":"', b'"}\n'  # …,"check":"<16 hexadecimal digits>"}
+_TAIL_BYTES = len(_TAIL) + 16 + len(_END)
+PIECE = 4 * 2**20  # bytes of a ledger that are held as lines at once
 
 
 class BadLine(NamedTuple):
@@ -26,14 +27,14 @@ class BadLine(NamedTuple):
 
 def encode_line(entry: Mapping[str, Any]) -> bytes:
     """`entry` as one ASCII line whose last member `check` is 16 digits of the SHA-256 of the rest."""
-    text = json.dumps(entry, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
-    return f'{text[:-1]}{_TAIL}{_digest(text.encode())}"}}\n'.encode()
+    text = json.dumps(entry, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode()
+    return text[:-1] + _TAIL + _digest(text) + _END
 
 
 def decode_checked(line: bytes) -> dict[str, Any]:
     """The entry of a line of `checked_lines`. Raises ValueError for what is no JSON, or is nested too deeply."""
     try:
-        return json.loads(line[: -_TAIL_BYTES - 1] + b"}")
+        return json.loads(line[:-_TAIL_BYTES] + b"}")
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
 
@@ -50,23 +51,24 @@ def checked_lines(path: Path) -> Iterator[tuple[list[int], list[bytes], list[Bad
         while lines := stream.readlines(PIECE):
             if not lines[-1].endswith(b"\n"):
                 lines[-1] += b"\n"
-            reasons = list(map(_unchecked, lines))
-            bad = [BadLine(number + at, reason) for at, reason in enumerate(reasons) if reason]
-            numbers = list(range(number, number + len(lines)))
-            if bad:
-                numbers = [number + at for at, reason in enumerate(reasons) if not reason]
-                lines, number = [lines[at - number] for at in numbers], number + len(bad)
-            number += len(lines)
-            yield numbers, lines, bad
+            begin, number = number, number + len(lines)
+            wrong = dict.fromkeys(
+                at
+                for at, line in enumerate(lines)
+                if line[-19:-3] != _digest(line[:-29] + b"}") or line[-29:-19] != _TAIL or line[-3:] != _END
+            )
+            if not b"".join(lines).isascii():
+                wrong |= dict.fromkeys(at for at, line in enumerate(lines) if not line.isascii())
+            bad = [BadLine(begin + at, _why(lines[at])) for at in wrong]
+            good = [at for at in range(len(lines)) if at not in wrong] if wrong else range(len(lines))
+            yield [begin + at for at in good], [lines[at] for at in good], bad
 
 
-def _unchecked(line: bytes) -> str:
-    """Why a line does not check; empty where it does."""
-    if line[-29:-19] != b',"check":"' or line[-3:] != b'"}\n':
+def _why(line: bytes) -> str:
+    """What is wrong with a line that does not check."""
+    if line[-29:-19] != _TAIL or line[-3:] != _END:
         return "no checksum at its end"
-    if _digest(line[:-29] + b"}") != line[-19:-3].decode("latin-1"):
-        return "its checksum does not match"
-    return "" if line.isascii() else "it is not ASCII"
+    return "its checksum does not match" if line.isascii() else "it is not ASCII"
 
 
 def read_lines(
@@ -137,5 +139,5 @@ def _ends_in_newline(path: Path) -> bool:
         return stream.read(1) == b"\n"
 
 
-def _digest(text: bytes) -> str:
-    return hashlib.sha256(text, usedforsecurity=False).hexdigest()[:16]
+def _digest(text: bytes) -> bytes:
+    return hexlify(hashlib.sha256(text).digest()[:8])

@@ -72,10 +72,11 @@ def join(items: Sequence[Table], rows: Sequence[Table]) -> tuple[ItemTable, RowT
     ends = np.concatenate([[0], np.cumsum(of_parts)])
     item_rows = np.diff(ends[bounds])
     take = ranges(first_row[flat] + row_starts[owner[flat]], of_parts)
+    whole, taken = _index(final, len(ids)), _index(take, int(row_starts[-1]))
     table = ItemTable(
-        id=ids[final].astype(np.dtypes.StringDType()),
-        kind=of_items("kind")[final].astype("U5"),
-        **{name: of_items(name)[final] for name in ("width", "height", "duration", "phash")},
+        id=ids[whole].astype(np.dtypes.StringDType()),
+        kind=of_items("kind")[whole].astype("U5"),
+        **{name: of_items(name)[whole] for name in ("width", "height", "duration", "phash")},
         rows=item_rows,
         first_row=np.cumsum(item_rows) - item_rows,
         shard=owner[final],
@@ -84,7 +85,7 @@ def join(items: Sequence[Table], rows: Sequence[Table]) -> tuple[ItemTable, RowT
 
     def of_rows(name: str) -> np.ndarray:
         empty = np.zeros((0, 4) if name == "box" else 0, ROW_COLUMNS[name])
-        return np.concatenate([empty, *(each.pop(name) for each in rows)])[take]
+        return np.concatenate([empty, *(each.pop(name) for each in rows)])[taken]
 
     feature = of_rows("feature")
     row_owner = np.searchsorted(row_starts, take, "right") - 1
@@ -92,6 +93,11 @@ def join(items: Sequence[Table], rows: Sequence[Table]) -> tuple[ItemTable, RowT
     columns = {name: of_rows(name) for name in ("time", "face", "box", "score")}
     item = np.repeat(np.arange(len(item_rows)), item_rows)
     return table, RowTable(item=item, feature=feature, **columns), cut_off
+
+
+def _index(places: Int[np.ndarray, " n"], count: int) -> np.ndarray | slice:
+    """`places` among `count`; where these are all in their order, as they are of images, nothing need be copied."""
+    return slice(None) if len(places) == count and bool((np.diff(places) == 1).all()) else places
 
 
 def _whole_items(

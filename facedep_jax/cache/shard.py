@@ -187,7 +187,7 @@ def _column(handle: int, dataset: Dataset, dtype: str) -> np.ndarray:
 _HEXADECIMAL = np.isin(np.arange(256), list(b"0123456789abcdef"))
 _KNOWN: dict[str, Callable[[Shard], bool]] = {
     "ids are 64 hexadecimal digits": lambda s: bool(_HEXADECIMAL[s.items["id"].view(np.uint8)].all()),
-    "kinds are image or clip": lambda s: bool(np.isin(s.items["kind"], (b"image", b"clip")).all()),
+    "kinds are image or clip": lambda s: bool(((s.items["kind"] == b"image") | (s.items["kind"] == b"clip")).all()),
     "face states are known": lambda s: bool((s.rows["face"] < len(FACE_STATES)).all()),
 }
 

@@ -67,8 +67,8 @@ def test_what_a_killed_worker_finished_is_named_and_what_it_did_not_is_removed(t
 
 def test_a_line_that_is_nested_too_deeply_is_a_bad_line(tmp_path):
     text = '{"a":' + "[" * 100_000 + "]" * 100_000
-    whole = f'{text}{checksummed_jsonl._TAIL}{checksummed_jsonl._digest(text.encode() + b"}")}"}}'
-    (tmp_path / "x.jsonl").write_bytes(whole.encode() + b"\n" + encode_line({"b": 1}))
+    digest = checksummed_jsonl._digest(text.encode() + b"}").decode()
+    (tmp_path / "x.jsonl").write_bytes(f'{text},"check":"{digest}"}}\n'.encode() + encode_line({"b": 1}))
     entries, bad = read_lines(tmp_path / "x.jsonl")
     assert entries == [{"b": 1}] and [line.reason for line in bad] == ["it is nested too deeply"]
 

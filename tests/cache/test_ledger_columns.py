@@ -31,7 +31,7 @@ def same(frame, expected):
 
 def raw(text):
     """A line with a right checksum, whatever its text says."""
-    digest = checksummed_jsonl._digest(text.encode())
+    digest = checksummed_jsonl._digest(text.encode()).decode()
     return f'{text[:-1]},"check":"{digest}"}}\n'.encode()
 
 

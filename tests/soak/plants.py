@@ -134,13 +134,13 @@ def _line_checksum_skipped() -> contextlib.AbstractContextManager[None]:
     return replaced(checksummed_jsonl, "_digest", lambda text: _Anything())
 
 
-class _Anything(str):
+class _Anything(bytes):
     """Text that is equal to all other text."""
 
     def __ne__(self, other: object) -> bool:
         return False
 
-    __hash__ = str.__hash__
+    __hash__ = bytes.__hash__
 
 
 def _no_lock() -> contextlib.AbstractContextManager[None]:
