@@ -90,11 +90,11 @@ class ComputingCommand(Command):
         self.work = partial(_prepared, callback)
 
 
-def _prepared(work: Work, report: Report, **options: Any) -> CommandResult:
+def _prepared(work: Work, report: Report, *given: Any, **options: Any) -> CommandResult:
     from facedep_jax.jax_environment import prepare_jax
 
     prepare_jax(report)
-    return work(report, **options)
+    return work(report, *given, **options)
 
 
 def _own_options(context: click.Context) -> dict[str, Any]:
