@@ -75,9 +75,12 @@ def in_child(
 
 
 def _environment() -> dict[str, str]:
-    """One thread and one heap, since each reserves address space; the package that runs, wherever it lies."""
+    """One thread and one heap, since each reserves address space, from which arrays are kept out, so that their memory
+    can be given back; the package that runs, wherever it lies.
+    """
     names = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MALLOC_ARENA_MAX", "POLARS_MAX_THREADS")
     single = dict.fromkeys(names, "1")
+    single["MALLOC_MMAP_THRESHOLD_"] = str(2**16)
     return {**os.environ, **single, "PYTHONPATH": os.fspath(Path(__file__).resolve().parents[3])}
 
 
