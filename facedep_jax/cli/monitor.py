@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.option("--source", required=True, metavar="0|FILE", help="The number of a camera, or a clip at its own pace.")
 @click.option("--record", type=PATH, metavar="CSV", help="Write every scored frame here; a summary goes beside it.")
 @click.option("--seconds", type=float, metavar="N", help="End after N seconds.  [default: with the source, or Ctrl-C]")
-@click.option("--window", type=float, help="Seconds that the score reaches back.  [default: 10]")
+@click.option("--window", type=float, help="Seconds that the score reaches back; 16 for an interval.  [default: 10]")
 @click.option("--fps", type=float, help="Frames looked at a second.  [default: 4]")
 @click.option("--min-coverage", type=float, help="Abstain if fewer frames have a face.  [default: 0.5]")
 @input_options

@@ -26,9 +26,9 @@ MIXES = (  # of a head that mixes frames
 HOW_TO_READ = (
     "score: the mean over frames with a face of the head's calibrated probability that the face is one of those called "
     "positive. It compares clips with each other and with the threshold; it is no measure of a person's state.",
-    "within the clip: a 95 % interval from drawing the clip's windows again and again. It says how far the score hangs "
-    "on which moments were seen, nothing of errors of the head, of other days, or of other people. With fewer than "
-    "about ten windows it is too narrow, and with fewer than four there is none.",
+    "within the clip: a 95 % interval made of how the clip's windows differ, neighbours being alike. It says how far "
+    "the score hangs on which moments were seen, nothing of errors of the head, of other days, or of other people. "
+    "With fewer than eight windows with a face there is none, and where a face changes seldom it is too narrow.",
     "members: the scores by the lowest and the highest of the heads that were trained with different seeds. They share "
     "data and mistakes, so they are nearer to each other than to the truth.",
     "relative: the score minus the median over the same subject's scored clips of this batch, where there are at least "

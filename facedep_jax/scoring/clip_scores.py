@@ -2,8 +2,8 @@
 
 A clip's score is the mean over its frames with a face, a window's likewise. The windows of a clip are of one length, as
 near to the asked one as divides the clip: a short rest at its end would weigh as much as the others. A window of 0 s is
-the whole clip. The interval is a bootstrap over windows, so it speaks of this clip's frames, not of the person or of
-the head.
+the whole clip. The interval is made of how windows differ, neighbours being alike, so it speaks of this clip's frames,
+not of the person or of the head.
 """
 
 import math
@@ -11,12 +11,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
+from scipy.special import expit, logit
 
+from facedep_jax.scoring.correlated_mean import FEWEST, half_width
 from facedep_jax.scoring.frame_scores import Frames
 from facedep_jax.toml_settings import check_rules
-
-RESAMPLES = 1000
-FEWEST = 4  # windows with a face: draws of fewer give hardly any different means, and far too narrow intervals
 
 
 @dataclass(frozen=True)
@@ -149,19 +148,22 @@ def _count(frames: Frames, window: float, duration: float) -> int:
 
 
 def within_clip_interval(frames: Frames, window: float, duration: float) -> tuple[float | None, float | None]:
-    """95 % percentile bootstrap of the mean probability over windows of about `window` seconds.
+    """95 % interval of the mean probability, by windows of about `window` seconds; symmetric about its logit.
 
-    None with fewer than FEWEST windows with a face.
+    Windows without a face are passed over, as if their neighbours touched. None with fewer than FEWEST that have one.
     """
     kept = np.isfinite(frames.probability)
+    seen = frames.probability[kept]
     _, number = np.unique(window_numbers(frames, window, duration)[kept], return_inverse=True)
-    sums, counts = np.bincount(number, frames.probability[kept]), np.bincount(number)
+    sums, counts = np.bincount(number, seen), np.bincount(number)
     if len(counts) < FEWEST:
         return None, None
-    drawn = np.random.default_rng(0).integers(0, len(counts), (RESAMPLES, len(counts)))
-    means = sums[drawn].sum(1) / counts[drawn].sum(1)
-    low, high = np.percentile(means, [2.5, 97.5])
-    return float(low), float(high)
+    score = float(seen.mean())
+    if not 0 < score < 1:  # all frames are alike
+        return score, score
+    half = half_width((sums - score * counts) / counts.mean()) / (score * (1 - score))
+    low, high = expit(logit(score) + np.array([-half, half]))
+    return min(float(low), score), max(float(high), score)  # the logit of the score may round to another
 
 
 def _members(frames: Frames, chosen: Bool[np.ndarray, " t"]) -> tuple[float | None, float | None]:

@@ -16,7 +16,7 @@ from facedep_jax.dataset.labelled_examples import at_most, in_windows
 from facedep_jax.head.batched_forward import proxy_logits
 from facedep_jax.head.trained_head import Head
 from facedep_jax.progress_events import Progress, Report, silent
-from facedep_jax.scoring.clip_scores import FEWEST, RESAMPLES
+from facedep_jax.scoring.correlated_mean import FEWEST, half_width
 from facedep_jax.scoring.frame_scores import Frames, Whole, sampled_frames, tokens_of
 
 AT_ONCE = 2048  # frames, of however many windows
@@ -97,7 +97,7 @@ def _batch(
 def _judged(
     frames: Frames, stretches: Sequence[_Stretch], logits: Float[np.ndarray, "m w classes"], head: Head
 ) -> Frames:
-    """With the windows' probabilities at their frames, and the clip's own; its interval draws windows."""
+    """With the windows' probabilities at their frames, and the clip's own; its interval is that of its logit."""
     members = np.full((head.members, len(frames.time)), np.nan)
     probability = np.full(len(frames.time), np.nan)
     if not stretches:
@@ -109,9 +109,14 @@ def _judged(
     clip = proxy_logits(logits.mean(1, keepdims=True), head.positive)[:, 0]
     low, high = None, None
     if len(stretches) >= FEWEST:
-        count = len(stretches)
-        drawn = np.random.default_rng(0).multinomial(count, np.full(count, 1 / count), RESAMPLES) / count
-        clips = proxy_logits(np.einsum("rw,mwc->mrc", drawn, logits).astype(np.float32), head.positive).mean(0)
-        low, high = map(float, np.percentile(head.probability(clips), [2.5, 97.5]))
+        half = half_width(_parts(logits, head))
+        low, high = map(float, head.probability(clip.mean() + np.array([-half, half])))
     whole = Whole(float(head.probability(clip.mean())), low, high, head.probability(clip))
     return replace(frames, probability=probability, members=members, whole=whole)
+
+
+def _parts(logits: Float[np.ndarray, "m w classes"], head: Head) -> Float[np.ndarray, " w"]:
+    """What each window adds to the clip's logit: how that differs without it (jackknife)."""
+    others = logits.shape[1] - 1
+    without = proxy_logits((logits.sum(1, keepdims=True) - logits) / others, head.positive).mean(0, np.float64)
+    return (without.mean() - without) * others

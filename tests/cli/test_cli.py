@@ -185,7 +185,8 @@ def test_predict_checks_its_engine_as_extraction_does(work):
 
 def test_score_videos_lists_every_clip_and_goes_on(work, tmp_path):
     out = tmp_path / "scores"
-    found = summary("score-videos", work / "clips", "--head", work / "run", "--faces", "none", "--out", out, code=3)
+    command = ("score-videos", work / "clips", "--head", work / "run", "--faces", "none", "--out", out, "--window")
+    found = summary(*command, "1", code=3)
     counts = [found[k] for k in ("clips_total", "clips_scored", "clips_failed", "clips_abstained", "frames")]
     assert counts == [5, 4, 1, 0, 128]
     with open(out / "clips.csv", newline="") as stream:
@@ -200,13 +201,10 @@ def test_score_videos_lists_every_clip_and_goes_on(work, tmp_path):
             assert float(clip["score"]) == pytest.approx(np.mean(own), abs=1e-3)
             assert float(clip["low"]) <= float(clip["score"]) <= float(clip["high"])
             assert (out / "plots" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
-    again = summary("score-videos", work / "clips", "--head", work / "run", "--faces", "none", "--out", out, code=3)
+    again = summary(*command, "1", code=3)
     assert [again[k] for k in ("clips_scored", "clips_failed", "frames")] == [4, 1, 128]
     assert [c["score"] for c in again["clips"]] == [c["score"] for c in found["clips"]]
-    refused = cli(
-        "score-videos", work / "clips", "--head", work / "run", "--faces", "none", "--out", out, "--window", "3", code=1
-    )
-    assert "score.window: 2.0 → 3.0" in refused.stderr
+    assert "score.window: 1.0 → 3.0" in cli(*command, "3", code=1).stderr
 
 
 def test_score_videos_takes_the_newest_run(work, tmp_path, monkeypatch):

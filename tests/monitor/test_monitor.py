@@ -121,21 +121,21 @@ def test_quantiles_of_lags_by_hand():
 
 def test_a_window_is_scored_as_a_clip_of_its_frames():
     rng = np.random.default_rng(0)
-    window = SlidingWindow(10.0, 0.6, 0.5, members=3)
+    window = SlidingWindow(20.0, 0.6, 0.5, members=3)
     found, intervals = [], 0
-    for number in range(80):
+    for number in range(160):
         members = rng.uniform(0, 1, 3)
-        gone = 30 <= number < 50
+        gone = 60 <= number < 100
         score = None if gone else FaceScore(float(members.mean()), members, {})
         frame = Frame(number / 4, Face("none" if gone else "found"), {})
         found.append((frame.time, np.nan if gone else members.mean(), np.full(3, np.nan) if gone else members))
         seen = window.add(frame, score)
-        held = [one for one in found if one[0] > frame.time - 10.0]
+        held = [one for one in found if one[0] > frame.time - 20.0]
         time, probability, by_member = (np.array(values) for values in zip(*held, strict=True))
         face = np.where(np.isnan(probability), FACE_STATES.index("none"), FACE_STATES.index("found"))
         clip = Frames(time, face, np.full((len(time), 4), np.nan), probability, by_member.T)
         assert seen == score_clip("window", clip, time[-1] - time[0], 0.5, ScoreSettings(min_coverage=0.6))
-        assert seen.frames_sampled <= 40
+        assert seen.frames_sampled <= 80
         intervals += seen.low is not None
     assert intervals > 10
     assert {seen.status for seen in (window.add(Frame(100.0, Face("none"), {}), None),)} == {"abstained"}

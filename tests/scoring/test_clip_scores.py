@@ -68,18 +68,68 @@ def test_frames_without_a_face_change_no_score():
     assert score_clip("a", with_gaps, 1, 0.5, SETTINGS).score == score_clip("a", without, 1, 0.5, SETTINGS).score
 
 
-def test_fewer_than_four_windows_have_no_interval_and_equal_windows_have_an_empty_one():
-    assert within_clip_interval(frames(*[0.1, 0.9] * 3), 0.5, 1.5) == (None, None)
+def test_fewer_than_eight_windows_have_no_interval_and_equal_windows_have_an_empty_one():
+    assert within_clip_interval(frames(*[0.1, 0.9] * 7), 0.5, 3.5) == (None, None)
+    assert None not in within_clip_interval(frames(*[0.1, 0.9] * 8), 0.5, 4.0)
+    gone = frames(*[0.1, 0.9] * 7, *[np.nan] * 10)
+    assert within_clip_interval(gone, 0.5, 6.0) == (None, None)  # twelve windows, seven with a face
+    for constant in (0.0, 0.4, 1.0):
+        low, high = within_clip_interval(frames(*[constant] * 16), 0.5, 4.0)
+        assert low <= constant <= high and (low, high) == (pytest.approx(constant), pytest.approx(constant))
     low, high = within_clip_interval(frames(*[0.3, 0.5] * 8), 0.5, 4.0)
     assert (low, high) == (pytest.approx(0.4), pytest.approx(0.4))
-    gone = frames(*[0.1, 0.9] * 3, *[np.nan] * 10)
-    assert within_clip_interval(gone, 0.5, 4.0) == (None, None)  # eight windows, three with a face
 
 
-def test_four_windows_span_the_interval():
-    """Of four draws of {0.2, 0.8}, all are of one kind in 1 of 16 cases each: both lie within 95 %."""
-    found = within_clip_interval(frames(*[0.2, 0.2, 0.8, 0.8] * 2), 0.5, 2.0)
-    assert found == (pytest.approx(0.2), pytest.approx(0.8))
+def test_the_interval_of_a_cosine_by_hand():
+    """The clip is the first of two cosines: squares of 4a² and 0, so a variance of 2a² and, of the mean, a² / 4."""
+    clip = frames(*0.5 + 0.1 * np.cos(np.pi * (np.arange(8) + 0.5) / 8))
+    half = 4.302653 * 0.05 / (0.5 * 0.5)  # Student's t of two degrees of freedom; the slope of the logit at 0.5
+    low, high = within_clip_interval(clip, 0.25, 2.0)
+    assert (low, high) == (pytest.approx(1 / (1 + np.exp(half))), pytest.approx(1 / (1 + np.exp(-half))))
+    faster = frames(*0.5 + 0.1 * np.cos(3 * np.pi * (np.arange(8) + 0.5) / 8))
+    assert within_clip_interval(faster, 0.25, 2.0) == (pytest.approx(0.5), pytest.approx(0.5))
+
+
+def windows_alike(rng, count, correlation, gone=0.0):
+    """A clip of two frames a window, whose logits take over a part of the window before; some have no face."""
+    fresh = rng.normal(size=count)
+    logits = fresh.copy()
+    for now in range(1, count):
+        logits[now] = correlation * logits[now - 1] + np.sqrt(1 - correlation**2) * fresh[now]
+    seen = np.where(rng.random(count) < gone, np.nan, 1 / (1 + np.exp(-logits)))
+    return frames(*np.repeat(seen, 2))
+
+
+@pytest.mark.parametrize("correlation", [0.0, 0.5])
+@pytest.mark.parametrize(("windows", "gone"), [(10, 0.0), (20, 0.0), (50, 0.0), (150, 0.0), (30, 0.3)])
+def test_about_95_of_100_intervals_hold_the_mean_however_alike_neighbours_are(windows, gone, correlation):
+    """Drawn alone, windows that are alike gave intervals that held the mean, 0.5, in 65 to 75 of 100 clips."""
+    rng = np.random.default_rng(0)
+    clips = (windows_alike(rng, windows, correlation, gone) for _ in range(1000))
+    ends = np.array([within_clip_interval(clip, 0.5, windows / 2) for clip in clips])
+    held = (ends[:, 0] <= 0.5) & (ends[:, 1] >= 0.5)
+    assert 0.9 <= held.mean() <= 0.98
+    assert (ends > 0).all() and (ends < 1).all()
+
+
+@pytest.mark.parametrize("mean", [-9.0, -2.0, 0.0, 4.0, 40.0])
+def test_the_interval_holds_the_score_and_is_made_anew_each_time(mean):
+    rng = np.random.default_rng(1)
+    for _ in range(200):
+        values = 1 / (1 + np.exp(-rng.normal(mean, 3, 50)))
+        values[rng.random(50) < 0.2] = np.nan
+        clip = score_clip("a", frames(*values), 12.5, 0.5, ScoreSettings(window=0.5))
+        assert 0 <= clip.low <= clip.score <= clip.high <= 1
+        assert clip == score_clip("a", frames(*values), 12.5, 0.5, ScoreSettings(window=0.5))
+
+
+def test_windows_without_a_face_are_passed_over():
+    values = np.random.default_rng(2).uniform(size=40)
+    spread = np.full(80, np.nan)
+    spread[8 * (np.arange(40) // 4) + np.arange(40) % 4] = values  # every second window of four frames
+    found = within_clip_interval(frames(*spread), 1.0, 20.0)
+    assert found == pytest.approx(within_clip_interval(frames(*values), 1.0, 10.0))
+    assert found != pytest.approx(within_clip_interval(frames(*np.roll(values, 12)), 1.0, 10.0))  # time counts
 
 
 def test_windows_are_equally_long_however_the_clip_ends():
@@ -92,8 +142,8 @@ def test_windows_are_equally_long_however_the_clip_ends():
     assert score_clip("a", own, 10.25, 0.5, SETTINGS).windows == 5
     for window in windows:
         assert window.score == pytest.approx(values[(own.time >= window.start_s) & (own.time < window.end_s)].mean())
-    low, high = within_clip_interval(own, 2.0, 10.25)
-    before = within_clip_interval(frames(*values[:40]), 2.0, 10.0)
+    low, high = within_clip_interval(own, 1.0, 10.25)
+    before = within_clip_interval(frames(*values[:40]), 1.0, 10.0)
     assert high - low == pytest.approx(before[1] - before[0], rel=0.25)
 
 
@@ -111,7 +161,7 @@ def test_a_clip_moved_along_its_time_axis_keeps_its_interval():
     values = np.random.default_rng(0).uniform(size=40)
     clip = frames(*values)
     later = Frames(clip.time + 123.1, clip.face, clip.box, clip.probability)
-    assert within_clip_interval(clip, 2.0, 10.0) == within_clip_interval(later, 2.0, 10.0) != (None, None)
+    assert within_clip_interval(clip, 1.0, 10.0) == within_clip_interval(later, 1.0, 10.0) != (None, None)
 
 
 def test_pictures_of_equal_names_in_different_folders_stay_apart():

@@ -24,6 +24,7 @@ from facedep_jax.head.batched_forward import member_clip_logits
 from facedep_jax.media.media_writer import write_clip
 from facedep_jax.runs.run_directory import load_head
 from facedep_jax.scoring.clip_scores import ScoreSettings
+from facedep_jax.scoring.correlated_mean import half_width
 from facedep_jax.scoring.saved_crops import Crops
 from facedep_jax.scoring.score_videos import score_videos
 from facedep_jax.sources import Listing, Listings, read_source
@@ -195,7 +196,7 @@ def test_another_head_scores_again_without_decoding(work, monkeypatch, tmp_path)
 
 @pytest.mark.parametrize("target", ["proxy", "emotion"])
 @pytest.mark.parametrize(
-    ("temporal", "window"), [("gru", 0.0), ("gru", 2.0), ("transformer", 0.0), ("transformer", 1.2)]
+    ("temporal", "window"), [("gru", 0.0), ("gru", 2.0), ("transformer", 0.0), ("transformer", 0.6)]
 )
 def test_a_head_that_mixes_frames_says_of_clips_what_evaluate_says(work, tmp_path, temporal, window, target):
     """Windows that do not divide a clip are cut as in training, and weigh as much as there."""
@@ -212,7 +213,8 @@ def test_a_head_that_mixes_frames_says_of_clips_what_evaluate_says(work, tmp_pat
     labels = labelled([item[path] for path in NAMES], "test", NAMES)
     examples = gather([cache], labels, [1] * len(labels), head.taps, window=window)
     members = member_clip_logits(head.architecture, head.states, examples, head.positive)
-    pieces = head.probability(head.clip_logits(examples.tokens, examples.times, examples.mask))
+    logits = head.clip_logits(examples.tokens, examples.times, examples.mask)
+    pieces = head.probability(logits)
     number = np.floor(np.arange(20) / 4 / window).astype(int) if window else np.zeros(20, int)
     assert len(pieces) == 6 * len(set(number))
     for at, path in enumerate(NAMES):
@@ -224,8 +226,12 @@ def test_a_head_that_mixes_frames_says_of_clips_what_evaluate_says(work, tmp_pat
         assert [float(w["score"]) for w in cut] == pytest.approx(own.tolist(), abs=1e-4)
         shown = [float(f["probability"]) for f in frames if f["clip"] == in_tables(path)]
         assert shown == pytest.approx(own[number].tolist(), abs=1e-4)
-        assert bool(row["low"]) == (len(own) >= 4)
+        assert bool(row["low"]) == (len(own) >= 8) == (window == 0.6)
         if row["low"]:
+            by_window = logits[examples.path == path]  # whose mean is the clip's logit, or nearly, with emotions
+            wide = head.probability(by_window.mean() + half_width(by_window) * np.array([-1, 1]))
+            ends = [float(row["low"]), float(row["high"])]
+            assert ends == pytest.approx(wide, abs=1e-4 if target == "proxy" else 0.02)
             assert float(row["low"]) < float(row["score"]) < float(row["high"])
     first = {tap: x[0] for tap, x in examples.tokens.items()}
     assert abs(head.probability(head.frame_logits(first)).mean() - pieces[0]) > 1e-3  # frame by frame it is another

@@ -48,6 +48,13 @@ def test_probe_taps_measures_every_tap(cache):
     assert all(0 <= value <= 1 for value in table.values())
 
 
+def test_the_coverage_of_intervals_is_counted_beside_that_of_the_rule_before():
+    rows = json.loads(tool("interval_coverage.py", "--draws", "100", "--json"))
+    assert len(rows) == 3 * 3 * 6
+    alike = [row for row in rows if (row["generator"], row["correlation"]) == ("ar1", 0.5)]
+    assert all(row["ours"]["coverage"] > 0.8 > row["windows alone"]["coverage"] + 0.01 for row in alike[:3])
+
+
 def test_a_cache_agrees_with_itself(cache):
     lines = tool("compare_features.py", cache, cache).splitlines()
     assert lines[0] == "150 rows in both"
