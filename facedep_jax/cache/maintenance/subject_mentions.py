@@ -72,7 +72,8 @@ class _Wanted:
 
     def is_in(self, row: dict[str, str], name: str) -> bool:
         """Whether a row of a table, whose column `name` holds paths, is of somebody wanted."""
-        return row.get("item") in self.items or row.get("subject") in self.subjects or row.get(name) in self.paths
+        subjects = {row.get("subject"), row.get("subject_id")}  # what persons are called, and what their source says
+        return row.get("item") in self.items or bool(subjects & self.subjects) or row.get(name) in self.paths
 
 
 def _trace(where: Path, kind: Kind, detail: str) -> Trace:

@@ -1,6 +1,7 @@
 """Who withdraws is gone from every byte of the cache, does not come back, and nobody else is touched."""
 
 import numpy as np
+import polars as pl
 import pytest
 from support.caches import (
     ENGINE,
@@ -20,9 +21,11 @@ from facedep_jax.cache import CacheWriter, open_cache
 from facedep_jax.cache.checksummed_jsonl import append_lines, read_lines
 from facedep_jax.cache.maintenance.purge import purge_cache
 from facedep_jax.cache.maintenance.repair import repair_cache
+from facedep_jax.cache.maintenance.subject_mentions import find_traces
 from facedep_jax.cache.maintenance.verify import verify_cache
 from facedep_jax.cache.tombstones import Purged
 from facedep_jax.errors import CacheError, CacheLocked, DamagedCache, SettingsError
+from facedep_jax.text_columns import write_csv
 
 
 @pytest.fixture
@@ -192,3 +195,11 @@ def test_what_a_repair_that_ends_a_purge_sets_aside_goes_too(cache):
     assert {d["kept_as"] for d in summary["dropped"]} == {""} and summary["kept_in"] is None
     assert not (cache / "dropped").exists() and mentions(cache, identity(3).encode()) == []
     assert verify_cache(cache)["ok"]
+
+
+def test_a_run_that_calls_the_person_by_source_and_name_is_found(tmp_path):
+    """Where two sources have a 001 a run calls them a:001 and b:001, and keeps what the sources said."""
+    rows = {"item": ["x", "y"], "path": ["1.jpg", "2.jpg"], "subject": ["a:001", "p2"], "subject_id": ["001", "p2"]}
+    write_csv(tmp_path / "predictions.csv", pl.DataFrame(rows | {"split": ["test", "train"]}))
+    (trace,) = find_traces([tmp_path], [], [], ["001"])
+    assert trace["detail"] == "1 rows (1 in test)"
