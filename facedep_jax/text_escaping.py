@@ -14,12 +14,12 @@ _STAND_INS = re.compile("[\U0010d800-\U0010dfff]")  # of a plane for private use
 
 def as_text(name: str) -> str:
     """A file's name as a data frame can hold it: what is not UTF-8 in it as private characters. `as_name` undoes it."""
-    return _HALVES.sub(lambda half: chr(ord(half[0]) + 0x100000), name)
+    return name if name.isascii() else _HALVES.sub(lambda half: chr(ord(half[0]) + 0x100000), name)
 
 
 def as_name(text: str) -> str:
     """The file's name that `as_text` made into `text`."""
-    return _STAND_INS.sub(lambda stand_in: chr(ord(stand_in[0]) - 0x100000), text)
+    return text if text.isascii() else _STAND_INS.sub(lambda stand_in: chr(ord(stand_in[0]) - 0x100000), text)
 
 
 def printable(text: str) -> str:

@@ -13,6 +13,7 @@ CLIP_EXTENSIONS = frozenset([
     ".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".m2v", ".ts", ".mts", ".m2ts", ".wmv", ".asf",
     ".flv", ".f4v", ".3gp", ".3g2", ".ogv", ".mxf", ".vob", ".mjpeg", ".mjpg",
 ])  # fmt: skip
+KINDS = dict.fromkeys(IMAGE_EXTENSIONS, "image") | dict.fromkeys(CLIP_EXTENSIONS, "clip")
 _IMAGES = (
     signatures.JPEG, signatures.PNG, *signatures.GIF, signatures.BMP, *signatures.TIFF, signatures.JPEG_2000,
 )  # fmt: skip
@@ -27,13 +28,8 @@ def kind_of(path: str | os.PathLike[str]) -> str | None:
 
     A file that cannot be opened is None unless its extension says what it is.
     """
-    name = os.path.basename(os.fspath(path))
-    extension = os.path.splitext(name)[1].lower()
-    if extension in IMAGE_EXTENSIONS:
-        return "image"
-    if extension in CLIP_EXTENSIONS:
-        return "clip"
-    return None if extension else _sniff(path)
+    extension = os.path.splitext(os.fspath(path))[1].lower()
+    return KINDS.get(extension) if extension else _sniff(path)
 
 
 def _sniff(path: str | os.PathLike[str]) -> str | None:

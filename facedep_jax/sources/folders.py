@@ -5,17 +5,18 @@ AffectNet on Kaggle has both, and they disagree: the folders hold one annotation
 
 import os
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import polars as pl
 
 from facedep_jax.errors import SourceError, TableError
-from facedep_jax.sources.file_kinds import kind_of
+from facedep_jax.sources.file_kinds import KINDS, kind_of
 from facedep_jax.sources.label_vocabulary import canonical, is_emotion, known_split, say_unknown, unknown_words
 from facedep_jax.sources.listing_types import FURTHER, Listings, Source
 from facedep_jax.sources.missing_files import with_missing
 from facedep_jax.sources.user_tables import UserTable, overlay, positions, read_table
+from facedep_jax.text_columns import text_series
 from facedep_jax.text_escaping import as_text
 
 _TABLE = "labels.csv"
@@ -30,22 +31,18 @@ def list_folder(folder: Path, recursive: bool = True) -> Source:
     cannot be read is listed last, as `folder/`, so that it is reported and not just left out; then rows of the table
     that name no file.
     """
-    paths: list[str] = []
-    kinds: list[str] = []
+    found: list[pl.DataFrame] = []
     others: list[str] = []
     unreadable: list[str] = []
-    for relative in _walk(folder, recursive, unreadable):
-        hidden = os.path.basename(relative).startswith(".")
-        kind = None if hidden else kind_of(folder / relative)
-        if kind is None:
-            others.append(relative)
-        else:
-            paths.append(relative)
-            kinds.append(kind)
+    for place, names in _walk(folder, recursive, unreadable):
+        kinds = [_kind(folder, place, name) for name in names]
+        others += [place + name for name, kind in zip(names, kinds, strict=True) if not kind]
+        found.append(_of_folder(place, names, kinds))
+    own = pl.concat(found).drop_nulls("kind")
+    _require_understood(folder, own["path"].str.extract("^(.*)/", 1).drop_nulls().unique())
     # Listed as what the others are: a kind that is not there otherwise would ask for settings of its own.
-    usual = "clip" if kinds and "image" not in kinds else "image"
-    _require_understood(folder, paths)
-    own = _of_paths(paths + [f"{path}/" for path in unreadable], kinds + [usual] * len(unreadable))
+    usual = "clip" if len(own) and "image" not in own["kind"] else "image"
+    own = pl.concat([own, *(_of_folder(f"{path}/", [""], [usual]) for path in unreadable)])
     layout, listings = _layout(own), Listings(folder, own)
     warnings: tuple[str, ...] = ()
     if _TABLE in others:
@@ -59,29 +56,33 @@ def list_folder(folder: Path, recursive: bool = True) -> Source:
     return Source(folder.name or "source", str(folder), listings, tuple(others), whole, layout, warnings)
 
 
-def _of_paths(paths: Sequence[str], kinds: Sequence[str]) -> pl.DataFrame:
-    """The columns that paths say by the folders that they lie in."""
-    found = []
-    for path, kind in zip(paths, kinds, strict=True):
-        split, emotion, _ = _levels(path)
-        found.append((as_text(path), kind, emotion and as_text(emotion), split and as_text(split)))
-    schema = dict.fromkeys(("path", "kind", "emotion", "split"), pl.String)
-    return pl.DataFrame(found, schema, orient="row")
+def _kind(root: Path, place: str, name: str) -> str | None:
+    if name.startswith("."):
+        return None
+    return KINDS.get(os.path.splitext(name)[1].lower()) if "." in name else kind_of(os.path.join(root, place, name))
 
 
-def _levels(path: str) -> tuple[str | None, str | None, str | None]:
+def _of_folder(place: str, names: Sequence[str], kinds: Sequence[str | None]) -> pl.DataFrame:
+    """Columns of the files of one folder, whose path with / at its end is `place`."""
+    split, emotion, _ = _levels(place.rstrip("/"))
+    paths = text_series((as_text(place + name) for name in names), "path")
+    words = {name: pl.lit(word and as_text(word), pl.String) for name, word in (("emotion", emotion), ("split", split))}
+    return pl.DataFrame([paths, text_series(kinds, "kind")]).with_columns(**words)
+
+
+def _levels(folder: str) -> tuple[str | None, str | None, str | None]:
     """The folders of a path that are its split and its emotion, and the one below."""
-    folders = path.split("/")[:-1]
+    folders = folder.split("/") if folder else []
     split = folders.pop(0) if folders and known_split(folders[0]) else None
     emotion, below = (*folders[:2], None, None)[:2]
     return split, emotion, below
 
 
-def _require_understood(root: Path, paths: Sequence[str]) -> None:
+def _require_understood(root: Path, folders: Iterable[str]) -> None:
     """Raise SourceError where folders that would be emotions hold folders named as emotions or splits are."""
     below: dict[str, set[str]] = defaultdict(set)
-    for path in paths:
-        _, emotion, child = _levels(path)
+    for folder in folders:
+        _, emotion, child = _levels(folder)
         if emotion and child and (is_emotion(child) or known_split(child)):
             below[emotion].add(child)
     if not below:
@@ -96,8 +97,10 @@ def _require_understood(root: Path, paths: Sequence[str]) -> None:
     )
 
 
-def _walk(root: Path, recursive: bool, unreadable: list[str]) -> Iterator[str]:
-    """Relative paths of all files outside hidden folders, sorted; links to folders are followed once.
+def _walk(root: Path, recursive: bool, unreadable: list[str]) -> Iterator[tuple[str, list[str]]]:
+    """Every folder that is not hidden, relative and with / at its end ("" for `root`), and its files, all sorted.
+
+    Links to folders are followed once.
 
     Subfolders that cannot be read are added to `unreadable`; raises SourceError if `root` cannot.
     """
@@ -118,8 +121,8 @@ def _walk(root: Path, recursive: bool, unreadable: list[str]) -> Iterator[str]:
         # A folder with a clip's name is listed, so that it is reported as what it is, not searched.
         dressed_up = [name for name in subfolders if kind_of(name) and "." in name]
         subfolders[:] = sorted(s for s in subfolders if not s.startswith(".") and s not in dressed_up)
-        for name in sorted(files + dressed_up):
-            yield os.path.relpath(os.path.join(folder, name), root)
+        place = os.path.relpath(folder, root)
+        yield "" if place == "." else f"{place}/", sorted(files + dressed_up)
         if not recursive:
             return
 

@@ -88,7 +88,9 @@ def decode(word: str, codes: str) -> str:
 
 def unknown_words(words: Iterable[str], aliases: Mapping[str, str] | None = None) -> Counter[str]:
     """Words that name no emotion, counted, where others do; none where the labels are no emotions at all."""
-    counts = Counter(canonical(word, aliases) for word in words)
+    counts: Counter[str] = Counter()
+    for word, count in Counter(words).items():
+        counts[canonical(word, aliases)] += count
     if not counts.keys() & EMOTIONS.keys():
         return Counter()
     return Counter({word: count for word, count in counts.items() if word not in EMOTIONS})
