@@ -1,6 +1,7 @@
 """When two names of subjects are one, and what is said of groups by subject. Knows nothing of tables or splits."""
 
 import unicodedata
+from collections.abc import Iterable
 
 BY = {"subject": "subject", "image": "picture", "mixed": "subject where one is known, else by picture"}
 DRAWN = {"subject": "subjects", "image": "pictures", "mixed": "subjects and pictures of nobody known"}
@@ -15,6 +16,12 @@ def subject_key(name: str) -> str:
 def shown_spelling(name: str) -> str:
     """A subject's name as it is shown: NFC, no blanks around it."""
     return _nfc(name).strip()
+
+
+def spellings(names: Iterable[str], of: Iterable[str]) -> list[str]:
+    """Those of `names` that spell one of the subjects `of`."""
+    keys = {subject_key(subject) for subject in of} - {""}
+    return [name for name in names if subject_key(name) in keys]
 
 
 def grouped_by(known: int, count: int) -> str:

@@ -1,5 +1,6 @@
 """`cache inspect|verify|diff`: what looks and changes nothing."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -174,8 +175,10 @@ def _show_subjects(console: "Console", subjects: Sequence[Mapping[str, Any]]) ->
     shown = sorted(subjects, key=lambda row: len(row["splits"]) < 2)[:SUBJECTS]
     splits = sorted({split for row in shown for split in row["splits"]})
     table = plain_table(f"subjects, {len(shown)} of {len(subjects)}", "subject", "items", *splits, names=("subject",))
+    several = Counter(row["subject"] for row in subjects)
     for row in shown:
-        table.add_row(escape(row["subject"]), str(row["items"]), *(str(row["splits"].get(s, "–")) for s in splits))
+        name = row["subject"] if several[row["subject"]] == 1 else f"{row['subject']} of {row['of']}"
+        table.add_row(escape(name), str(row["items"]), *(str(row["splits"].get(s, "–")) for s in splits))
     show_table(console, table)
 
 

@@ -444,7 +444,8 @@ def test_work_goes_on_when_nobody_reads_the_messages(work, closed_pipe):
 @pytest.mark.parametrize("flags", [[], ["--json"]])
 def test_a_summary_that_nobody_reads_changes_no_exit_status(work, closed_pipe, flags):
     done = start("cache", "inspect", work / "cache", *flags, stdout=closed_pipe, stderr=subprocess.PIPE)
-    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.returncode == 0
+    assert all(line.startswith(b"inspect: ") for line in done.stderr.splitlines())  # how far it is, and no complaint
 
 
 def test_a_user_cache_that_cannot_be_made_costs_only_the_compiled_programs(work, tmp_path):

@@ -10,11 +10,13 @@ import polars as pl
 from jaxtyping import Float, Float32, Int
 
 from facedep_jax.cache.cache_reader import Cache, open_cache
+from facedep_jax.cache.ledger_state import LISTING, with_columns
 from facedep_jax.cache.manifest import manifest_is_whole
 from facedep_jax.cache.near_duplicates import DISTANCE, LIKENESS, hash_pairs, likenesses
 from facedep_jax.cache.tombstones import Purged
 from facedep_jax.media.frame_types import FACE_STATES
 from facedep_jax.progress_events import Progress, Report, silent
+from facedep_jax.subject_ids import subject_key
 from facedep_jax.text_escaping import as_name
 
 SAMPLE = 2048  # rows looked at for the statistics of a tap
@@ -40,9 +42,10 @@ class TapStatistics(TypedDict):
 
 
 class Subject(TypedDict):
-    """One subject: items, listings, and how many of these are in each split."""
+    """One subject `of` a source or table: items, listings, and how many of these are in each split."""
 
     subject: str
+    of: str
     items: int
     listings: int
     splits: dict[str, int]
@@ -172,16 +175,23 @@ def _emotions(listings: pl.DataFrame) -> dict[str, dict[str, int]]:
 
 
 def _subjects(listings: pl.DataFrame) -> list[Subject]:
-    """All subjects, most items first."""
-    theirs = listings.filter(pl.col("subject").fill_null("") != "").select(
-        "subject", "item", _said("split", "no split")
+    """All subjects, most items first: by source, or by the table that names them, and however they are spelt."""
+    named = with_columns(listings, (*LISTING, "subject_source")).filter(pl.col("subject").fill_null("") != "")
+    known = named["subject"].unique()
+    key = named["subject"].replace_strict(known, [subject_key(name) for name in known], return_dtype=pl.String)
+    of = pl.coalesce("subject_source", "source")
+    theirs = named.select("subject", "item", _said("split", "no split"), key=key, of=of)
+    splits: dict[tuple[str, str], dict[str, int]] = defaultdict(dict)
+    for *who, split, count in theirs.group_by("key", "of", "split").len("n").sort("n", descending=True).iter_rows():
+        splits[who[0], who[1]][split] = count
+    table = theirs.group_by("key", "of").agg(
+        pl.col("subject").first(), pl.col("item").n_unique().alias("items"), pl.len().alias("listings")
     )
-    splits: dict[str, dict[str, int]] = defaultdict(dict)
-    for subject, split, count in _counted(theirs, "subject", "split").iter_rows():
-        splits[subject][split] = count
-    table = theirs.group_by("subject").agg(pl.col("item").n_unique().alias("items"), pl.len().alias("listings"))
-    rows = table.sort(["items", "subject"], descending=[True, False]).iter_rows()
-    return [Subject(subject=s, items=items, listings=count, splits=splits[s]) for s, items, count in rows]
+    rows = table.sort(["items", "subject", "of"], descending=[True, False, False]).iter_rows()
+    return [
+        Subject(subject=name, of=place, items=items, listings=count, splits=splits[key, place])
+        for key, place, name, items, count in rows
+    ]
 
 
 def _candidates(cache: Cache) -> tuple[Int[np.ndarray, "pairs 2"], Float[np.ndarray, " pairs"], bool]:

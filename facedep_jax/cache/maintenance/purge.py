@@ -31,6 +31,7 @@ from facedep_jax.cache.tombstones import Purged
 from facedep_jax.errors import CacheError, SettingsError
 from facedep_jax.file_system import fsync_directory, writing
 from facedep_jax.progress_events import Report, silent
+from facedep_jax.subject_ids import spellings
 from facedep_jax.text_escaping import as_name, as_text
 
 
@@ -104,10 +105,11 @@ def purge_cache(
 def select_for_purge(listings: pl.DataFrame, ids: Collection[str], subjects: Collection[str]) -> PurgeSelection:
     """Items and listings of `ids` and `subjects`, by all lines of the listings.
 
-    A file that is gone from its source still has features: its last line with an item counts. What a file of the
-    subject was before it was replaced is taken for the subject's, unless it was said to be somebody else's.
+    A subject is meant however it is spelt (`subject_key`). A file that is gone from its source still has features: its
+    last line with an item counts. What a file of the subject was before it was replaced is taken for the subject's,
+    unless it was said to be somebody else's.
     """
-    wanted = [as_text(subject) for subject in subjects]
+    wanted = spellings(listings["subject"].unique().drop_nulls(), map(as_text, subjects))
     lines = listings.filter(~pl.col("gone"))
     last = latest(lines, KEY)
     of_subject = last.filter(pl.col("subject").is_in(wanted)).select(KEY)
@@ -167,7 +169,8 @@ def _require_found(
     unknown = [item for item in ids if item not in known and not purged.holds(item)]
     if unknown:
         raise CacheError(f"{folder} knows no item {unknown[0]}; nothing was changed")
-    absent = [subject for subject in subjects if not (listings["subject"] == as_text(subject)).any()]
+    theirs = listings["subject"].unique().drop_nulls()
+    absent = [subject for subject in subjects if not spellings(theirs, [as_text(subject)])]
     if absent:
         raise CacheError(
             f"no listing of {folder} has the subject {absent[0]!r}; nothing was changed. `cache inspect` shows the "

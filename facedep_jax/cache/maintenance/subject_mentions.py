@@ -16,6 +16,7 @@ from facedep_jax.cache.ledger_state import read_listings
 from facedep_jax.cache.manifest_lines import read_manifest
 from facedep_jax.errors import CacheError
 from facedep_jax.progress_events import Note, Report, silent
+from facedep_jax.subject_ids import spellings
 from facedep_jax.text_escaping import as_text, plot_name, printable, unquoted
 
 TRAINED = ("head.safetensors", "cnn.safetensors")  # what learns from items, by the name of its weights
@@ -72,8 +73,8 @@ class _Wanted:
 
     def is_in(self, row: dict[str, str], name: str) -> bool:
         """Whether a row of a table, whose column `name` holds paths, is of somebody wanted."""
-        subjects = {row.get("subject"), row.get("subject_id")}  # what persons are called, and what their source says
-        return row.get("item") in self.items or bool(subjects & self.subjects) or row.get(name) in self.paths
+        called = filter(None, (row.get("subject"), row.get("subject_id")))  # by the run, and by the person's source
+        return row.get("item") in self.items or bool(spellings(called, self.subjects)) or row.get(name) in self.paths
 
 
 def _trace(where: Path, kind: Kind, detail: str) -> Trace:
@@ -115,10 +116,11 @@ def _of_scores(folder: Path, names: Sequence[str], wanted: _Wanted) -> Iterator[
 
 def _in_cache(header: Path, wanted: _Wanted) -> Iterator[Trace]:
     lines, _ = read_manifest(header.parent)
-    items, subjects = sorted(wanted.items), [as_text(subject) for subject in sorted(wanted.subjects)]
+    items = sorted(wanted.items)
     ids = np.array(items, "S")
     held = {item for line in lines for item in line.id[np.isin(line.id, ids)].tolist()}
     listings, _ = read_listings(header.parent, ("path", "item", "subject"))
+    subjects = spellings(listings["subject"].unique().drop_nulls(), map(as_text, wanted.subjects))
     theirs = pl.col("item").is_in(items) | pl.col("subject").is_in(subjects)
     listed = listings.filter(theirs)["path"].unique()
     if held or len(listed):

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.caches import ENGINE, NO_BOX, cut_off, identity, listing
@@ -13,6 +14,7 @@ from facedep_jax.cache import CacheWriter, open_cache
 from facedep_jax.cache.maintenance.inspect import PARTS, inspect_cache
 from facedep_jax.cache.maintenance.purge import purge_cache
 from facedep_jax.cache.near_duplicates import hash_pairs, likenesses, near_duplicates
+from facedep_jax.cli import main
 from facedep_jax.report.cache_overview_plot import draw_cache
 from facedep_jax.report.run_plots import save
 
@@ -45,12 +47,25 @@ def test_subjects_are_counted_by_items_and_splits(cache):
     assert (summary["subjects"], summary["subjects_in_several_splits"]) == (10, 1)
     assert summary["subject_table"][0] == {
         "subject": "p0",
+        "of": "/s",
         "items": 3,
         "listings": 4,
         "splits": {"train": 3, "val": 1},
     }
     assert summary["items_listed_twice"] == 1
     json.dumps(summary, allow_nan=False)
+
+
+def test_a_subject_is_one_person_of_its_source_however_it_is_spelt(cache):
+    with CacheWriter(cache, SPEC, ENGINE) as writer:
+        writer.add_listing(listing(1, path="odd.jpg", subject=" P0"))
+        writer.add_listing(listing(2, source="/other", subject="p0"))
+        writer.add_listing(listing(3, source="/other", subject="p1", subject_source="/table.csv"))
+    rows = [row for row in inspect_cache(cache)["subject_table"] if row["subject"] in ("p0", "p1")]
+    found = {(row["subject"], row["of"]): row["listings"] for row in rows}
+    assert found == {("p0", "/s"): 5, ("p0", "/other"): 1, ("p1", "/s"): 3, ("p1", "/table.csv"): 1}
+    told = CliRunner().invoke(main, ["cache", "inspect", str(cache)]).stdout
+    assert "p0 of /s" in told
 
 
 def test_look_alikes_are_near_in_hash_and_in_features(cache):

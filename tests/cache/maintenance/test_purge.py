@@ -203,3 +203,15 @@ def test_a_run_that_calls_the_person_by_source_and_name_is_found(tmp_path):
     write_csv(tmp_path / "predictions.csv", pl.DataFrame(rows | {"split": ["test", "train"]}))
     (trace,) = find_traces([tmp_path], [], [], ["001"])
     assert trace["detail"] == "1 rows (1 in test)"
+
+
+@pytest.mark.parametrize("asked", ["p01", "P01", " P 01"])
+def test_a_subject_is_purged_however_it_is_spelt(tmp_path, asked):
+    with CacheWriter(tmp_path / "c", SPEC, ENGINE) as writer:
+        for number, subject in enumerate(("P01", "p01 ", "P02", "P 01")):
+            writer.begin_item(identity(number), "image")
+            writer.add_row(0.0, 0, (np.nan,) * 4, np.nan, values(number, 0))
+            writer.end_item(30, 40)
+            writer.add_listing(listing(number, subject=subject))
+    assert purge_cache(tmp_path / "c", subjects=[asked])["items"] == 3
+    assert open_cache(tmp_path / "c").listings["subject"].to_list() == ["P02"]
