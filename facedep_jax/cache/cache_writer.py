@@ -191,6 +191,12 @@ class CacheWriter(ShardWriter):
             self.add_listing({"source": source, "path": as_name(path), "item": None, "gone": True})
         return len(gone)
 
+    def sources(self) -> list[str]:
+        """Whose files are listed."""
+        held = latest(self._listings, KEY)
+        held = held.filter(pl.col("gone").is_null() | pl.col("gone").is_in(NOT_GONE))
+        return [as_name(name) for name in held["source"].unique().sort()]
+
     def add_listings(self, listings: pl.DataFrame) -> None:
         """Note many listings of items that are complete: text columns `LISTING`, then the source's own. Those that are
         new or changed are written at once.

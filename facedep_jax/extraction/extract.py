@@ -132,6 +132,7 @@ def _run(
         report(Note(f"{len(outcomes.purged)} items were purged from this cache and are left out"))
     if plan.settings.limit is None:
         _retire(sources, writer, report)
+    _say_nested(sources, writer, report)
     return outcomes, name
 
 
@@ -142,6 +143,21 @@ def _retire(sources: Sequence[Source], writer: CacheWriter, report: Report) -> N
             gone = writer.retire_listings(source.where, source.listings.frame["path"])
             if gone:
                 report(Note(f"{source.where}: {gone} files listed before are gone and not listed any more"))
+
+
+def _say_nested(sources: Sequence[Source], writer: CacheWriter, report: Report) -> None:
+    """A source within another lists the same files again, perhaps with other folders for their emotions."""
+    listed = sorted({*writer.sources(), *(source.where for source in sources)})
+    for source in sources:
+        here = Path(source.where)
+        for other in listed:
+            there = Path(other)
+            if here.is_absolute() and there.is_absolute() and (there in here.parents or here in there.parents):
+                lies = "lies around" if there in here.parents else "lies in"
+                said = (
+                    f"{writer.folder} also lists {other}, which {lies} {source.where}: what both hold is listed twice; "
+                )
+                report(Note(f"{said}`cache forget` retires one of them", "warning"))
 
 
 def _with_held_kinds(out: Path, spec: dict[str, Any]) -> dict[str, Any]:

@@ -81,6 +81,16 @@ def test_a_source_one_level_too_high_is_refused_and_nothing_is_written(some):
     assert f"name {some} instead" in told and not (some.parent / "c").exists()
 
 
+def test_a_source_within_another_is_said_and_one_of_them_can_be_retired(some, tmp_path):
+    extract(some, "--out", tmp_path / "c", code=0)
+    _, told = extract(some / "sad", "--out", tmp_path / "c", code=0)
+    assert f"also lists {some}, which lies around {some / 'sad'}: what both hold is listed twice" in told
+    assert CliRunner().invoke(main, ["cache", "forget", str(tmp_path / "c"), str(some)]).exit_code == 0
+    _, told = extract(some / "sad", "--out", tmp_path / "c", code=0)
+    assert "also lists" not in told
+    assert open_cache(tmp_path / "c").listings["path"].to_list() == ["a.png"]
+
+
 def test_labels_shows_what_words_mean(tmp_path):
     (tmp_path / "c.toml").write_text('[train]\naliases = ["melancholy=sad"]\n')
     told = CliRunner().invoke(main, ["labels", "Melancholy", "sadly", "--config", str(tmp_path / "c.toml"), "--json"])
