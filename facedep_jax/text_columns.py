@@ -1,7 +1,7 @@
 """Data frames of text, null where nothing is said, and how tables are written. No column means anything here.
 
-Polars: it reads, joins and groups a million listings in a third of pandas' time and memory, and in half of Arrow's
-time (docs/performance.md).
+Polars: it reads, joins and groups a million listings in a third of pandas' time and memory, and in two thirds of
+Arrow's time (docs/performance.md).
 """
 
 import io
