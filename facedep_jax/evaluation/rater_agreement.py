@@ -30,7 +30,7 @@ def compare_raters(
     (`agreement`) and Cohen's κ (`kappa`); the latter two also the head's `auroc`. `emotions` compares the raters'
     emotions themselves. `confusion` counts [[both rest, only second positive], [only first positive, both positive]].
     """
-    second = np.array([normal(e) for e in second], object)
+    first, second = (np.array([normal(e) for e in emotions], object) for emotions in (first, second))
     both = np.array([a is not None and b is not None for a, b in zip(first, second, strict=True)], bool)
     if not both.any():
         return None
