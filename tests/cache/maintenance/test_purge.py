@@ -120,6 +120,16 @@ def test_what_a_file_was_before_goes_too_unless_it_was_somebody_elses(cache):
     assert identity(7) in open_cache(cache).items.id and verify_cache(cache)["ok"]
 
 
+def test_who_was_named_once_is_found_though_the_last_listings_do_not_say_it(cache):
+    """A source extracted again without its table of subjects, and a file put in the place of another person's."""
+    later = [listing(n, subject=None) for n in (3, 5)] + [listing(4, path="1.jpg", subject="bob")]
+    append_lines(cache / "listings.jsonl", later)
+    before = set(open_cache(cache).items.id)
+    purge_cache(cache, subjects=["ann"])
+    assert before - set(open_cache(cache).items.id) == {*ANN} & before
+    assert mentions(cache, *ANN_BYTES) == [] and verify_cache(cache)["ok"]
+
+
 def test_what_was_set_aside_goes_altogether(cache):
     flip(shards(cache)[0])
     repair_cache(cache)
