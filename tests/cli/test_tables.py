@@ -60,6 +60,16 @@ def test_a_row_for_a_file_that_is_not_there_is_a_failure_in_every_table(some, tm
     assert open_cache(tmp_path / "c").listings.filter(path="sad/a.png")["subject"].to_list() == ["P1"]
 
 
+def test_subjects_that_a_second_pass_does_not_name_are_said_to_be_lost(some, tmp_path):
+    (tmp_path / "who.csv").write_text("path,subject\nsad/a.png,P1\n")
+    _, told = extract(some, "--out", tmp_path / "c", "--subjects", tmp_path / "who.csv", code=0)
+    assert "any more" not in told
+    _, told = extract(some, "--out", tmp_path / "c", code=0)
+    assert "1 files have no subject any more, for example sad/a.png: P1 before; give --subjects" in told
+    _, told = extract(some, "--out", tmp_path / "c", code=0)
+    assert "any more" not in told
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
