@@ -184,7 +184,9 @@ class CacheWriter(ShardWriter):
         `seen` are names, or a column of a data frame.
         """
         there = seen if isinstance(seen, pl.Series) else pl.Series(map(as_text, seen), dtype=pl.String)
-        gone = self.listed_of(source).join(there.alias("path").to_frame(), on="path", how="anti", maintain_order="left")["path"]
+        gone = self.listed_of(source).join(
+            there.alias("path").to_frame(), on="path", how="anti", maintain_order="left"
+        )["path"]
         for path in gone:
             self.add_listing({"source": source, "path": as_name(path), "item": None, "gone": True})
         return len(gone)

@@ -60,6 +60,16 @@ def test_a_row_for_a_file_that_is_not_there_is_a_failure_in_every_table(some, tm
     assert open_cache(tmp_path / "c").listings.filter(path="sad/a.png")["subject"].to_list() == ["P1"]
 
 
+def test_a_path_of_two_sources_is_nobodys_in_a_table_of_subjects(some, tmp_path):
+    """Else one row would make one person of two files that have nothing but their name in common."""
+    shutil.copytree(some, tmp_path / "other")
+    (tmp_path / "who.csv").write_text("path,subject\nsad/a.png,P1\n")
+    _, told = extract(some, tmp_path / "other", "--out", tmp_path / "c", "--subjects", tmp_path / "who.csv", code=1)
+    assert f"1 of its paths are files of several sources, such as sad/a.png of {some} and of" in told
+    shutil.move(tmp_path / "other/sad/a.png", tmp_path / "other/sad/c.png")
+    extract(some, tmp_path / "other", "--out", tmp_path / "c", "--subjects", tmp_path / "who.csv", code=0)
+
+
 def test_subjects_that_a_second_pass_does_not_name_are_said_to_be_lost(some, tmp_path):
     (tmp_path / "who.csv").write_text("path,subject\nsad/a.png,P1\n")
     _, told = extract(some, "--out", tmp_path / "c", "--subjects", tmp_path / "who.csv", code=0)
