@@ -14,7 +14,7 @@ from facedep_jax.progress_events import Report, silent
 from facedep_jax.sources.file_kinds import kind_of
 from facedep_jax.sources.folders import list_folder
 from facedep_jax.sources.label_vocabulary import decode
-from facedep_jax.sources.listing_types import Listing, Listings, Source
+from facedep_jax.sources.listing_types import FURTHER, RATER, Listing, Listings, Source
 from facedep_jax.sources.manifest_files import is_manifest, list_manifest
 from facedep_jax.sources.missing_files import with_missing
 from facedep_jax.sources.subjects import read_subjects, subjects_from_regex, subjects_from_table
@@ -116,9 +116,13 @@ def _require_one_source(found: Sequence[Source], table: UserTable) -> None:
 
 
 def _decoded(listings: Listings, codes: str) -> Listings:
-    """Emotions as words, where they are a data set's numbers."""
-    words = {word: decode(word, codes) for word in listings.frame["emotion"].drop_nulls().unique()}
-    return listings.with_frame(listings.frame.with_columns(pl.col("emotion").replace(words)))
+    """Emotions as words, where they are a data set's numbers, and those of further raters."""
+    frame = listings.frame
+    raters = [name for name in frame.columns if RATER.fullmatch(name.removeprefix(FURTHER).casefold())]
+    for name in ("emotion", *raters):
+        words = {word: decode(word, codes) for word in frame[name].drop_nulls().unique()}
+        frame = frame.with_columns(pl.col(name).replace(words))
+    return listings.with_frame(frame)
 
 
 def _read(source: str, recursive: bool, report: Report) -> Source:

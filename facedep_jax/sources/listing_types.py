@@ -1,5 +1,6 @@
 """One mention of a file in a source, kept as found. Knows nothing of what labels mean."""
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ from facedep_jax.text_columns import text_frame
 from facedep_jax.text_escaping import as_name
 
 SPLITS = ("train", "val", "test")
+RATER = re.compile(r"(emotion|label)_?[0-9]+")  # heading of another rater's emotions, which `evaluate` compares
 FURTHER = "+"  # in front of the name of a column that is the source's own
 OWN = ("path", "kind", "emotion", "subject", "split", "subject_source")  # columns of what a listing says itself
 

@@ -15,7 +15,7 @@ from typing import TypeVar
 import polars as pl
 
 from facedep_jax.errors import TableError
-from facedep_jax.sources.listing_types import FURTHER
+from facedep_jax.sources.listing_types import FURTHER, RATER
 from facedep_jax.sources.table_files import RawTable, is_missing, read_rows
 from facedep_jax.text_escaping import as_text
 
@@ -35,7 +35,6 @@ _LOOKS: dict[str, frozenset[str]] = {  # words of a heading that is not used →
     "end": frozenset({"end", "stop", "offset"}),
     "sex": frozenset({"sex", "gender"}),
 }
-_RATER = re.compile(r"(emotion|label)_?[0-9]+")  # another rater's, which `evaluate` compares
 _ERRORS = ("#N/A", "#REF!", "#VALUE!", "#NAME?", "#DIV/0!", "#NUM!", "#NULL!")
 _KEY, _LINE = "\0key", "\0line"  # columns that no heading can be
 
@@ -223,7 +222,7 @@ def _said(raw: RawTable, used: Mapping[str, int]) -> tuple[str, ...]:
     for number, name in enumerate(raw.headings):
         words = set(re.findall(r"[^\W\d_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).casefold()))
         like = next((what for what, known in _LOOKS.items() if words & known), None)
-        if number not in used.values() and like and not _RATER.fullmatch(_heading(name)):
+        if number not in used.values() and like and not RATER.fullmatch(_heading(name)):
             unused.append(f"{name.strip()} (as {like})")
     if unused:
         said.append(f"kept as further columns and not used: {', '.join(unused)}")

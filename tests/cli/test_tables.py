@@ -60,6 +60,13 @@ def test_a_row_for_a_file_that_is_not_there_is_a_failure_in_every_table(some, tm
     assert open_cache(tmp_path / "c").listings.filter(path="sad/a.png")["subject"].to_list() == ["P1"]
 
 
+def test_numbers_of_every_rater_are_those_of_the_data_set(some):
+    (some / "m.csv").write_text("path,emotion,emotion2\nsad/a.png,2.0,1\nhappy/b.png,1.0,\n")
+    extract(some / "m.csv", "--out", some / "c", "--emotion-codes", "affectnet", code=0)
+    rows = open_cache(some / "c").listings.select("emotion", "emotion2").rows()
+    assert rows == [("sad", "happy"), ("happy", None)]
+
+
 def test_a_path_of_two_sources_is_nobodys_in_a_table_of_subjects(some, tmp_path):
     """Else one row would make one person of two files that have nothing but their name in common."""
     shutil.copytree(some, tmp_path / "other")
