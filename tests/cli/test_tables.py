@@ -60,6 +60,15 @@ def test_a_row_for_a_file_that_is_not_there_is_a_failure_in_every_table(some, tm
     assert open_cache(tmp_path / "c").listings.filter(path="sad/a.png")["subject"].to_list() == ["P1"]
 
 
+@pytest.mark.parametrize("name", ["known", "differs", "subject_id", "order"])
+def test_a_further_column_may_be_called_anything(some, name):
+    (some / "m.csv").write_text(f"path,emotion,{name}\nsad/a.png,sad,x\nhappy/b.png,happy,y\n")
+    for _ in range(2):
+        extract(some / "m.csv", "--out", some / "c", code=0)
+    kept = f"{name}_column" if name == "subject_id" else name
+    assert open_cache(some / "c").listings[kept].to_list() == ["x", "y"]
+
+
 def test_numbers_of_every_rater_are_those_of_the_data_set(some):
     (some / "m.csv").write_text("path,emotion,emotion2\nsad/a.png,2.0,1\nhappy/b.png,1.0,\n")
     extract(some / "m.csv", "--out", some / "c", "--emotion-codes", "affectnet", code=0)
