@@ -26,6 +26,7 @@ from facedep_jax.cache.maintenance.verify import verify_cache
 from facedep_jax.cache.tombstones import Purged
 from facedep_jax.errors import CacheError, CacheLocked, DamagedCache, SettingsError
 from facedep_jax.text_columns import write_csv
+from facedep_jax.text_escaping import as_text
 
 
 @pytest.fixture
@@ -213,6 +214,12 @@ def test_a_run_that_calls_the_person_by_source_and_name_is_found(tmp_path):
     write_csv(tmp_path / "predictions.csv", pl.DataFrame(rows | {"split": ["test", "train"]}))
     (trace,) = find_traces([tmp_path], [], [], ["001"])
     assert trace["detail"] == "1 rows (1 in test)"
+
+
+def test_a_subject_whose_name_is_not_utf_8_is_found_in_a_run(tmp_path):
+    rows = {"item": ["x"], "path": ["1.jpg"], "subject": [as_text("\udce901")], "split": ["test"]}
+    write_csv(tmp_path / "predictions.csv", pl.DataFrame(rows))
+    assert [trace["kind"] for trace in find_traces([tmp_path], [], [], ["\udce901"])] == ["run"]
 
 
 @pytest.mark.parametrize("asked", ["p01", "P01", " P 01"])
