@@ -184,12 +184,17 @@ class CacheWriter(ShardWriter):
         `seen` are names, or a column of a data frame.
         """
         there = seen if isinstance(seen, pl.Series) else pl.Series(map(as_text, seen), dtype=pl.String)
-        held = latest(self._listings.filter(pl.col("source") == as_text(source)), KEY)
-        held = held.filter(pl.col("gone").is_null() | pl.col("gone").is_in(NOT_GONE))
-        gone = held.join(there.alias("path").to_frame(), on="path", how="anti", maintain_order="left")["path"]
+        gone = self.listed_of(source).join(
+            there.alias("path").to_frame(), on="path", how="anti", maintain_order="left"
+        )["path"]
         for path in gone:
             self.add_listing({"source": source, "path": as_name(path), "item": None, "gone": True})
         return len(gone)
+
+    def listed_of(self, source: str) -> pl.DataFrame:
+        """What is listed of a source by what is written, as text columns."""
+        held = latest(self._listings.filter(pl.col("source") == as_text(source)), KEY)
+        return held.filter(pl.col("gone").is_null() | pl.col("gone").is_in(NOT_GONE))
 
     def sources(self) -> list[str]:
         """Whose files are listed."""

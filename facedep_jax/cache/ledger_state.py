@@ -55,11 +55,12 @@ def compared(new: pl.DataFrame, held: pl.DataFrame) -> pl.DataFrame:
     same (`differs`): null and not said are the same. Each path is there once in both.
     """
     told = [name for name in dict.fromkeys((*new.columns, *held.columns)) if name not in KEY]
-    old = with_columns(held, told).select(*KEY, *(pl.col(name).alias(name + _HELD) for name in told), known=True)
+    was_there = pl.lit(True).alias(_HELD)  # "" + _HELD: no member has a name with a line's end
+    old = with_columns(held, told).select(*KEY, *(pl.col(name).alias(name + _HELD) for name in told), was_there)
     beside = with_columns(new, told).join(old, on=KEY, how="left", maintain_order="left")
     differ = [pl.col(name).ne_missing(pl.col(name + _HELD)) for name in told]
-    known = pl.col("known").fill_null(False)
-    return beside.select(known, differs=pl.any_horizontal(~known, *differ))
+    known = pl.col(_HELD).fill_null(False)
+    return beside.select(known.alias("known"), differs=pl.any_horizontal(~known, *differ))
 
 
 def entries_of(lines: pl.DataFrame) -> Iterator[dict[str, Any]]:

@@ -5,7 +5,6 @@ is called here what the source called it.
 """
 
 import itertools
-import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -14,13 +13,13 @@ import polars as pl
 from facedep_jax.errors import SettingsError
 from facedep_jax.sources.class_labels import LABELLED
 from facedep_jax.sources.label_tables import IN_CACHE, LABELS
+from facedep_jax.sources.listing_types import RATER
 from facedep_jax.text_columns import text_series
 
 OWN = ("check", "decoding", IN_CACHE, *LABELS, *(name for name in LABELLED if name != "source"))
 OF_LABELS = ("emotion", "subject", "split")  # by which groups can be made as well
 RENAMED = "_column"
 MOST_GROUPS = 12  # a column with more values is not made a table of unless it is asked for
-RATER = re.compile(r"(emotion|label)_?[0-9]+")
 
 Columns = Mapping[str, np.ndarray]
 

@@ -6,6 +6,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypedDict
 
+import polars as pl
+
 from facedep_jax.backbones.engine_parity_check import LazyEngine
 from facedep_jax.cache.cache_writer import CacheWriter
 from facedep_jax.cache.feature_spec import fingerprint, read_header
@@ -110,6 +112,7 @@ def _run(
     if plan.settings.limit is not None and plan.settings.limit < len(pending):
         report(Note(f"--limit: {plan.settings.limit} of {len(pending)} files, evenly spread over the listings"))
         pending = pending.spread(plan.settings.limit)
+    _say_unsaid(pending, writer, report)
     known, purged = KnownFiles(writer.folder), Purged(writer.folder)
     items = ItemResolver(known, purged, plan.settings.rehash)
     failed_before = {} if plan.settings.retry_failed else dict(writer.failed)
@@ -134,6 +137,20 @@ def _run(
         _retire(sources, writer, report)
     _say_nested(sources, writer, report)
     return outcomes, name
+
+
+def _say_unsaid(pending: Pending, writer: CacheWriter, report: Report) -> None:
+    """What was said of files before and is not now leaves the listings: a table may have been forgotten."""
+    for source, listings in pending.parts:
+        said = ("emotion", "subject", "split")
+        both = listings.frame.join(writer.listed_of(source.where).select("path", *said), on="path", suffix="_before")
+        for name in said:
+            lost = both.filter(pl.col(name).is_null() & pl.col(f"{name}_before").is_not_null())
+            if len(lost):
+                path, before = lost.select("path", f"{name}_before").row(0)
+                told = f"{len(lost):,} files have no {name} any more, for example {path}: {before} before"
+                how = "; give --subjects or --subject-regex as then to keep them" if name == "subject" else ""
+                report(Note(f"{source.where}: {told}{how}", "warning"))
 
 
 def _retire(sources: Sequence[Source], writer: CacheWriter, report: Report) -> None:

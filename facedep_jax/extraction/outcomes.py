@@ -12,7 +12,7 @@ from facedep_jax.cache.cache_writer import CacheWriter
 from facedep_jax.errors import MediaError
 from facedep_jax.progress_events import Failure, Progress, Report
 from facedep_jax.sources import Listing, Listings
-from facedep_jax.sources.listing_types import FURTHER
+from facedep_jax.sources.listing_types import FURTHER, column_of
 from facedep_jax.text_escaping import as_text
 
 
@@ -160,14 +160,6 @@ def write_down(writer: CacheWriter, outcome: Outcome) -> None:
         writer.clear_failure(str(listing.file))
     elif not outcome.known:
         writer.record_failure(str(listing.file), outcome.item, failure.stage, failure.reason)
-
-
-TAKEN = ("item", "source", "path", "emotion", "subject", "split", "subject_source", "decoding", "gone", "check")
-
-
-def column_of(name: str) -> str:
-    """The member of a line of the listings that keeps a further column of a source."""
-    return f"{name}_column" if name in TAKEN else name
 
 
 def listing_lines(where: str, listings: Listings, items: pl.Series) -> pl.DataFrame:

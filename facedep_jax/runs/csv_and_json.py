@@ -1,6 +1,7 @@
 """Tables and JSON as runs and scores keep them. They know nothing of how scores came about."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,11 @@ from jaxtyping import Float
 from facedep_jax.dataset.labelled_examples import Examples
 from facedep_jax.head.calibration import Calibration
 from facedep_jax.text_columns import text_series
-from facedep_jax.text_escaping import FORMULA
+from facedep_jax.text_escaping import FORMULA, as_text
 
 ORIGIN = ("source", "subject_id", "subject_source")  # where a subject's name comes from
 _FORMULA = f"([{''.join(FORMULA).replace('-', chr(92) + '-')}])"
+_BYTES = r"\\u(dc[89a-f][0-9a-f])"  # how `write_csv` writes one
 _TEXT = pl.col(pl.String)
 
 
@@ -39,12 +41,19 @@ def scored_table(
 
 
 def read_written(path: Path) -> pl.DataFrame:
-    """What `text_columns.write_csv` wrote, all of it as text, null where nothing is said; escaped bytes stay escaped.
+    """What `text_columns.write_csv` wrote, all of it as text, null where nothing is said, bytes that are no text as
+    `as_text` has them.
 
     Raises OSError or PolarsError for what cannot be read.
     """
     rows = pl.read_csv(path, infer_schema=False).with_columns(_TEXT.str.replace(f"^'{_FORMULA}", "${1}"))
-    return rows.with_columns(pl.when(_TEXT != "").then(_TEXT))
+    rows = rows.with_columns(pl.when(_TEXT != "").then(_TEXT))
+    escaped = [name for name in rows.columns if rows[name].str.contains(_BYTES).any()]
+    return rows.with_columns(rows[name].map_elements(_read_bytes, pl.String) for name in escaped)
+
+
+def _read_bytes(text: str) -> str:
+    return as_text(re.sub(_BYTES, lambda escape: chr(int(escape[1], 16)), text))
 
 
 def write_json(path: Path, value: Any) -> None:

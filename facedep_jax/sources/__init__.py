@@ -9,16 +9,18 @@ from pathlib import Path
 
 import polars as pl
 
-from facedep_jax.errors import SourceError
+from facedep_jax.errors import SourceError, TableError
 from facedep_jax.progress_events import Report, silent
 from facedep_jax.sources.file_kinds import kind_of
 from facedep_jax.sources.folders import list_folder
 from facedep_jax.sources.label_vocabulary import decode
-from facedep_jax.sources.listing_types import Listing, Listings, Source
+from facedep_jax.sources.listing_types import FURTHER, RATER, Listing, Listings, Source
 from facedep_jax.sources.manifest_files import is_manifest, list_manifest
 from facedep_jax.sources.missing_files import with_missing
 from facedep_jax.sources.subjects import read_subjects, subjects_from_regex, subjects_from_table
+from facedep_jax.sources.user_tables import UserTable, path_keys
 from facedep_jax.text_columns import text_frame
+from facedep_jax.text_escaping import as_text
 
 __all__ = ["Listing", "Listings", "Source", "read_source", "read_sources"]
 
@@ -78,6 +80,7 @@ def _completed(
         table = read_subjects(subjects)
         found = [replace(one, listings=subjects_from_table(one.listings, table, alone)) for one in found]
         paths = pl.concat([one.listings.frame["path"] for one in found])
+        _require_one_source(found, table)
         listings, warnings = with_missing(found[0].listings, table, paths, found[0].kinds()[-1])
         warnings = (*(f"{table.path}: {text}" for text in table.said), *warnings)
         found[0] = replace(found[0], listings=listings, warnings=found[0].warnings + warnings)
@@ -95,10 +98,31 @@ def _completed(
     return found
 
 
+def _require_one_source(found: Sequence[Source], table: UserTable) -> None:
+    """Raise TableError where a path of the table is that of files in several sources."""
+    places = pl.concat(
+        one.listings.frame.select(path_keys(pl.col("path")), where=pl.lit(as_text(str(one.listings.root))))
+        for one in found
+    ).unique(maintain_order=True)
+    several = places.filter(
+        pl.col("path").is_duplicated() & pl.col("path").is_in(path_keys(table.frame["path"]).implode())
+    )
+    if len(several):
+        first = several.filter(pl.col("path") == several["path"][0])["where"]
+        raise TableError(
+            f"{table.path}: {several['path'].n_unique()} of its paths are files of several sources, such as "
+            f"{several['path'][0]} of {first[0]} and of {first[1]}; extract them one by one, each with a table"
+        )
+
+
 def _decoded(listings: Listings, codes: str) -> Listings:
-    """Emotions as words, where they are a data set's numbers."""
-    words = {word: decode(word, codes) for word in listings.frame["emotion"].drop_nulls().unique()}
-    return listings.with_frame(listings.frame.with_columns(pl.col("emotion").replace(words)))
+    """Emotions as words, where they are a data set's numbers, and those of further raters."""
+    frame = listings.frame
+    raters = [name for name in frame.columns if RATER.fullmatch(name.removeprefix(FURTHER).casefold())]
+    for name in ("emotion", *raters):
+        words = {word: decode(word, codes) for word in frame[name].drop_nulls().unique()}
+        frame = frame.with_columns(pl.col(name).replace(words))
+    return listings.with_frame(frame)
 
 
 def _read(source: str, recursive: bool, report: Report) -> Source:

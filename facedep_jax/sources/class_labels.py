@@ -54,7 +54,8 @@ def collect_labels(
     emotion = _mapped(listings["emotion"], partial(normal, aliases=aliases))
     for name in listings["split"].filter(emotion.is_not_null()).unique():
         split_name(name)  # of what has no label an unknown split does not matter
-    said = listings.with_columns(emotion, _mapped(listings["split"], _split_or_none)).with_row_index("order")
+    own = listings.select(LABELLED)  # a further column of the source may be called anything
+    said = own.with_columns(emotion, _mapped(listings["split"], _split_or_none)).with_row_index("order")
     labelled = said.drop_nulls(["emotion", "item"])
     several = labelled.filter(pl.col("item").is_duplicated())  # few as a rule: what follows costs more a row
     conflicting = several.filter(pl.col("emotion").n_unique().over("item") > 1)

@@ -139,10 +139,11 @@ def _layout(own: pl.DataFrame) -> str:
 def _with_label_table(listings: Listings, root: Path, usual: str) -> tuple[Listings, tuple[str, ...], str, bool]:
     """Listings with what `root`/labels.csv says of them, warnings, in one clause what it changed, whether it is used.
 
-    It is not where it cannot be read or names no paths: then it is some other table. Rows that name no file are listed.
+    It is not where it names no paths: then it is some other table. Rows that name no file are listed. Raises TableError
+    where it cannot be read: the folders would say something else.
     """
+    table = read_table(root / _TABLE, ("path", *_SAYS))
     try:
-        table = read_table(root / _TABLE, ("path", *_SAYS))
         table.require("path", any_of=_SAYS)
     except TableError as error:
         said = str(error).removeprefix(f"{root / _TABLE} ")

@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from facedep_jax.errors import TableError
-from facedep_jax.sources.listing_types import FURTHER
+from facedep_jax.sources.listing_types import FURTHER, column_of
 from facedep_jax.sources.persons import with_columns_of_listings
 from facedep_jax.sources.user_tables import (
     UserTable,
@@ -45,8 +45,8 @@ def overlaid(listings: pl.DataFrame, path: Path, *, further: bool = False) -> tu
     if "subject" in table.roles:
         by = pl.when(pl.col("subject").is_not_null()).then(pl.lit(str(Path(path).resolve())))
         said = said.with_columns(subject_source=by)
-    others = {name: name.removeprefix(FURTHER) for name in said.columns if name.startswith(FURTHER)}
-    said = said.rename(others | {f"{FURTHER}source": "source_column"} if f"{FURTHER}source" in others else others)
+    others = {name: column_of(name.removeprefix(FURTHER)) for name in said.columns if name.startswith(FURTHER)}
+    said = said.rename(others)
     if not further:
         said = said.drop(others.values(), strict=False)
     return overlay(listings, said, at), (_counted(table, listings, at), *(f"{path}: {text}" for text in table.said))

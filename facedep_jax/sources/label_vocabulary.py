@@ -77,13 +77,15 @@ def decode(word: str, codes: str) -> str:
     """
     if codes not in CODES:
         raise SettingsError(f"emotion codes {codes!r}: expected one of {', '.join(CODES)}")
-    if not word.strip().lstrip("+-").isdigit():
+    try:
+        number = float(word)  # a column of whole numbers with a gap is written with points: 4.0
+    except ValueError:
         return word
     known = CODES[codes]
-    if int(word) not in known:
+    if number not in known:
         there = ", ".join(f"{number} {name}" for number, name in known.items())
         raise SettingsError(f"emotion {word.strip()} is none of {codes}'s: {there}; leave such rows out")
-    return known[int(word)]
+    return known[int(number)]
 
 
 def unknown_words(words: Iterable[str], aliases: Mapping[str, str] | None = None) -> Counter[str]:

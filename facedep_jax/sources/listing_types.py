@@ -1,5 +1,6 @@
 """One mention of a file in a source, kept as found. Knows nothing of what labels mean."""
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,8 +12,18 @@ from facedep_jax.text_columns import text_frame
 from facedep_jax.text_escaping import as_name
 
 SPLITS = ("train", "val", "test")
+RATER = re.compile(r"(emotion|label)_?[0-9]+")  # heading of another rater's emotions, which `evaluate` compares
 FURTHER = "+"  # in front of the name of a column that is the source's own
+TAKEN = (  # names that columns of listings have; a further column of a source that is called so has NAME_column
+    "item", "source", "path", "emotion", "subject", "subject_id", "subject_source", "split", "decoding", "gone",
+    "check",
+)  # fmt: skip
 OWN = ("path", "kind", "emotion", "subject", "split", "subject_source")  # columns of what a listing says itself
+
+
+def column_of(name: str) -> str:
+    """What a further column of a source is called among listings."""
+    return f"{name}_column" if name in TAKEN else name
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,14 +11,22 @@ import polars as pl
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from facedep_jax.sources.listing_types import column_of
 from facedep_jax.subject_ids import shown_spelling, subject_key
 
 NAMED = ("item", "path", "source", "emotion", "subject", "subject_source", "split")  # what is asked of listings
 _PART = "\0"  # no name holds it
+_PERSON = "\0person"  # a column that no source has
 
 
 def with_columns_of_listings(listings: pl.DataFrame) -> pl.DataFrame:
-    """The same listings, with empty columns for those of `NAMED` that are not there."""
+    """The same listings, with empty columns for those of `NAMED` that are not there.
+
+    A source's own `subject_id` makes room for the one that `with_persons` adds.
+    """
+    if "subject_id" in listings.columns:
+        own = [name for name in (column_of("subject_id"), "subject_id") if name in listings.columns]
+        listings = listings.with_columns(pl.coalesce(own).alias(column_of("subject_id"))).drop("subject_id")
     absent = [pl.lit(None, pl.String).alias(name) for name in NAMED if name not in listings.columns]
     return listings.with_columns(absent)
 
@@ -65,10 +73,10 @@ def with_persons(listings: pl.DataFrame, number: pl.Series | None = None) -> tup
     `number` says who is who (default: `number_persons`).
     """
     number = number_persons(listings) if number is None else number
-    rows = listings.with_columns(number.alias("person"), subject_id="subject")
-    named = rows.drop_nulls("person")
+    rows = listings.with_columns(number.alias(_PERSON), subject_id="subject")
+    named = rows.drop_nulls(_PERSON)
     first = {"name": pl.col("subject_id").first(), "source": pl.col("source").drop_nulls().first()}
-    people = named.group_by("person", maintain_order=True).agg(**first)
+    people = named.group_by(_PERSON, maintain_order=True).agg(**first)
     people = people.with_columns(
         pl.Series("name", map(shown_spelling, people["name"]), pl.String), pl.col("source").fill_null("")
     )
@@ -76,10 +84,10 @@ def with_persons(listings: pl.DataFrame, number: pl.Series | None = None) -> tup
     alike = people.filter(pl.col("key").is_duplicated())
     told = alike["source"].replace(_last_folders(alike["source"].unique().to_list())) + ":" + alike["name"]
     alike = alike.with_columns(name=told)
-    people = people.update(alike.select("person", "name"), on="person")
-    names = rows.select("person").join(people, on="person", how="left", maintain_order="left")["name"]
+    people = people.update(alike.select(_PERSON, "name"), on=_PERSON)
+    names = rows.select(_PERSON).join(people, on=_PERSON, how="left", maintain_order="left")["name"]
     known = names.is_not_null()
-    found = rows.drop("person").with_columns(
+    found = rows.drop(_PERSON).with_columns(
         subject=names,
         subject_id=pl.when(known).then("subject_id"),
         subject_source=pl.when(known).then(pl.coalesce("subject_source", "source")),
@@ -98,13 +106,13 @@ def _last_folders(sources: Sequence[str]) -> dict[str, str]:
 
 
 def _spelt_differently(named: pl.DataFrame) -> tuple[str, ...]:
-    spelt = named.select("person", "subject_id").unique(maintain_order=True).filter(pl.col("person").is_duplicated())
+    spelt = named.select(_PERSON, "subject_id").unique(maintain_order=True).filter(pl.col(_PERSON).is_duplicated())
     if spelt.is_empty():
         return ()
-    first = spelt.filter(pl.col("person") == spelt["person"][0])["subject_id"].to_list()
+    first = spelt.filter(pl.col(_PERSON) == spelt[_PERSON][0])["subject_id"].to_list()
     look_alike = len({shown_spelling(name) for name in first}) < len({name.strip() for name in first})
     said = ", ".join((ascii if look_alike else repr)(name) for name in first)
-    people = spelt["person"].n_unique()
+    people = spelt[_PERSON].n_unique()
     return (f"{people} subjects are spelt in several ways and are one person each, for example {said}",)
 
 

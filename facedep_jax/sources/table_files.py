@@ -24,6 +24,10 @@ SEPARATORS = (",", ";", "\t")
 _MISSING = ("", "na", "n/a", "nan", "none", "null", "-")
 _OLD_EXCEL = b"\xd0\xcf\x11\xe0"
 _MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
+_MERGED = re.compile(rb'<(?:\w+:)?mergeCell [^>]*?ref="([^"]*)"')
+_NOT_COMPUTED = re.compile(  # a formula without a value, but for one whose value is empty text
+    rb'<c r="([A-Z]+[0-9]+)"(?![^>]*t="str")[^>]*><f[^<]*(?:</f>)?(?:<v ?/>|<v></v>|</c>)'
+)
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+")
 
 
@@ -88,14 +92,14 @@ def _from_csv(path: Path, text: str, said: tuple[str, ...]) -> RawTable:
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     rows: list[Sequence[str | None]] = []
     lines: list[int] = []
-    begins = first
+    begins, short = first, 0
     try:
-        headings = next(reader, [])
+        headings = _without_blank_end(next(reader, []))
         begins = reader.line_num + first
         for row in reader:
             if any(row):
-                _require_width(path, begins, row, headings)
-                rows.append([*row, *[None] * (len(headings) - len(row))])
+                rows.append(_in_width(path, begins, row, headings))
+                short += len(row) < len(headings)
                 lines.append(begins)
             begins = reader.line_num + first
     except csv.Error as error:
@@ -105,6 +109,8 @@ def _from_csv(path: Path, text: str, said: tuple[str, ...]) -> RawTable:
         ) from error
     if separator != ",":
         said += ("separated by tabs" if separator == "\t" else f"separated by {separator}",)
+    if short:
+        said += (f"{short:,} rows have fewer cells than there are headings",)
     if separator == ";":
         rows, changed = _with_points(headings, rows)
         said += tuple(f"decimal commas in {name}" for name in changed)
@@ -121,13 +127,20 @@ def _separator(path: Path, text: str) -> tuple[str, str, int]:
     return max((usual, *SEPARATORS), key=head.count), text, 1
 
 
-def _require_width(path: Path, line: int, row: Sequence[str], headings: Sequence[str]) -> None:
-    further = [cell for cell in row[len(headings) :] if cell.strip()]
-    if further:
+def _without_blank_end(headings: list[str]) -> list[str]:
+    while headings and not headings[-1].strip():
+        headings = headings[:-1]
+    return headings
+
+
+def _in_width(path: Path, line: int, row: Sequence[str | None], headings: Sequence[str]) -> Sequence[str | None]:
+    """As many cells as there are headings. Raises TableError where that would leave one out."""
+    if any(cell and cell.strip() for cell in row[len(headings) :]):
         raise TableError(
             f"{path}, line {line}: {len(row)} cells under {len(headings)} headings; a cell with the separator in it "
             "has to be in quotes"
         )
+    return [*row[: len(headings)], *[None] * (len(headings) - len(row))]
 
 
 def _with_points(
@@ -179,6 +192,7 @@ def _from_excel(path: Path, data: bytes) -> RawTable:
     from openpyxl import load_workbook  # type: ignore[import-untyped]  # it ships no types
 
     try:
+        _require_told(path, data)
         book = load_workbook(io.BytesIO(data), read_only=True, data_only=True)
         sheets = {sheet.title: _filled(sheet.iter_rows(values_only=True)) for sheet in book.worksheets}
     except (zipfile.BadZipFile, KeyError, ValueError, OSError, SyntaxError, EOFError) as error:
@@ -189,13 +203,24 @@ def _from_excel(path: Path, data: bytes) -> RawTable:
     rows = next(iter(filled.values()), [])
     if not rows:
         return RawTable([], [], [])
-    headings = [_cell(cell) or "" for cell in rows[0][1]]
-    cells = [[_cell(cell) for cell in row] for _, row in rows[1:]]
-    width = len(headings)
+    headings = _without_blank_end([_cell(cell) or "" for cell in rows[0][1]])
+    cells = [_in_width(path, number, [_cell(cell) for cell in row], headings) for number, row in rows[1:]]
     said = (f"sheet {next(iter(filled))!r}",) if len(sheets) > 1 else ()
-    return RawTable(
-        headings, [(row + [None] * width)[:width] for row in cells], [number for number, _ in rows[1:]], said
-    )
+    return RawTable(headings, cells, [number for number, _ in rows[1:]], said)
+
+
+def _require_told(path: Path, data: bytes) -> None:
+    """Raise TableError for cells of a workbook that look filled and hold nothing."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        for name in archive.namelist():
+            sheet = archive.read(name) if name.startswith("xl/worksheets/") and name.endswith(".xml") else b""
+            if merged := _MERGED.search(sheet):
+                raise TableError(
+                    f"{path}: cells {merged[1].decode()} are merged, which fills the first alone; part them"
+                )
+            if unknown := _NOT_COMPUTED.search(sheet):
+                where = unknown[1].decode()
+                raise TableError(f"{path}: the formula of {where} has no stored result; open it in Excel and save it")
 
 
 def _filled(rows: Iterable[Sequence[object]]) -> list[tuple[int, Sequence[object]]]:

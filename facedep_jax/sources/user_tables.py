@@ -15,7 +15,7 @@ from typing import TypeVar
 import polars as pl
 
 from facedep_jax.errors import TableError
-from facedep_jax.sources.listing_types import FURTHER
+from facedep_jax.sources.listing_types import FURTHER, RATER
 from facedep_jax.sources.table_files import RawTable, is_missing, read_rows
 from facedep_jax.text_escaping import as_text
 
@@ -35,7 +35,7 @@ _LOOKS: dict[str, frozenset[str]] = {  # words of a heading that is not used →
     "end": frozenset({"end", "stop", "offset"}),
     "sex": frozenset({"sex", "gender"}),
 }
-_RATER = re.compile(r"(emotion|label)_?[0-9]+")  # another rater's, which `evaluate` compares
+_ERRORS = ("#N/A", "#REF!", "#VALUE!", "#NAME?", "#DIV/0!", "#NUM!", "#NULL!")
 _KEY, _LINE = "\0key", "\0line"  # columns that no heading can be
 
 
@@ -162,6 +162,7 @@ def read_table(path: Path, uses: Sequence[str]) -> UserTable:
         at = next((names.index(name) for name in ROLES[role] if name in names), None)
         if at is not None:
             used[role] = at
+            _require_no_errors(path, raw, at)
     frame = pl.DataFrame(
         {role: columns[at] if role == "path" else _nfc(columns[at]) for role, at in used.items()}
         | {
@@ -185,6 +186,16 @@ def _require_distinct(path: Path, raw: RawTable) -> None:
     if twice:
         written = ", ".join(repr(name) for name in raw.headings if _heading(name) == twice[0])
         raise TableError(f"{path} has a column twice, without regard to case and blanks: {written}; keep one")
+
+
+def _require_no_errors(path: Path, raw: RawTable, number: int) -> None:
+    """Raise TableError for what a spreadsheet shows where a formula failed: all such cells would be one subject."""
+    for line, row in zip(raw.lines, raw.rows, strict=True):
+        if (row[number] or "").strip() in _ERRORS:
+            raise TableError(
+                f"{path}, line {line}: {(row[number] or '').strip()} is what a formula says that failed; mend it, or "
+                "leave the cell empty"
+            )
 
 
 def _column(path: Path, raw: RawTable, number: int) -> pl.Series:
@@ -211,7 +222,7 @@ def _said(raw: RawTable, used: Mapping[str, int]) -> tuple[str, ...]:
     for number, name in enumerate(raw.headings):
         words = set(re.findall(r"[^\W\d_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).casefold()))
         like = next((what for what, known in _LOOKS.items() if words & known), None)
-        if number not in used.values() and like and not _RATER.fullmatch(_heading(name)):
+        if number not in used.values() and like and not RATER.fullmatch(_heading(name)):
             unused.append(f"{name.strip()} (as {like})")
     if unused:
         said.append(f"kept as further columns and not used: {', '.join(unused)}")

@@ -60,6 +60,42 @@ def test_a_row_for_a_file_that_is_not_there_is_a_failure_in_every_table(some, tm
     assert open_cache(tmp_path / "c").listings.filter(path="sad/a.png")["subject"].to_list() == ["P1"]
 
 
+@pytest.mark.parametrize("name", ["known", "differs", "subject_id", "order"])
+def test_a_further_column_may_be_called_anything(some, name):
+    (some / "m.csv").write_text(f"path,emotion,{name}\nsad/a.png,sad,x\nhappy/b.png,happy,y\n")
+    for _ in range(2):
+        extract(some / "m.csv", "--out", some / "c", code=0)
+    kept = f"{name}_column" if name == "subject_id" else name
+    assert open_cache(some / "c").listings[kept].to_list() == ["x", "y"]
+
+
+def test_numbers_of_every_rater_are_those_of_the_data_set(some):
+    (some / "m.csv").write_text("path,emotion,emotion2\nsad/a.png,2.0,1\nhappy/b.png,1.0,\n")
+    extract(some / "m.csv", "--out", some / "c", "--emotion-codes", "affectnet", code=0)
+    rows = open_cache(some / "c").listings.select("emotion", "emotion2").rows()
+    assert rows == [("sad", "happy"), ("happy", None)]
+
+
+def test_a_path_of_two_sources_is_nobodys_in_a_table_of_subjects(some, tmp_path):
+    """Else one row would make one person of two files that have nothing but their name in common."""
+    shutil.copytree(some, tmp_path / "other")
+    (tmp_path / "who.csv").write_text("path,subject\nsad/a.png,P1\n")
+    _, told = extract(some, tmp_path / "other", "--out", tmp_path / "c", "--subjects", tmp_path / "who.csv", code=1)
+    assert f"1 of its paths are files of several sources, such as sad/a.png of {some} and of" in told
+    shutil.move(tmp_path / "other/sad/a.png", tmp_path / "other/sad/c.png")
+    extract(some, tmp_path / "other", "--out", tmp_path / "c", "--subjects", tmp_path / "who.csv", code=0)
+
+
+def test_subjects_that_a_second_pass_does_not_name_are_said_to_be_lost(some, tmp_path):
+    (tmp_path / "who.csv").write_text("path,subject\nsad/a.png,P1\n")
+    _, told = extract(some, "--out", tmp_path / "c", "--subjects", tmp_path / "who.csv", code=0)
+    assert "any more" not in told
+    _, told = extract(some, "--out", tmp_path / "c", code=0)
+    assert "1 files have no subject any more, for example sad/a.png: P1 before; give --subjects" in told
+    _, told = extract(some, "--out", tmp_path / "c", code=0)
+    assert "any more" not in told
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [

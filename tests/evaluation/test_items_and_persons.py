@@ -122,6 +122,21 @@ def test_spelling_hides_nobody(run, tmp_path):
     assert "15 of these 20 subjects were learned from or chosen by: figures are too good" in found["warnings"]
 
 
+def test_a_name_that_is_not_utf_8_hides_nobody(tmp_path):
+    """Folders of a disk written in another country; `--subject-regex` takes them for subjects."""
+
+    def named(examples):
+        examples.subject[:] = [f"\udce9{name}" for name in examples.subject]
+        return examples
+
+    cache = open_cache(write_cache(tmp_path / "cache", named(planted_examples())))
+    train_head([cache], SETTINGS, tmp_path / "run")
+    assert judged(tmp_path / "run", cache)[0]["warnings"] == []
+    found, said = judged(tmp_path / "run", others(tmp_path / "new", named(strangers())))
+    assert "15 of these 20 subjects were learned from or chosen by: figures are too good" in found["warnings"]
+    assert not [text for text in said if "another subject" in text]
+
+
 def test_a_run_of_an_earlier_version_goes_by_names(run, cache, tmp_path):
     old = tmp_path / "old"
     shutil.copytree(run, old)

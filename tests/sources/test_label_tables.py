@@ -3,8 +3,11 @@
 import polars as pl
 import pytest
 
+from facedep_jax.dataset.listing_columns import listing_columns
 from facedep_jax.errors import TableError
+from facedep_jax.sources.class_labels import collect_labels
 from facedep_jax.sources.label_tables import IN_CACHE, overlaid
+from facedep_jax.sources.persons import with_persons
 
 
 def listings(*rows, **columns):
@@ -70,6 +73,20 @@ def test_further_columns_come_along_where_they_are_wanted(table):
 
 
 BOTH = listings(("a", "1.jpg", "/x", "happy"), ("b", "1.jpg", "/y", "happy"), ("c", "2.jpg", "/y", "happy"))
+
+
+@pytest.mark.parametrize("name", ["subject_id", "subject_source", "person", "order", "known", "side"])
+def test_a_further_column_may_be_called_anything(table, name):
+    """It comes along under its own name, and is mixed up with nothing that is worked with."""
+    rows = table(f"path,subject,emotion,{name}\nx.jpg,P1,sad,x\ny.jpg,P2,happy,y\n")
+    listings, _ = with_persons(overlaid(TWO, rows, further=True)[0])
+    items = collect_labels(listings).items
+    columns = listing_columns(listings, items["item"], items["path"])
+    found = dict(zip(items["path"], columns[name], strict=True))
+    assert (found["x.jpg"], found["y.jpg"]) == ("x", "y")
+    assert items.filter(path="x.jpg").select("subject", "subject_id", "subject_source").row(0) == (
+        "P1", "P1", str(rows.resolve()),
+    )  # fmt: skip
 
 
 def test_a_path_of_two_sources_is_refused_unless_the_table_says_which(table):

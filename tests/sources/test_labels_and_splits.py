@@ -71,13 +71,18 @@ def test_words_that_name_no_emotion_are_counted_where_others_do():
         ("raf-db", "5", "sad"),
         ("ck+", "6", "sad"),
         ("fer2013", "joy", "joy"),
+        ("affectnet", " 2.0", "sad"),
+        ("affectnet", "²", "²"),
     ],
 )
 def test_numbers_mean_what_their_data_set_says(codes, number, emotion):
     assert decode(number, codes) == emotion
 
 
-@pytest.mark.parametrize(("codes", "number"), [("fer2013", "7"), ("raf-db", "0"), ("affectnet", "8"), ("jaffe", "1")])
+@pytest.mark.parametrize(
+    ("codes", "number"),
+    [("fer2013", "7"), ("raf-db", "0"), ("affectnet", "8"), ("ck+", "1.5"), ("ck+", "nan"), ("jaffe", "1")],
+)
 def test_numbers_that_mean_nothing_are_refused(codes, number):
     with pytest.raises(SettingsError, match=r"expected one of|is none of"):
         decode(number, codes)

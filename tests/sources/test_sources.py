@@ -17,7 +17,7 @@ import pytest
 from support.paths import ROOT
 
 from facedep_jax.backbones.taps import parse_taps
-from facedep_jax.errors import MediaError, SettingsError, SourceError
+from facedep_jax.errors import MediaError, SettingsError, SourceError, TableError
 from facedep_jax.extraction.settings import ExtractSettings
 from facedep_jax.media.file_hashing import regular_file
 from facedep_jax.sources import read_source, read_sources
@@ -127,7 +127,7 @@ def test_emotion_file_and_plain_files(tmp_path):
 
 
 def test_tables_notes_and_hidden_files_are_ignored_and_counted(tmp_path):
-    make(tmp_path, "a.jpg", ".hidden.jpg", ".git/b.jpg", "labels.csv", "notes.txt")
+    make(tmp_path, "a.jpg", ".hidden.jpg", ".git/b.jpg", "others.csv", "notes.txt")
     source = read_source(str(tmp_path))
     assert columns(source, "path") == [("a.jpg",)]
     assert source.ignored == 3  # what lies in hidden folders is not even counted
@@ -345,15 +345,30 @@ def test_affectnets_table_wins_over_its_folders_and_the_disagreements_are_counte
         ("a,b\n1,2\n", "has no column 'path' and no column 'emotion' or 'subject' or 'split'; it has 'a', 'b'"),
         ("path,age\nanger/1.jpg,3\n", "has no column 'emotion' or 'subject' or 'split'; it has 'path', 'age'"),
         ("", "has no column 'path' and no column 'emotion' or 'subject' or 'split'; it has no headings"),
-        ("\xff\xfe\0", "begins as UTF-16-LE and is not: truncated data"),
     ],
 )
 def test_another_labels_csv_is_just_another_table_and_is_said_not_to_be_used(tmp_path, table, why):
     make(tmp_path, "anger/1.jpg")
-    (tmp_path / "labels.csv").write_bytes(table.encode("latin-1"))
+    (tmp_path / "labels.csv").write_text(table)
     source = read_source(str(tmp_path))
     assert columns(source, "emotion") == [("anger",)]
     assert (source.layout, source.ignored) == (f"emotion/file; labels.csv is not used: {why}", 1)
+
+
+@pytest.mark.parametrize(
+    ("table", "says"),
+    [
+        (b"path,emotion,name\nanger/1.jpg,sad,Zo\xeb\n", "line 2: not UTF-8"),
+        (b'path,emotion\nanger/1.jpg,"sad\n', "in the row of line 2"),
+        (b"path,emotion\nanger/1.jpg,sad,sure\n", "line 2: 3 cells under 2 headings"),
+        (b"\xff\xfe\0", "begins as UTF-16-LE and is not: truncated data"),
+    ],
+)
+def test_a_labels_csv_that_cannot_be_read_is_refused_and_not_passed_over_for_the_folders(tmp_path, table, says):
+    make(tmp_path, "anger/1.jpg")
+    (tmp_path / "labels.csv").write_bytes(table)
+    with pytest.raises(TableError, match=says):
+        read_source(str(tmp_path))
 
 
 CONFIGS = ROOT / "configs"

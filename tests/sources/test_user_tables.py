@@ -94,6 +94,8 @@ def test_what_is_written_is_what_is_read(tmp_path, rows, separator, encoding):
         (b"path,emotion\na.jpg,sad\nb.jpg,\"happy\nc.jpg,sad\n", "unexpected end of data, in the row of line 3"),
         (b'path,emotion\na.jpg,"sad"ly\n', "in the row of line 2"),
         (b"path,emotion\na.jpg,sad,P1\n", "line 2: 3 cells under 2 headings"),
+        (b"path,emotion,\na.jpg,sad,P1\n", "line 2: 3 cells under 2 headings"),
+        (b"path,subject\na.jpg,P1\nb.jpg,#N/A\n", "line 3: #N/A is what a formula says that failed"),
         (b"path,Path \na,b\n", "has a column twice.*: 'path', 'Path '"),
         (b"path,subject\na.jpg,Zo\xeb\n", r"line 2: not UTF-8 \('Zo"),
         (b"path,emotion\n,sad\n", r"line 2: no path \(1 such rows\)"),
@@ -127,6 +129,29 @@ def test_a_workbook_of_two_sheets_is_refused_and_an_empty_one_is_passed_over(tmp
     book.save(tmp_path / "t.xlsx")
     with pytest.raises(TableError, match="2 sheets with something in them"):
         read_table(tmp_path / "t.xlsx", USES)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda sheet: sheet.merge_cells("B2:B3"), "cells B2:B3 are merged"),
+        (lambda sheet: sheet.__setitem__("B3", "=B2"), "the formula of B3 has no stored result"),
+        (lambda sheet: sheet.__setitem__("C3", "P1"), "line 3: 3 cells under 2 headings"),
+    ],
+)
+def test_cells_of_a_workbook_that_would_be_left_out_are_refused(tmp_path, change, says):
+    book = openpyxl.Workbook()
+    for row in (["path", "emotion"], ["a.jpg", "sad"], ["b.jpg", None]):
+        book.active.append(row)
+    change(book.active)
+    book.save(tmp_path / "t.xlsx")
+    with pytest.raises(TableError, match=says):
+        read_table(tmp_path / "t.xlsx", USES)
+
+
+def test_rows_of_few_cells_are_said(tmp_path):
+    (tmp_path / "t.csv").write_text("path,emotion,subject\na.jpg,sad,P1\nb.jpg,sad\n")
+    assert read_table(tmp_path / "t.csv", USES).said == ("1 rows have fewer cells than there are headings",)
 
 
 @pytest.mark.parametrize("heading", ["Subject", " subject", "SUBJECT ", "sub ject"])

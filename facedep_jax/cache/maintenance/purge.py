@@ -106,15 +106,19 @@ def select_for_purge(listings: pl.DataFrame, ids: Collection[str], subjects: Col
     """Items and listings of `ids` and `subjects`, by all lines of the listings.
 
     A subject is meant however it is spelt (`subject_key`). A file that is gone from its source still has features: its
-    last line with an item counts. What a file of the subject was before it was replaced is taken for the subject's,
-    unless it was said to be somebody else's.
+    last line with an item counts. Whose an item is says the last line that names somebody: one that names nobody, or
+    another item in the place of this, takes nothing back. What a file of the subject was before it was replaced is
+    taken for the subject's, unless it was said to be somebody else's.
     """
     wanted = spellings(listings["subject"].unique().drop_nulls(), map(as_text, subjects))
-    lines = listings.filter(~pl.col("gone"))
+    lines, own = listings.filter(~pl.col("gone")), [*KEY, "item"]
+    said = latest(lines.drop_nulls("subject"), own).select(*own, "subject")
+    lines = lines.drop("subject").join(said, on=own, how="left", nulls_equal=True, maintain_order="left")
     last = latest(lines, KEY)
     of_subject = last.filter(pl.col("subject").is_in(wanted)).select(KEY)
     nobody_elses = pl.col("subject").fill_null("").is_in([*wanted, ""])
     theirs = lines.join(of_subject, on=KEY, how="semi").filter(nobody_elses)["item"]
+    theirs = pl.concat([theirs, said.filter(pl.col("subject").is_in(wanted))["item"]])
     items = frozenset(theirs.drop_nulls()) | frozenset(ids)
     named = last.filter(pl.col("item").is_in(list(items))).select(KEY)
     keys = pl.concat([of_subject, named]).iter_rows()

@@ -67,7 +67,7 @@ def find_traces(
 
 class _Wanted:
     def __init__(self, items: frozenset[str], paths: frozenset[str], subjects: frozenset[str]):
-        self.items, self.subjects = items, subjects
+        self.items, self.subjects = items, subjects | {_as_in_tables(name) for name in subjects}
         self.paths = paths | {_as_in_tables(path) for path in paths} | {printable(path) for path in paths}
         self.plots = {plot_name(path) for path in paths}
 
@@ -82,7 +82,7 @@ def _trace(where: Path, kind: Kind, detail: str) -> Trace:
 
 
 def _as_in_tables(path: str) -> str:
-    """A path with what is not UTF-8 in it escaped, as tables are written."""
+    """A name with what is not UTF-8 in it escaped, as tables are written."""
     return path.encode("utf-8", "backslashreplace").decode()
 
 

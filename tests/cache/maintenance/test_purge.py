@@ -26,6 +26,7 @@ from facedep_jax.cache.maintenance.verify import verify_cache
 from facedep_jax.cache.tombstones import Purged
 from facedep_jax.errors import CacheError, CacheLocked, DamagedCache, SettingsError
 from facedep_jax.text_columns import write_csv
+from facedep_jax.text_escaping import as_text
 
 
 @pytest.fixture
@@ -120,6 +121,16 @@ def test_what_a_file_was_before_goes_too_unless_it_was_somebody_elses(cache):
     assert identity(7) in open_cache(cache).items.id and verify_cache(cache)["ok"]
 
 
+def test_who_was_named_once_is_found_though_the_last_listings_do_not_say_it(cache):
+    """A source extracted again without its table of subjects, and a file put in the place of another person's."""
+    later = [listing(n, subject=None) for n in (3, 5)] + [listing(4, path="1.jpg", subject="bob")]
+    append_lines(cache / "listings.jsonl", later)
+    before = set(open_cache(cache).items.id)
+    purge_cache(cache, subjects=["ann"])
+    assert before - set(open_cache(cache).items.id) == {*ANN} & before
+    assert mentions(cache, *ANN_BYTES) == [] and verify_cache(cache)["ok"]
+
+
 def test_what_was_set_aside_goes_altogether(cache):
     flip(shards(cache)[0])
     repair_cache(cache)
@@ -203,6 +214,12 @@ def test_a_run_that_calls_the_person_by_source_and_name_is_found(tmp_path):
     write_csv(tmp_path / "predictions.csv", pl.DataFrame(rows | {"split": ["test", "train"]}))
     (trace,) = find_traces([tmp_path], [], [], ["001"])
     assert trace["detail"] == "1 rows (1 in test)"
+
+
+def test_a_subject_whose_name_is_not_utf_8_is_found_in_a_run(tmp_path):
+    rows = {"item": ["x"], "path": ["1.jpg"], "subject": [as_text("\udce901")], "split": ["test"]}
+    write_csv(tmp_path / "predictions.csv", pl.DataFrame(rows))
+    assert [trace["kind"] for trace in find_traces([tmp_path], [], [], ["\udce901"])] == ["run"]
 
 
 @pytest.mark.parametrize("asked", ["p01", "P01", " P 01"])
