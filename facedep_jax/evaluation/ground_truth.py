@@ -77,7 +77,10 @@ def present_truth(
     if table:
         listings, told = overlaid(listings, table, further=True)
     words = parse_aliases(aliases)
-    silent = (pl.col(name).is_null().all().over("item") for name in ("emotion", "subject"))
+    silent = [pl.col(name).is_null().all().over("item") for name in ("emotion", "subject")]
+    unsaid = _unsaid(listings.filter(silent[0]), first, "emotion") + _unsaid(
+        listings.filter(silent[1]), first, "subject"
+    )
     listings, persons = with_persons(_as_known(listings, first, *silent))
     mine = collect_labels(
         listings.join(first, on="item", how="semi", maintain_order="left"), allow_duplicates=True, aliases=words
@@ -87,7 +90,7 @@ def present_truth(
     )
     today = mine.items.unique("item", keep="first", maintain_order=True)
     kept = known.select("item", "split").join(today.drop("split"), on="item", maintain_order="left").select(LABELLED)
-    notes = [*told, *persons, *strange.notes, *_changes(today, first, own_table)]
+    notes = [*told, *persons, *unsaid, *strange.notes, *_changes(today, first, own_table)]
     if gone:
         notes.append(f"{gone} items of the run are not listed any more and are not judged")
     warnings = [*strange.warnings, *mine.disputed]
@@ -95,6 +98,12 @@ def present_truth(
         warnings.append(f"{conflicting} items of the run carry conflicting labels by now and are left out")
     labels = pl.concat([kept.with_columns(known=True), strange.items.with_columns(known=False)])
     return Truth(labels, listings, tuple(notes), tuple(warnings))
+
+
+def _unsaid(listings: pl.DataFrame, first: pl.DataFrame, what: str) -> list[str]:
+    """A note on items of the run of which these listings do not say what it knew."""
+    items = first.drop_nulls(what).join(listings, on="item", how="semi")
+    return [f"{len(items)} items are listed without {what}: the run's counts for them"] if len(items) else []
 
 
 def _as_known(listings: pl.DataFrame, first: pl.DataFrame, emotion: pl.Expr, subject: pl.Expr) -> pl.DataFrame:

@@ -166,6 +166,19 @@ def test_a_corrected_subject_counts(work, corrected, examples):
     assert evaluate_run(work / "run", open_cache(corrected), "test")["subjects"] == len({i // 8 for i in rows})
 
 
+def test_what_the_listings_do_not_say_any_more_is_the_runs_and_said(work, corrected, examples):
+    rows = np.flatnonzero(examples.split == "test")[:4]
+    add_listings(corrected, [entry(examples, i, emotion=None, subject=None) for i in rows[:3]])
+    add_listings(corrected, [entry(examples, rows[3], subject=None)])
+    events = []
+    assert evaluate_run(work / "run", open_cache(corrected), "test", report=events.append)["n"] == 60
+    said = [event.text for event in events if "listed without" in getattr(event, "text", "")]
+    assert said == [f"{n} items are listed without {what}: the run's counts for them" for n, what in (
+        (3, "emotion"), (4, "subject"),
+    )]  # fmt: skip
+    assert not any("listed without" in getattr(event, "text", "") for event in _events(work, work / "cache"))
+
+
 def test_labels_that_contradict_each_other_by_now_are_left_out(work, corrected, examples):
     i = np.flatnonzero(examples.split == "test")[0]
     add_listings(corrected, [entry(examples, i, emotion="anger", path="copy.jpg")])
