@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from facedep_jax.errors import SettingsError
 from facedep_jax.evaluation.evaluate import Wanted
 from facedep_jax.sources.class_labels import DEFAULT_POSITIVE
-from facedep_jax.sources.label_vocabulary import parse_aliases
+from facedep_jax.sources.label_vocabulary import meant_by
 from facedep_jax.toml_settings import wrong_seed
 
 
@@ -35,11 +35,11 @@ class CnnSettings:
         if not 0 < self.learning_rate < float("inf"):
             wrong.append(f"learning_rate = {self.learning_rate}, expected a number above 0")
         wrong += wrong_seed(self.seed)
-        parse_aliases(self.aliases or ())  # raises for what is none
+        object.__setattr__(self, "positive", meant_by(self.positive, self.aliases or ()))
         if wrong:
             raise SettingsError("settings of the network on pixels: " + "; ".join(wrong))
 
     @property
     def wanted(self) -> Wanted:
         """As heads are evaluated, so that figures are made alike."""
-        return Wanted(self.positive, resamples=self.resamples, seed=self.seed)
+        return Wanted(self.positive, resamples=self.resamples, seed=self.seed, aliases=self.aliases or ())

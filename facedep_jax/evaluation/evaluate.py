@@ -15,7 +15,8 @@ from facedep_jax.evaluation.rater_agreement import compare_raters
 from facedep_jax.evaluation.subgroups import SubgroupTable, subgroup_table
 from facedep_jax.evaluation.weighted_metrics import none_if_nan, plain_auroc
 from facedep_jax.head.calibration import RAW, Calibration, OperatingPoint, calibrate, operating_points
-from facedep_jax.sources.class_labels import DEFAULT_POSITIVE
+from facedep_jax.sources.class_labels import DEFAULT_POSITIVE, normal
+from facedep_jax.sources.label_vocabulary import parse_aliases
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Wanted:
     second: str | None = None  # the column of another rater's emotions
     resamples: int = 2000  # of the bootstrap over subjects
     seed: int = 0
+    aliases: Sequence[str] = ()  # further words of emotions that another rater may have used
 
 
 @dataclass(frozen=True)
@@ -153,8 +155,11 @@ def _raters(scores: Scores, wanted: Wanted) -> dict[str, dict[str, Any]]:
         )
     judged = scores.probability, scores.calibration.threshold, scores.subject
     drawing = wanted.resamples, wanted.seed
+    aliases = parse_aliases(wanted.aliases)
+    seconds = {name: np.array([normal(e, aliases) for e in scores.columns[name]], object) for name in names}
     found = {
-        name: compare_raters(scores.emotion, scores.columns[name], wanted.positive, *judged, *drawing) for name in names
+        name: compare_raters(scores.emotion, second, wanted.positive, *judged, *drawing)
+        for name, second in seconds.items()
     }
     return {name: result for name, result in found.items() if result is not None}
 

@@ -23,6 +23,7 @@ from facedep_jax.head.trained_head import Head
 from facedep_jax.progress_events import Event, Note, Report, silent
 from facedep_jax.runs.run_directory import load_head, read_config
 from facedep_jax.sources.class_labels import make_target
+from facedep_jax.sources.label_vocabulary import meant_by
 from facedep_jax.sources.labelled_items import count_labels, say_counts, sides_of
 from facedep_jax.sources.listing_types import SPLITS
 from facedep_jax.text_columns import text_series
@@ -79,17 +80,18 @@ def evaluate_run(
     _check(split, prevalences)
     head, config, memory = load_head(run), read_config(run), remembered(run)
     train, own = config["train"], {Path(path) for path in config["cache"].get("paths", ())}
+    words = train.get("aliases") or ()
+    positive = positive and meant_by(positive, words)
     if positive and head.target == "emotion":
         head = head.with_positive(positive)
     head.require_features(cache.spec, heard)
     ours = cache.path.resolve() in own
     table = None if labels is None else Path(labels)
-    words = train.get("aliases", ())
     truth = present_truth(cache, memory, train.get("labels"), table, ours and len(own) == 1, words)
     items, notes = _of_split(truth.labels, split, ours)
     if items.is_empty():
         raise LabelError(f"{cache.path} has no labelled item in the split {split}; name another with --split, or all")
-    emotions = tuple(positive or train["positive"])
+    emotions = positive or meant_by(train["positive"], words)
     target = make_target(truth.labels["emotion"].to_list(), emotions)
     counts = count_labels(items.with_columns(side=sides_of(items, target)))
     doubts = leaks(memory, items) if split in ("test", "all") else []
@@ -104,7 +106,7 @@ def evaluate_run(
         heard(Note(text, "warning"))
     shown = items.join(text_series(examples.item, "item").to_frame(), on="item", maintain_order="right")
     other = None if against is None else other_run(Path(against), cache, shown, head, positive, heard)
-    wanted = Wanted(emotions, tuple(prevalences), by, second_label, train["resamples"], train["seed"])
+    wanted = Wanted(emotions, tuple(prevalences), by, second_label, train["resamples"], train["seed"], words)
     scores = replace(
         scores_of(examples, members.mean(0), members, _columns(truth.listings, examples, by)),
         calibration=head.calibration,

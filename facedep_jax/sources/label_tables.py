@@ -3,6 +3,7 @@
 Subjects of a table are persons wherever they occur, in whichever source: that is what a table is for.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -61,6 +62,9 @@ def _read(path: Path, listings: pl.DataFrame, further: bool) -> tuple[UserTable,
             keys.append("source")
         else:  # the user's own, as the cache would call it
             table = read_table(path, ("item", "path", *_SAYS))
+            if keys == ["path"]:
+                told = "its source names none of the cache's and does not count"
+                table = replace(table, said=(*table.said, told))
     table.require(keys[0], any_of=() if further else _SAYS)
     if "path" in table.roles and keys == ["item"]:
         table = table.without("path")

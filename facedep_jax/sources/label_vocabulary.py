@@ -70,6 +70,12 @@ def parse_aliases(given: Iterable[str]) -> dict[str, str]:
     return aliases
 
 
+def meant_by(names: Iterable[str], given: Iterable[str]) -> tuple[str, ...]:
+    """`names` with the emotions that they stand for by the settings' aliases. Raises what `parse_aliases` raises."""
+    aliases = parse_aliases(given)
+    return tuple(aliases.get(plain(name), name) for name in names)
+
+
 def decode(word: str, codes: str) -> str:
     """The emotion that a number stands for in the data set `codes`; a word is left as it is.
 

@@ -6,7 +6,7 @@ from facedep_jax.errors import SettingsError
 from facedep_jax.evaluation.evaluate import Wanted
 from facedep_jax.head import SIZES, TEMPORAL
 from facedep_jax.sources.class_labels import DEFAULT_POSITIVE
-from facedep_jax.sources.label_vocabulary import parse_aliases
+from facedep_jax.sources.label_vocabulary import meant_by
 from facedep_jax.toml_settings import wrong_seed
 
 
@@ -58,7 +58,7 @@ class TrainSettings:
             if not 0 <= getattr(self, name) < 1
         ]
         wrong += wrong_seed(self.seed)
-        parse_aliases(self.aliases or ())  # raises for what is none
+        object.__setattr__(self, "positive", meant_by(self.positive, self.aliases or ()))
         if self.folds == 1:
             wrong.append("folds = 1, expected 0 or at least 2")
         if wrong:
@@ -67,7 +67,7 @@ class TrainSettings:
     @property
     def wanted(self) -> Wanted:
         """How a head is evaluated."""
-        return Wanted(self.positive, resamples=self.resamples, seed=self.seed)
+        return Wanted(self.positive, resamples=self.resamples, seed=self.seed, aliases=self.aliases or ())
 
 
 _CHOICES = {

@@ -196,15 +196,27 @@ def test_a_table_given_now_counts_more_than_the_listings(work, examples, tmp_pat
     assert [row["n"] for row in found["subgroups"]["hat"]["groups"]] == [1, 59]
 
 
-def copied(run, folder, table=None, change=None):
-    """A copy of a run as if it had been made with a `table` of labels, its predictions changed by row."""
+def copied(run, folder, table=None, change=None, **settings):
+    """A copy of a run as if it had been made with a `table` of labels and `settings`, its predictions changed."""
     shutil.copytree(run, folder)
     config = tomllib.loads((folder / "config.toml").read_text())
-    config["train"] |= {"labels": str(table)} if table else {}
+    config["train"] |= ({"labels": str(table)} if table else {}) | settings
     (folder / "config.toml").write_text(tomli_w.dumps(config))
     rows = list(csv.DictReader((folder / "predictions.csv").read_text().splitlines()))
     write_csv(folder / "predictions.csv", pl.DataFrame([row | (change(row) if change else {}) for row in rows]))
     return folder
+
+
+def test_aliases_are_words_of_a_second_rater_and_of_what_is_positive_too(work, corrected, examples, tmp_path):
+    """Where they were not, raters who agree would not, and positive items would count among the rest."""
+    words = [entry(examples, i, emotion2=examples.emotion[i].replace("sad", "Melancholy")) for i in range(240)]
+    add_listings(corrected, words)
+    run = copied(work / "run", tmp_path / "run", aliases=["melancholy=sad"], positive=["melancholy", "neutral"])
+    plain = evaluate_run(work / "run", open_cache(corrected), "test", ["sad", "neutral"])
+    for positive in (None, ["Melancholy", "neutral"]):
+        found = evaluate_run(run, open_cache(corrected), "test", positive)
+        assert found["raters"]["emotion2"]["raters"]["agreement"] == 1.0
+        assert (found["positive"], found["prevalence"]) == (["neutral", "sad"], plain["prevalence"])
 
 
 def test_a_run_made_with_a_table_goes_by_it_until_another_is_given(work, examples, tmp_path):

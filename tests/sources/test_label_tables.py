@@ -67,7 +67,8 @@ def test_rows_of_a_table_that_cannot_be_meant_are_named(table, rows, message):
 
 def test_further_columns_come_along_where_they_are_wanted(table):
     text = "path,emotion,hat,source\nx.jpg,sad,yes,web\n"
-    found, _ = overlaid(TWO, table(text), further=True)
+    found, said = overlaid(TWO, table(text), further=True)
+    assert said[1].endswith("labels.csv: its source names none of the cache's and does not count")
     assert found.select("hat", "source", "source_column").rows() == [("yes", "/s", "web"), (None, "/s", None)]
     assert "hat" not in overlaid(TWO, table(text))[0].columns
 

@@ -4,6 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from facedep_jax.cnn.settings import CnnSettings
 from facedep_jax.errors import LabelError, SettingsError
 from facedep_jax.sources.class_labels import collect_labels, make_target
 from facedep_jax.sources.label_vocabulary import decode, parse_aliases
@@ -11,6 +12,7 @@ from facedep_jax.sources.labelled_items import labelled_items
 from facedep_jax.sources.persons import with_columns_of_listings, with_persons
 from facedep_jax.sources.subject_splits import assign_splits, most_folds, split_name, subject_folds, take_part
 from facedep_jax.text_columns import text_frame
+from facedep_jax.training.settings import TrainSettings
 
 
 def listing(item, emotion, split=None, subject=None, path=None, source="/s"):
@@ -86,6 +88,11 @@ def test_numbers_mean_what_their_data_set_says(codes, number, emotion):
 def test_numbers_that_mean_nothing_are_refused(codes, number):
     with pytest.raises(SettingsError, match=r"expected one of|is none of"):
         decode(number, codes)
+
+
+@pytest.mark.parametrize("settings", [TrainSettings, CnnSettings])
+def test_aliases_may_say_what_is_positive(settings):
+    assert settings(("Melancholy", "joy"), aliases=("melancholy=sad",)).positive == ("sad", "joy")
 
 
 def test_aliases_are_words_of_known_emotions():

@@ -30,7 +30,7 @@ from facedep_jax.cache.shard import Shard, open_shard
 from facedep_jax.cache.tombstones import Purged
 from facedep_jax.errors import CacheError, SettingsError
 from facedep_jax.file_system import fsync_directory, writing
-from facedep_jax.progress_events import Report, silent
+from facedep_jax.progress_events import Note, Report, silent
 from facedep_jax.subject_ids import spellings
 from facedep_jax.text_escaping import as_name, as_text
 
@@ -93,6 +93,7 @@ def purge_cache(
         listings = read_listings(folder, ("source", "path", "item", "subject"))[0]
         selection = select_for_purge(listings, ids, subjects)
         _require_found(folder, shards, ids, subjects, listings)
+        _say_namesakes(listings, subjects, report)
         summary = _summary(folder, selection, shards, listings, dry_run)
         if not dry_run:
             remove_dropped(folder)
@@ -180,6 +181,16 @@ def _require_found(
             f"no listing of {folder} has the subject {absent[0]!r}; nothing was changed. `cache inspect` shows the "
             "subjects; one that was purged before is not among them"
         )
+
+
+def _say_namesakes(listings: pl.DataFrame, subjects: Sequence[str], report: Report) -> None:
+    """A name belongs to its source: of several sources it may be that of several persons, who all go."""
+    for subject in subjects:
+        theirs = spellings(listings["subject"].unique().drop_nulls(), [as_text(subject)])
+        sources = listings.filter(pl.col("subject").is_in(theirs))["source"].unique().sort()
+        if len(sources) > 1:
+            said = f"{len(sources)} sources name a subject {subject!r}: {', '.join(map(as_name, sources))}"
+            report(Note(f"{said}; all of them are meant, and --id names the items of one", "warning"))
 
 
 def _summary(

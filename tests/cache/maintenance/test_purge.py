@@ -25,6 +25,7 @@ from facedep_jax.cache.maintenance.subject_mentions import find_traces
 from facedep_jax.cache.maintenance.verify import verify_cache
 from facedep_jax.cache.tombstones import Purged
 from facedep_jax.errors import CacheError, CacheLocked, DamagedCache, SettingsError
+from facedep_jax.progress_events import Note
 from facedep_jax.text_columns import write_csv
 from facedep_jax.text_escaping import as_text
 
@@ -214,6 +215,16 @@ def test_a_run_that_calls_the_person_by_source_and_name_is_found(tmp_path):
     write_csv(tmp_path / "predictions.csv", pl.DataFrame(rows | {"split": ["test", "train"]}))
     (trace,) = find_traces([tmp_path], [], [], ["001"])
     assert trace["detail"] == "1 rows (1 in test)"
+
+
+def test_namesakes_of_several_sources_are_said_before_they_go(cache):
+    append_lines(cache / "listings.jsonl", [listing(9, path="9.jpg", source="/t", subject="Ann ")])
+    heard = []
+    purge_cache(cache, subjects=["ann"], dry_run=True, report=heard.append)
+    said = [event.text for event in heard if isinstance(event, Note)]
+    assert said == ["2 sources name a subject 'ann': /s, /t; all of them are meant, and --id names the items of one"]
+    purge_cache(cache, subjects=["bob"], dry_run=True, report=heard.append)
+    assert len([event for event in heard if isinstance(event, Note)]) == 1
 
 
 def test_a_subject_whose_name_is_not_utf_8_is_found_in_a_run(tmp_path):
