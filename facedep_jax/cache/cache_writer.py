@@ -193,14 +193,11 @@ class CacheWriter(ShardWriter):
 
     def listed_of(self, source: str) -> pl.DataFrame:
         """What is listed of a source by what is written, as text columns."""
-        held = latest(self._listings.filter(pl.col("source") == as_text(source)), KEY)
-        return held.filter(pl.col("gone").is_null() | pl.col("gone").is_in(NOT_GONE))
+        return _in_force(self._listings.filter(pl.col("source") == as_text(source)))
 
     def sources(self) -> list[str]:
         """Whose files are listed."""
-        held = latest(self._listings, KEY)
-        held = held.filter(pl.col("gone").is_null() | pl.col("gone").is_in(NOT_GONE))
-        return [as_name(name) for name in held["source"].unique().sort()]
+        return [as_name(name) for name in _in_force(self._listings)["source"].unique().sort()]
 
     def add_listings(self, listings: pl.DataFrame) -> None:
         """Note many listings of items that are complete: text columns `LISTING`, then the source's own. Those that are
@@ -277,3 +274,9 @@ class CacheWriter(ShardWriter):
         """
         settle(self.folder)
         load_manifest(self.folder, repair=True)
+
+
+def _in_force(lines: pl.DataFrame) -> pl.DataFrame:
+    """Of lines of the listings the last for each path, unless it says that the file is gone."""
+    held = latest(lines, KEY)
+    return held.filter(pl.col("gone").is_null() | pl.col("gone").is_in(NOT_GONE))

@@ -14,7 +14,7 @@ from facedep_jax.cache import Cache
 from facedep_jax.errors import RunError
 from facedep_jax.runs.csv_and_json import ORIGIN, read_written
 from facedep_jax.sources.class_labels import LABELLED, collect_labels, normal
-from facedep_jax.sources.label_tables import overlaid
+from facedep_jax.sources.label_tables import apply_label_table
 from facedep_jax.sources.label_vocabulary import parse_aliases
 from facedep_jax.sources.persons import number_persons, subject_keys_of, with_columns_of_listings, with_persons
 
@@ -75,7 +75,7 @@ def present_truth(
     if own_table:
         listings = _as_known(listings, first, pl.lit(True), pl.lit(True))
     if table:
-        listings, told = overlaid(listings, table, further=True)
+        listings, told = apply_label_table(listings, table, further=True)
     words = parse_aliases(aliases)
     silent = [pl.col(name).is_null().all().over("item") for name in ("emotion", "subject")]
     unsaid = _unsaid(listings.filter(silent[0]), first, "emotion") + _unsaid(

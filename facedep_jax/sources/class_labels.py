@@ -12,7 +12,7 @@ from functools import partial
 import polars as pl
 
 from facedep_jax.errors import LabelError
-from facedep_jax.sources.label_vocabulary import canonical, say_unknown, unknown_words
+from facedep_jax.sources.label_vocabulary import EMOTIONS, canonical, meant, say_unknown, unknown_words
 from facedep_jax.sources.subject_splits import split_name
 
 DEFAULT_POSITIVE = ("sad", "sadness", "neutral")
@@ -183,7 +183,12 @@ def make_target(emotions: Sequence[str], positive: Sequence[str] = DEFAULT_POSIT
     chosen, missing = choose_positive(tuple(present), positive, have)
     notes = (f"positive emotions that do not occur: {', '.join(missing)}; present are {have}",) if missing else ()
     unknown = unknown_words(present.elements())
-    warnings = (f"these are no emotions that are known (`cli labels`): {say_unknown(unknown)}",) if unknown else ()
+    warnings: tuple[str, ...] = ()
+    if unknown:
+        warnings += (f"these are no emotions that are known (`cli labels`): {say_unknown(unknown)}",)
+    slips = [f"{name} ({emotion}?)" for name in missing if name not in EMOTIONS and (emotion := meant(name))]
+    if slips:
+        warnings += (f"positive is no emotion that is known: {', '.join(slips)}; nothing counts as that",)
     if kind == "proxy":
         return Target(PROXY_CLASSES, (False, True), {name: int(name in chosen) for name in present}, notes, warnings)
     names = tuple(sorted(present))

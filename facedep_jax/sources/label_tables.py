@@ -27,7 +27,9 @@ LABELS = ("emotion", "label", "subject", "split")  # headings of labels
 _SAYS = ("emotion", "subject", "split")
 
 
-def overlaid(listings: pl.DataFrame, path: Path, *, further: bool = False) -> tuple[pl.DataFrame, tuple[str, ...]]:
+def apply_label_table(
+    listings: pl.DataFrame, path: Path, *, further: bool = False
+) -> tuple[pl.DataFrame, tuple[str, ...]]:
     """Listings with emotion, subject and split as the table says, and sentences on what it says something of.
 
     Its columns are `path` or `item`, any of emotion (or label), subject and split, and with `further` any others, which

@@ -14,7 +14,7 @@ import polars as pl
 
 from facedep_jax.errors import LabelError
 from facedep_jax.sources.class_labels import DEFAULT_POSITIVE, Target, collect_labels, make_target
-from facedep_jax.sources.label_tables import overlaid
+from facedep_jax.sources.label_tables import apply_label_table
 from facedep_jax.sources.label_vocabulary import parse_aliases
 from facedep_jax.sources.persons import with_columns_of_listings, with_persons
 from facedep_jax.sources.subject_splits import assign_splits, subject_keys
@@ -54,7 +54,7 @@ def labelled_items(
     `positive` are emotions, `target` is "proxy" or "emotion"; splits that have to be made are drawn by `seed`. Raises
     LabelError where there is nothing to learn or to choose by.
     """
-    listings, told = overlaid(listings, Path(table)) if table else (with_columns_of_listings(listings), ())
+    listings, told = apply_label_table(listings, Path(table)) if table else (with_columns_of_listings(listings), ())
     if held is not None:
         listings = listings.filter(pl.col("item").is_in(held.implode()))
     listings, persons = with_persons(listings)

@@ -14,7 +14,7 @@ from facedep_jax.dataset.prepare import Prepared, duplicate_warnings, few_items_
 from facedep_jax.disclaimer import UNTRAINED
 from facedep_jax.errors import SettingsError
 from facedep_jax.progress_events import Note, Report
-from facedep_jax.sources.label_tables import overlaid
+from facedep_jax.sources.label_tables import apply_label_table
 from facedep_jax.toml_settings import to_table
 from facedep_jax.training.settings import TrainSettings
 
@@ -106,7 +106,7 @@ def listing_columns_of(task: TrainingTask, clips: Examples) -> Columns:
     """What the listings of the caches, or the table of labels, say further of `clips`."""
     listings = listings_of(task.caches)
     if task.settings.labels:
-        listings, _ = overlaid(listings, Path(task.settings.labels), further=True)
+        listings, _ = apply_label_table(listings, Path(task.settings.labels), further=True)
     return listing_columns(listings, clips.item, clips.path)
 
 

@@ -6,7 +6,7 @@ import pytest
 from facedep_jax.dataset.listing_columns import listing_columns
 from facedep_jax.errors import TableError
 from facedep_jax.sources.class_labels import collect_labels
-from facedep_jax.sources.label_tables import IN_CACHE, overlaid
+from facedep_jax.sources.label_tables import IN_CACHE, apply_label_table
 from facedep_jax.sources.persons import with_persons
 
 
@@ -29,7 +29,7 @@ def table(tmp_path):
 
 
 def test_a_table_of_labels_replaces_what_listings_say(table):
-    found, said = overlaid(TWO, table("path,Label,split \nx.jpg, Sad,\ny.jpg,,val\n"))
+    found, said = apply_label_table(TWO, table("path,Label,split \nx.jpg, Sad,\ny.jpg,,val\n"))
     assert found.select("emotion", "split").rows() == [("Sad", "train"), ("happy", "val")]
     assert TWO["emotion"][0] == "happy" and "2 of 2 listings" in said[0]
 
@@ -44,7 +44,7 @@ def test_a_table_of_labels_replaces_what_listings_say(table):
 )
 def test_a_table_of_labels_names_its_listings_and_says_something_of_them(table, headings, lacks):
     with pytest.raises(TableError, match=lacks):
-        overlaid(TWO, table(f"{headings}\nx.jpg,y\n"))
+        apply_label_table(TWO, table(f"{headings}\nx.jpg,y\n"))
 
 
 @pytest.mark.parametrize(
@@ -62,15 +62,15 @@ def test_a_table_of_labels_names_its_listings_and_says_something_of_them(table, 
 )
 def test_rows_of_a_table_that_cannot_be_meant_are_named(table, rows, message):
     with pytest.raises(TableError, match=message):
-        overlaid(TWO, table(f"path,label\n{rows}\n"))
+        apply_label_table(TWO, table(f"path,label\n{rows}\n"))
 
 
 def test_further_columns_come_along_where_they_are_wanted(table):
     text = "path,emotion,hat,source\nx.jpg,sad,yes,web\n"
-    found, said = overlaid(TWO, table(text), further=True)
+    found, said = apply_label_table(TWO, table(text), further=True)
     assert said[1].endswith("labels.csv: its source names none of the cache's and does not count")
     assert found.select("hat", "source", "source_column").rows() == [("yes", "/s", "web"), (None, "/s", None)]
-    assert "hat" not in overlaid(TWO, table(text))[0].columns
+    assert "hat" not in apply_label_table(TWO, table(text))[0].columns
 
 
 BOTH = listings(("a", "1.jpg", "/x", "happy"), ("b", "1.jpg", "/y", "happy"), ("c", "2.jpg", "/y", "happy"))
@@ -80,7 +80,7 @@ BOTH = listings(("a", "1.jpg", "/x", "happy"), ("b", "1.jpg", "/y", "happy"), ("
 def test_a_further_column_may_be_called_anything(table, name):
     """It comes along under its own name, and is mixed up with nothing that is worked with."""
     rows = table(f"path,subject,emotion,{name}\nx.jpg,P1,sad,x\ny.jpg,P2,happy,y\n")
-    listings, _ = with_persons(overlaid(TWO, rows, further=True)[0])
+    listings, _ = with_persons(apply_label_table(TWO, rows, further=True)[0])
     items = collect_labels(listings).items
     columns = listing_columns(listings, items["item"], items["path"])
     found = dict(zip(items["path"], columns[name], strict=True))
@@ -92,21 +92,29 @@ def test_a_further_column_may_be_called_anything(table, name):
 
 def test_a_path_of_two_sources_is_refused_unless_the_table_says_which(table):
     with pytest.raises(TableError, match=r"1 of its paths .*1\.jpg by /x and by /y; add a column source"):
-        overlaid(BOTH, table("path,emotion\n1.jpg,sad\n"))
-    assert overlaid(BOTH, table("path,emotion\n2.jpg,sad\n"))[0]["emotion"].to_list() == ["happy", "happy", "sad"]
-    found, _ = overlaid(BOTH, table("path,source,emotion\n1.jpg,/y,sad\n1.jpg,/x,fear\n"))
+        apply_label_table(BOTH, table("path,emotion\n1.jpg,sad\n"))
+    assert apply_label_table(BOTH, table("path,emotion\n2.jpg,sad\n"))[0]["emotion"].to_list() == [
+        "happy",
+        "happy",
+        "sad",
+    ]
+    found, _ = apply_label_table(BOTH, table("path,source,emotion\n1.jpg,/y,sad\n1.jpg,/x,fear\n"))
     assert found["emotion"].to_list() == ["fear", "sad", "happy"]
     same = BOTH.with_columns(item=pl.lit("a"))  # equal bytes in two places: one item, whichever is meant
-    assert overlaid(same, table("path,emotion\n1.jpg,sad\n"))[0]["emotion"].to_list() == ["sad", "sad", "happy"]
+    assert apply_label_table(same, table("path,emotion\n1.jpg,sad\n"))[0]["emotion"].to_list() == [
+        "sad",
+        "sad",
+        "happy",
+    ]
 
 
 def test_it_is_said_how_many_listings_of_which_cache_a_table_speaks_of(table):
     caches = BOTH.with_columns(pl.Series(IN_CACHE, ["one", "two", "two"]))
-    _, said = overlaid(caches, table("path,emotion\n2.jpg,sad\n"))
+    _, said = apply_label_table(caches, table("path,emotion\n2.jpg,sad\n"))
     assert said[0].endswith("none of 1 of one, 1 of 2 of two")
 
 
 def test_a_subject_of_the_table_belongs_to_it(table):
     path = table("path,subject\n2.jpg,001\n")
-    found, _ = overlaid(BOTH, path)
+    found, _ = apply_label_table(BOTH, path)
     assert found["subject_source"].to_list() == [None, None, str(path.resolve())]

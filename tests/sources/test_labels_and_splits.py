@@ -63,6 +63,9 @@ def test_words_that_name_no_emotion_are_counted_where_others_do():
         "these are no emotions that are known (`cli labels`): natural 2 (neutral?), sadly 1 (sad?)",
     )
     assert make_target(["depressed", "control"], ("depressed",)).warnings == ()
+    slip = make_target(["sad", "neutral", "happy"], ("sadd", "neutral")).warnings
+    assert slip == ("positive is no emotion that is known: sadd (sad?); nothing counts as that",)
+    assert make_target(["sad", "happy"], ("sad", "sadness", "neutral")).warnings == ()
 
 
 @pytest.mark.parametrize(
