@@ -46,7 +46,9 @@ def write_run(
         write_config(folder / "config.toml", "train", without_none(identity["train"]), without_none(records))
         write_json(folder / "metrics.json", summary)
         write_csv(folder / "history.csv", _history_table(trained))
-        rows = scored_table(task.examples, task.items, evaluated.scores.logit, evaluated.scores.calibration)
+        scores = evaluated.scores
+        said = scores.logit, scores.probability, scores.calibration.threshold
+        rows = scored_table(task.examples, task.items, *said)
         write_csv(folder / "predictions.csv", rows)
         (folder / "plots").mkdir()
         _write_plots(folder / "plots", task, trained, evaluated, beside)
