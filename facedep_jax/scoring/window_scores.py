@@ -100,19 +100,25 @@ def _judged(
     """With the windows' probabilities at their frames, and the clip's own; its interval is that of its logit."""
     members = np.full((head.members, len(frames.time)), np.nan)
     probability = np.full(len(frames.time), np.nan)
+    emotions = {name: np.full(len(frames.time), np.nan) for name in head.emotions}
+    frames = replace(frames, probability=probability, members=members, emotions=emotions)
     if not stretches:
-        return replace(frames, probability=probability, members=members)
+        return frames
     by_window = proxy_logits(logits, head.positive)
     for number, stretch in enumerate(stretches):
         members[:, stretch.frames] = head.probability(by_window[:, [number]])
         probability[stretch.frames] = head.probability(by_window[:, number].mean())
-    clip = proxy_logits(logits.mean(1, keepdims=True), head.positive)[:, 0]
+        for name, found in head.by_emotion(logits[:, number]).items():
+            emotions[name][stretch.frames] = found
+    mean = logits.mean(1, keepdims=True)
+    clip = proxy_logits(mean, head.positive)[:, 0]
+    by_emotion = {name: float(found[0]) for name, found in head.by_emotion(mean).items()}
     low, high = None, None
     if len(stretches) >= FEWEST:
         half = half_width(_parts(logits, head))
         low, high = map(float, head.probability(clip.mean() + np.array([-half, half])))
-    whole = Whole(float(head.probability(clip.mean())), low, high, head.probability(clip))
-    return replace(frames, probability=probability, members=members, whole=whole)
+    score, members = float(head.probability(clip.mean())), head.probability(clip)
+    return replace(frames, whole=Whole(score, low, high, members, by_emotion))
 
 
 def _parts(logits: Float[np.ndarray, "m w classes"], head: Head) -> Float[np.ndarray, " w"]:
