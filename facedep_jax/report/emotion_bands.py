@@ -70,7 +70,8 @@ def _area(x: Int[np.ndarray, " n+1"], top: Float[np.ndarray, " n"]) -> str:
     """Steps from border to border, each stretch with a face closed along the bottom; equal steps are one."""
     level = np.where(np.isnan(top), -1, np.rint(BANDS * np.nan_to_num(top))).astype(int)
     firsts = np.flatnonzero(np.diff(level, prepend=-2))
-    parts, height = [], -1
+    parts: list[str] = []
+    height = -1
     for first, after in zip(firsts, np.append(firsts[1:], len(level)), strict=True):
         if level[first] < 0:
             height = _close(parts, height)

@@ -91,13 +91,13 @@ def _draw_emotions(axes: Axes, frames: _Frames, stack: Sequence[str]) -> None:
     """Bands in steps from frame to frame, nothing without a face; named from the top, as they lie."""
     shades, numbers, bottom = list(COLOURS.values()), colours(stack), np.zeros(len(frames.time))
     reach = tops(frames.emotions, stack)
-    found = []
+    x, found = edges(frames.time), []
     for name in stack:
-        levels = (np.append(level, level[-1]) for level in (bottom, reach[name]))
         own = frames.emotions[name][np.isfinite(frames.emotions[name])]
-        mean = f" {own.mean():.2f}" if len(own) else ""
-        style = {"facecolor": shades[numbers[name]], "linewidth": 0, "label": f"{in_font(printable(name))}{mean}"}
-        found.append(axes.fill_between(edges(frames.time), *levels, step="post", **style))
+        label = f"{in_font(printable(name))} {own.mean():.2f}" if len(own) else in_font(printable(name))
+        low, high = (np.append(level, level[-1]) for level in (bottom, reach[name]))
+        look = shades[numbers[name]]
+        found.append(axes.fill_between(x, low, high, step="post", facecolor=look, linewidth=0, label=label))
         bottom = reach[name]
     axes.set(ylim=(0, 1), ylabel="emotions")
     axes.legend(handles=found[::-1], loc="upper left", bbox_to_anchor=(1.01, 1.06), fontsize=8, frameon=False)

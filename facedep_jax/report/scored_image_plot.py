@@ -16,7 +16,7 @@ from matplotlib.patches import Rectangle
 from facedep_jax.disclaimer import MEANING
 from facedep_jax.file_system import writing
 from facedep_jax.report.run_plots import ALERT, GRID, INK, MAIN, OTHER, QUIET, in_font, save
-from facedep_jax.text_escaping import plot_name
+from facedep_jax.text_escaping import plot_name, printable
 
 BOX, TINT = "#ffd60a", "#ff3b00"
 MOST_NUMBERS = 4  # cells along a side up to which their shares are written into them
@@ -65,6 +65,8 @@ class _Prediction(Protocol):
     @property
     def members_high(self) -> float | None: ...
     @property
+    def emotions(self) -> Mapping[str, float]: ...
+    @property
     def drawable(self) -> _Drawable | None: ...
 
 
@@ -98,7 +100,7 @@ def draw_prediction(prediction: _Prediction, drawn: _Drawable, threshold: float,
     if shaded and drawn.crop is not None and drawn.shading is not None:
         _shading(axes[1], drawn.crop, drawn.shading)
     small = "\n".join(textwrap.wrap(f"{SHADING if shaded else ''}{MEANING}", int(16 * width)))
-    _scale(below.subplots(), prediction, threshold, small)
+    _scale(below.subplots(), prediction, threshold, small, int(11 * width))
     if warning:
         above.suptitle(warning, color=ALERT, fontsize=11, fontweight="bold")
     return figure
@@ -141,8 +143,8 @@ def _shading(ax: Axes, crop: UInt8[np.ndarray, "s s 3"], shading: Float[np.ndarr
     ax.set_axis_off()
 
 
-def _scale(ax: Axes, prediction: _Prediction, threshold: float, small: str) -> None:
-    """The score from 0 to 1, its range over members, and the `small` print."""
+def _scale(ax: Axes, prediction: _Prediction, threshold: float, small: str, columns: int) -> None:
+    """The score from 0 to 1, its range over members, the emotions, likeliest first, and the `small` print."""
     ax.set(xlim=(0, 1), ylim=(-1, 1), yticks=[])
     ax.spines[["left", "right", "top"]].set_visible(False)
     ax.tick_params(labelsize=8, colors=QUIET)
@@ -157,7 +159,11 @@ def _scale(ax: Axes, prediction: _Prediction, threshold: float, small: str) -> N
         ax.hlines(0, prediction.members_low, prediction.members_high, color=MAIN, alpha=0.45, linewidth=6)
         said += f"   members {prediction.members_low:.2f} to {prediction.members_high:.2f}"
     ax.plot(prediction.probability, 0, marker="o", markersize=9, color=MAIN, clip_on=False)
-    ax.set_title(said, fontsize=10, color=INK, loc="left")
+    each = sorted(prediction.emotions.items(), key=lambda pair: -pair[1])
+    if each:
+        emotions = ", ".join(f"{in_font(printable(name))} {probability:.2f}" for name, probability in each)
+        said = "\n".join([said, *textwrap.wrap(f"emotions: {emotions}", columns)])
+    ax.set_title(said, fontsize=10, color=INK, loc="left", parse_math=False)
 
 
 def _shown(path: str) -> str:

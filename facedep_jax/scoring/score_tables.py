@@ -31,6 +31,7 @@ MOST = 100  # rows; if there were more, files of a kind share one wherever they 
 WINDOW_COLUMNS = ("clip", *(f.name for f in fields(Window) if f.name != EMOTIONS), "warning")
 COLUMNS = {"clips": CLIP_COLUMNS, "windows": WINDOW_COLUMNS, "frames": FRAME_COLUMNS}
 
+Schema = dict[str, type[pl.DataType]]
 Kind = tuple[str, str]  # what several files are called, and why they have no score
 
 
@@ -66,11 +67,11 @@ def score_frames(
         _printed({"clip": one.clip.clip, **vars(window)}, called["windows"]) for one in scored for window in one.windows
     ]
     frames = [_frames(one, called["frames"]) for one in scored if one.frames is not None]
-    own = {"clip": pl.String, "face": pl.String}
-    schema = {name: own.get(name, pl.Float64) for name in FRAME_COLUMNS if name != "warning"}
+    schema: Schema = {name: pl.Float64 for name in FRAME_COLUMNS if name != "warning"}
+    schema |= {"clip": pl.String, "face": pl.String}
     found = {
         "clips": pl.DataFrame(clips, _schema(ClipScore) | _floats(called["clips"])),
-        "windows": pl.DataFrame(windows, {"clip": pl.String, **_schema(Window)} | _floats(called["windows"])),
+        "windows": pl.DataFrame(windows, {"clip": pl.String, **_schema(Window), **_floats(called["windows"])}),
         "frames": pl.concat([pl.DataFrame(schema=schema | _floats(called["frames"])), *frames]),
     }
     return {
@@ -88,13 +89,13 @@ def _printed(row: dict[str, Any], called: Mapping[str, str]) -> dict[str, Any]:
     return {name: printable(value) if isinstance(value, str) else value for name, value in row.items()}
 
 
-def _schema(cls: type) -> dict[str, type[pl.DataType]]:
-    kinds = {"float": pl.Float64, "int": pl.Int64, "str": pl.String}
+def _schema(cls: type) -> Schema:
+    kinds: Schema = {"float": pl.Float64, "int": pl.Int64, "str": pl.String}
     types = {f.name: str(getattr(f.type, "__name__", f.type)) for f in fields(cls) if f.name != EMOTIONS}
     return {name: kinds[kind.split(" ")[0]] for name, kind in types.items()}
 
 
-def _floats(called: Mapping[str, str]) -> dict[str, type[pl.DataType]]:
+def _floats(called: Mapping[str, str]) -> Schema:
     return dict.fromkeys(called.values(), pl.Float64)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from facedep_jax.cache.cache_reader import Cache
-from facedep_jax.dataset.labelled_examples import at_most, in_windows
+from facedep_jax.dataset.labelled_examples import at_most, in_windows, say_thinned
 from facedep_jax.head.batched_forward import proxy_logits
 from facedep_jax.head.trained_head import Head
 from facedep_jax.progress_events import Progress, Report, silent
@@ -37,6 +37,8 @@ def score_windows(
     """The frames of `items`, each with the probability of its window of `window` seconds, 0 for whole clips."""
     clips = [replace(frames, window=in_windows(frames.time, window)) for frames in sampled_frames(cache, items)]
     stretches = [list(_stretches(frames, window)) for frames in clips]
+    shortened = [own for own in stretches if any(len(one.frames) > len(one.feature) for one in own)]
+    say_thinned(len(shortened), window, report)
     logits = _class_logits(cache, head, [one for own in stretches for one in own], report)
     ends = np.cumsum([0, *map(len, stretches)])
     return [

@@ -70,6 +70,14 @@ def column_names(emotions: Iterable[str], taken: Iterable[str]) -> dict[str, str
     return names
 
 
+def leading(probability: Mapping[str, float]) -> str:
+    """The likeliest emotion and its probability, `sad 0.41`; empty where none is known."""
+    if not probability:
+        return ""
+    name = max(probability, key=lambda emotion: probability[emotion])
+    return f"{name} {probability[name]:.2f}"
+
+
 def known_split(word: str) -> str | None:
     """train, val or test where `word` (Training, test_set, dev, PrivateTest …) names a split, else None."""
     text = plain(word).replace(" ", "")
