@@ -5,27 +5,29 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Float32
 
 from facedep_jax.dataset.labelled_examples import Examples
 from facedep_jax.dataset.listing_columns import Columns, few_valued, groups, rater_columns
 from facedep_jax.errors import SettingsError
-from facedep_jax.evaluation.metrics import Evaluation, Spread, headline_metrics
+from facedep_jax.evaluation.metrics import NEUTRAL, SAD, Evaluation, Spread, headline_metrics
 from facedep_jax.evaluation.rater_agreement import compare_raters
 from facedep_jax.evaluation.subgroups import SubgroupTable, subgroup_table
 from facedep_jax.evaluation.weighted_metrics import none_if_nan, plain_auroc
-from facedep_jax.head.batched_forward import proxy_logits
+from facedep_jax.head.batched_forward import class_probabilities, proxy_logits
 from facedep_jax.head.calibration import (
     RAW,
     Calibration,
+    ClassLine,
     OperatingPoint,
     calibrate,
+    calibrate_classes,
     clip_logit,
     operating_points,
     over_frames,
+    with_threshold,
 )
-from facedep_jax.head.trained_head import Head
-from facedep_jax.sources.class_labels import DEFAULT_POSITIVE, normal
+from facedep_jax.sources.class_labels import DEFAULT_POSITIVE, PROXY_CLASSES, normal
 from facedep_jax.sources.label_vocabulary import parse_aliases
 
 
@@ -93,6 +95,15 @@ class Scores:
         return clip_logit(self.frames[None] if self.members is None else self.members)
 
     @property
+    def sadness(self) -> Float[np.ndarray, " n"] | None:
+        """The probability of a sad face among sad and neutral ones, as far as the classes are these; else None."""
+        sad, neutral = (np.isin(self.classes, names) for names in (SAD, NEUTRAL))
+        if self.emotion_probability is None or not sad.any() or not neutral.any():
+            return None
+        yes, no = (self.emotion_probability[:, which].sum(1) for which in (sad, neutral))
+        return yes / np.maximum(yes + no, 1e-300)
+
+    @property
     def uncalibrated(self) -> Float[np.ndarray, " n"]:
         """Probabilities before calibration."""
         return over_frames(RAW.probability(self.frames)) if self.raw is None else self.raw
@@ -128,15 +139,36 @@ def scores_of_members(clips: Examples, members: Float[np.ndarray, "m n t"], colu
     return Scores(members.mean(0), clips.label, clips.subject, clips.emotion, members, columns or {})
 
 
-def head_scores(
-    head: Head, clips: Examples, logits: Float[np.ndarray, "m n t classes"], columns: Columns | None = None
+def class_scores(
+    clips: Examples,
+    logits: Float32[np.ndarray, "m n t classes"],
+    classes: Sequence[str],
+    positive: Bool[np.ndarray, " classes"],
+    calibration: Calibration = RAW,
+    columns: Columns | None = None,
 ) -> Scores:
-    """Scores of `clips` by a head, from its members' logits, not calibrated; with emotions where it knows them."""
-    scores = scores_of_members(clips, proxy_logits(logits, head.positive), columns)
-    if head.target == "proxy":
+    """Scores of `clips` from members' logits of classes, by a calibration that is known; with the probability of each
+    emotion where the classes are emotions."""
+    scores = replace(scores_of_members(clips, proxy_logits(logits, positive), columns), calibration=calibration)
+    if tuple(classes) == PROXY_CLASSES:
         return scores
-    emotions = over_frames(np.moveaxis(head.emotion_probabilities(logits), -2, -1))
-    return replace(scores, classes=head.classes, emotion_probability=emotions)
+    each = over_frames(np.moveaxis(class_probabilities(logits, positive, calibration), -2, -1))
+    return replace(scores, classes=tuple(classes), emotion_probability=each)
+
+
+def calibrated_by_class(
+    clips: Examples,
+    logits: Float32[np.ndarray, "m n t classes"],
+    classes: Sequence[str],
+    columns: Columns | None = None,
+) -> tuple[ClassLine, Scores]:
+    """`class_scores` of logits that are calibrated class by class on val, and how; threshold and operating points are
+    chosen there too."""
+    val, positive = clips.split == "val", clips.positive
+    raw = over_frames(RAW.probability(proxy_logits(logits, positive).mean(0)))
+    line = calibrate_classes(logits[:, val].mean(0), clips.target[val])
+    scores = replace(class_scores(clips, line(logits), classes, positive, RAW, columns), raw=raw)
+    return line, with_calibration(scores, with_threshold(RAW, scores.frames[val], clips.label[val]), val)
 
 
 def calibrated(scores: Scores, val: Bool[np.ndarray, " n"]) -> Scores:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Float32, Int
 from scipy.optimize import minimize
 from scipy.special import logit as log_odds
 from scipy.special import softmax
@@ -124,6 +124,10 @@ class ClassLine(NamedTuple):
 
     scale: float
     bias: Float[np.ndarray, " classes"]
+
+    def __call__(self, logits: Float32[np.ndarray, "... classes"]) -> Float32[np.ndarray, "... classes"]:
+        """Calibrated ones."""
+        return (self.scale * logits + self.bias).astype(np.float32)
 
 
 def calibrate_classes(frames: Float[np.ndarray, "n t classes"], target: Int[np.ndarray, " n"]) -> ClassLine:

@@ -11,13 +11,12 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jaxtyping import Bool, Float, Float16, Float32, Int32
-from scipy.special import softmax
 
 from facedep_jax.cache.feature_spec import check_features
 from facedep_jax.dataset.lazy_features import Features
 from facedep_jax.disclaimer import UNTRAINED
 from facedep_jax.errors import LabelError, RunError
-from facedep_jax.head.batched_forward import READ_BATCH, predict_classes, proxy_logits
+from facedep_jax.head.batched_forward import READ_BATCH, class_probabilities, predict_classes, proxy_logits
 from facedep_jax.head.calibration import RAW, Calibration, ClassLine, calibrate, with_threshold
 from facedep_jax.head.model import Architecture, Inputs, Tokens, graph_of, init_states
 from facedep_jax.progress_events import Note, Report, silent
@@ -111,18 +110,10 @@ class Head:
         """Calibrated probability of the proxy's positive side."""
         return self.calibration.probability(logits)
 
-    def emotion_probabilities(self, logits: Float[np.ndarray, "m ... classes"]) -> Float[np.ndarray, "... classes"]:
-        """Probabilities of the classes from members' logits of them: those of a side sum to that side's `probability`.
-
-        Within a side they go as exp of the mean logits do.
-        """
-        logits = np.asarray(logits, np.float64)
-        yes = self.probability(proxy_logits(logits.astype(np.float32), self.positive).mean(0))[..., None]
-        mean = logits.mean(0)
-        found = np.empty(mean.shape)
-        for chosen, side in ((self.positive, yes), (~self.positive, 1 - yes)):
-            found[..., chosen] = side * softmax(mean[..., chosen], -1)
-        return found
+    def emotion_probabilities(self, logits: Float32[np.ndarray, "m ... classes"]) -> Float[np.ndarray, "... classes"]:
+        """Calibrated probabilities of the classes from members' logits of them; the positive ones sum to
+        `probability`."""
+        return class_probabilities(logits, self.positive, self.calibration)
 
     def frame_logits(self, tokens: Mapping[str, Float16[np.ndarray, "n S S C"]]) -> Float32[np.ndarray, " n"]:
         """Logits of single frames, each as a clip of its own."""
