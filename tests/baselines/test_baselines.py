@@ -48,7 +48,7 @@ def test_probe_equals_logistic_regression(items, columns):
 
 @pytest.mark.parametrize(("items", "columns"), [(300, 40), (120, 600)], ids=["columns", "span"])
 def test_probe_of_several_classes_equals_multinomial_regression(items, columns):
-    """scikit-learn has ‖w‖²/2 of all classes' weights; ours is twice that, so that two classes are as one line has it."""
+    """scikit-learn has ‖w‖²/2 of all classes' weights; ours is twice that, so that two classes are as one line."""
     features, positive = planted(items, columns)
     target = positive + (features[:, 7].astype(np.float32) > np.median(features[:, 7])).astype(int)
     train_rows, val, sides = np.arange(0, items, 2), np.arange(1, items, 2), np.array([False, True, True])
