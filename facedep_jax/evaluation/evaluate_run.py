@@ -106,9 +106,9 @@ def evaluate_run(
     shown = items.join(text_series(examples.item, "item").to_frame(), on="item", maintain_order="right")
     other = None if against is None else other_run(Path(against), cache, shown, head, positive, heard)
     wanted = Wanted(emotions, tuple(prevalences), by, second_label, train["resamples"], train["seed"], words)
-    judged = examples, logits, head.classes, head.positive, head.calibration
-    scores = class_scores(*judged, _columns(truth.listings, examples, by))
-    scores = replace(scores, points=_points(head, memory, positive))
+    columns = _columns(truth.listings, examples, by)
+    scores = class_scores(examples, logits, head.classes, head.positive, columns)
+    scores = replace(scores, calibration=head.calibration, points=_points(head, memory, positive))
     result = evaluate(scores, wanted)
     if head.untrained:
         report(Note(head.warning, "warning"))

@@ -15,7 +15,6 @@ from facedep_jax.evaluation.evaluate import (
     Scores,
     Wanted,
     calibrated,
-    calibrated_by_class,
     class_scores,
     evaluate_splits,
     majority,
@@ -100,14 +99,12 @@ def _minus(head: Evaluated, other: Evaluated, rows: np.ndarray, settings: TrainS
     return found | {f"auroc_sad_vs_neutral{end}": by_sadness[f"auroc{end}"] for end in ("", "_ci", "_below_0")}
 
 
-def _calibrated(scores: Scores, clips: Examples, wanted: Wanted) -> Evaluated:
+def _calibrated(clips: Examples, logits: np.ndarray, classes: Sequence[str], wanted: Wanted) -> Evaluated:
+    return _judged(class_scores(clips, logits, classes, clips.positive), clips, wanted)
+
+
+def _judged(scores: Scores, clips: Examples, wanted: Wanted) -> Evaluated:
     return evaluate_splits(calibrated(scores, clips.split == "val"), clips.split, wanted)
-
-
-def _by_class(clips: Examples, logits: np.ndarray, classes: Sequence[str], wanted: Wanted) -> Evaluated:
-    if tuple(classes) == PROXY_CLASSES:
-        return _calibrated(class_scores(clips, logits, classes, clips.positive), clips, wanted)
-    return evaluate_splits(calibrated_by_class(clips, logits, classes)[1], clips.split, wanted)
 
 
 def _by_members(
@@ -121,7 +118,7 @@ def _by_members(
     """A head of the same settings on other examples."""
     fitted = fit_members(examples, settings, report, stage, what)
     logits = clip_class_logits(fitted.architecture, fitted.states, examples)
-    return _by_class(examples.clips, logits, classes, settings.wanted)
+    return _calibrated(examples.clips, logits, classes, settings.wanted)
 
 
 def _one_backbone(
@@ -165,7 +162,7 @@ def _probes(
         features = flat_features(examples, taps)
         probe = fit_probe(features, examples.target, train, val, examples.positive)
         logits = examples.over_clips(probe.logits(features)[None])[:, :, None].astype(np.float32)
-        found[name] = _by_class(examples.clips, logits, classes, settings.wanted)
+        found[name] = _calibrated(examples.clips, logits, classes, settings.wanted)
     report(Progress("baselines", len(sets), len(sets), "probes"))
     return found
 
@@ -177,4 +174,4 @@ def _hybrid(examples: Examples, settings: TrainSettings, report: Report) -> dict
         return {}
     members = hybrid_logits(tops, examples.label, examples.split, settings.seed, settings.seeds, report)
     scores = scores_of_members(examples.clips, examples.over_clips(members)[..., None])
-    return {"hybrid": _calibrated(scores, examples.clips, settings.wanted)}
+    return {"hybrid": _judged(scores, examples.clips, settings.wanted)}

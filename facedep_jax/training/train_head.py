@@ -15,11 +15,11 @@ from facedep_jax.cache import Cache
 from facedep_jax.dataset.labelled_examples import Examples
 from facedep_jax.dataset.listing_columns import Columns
 from facedep_jax.errors import Diverged, RunError
-from facedep_jax.evaluation.evaluate import Scores, calibrated, calibrated_by_class, class_scores, evaluate_splits
+from facedep_jax.evaluation.evaluate import Scores, calibrated, class_scores, evaluate_splits
 from facedep_jax.evaluation.metrics import Evaluation
 from facedep_jax.head.batched_forward import clip_class_logits
 from facedep_jax.head.calibration import Calibration
-from facedep_jax.head.trained_head import Head, Validation, with_class_line
+from facedep_jax.head.trained_head import Head, Validation
 from facedep_jax.progress_events import Note, Report, silent
 from facedep_jax.provenance import versions
 from facedep_jax.runs.resume import Unfinished, unfinished
@@ -182,19 +182,12 @@ def _head(task: TrainingTask, fitted: Fitted, positive: Bool[np.ndarray, " class
 
 
 def _calibrated(head: Head, examples: Examples, columns: Columns) -> tuple[Head, Scores]:
-    """The head with what is chosen on validation, and its scores of all clips.
-
-    Of a head over emotions the classes are calibrated, so that their probabilities hold whatever counts as positive.
-    """
+    """The head with what is chosen on validation, and its scores of all clips."""
     clips, val = examples.clips, examples.clips.split == "val"
     logits = clip_class_logits(head.architecture, head.states, examples)
-    if head.target == "proxy":
-        scores = calibrated(class_scores(clips, logits, head.classes, head.positive, columns=columns), val)
-        return replace(head, calibration=scores.calibration), scores
-    line, scores = calibrated_by_class(clips, logits, head.classes, columns)
-    kept = Validation(line(logits[:, val]), clips.target[val])
-    states = with_class_line(head.states, line)
-    return replace(head, states=states, by_class=True, validation=kept, calibration=scores.calibration), scores
+    scores = calibrated(class_scores(clips, logits, head.classes, head.positive, columns), val)
+    kept = Validation(logits[:, val], clips.target[val]) if head.target == "emotion" else None
+    return replace(head, calibration=scores.calibration, validation=kept), scores
 
 
 class _Folds(TypedDict, total=False):
