@@ -24,7 +24,7 @@ def panel(frame: LiveFrame, width: int, ascii_only: bool, silent: float) -> list
     lines += _score(frame, width, ascii_only)
     lines += wrapped(_certainty(frame), width, indent=" " * 9)
     if frame.emotions:
-        lines += _labelled("emotion", _emotions(frame, width - 9, ascii_only))
+        lines += _labelled("looks", _emotions(frame, width - 9, ascii_only))
     seen = [frame.face] if frame.probability is None else [frame.face, f"this frame {frame.probability:.3f}"]
     face = wrapped([*seen, f"coverage {frame.coverage:.0%}"], width - 9, indent="")
     lines += _labelled("face", face, _GOOD if frame.probability is not None else _BAD)
