@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-NAMES = 20  # columns for a clip's name, and for a decision, that the likeliest emotion does not take
+NAMES = 18  # columns for a clip's name, and for a decision, that the likeliest emotion does not take
 
 
 @click.command("score-videos", cls=ComputingCommand, short_help="Score a folder of clips.")

@@ -90,14 +90,14 @@ def _draw_windows(axes: Axes, windows: Sequence[_Window]) -> None:
 def _draw_emotions(axes: Axes, frames: _Frames, stack: Sequence[str]) -> None:
     """Bands in steps from frame to frame, nothing without a face; named from the top, as they lie."""
     shades, numbers, bottom = list(COLOURS.values()), colours(stack), np.zeros(len(frames.time))
+    x = np.repeat(edges(frames.time), 2)[1:-1]  # both ends of each frame's own time
     reach = tops(frames.emotions, stack)
-    x, found = edges(frames.time), []
+    found = []
     for name in stack:
         own = frames.emotions[name][np.isfinite(frames.emotions[name])]
         label = f"{in_font(printable(name))} {own.mean():.2f}" if len(own) else in_font(printable(name))
-        low, high = (np.append(level, level[-1]) for level in (bottom, reach[name]))
-        look = shades[numbers[name]]
-        found.append(axes.fill_between(x, low, high, step="post", facecolor=look, linewidth=0, label=label))
+        low, high, look = np.repeat(bottom, 2), np.repeat(reach[name], 2), shades[numbers[name]]
+        found.append(axes.fill_between(x, low, high, facecolor=look, linewidth=0, label=label))
         bottom = reach[name]
     axes.set(ylim=(0, 1), ylabel="emotions")
     axes.legend(handles=found[::-1], loc="upper left", bbox_to_anchor=(1.01, 1.06), fontsize=8, frameon=False)

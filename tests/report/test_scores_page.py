@@ -115,6 +115,16 @@ def test_a_timeline_shows_emotions_below_the_score():
     FigureCanvasAgg(drawn).draw()
 
 
+def test_a_frame_beside_a_gap_has_its_whole_time_in_the_band():
+    own = replace(frames(0.25, np.nan, 0.75), emotions={"sad": np.array([0.25, np.nan, 0.75])})
+    _, emotions, _ = draw_timeline(
+        ClipScore("a", "scored", decision="negative", coverage=1.0), own, 0.4, stack=("sad",)
+    ).axes
+    first, second = (path.get_extents() for path in emotions.collections[0].get_paths())
+    assert (first.x0, first.x1, first.y1) == (0.0, 0.5, 0.25)
+    assert (second.x0, second.x1, second.y1) == (1.0, 1.5, 0.75)
+
+
 def test_failures_are_listed_with_their_reasons_and_columns_that_say_nothing_are_left_out():
     shown = page(batch(8))
     assert shown.count("not a video: &lt;b&gt;moov&lt;/b&gt; is missing") == 2  # in the table, and by itself
