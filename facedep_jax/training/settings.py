@@ -15,7 +15,7 @@ class TrainSettings:
     """What decides a run. `seeds` heads are trained side by side and their mean logit is the run's head."""
 
     positive: tuple[str, ...] = DEFAULT_POSITIVE
-    target: str = "proxy"  # or "emotion": one class per emotion, the proxy being a sum of classes
+    target: str = "auto"  # "emotion", one class per emotion, the proxy being a sum, or "proxy"; auto: by the labels
     aliases: tuple[str, ...] | None = None  # further words of emotions, as word=emotion
     labels: str | None = None  # table that overrides emotions, subjects and splits of the listings
     taps: str | None = None  # a subset of the cache's taps; all by default
@@ -71,7 +71,7 @@ class TrainSettings:
 
 
 _CHOICES = {
-    "target": ("proxy", "emotion"),
+    "target": ("auto", "proxy", "emotion"),
     "preset": tuple(SIZES),
     "temporal": TEMPORAL,
     "baselines": ("none", "quick", "full"),

@@ -48,6 +48,7 @@ class TrainSummary(TypedDict):
     reused: bool
     target: str
     classes: list[str]
+    positive: list[str]  # emotions
     untrained: bool
     warning: str
     left_out: dict[str, int]
@@ -85,6 +86,7 @@ def train_head(
     begun = time.monotonic()
     base = grid.base(settings) if grid else settings
     prepared = prepare_for(caches, base)
+    settings, base = (replace(each, target=prepared.target.kind) for each in (settings, base))
     asked = {
         "train": to_table(settings),
         "features": prepared.features,
@@ -138,6 +140,7 @@ def _train(
         "reused": False,
         "target": settings.target,
         "classes": list(head.classes),
+        "positive": list(head.positive_emotions),
         "untrained": head.untrained,
         "warning": head.warning,
         "left_out": task.prepared.data["left_out"],
