@@ -120,9 +120,14 @@ judged = partial(click.option, cls=GroupedOption, group="How it is judged")
     help="TOML with a table [grid] of lists of settings; the best combination is taken, by validation or, with "
     "--folds, by cross-validation.",
 )
-@trained("--epochs", type=int, metavar="N", help="[default: 30]")
-@trained("--patience", type=int, metavar="N", help="Epochs without a better validation AUC.  [default: 10]")
-@trained("--batch-size", type=int, metavar="N", help="[default: 128]")
+@trained("--epochs", type=int, metavar="N", help="[default: 30, more where there is little to learn from]")
+@trained(
+    "--patience",
+    type=int,
+    metavar="N",
+    help="Epochs without a better validation AUC.  [default: 10, or a third of the default epochs]",
+)
+@trained("--batch-size", type=int, metavar="N", help="[default: 128, less below 1,280 items]")
 @trained("--learning-rate", type=float, metavar="X", help="Its peak.  [default: 3e-4]")
 @trained("--warmup", type=float, metavar="X", help="Part of all steps until the peak.  [default: 0.1]")
 @trained("--weight-decay", type=float, metavar="X", help="[default: 1]")

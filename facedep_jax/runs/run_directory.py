@@ -104,6 +104,7 @@ def write_head(
         "format": FORMAT,
         "data": dict(data),
         "untrained": head.untrained,
+        "doubt": head.doubt,
         "classes": list(head.classes),
         "positive": [bool(p) for p in head.positive],
         "positive_emotions": list(head.positive_emotions),
@@ -155,6 +156,7 @@ def load_head(run: Path | str) -> Head:
             "features": config["cache"]["features"],
             "input": config["cache"].get("input", {}),
             "untrained": record["untrained"],
+            "doubt": record.get("doubt", ""),  # earlier versions did not ask
             "fingerprint": config["cache"]["fingerprints"][0],
             "path": run,
             "sha256": hashlib.sha256((run / "head.safetensors").read_bytes()).hexdigest(),
