@@ -51,7 +51,9 @@ def write_run(
         judged = (summary["metrics"], *summary["baselines"].values())
         write_look(folder, "train-cnn", sum(bool(found["test"]) for found in judged), first=True)
         write_csv(folder / "history.csv", _history_table(trained))
-        rows = scored_table(task.examples, task.items, evaluated.scores.logit, evaluated.scores.calibration)
+        scores = evaluated.scores
+        said = scores.logit, scores.probability, scores.calibration.threshold
+        rows = scored_table(task.examples, task.items, *said)
         write_csv(folder / "predictions.csv", rows)
         (folder / "plots").mkdir()
         _write_plots(folder / "plots", task, trained, evaluated, beside)

@@ -107,6 +107,16 @@ class Examples:
         _, owner, count = self._windows
         return (1 / count[owner]).astype(np.float32)
 
+    @property
+    def places(self) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"]]:
+        """Of every row the number of its clip among `clips`, and which of the clip's windows it is."""
+        _, owner, _ = self._windows
+        order = np.argsort(owner, kind="stable")
+        place = np.empty(len(self), np.int64)
+        begin = np.cumsum(np.bincount(owner)) - np.bincount(owner)
+        place[order] = np.arange(len(self)) - begin[owner[order]]
+        return owner, place
+
     @cached_property
     def _windows(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """By number of the clip: its first row; for every row its clip; how many rows each clip has."""

@@ -13,12 +13,11 @@ from facedep_jax.dataset.listing_columns import OF_LABELS, Columns, listing_colu
 from facedep_jax.dataset.prepare import classes_of, few_items_warning
 from facedep_jax.errors import LabelError, SettingsError
 from facedep_jax.evaluation.compare_runs import Other, head_logits, other_run
-from facedep_jax.evaluation.evaluate import Scores, Wanted, evaluate, scores_of
+from facedep_jax.evaluation.evaluate import Scores, Wanted, evaluate, head_scores
 from facedep_jax.evaluation.ground_truth import leaks, present_truth, remembered
 from facedep_jax.evaluation.metrics import Evaluation, headline_metrics
 from facedep_jax.evaluation.paired_difference import paired_difference
-from facedep_jax.head.batched_forward import proxy_logits
-from facedep_jax.head.calibration import OperatingPoint, operating_points
+from facedep_jax.head.calibration import OperatingPoint, operating_points, over_frames
 from facedep_jax.head.trained_head import Head
 from facedep_jax.progress_events import Event, Note, Report, silent
 from facedep_jax.runs.run_directory import load_head, read_config
@@ -103,14 +102,14 @@ def evaluate_run(
     ):
         for text in texts:
             heard(Note(text, level))
-    examples, members = head_logits(head, cache, items, classes_of(items, target), heard)
+    examples, logits = head_logits(head, cache, items, classes_of(items, target), heard)
     for text in few_items_warning("the cache" if split == "all" else f"the {split} split", examples.label):
         heard(Note(text, "warning"))
     shown = items.join(text_series(examples.item, "item").to_frame(), on="item", maintain_order="right")
     other = None if against is None else other_run(Path(against), cache, shown, head, positive, heard)
     wanted = Wanted(emotions, tuple(prevalences), by, second_label, train["resamples"], train["seed"], words)
     scores = replace(
-        scores_of(examples, members.mean(0), members, _columns(truth.listings, examples, by)),
+        head_scores(head, examples, logits, _columns(truth.listings, examples, by)),
         calibration=head.calibration,
         points=_points(head, memory, positive),
     )
@@ -152,8 +151,8 @@ def _check(split: str, prevalences: Sequence[float]) -> None:
 def _points(head: Head, memory: pl.DataFrame, positive: Sequence[str] | None) -> tuple[OperatingPoint, ...]:
     """Chosen on the validation items of the run, by the labels that they had there."""
     if positive and head.validation is not None:
-        logit = proxy_logits(head.validation.logits, head.positive).mean(0)
-        return operating_points(head.probability(logit), head.positive[head.validation.target])
+        probability = over_frames(head.probability(head.validation.sides(head.positive)))
+        return operating_points(probability, head.positive[head.validation.target])
     val = memory.filter(pl.col("split") == "val")
     return operating_points(val["probability"].to_numpy(), val["positive"].to_numpy())
 

@@ -1,10 +1,17 @@
-"""From logits to probabilities and decisions, by validation data only. It does not know what made the logits."""
+"""From logits to probabilities and decisions, by validation data only. It does not know what made the logits.
+
+What a clip gets is the mean of its frames' probabilities: logits of frames come as (n, t), NaN where a clip has fewer.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
+from scipy.optimize import minimize
+from scipy.special import logit as log_odds
+from scipy.special import softmax
 
 LEAST_SCALE = 1e-3  # a calibration never turns the order of scores around
 
@@ -23,6 +30,17 @@ class Calibration:
 
 
 RAW = Calibration()  # the members' mean logit as it is
+
+
+def over_frames(probability: Float[np.ndarray, "... t"]) -> Float[np.ndarray, "..."]:
+    """The mean over the frames that there are: each clip has one at least."""
+    there = np.isfinite(probability)
+    return np.where(there, probability, 0).sum(-1) / there.sum(-1)
+
+
+def clip_logit(frames: Float[np.ndarray, "... t"]) -> Float[np.ndarray, "..."]:
+    """The log odds of what clips get, without calibration."""
+    return frames[..., 0] if frames.shape[-1] == 1 else log_odds(over_frames(RAW.probability(frames)))
 
 
 @dataclass(frozen=True)
@@ -50,22 +68,86 @@ def operating_points(
     return tuple(OperatingPoint(float(s), float(cuts[np.argmax(specificity >= s - 1e-12)])) for s in wanted)
 
 
-def calibrate(logit: Float[np.ndarray, " n"], positive: Bool[np.ndarray, " n"]) -> Calibration:
+def calibrate(frames: Float[np.ndarray, "n ..."], positive: Bool[np.ndarray, " n"]) -> Calibration:
     """Scale and bias by maximum likelihood, then the threshold, all on the data given, which is to be validation data.
 
     Targets are Platt's (1999, §2.2): (N₊+1)/(N₊+2) and 1/(N₋+2), so that few or separable items stay finite.
     """
-    logit, positive = np.asarray(logit, np.float64), np.asarray(positive, bool)
+    positive = np.asarray(positive, bool)
+    frames = np.asarray(frames, np.float64).reshape(len(positive), -1)
     up, down = positive.sum(), (~positive).sum()
     target = np.where(positive, (up + 1) / (up + 2), 1 / (down + 2))
+    fitted = _line(clip_logit(frames), target)
+    if frames.shape[1] > 1:
+        fitted = _frames_line(frames, target, fitted)
+    return with_threshold(fitted, frames, positive)
+
+
+def with_threshold(
+    calibration: Calibration, frames: Float[np.ndarray, "n t"], positive: Bool[np.ndarray, " n"]
+) -> Calibration:
+    """The same with the threshold that is best on the data given."""
+    probability = over_frames(calibration.probability(frames))
+    return Calibration(calibration.scale, calibration.bias, best_threshold(probability, positive))
+
+
+def _line(logit: Float[np.ndarray, " n"], target: Float[np.ndarray, " n"]) -> Calibration:
+    """Of clips of one frame, where the loss is convex."""
     spread = max(float(logit.std()), 1e-9)
     scale, bias = _newton(logit / spread, target, fixed_scale=None)
     scale /= spread
     if scale < LEAST_SCALE:
         scale = LEAST_SCALE
         _, bias = _newton(logit, target, fixed_scale=scale)
-    fitted = Calibration(float(scale), float(bias))
-    return Calibration(fitted.scale, fitted.bias, best_threshold(fitted.probability(logit), positive))
+    return Calibration(float(scale), float(bias))
+
+
+def _frames_line(frames: Float[np.ndarray, "n t"], target: Float[np.ndarray, " n"], begin: Calibration) -> Calibration:
+    """Of the mean of frames' probabilities, from `begin` on."""
+    there = np.isfinite(frames)
+    z, count = np.where(there, frames, 0), there.sum(1)
+
+    def loss(line: Float[np.ndarray, "2"]) -> tuple[float, Float[np.ndarray, "2"]]:
+        each = np.where(there, Calibration(*line).probability(z), 0)
+        p = np.clip(each.sum(1) / count, 1e-12, 1 - 1e-12)
+        outer = ((p - target) / (p * (1 - p)) / count)[:, None] * each * (1 - each)
+        total = -(target * np.log(p) + (1 - target) * np.log1p(-p)).sum()
+        return float(total), np.array([(outer * z).sum(), outer.sum()])
+
+    bounds = [(LEAST_SCALE, None), (None, None)]
+    scale, bias = minimize(loss, [begin.scale, begin.bias], jac=True, method="L-BFGS-B", bounds=bounds).x
+    return Calibration(float(scale), float(bias))
+
+
+class ClassLine(NamedTuple):
+    """Calibrated logits of classes are scale · logits + bias."""
+
+    scale: float
+    bias: Float[np.ndarray, " classes"]
+
+
+def calibrate_classes(frames: Float[np.ndarray, "n t classes"], target: Int[np.ndarray, " n"]) -> ClassLine:
+    """One scale for all classes and a bias for each by maximum likelihood, on the data given, which is to be validation
+    data (vector scaling: Guo et al. 2017, §4.2, with one scale).
+
+    log scale and biases have a normal prior of deviation 1, so that classes of few items or none stay where they are.
+    """
+    there = np.isfinite(frames[..., :1])
+    z, count, classes = np.where(there, frames, 0).astype(np.float64), there.sum((1, 2)), frames.shape[-1]
+    own = np.eye(classes)[target][:, None]
+
+    def loss(line: Float[np.ndarray, " p"]) -> tuple[float, Float[np.ndarray, " p"]]:
+        scale, bias = np.exp(line[0]), line[1:]
+        logits = scale * z + bias
+        each = np.where(there, softmax(logits, -1), 0)
+        right = (each * own).sum(-1)  # (n, t)
+        whole = np.maximum(right.sum(1), 1e-300)
+        slope = (right / whole[:, None])[..., None] * (own - each)  # of log Σ right with respect to the logits
+        down = np.concatenate([[(slope * z).sum() * scale], slope.sum((0, 1))])
+        return float(np.log(count / whole).sum() + line @ line / 2), line - down
+
+    found = minimize(loss, np.zeros(classes + 1), jac=True, method="L-BFGS-B").x
+    return ClassLine(float(np.exp(found[0])), found[1:] - found[1:].mean())
 
 
 def _newton(

@@ -11,13 +11,14 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jaxtyping import Bool, Float, Float16, Float32, Int32
+from scipy.special import softmax
 
 from facedep_jax.cache.feature_spec import check_features
 from facedep_jax.dataset.lazy_features import Features
 from facedep_jax.disclaimer import UNTRAINED
 from facedep_jax.errors import LabelError, RunError
 from facedep_jax.head.batched_forward import READ_BATCH, predict_classes, proxy_logits
-from facedep_jax.head.calibration import Calibration, calibrate
+from facedep_jax.head.calibration import RAW, Calibration, ClassLine, calibrate, over_frames, with_threshold
 from facedep_jax.head.doubts import auroc, joined, of_ranking
 from facedep_jax.head.model import Architecture, Inputs, Tokens, graph_of, init_states
 from facedep_jax.progress_events import Note, Report, silent
@@ -28,13 +29,22 @@ FACE_BY_FACE = "the head mixes frames in time, and here every face is a clip of 
 
 
 class Validation(NamedTuple):
-    """Logits of every member, and the classes of the items."""
+    """Logits of every member, of each frame of the items (NaN where one has fewer), and the classes of the items.
 
-    logits: Float32[np.ndarray, "m n classes"]
+    Those of runs of earlier versions are of whole items, and have no axis of frames.
+    """
+
+    logits: Float32[np.ndarray, "m n ... classes"]
     target: Int32[np.ndarray, " n"]
 
-    def calibrate(self, positive: Bool[np.ndarray, " classes"]) -> Calibration:
-        """Scale, bias and threshold for other positive classes, as training finds them for its own.
+    def sides(self, positive: Bool[np.ndarray, " classes"]) -> Float32[np.ndarray, "n t"]:
+        """The members' mean proxy logit of each frame."""
+        frames = self.logits[:, :, None] if self.logits.ndim == 3 else self.logits
+        return proxy_logits(frames, positive).mean(0)
+
+    def calibrate(self, positive: Bool[np.ndarray, " classes"], by_class: bool = False) -> Calibration:
+        """Scale, bias and threshold for other positive classes, as training finds them for its own; the threshold alone
+        where the classes are calibrated themselves (`by_class`).
 
         Raises LabelError where these items are all on one side.
         """
@@ -44,11 +54,12 @@ class Validation(NamedTuple):
                 f"by these emotions all {len(label):,} validation items of the run are "
                 f"{'positive' if label.all() else 'negative'}, so nothing can be calibrated; choose other --positive"
             )
-        return calibrate(proxy_logits(self.logits, positive).mean(0), label)
+        sides = self.sides(positive)
+        return with_threshold(RAW, sides, label) if by_class else calibrate(sides, label)
 
     def auroc(self, positive: Bool[np.ndarray, " classes"]) -> float:
         """How well the head ranks these items by other positive classes."""
-        return auroc(proxy_logits(self.logits, positive).mean(0), positive[self.target])
+        return auroc(over_frames(RAW.probability(self.sides(positive))), positive[self.target])
 
 
 @dataclass(frozen=True)
@@ -70,6 +81,7 @@ class Head:
     validation: Validation | None = None  # of a head over emotions
     window: float = 0.0  # seconds of the windows that it learned from, 0 for whole clips
     doubt: str = ""  # whether it has learned anything; empty where there is no reason to ask
+    by_class: bool = False  # its classes are calibrated, and `calibration` has a threshold alone
 
     @property
     def taps(self) -> tuple[str, ...]:
@@ -105,15 +117,32 @@ class Head:
         """Calibrated probability of the proxy's positive side."""
         return self.calibration.probability(logits)
 
+    def emotion_probabilities(self, logits: Float[np.ndarray, "m ... classes"]) -> Float[np.ndarray, "... classes"]:
+        """Probabilities of the classes from members' logits of them: those of a side sum to that side's `probability`.
+
+        Within a side they go as exp of the mean logits do.
+        """
+        logits = np.asarray(logits, np.float64)
+        yes = self.probability(proxy_logits(logits.astype(np.float32), self.positive).mean(0))[..., None]
+        mean = logits.mean(0)
+        found = np.empty(mean.shape)
+        for chosen, side in ((self.positive, yes), (~self.positive, 1 - yes)):
+            found[..., chosen] = side * softmax(mean[..., chosen], -1)
+        return found
+
     def frame_logits(self, tokens: Mapping[str, Float16[np.ndarray, "n S S C"]]) -> Float32[np.ndarray, " n"]:
         """Logits of single frames, each as a clip of its own."""
         return self.frame_members(tokens).mean(0)
 
     def frame_members(self, tokens: Mapping[str, Float16[np.ndarray, "n S S C"]]) -> Float32[np.ndarray, "m n"]:
         """The same by every member."""
+        return proxy_logits(self.frame_classes(tokens), self.positive)
+
+    def frame_classes(self, tokens: Mapping[str, Float16[np.ndarray, "n S S C"]]) -> Float32[np.ndarray, "m n classes"]:
+        """The same for every class."""
         count = len(tokens[self.taps[0]])
         clips = {tap: np.asarray(tokens[tap])[:, None] for tap in self.taps}
-        return self.member_logits(clips, np.zeros((count, 1), np.float32), np.ones((count, 1), bool))
+        return self.class_logits(clips, np.zeros((count, 1), np.float32), np.ones((count, 1), bool))
 
     def clip_logits(
         self,
@@ -173,12 +202,11 @@ class Head:
         if self.validation is None:
             raise RunError(f"{name} has no validation.safetensors to calibrate other positives by; train it again")
         positive = np.array([name in chosen for name in self.classes])
-        calibration = self.validation.calibrate(positive)
         return replace(
             self,
             positive=positive,
             positive_emotions=tuple(sorted(chosen)),
-            calibration=calibration,
+            calibration=self.validation.calibrate(positive, self.by_class),
             doubt=joined(self.doubt, of_ranking(self.validation.auroc(positive))),
         )
 
@@ -227,6 +255,17 @@ class Head:
 def _weights(architecture: Architecture, states: nnx.State, tokens: Tokens) -> Float32[jax.Array, "n cells"]:
     graph = graph_of(architecture)
     return jax.vmap(lambda state: nnx.merge(graph, state).frames(tokens, 0.0, None)[1])(states).mean(0)
+
+
+def with_class_line(states: nnx.State, line: ClassLine) -> nnx.State:
+    """The same heads with calibrated logits: scale and biases become part of their last layer."""
+    pure = nnx.to_pure_dict(states)
+    last = pure["classify"]
+    scale, bias = jnp.float32(line.scale), jnp.asarray(line.bias, jnp.float32)
+    pure["classify"] = {"kernel": scale * last["kernel"], "bias": scale * last["bias"] + bias[None]}
+    changed = jax.tree.map(lambda x: x, states)
+    nnx.replace_by_pure_dict(changed, pure)
+    return changed
 
 
 def inputs_of(tokens: Mapping[str, Features], taps: tuple[str, ...], classes: int) -> Inputs:

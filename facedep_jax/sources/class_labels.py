@@ -12,7 +12,15 @@ from functools import partial
 import polars as pl
 
 from facedep_jax.errors import LabelError
-from facedep_jax.sources.label_vocabulary import EMOTIONS, canonical, is_emotion, meant, say_unknown, unknown_words
+from facedep_jax.sources.label_vocabulary import (
+    EMOTIONS,
+    canonical,
+    in_order,
+    is_emotion,
+    meant,
+    say_unknown,
+    unknown_words,
+)
 from facedep_jax.sources.subject_splits import split_name
 
 DEFAULT_POSITIVE = ("sad", "sadness", "neutral")
@@ -198,7 +206,7 @@ def make_target(emotions: Sequence[str], positive: Sequence[str] = DEFAULT_POSIT
         notes += (why,)
     if kind == "proxy":
         return Target(PROXY_CLASSES, (False, True), {name: int(name in chosen) for name in present}, notes, warnings)
-    names = tuple(sorted(present))
+    names = in_order(present)
     sides = tuple(name in chosen for name in names)
     return Target(names, sides, {name: i for i, name in enumerate(names)}, notes, warnings, kind)
 

@@ -10,7 +10,16 @@ import numpy as np
 from facedep_jax.baselines import fit_probe, flat_features, hybrid_logits, pooled_tops
 from facedep_jax.dataset.labelled_examples import REST_AND_POSITIVE, Examples
 from facedep_jax.errors import RunError
-from facedep_jax.evaluation.evaluate import Evaluated, Wanted, calibrated, evaluate_splits, majority, scores_of
+from facedep_jax.evaluation.evaluate import (
+    Evaluated,
+    Scores,
+    Wanted,
+    calibrated,
+    evaluate_splits,
+    majority,
+    scores_of,
+    scores_of_members,
+)
 from facedep_jax.evaluation.paired_difference import paired_difference
 from facedep_jax.head.batched_forward import member_clip_logits
 from facedep_jax.machine_resources import fits_machine
@@ -81,9 +90,8 @@ def _minus(head: Evaluated, other: Evaluated, rows: np.ndarray, settings: TrainS
     return paired_difference(*judged, resamples=settings.resamples, seed=settings.seed)
 
 
-def _calibrated(clips: Examples, logit: np.ndarray, wanted: Wanted, members: np.ndarray | None = None) -> Evaluated:
-    scores = calibrated(scores_of(clips, logit, members), clips.split == "val")
-    return evaluate_splits(scores, clips.split, wanted)
+def _calibrated(scores: Scores, clips: Examples, wanted: Wanted) -> Evaluated:
+    return evaluate_splits(calibrated(scores, clips.split == "val"), clips.split, wanted)
 
 
 def _by_members(
@@ -92,7 +100,7 @@ def _by_members(
     """A head of the same settings on other examples."""
     fitted = fit_members(examples, settings, report, stage, what)
     members = member_clip_logits(fitted.architecture, fitted.states, examples, examples.positive)
-    return _calibrated(examples.clips, members.mean(0), settings.wanted, members)
+    return _calibrated(scores_of_members(examples.clips, members), examples.clips, settings.wanted)
 
 
 def _one_backbone(
@@ -127,7 +135,8 @@ def _probes(examples: Examples, settings: TrainSettings, report: Report) -> dict
             continue
         features = flat_features(examples, taps)
         logit = fit_probe(features, examples.label, train, val).logits(features)
-        found[name] = _calibrated(examples.clips, examples.over_clips(logit[None])[0], settings.wanted)
+        scores = scores_of(examples.clips, examples.over_clips(logit[None])[0])
+        found[name] = _calibrated(scores, examples.clips, settings.wanted)
     report(Progress("baselines", len(sets), len(sets), "probes"))
     return found
 
@@ -138,5 +147,5 @@ def _hybrid(examples: Examples, settings: TrainSettings, report: Report) -> dict
         report(Note("the hybrid is left out: it needs a top tap of every backbone, such as mobilenet_v2:top@1"))
         return {}
     members = hybrid_logits(tops, examples.label, examples.split, settings.seed, settings.seeds, report)
-    members = examples.over_clips(members)
-    return {"hybrid": _calibrated(examples.clips, members.mean(0), settings.wanted, members)}
+    scores = scores_of_members(examples.clips, examples.over_clips(members)[..., None])
+    return {"hybrid": _calibrated(scores, examples.clips, settings.wanted)}

@@ -17,6 +17,7 @@ from facedep_jax.dataset.labelled_examples import Examples, seen_in_training
 from facedep_jax.errors import RunError
 from facedep_jax.evaluation.weighted_metrics import plain_auroc
 from facedep_jax.head.batched_forward import member_clip_logits
+from facedep_jax.head.calibration import clip_logit
 from facedep_jax.progress_events import Progress, Report, silent
 from facedep_jax.runs.checkpoint import Stage
 from facedep_jax.subject_ids import grouped_by
@@ -122,7 +123,7 @@ def held_out_logits(
         chosen = member[:, number].ravel()
         states = jax.tree.map(lambda leaf, chosen=chosen: leaf[chosen], fitted.states)
         held = examples[folds.fold == number]
-        read = member_clip_logits(fitted.architecture, states, held, held.positive)
+        read = clip_logit(member_clip_logits(fitted.architecture, states, held, held.positive))
         read = np.where(finite[chosen, None], read, np.nan)
         logits[:, :, clips] = read.reshape(len(points), seeds, -1)
     return logits

@@ -16,7 +16,7 @@ from facedep_jax.head.trained_head import Head
 from facedep_jax.report.document import Section, Table
 from facedep_jax.report.model_card import model_card, page_sections
 from facedep_jax.report.run_sections import reported_split
-from facedep_jax.runs.csv_and_json import scored_table, write_json
+from facedep_jax.runs.csv_and_json import emotion_columns, scored_table, write_json
 from facedep_jax.runs.run_directory import write_head
 from facedep_jax.runs.test_reads import FILE as LOOKS
 from facedep_jax.runs.test_reads import write_look
@@ -46,8 +46,7 @@ def write_run(
         write_json(folder / "metrics.json", summary)
         write_look(folder, "train-head", test_aurocs(summary), first=True)
         write_csv(folder / "history.csv", history_table(fitted))
-        rows = scored_table(clips, task.prepared.items, evaluated.scores.logit, evaluated.scores.calibration)
-        predictions = with_spread(rows, head, evaluated.scores)
+        predictions = predictions_table(clips, task.prepared.items, head, evaluated.scores)
         write_csv(folder / "predictions.csv", predictions)
         if parquet:
             write_parquet(folder / "predictions.parquet", predictions)
@@ -99,15 +98,17 @@ def history_table(fitted: Fitted) -> pl.DataFrame:
     return pl.DataFrame(when | {name: x.reshape(-1).astype(np.float64) for name, x in fitted.history.items()})
 
 
-def with_spread(rows: pl.DataFrame, head: Head, scores: Scores) -> pl.DataFrame:
+def predictions_table(clips: Examples, said: pl.DataFrame, head: Head, scores: Scores) -> pl.DataFrame:
     """`scored_table` with `logit_sd` and `probability_sd`, standard deviations over the members, empty for fewer than
-    two, and `warning`, empty unless the scores mean nothing."""
-    logit_sd = None if scores.several is None else scores.several.std(0, ddof=1).astype(np.float64)
+    two, `warning`, empty unless the scores mean nothing, and the probability of each emotion, where it is known."""
+    rows = scored_table(clips, said, scores.logit, scores.probability, scores.calibration.threshold)
+    logit_sd = None if scores.several is None else scores.member_logits.std(0, ddof=1).astype(np.float64)
     spread = {"logit_sd": logit_sd, "probability_sd": scores.members_sd}
-    return rows.with_columns(
+    rows = rows.with_columns(
         *(pl.Series(name, [None] * len(rows) if x is None else x, pl.Float64) for name, x in spread.items()),
         pl.lit(head.warning).alias("warning"),
     )
+    return rows.with_columns(emotion_columns(scores.classes, scores.emotion_probability, rows.columns))
 
 
 def write_plots(

@@ -8,17 +8,18 @@ from typing import Any, NotRequired, TypedDict, cast
 
 import jax
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Bool
 
 from facedep_jax.backbones.compilation_cache import keep_compiled
 from facedep_jax.cache import Cache
 from facedep_jax.dataset.labelled_examples import Examples
+from facedep_jax.dataset.listing_columns import Columns
 from facedep_jax.errors import Diverged, RunError
-from facedep_jax.evaluation.evaluate import calibrated, evaluate_splits, scores_of
+from facedep_jax.evaluation.evaluate import Scores, calibrated, evaluate_splits, head_scores, with_calibration
 from facedep_jax.evaluation.metrics import Evaluation
-from facedep_jax.head.batched_forward import proxy_logits
-from facedep_jax.head.calibration import Calibration
-from facedep_jax.head.trained_head import Head, Validation
+from facedep_jax.head.batched_forward import clip_class_logits, proxy_logits
+from facedep_jax.head.calibration import RAW, Calibration, calibrate_classes, over_frames
+from facedep_jax.head.trained_head import Head, Validation, with_class_line
 from facedep_jax.progress_events import Note, Report, silent
 from facedep_jax.provenance import versions
 from facedep_jax.runs.resume import Unfinished, unfinished
@@ -125,11 +126,9 @@ def _train(
     except Diverged:
         place.discard()
         raise
-    head, members = _head(task, examples, fitted)
     report(Note("measuring the head and its baselines"))
-    scores = scores_of(clips, members.mean(0), members, listing_columns_of(task, clips))
-    evaluated = evaluate_splits(calibrated(scores, clips.split == "val"), clips.split, settings.wanted)
-    head = replace(head, calibration=evaluated.scores.calibration)
+    head, scores = _calibrated(_head(task, fitted, examples.positive), examples, listing_columns_of(task, clips))
+    evaluated = evaluate_splits(scores, clips.split, settings.wanted)
     head = replace(head, doubt=doubt_of(fitted, examples, settings, cast(Evaluation, evaluated.metrics["val"])))
     if head.doubt:
         warnings.append(f"{head.doubt}: its scores and decisions mean little; more items, --epochs or another target")
@@ -154,7 +153,7 @@ def _train(
         "warnings": warnings,
         "baselines": beside_head(evaluated, baselines, clips, settings),
         "best_epoch": int(fitted.best_epoch[0]),
-        "members": member_rows(members, fitted, clips),
+        "members": member_rows(scores.member_logits, fitted, clips),
         "problems": problems,
         **_over_folds(task, examples, place, problems, report),
         **_grid(task),
@@ -173,10 +172,10 @@ def _searched(
     return replace(task, settings=found.settings, prepared=prepared, found=found), examples.only(prepared.taps)
 
 
-def _head(task: TrainingTask, examples: Examples, fitted: Fitted) -> tuple[Head, Float32[np.ndarray, "m n"]]:
-    """The head, not calibrated yet, and its members' logits of all clips."""
-    target, positive = task.prepared.target, examples.positive
-    head = Head(
+def _head(task: TrainingTask, fitted: Fitted, positive: Bool[np.ndarray, " classes"]) -> Head:
+    """Not calibrated yet."""
+    target = task.prepared.target
+    return Head(
         fitted.architecture,
         fitted.states,
         target.classes,
@@ -188,11 +187,26 @@ def _head(task: TrainingTask, examples: Examples, fitted: Fitted) -> tuple[Head,
         task.untrained,
         task.caches[0].fingerprint,
     )
-    logits = examples.over_clips(head.class_logits(examples.tokens, examples.times, examples.mask))
-    if head.target == "emotion":
-        clips, val = examples.clips, examples.clips.split == "val"
-        head = replace(head, validation=Validation(logits[:, val], clips.target[val]))
-    return head, proxy_logits(logits, positive)
+
+
+def _calibrated(head: Head, examples: Examples, columns: Columns) -> tuple[Head, Scores]:
+    """The head with what is chosen on validation, and its scores of all clips.
+
+    Of a head over emotions the classes are calibrated, so that their probabilities hold whatever counts as positive.
+    """
+    clips, val = examples.clips, examples.clips.split == "val"
+    logits = clip_class_logits(head.architecture, head.states, examples)
+    if head.target == "proxy":
+        scores = calibrated(head_scores(head, clips, logits, columns), val)
+        return replace(head, calibration=scores.calibration), scores
+    raw = over_frames(RAW.probability(proxy_logits(logits, head.positive).mean(0)))
+    line = calibrate_classes(logits[:, val].mean(0), clips.target[val])
+    logits = (line.scale * logits + line.bias).astype(np.float32)
+    kept = Validation(logits[:, val], clips.target[val])
+    head = replace(head, states=with_class_line(head.states, line), by_class=True, validation=kept)
+    head = replace(head, calibration=kept.calibrate(head.positive, by_class=True))
+    scores = replace(head_scores(head, clips, logits, columns), raw=raw)
+    return head, with_calibration(scores, head.calibration, val)
 
 
 class _Folds(TypedDict, total=False):
