@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -11,6 +11,7 @@ from facedep_jax.dataset.labelled_examples import Examples
 from facedep_jax.dataset.listing_columns import Columns, few_valued, groups, rater_columns
 from facedep_jax.errors import SettingsError
 from facedep_jax.evaluation.metrics import Evaluation, Spread, headline_metrics
+from facedep_jax.evaluation.own_sadness import own_sadness
 from facedep_jax.evaluation.rater_agreement import compare_raters
 from facedep_jax.evaluation.subgroups import SubgroupTable, subgroup_table
 from facedep_jax.evaluation.weighted_metrics import none_if_nan, plain_auroc
@@ -186,6 +187,9 @@ def evaluate(scores: Scores, wanted: Wanted) -> Evaluation:
     result["subgroups"] = {name: _subgroups(name, scores, wanted) for name in by}
     result["raters"] = _raters(scores, wanted)
     result["spread"] = _spread(scores)
+    if scores.emotion_probability is not None:
+        known = scores.classes, scores.emotion_probability, scores.emotion, scores.subject
+        result |= cast(Evaluation, own_sadness(*known, wanted.resamples, wanted.seed))
     return result
 
 

@@ -78,6 +78,8 @@ class Evaluation(TypedDict):
     subgroups: dict[str, SubgroupTable]
     raters: dict[str, dict[str, Any]]
     spread: Spread | None
+    auroc_sadness: NotRequired[float | None]  # of a head over emotions, by what it says of sadness itself
+    auroc_sadness_ci: NotRequired[Ends]
 
 
 def headline_metrics(
