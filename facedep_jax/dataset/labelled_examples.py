@@ -256,12 +256,13 @@ def at_most(frames: Int[np.ndarray, " n"]) -> Int[np.ndarray, " k"]:
     return frames[np.linspace(0, len(frames) - 1, MAX_FRAMES).round().astype(int)]
 
 
-def look_alikes(caches: Sequence[Cache], examples: Examples) -> int:
-    """How many pictures are near-duplicates of one in another split."""
+def look_alikes(caches: Sequence[Cache], examples: Examples) -> tuple[int, bool]:
+    """How many pictures are near-duplicates of one in another split, and whether all of them were looked for."""
     taps = [lambda index, x=x: x[index, 0] for x in examples.tokens.values()]
-    pairs = near_duplicates(_looks(caches, examples)["phash"].to_numpy(), taps)
+    pairs, _, every = near_duplicates(_looks(caches, examples)["phash"].to_numpy(), taps)
     across = pairs[(examples.split[pairs[:, 0]] != examples.split[pairs[:, 1]])]
-    return len({examples.item[i] for pair in across for i in pair if examples.item[pair[0]] != examples.item[pair[1]]})
+    found = {examples.item[i] for pair in across for i in pair if examples.item[pair[0]] != examples.item[pair[1]]}
+    return len(found), every
 
 
 def equal_pixels_across(caches: Sequence[Cache], examples: Examples) -> list[tuple[int, int]]:

@@ -2,20 +2,21 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Float32
 
 from facedep_jax.dataset.labelled_examples import Examples
 from facedep_jax.dataset.listing_columns import Columns, few_valued, groups, rater_columns
 from facedep_jax.errors import SettingsError
+from facedep_jax.evaluation.figures import NEUTRAL, SAD
 from facedep_jax.evaluation.metrics import Evaluation, Spread, headline_metrics
 from facedep_jax.evaluation.own_sadness import own_sadness
 from facedep_jax.evaluation.rater_agreement import compare_raters
 from facedep_jax.evaluation.subgroups import SubgroupTable, subgroup_table
 from facedep_jax.evaluation.weighted_metrics import none_if_nan, plain_auroc
-from facedep_jax.head.batched_forward import proxy_logits
+from facedep_jax.head.batched_forward import class_probabilities, proxy_logits
 from facedep_jax.head.calibration import (
     RAW,
     Calibration,
@@ -25,8 +26,7 @@ from facedep_jax.head.calibration import (
     operating_points,
     over_frames,
 )
-from facedep_jax.head.trained_head import Head
-from facedep_jax.sources.class_labels import DEFAULT_POSITIVE, normal
+from facedep_jax.sources.class_labels import DEFAULT_POSITIVE, PROXY_CLASSES, normal
 from facedep_jax.sources.label_vocabulary import parse_aliases
 
 
@@ -43,14 +43,21 @@ class Wanted:
     aliases: Sequence[str] = ()  # further words of emotions that another rater may have used
 
 
+class Emotions(NamedTuple):
+    """Classes, which of them are positive, and members' logits of them for the frames of n clips."""
+
+    classes: tuple[str, ...]
+    positive: Bool[np.ndarray, " classes"]
+    logits: Float32[np.ndarray, "m n t classes"]
+
+
 @dataclass(frozen=True)
 class Scores:
     """Logits of the frames of n clips by one model, what the clips are, and what was chosen on validation for it.
 
     `frames` are NaN where a clip has fewer frames than others; `members` are the logits whose mean they are. `subject`
     and `emotion` are object arrays that may hold None; `columns` say further things of the clips, object arrays by
-    name. Of a model of emotions `emotion_probability` has those of its `classes`. `raw` are the probabilities before
-    calibration where that is no longer to be seen in the logits.
+    name.
     """
 
     frames: Float[np.ndarray, "n t"]
@@ -61,9 +68,7 @@ class Scores:
     columns: Columns = field(default_factory=dict)
     calibration: Calibration = RAW
     points: tuple[OperatingPoint, ...] = ()
-    classes: tuple[str, ...] = ()
-    emotion_probability: Float[np.ndarray, "n classes"] | None = None
-    raw: Float[np.ndarray, " n"] | None = None
+    emotions: Emotions | None = None  # of a model of emotions
 
     def __getitem__(self, rows: Bool[np.ndarray, " n"]) -> "Scores":
         return replace(
@@ -74,8 +79,7 @@ class Scores:
             emotion=self.emotion[rows],
             members=None if self.members is None else self.members[:, rows],
             columns={name: values[rows] for name, values in self.columns.items()},
-            emotion_probability=None if self.emotion_probability is None else self.emotion_probability[rows],
-            raw=None if self.raw is None else self.raw[rows],
+            emotions=self.emotions and self.emotions._replace(logits=self.emotions.logits[:, rows]),
         )
 
     @property
@@ -94,9 +98,32 @@ class Scores:
         return clip_logit(self.frames[None] if self.members is None else self.members)
 
     @property
+    def classes(self) -> tuple[str, ...]:
+        """Of a model of emotions; else none."""
+        return self.emotions.classes if self.emotions else ()
+
+    @property
+    def emotion_probability(self) -> Float[np.ndarray, "n classes"] | None:
+        """Of each of `classes`, calibrated: the mean over the frames of each."""
+        if self.emotions is None:
+            return None
+        each = class_probabilities(self.emotions.logits, self.emotions.positive, self.calibration)
+        return over_frames(np.moveaxis(each, -2, -1))
+
+    @property
+    def sadness(self) -> Float[np.ndarray, " n"] | None:
+        """The probability of a sad face among sad and neutral ones, as far as the classes are these; else None."""
+        each = self.emotion_probability
+        sad, neutral = (np.isin(self.classes, names) for names in (SAD, NEUTRAL))
+        if each is None or not sad.any() or not neutral.any():
+            return None
+        yes, no = (each[:, which].sum(1) for which in (sad, neutral))
+        return yes / np.maximum(yes + no, 1e-300)
+
+    @property
     def uncalibrated(self) -> Float[np.ndarray, " n"]:
         """Probabilities before calibration."""
-        return over_frames(RAW.probability(self.frames)) if self.raw is None else self.raw
+        return over_frames(RAW.probability(self.frames))
 
     @property
     def several(self) -> Float[np.ndarray, "m n t"] | None:
@@ -129,25 +156,23 @@ def scores_of_members(clips: Examples, members: Float[np.ndarray, "m n t"], colu
     return Scores(members.mean(0), clips.label, clips.subject, clips.emotion, members, columns or {})
 
 
-def head_scores(
-    head: Head, clips: Examples, logits: Float[np.ndarray, "m n t classes"], columns: Columns | None = None
+def class_scores(
+    clips: Examples,
+    logits: Float32[np.ndarray, "m n t classes"],
+    classes: Sequence[str],
+    positive: Bool[np.ndarray, " classes"],
+    columns: Columns | None = None,
 ) -> Scores:
-    """Scores of `clips` by a head, from its members' logits, not calibrated; with emotions where it knows them."""
-    scores = scores_of_members(clips, proxy_logits(logits, head.positive), columns)
-    if head.target == "proxy":
+    """Scores of `clips` from members' logits of `classes`, not calibrated."""
+    scores = scores_of_members(clips, proxy_logits(logits, positive), columns)
+    if tuple(classes) == PROXY_CLASSES:
         return scores
-    emotions = over_frames(np.moveaxis(head.emotion_probabilities(logits), -2, -1))
-    return replace(scores, classes=head.classes, emotion_probability=emotions)
+    return replace(scores, emotions=Emotions(tuple(classes), positive, logits))
 
 
 def calibrated(scores: Scores, val: Bool[np.ndarray, " n"]) -> Scores:
     """The same scores with calibration, threshold and operating points chosen on the rows `val`."""
-    return with_calibration(scores, calibrate(scores.frames[val], scores.label[val]), val)
-
-
-def with_calibration(scores: Scores, calibration: Calibration, val: Bool[np.ndarray, " n"]) -> Scores:
-    """The same scores by a calibration that was made on the rows `val`, with operating points chosen there."""
-    scores = replace(scores, calibration=calibration)
+    scores = replace(scores, calibration=calibrate(scores.frames[val], scores.label[val]))
     return replace(scores, points=operating_points(scores.probability[val], scores.label[val]))
 
 
@@ -187,9 +212,9 @@ def evaluate(scores: Scores, wanted: Wanted) -> Evaluation:
     result["subgroups"] = {name: _subgroups(name, scores, wanted) for name in by}
     result["raters"] = _raters(scores, wanted)
     result["spread"] = _spread(scores)
-    if scores.emotion_probability is not None:
-        known = scores.classes, scores.emotion_probability, scores.emotion, scores.subject
-        result |= cast(Evaluation, own_sadness(*known, wanted.resamples, wanted.seed))
+    if (said := scores.sadness) is not None:
+        found = own_sadness(said, scores.emotion, scores.subject, wanted.resamples, wanted.seed)
+        result |= cast(Evaluation, found)
     return result
 
 

@@ -13,7 +13,7 @@ from facedep_jax.dataset.listing_columns import OF_LABELS, Columns, listing_colu
 from facedep_jax.dataset.prepare import classes_of, few_items_warning
 from facedep_jax.errors import LabelError, SettingsError
 from facedep_jax.evaluation.compare_runs import Other, head_logits, other_run
-from facedep_jax.evaluation.evaluate import Scores, Wanted, evaluate, head_scores
+from facedep_jax.evaluation.evaluate import Scores, Wanted, class_scores, evaluate
 from facedep_jax.evaluation.ground_truth import leaks, present_truth, remembered
 from facedep_jax.evaluation.metrics import Evaluation, headline_metrics
 from facedep_jax.evaluation.paired_difference import paired_difference
@@ -108,11 +108,9 @@ def evaluate_run(
     shown = items.join(text_series(examples.item, "item").to_frame(), on="item", maintain_order="right")
     other = None if against is None else other_run(Path(against), cache, shown, head, positive, heard)
     wanted = Wanted(emotions, tuple(prevalences), by, second_label, train["resamples"], train["seed"], words)
-    scores = replace(
-        head_scores(head, examples, logits, _columns(truth.listings, examples, by)),
-        calibration=head.calibration,
-        points=_points(head, memory, positive),
-    )
+    columns = _columns(truth.listings, examples, by)
+    scores = class_scores(examples, logits, head.classes, head.positive, columns)
+    scores = replace(scores, calibration=head.calibration, points=_points(head, memory, positive))
     result = evaluate(scores, wanted)
     if other is not None:
         _counted(other.path, remembered(other.path), examples, heard)

@@ -8,9 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Float32
+from scipy.special import softmax
 
 from facedep_jax.dataset.labelled_examples import Examples
 from facedep_jax.dataset.lazy_features import Features
+from facedep_jax.head.calibration import Calibration
 from facedep_jax.head.device_memory import explained_memory
 from facedep_jax.head.model import Architecture, Tokens, graph_of
 
@@ -31,6 +33,21 @@ def proxy_logits(
 ) -> Float32[np.ndarray, "m ..."]:
     """Log odds of the positive classes against the others."""
     return np.asarray(_proxy_logit(*jax.device_put((logits, np.asarray(positive, bool)))))
+
+
+def class_probabilities(
+    logits: Float32[np.ndarray, "m ... classes"], positive: Bool[np.ndarray, " classes"], calibration: Calibration
+) -> Float[np.ndarray, "... classes"]:
+    """Probabilities of the classes from members' logits of them; those of a side sum to that side's calibrated one.
+
+    Within a side they go as exp of the mean logits do.
+    """
+    yes = calibration.probability(proxy_logits(logits, positive).mean(0))[..., None]
+    mean = np.asarray(logits, np.float64).mean(0)
+    found = np.empty(mean.shape)
+    for chosen, side in ((positive, yes), (~positive, 1 - yes)):
+        found[..., chosen] = side * softmax(mean[..., chosen], -1)
+    return found
 
 
 _proxy_logit = jax.jit(proxy_logit)  # operation by operation it costs every start half a second

@@ -5,13 +5,11 @@ What a clip gets is the mean of its frames' probabilities: logits of frames come
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from scipy.optimize import minimize
 from scipy.special import logit as log_odds
-from scipy.special import softmax
 
 LEAST_SCALE = 1e-3  # a calibration never turns the order of scores around
 
@@ -80,15 +78,8 @@ def calibrate(frames: Float[np.ndarray, "n ..."], positive: Bool[np.ndarray, " n
     fitted = _line(clip_logit(frames), target)
     if frames.shape[1] > 1:
         fitted = _frames_line(frames, target, fitted)
-    return with_threshold(fitted, frames, positive)
-
-
-def with_threshold(
-    calibration: Calibration, frames: Float[np.ndarray, "n t"], positive: Bool[np.ndarray, " n"]
-) -> Calibration:
-    """The same with the threshold that is best on the data given."""
-    probability = over_frames(calibration.probability(frames))
-    return Calibration(calibration.scale, calibration.bias, best_threshold(probability, positive))
+    threshold = best_threshold(over_frames(fitted.probability(frames)), positive)
+    return Calibration(fitted.scale, fitted.bias, threshold)
 
 
 def _line(logit: Float[np.ndarray, " n"], target: Float[np.ndarray, " n"]) -> Calibration:
@@ -117,37 +108,6 @@ def _frames_line(frames: Float[np.ndarray, "n t"], target: Float[np.ndarray, " n
     bounds = [(LEAST_SCALE, None), (None, None)]
     scale, bias = minimize(loss, [begin.scale, begin.bias], jac=True, method="L-BFGS-B", bounds=bounds).x
     return Calibration(float(scale), float(bias))
-
-
-class ClassLine(NamedTuple):
-    """Calibrated logits of classes are scale · logits + bias."""
-
-    scale: float
-    bias: Float[np.ndarray, " classes"]
-
-
-def calibrate_classes(frames: Float[np.ndarray, "n t classes"], target: Int[np.ndarray, " n"]) -> ClassLine:
-    """One scale for all classes and a bias for each by maximum likelihood, on the data given, which is to be validation
-    data (vector scaling: Guo et al. 2017, §4.2, with one scale).
-
-    log scale and biases have a normal prior of deviation 1, so that classes of few items or none stay where they are.
-    """
-    there = np.isfinite(frames[..., :1])
-    z, count, classes = np.where(there, frames, 0).astype(np.float64), there.sum((1, 2)), frames.shape[-1]
-    own = np.eye(classes)[target][:, None]
-
-    def loss(line: Float[np.ndarray, " p"]) -> tuple[float, Float[np.ndarray, " p"]]:
-        scale, bias = np.exp(line[0]), line[1:]
-        logits = scale * z + bias
-        each = np.where(there, softmax(logits, -1), 0)
-        right = (each * own).sum(-1)  # (n, t)
-        whole = np.maximum(right.sum(1), 1e-300)
-        slope = (right / whole[:, None])[..., None] * (own - each)  # of log Σ right with respect to the logits
-        down = np.concatenate([[(slope * z).sum() * scale], slope.sum((0, 1))])
-        return float(np.log(count / whole).sum() + line @ line / 2), line - down
-
-    found = minimize(loss, np.zeros(classes + 1), jac=True, method="L-BFGS-B").x
-    return ClassLine(float(np.exp(found[0])), found[1:] - found[1:].mean())
 
 
 def _newton(

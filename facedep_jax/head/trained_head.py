@@ -11,14 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jaxtyping import Bool, Float, Float16, Float32, Int32
-from scipy.special import softmax
 
 from facedep_jax.cache.feature_spec import check_features
 from facedep_jax.dataset.lazy_features import Features
 from facedep_jax.disclaimer import UNTRAINED
 from facedep_jax.errors import LabelError, RunError
-from facedep_jax.head.batched_forward import READ_BATCH, predict_classes, proxy_logits
-from facedep_jax.head.calibration import RAW, Calibration, ClassLine, calibrate, over_frames, with_threshold
+from facedep_jax.head.batched_forward import READ_BATCH, class_probabilities, predict_classes, proxy_logits
+from facedep_jax.head.calibration import RAW, Calibration, calibrate, over_frames
 from facedep_jax.head.doubts import auroc, joined, of_ranking
 from facedep_jax.head.model import Architecture, Inputs, Tokens, graph_of, init_states
 from facedep_jax.progress_events import Note, Report, silent
@@ -42,9 +41,8 @@ class Validation(NamedTuple):
         frames = self.logits[:, :, None] if self.logits.ndim == 3 else self.logits
         return proxy_logits(frames, positive).mean(0)
 
-    def calibrate(self, positive: Bool[np.ndarray, " classes"], by_class: bool = False) -> Calibration:
-        """Scale, bias and threshold for other positive classes, as training finds them for its own; the threshold alone
-        where the classes are calibrated themselves (`by_class`).
+    def calibrate(self, positive: Bool[np.ndarray, " classes"]) -> Calibration:
+        """Scale, bias and threshold for other positive classes, as training finds them for its own.
 
         Raises LabelError where these items are all on one side.
         """
@@ -54,8 +52,7 @@ class Validation(NamedTuple):
                 f"by these emotions all {len(label):,} validation items of the run are "
                 f"{'positive' if label.all() else 'negative'}, so nothing can be calibrated; choose other --positive"
             )
-        sides = self.sides(positive)
-        return with_threshold(RAW, sides, label) if by_class else calibrate(sides, label)
+        return calibrate(self.sides(positive), label)
 
     def auroc(self, positive: Bool[np.ndarray, " classes"]) -> float:
         """How well the head ranks these items by other positive classes."""
@@ -81,7 +78,6 @@ class Head:
     validation: Validation | None = None  # of a head over emotions
     window: float = 0.0  # seconds of the windows that it learned from, 0 for whole clips
     doubt: str = ""  # whether it has learned anything; empty where there is no reason to ask
-    by_class: bool = False  # its classes are calibrated, and `calibration` has a threshold alone
 
     @property
     def taps(self) -> tuple[str, ...]:
@@ -117,18 +113,10 @@ class Head:
         """Calibrated probability of the proxy's positive side."""
         return self.calibration.probability(logits)
 
-    def emotion_probabilities(self, logits: Float[np.ndarray, "m ... classes"]) -> Float[np.ndarray, "... classes"]:
-        """Probabilities of the classes from members' logits of them: those of a side sum to that side's `probability`.
-
-        Within a side they go as exp of the mean logits do.
-        """
-        logits = np.asarray(logits, np.float64)
-        yes = self.probability(proxy_logits(logits.astype(np.float32), self.positive).mean(0))[..., None]
-        mean = logits.mean(0)
-        found = np.empty(mean.shape)
-        for chosen, side in ((self.positive, yes), (~self.positive, 1 - yes)):
-            found[..., chosen] = side * softmax(mean[..., chosen], -1)
-        return found
+    def emotion_probabilities(self, logits: Float32[np.ndarray, "m ... classes"]) -> Float[np.ndarray, "... classes"]:
+        """Calibrated probabilities of the classes from members' logits of them; the positive ones sum to
+        `probability`."""
+        return class_probabilities(logits, self.positive, self.calibration)
 
     def frame_logits(self, tokens: Mapping[str, Float16[np.ndarray, "n S S C"]]) -> Float32[np.ndarray, " n"]:
         """Logits of single frames, each as a clip of its own."""
@@ -206,7 +194,7 @@ class Head:
             self,
             positive=positive,
             positive_emotions=tuple(sorted(chosen)),
-            calibration=self.validation.calibrate(positive, self.by_class),
+            calibration=self.validation.calibrate(positive),
             doubt=joined(self.doubt, of_ranking(self.validation.auroc(positive))),
         )
 
@@ -255,17 +243,6 @@ class Head:
 def _weights(architecture: Architecture, states: nnx.State, tokens: Tokens) -> Float32[jax.Array, "n cells"]:
     graph = graph_of(architecture)
     return jax.vmap(lambda state: nnx.merge(graph, state).frames(tokens, 0.0, None)[1])(states).mean(0)
-
-
-def with_class_line(states: nnx.State, line: ClassLine) -> nnx.State:
-    """The same heads with calibrated logits: scale and biases become part of their last layer."""
-    pure = nnx.to_pure_dict(states)
-    last = pure["classify"]
-    scale, bias = jnp.float32(line.scale), jnp.asarray(line.bias, jnp.float32)
-    pure["classify"] = {"kernel": scale * last["kernel"], "bias": scale * last["bias"] + bias[None]}
-    changed = jax.tree.map(lambda x: x, states)
-    nnx.replace_by_pure_dict(changed, pure)
-    return changed
 
 
 def inputs_of(tokens: Mapping[str, Features], taps: tuple[str, ...], classes: int) -> Inputs:

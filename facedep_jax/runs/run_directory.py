@@ -114,7 +114,6 @@ def write_head(
         "scale": head.calibration.scale,
         "bias": head.calibration.bias,
         "threshold": head.calibration.threshold,
-        "by_class": head.by_class,
     }
     records = {
         "weights": head.features["weights"],
@@ -163,7 +162,6 @@ def load_head(run: Path | str) -> Head:
             "sha256": hashlib.sha256((run / "head.safetensors").read_bytes()).hexdigest(),
             "validation": Validation(**load_file(kept)) if kept.exists() else None,
             "window": train.get("window", 0.0),
-            "by_class": record.get("by_class", False),  # earlier versions calibrated the proxy alone
         }
     except KeyError as error:
         raise RunError(f"{run} is damaged: config.toml lacks {error}; restore it from a copy or train again") from error

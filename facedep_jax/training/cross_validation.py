@@ -74,7 +74,8 @@ def crossvalidate_probe(examples: Examples, folds: int, report: Report = silent)
     scores = np.zeros(len(examples))
     for number in range(folds):
         train, val, held = made.parts(number)
-        scores[held] = fit_probe(features, examples.label, train, val).logits(features[held])
+        probe = fit_probe(features, examples.target, train, val, examples.positive)
+        scores[held] = probe.proxy(features[held])
         report(Progress("cross-validate probe", number + 1, folds, "folds"))
     return _over_folds(examples.over_clips(scores[None])[0], held_clips(examples, made), examples)
 

@@ -15,11 +15,11 @@ from facedep_jax.cache import Cache
 from facedep_jax.dataset.labelled_examples import Examples
 from facedep_jax.dataset.listing_columns import Columns
 from facedep_jax.errors import Diverged, RunError
-from facedep_jax.evaluation.evaluate import Scores, calibrated, evaluate_splits, head_scores, with_calibration
+from facedep_jax.evaluation.evaluate import Scores, calibrated, class_scores, evaluate_splits
 from facedep_jax.evaluation.metrics import Evaluation
-from facedep_jax.head.batched_forward import clip_class_logits, proxy_logits
-from facedep_jax.head.calibration import RAW, Calibration, calibrate_classes, over_frames
-from facedep_jax.head.trained_head import Head, Validation, with_class_line
+from facedep_jax.head.batched_forward import clip_class_logits
+from facedep_jax.head.calibration import Calibration
+from facedep_jax.head.trained_head import Head, Validation
 from facedep_jax.progress_events import Note, Report, silent
 from facedep_jax.provenance import versions
 from facedep_jax.runs.resume import Unfinished, unfinished
@@ -133,7 +133,7 @@ def _train(
     if head.doubt:
         warnings.append(f"{head.doubt}: its scores and decisions mean little; more items, --epochs or another target")
         report(Note(warnings[-1], "warning"))
-    baselines, problems = evaluate_baselines(examples, settings, report, place.stage)
+    baselines, problems = evaluate_baselines(examples, head.classes, settings, report, place.stage)
     summary: TrainSummary = {
         "run": str(out),
         "n_train": int((clips.split == "train").sum()),
@@ -190,23 +190,12 @@ def _head(task: TrainingTask, fitted: Fitted, positive: Bool[np.ndarray, " class
 
 
 def _calibrated(head: Head, examples: Examples, columns: Columns) -> tuple[Head, Scores]:
-    """The head with what is chosen on validation, and its scores of all clips.
-
-    Of a head over emotions the classes are calibrated, so that their probabilities hold whatever counts as positive.
-    """
+    """The head with what is chosen on validation, and its scores of all clips."""
     clips, val = examples.clips, examples.clips.split == "val"
     logits = clip_class_logits(head.architecture, head.states, examples)
-    if head.target == "proxy":
-        scores = calibrated(head_scores(head, clips, logits, columns), val)
-        return replace(head, calibration=scores.calibration), scores
-    raw = over_frames(RAW.probability(proxy_logits(logits, head.positive).mean(0)))
-    line = calibrate_classes(logits[:, val].mean(0), clips.target[val])
-    logits = (line.scale * logits + line.bias).astype(np.float32)
-    kept = Validation(logits[:, val], clips.target[val])
-    head = replace(head, states=with_class_line(head.states, line), by_class=True, validation=kept)
-    head = replace(head, calibration=kept.calibrate(head.positive, by_class=True))
-    scores = replace(head_scores(head, clips, logits, columns), raw=raw)
-    return head, with_calibration(scores, head.calibration, val)
+    scores = calibrated(class_scores(clips, logits, head.classes, head.positive, columns), val)
+    kept = Validation(logits[:, val], clips.target[val]) if head.target == "emotion" else None
+    return replace(head, calibration=scores.calibration, validation=kept), scores
 
 
 class _Folds(TypedDict, total=False):

@@ -35,14 +35,16 @@ def metrics():
     wanted = Wanted(("neutral",), (0.1,), resamples=30)
     subject = np.array([f"p{i // 2}" for i in range(90)], object)
     chosen = Calibration(1.2, 0.1, 0.5), (OperatingPoint(0.9, 0.6),)
-    return evaluate(Scores(logit, positive, subject, emotion, np.stack([logit] * 2), columns, *chosen), wanted)
+    return evaluate(
+        Scores(logit[:, None], positive, subject, emotion, np.stack([logit[:, None]] * 2), columns, *chosen), wanted
+    )
 
 
 def test_the_spread_of_members_is_theirs_and_one_member_has_none():
     logit, positive = np.array([1.0, -1.0, 2.0, -2.0]), np.array([True, False, False, True])
     unsaid, rest = np.array([None] * 4), Wanted(("sad",), resamples=5)
     members = np.stack([logit + 0.5, logit - 0.5])
-    scores = Scores(logit, positive, unsaid, unsaid, members)
+    scores = Scores(logit[:, None], positive, unsaid, unsaid, members[..., None])
     found = evaluate(scores, rest)["spread"]
     apart = [np.std([1 / (1 + np.exp(-x - d)) for d in (0.5, -0.5)], ddof=1) for x in logit]
     assert found["mean"] == pytest.approx(np.mean(apart)) and found["mean_wrong"] == pytest.approx(np.mean(apart[2:]))
