@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from facedep_jax.cli.command import FILE, PATH, CommandResult, ComputingCommand, Names
-from facedep_jax.cli.terminal.tables import name_cell, plain_table, show_doubts, show_table, show_warning
+from facedep_jax.cli.terminal.tables import name_cell, plain_table, say, show_doubts, show_table, show_warning
 from facedep_jax.errors import SettingsError
 from facedep_jax.progress_events import Report
 from facedep_jax.subject_ids import of_subjects
@@ -78,11 +78,13 @@ def _parts(text: str | None) -> tuple[float, ...]:
 def show_evaluation(console: "Console", summary: Mapping[str, Any]) -> None:
     """All figures of one split with their intervals, then what they are made of."""
     from facedep_jax.report import run_report_tables as tables
+    from facedep_jax.report.run_sections import left_out
 
     title = (
         f"{summary['split']}: {summary['n']} items {of_subjects(summary['subjects'], summary['ci_by'])}, "
         f"prevalence {summary['prevalence']:.3f}"
     )
+    say(console, tables.first_figures(summary))
     _show(console, tables.figures_table(summary), title)
     _show(console, tables.emotions_table(summary, summary["positive"]), "score by emotion")
     (tn, fp), (fn, tp) = summary["confusion"]
@@ -92,6 +94,8 @@ def show_evaluation(console: "Console", summary: Mapping[str, Any]) -> None:
     _show(console, tables.predictive_table(summary), "predictive values")
     for column, found in summary["subgroups"].items():
         _show(console, tables.subgroups_table(column, found, brief=True))
+    if left := left_out(summary):
+        say(console, left)
     for column, found in summary["raters"].items():
         _show(console, tables.raters_table(column, found, brief=True))
     if other := summary["against"]:

@@ -8,7 +8,7 @@ import click
 
 from facedep_jax.cli.command import FILE, PATH, CommandResult, ComputingCommand
 from facedep_jax.cli.extract_features import EMOTION_CODES, say_source
-from facedep_jax.cli.terminal.tables import plain_table, show_table
+from facedep_jax.cli.terminal.tables import plain_table, say, show_table
 from facedep_jax.disclaimer import MEANING
 from facedep_jax.progress_events import Report
 
@@ -71,6 +71,7 @@ def train_cnn(
 def show_cnn(console: "Console", summary: Mapping[str, Any]) -> None:
     """The last epoch above other readings of it, then how it was made."""
     from facedep_jax.report.document import brief_estimate, number
+    from facedep_jax.report.run_report_tables import first_figures
     from facedep_jax.report.run_sections import reported_split
 
     split = reported_split(summary)
@@ -80,6 +81,7 @@ def show_cnn(console: "Console", summary: Mapping[str, Any]) -> None:
         figures = (number(here.get(figure)) for figure in ("accuracy", "f1"))
         table.add_row(name, number(val.get("auroc")), brief_estimate(here, "auroc"), *figures)
     show_table(console, table)
+    say(console, f"{split}: {first_figures(summary['metrics'][split])}")
     watched = "validation" if summary["n_val"] else "test, which was watched"
     console.print(
         f"{summary['n_train']} train, {summary['n_val']} val, {summary['n_test']} test images; epoch "

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from facedep_jax.cli.command import PATH, CommandResult, ComputingCommand, Names
-from facedep_jax.cli.terminal.tables import name_cell, plain_table, show_doubts, show_number, show_table, show_warning
+from facedep_jax.cli.terminal.tables import (
+    name_cell,
+    plain_table,
+    say,
+    show_doubts,
+    show_number,
+    show_table,
+    show_warning,
+)
 from facedep_jax.disclaimer import MEANING
 from facedep_jax.errors import RunError, SettingsError
 from facedep_jax.head import SIZES, TEMPORAL
@@ -183,7 +191,8 @@ def _open(caches: tuple[Path, ...], config: Path | None) -> list["Cache"]:
 def show_training(console: "Console", summary: Mapping[str, Any]) -> None:
     """The head beside its baselines on the validation and test splits."""
     from facedep_jax.report.document import brief_estimate, number, signed
-    from facedep_jax.report.run_sections import reported_split
+    from facedep_jax.report.run_report_tables import first_figures
+    from facedep_jax.report.run_sections import over_folds, reported_split
 
     split = reported_split(summary)
     headings = ("", "val AUC", f"{split} AUC", "acc.", "F1", "head minus this")
@@ -207,7 +216,10 @@ def show_training(console: "Console", summary: Mapping[str, Any]) -> None:
             f"{what}, {len(found['folds'])} folds by {by} over train and val: AUC {found['auroc']:.3f} ± "
             f"{found['sd']:.3f}{alone}"
         )
+        if "vs_head" in found:
+            say(console, over_folds(found))
     metrics = summary["metrics"][split]
+    say(console, f"{split}: {first_figures(metrics)}")
     raw = metrics.get("raw") or {}
     console.print(
         f"calibration error on {split}: {show_number(raw.get('ece'))} before, {show_number(metrics['ece'])} after"

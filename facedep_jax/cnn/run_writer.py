@@ -16,7 +16,7 @@ from facedep_jax.file_system import atomic_folder
 from facedep_jax.head.trained_head import flat_names
 from facedep_jax.provenance import write_config
 from facedep_jax.report.document import BulletList, Section, Table, estimate
-from facedep_jax.report.run_report_tables import emotions_table, figures_table
+from facedep_jax.report.run_report_tables import emotions_table, figures_table, first_figures
 from facedep_jax.report.run_sections import PICTURES, reported_split, sadness
 from facedep_jax.runs.csv_and_json import scored_table, write_json
 from facedep_jax.runs.run_directory import FORMAT
@@ -108,7 +108,10 @@ def _page(folder: Path, task: CnnTask, summary: Mapping[str, Any]) -> str:
     }
     doubts = (BulletList(tuple(summary["warnings"])),) if summary["warnings"] else ()
     sections = [
-        Section(f"What came out, on {split}", (*doubts, compared(summary, split), figures_table(metrics))),
+        Section(
+            f"What came out, on {split}",
+            (*doubts, first_figures(metrics), compared(summary, split), figures_table(metrics)),
+        ),
         Section("Each emotion", (emotions_table(metrics, task.positive_emotions), *sadness(metrics))),
         Section("Pictures", pictures),
     ]
@@ -118,7 +121,7 @@ def _page(folder: Path, task: CnnTask, summary: Mapping[str, Any]) -> str:
 def compared(summary: Mapping[str, Any], split: str) -> Table:
     """The network of the last epoch above other readings of it."""
     rows = {NAME: summary["metrics"], **summary["baselines"]}
-    shown = ("auroc", "accuracy", "f1", "ece")
+    shown = ("auroc", "accuracy", "f1", "ece_debiased")
     return Table(
         ("", "AUC", "accuracy", "F1", "calibration error"),
         tuple((name, *(estimate(found[split] or {}, figure) for figure in shown)) for name, found in rows.items()),

@@ -76,6 +76,7 @@ class Evaluation(TypedDict):
     operating_points: list[dict[str, Any]]
     predictive_values: list[dict[str, Any]]
     subgroups: dict[str, SubgroupTable]
+    not_compared: dict[str, str]  # by column of the listings, why its groups are not
     raters: dict[str, dict[str, Any]]
     spread: Spread | None
 

@@ -10,7 +10,15 @@ import numpy as np
 from facedep_jax.baselines import fit_probe, flat_features, hybrid_logits, pooled_tops
 from facedep_jax.dataset.labelled_examples import REST_AND_POSITIVE, Examples
 from facedep_jax.errors import RunError
-from facedep_jax.evaluation.evaluate import Evaluated, Wanted, calibrated, evaluate_splits, majority, scores_of
+from facedep_jax.evaluation.evaluate import (
+    Evaluated,
+    Wanted,
+    calibrated,
+    evaluate_splits,
+    majority,
+    rater_tables,
+    scores_of,
+)
 from facedep_jax.evaluation.paired_difference import paired_difference
 from facedep_jax.head.batched_forward import member_clip_logits
 from facedep_jax.machine_resources import fits_machine
@@ -65,12 +73,17 @@ def evaluate_baselines(
 def beside_head(
     head: Evaluated, baselines: Mapping[str, Evaluated], clips: Examples, settings: TrainSettings
 ) -> dict[str, dict[str, Any]]:
-    """Metrics of every baseline; `vs_head` of a split is head minus baseline on the same resamples of subjects."""
+    """Metrics of every baseline, with further raters as the head has them; `vs_head` of a split is head minus baseline
+    on the same resamples of subjects."""
+
+    def beside(other: Evaluated, split: str) -> dict[str, Any]:
+        rows = clips.split == split
+        with_raters = replace(other.scores, columns=head.scores.columns)[rows]
+        vs_head = _minus(head, other, rows, settings)
+        return {"raters": rater_tables(with_raters, settings.wanted), "vs_head": vs_head}
+
     return {
-        name: {
-            split: metrics and {**metrics, "vs_head": _minus(head, other, clips.split == split, settings)}
-            for split, metrics in other.metrics.items()
-        }
+        name: {split: metrics and {**metrics, **beside(other, split)} for split, metrics in other.metrics.items()}
         for name, other in baselines.items()
     }
 
