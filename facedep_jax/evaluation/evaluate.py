@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32
@@ -10,7 +10,8 @@ from jaxtyping import Bool, Float, Float32
 from facedep_jax.dataset.labelled_examples import Examples
 from facedep_jax.dataset.listing_columns import Columns, few_valued, groups, rater_columns
 from facedep_jax.errors import SettingsError
-from facedep_jax.evaluation.metrics import NEUTRAL, SAD, Evaluation, Spread, headline_metrics
+from facedep_jax.evaluation.metrics import Evaluation, Spread, headline_metrics
+from facedep_jax.evaluation.own_sadness import own_sadness, sadness_of
 from facedep_jax.evaluation.rater_agreement import compare_raters
 from facedep_jax.evaluation.subgroups import SubgroupTable, subgroup_table
 from facedep_jax.evaluation.weighted_metrics import none_if_nan, plain_auroc
@@ -110,13 +111,9 @@ class Scores:
 
     @property
     def sadness(self) -> Float[np.ndarray, " n"] | None:
-        """The probability of a sad face among sad and neutral ones, as far as the classes are these; else None."""
+        """See `sadness_of`."""
         each = self.emotion_probability
-        sad, neutral = (np.isin(self.classes, names) for names in (SAD, NEUTRAL))
-        if each is None or not sad.any() or not neutral.any():
-            return None
-        yes, no = (each[:, which].sum(1) for which in (sad, neutral))
-        return yes / np.maximum(yes + no, 1e-300)
+        return None if each is None else sadness_of(self.classes, each)
 
     @property
     def uncalibrated(self) -> Float[np.ndarray, " n"]:
@@ -210,6 +207,9 @@ def evaluate(scores: Scores, wanted: Wanted) -> Evaluation:
     result["subgroups"] = {name: _subgroups(name, scores, wanted) for name in by}
     result["raters"] = _raters(scores, wanted)
     result["spread"] = _spread(scores)
+    if scores.emotions is not None:
+        judged = scores.sadness, scores.emotion, scores.subject
+        result |= cast(Evaluation, own_sadness(*judged, wanted.resamples, wanted.seed))
     return result
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from facedep_jax.report.document import GAP, Table, brief_estimate, estimate, interval, number, percent, signed
+from facedep_jax.report.headline import is_told
 from facedep_jax.subject_ids import drawn, of_subjects
 
 NAMES = {
@@ -20,8 +21,8 @@ NAMES = {
     "ece": "calibration error (10 equal-mass bins)",
     "calibration_slope": "calibration slope",
     "calibration_intercept": "calibration intercept",
-    "auroc_sad_vs_rest": "AUC, sad against the rest",
-    "auroc_sad_vs_neutral": "AUC, sad against neutral",
+    "auroc_sad_vs_rest": "AUC, sad against the rest, by the same score",
+    "auroc_sad_vs_neutral": "AUC, sad against neutral, by the same score",
 }
 CALIBRATION = {
     "brier": "Brier score",
@@ -32,9 +33,13 @@ CALIBRATION = {
 Metrics = Mapping[str, Any]
 
 
-def figures_table(metrics: Metrics) -> Table:
-    """Every headline figure with its interval."""
-    rows = [(label, number(metrics[name]), interval(metrics[f"{name}_ci"])) for name, label in NAMES.items()]
+def figures_table(metrics: Metrics, positive: Sequence[str]) -> Table:
+    """Every figure with its interval; those of single emotions where they are worth a word."""
+    rows = [
+        (label, number(metrics[name]), interval(metrics[f"{name}_ci"]))
+        for name, label in NAMES.items()
+        if is_told(name, metrics, positive)
+    ]
     return Table(("figure", "value", "95 % interval"), tuple(rows))
 
 

@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from facedep_jax.report.document import Block, PlotFile, Section, estimate, interval, number
+from facedep_jax.report.headline import headline_table, is_told
 from facedep_jax.report.run_report_tables import (
     calibration_table,
     differences_table,
@@ -63,14 +64,19 @@ def result_sections(summary: Summary, positive: Sequence[str], plots: Collection
     return [
         Section(
             f"What came out, on {split}",
-            (_measured(summary, metrics), figures_table(metrics), *shown("confusion", "roc", "precision_recall")),
+            (
+                headline_table(metrics, positive, split),
+                _measured(summary, metrics),
+                figures_table(metrics, positive),
+                *shown("confusion", "roc", "precision_recall"),
+            ),
         ),
         Section("Beside simpler models", (*_beside(summary, split), *shown("models", "curves"))),
         Section("Calibration", (_CALIBRATION, calibration_table(metrics), *shown("reliability"))),
         Section("Decisions", (operating_table(metrics), predictive_table(metrics))),
         Section(
             "What the score means for each emotion",
-            (emotions_table(metrics, positive), *sadness(metrics), *shown("score_by_emotion")),
+            (emotions_table(metrics, positive), *sadness(metrics, positive), *shown("score_by_emotion")),
         ),
         Section("Groups", _groups(metrics)),
         Section("Agreement of raters", _raters(metrics)),
@@ -106,12 +112,14 @@ def _beside(summary: Summary, split: str) -> list[Block]:
     return blocks
 
 
-def sadness(metrics: Mapping[str, Any]) -> list[Block]:
-    """What the score says of sadness itself; nothing where no item is sad."""
+def sadness(metrics: Mapping[str, Any], positive: Sequence[str]) -> list[Block]:
+    """What the score says of sadness itself; nothing where no item is sad, or where sadness is not meant."""
     said = []
     for name, others in (("auroc_sad_vs_rest", "all others"), ("auroc_sad_vs_neutral", "neutral ones")):
+        if not is_told(name, metrics, positive):
+            continue
         value, (low, high) = metrics[name], metrics[f"{name}_ci"]
-        if value is None or low is None:
+        if low is None:
             continue
         if low > 0.5:
             how = f"Sad faces score higher than {others}"

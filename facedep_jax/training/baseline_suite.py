@@ -20,7 +20,7 @@ from facedep_jax.evaluation.evaluate import (
     majority,
     scores_of_members,
 )
-from facedep_jax.evaluation.metrics import NEUTRAL, SAD
+from facedep_jax.evaluation.figures import NEUTRAL, SAD
 from facedep_jax.evaluation.paired_difference import paired_difference
 from facedep_jax.head.batched_forward import clip_class_logits
 from facedep_jax.machine_resources import fits_machine
@@ -96,7 +96,7 @@ def _minus(head: Evaluated, other: Evaluated, rows: np.ndarray, settings: TrainS
     if mine is None or theirs is None or len(set(one.emotion[kept])) < 2:
         return found
     by_sadness = draw(mine[kept], theirs[kept], np.isin(one.emotion[kept], SAD), one.subject[kept])
-    return found | {f"auroc_sad_vs_neutral{end}": by_sadness[f"auroc{end}"] for end in ("", "_ci", "_below_0")}
+    return found | {f"auroc_sadness{end}": by_sadness[f"auroc{end}"] for end in ("", "_ci", "_below_0")}
 
 
 def _calibrated(clips: Examples, logits: np.ndarray, classes: Sequence[str], wanted: Wanted) -> Evaluated:

@@ -55,7 +55,7 @@ def crossvalidate_head(
     """
     examples = seen_in_training(examples)
     made = make_folds(examples.item, examples.subject, examples.label, folds)
-    progress = EpochProgress(report, "cross-validate head", settings.epochs)
+    progress = EpochProgress(report, "cross-validate head", plan_for(examples, settings).epochs)
     logits = held_out_logits(examples, [settings], made, report, progress, stage)[0]
     progress.close()
     if np.isnan(logits).any():

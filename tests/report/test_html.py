@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from facedep_jax.disclaimer import meaning
 from facedep_jax.evaluation.evaluate import Scores, Wanted, evaluate
 from facedep_jax.head.calibration import Calibration, OperatingPoint
 from facedep_jax.report.html import render_sections
@@ -18,7 +19,7 @@ HOSTILE = "<img src=x onerror=alert(1)>\n=cmd()\x1b[31m"
 
 
 def test_figures_have_three_decimals_and_gaps_a_dash():
-    page = render_sections("t", {"a": 0.12345, "b": None, "c": 7}, [], Path())
+    page = render_sections("t", meaning(["happy"]), {"a": 0.12345, "b": None, "c": 7}, [], Path())
     assert "<td>0.123</td>" in page and "<td>–</td>" in page and "<td>7</td>" in page
     assert "not a diagnosis" in page
 
@@ -78,7 +79,9 @@ def summary(metrics):
 
 def test_a_page_of_sections_shows_names_as_text_and_allows_only_its_own_style(summary, tmp_path):
     (tmp_path / "roc.png").write_bytes(b"\x89PNG")
-    page = render_sections(HOSTILE, {HOSTILE: HOSTILE}, page_sections(summary, ("neutral",), {"roc"}), tmp_path)
+    page = render_sections(
+        HOSTILE, meaning([HOSTILE]), {HOSTILE: HOSTILE}, page_sections(summary, ("neutral",), {"roc"}), tmp_path
+    )
     assert "<img src=x" not in page and "\x1b" not in page and "<script" not in page and " style=" not in page
     assert page.count("&lt;img src=x onerror=alert(1)&gt;") >= 8 and page.count("data:image/png;base64,") == 1
     style = page[page.index("<style>") + 7 : page.index("</style>")]
@@ -117,4 +120,5 @@ def test_the_card_says_what_is_known_to_be_wrong(summary, metrics):
 )
 def test_sadness_is_judged_by_the_interval(value, interval, said):
     found = {"auroc_sad_vs_rest": None, "auroc_sad_vs_rest_ci": [None, None]}
-    assert said in sadness(found | {"auroc_sad_vs_neutral": value, "auroc_sad_vs_neutral_ci": interval})[0]
+    metrics = found | {"auroc_sad_vs_neutral": value, "auroc_sad_vs_neutral_ci": interval}
+    assert said in sadness(metrics, ("neutral", "sad"))[0] and not sadness(metrics, ("happy",))
