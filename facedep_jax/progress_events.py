@@ -67,6 +67,7 @@ class LiveFrame:
     scored: int
     dropped: int
     warning: str
+    meaning: str  # of a score
 
 
 @dataclass(frozen=True)

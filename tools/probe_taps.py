@@ -49,13 +49,13 @@ def main() -> None:
     what = prepared.items, prepared.classes, prepared.taps, say
     examples = gather([cache], *what, positive=prepared.positive)
     given = {name: tuple(taps.split(",")) for name, _, taps in (text.partition("=") for text in options.set)}
-    label = examples.label
+    target, label = examples.target, examples.label
     train, val, test = (np.flatnonzero(examples.split == split) for split in SPLITS)
     print(f"| features | values per image | AUC, {options.folds} folds | test AUC |\n| --- | --- | --- | --- |")
     for name, taps in (given or tap_sets(prepared.taps)).items():
         folds = crossvalidate_probe(examples.only(taps), options.folds)
         features = flat_features(examples, taps)
-        scores = fit_probe(features, label, train, val).logits(features[test])
+        scores = fit_probe(features, target, train, val, examples.positive).proxy(features[test])
         reported = plain_auroc(scores, label[test])
         cells = (f"`{name}`", f"{features.shape[1]:,}", f"{folds['auroc']:.3f} ± {folds['sd']:.3f}", f"{reported:.3f}")
         print(f"| {' | '.join(cells)} |", flush=True)

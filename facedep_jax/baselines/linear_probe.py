@@ -1,9 +1,9 @@
 """Linear probes. They know nothing of attention or of clips' order.
 
-A probe is logistic regression with an L2 penalty on the tokens of a clip, averaged over its frames, flattened and
-standardised by training rows; the penalty is chosen by validation AUC. Features stay float16 and are cast a block at a
-time. 30,000 images of 17,728 values are 1 GB, held three times while a probe is fitted: as tokens by tap, side by side,
-and, training rows only, on the device. While these go there, they are a fourth time in host memory.
+A probe is multinomial logistic regression with an L2 penalty on the tokens of a clip, averaged over its frames,
+flattened and standardised by training rows; the penalty is chosen by validation AUC. Features stay float16 and are cast
+a block at a time. 30,000 images of 17,728 values are 1 GB, held three times while a probe is fitted: as tokens by tap,
+side by side, and, training rows only, on the device. While these go there, they are a fourth time in host memory.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -12,47 +12,51 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jaxtyping import Array, Bool, Float, Float16, Int
 from numpy.typing import DTypeLike
 from scipy.linalg import cholesky, solve_triangular
 from scipy.optimize import minimize
+from scipy.special import logsumexp
 
-from facedep_jax.dataset.labelled_examples import Examples
+from facedep_jax.dataset.labelled_examples import REST_AND_POSITIVE, Examples
 from facedep_jax.errors import RunError
 from facedep_jax.evaluation.weighted_metrics import plain_auroc
 
-PENALTIES = (100.0, 30.0, 10.0, 3.0, 1.0, 0.3)  # on ‖w‖²/2 against the mean loss, strongest first
+PENALTIES = (100.0, 30.0, 10.0, 3.0, 1.0, 0.3)  # on Σ‖w‖² against the mean loss, strongest first; of two classes,
+# ‖w‖²/2 of the difference of their weights, as where logistic regression has one
 MAX_STEPS = 60
 BLOCK = 256  # rows that a pass takes at a time
 
 Rows = Float[np.ndarray, "n d"]
 Vector = Float[np.ndarray, " k"]
-Sums = tuple[Array, Array, Array]  # loss, Σ residual·x and Σ residual
+Weights = Float[np.ndarray, "k classes"]
+Sums = tuple[Array, Array, Array]  # loss, Σ x·residual and Σ residual
 
 
 class Columns:
-    """Standardised features as they are, one weight per column: for more items than columns."""
+    """Standardised features as they are, weights for each column: for more items than columns."""
 
     def __init__(self, features: Rows, count: int, mean: Vector, scale: Vector):
         self.size, self._mean, self._scale = features.shape[1], mean, scale
         self.rows = features
 
-    def inner(self, weight: Vector, bias: float) -> tuple[Vector, float]:
+    def inner(self, weight: Weights, bias: Vector) -> tuple[Weights, Vector]:
         """What to multiply the raw rows with, and to add."""
-        raw = weight / self._scale
-        return raw, bias - raw @ self._mean
+        raw = weight / self._scale[:, None]
+        return raw, bias - self._mean @ raw
 
-    def outer(self, slope: Vector, total: float) -> Vector:
-        """The gradient with respect to the weights from Σ residual·row and Σ residual."""
-        return (slope - total * self._mean) / self._scale
+    def outer(self, slope: Weights, total: Vector) -> Weights:
+        """The gradient with respect to the weights from Σ row·residual and Σ residual."""
+        return (slope - self._mean[:, None] * total) / self._scale[:, None]
 
-    def expand(self, weight: Vector) -> Vector:
+    def expand(self, weight: Weights) -> Weights:
         """Weights of the standardised columns."""
         return weight
 
 
 class Span:
-    """Standardised features in the space that the items span, one weight per item: for more columns than items.
+    """Standardised features in the space that the items span, weights for each item: for more columns than items.
 
     A penalised linear model's weights lie in the span of its items: X = L Q with Q orthonormal and L the Cholesky
     factor of X·Xᵀ, so the problem in L has the same solution. The sum is in float32, hence 1e-4 of the mean diagonal
@@ -75,32 +79,33 @@ class Span:
             columns = slice(start, start + self._block)
             yield ((self._features[:, columns] - self._mean[columns]) / self._scale[columns]).astype(np.float32)
 
-    def inner(self, weight: Vector, bias: float) -> tuple[Vector, float]:
+    def inner(self, weight: Weights, bias: Vector) -> tuple[Weights, Vector]:
         """As in `Columns`: here they are what the factor's rows are multiplied with."""
         return weight, bias
 
-    def outer(self, slope: Vector, total: float) -> Vector:
+    def outer(self, slope: Weights, total: Vector) -> Weights:
         """As in `Columns`; the rows are centred already."""
         return slope
 
-    def expand(self, weight: Vector) -> Vector:
+    def expand(self, weight: Weights) -> Weights:
         """Weights of the standardised columns."""
         items = solve_triangular(self._factor, weight, lower=True, trans="T")
-        return np.concatenate([items @ part for part in self._parts()])
+        return np.concatenate([part.T @ items for part in self._parts()])
 
 
-Space = Columns | Span  # where a probe is solved: one weight per column or one per item
+Space = Columns | Span  # where a probe is solved: weights for each column or for each item
 
 
 @dataclass(frozen=True)
 class Probe:
-    """Logits are `features @ weight + bias`."""
+    """Logits of the classes are `features @ weight + bias`; `positive` says which make the proxy's positive side."""
 
-    weight: Float[np.ndarray, " d"]
-    bias: float
+    weight: Float[np.ndarray, "d classes"]
+    bias: Float[np.ndarray, " classes"]
     penalty: float
+    positive: Bool[np.ndarray, " classes"]
 
-    def logits(self, features: Float16[np.ndarray, "n d"]) -> Float[np.ndarray, " n"]:
+    def logits(self, features: Float16[np.ndarray, "n d"]) -> Float[np.ndarray, "n classes"]:
         """Of all rows, a block at a time."""
         blocks = range(0, len(features), 1024)
         weight = self.weight.astype(np.float32)
@@ -108,6 +113,11 @@ class Probe:
             np.concatenate([features[i : i + 1024].astype(np.float32) @ weight for i in blocks]).astype(float)
             + self.bias
         )
+
+    def proxy(self, features: Float16[np.ndarray, "n d"]) -> Float[np.ndarray, " n"]:
+        """Log odds of the positive classes."""
+        logits = self.logits(features)
+        return logsumexp(logits[:, self.positive], 1) - logsumexp(logits[:, ~self.positive], 1)
 
 
 def flat_features(examples: Examples, taps: Sequence[str]) -> Float16[np.ndarray, "n d"]:
@@ -124,19 +134,22 @@ def flat_features(examples: Examples, taps: Sequence[str]) -> Float16[np.ndarray
 
 def fit_probe(
     features: Float16[np.ndarray, "n d"],
-    positive: Bool[np.ndarray, " n"],
+    target: Int[np.ndarray, " n"] | Bool[np.ndarray, " n"],
     train: Int[np.ndarray, " a"],
     val: Int[np.ndarray, " b"],
+    positive: Bool[np.ndarray, " classes"] = REST_AND_POSITIVE,
     penalties: Sequence[float] = PENALTIES,
 ) -> Probe:
-    """The probe with the best AUC on rows `val` among those fitted on rows `train`, one per penalty.
+    """The probe with the best AUC of the proxy on rows `val` among those fitted on rows `train`, one per penalty.
 
-    Full-batch L-BFGS, each penalty starting from the one before; two falls of the AUC in a row end the path.
+    `target` are classes, of which `positive` says which make the positive side. Full-batch L-BFGS, each penalty
+    starting from the one before; two falls of the AUC in a row end the path.
     """
     space, mean, scale = space_of(features, train)
-    objective = _objective(space, positive[train])
-    val_features = features[val]
-    weight = np.zeros(space.size + 1)
+    target, shape = np.asarray(target, np.int32), (space.size + 1, len(positive))
+    objective = _objective(space, target[train], positive)
+    val_features, label = features[val], positive[target[val]]
+    weight = np.zeros(shape).ravel()
     best: Probe | None = None
     best_auc, falls = -1.0, 0
     for penalty in penalties:
@@ -147,9 +160,10 @@ def fit_probe(
             method="L-BFGS-B",
             options={"maxiter": MAX_STEPS, "ftol": 1e-6, "maxcor": 10},
         ).x
-        raw = space.expand(weight[:-1]) / scale
-        probe = Probe(raw, float(weight[-1] - raw @ mean), penalty)
-        auc = plain_auroc(probe.logits(val_features), positive[val])
+        *inner, bias = weight.reshape(shape)
+        raw = space.expand(np.stack(inner)) / scale[:, None]
+        probe = Probe(raw, bias - mean @ raw, penalty, positive)
+        auc = plain_auroc(probe.proxy(val_features), label)
         falls = 0 if auc > best_auc else falls + 1
         if auc > best_auc:
             best, best_auc = probe, auc
@@ -160,48 +174,49 @@ def fit_probe(
     return best
 
 
-def _objective(space: Space, positive: Bool[np.ndarray, " n"]) -> Callable:
-    """Penalised mean cross-entropy and its gradient in `space`; classes weigh the same, as they do for the head.
+def _objective(space: Space, target: Int[np.ndarray, " n"], positive: Bool[np.ndarray, " classes"]) -> Callable:
+    """Penalised mean cross-entropy and its gradient in `space`; sides weigh the same, as they do for the head.
 
     Takes the rows of `space`, in whole blocks, to the device.
     """
-    count = len(positive)
-    share = np.where(positive, 0.5 / max(positive.sum(), 1), 0.5 / max((~positive).sum(), 1))
+    count, label = len(target), positive[target]
+    share = np.where(label, 0.5 / max(label.sum(), 1), 0.5 / max((~label).sum(), 1))
     steps = len(space.rows) // BLOCK
     x = jax.device_put(space.rows.reshape(steps, BLOCK, -1))
     del space.rows  # the device has them
     y, w = (
-        jax.device_put(np.pad(v.astype(np.float32), (0, steps * BLOCK - count)).reshape(steps, BLOCK))
-        for v in (positive, share)
+        jax.device_put(np.pad(v, (0, steps * BLOCK - count)).reshape(steps, BLOCK))
+        for v in (target.astype(np.int32), share.astype(np.float32))
     )
 
     def objective(parameters: Float[np.ndarray, " p"], penalty: float) -> tuple[float, Float[np.ndarray, " p"]]:
-        weight, bias = space.inner(parameters[:-1], parameters[-1])
+        own = parameters.reshape(-1, len(positive))
+        weight, bias = space.inner(own[:-1], own[-1])
         loss, slope, total = jax.device_get(
             _pass(x, y, w, jnp.asarray(weight, jnp.float32), jnp.asarray(bias, jnp.float32))
         )
-        slope = space.outer(slope.astype(np.float64), float(total))
-        gradient = np.append(slope + penalty * parameters[:-1], float(total))
-        return float(loss) + penalty / 2 * parameters[:-1] @ parameters[:-1], gradient
+        slope = space.outer(slope.astype(np.float64), total.astype(np.float64)) + 2 * penalty * own[:-1]
+        return float(loss) + penalty * float((own[:-1] ** 2).sum()), np.concatenate([slope, total[None]]).ravel()
 
     return objective
 
 
 @jax.jit
 def _pass(x: Array, y: Array, w: Array, weight: Array, bias: Array) -> Sums:
-    """Loss, Σ residual·x and Σ residual of one pass over the blocks."""
+    """Loss, Σ x·residual and Σ residual of one pass over the blocks."""
 
     def block(carry: Sums, part: tuple[Array, Array, Array]) -> tuple[Sums, None]:
         loss, slope, total = carry
-        features, label, share = part
+        features, target, share = part
         features = features.astype(jnp.float32)
-        z = features @ weight + bias
-        residual = share * (jax.nn.sigmoid(z) - label)
-        value = (share * (jnp.logaddexp(z, jnp.zeros_like(z)) - label * z)).sum()
-        return (loss + value, slope + residual @ features, total + residual.sum()), None
+        logits = features @ weight + bias[None]
+        wanted = jax.nn.one_hot(target, bias.shape[0])
+        residual = share[:, None] * (jax.nn.softmax(logits) - wanted)
+        value = (share * optax.softmax_cross_entropy(logits, wanted)).sum()
+        return (loss + value, slope + features.T @ residual, total + residual.sum(0)), None
 
-    zero = jnp.zeros((), jnp.float32)
-    return jax.lax.scan(block, (zero, jnp.zeros_like(weight), zero), (x, y, w))[0]
+    zero = jnp.zeros((), jnp.float32), jnp.zeros_like(weight), jnp.zeros_like(bias)
+    return jax.lax.scan(block, zero, (x, y, w))[0]
 
 
 def space_of(features: Float16[np.ndarray, "n d"], train: Int[np.ndarray, " a"]) -> tuple[Space, Vector, Vector]:

@@ -28,26 +28,27 @@ SAMPLE = 1024  # features that their mean is taken from
 Values = Callable[[np.ndarray], np.ndarray]  # indices of k pictures → their features, (k, …)
 
 
-def near_duplicates(
-    phash: UInt64[np.ndarray, " n"], taps: Sequence[Values], distance: int = DISTANCE, likeness: float = LIKENESS
-) -> Int[np.ndarray, "pairs 2"]:
-    """Pairs (smaller index first) of pictures with hashes within `distance` bits that are so alike in every tap.
-
-    Each of `taps` gives the features of some pictures, by index. Pictures with hash 0 are flat, or clips, and left out.
-    Of more candidates than are looked at only some are compared; `hash_pairs` says so.
-    """
-    pairs = hash_pairs(phash, distance).pairs
-    for values in taps:
-        pairs = pairs[likenesses(pairs, len(phash), values) >= likeness]
-    return pairs
-
-
 class HashPairs(NamedTuple):
     """Pairs of pictures, in how many bits their hashes differ, and whether these are all pairs that there are."""
 
     pairs: Int[np.ndarray, "pairs 2"]
     bits: UInt8[np.ndarray, " pairs"]
     all: bool
+
+
+def near_duplicates(
+    phash: UInt64[np.ndarray, " n"], taps: Sequence[Values], distance: int = DISTANCE, likeness: float = LIKENESS
+) -> HashPairs:
+    """Pairs (smaller index first) of pictures with hashes within `distance` bits that are so alike in every tap.
+
+    Each of `taps` gives the features of some pictures, by index. Pictures with hash 0 are flat, or clips, and left out.
+    Of more candidates than are looked at only some are compared, which `all` says.
+    """
+    found = hash_pairs(phash, distance)
+    for values in taps:
+        alike = likenesses(found.pairs, len(phash), values) >= likeness
+        found = HashPairs(found.pairs[alike], found.bits[alike], found.all)
+    return found
 
 
 def hash_pairs(

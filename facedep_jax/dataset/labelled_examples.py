@@ -107,6 +107,16 @@ class Examples:
         _, owner, count = self._windows
         return (1 / count[owner]).astype(np.float32)
 
+    @property
+    def places(self) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"]]:
+        """Of every row the number of its clip among `clips`, and which of the clip's windows it is."""
+        _, owner, _ = self._windows
+        order = np.argsort(owner, kind="stable")
+        place = np.empty(len(self), np.int64)
+        begin = np.cumsum(np.bincount(owner)) - np.bincount(owner)
+        place[order] = np.arange(len(self)) - begin[owner[order]]
+        return owner, place
+
     @cached_property
     def _windows(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """By number of the clip: its first row; for every row its clip; how many rows each clip has."""
@@ -138,9 +148,7 @@ def gather(
     With `stream` features are left in the caches; None leaves them there if they would take too much memory. With
     `window`, in seconds, clips are cut into such windows, and times are those since the window's beginning.
     """
-    place, ends = positions(caches, labels["item"]), np.cumsum([len(cache.items) for cache in caches])
-    owner = np.searchsorted(ends, place, "right")
-    item = place - np.concatenate([[0], ends])[owner]
+    owner, item = _owners(caches, labels["item"])
     which, rows, seconds = _pieces(caches, owner, item, window)
     number = np.unique(which)
     if lost := len(labels) - len(number):
@@ -165,6 +173,18 @@ def gather(
         report(Note(f"features take {stored.feature_bytes / 1e9:.1f} GB: they are read from the caches as needed"))
         stream = True
     return stored if stream else stored._with(lambda x: x[:], taps, {})
+
+
+def count_rows(caches: Sequence[Cache], items: pl.Series, window: float = 0.0) -> int:
+    """How many examples `gather` makes of items."""
+    return len(_pieces(caches, *_owners(caches, items), window)[0])
+
+
+def _owners(caches: Sequence[Cache], items: pl.Series) -> tuple[Int[np.ndarray, " k"], Int[np.ndarray, " k"]]:
+    """Of each item the first cache that holds it, and its place there."""
+    place, ends = positions(caches, items), np.cumsum([len(cache.items) for cache in caches])
+    owner = np.searchsorted(ends, place, "right")
+    return owner, place - np.concatenate([[0], ends])[owner]
 
 
 def columns_of(labels: pl.DataFrame) -> dict[str, Any]:
@@ -236,12 +256,13 @@ def at_most(frames: Int[np.ndarray, " n"]) -> Int[np.ndarray, " k"]:
     return frames[np.linspace(0, len(frames) - 1, MAX_FRAMES).round().astype(int)]
 
 
-def look_alikes(caches: Sequence[Cache], examples: Examples) -> int:
-    """How many pictures are near-duplicates of one in another split."""
+def look_alikes(caches: Sequence[Cache], examples: Examples) -> tuple[int, bool]:
+    """How many pictures are near-duplicates of one in another split, and whether all of them were looked for."""
     taps = [lambda index, x=x: x[index, 0] for x in examples.tokens.values()]
-    pairs = near_duplicates(_looks(caches, examples)["phash"].to_numpy(), taps)
+    pairs, _, every = near_duplicates(_looks(caches, examples)["phash"].to_numpy(), taps)
     across = pairs[(examples.split[pairs[:, 0]] != examples.split[pairs[:, 1]])]
-    return len({examples.item[i] for pair in across for i in pair if examples.item[pair[0]] != examples.item[pair[1]]})
+    found = {examples.item[i] for pair in across for i in pair if examples.item[pair[0]] != examples.item[pair[1]]}
+    return len(found), every
 
 
 def equal_pixels_across(caches: Sequence[Cache], examples: Examples) -> list[tuple[int, int]]:

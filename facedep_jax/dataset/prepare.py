@@ -106,10 +106,15 @@ def few_items_warnings(clips: Examples) -> list[str]:
 def duplicate_warnings(caches: Sequence[Cache], examples: Examples, allowed: bool) -> list[str]:
     """Sentences about pictures that are in two splits. Raises LabelError for equal pixels unless they are allowed."""
     warnings = [*equal_pixels_warning(examples, equal_pixels_across(caches, examples), allowed)]
-    if alike := look_alikes(caches, examples):
+    alike, every = look_alikes(caches, examples)
+    if alike:
         warnings.append(
-            f"{alike} items are near-duplicates of an item of another split (perceptual hash and features): "
-            "figures on validation and test flatter"
+            f"{alike if every else f'at least {alike}'} items are near-duplicates of an item of another split "
+            "(perceptual hash and features): figures on validation and test flatter"
+        )
+    if not every:
+        warnings.append(
+            "too many pictures look alike for all pairs to be compared: near-duplicates across splits may be missed"
         )
     return warnings
 

@@ -16,7 +16,8 @@ from facedep_jax.cache import Cache
 from facedep_jax.dataset.labelled_examples import Examples, gather
 from facedep_jax.errors import LabelError, SpecMismatch
 from facedep_jax.evaluation.ground_truth import leaks, remembered
-from facedep_jax.head.batched_forward import member_clip_logits
+from facedep_jax.head.batched_forward import clip_class_logits, proxy_logits
+from facedep_jax.head.calibration import over_frames
 from facedep_jax.head.trained_head import Head
 from facedep_jax.progress_events import Note, Report
 from facedep_jax.runs.run_directory import is_cnn, load_head, read_config
@@ -35,11 +36,12 @@ class Other:
 
 
 def head_logits(
-    head: Head, cache: Cache, items: pl.DataFrame, classes: Sequence[int] | np.ndarray, report: Report
-) -> tuple[Examples, Float[np.ndarray, "m n"]]:
-    """Those of `items` that show a face, cut into windows as `head` learned from them; proxy logits of its members."""
-    examples = gather([cache], items, classes, head.taps, report, window=head.window)
-    return examples.clips, member_clip_logits(head.architecture, head.states, examples, head.positive)
+    head: Head, cache: Cache, items: pl.DataFrame, target: Sequence[int] | np.ndarray, report: Report
+) -> tuple[Examples, Float[np.ndarray, "m n t classes"]]:
+    """Those of `items` that show a face, cut into windows as `head` learned from them; its members' logits of each
+    frame."""
+    examples = gather([cache], items, target, head.taps, report, window=head.window)
+    return examples.clips, clip_class_logits(head.architecture, head.states, examples)
 
 
 def other_run(
@@ -66,8 +68,9 @@ def other_run(
     if positive and head.target == "emotion":
         head = head.with_positive(positive)
     _say_other_positives(run, head.positive_emotions, ours, report)
-    _, members = head_logits(head, cache, items, np.zeros(len(items)), report)
-    return Other(run, APPLIED, head.warning, head.probability(members.mean(0)))
+    _, logits = head_logits(head, cache, items, np.zeros(len(items)), report)
+    frames = proxy_logits(logits, head.positive).mean(0)
+    return Other(run, APPLIED, head.warning, over_frames(head.probability(frames)))
 
 
 def _say_other_positives(run: Path, theirs: Sequence[str], ours: Head, report: Report) -> None:

@@ -1,4 +1,4 @@
-"""A run applied to a labelled cache. It changes nothing on disk and chooses nothing."""
+"""A run applied to a labelled cache. It chooses nothing, and leaves one line in a run whose test figures it reads."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -13,15 +13,15 @@ from facedep_jax.dataset.listing_columns import OF_LABELS, Columns, listing_colu
 from facedep_jax.dataset.prepare import classes_of, few_items_warning
 from facedep_jax.errors import LabelError, SettingsError
 from facedep_jax.evaluation.compare_runs import Other, head_logits, other_run
-from facedep_jax.evaluation.evaluate import Scores, Wanted, evaluate, scores_of
+from facedep_jax.evaluation.evaluate import Scores, Wanted, class_scores, evaluate
 from facedep_jax.evaluation.ground_truth import leaks, present_truth, remembered
 from facedep_jax.evaluation.metrics import Evaluation, headline_metrics
 from facedep_jax.evaluation.paired_difference import paired_difference
-from facedep_jax.head.batched_forward import proxy_logits
-from facedep_jax.head.calibration import OperatingPoint, operating_points
+from facedep_jax.head.calibration import OperatingPoint, operating_points, over_frames
 from facedep_jax.head.trained_head import Head
 from facedep_jax.progress_events import Event, Note, Report, silent
 from facedep_jax.runs.run_directory import load_head, read_config
+from facedep_jax.runs.test_reads import Reads, looked, reads_of
 from facedep_jax.sources.class_labels import make_target
 from facedep_jax.sources.label_vocabulary import meant_by
 from facedep_jax.sources.labelled_items import count_labels, say_counts, sides_of
@@ -44,6 +44,7 @@ class RunEvaluation(Evaluation):
     untrained: bool
     warning: str  # empty unless the scores mean nothing
     against: dict[str, Any] | None  # another run on the same items
+    test_aurocs_read: str  # how many of this run have been read, this one included
 
 
 def evaluate_run(
@@ -101,18 +102,18 @@ def evaluate_run(
     ):
         for text in texts:
             heard(Note(text, level))
-    examples, members = head_logits(head, cache, items, classes_of(items, target), heard)
+    examples, logits = head_logits(head, cache, items, classes_of(items, target), heard)
     for text in few_items_warning("the cache" if split == "all" else f"the {split} split", examples.label):
         heard(Note(text, "warning"))
     shown = items.join(text_series(examples.item, "item").to_frame(), on="item", maintain_order="right")
     other = None if against is None else other_run(Path(against), cache, shown, head, positive, heard)
     wanted = Wanted(emotions, tuple(prevalences), by, second_label, train["resamples"], train["seed"], words)
-    scores = replace(
-        scores_of(examples, members.mean(0), members, _columns(truth.listings, examples, by)),
-        calibration=head.calibration,
-        points=_points(head, memory, positive),
-    )
+    columns = _columns(truth.listings, examples, by)
+    scores = class_scores(examples, logits, head.classes, head.positive, columns)
+    scores = replace(scores, calibration=head.calibration, points=_points(head, memory, positive))
     result = evaluate(scores, wanted)
+    if other is not None:
+        _counted(other.path, remembered(other.path), examples, heard)
     if head.untrained:
         report(Note(head.warning, "warning"))
     return {
@@ -127,7 +128,14 @@ def evaluate_run(
         "untrained": head.untrained,
         "warning": head.warning,
         "against": None if other is None else _compared(scores, other, wanted),
+        "test_aurocs_read": str(_counted(run, memory, examples, heard)),
     }
+
+
+def _counted(run: Path, memory: pl.DataFrame, judged: Examples, report: Report) -> Reads:
+    """What has been read of the run's test split; a look at one of its items is one more."""
+    test = memory.filter(pl.col("split") == "test")["item"]
+    return looked(run, "evaluate", 1, report) if test.is_in(list(judged.item)).any() else reads_of(run)
 
 
 def _check(split: str, prevalences: Sequence[float]) -> None:
@@ -141,8 +149,8 @@ def _check(split: str, prevalences: Sequence[float]) -> None:
 def _points(head: Head, memory: pl.DataFrame, positive: Sequence[str] | None) -> tuple[OperatingPoint, ...]:
     """Chosen on the validation items of the run, by the labels that they had there."""
     if positive and head.validation is not None:
-        logit = proxy_logits(head.validation.logits, head.positive).mean(0)
-        return operating_points(head.probability(logit), head.positive[head.validation.target])
+        probability = over_frames(head.probability(head.validation.sides(head.positive)))
+        return operating_points(probability, head.positive[head.validation.target])
     val = memory.filter(pl.col("split") == "val")
     return operating_points(val["probability"].to_numpy(), val["positive"].to_numpy())
 

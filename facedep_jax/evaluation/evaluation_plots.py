@@ -7,7 +7,6 @@ import numpy as np
 from jaxtyping import Bool
 
 from facedep_jax.evaluation.evaluate import Evaluated
-from facedep_jax.head.calibration import RAW
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -34,9 +33,10 @@ def draw_evaluation(
         ),
     }
     if len(np.unique(label)) == 2:
-        curves = {name: (model.scores.logit[rows], label) for name, model in models.items()}
+        curves = {name: (model.scores[rows].logit, label) for name, model in models.items()}
         drawn["roc"] = run_plots.draw_roc(curves, metrics, split, banner)
         drawn["precision_recall"] = run_plots.draw_precision_recall(curves, metrics, split, banner)
-        raw = RAW.probability(scores.logit)
-        drawn["reliability"] = run_plots.draw_reliability(probability, label, metrics, split, banner, raw)
+        drawn["reliability"] = run_plots.draw_reliability(
+            probability, label, metrics, split, banner, scores.uncalibrated
+        )
     return drawn

@@ -79,6 +79,9 @@ class Evaluation(TypedDict):
     not_compared: dict[str, str]  # by column of the listings, why its groups are not
     raters: dict[str, dict[str, Any]]
     spread: Spread | None
+    auroc_sadness: NotRequired[float | None]  # of a head over emotions, by what it says of sadness itself
+    auroc_sadness_ci: NotRequired[Ends]
+    by_emotion: NotRequired[dict[str, Any]]  # of a head over emotions, see `emotion_metrics`
 
 
 def headline_metrics(

@@ -8,9 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Float32
+from scipy.special import softmax
 
 from facedep_jax.dataset.labelled_examples import Examples
 from facedep_jax.dataset.lazy_features import Features
+from facedep_jax.head.calibration import Calibration
 from facedep_jax.head.device_memory import explained_memory
 from facedep_jax.head.model import Architecture, Tokens, graph_of
 
@@ -27,10 +29,25 @@ def proxy_logit(logits: Float[Array, "... classes"], positive: Bool[Array, " cla
 
 
 def proxy_logits(
-    logits: Float32[np.ndarray, "m n classes"], positive: Bool[np.ndarray, " classes"]
-) -> Float32[np.ndarray, "m n"]:
+    logits: Float32[np.ndarray, "m ... classes"], positive: Bool[np.ndarray, " classes"]
+) -> Float32[np.ndarray, "m ..."]:
     """Log odds of the positive classes against the others."""
     return np.asarray(_proxy_logit(*jax.device_put((logits, np.asarray(positive, bool)))))
+
+
+def class_probabilities(
+    logits: Float32[np.ndarray, "m ... classes"], positive: Bool[np.ndarray, " classes"], calibration: Calibration
+) -> Float[np.ndarray, "... classes"]:
+    """Probabilities of the classes from members' logits of them; those of a side sum to that side's calibrated one.
+
+    Within a side they go as exp of the mean logits do.
+    """
+    yes = calibration.probability(proxy_logits(logits, positive).mean(0))[..., None]
+    mean = np.asarray(logits, np.float64).mean(0)
+    found = np.empty(mean.shape)
+    for chosen, side in ((positive, yes), (~positive, 1 - yes)):
+        found[..., chosen] = side * softmax(mean[..., chosen], -1)
+    return found
 
 
 _proxy_logit = jax.jit(proxy_logit)  # operation by operation it costs every start half a second
@@ -74,9 +91,43 @@ def read_rows_for(frames: int) -> int:
     return max(1, min(READ_BATCH, FRAMES_AT_ONCE // frames))
 
 
+def clip_class_logits(
+    architecture: Architecture, states: nnx.State, examples: Examples
+) -> Float32[np.ndarray, "m k t classes"]:
+    """Logits of the frames of `examples.clips` by every member, NaN where a clip has fewer than others.
+
+    A head that mixes frames says one thing of a clip, as if it had one frame: the mean over its windows.
+    """
+    if architecture.temporal != "none" or (examples.times.shape[1] == 1 and examples.clip is None):
+        classes = predict_classes(architecture, states, examples.tokens, examples.times, examples.mask)
+        return examples.over_clips(classes)[:, :, None]
+    logits = _frame_logits(architecture, states, examples)  # (m, n, t, classes)
+    owner, place = examples.places
+    shape = len(logits), len(examples.clips), int(place.max()) + 1, *logits.shape[2:]
+    clips = np.full(shape, np.nan, np.float32)
+    clips[:, owner, place] = logits
+    clips = clips.reshape(*shape[:2], -1, shape[-1])
+    return clips[:, :, np.isfinite(clips[0, ..., 0]).any(0)]
+
+
+def _frame_logits(
+    architecture: Architecture, states: nnx.State, examples: Examples
+) -> Float32[np.ndarray, "m n t classes"]:
+    """Each frame as a clip of its own; NaN where there is none."""
+    long = examples.times.shape[1]
+    block, parts = read_rows_for(long), []
+    for first in range(0, len(examples), block):
+        rows = np.arange(first, min(first + block, len(examples)))
+        tokens = {tap: x[rows] for tap, x in examples.tokens.items()}
+        single = {tap: x.reshape(-1, 1, *x.shape[2:]) for tap, x in tokens.items()}
+        times = np.zeros((len(rows) * long, 1), np.float32)
+        classes = predict_classes(architecture, states, single, times, np.ones(times.shape, bool), block * long)
+        parts.append(classes.reshape(len(classes), len(rows), long, -1))
+    return np.where(examples.mask[..., None], np.concatenate(parts, 1), np.nan)
+
+
 def member_clip_logits(
     architecture: Architecture, states: nnx.State, examples: Examples, positive: Bool[np.ndarray, " classes"]
-) -> Float32[np.ndarray, "m k"]:
-    """Proxy logits of `examples.clips` by every member: classes are averaged over windows before sides are summed."""
-    classes = predict_classes(architecture, states, examples.tokens, examples.times, examples.mask)
-    return proxy_logits(examples.over_clips(classes), positive)
+) -> Float32[np.ndarray, "m k t"]:
+    """Proxy logits of the frames of `examples.clips` by every member, NaN as in `clip_class_logits`."""
+    return proxy_logits(clip_class_logits(architecture, states, examples), positive)

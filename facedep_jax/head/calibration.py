@@ -1,10 +1,15 @@
-"""From logits to probabilities and decisions, by validation data only. It does not know what made the logits."""
+"""From logits to probabilities and decisions, by validation data only. It does not know what made the logits.
+
+What a clip gets is the mean of its frames' probabilities: logits of frames come as (n, t), NaN where a clip has fewer.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float
+from scipy.optimize import minimize
+from scipy.special import logit as log_odds
 
 LEAST_SCALE = 1e-3  # a calibration never turns the order of scores around
 
@@ -23,6 +28,17 @@ class Calibration:
 
 
 RAW = Calibration()  # the members' mean logit as it is
+
+
+def over_frames(probability: Float[np.ndarray, "... t"]) -> Float[np.ndarray, "..."]:
+    """The mean over the frames that there are: each clip has one at least."""
+    there = np.isfinite(probability)
+    return np.where(there, probability, 0).sum(-1) / there.sum(-1)
+
+
+def clip_logit(frames: Float[np.ndarray, "... t"]) -> Float[np.ndarray, "..."]:
+    """The log odds of what clips get, without calibration."""
+    return frames[..., 0] if frames.shape[-1] == 1 else log_odds(over_frames(RAW.probability(frames)))
 
 
 @dataclass(frozen=True)
@@ -50,22 +66,48 @@ def operating_points(
     return tuple(OperatingPoint(float(s), float(cuts[np.argmax(specificity >= s - 1e-12)])) for s in wanted)
 
 
-def calibrate(logit: Float[np.ndarray, " n"], positive: Bool[np.ndarray, " n"]) -> Calibration:
+def calibrate(frames: Float[np.ndarray, "n ..."], positive: Bool[np.ndarray, " n"]) -> Calibration:
     """Scale and bias by maximum likelihood, then the threshold, all on the data given, which is to be validation data.
 
     Targets are Platt's (1999, §2.2): (N₊+1)/(N₊+2) and 1/(N₋+2), so that few or separable items stay finite.
     """
-    logit, positive = np.asarray(logit, np.float64), np.asarray(positive, bool)
+    positive = np.asarray(positive, bool)
+    frames = np.asarray(frames, np.float64).reshape(len(positive), -1)
     up, down = positive.sum(), (~positive).sum()
     target = np.where(positive, (up + 1) / (up + 2), 1 / (down + 2))
+    fitted = _line(clip_logit(frames), target)
+    if frames.shape[1] > 1:
+        fitted = _frames_line(frames, target, fitted)
+    threshold = best_threshold(over_frames(fitted.probability(frames)), positive)
+    return Calibration(fitted.scale, fitted.bias, threshold)
+
+
+def _line(logit: Float[np.ndarray, " n"], target: Float[np.ndarray, " n"]) -> Calibration:
+    """Of clips of one frame, where the loss is convex."""
     spread = max(float(logit.std()), 1e-9)
     scale, bias = _newton(logit / spread, target, fixed_scale=None)
     scale /= spread
     if scale < LEAST_SCALE:
         scale = LEAST_SCALE
         _, bias = _newton(logit, target, fixed_scale=scale)
-    fitted = Calibration(float(scale), float(bias))
-    return Calibration(fitted.scale, fitted.bias, best_threshold(fitted.probability(logit), positive))
+    return Calibration(float(scale), float(bias))
+
+
+def _frames_line(frames: Float[np.ndarray, "n t"], target: Float[np.ndarray, " n"], begin: Calibration) -> Calibration:
+    """Of the mean of frames' probabilities, from `begin` on."""
+    there = np.isfinite(frames)
+    z, count = np.where(there, frames, 0), there.sum(1)
+
+    def loss(line: Float[np.ndarray, "2"]) -> tuple[float, Float[np.ndarray, "2"]]:
+        each = np.where(there, Calibration(*line).probability(z), 0)
+        p = np.clip(each.sum(1) / count, 1e-12, 1 - 1e-12)
+        outer = ((p - target) / (p * (1 - p)) / count)[:, None] * each * (1 - each)
+        total = -(target * np.log(p) + (1 - target) * np.log1p(-p)).sum()
+        return float(total), np.array([(outer * z).sum(), outer.sum()])
+
+    bounds = [(LEAST_SCALE, None), (None, None)]
+    scale, bias = minimize(loss, [begin.scale, begin.bias], jac=True, method="L-BFGS-B", bounds=bounds).x
+    return Calibration(float(scale), float(bias))
 
 
 def _newton(

@@ -16,8 +16,9 @@ from facedep_jax.cache.feature_spec import check_features
 from facedep_jax.dataset.lazy_features import Features
 from facedep_jax.disclaimer import UNTRAINED
 from facedep_jax.errors import LabelError, RunError
-from facedep_jax.head.batched_forward import READ_BATCH, predict_classes, proxy_logits
-from facedep_jax.head.calibration import Calibration, calibrate
+from facedep_jax.head.batched_forward import READ_BATCH, class_probabilities, predict_classes, proxy_logits
+from facedep_jax.head.calibration import RAW, Calibration, calibrate, over_frames
+from facedep_jax.head.doubts import auroc, joined, of_ranking
 from facedep_jax.head.model import Architecture, Inputs, Tokens, graph_of, init_states
 from facedep_jax.progress_events import Note, Report, silent
 from facedep_jax.sources.class_labels import PROXY_CLASSES, choose_positive
@@ -27,10 +28,18 @@ FACE_BY_FACE = "the head mixes frames in time, and here every face is a clip of 
 
 
 class Validation(NamedTuple):
-    """Logits of every member, and the classes of the items."""
+    """Logits of every member, of each frame of the items (NaN where one has fewer), and the classes of the items.
 
-    logits: Float32[np.ndarray, "m n classes"]
+    Those of runs of earlier versions are of whole items, and have no axis of frames.
+    """
+
+    logits: Float32[np.ndarray, "m n ... classes"]
     target: Int32[np.ndarray, " n"]
+
+    def sides(self, positive: Bool[np.ndarray, " classes"]) -> Float32[np.ndarray, "n t"]:
+        """The members' mean proxy logit of each frame."""
+        frames = self.logits[:, :, None] if self.logits.ndim == 3 else self.logits
+        return proxy_logits(frames, positive).mean(0)
 
     def calibrate(self, positive: Bool[np.ndarray, " classes"]) -> Calibration:
         """Scale, bias and threshold for other positive classes, as training finds them for its own.
@@ -43,7 +52,11 @@ class Validation(NamedTuple):
                 f"by these emotions all {len(label):,} validation items of the run are "
                 f"{'positive' if label.all() else 'negative'}, so nothing can be calibrated; choose other --positive"
             )
-        return calibrate(proxy_logits(self.logits, positive).mean(0), label)
+        return calibrate(self.sides(positive), label)
+
+    def auroc(self, positive: Bool[np.ndarray, " classes"]) -> float:
+        """How well the head ranks these items by other positive classes."""
+        return auroc(over_frames(RAW.probability(self.sides(positive))), positive[self.target])
 
 
 @dataclass(frozen=True)
@@ -64,6 +77,7 @@ class Head:
     sha256: str = ""  # of head.safetensors
     validation: Validation | None = None  # of a head over emotions
     window: float = 0.0  # seconds of the windows that it learned from, 0 for whole clips
+    doubt: str = ""  # whether it has learned anything; empty where there is no reason to ask
 
     @property
     def taps(self) -> tuple[str, ...]:
@@ -92,12 +106,17 @@ class Head:
 
     @property
     def warning(self) -> str:
-        """What to say beside every score of a head on untrained features; else empty."""
-        return UNTRAINED if self.untrained else ""
+        """What to say beside every score where features are untrained or the head has learned nothing; else empty."""
+        return "; ".join(filter(None, (UNTRAINED if self.untrained else "", self.doubt)))
 
     def probability(self, logits: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
         """Calibrated probability of the proxy's positive side."""
         return self.calibration.probability(logits)
+
+    def emotion_probabilities(self, logits: Float32[np.ndarray, "m ... classes"]) -> Float[np.ndarray, "... classes"]:
+        """Calibrated probabilities of the classes from members' logits of them; the positive ones sum to
+        `probability`."""
+        return class_probabilities(logits, self.positive, self.calibration)
 
     def frame_logits(self, tokens: Mapping[str, Float16[np.ndarray, "n S S C"]]) -> Float32[np.ndarray, " n"]:
         """Logits of single frames, each as a clip of its own."""
@@ -105,9 +124,13 @@ class Head:
 
     def frame_members(self, tokens: Mapping[str, Float16[np.ndarray, "n S S C"]]) -> Float32[np.ndarray, "m n"]:
         """The same by every member."""
+        return proxy_logits(self.frame_classes(tokens), self.positive)
+
+    def frame_classes(self, tokens: Mapping[str, Float16[np.ndarray, "n S S C"]]) -> Float32[np.ndarray, "m n classes"]:
+        """The same for every class."""
         count = len(tokens[self.taps[0]])
         clips = {tap: np.asarray(tokens[tap])[:, None] for tap in self.taps}
-        return self.member_logits(clips, np.zeros((count, 1), np.float32), np.ones((count, 1), bool))
+        return self.class_logits(clips, np.zeros((count, 1), np.float32), np.ones((count, 1), bool))
 
     def clip_logits(
         self,
@@ -167,8 +190,13 @@ class Head:
         if self.validation is None:
             raise RunError(f"{name} has no validation.safetensors to calibrate other positives by; train it again")
         positive = np.array([name in chosen for name in self.classes])
-        calibration = self.validation.calibrate(positive)
-        return replace(self, positive=positive, positive_emotions=tuple(sorted(chosen)), calibration=calibration)
+        return replace(
+            self,
+            positive=positive,
+            positive_emotions=tuple(sorted(chosen)),
+            calibration=self.validation.calibrate(positive),
+            doubt=joined(self.doubt, of_ranking(self.validation.auroc(positive))),
+        )
 
     @property
     def members(self) -> int:

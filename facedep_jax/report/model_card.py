@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from facedep_jax.disclaimer import INTENDED_USE, MEANING, NOT_FOR
+from facedep_jax.disclaimer import INTENDED_USE, NOT_FOR, either, meaning
 from facedep_jax.report.document import BulletList, Section
 from facedep_jax.report.markdown import to_markdown
 from facedep_jax.report.run_sections import reported_split, result_sections
@@ -16,7 +16,7 @@ def model_card(summary: Mapping[str, Any], positive: Sequence[str]) -> str:
     warning = [Section("", (summary["warning"],))] if summary.get("warning") else []
     sections = [*_scope(summary, positive), *result_sections(summary, positive), *_doubt_sections(summary)]
     title = f"Model card of {Path(summary['run']).name}"
-    return to_markdown(title, [*warning, Section("", (MEANING,)), *sections])
+    return to_markdown(title, [*warning, Section("", (meaning(positive),)), *sections])
 
 
 def page_sections(summary: Mapping[str, Any], positive: Sequence[str], plots: Collection[str]) -> list[Section]:
@@ -29,7 +29,7 @@ def _scope(summary: Mapping[str, Any], positive: Sequence[str]) -> list[Section]
         Section(
             "What it scores",
             (
-                f"This head scores how much a face looks like those labelled {_listed(positive)} in its training data. "
+                f"This head scores how much a face looks like those labelled {either(positive)} in its training data. "
                 "It is a proxy of an expression, seen in one picture or clip.",
             ),
         ),
@@ -45,10 +45,6 @@ def _doubt_sections(summary: Mapping[str, Any]) -> list[Section]:
         Section("Known leaks and doubts", (BulletList(_doubts(summary, metrics)),)),
         Section("Uncertainty", (BulletList(_uncertainty(summary, metrics)),)),
     ]
-
-
-def _listed(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
 
 
 def _data(summary: Mapping[str, Any]) -> tuple[str | BulletList, ...]:

@@ -4,6 +4,7 @@ Figures are made without pyplot, so that nothing is shared between threads and n
 """
 
 import io
+import textwrap
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -41,7 +42,7 @@ def figure(width: float, height: float, panels: int = 1, banner: str = "", rows:
         axis.grid(True, color=GRID, linewidth=0.8)
         axis.set_axisbelow(True)
     if banner:
-        drawn.suptitle(banner, color=ALERT, fontsize=11, fontweight="bold")
+        drawn.suptitle("\n".join(textwrap.wrap(banner, int(11 * width))), color=ALERT, fontsize=11, fontweight="bold")
     return drawn, list(axes)
 
 

@@ -1,16 +1,27 @@
 """The figures of a run as tables, for page, model card and terminal alike. It computes nothing but roundings."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from facedep_jax.report.document import GAP, Table, brief_estimate, estimate, interval, number, percent, signed
+from facedep_jax.report.document import (
+    GAP,
+    Table,
+    brief_estimate,
+    estimate,
+    interval,
+    number,
+    percent,
+    sentences,
+    signed,
+)
+from facedep_jax.report.headline import is_told
 from facedep_jax.subject_ids import drawn, of_subjects
 
 NAMES = {
     "auroc": "AUC",
-    "auroc_sad_vs_neutral": "AUC, sad against neutral",
-    "auroc_not_smiling": "AUC among those who are not happy",
-    "auroc_sad_vs_rest": "AUC, sad against the rest",
+    "auroc_sad_vs_neutral": "AUC, sad against neutral, by the same score",
+    "auroc_not_smiling": "AUC without happy faces",
+    "auroc_sad_vs_rest": "AUC, sad against the rest, by the same score",
     "auprc": "average precision",
     "accuracy": "accuracy",
     "balanced_accuracy": "balanced accuracy",
@@ -35,32 +46,19 @@ CALIBRATION = {
 Metrics = Mapping[str, Any]
 
 
-def figures_table(metrics: Metrics) -> Table:
-    """Every headline figure with its interval, and with each person weighing the same where persons are known.
-
-    Runs of earlier versions lack some figures.
+def figures_table(metrics: Metrics, positive: Sequence[str]) -> Table:
+    """Every figure with its interval, and with each person weighing the same where persons are known; those of single
+    emotions where they are worth a word. Runs of earlier versions lack some figures.
     """
     by_person = metrics.get("by_person") or {}
     rows = [
         (label, number(metrics[name]), interval(metrics.get(f"{name}_ci", (None, None))))
         + ((estimate(by_person, name),) if by_person else ())
         for name, label in NAMES.items()
-        if name in metrics
+        if name in metrics and is_told(name, metrics, positive)
     ]
     head = ("figure", "value", "95 % interval", *(("each person weighing the same",) if by_person else ()))
     return Table(head, tuple(rows))
-
-
-def first_figures(metrics: Metrics) -> str:
-    """What a score is worth in three numbers, and what too few persons say nothing of."""
-    names = ("auroc", "auroc_sad_vs_neutral", "auroc_not_smiling")
-    told = "; ".join(f"{NAMES[name]}: {brief_estimate(metrics, name)}" for name in names if name in metrics)
-    return " ".join((f"{told}.", sentences(metrics.get("too_few", ())))).strip()
-
-
-def sentences(texts: Iterable[str]) -> str:
-    """Texts as sentences, one behind the other."""
-    return " ".join(f"{text[:1].upper()}{text[1:]}." for text in texts)
 
 
 def emotions_table(metrics: Metrics, positive: Sequence[str]) -> Table:

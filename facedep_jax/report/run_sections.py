@@ -3,19 +3,18 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from facedep_jax.report.document import Block, PlotFile, Section, estimate, interval, number, sign
+from facedep_jax.report.document import Block, PlotFile, Section, estimate, interval, number, sentences, sign
+from facedep_jax.report.headline import headline_table, is_told
 from facedep_jax.report.run_report_tables import (
     calibration_table,
     differences_table,
     emotions_table,
     figures_table,
-    first_figures,
     models_table,
     operating_table,
     predictive_table,
     raters_of_models_table,
     raters_table,
-    sentences,
     subgroups_table,
 )
 from facedep_jax.subject_ids import by_words, of_subjects
@@ -67,9 +66,9 @@ def result_sections(summary: Summary, positive: Sequence[str], plots: Collection
         Section(
             f"What came out, on {split}",
             (
-                first_figures(metrics),
+                headline_table(metrics, positive, split),
                 _measured(summary, metrics),
-                figures_table(metrics),
+                figures_table(metrics, positive),
                 *shown("confusion", "roc", "precision_recall"),
             ),
         ),
@@ -78,7 +77,7 @@ def result_sections(summary: Summary, positive: Sequence[str], plots: Collection
         Section("Decisions", (operating_table(metrics), predictive_table(metrics))),
         Section(
             "What the score means for each emotion",
-            (emotions_table(metrics, positive), *sadness(metrics), *shown("score_by_emotion")),
+            (emotions_table(metrics, positive), *sadness(metrics, positive), *shown("score_by_emotion")),
         ),
         Section("Groups", _groups(metrics)),
         Section("Agreement of raters", _raters(summary, split)),
@@ -89,10 +88,6 @@ _CALIBRATION = (
     "Scale and bias of the logit were fitted on validation items. Before: the members' mean logit as it is. A slope "
     "below 1 means scores that are too far from one half, an intercept below 0 scores that are too high."
 )
-
-
-def _figures(summary: Mapping[str, Any], metrics: Mapping[str, Any]) -> tuple[Block, ...]:
-    return first_figures(metrics), _measured(summary, metrics), figures_table(metrics)
 
 
 def _measured(summary: Summary, metrics: Mapping[str, Any]) -> str:
@@ -129,13 +124,13 @@ def over_folds(probe: Mapping[str, Any]) -> str:
     return f"Minus the probe over folds: {'; '.join(said)} ({probe['vs_head']['test']})."
 
 
-def sadness(metrics: Mapping[str, Any]) -> list[Block]:
-    """What the score says of sadness itself; nothing where no item is sad."""
+def sadness(metrics: Mapping[str, Any], positive: Sequence[str]) -> list[Block]:
+    """What the score says of sadness itself; nothing where no item is sad, or where sadness is not meant."""
     said = []
     for name, others in (("auroc_sad_vs_rest", "all others"), ("auroc_sad_vs_neutral", "neutral ones")):
-        value, (low, high) = metrics[name], metrics[f"{name}_ci"]
-        if value is None:
+        if not is_told(name, metrics, positive):
             continue
+        value, (low, high) = metrics[name], metrics[f"{name}_ci"]
         if low is None:
             said.append(f"Too few persons to say how the score tells sad faces from {others} (AUC {value:.2f}).")
             continue

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,6 @@ import polars as pl
 from jaxtyping import Float
 
 from facedep_jax.dataset.labelled_examples import Examples
-from facedep_jax.head.calibration import Calibration
 from facedep_jax.text_columns import text_series
 from facedep_jax.text_escaping import FORMULA, as_text
 
@@ -21,13 +21,16 @@ _TEXT = pl.col(pl.String)
 
 
 def scored_table(
-    clips: Examples, said: pl.DataFrame, logit: Float[np.ndarray, " n"], calibration: Calibration
+    clips: Examples,
+    said: pl.DataFrame,
+    logit: Float[np.ndarray, " n"],
+    probability: Float[np.ndarray, " n"],
+    threshold: float,
 ) -> pl.DataFrame:
     """One row per clip, whatever scored it. `label` is the proxy's, 0 or 1; `probability` is calibrated.
 
     `said` are the labelled items, by which is told where the clips' subjects come from.
     """
-    probability = calibration.probability(logit)
     names = ("item", "path", "subject", "split", "emotion")
     rows = pl.DataFrame({name: text_series(getattr(clips, name)) for name in names})
     origin = said.select("item", "split", *ORIGIN).unique(["item", "split"], keep="first")
@@ -36,8 +39,20 @@ def scored_table(
         pl.Series("label", clips.label.astype(int)),
         pl.Series("logit", logit, pl.Float64),
         pl.Series("probability", probability, pl.Float64),
-        pl.Series("decision", (probability >= calibration.threshold).astype(int)),
+        pl.Series("decision", (probability >= threshold).astype(int)),
     )
+
+
+def emotion_columns(
+    classes: Sequence[str], probability: Float[np.ndarray, "n classes"] | None, taken: Sequence[str]
+) -> list[pl.Series]:
+    """A column for each class, in their order; one that is called as a column that is `taken` gets `p_`."""
+    if probability is None:
+        return []
+    return [
+        pl.Series(f"p_{name}" if name in taken else name, values, pl.Float64)
+        for name, values in zip(classes, probability.T, strict=True)
+    ]
 
 
 def read_written(path: Path) -> pl.DataFrame:

@@ -43,7 +43,8 @@ def find_equal(out: Path, identity: Mapping[str, Any]) -> dict[str, Any] | None:
             return None
     if not (out / "config.toml").is_file() or not (out / "metrics.json").is_file():
         raise OutputError(f"{out} holds something else and no run; choose another --out")
-    held = identity_of(read_config(out), searched="grid" in identity["data"])
+    config = read_config(out)
+    held = identity_of(config, searched="grid" in identity["data"])
     found = differences(held, without_none(identity))
     if found:
         raise RunError(
@@ -51,7 +52,8 @@ def find_equal(out: Path, identity: Mapping[str, Any]) -> dict[str, Any] | None:
             "or remove it"
         )
     try:
-        return json.loads((out / "metrics.json").read_text())
+        said = {"positive": config["run"].get("positive_emotions", [])}  # where earlier versions say it
+        return said | json.loads((out / "metrics.json").read_text())
     except (ValueError, OSError) as error:
         raise RunError(f"{out}/metrics.json is damaged ({error}); choose another --out or delete {out}") from error
 
@@ -102,6 +104,7 @@ def write_head(
         "format": FORMAT,
         "data": dict(data),
         "untrained": head.untrained,
+        "doubt": head.doubt,
         "classes": list(head.classes),
         "positive": [bool(p) for p in head.positive],
         "positive_emotions": list(head.positive_emotions),
@@ -153,6 +156,7 @@ def load_head(run: Path | str) -> Head:
             "features": config["cache"]["features"],
             "input": config["cache"].get("input", {}),
             "untrained": record["untrained"],
+            "doubt": record.get("doubt", ""),  # earlier versions did not ask
             "fingerprint": config["cache"]["fingerprints"][0],
             "path": run,
             "sha256": hashlib.sha256((run / "head.safetensors").read_bytes()).hexdigest(),

@@ -51,6 +51,12 @@ def is_emotion(word: str, aliases: Mapping[str, str] | None = None) -> bool:
     return canonical(word, aliases) in EMOTIONS
 
 
+def in_order(names: Iterable[str]) -> tuple[str, ...]:
+    """Emotions in the order of `EMOTIONS`, then other words in their own."""
+    known = list(EMOTIONS)
+    return tuple(sorted(names, key=lambda name: (known.index(name) if name in EMOTIONS else len(known), name)))
+
+
 def known_split(word: str) -> str | None:
     """train, val or test where `word` (Training, test_set, dev, PrivateTest …) names a split, else None."""
     text = plain(word).replace(" ", "")

@@ -12,18 +12,22 @@ from facedep_jax.dataset.labelled_examples import REST_AND_POSITIVE, Examples
 from facedep_jax.errors import RunError
 from facedep_jax.evaluation.evaluate import (
     Evaluated,
+    Scores,
     Wanted,
     calibrated,
+    class_scores,
     evaluate_splits,
     majority,
     rater_tables,
-    scores_of,
+    scores_of_members,
 )
+from facedep_jax.evaluation.figures import NEUTRAL, SAD
 from facedep_jax.evaluation.paired_difference import paired_difference
-from facedep_jax.head.batched_forward import member_clip_logits
+from facedep_jax.head.batched_forward import clip_class_logits
 from facedep_jax.machine_resources import fits_machine
 from facedep_jax.progress_events import Note, Progress, Report, silent
 from facedep_jax.runs.checkpoint import Stage
+from facedep_jax.sources.class_labels import PROXY_CLASSES
 from facedep_jax.training.ensemble import fit_members
 from facedep_jax.training.settings import TrainSettings
 
@@ -37,16 +41,18 @@ class RunProblem(TypedDict):
 
 def evaluate_baselines(
     examples: Examples,
+    classes: Sequence[str],
     settings: TrainSettings,
     report: Report = silent,
     stage: Callable[[str], Stage | None] = lambda _: None,
 ) -> tuple[dict[str, Evaluated], list[RunProblem]]:
     """Baselines by name and, where one could not be trained, what the problem was: the head is not lost for it.
 
-    The majority class, a linear probe on all taps and, of several backbones, one on each; for a head over emotions
-    also one that learns positive against the rest (`binary`). With `settings.baselines` "full" the usual hybrid, too,
-    and, of several backbones, the same head on the taps of each, all of them with as many seeds as the head, so that
-    what is compared is not one network with an ensemble. `stage` gives the place of a checkpoint by name.
+    The majority class, a linear probe on all taps and, of several backbones, one on each, over the `classes` of the
+    head; for a head over emotions also one that learns positive against the rest (`binary`). With `settings.baselines`
+    "full" the usual hybrid, too, and, of several backbones, the same head on the taps of each, all of them with as many
+    seeds as the head, so that what is compared is not one network with an ensemble. `stage` gives the place of a
+    checkpoint by name.
     """
     if settings.baselines == "none":
         return {}, []
@@ -54,12 +60,12 @@ def evaluate_baselines(
     if settings.target == "emotion":
         makers["binary"] = lambda: {"binary": _binary(examples, settings, stage("binary"), report)}
     makers["majority"] = lambda: {"majority": majority(examples.clips, settings.wanted)}
-    makers["probes"] = lambda: _probes(examples, settings, report)
+    makers["probes"] = lambda: _probes(examples, classes, settings, report)
     if settings.baselines == "full":
         makers["hybrid"] = lambda: _hybrid(examples, settings, report)
         for backbone, taps in _by_backbone(examples).items():
             name = f"head:{backbone}"
-            makers[name] = partial(_one_backbone, name, backbone, examples.only(taps), settings, report)
+            makers[name] = partial(_one_backbone, name, backbone, examples.only(taps), classes, settings, report)
     found: dict[str, Evaluated] = {}
     problems: list[RunProblem] = []
     for name, make in makers.items():
@@ -90,34 +96,53 @@ def beside_head(
 
 def _minus(head: Evaluated, other: Evaluated, rows: np.ndarray, settings: TrainSettings) -> dict[str, Any]:
     one, two = head.scores[rows], other.scores[rows]
-    judged = one.probability, two.probability, one.label, one.subject
-    return paired_difference(*judged, resamples=settings.resamples, seed=settings.seed)
+    draw = partial(paired_difference, resamples=settings.resamples, seed=settings.seed)
+    found = draw(one.probability, two.probability, one.label, one.subject)
+    mine, theirs, kept = one.sadness, two.sadness, np.isin(one.emotion, (*SAD, *NEUTRAL))
+    if mine is None or theirs is None or len(set(one.emotion[kept])) < 2:
+        return found
+    by_sadness = draw(mine[kept], theirs[kept], np.isin(one.emotion[kept], SAD), one.subject[kept])
+    return found | {f"auroc_sadness{end}": by_sadness[f"auroc{end}"] for end in ("", "_ci", "_below_0")}
 
 
-def _calibrated(clips: Examples, logit: np.ndarray, wanted: Wanted, members: np.ndarray | None = None) -> Evaluated:
-    scores = calibrated(scores_of(clips, logit, members), clips.split == "val")
-    return evaluate_splits(scores, clips.split, wanted)
+def _calibrated(clips: Examples, logits: np.ndarray, classes: Sequence[str], wanted: Wanted) -> Evaluated:
+    return _judged(class_scores(clips, logits, classes, clips.positive), clips, wanted)
+
+
+def _judged(scores: Scores, clips: Examples, wanted: Wanted) -> Evaluated:
+    return evaluate_splits(calibrated(scores, clips.split == "val"), clips.split, wanted)
 
 
 def _by_members(
-    examples: Examples, settings: TrainSettings, report: Report, stage: Stage | None, what: str
+    examples: Examples,
+    classes: Sequence[str],
+    settings: TrainSettings,
+    report: Report,
+    stage: Stage | None,
+    what: str,
 ) -> Evaluated:
     """A head of the same settings on other examples."""
     fitted = fit_members(examples, settings, report, stage, what)
-    members = member_clip_logits(fitted.architecture, fitted.states, examples, examples.positive)
-    return _calibrated(examples.clips, members.mean(0), settings.wanted, members)
+    logits = clip_class_logits(fitted.architecture, fitted.states, examples)
+    return _calibrated(examples.clips, logits, classes, settings.wanted)
 
 
 def _one_backbone(
-    name: str, backbone: str, examples: Examples, settings: TrainSettings, report: Report
+    name: str,
+    backbone: str,
+    examples: Examples,
+    classes: Sequence[str],
+    settings: TrainSettings,
+    report: Report,
 ) -> dict[str, Evaluated]:
-    return {name: _by_members(examples, settings, report, None, f"train head on {backbone}")}
+    return {name: _by_members(examples, classes, settings, report, None, f"train head on {backbone}")}
 
 
 def _binary(examples: Examples, settings: TrainSettings, stage: Stage | None, report: Report) -> Evaluated:
     """The head of the same settings that learns positive against the rest, without the emotions."""
     sides = replace(examples, target=examples.label.astype(np.int32), positive=REST_AND_POSITIVE)
-    return _by_members(sides, replace(settings, target="proxy"), report, stage, "train binary head")
+    two = replace(settings, target="proxy")
+    return _by_members(sides, PROXY_CLASSES, two, report, stage, "train binary head")
 
 
 def _by_backbone(examples: Examples) -> dict[str, tuple[str, ...]]:
@@ -127,7 +152,9 @@ def _by_backbone(examples: Examples) -> dict[str, tuple[str, ...]]:
     return parts if len(parts) > 1 else {}
 
 
-def _probes(examples: Examples, settings: TrainSettings, report: Report) -> dict[str, Evaluated]:
+def _probes(
+    examples: Examples, classes: Sequence[str], settings: TrainSettings, report: Report
+) -> dict[str, Evaluated]:
     """Linear probes; those whose features do not fit into memory are left out, and it is said."""
     train, val = np.flatnonzero(examples.split == "train"), np.flatnonzero(examples.split == "val")
     sets: dict[str, Sequence[str]] = {"probe": tuple(examples.tokens)}
@@ -139,8 +166,9 @@ def _probes(examples: Examples, settings: TrainSettings, report: Report) -> dict
             report(Note(f"{name} is left out: its features do not fit into memory", "warning"))
             continue
         features = flat_features(examples, taps)
-        logit = fit_probe(features, examples.label, train, val).logits(features)
-        found[name] = _calibrated(examples.clips, examples.over_clips(logit[None])[0], settings.wanted)
+        probe = fit_probe(features, examples.target, train, val, examples.positive)
+        logits = examples.over_clips(probe.logits(features)[None])[:, :, None].astype(np.float32)
+        found[name] = _calibrated(examples.clips, logits, classes, settings.wanted)
     report(Progress("baselines", len(sets), len(sets), "probes"))
     return found
 
@@ -151,5 +179,5 @@ def _hybrid(examples: Examples, settings: TrainSettings, report: Report) -> dict
         report(Note("the hybrid is left out: it needs a top tap of every backbone, such as mobilenet_v2:top@1"))
         return {}
     members = hybrid_logits(tops, examples.label, examples.split, settings.seed, settings.seeds, report)
-    members = examples.over_clips(members)
-    return {"hybrid": _calibrated(examples.clips, members.mean(0), settings.wanted, members)}
+    scores = scores_of_members(examples.clips, examples.over_clips(members)[..., None])
+    return {"hybrid": _judged(scores, examples.clips, settings.wanted)}

@@ -18,6 +18,7 @@ from facedep_jax.errors import RunError
 from facedep_jax.evaluation.fold_difference import FoldDifference, fold_difference
 from facedep_jax.evaluation.weighted_metrics import plain_auroc
 from facedep_jax.head.batched_forward import member_clip_logits
+from facedep_jax.head.calibration import clip_logit
 from facedep_jax.progress_events import Progress, Report, silent
 from facedep_jax.runs.checkpoint import Stage
 from facedep_jax.subject_ids import grouped_by
@@ -59,7 +60,7 @@ def crossvalidate_head(
     """
     examples = seen_in_training(examples)
     made = make_folds(examples.item, examples.subject, examples.label, folds)
-    progress = EpochProgress(report, "cross-validate head", settings.epochs)
+    progress = EpochProgress(report, "cross-validate head", plan_for(examples, settings).epochs)
     logits = held_out_logits(examples, [settings], made, report, progress, stage)[0]
     progress.close()
     if np.isnan(logits).any():
@@ -78,7 +79,8 @@ def crossvalidate_probe(examples: Examples, folds: int, report: Report = silent)
     scores = np.zeros(len(examples))
     for number in range(folds):
         train, val, held = made.parts(number)
-        scores[held] = fit_probe(features, examples.label, train, val).logits(features[held])
+        probe = fit_probe(features, examples.target, train, val, examples.positive)
+        scores[held] = probe.proxy(features[held])
         report(Progress("cross-validate probe", number + 1, folds, "folds"))
     return _over_folds(examples.over_clips(scores[None])[0], held_clips(examples, made), examples)
 
@@ -134,7 +136,7 @@ def held_out_logits(
         chosen = member[:, number].ravel()
         states = jax.tree.map(lambda leaf, chosen=chosen: leaf[chosen], fitted.states)
         held = examples[folds.fold == number]
-        read = member_clip_logits(fitted.architecture, states, held, held.positive)
+        read = clip_logit(member_clip_logits(fitted.architecture, states, held, held.positive))
         read = np.where(finite[chosen, None], read, np.nan)
         logits[:, :, clips] = read.reshape(len(points), seeds, -1)
     return logits

@@ -8,15 +8,16 @@ from typing import Any, NotRequired, TypedDict, cast
 
 import jax
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Bool
 
 from facedep_jax.backbones.compilation_cache import keep_compiled
 from facedep_jax.cache import Cache
 from facedep_jax.dataset.labelled_examples import Examples
+from facedep_jax.dataset.listing_columns import Columns
 from facedep_jax.errors import Diverged, RunError
-from facedep_jax.evaluation.evaluate import calibrated, evaluate_splits, scores_of
+from facedep_jax.evaluation.evaluate import Scores, calibrated, class_scores, evaluate_splits
 from facedep_jax.evaluation.metrics import Evaluation
-from facedep_jax.head.batched_forward import proxy_logits
+from facedep_jax.head.batched_forward import clip_class_logits
 from facedep_jax.head.calibration import Calibration
 from facedep_jax.head.trained_head import Head, Validation
 from facedep_jax.progress_events import Note, Report, silent
@@ -29,9 +30,10 @@ from facedep_jax.training.cross_validation import OverFolds, beside_probe, cross
 from facedep_jax.training.ensemble import MemberRow, fit_members, member_rows
 from facedep_jax.training.fit import Fitted
 from facedep_jax.training.grid_search import Grid, search
+from facedep_jax.training.learning_check import doubt_of
 from facedep_jax.training.run_writer import write_run
 from facedep_jax.training.settings import TrainSettings
-from facedep_jax.training.training_inputs import TrainingTask, examples_of, listing_columns_of, prepare_for
+from facedep_jax.training.training_inputs import TrainingTask, examples_of, listing_columns_of, prepare_for, settled
 
 BIASED = "the settings were chosen by these folds, so their AUC is somewhat too high"
 
@@ -48,6 +50,7 @@ class TrainSummary(TypedDict):
     reused: bool
     target: str
     classes: list[str]
+    positive: list[str]  # emotions
     untrained: bool
     warning: str
     left_out: dict[str, int]
@@ -85,6 +88,7 @@ def train_head(
     begun = time.monotonic()
     base = grid.base(settings) if grid else settings
     prepared = prepare_for(caches, base)
+    prepared, settings, base = settled(caches, prepared, settings, base)
     asked = {
         "train": to_table(settings),
         "features": prepared.features,
@@ -122,12 +126,14 @@ def _train(
     except Diverged:
         place.discard()
         raise
-    head, members = _head(task, examples, fitted)
     report(Note("measuring the head and its baselines"))
-    scores = scores_of(clips, members.mean(0), members, listing_columns_of(task, clips))
-    evaluated = evaluate_splits(calibrated(scores, clips.split == "val"), clips.split, settings.wanted)
-    head = replace(head, calibration=evaluated.scores.calibration)
-    baselines, problems = evaluate_baselines(examples, settings, report, place.stage)
+    head, scores = _calibrated(_head(task, fitted, examples.positive), examples, listing_columns_of(task, clips))
+    evaluated = evaluate_splits(scores, clips.split, settings.wanted)
+    head = replace(head, doubt=doubt_of(fitted, examples, settings, cast(Evaluation, evaluated.metrics["val"])))
+    if head.doubt:
+        warnings.append(f"{head.doubt}: its scores and decisions mean little; more items, --epochs or another target")
+        report(Note(warnings[-1], "warning"))
+    baselines, problems = evaluate_baselines(examples, head.classes, settings, report, place.stage)
     summary: TrainSummary = {
         "run": str(out),
         "n_train": int((clips.split == "train").sum()),
@@ -138,6 +144,7 @@ def _train(
         "reused": False,
         "target": settings.target,
         "classes": list(head.classes),
+        "positive": list(head.positive_emotions),
         "untrained": head.untrained,
         "warning": head.warning,
         "left_out": task.prepared.data["left_out"],
@@ -146,7 +153,7 @@ def _train(
         "warnings": warnings,
         "baselines": beside_head(evaluated, baselines, clips, settings),
         "best_epoch": int(fitted.best_epoch[0]),
-        "members": member_rows(members, fitted, clips),
+        "members": member_rows(scores.member_logits, fitted, clips),
         "problems": problems,
         **_over_folds(task, examples, place, problems, report),
         **_grid(task),
@@ -161,14 +168,14 @@ def _searched(
 ) -> tuple[TrainingTask, Examples]:
     """The task with the settings that the grid search took, and the taps that these need."""
     found = search(examples, task.settings, grid, place, report)
-    prepared = prepare_for(task.caches, found.settings)
+    prepared = replace(prepare_for(task.caches, found.settings), notes=task.prepared.notes)
     return replace(task, settings=found.settings, prepared=prepared, found=found), examples.only(prepared.taps)
 
 
-def _head(task: TrainingTask, examples: Examples, fitted: Fitted) -> tuple[Head, Float32[np.ndarray, "m n"]]:
-    """The head, not calibrated yet, and its members' logits of all clips."""
-    target, positive = task.prepared.target, examples.positive
-    head = Head(
+def _head(task: TrainingTask, fitted: Fitted, positive: Bool[np.ndarray, " classes"]) -> Head:
+    """Not calibrated yet."""
+    target = task.prepared.target
+    return Head(
         fitted.architecture,
         fitted.states,
         target.classes,
@@ -180,11 +187,15 @@ def _head(task: TrainingTask, examples: Examples, fitted: Fitted) -> tuple[Head,
         task.untrained,
         task.caches[0].fingerprint,
     )
-    logits = examples.over_clips(head.class_logits(examples.tokens, examples.times, examples.mask))
-    if head.target == "emotion":
-        clips, val = examples.clips, examples.clips.split == "val"
-        head = replace(head, validation=Validation(logits[:, val], clips.target[val]))
-    return head, proxy_logits(logits, positive)
+
+
+def _calibrated(head: Head, examples: Examples, columns: Columns) -> tuple[Head, Scores]:
+    """The head with what is chosen on validation, and its scores of all clips."""
+    clips, val = examples.clips, examples.clips.split == "val"
+    logits = clip_class_logits(head.architecture, head.states, examples)
+    scores = calibrated(class_scores(clips, logits, head.classes, head.positive, columns), val)
+    kept = Validation(logits[:, val], clips.target[val]) if head.target == "emotion" else None
+    return replace(head, calibration=scores.calibration, validation=kept), scores
 
 
 class _Folds(TypedDict, total=False):

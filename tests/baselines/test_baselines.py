@@ -12,6 +12,7 @@ from support.planted import planted_examples
 from facedep_jax.baselines import PENALTIES, fit_probe, hybrid_logits, linear_probe, pooled_tops
 from facedep_jax.baselines.two_backbone_hybrid import Hybrid
 from facedep_jax.evaluation.weighted_metrics import auroc
+from facedep_jax.sources.class_labels import PROXY_CLASSES
 from facedep_jax.training.baseline_suite import evaluate_baselines
 from facedep_jax.training.settings import TrainSettings
 
@@ -42,15 +43,37 @@ def test_probe_equals_logistic_regression(items, columns):
     train_rows, val = np.arange(0, items, 2), np.arange(1, items, 2)
     probe = fit_probe(features, positive, train_rows, val, penalties=(0.3,))
     expected = reference(features, positive, train_rows, 0.3)
-    np.testing.assert_allclose(probe.logits(features), expected, atol=0.02 * np.abs(expected).max())
+    np.testing.assert_allclose(probe.proxy(features), expected, atol=0.02 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize(("items", "columns"), [(300, 40), (120, 600)], ids=["columns", "span"])
+def test_probe_of_several_classes_equals_multinomial_regression(items, columns):
+    """scikit-learn has ‖w‖²/2 of all classes' weights; ours is twice that, so that two classes are as one line."""
+    features, positive = planted(items, columns)
+    target = positive + (features[:, 7].astype(np.float32) > np.median(features[:, 7])).astype(int)
+    train_rows, val, sides = np.arange(0, items, 2), np.arange(1, items, 2), np.array([False, True, True])
+    x, own = features.astype(np.float64), target[train_rows]
+    mean, scale = x[train_rows].mean(0), x[train_rows].std(0)
+    weight = np.where(sides[own], 0.5 / sides[own].sum(), 0.5 / (~sides[own]).sum())
+    model = LogisticRegression(C=1 / 0.6, tol=1e-8, max_iter=5000)
+    expected = model.fit((x[train_rows] - mean) / scale, own, weight).decision_function((x - mean) / scale)
+    found = fit_probe(features, target, train_rows, val, sides, penalties=(0.3,))
+    logits = found.logits(features)
+    np.testing.assert_allclose(
+        logits - logits.mean(1, keepdims=True),
+        expected - expected.mean(1, keepdims=True),
+        atol=0.02 * np.abs(expected).max(),
+    )
+    odds = np.exp(logits[:, 1:]).sum(1) / np.exp(logits[:, 0])
+    np.testing.assert_allclose(found.proxy(features), np.log(odds), atol=1e-6)
 
 
 def test_both_spaces_give_one_probe(monkeypatch):
     features, positive = planted(100, 150)
     train_rows, val = np.arange(80), np.arange(80, 100)
-    span = fit_probe(features, positive, train_rows, val, penalties=(1.0,)).logits(features)
+    span = fit_probe(features, positive, train_rows, val, penalties=(1.0,)).proxy(features)
     monkeypatch.setattr(linear_probe, "Span", linear_probe.Columns)
-    columns = fit_probe(features, positive, train_rows, val, penalties=(1.0,)).logits(features)
+    columns = fit_probe(features, positive, train_rows, val, penalties=(1.0,)).proxy(features)
     np.testing.assert_allclose(span, columns, atol=0.01 * np.abs(columns).max())
 
 
@@ -61,7 +84,7 @@ def test_the_penalty_is_chosen_by_the_rows_watched():
     chosen = fit_probe(features, positive, train_rows, val)
     aucs = {}
     for penalty in PENALTIES:
-        scores = fit_probe(features, positive, train_rows, val, penalties=(penalty,)).logits(features[val])
+        scores = fit_probe(features, positive, train_rows, val, penalties=(penalty,)).proxy(features[val])
         aucs[penalty] = auroc(scores, positive[val], np.ones((1, len(val))))[0]
     assert aucs[chosen.penalty] >= max(aucs.values()) - 2e-3
 
@@ -120,11 +143,11 @@ def test_the_hybrid_is_the_one_that_keras_builds():
 def full():
     """Examples, their baselines in full and what was reported on the way."""
     examples, events = tops(), []
-    return examples, evaluate_baselines(examples, FULL, events.append)[0], events
+    return examples, evaluate_baselines(examples, PROXY_CLASSES, FULL, events.append)[0], events
 
 
 def test_a_baseline_that_diverges_does_not_cost_the_others():
-    judged, problems = evaluate_baselines(tops(), replace(FULL, learning_rate=1e30))
+    judged, problems = evaluate_baselines(tops(), PROXY_CLASSES, replace(FULL, learning_rate=1e30))
     assert set(judged) == {"majority", "probe", "probe:mobilenet_v2", "probe:resnet50", "hybrid"}
     assert [p["what"] for p in problems] == ["baseline head:mobilenet_v2", "baseline head:resnet50"]
     assert all("no longer finite" in p["detail"] for p in problems)
@@ -134,10 +157,10 @@ def test_full_baselines_have_as_many_members_as_the_head(full):
     examples, judged, _ = full
     quick = {"majority", "probe", "probe:mobilenet_v2", "probe:resnet50"}
     assert set(judged) == quick | {"hybrid", "head:mobilenet_v2", "head:resnet50"}
-    assert set(evaluate_baselines(examples, replace(FULL, baselines="quick"))[0]) == quick
+    assert set(evaluate_baselines(examples, PROXY_CLASSES, replace(FULL, baselines="quick"))[0]) == quick
     for name in ("hybrid", "head:mobilenet_v2", "head:resnet50"):
-        assert judged[name].scores.members.shape == (2, len(examples))
-        np.testing.assert_allclose(judged[name].scores.logit, judged[name].scores.members.mean(0), atol=1e-6)
+        assert judged[name].scores.members.shape == (2, len(examples), 1)
+        np.testing.assert_allclose(judged[name].scores.logit, judged[name].scores.member_logits.mean(0), atol=1e-6)
         assert not np.allclose(*judged[name].scores.members)
         assert judged[name].metrics["test"]["auroc"] > 0.9
 
@@ -145,7 +168,7 @@ def test_full_baselines_have_as_many_members_as_the_head(full):
 def test_a_head_on_one_backbone_does_not_see_the_other(full):
     examples, judged, _ = full
     other = replace(examples, tokens=examples.tokens | {"resnet50:top@1": examples.tokens["resnet50:top@1"] * 0})
-    again = evaluate_baselines(other, FULL)[0]
+    again = evaluate_baselines(other, PROXY_CLASSES, FULL)[0]
     np.testing.assert_array_equal(again["head:mobilenet_v2"].scores.logit, judged["head:mobilenet_v2"].scores.logit)
     assert not np.allclose(again["head:resnet50"].scores.logit, judged["head:resnet50"].scores.logit)
     assert not np.allclose(again["hybrid"].scores.logit, judged["hybrid"].scores.logit)
@@ -155,13 +178,13 @@ def test_the_hybrid_learns_from_train_and_stops_by_val(full):
     """Test rows change nothing; the same seed gives the same members."""
     examples, judged, _ = full
     scores = hybrid_logits(pooled_tops(examples), examples.target == 1, examples.split, FULL.seed, 2)
-    np.testing.assert_array_equal(scores, judged["hybrid"].scores.members)
+    np.testing.assert_array_equal(scores, judged["hybrid"].scores.member_logits)
     turned = np.where(examples.split == "test", examples.target == 0, examples.target == 1)
     np.testing.assert_array_equal(hybrid_logits(pooled_tops(examples), turned, examples.split, FULL.seed, 2), scores)
 
 
 def test_without_tops_the_hybrid_is_left_out_and_one_backbone_is_not_compared_with_itself():
     events = []
-    judged, _ = evaluate_baselines(tops().only(["mobilenet_v2:mid@1"]), FULL, events.append)
+    judged, _ = evaluate_baselines(tops().only(["mobilenet_v2:mid@1"]), PROXY_CLASSES, FULL, events.append)
     assert set(judged) == {"majority", "probe"}
     assert any("needs a top tap of every backbone" in getattr(event, "text", "") for event in events)

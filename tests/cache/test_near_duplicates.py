@@ -60,7 +60,7 @@ def test_equal_pixels_are_found_in_other_files_and_nothing_else_is(cache):
 
 def test_a_brighter_copy_looks_alike(cache):
     opened, examples = examples_of(cache)
-    assert look_alikes([opened], examples) >= 6
+    assert look_alikes([opened], examples)[0] >= 6
     pairs = inspect_cache(cache)["near_duplicates"]["pairs"]
     across = [pair["paths"] for pair in pairs if pair["across"]]
     for name in ("a_first.png", "zz_last.png", "m_brighter.png"):

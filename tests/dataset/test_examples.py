@@ -12,6 +12,7 @@ from facedep_jax.backbones.taps import plain_taps
 from facedep_jax.cache import CacheWriter
 from facedep_jax.dataset import labelled_examples as module
 from facedep_jax.dataset.labelled_examples import equal_pixels_across, gather, look_alikes
+from facedep_jax.dataset.prepare import duplicate_warnings
 from facedep_jax.errors import DamagedCache, LabelError
 from facedep_jax.training.train_head import train_head
 
@@ -150,18 +151,26 @@ def test_pictures_that_look_alike_across_splits_are_counted(tmp_path):
     examples = planted_examples(40)  # of four, two are learned from, one validates, one tests; two pictures a person
     cache = open_cache(write_cache(tmp_path / "c", examples))
     cache.items.phash[:] = np.random.default_rng(0).integers(1 << 40, 1 << 63, 40)
-    assert look_alikes([cache], examples) == 0
+    assert look_alikes([cache], examples) == (0, True)
     cache.items.phash[[0, 4]] = 0b1110001 << 40  # item 0 is learned from, item 4 validates
     cache.items.phash[[6, 7]] = 78 << 40  # both in test
-    assert look_alikes([cache], examples) == 0  # a hash alone says little
+    assert look_alikes([cache], examples) == (0, True)  # a hash alone says little
     for x in examples.tokens.values():
         x[4] = x[0] + np.float16(0.05)
         x[7] = x[6]
-    assert look_alikes([cache], examples) == 2
+    assert look_alikes([cache], examples) == (2, True)
     cache.items.phash[4] ^= 0b111111  # six bits
-    assert look_alikes([cache], examples) == 2
+    assert look_alikes([cache], examples) == (2, True)
     cache.items.phash[4] ^= 1 << 50
-    assert look_alikes([cache], examples) == 0
+    assert look_alikes([cache], examples) == (0, True)
+
+
+def test_a_search_for_look_alikes_that_was_cut_short_says_so(tmp_path):
+    examples = planted_examples(800)
+    cache = open_cache(write_cache(tmp_path / "c", examples))
+    cache.items.phash[:] = 5  # of one scene: 319,600 pairs
+    assert look_alikes([cache], examples) == (0, False)
+    assert any("may be missed" in said for said in duplicate_warnings([cache], examples, allowed=False))
 
 
 def test_equal_pixels_are_found_whatever_the_files_are(tmp_path):

@@ -210,7 +210,7 @@ def test_no_column_of_the_listings_ends_an_evaluation(count):
     columns = {name: np.array(values, object) for name, values in columns.items()}
     label = numbers % 2 == 0
     unsaid = np.full(count, None)
-    scores = Scores(np.where(label, 1.0, -1.0), label, unsaid, np.where(label, "sad", "happy"), None, columns)
+    scores = Scores(np.where(label, 1.0, -1.0)[:, None], label, unsaid, np.where(label, "sad", "happy"), None, columns)
     found = evaluate(scores, Wanted(resamples=20))
     assert list(found["subgroups"]) == ["half"]
     own = "every item has one of its own"

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from facedep_jax.disclaimer import meaning
 from facedep_jax.evaluation.evaluate import Scores, Wanted, evaluate
 from facedep_jax.head.calibration import Calibration, OperatingPoint
 from facedep_jax.report.html import render_sections
@@ -18,7 +19,7 @@ HOSTILE = "<img src=x onerror=alert(1)>\n=cmd()\x1b[31m"
 
 
 def test_figures_have_three_decimals_and_gaps_a_dash():
-    page = render_sections("t", {"a": 0.12345, "b": None, "c": 7}, [], Path())
+    page = render_sections("t", meaning(["happy"]), {"a": 0.12345, "b": None, "c": 7}, [], Path())
     assert "<td>0.123</td>" in page and "<td>–</td>" in page and "<td>7</td>" in page
     assert "not a diagnosis" in page
 
@@ -34,14 +35,16 @@ def metrics():
     wanted = Wanted(("neutral",), (0.1,), resamples=30)
     subject = np.array([f"p{i // 2}" for i in range(90)], object)
     chosen = Calibration(1.2, 0.1, 0.5), (OperatingPoint(0.9, 0.6),)
-    return evaluate(Scores(logit, positive, subject, emotion, np.stack([logit] * 2), columns, *chosen), wanted)
+    return evaluate(
+        Scores(logit[:, None], positive, subject, emotion, np.stack([logit[:, None]] * 2), columns, *chosen), wanted
+    )
 
 
 def test_the_spread_of_members_is_theirs_and_one_member_has_none():
     logit, positive = np.array([1.0, -1.0, 2.0, -2.0]), np.array([True, False, False, True])
     unsaid, rest = np.array([None] * 4), Wanted(("sad",), resamples=5)
     members = np.stack([logit + 0.5, logit - 0.5])
-    scores = Scores(logit, positive, unsaid, unsaid, members)
+    scores = Scores(logit[:, None], positive, unsaid, unsaid, members[..., None])
     found = evaluate(scores, rest)["spread"]
     apart = [np.std([1 / (1 + np.exp(-x - d)) for d in (0.5, -0.5)], ddof=1) for x in logit]
     assert found["mean"] == pytest.approx(np.mean(apart)) and found["mean_wrong"] == pytest.approx(np.mean(apart[2:]))
@@ -76,7 +79,9 @@ def summary(metrics):
 
 def test_a_page_of_sections_shows_names_as_text_and_allows_only_its_own_style(summary, tmp_path):
     (tmp_path / "roc.png").write_bytes(b"\x89PNG")
-    page = render_sections(HOSTILE, {HOSTILE: HOSTILE}, page_sections(summary, ("neutral",), {"roc"}), tmp_path)
+    page = render_sections(
+        HOSTILE, meaning([HOSTILE]), {HOSTILE: HOSTILE}, page_sections(summary, ("neutral",), {"roc"}), tmp_path
+    )
     assert "<img src=x" not in page and "\x1b" not in page and "<script" not in page and " style=" not in page
     assert page.count("&lt;img src=x onerror=alert(1)&gt;") >= 8 and page.count("data:image/png;base64,") == 1
     style = page[page.index("<style>") + 7 : page.index("</style>")]
@@ -109,7 +114,7 @@ def test_of_three_persons_the_page_concludes_nothing_and_says_how_few_they_are(s
     logit, label = np.array([2.0, 1.0, 3.0, -1.0, -2.0, -3.0]), np.arange(6) < 3
     emotion = np.where(label, "sad", "neutral").astype(object)
     columns = {"camera": np.where(label, "a", "b").astype(object), "emotion2": emotion}
-    scores = Scores(logit, label, np.array([f"p{i}" for i in range(6)], object), emotion, None, columns)
+    scores = Scores(logit[:, None], label, np.array([f"p{i}" for i in range(6)], object), emotion, None, columns)
     found = evaluate(scores, Wanted(("sad",), resamples=50))
     few = summary | {"metrics": {"val": found, "test": found}, "baselines": {"probe": {"test": found}}}
     card = model_card(few, ("sad",))
@@ -138,4 +143,5 @@ def test_a_summary_of_an_earlier_version_is_still_shown(summary, metrics):
 )
 def test_sadness_is_judged_by_the_interval(value, interval, said):
     found = {"auroc_sad_vs_rest": None, "auroc_sad_vs_rest_ci": [None, None]}
-    assert said in sadness(found | {"auroc_sad_vs_neutral": value, "auroc_sad_vs_neutral_ci": interval})[0]
+    metrics = found | {"auroc_sad_vs_neutral": value, "auroc_sad_vs_neutral_ci": interval}
+    assert said in sadness(metrics, ("neutral", "sad"))[0] and not sadness(metrics, ("happy",))

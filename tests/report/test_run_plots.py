@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_curve
 
-from facedep_jax.disclaimer import UNTRAINED
+from facedep_jax.disclaimer import UNTRAINED, meaning
 from facedep_jax.errors import OutputError
 from facedep_jax.evaluation.metrics import headline_metrics
 from facedep_jax.head.calibration import OperatingPoint
@@ -17,7 +17,7 @@ from facedep_jax.scoring.clip_scores import ClipScore
 from facedep_jax.scoring.frame_scores import Frames
 from facedep_jax.scoring.score_images import Drawable, Prediction
 
-BANNER = UNTRAINED
+BANNER, MEANING = UNTRAINED, meaning(("neutral", "sad"))
 DIFFERENCE = {"auroc": 0.01, "auroc_ci": [-0.02, 0.03]}
 
 
@@ -127,7 +127,7 @@ def test_pictures_on_a_full_disk_are_one_clear_error_and_leave_nothing(tmp_path)
     draws = {
         "matrix.png": lambda path: run_plots.save(run_plots.draw_confusion([[7, 3], [1, 9]], 0.5, "test"), path),
         "clip.png": lambda path: run_plots.save(draw_timeline(ClipScore("clip.mp4", "abstained"), frames, 0.5), path),
-        "p.jpg.png": lambda path: list(drawing(path.parent, [picture], 0.5)),
+        "p.jpg.png": lambda path: list(drawing(path.parent, [picture], 0.5, MEANING)),
     }
     for name, draw in draws.items():
         # Where write_atomically puts its bytes first, a device that is always full.
@@ -140,7 +140,7 @@ def test_pictures_on_a_full_disk_are_one_clear_error_and_leave_nothing(tmp_path)
 def test_a_folder_for_pictures_that_cannot_be_made_is_one_clear_error(tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(OutputError, match="cannot be written"):
-        list(drawing(tmp_path / "file" / "plots", [], 0.5))
+        list(drawing(tmp_path / "file" / "plots", [], 0.5, MEANING))
 
 
 def drawn(state="found", box=(10.0, 20.0, 30.0, 40.0), path="a.jpg", scored=True, warning=""):
@@ -150,7 +150,7 @@ def drawn(state="found", box=(10.0, 20.0, 30.0, 40.0), path="a.jpg", scored=True
     shown = Drawable(picture, 0.5, *((crop, shading) if scored else ()))
     known = {"probability": 0.64, "decision": "positive", "members_low": 0.5, "members_high": 0.7} if scored else {}
     face = {"state": state, "box": box and list(box)}
-    return draw_prediction(Prediction(path, "scored", face, **known), shown, 0.41, warning)
+    return draw_prediction(Prediction(path, "scored", face, **known), shown, 0.41, MEANING, warning)
 
 
 def texts(figure):

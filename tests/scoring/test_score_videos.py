@@ -212,7 +212,7 @@ def test_a_head_that_mixes_frames_says_of_clips_what_evaluate_says(work, tmp_pat
     item = {e["path"]: e["item"] for e in cache.listings.to_dicts()}
     labels = labelled([item[path] for path in NAMES], "test", NAMES)
     examples = gather([cache], labels, [1] * len(labels), head.taps, window=window)
-    members = member_clip_logits(head.architecture, head.states, examples, head.positive)
+    members = member_clip_logits(head.architecture, head.states, examples, head.positive)[..., 0]
     logits = head.clip_logits(examples.tokens, examples.times, examples.mask)
     pieces = head.probability(logits)
     number = np.floor(np.arange(20) / 4 / window).astype(int) if window else np.zeros(20, int)

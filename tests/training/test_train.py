@@ -104,6 +104,7 @@ def test_files_of_a_run(run):
         "plots",
         "MODEL_CARD.md",
         "report.html",
+        "test_reads.jsonl",
     }
     assert not [f.name for f in out.parent.iterdir() if f.name.startswith(".")]
     for name in ("curves", "confusion", "roc", "precision_recall", "reliability", "score_by_emotion"):

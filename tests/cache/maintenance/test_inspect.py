@@ -171,4 +171,4 @@ def test_likeness_is_one_for_equal_pictures_and_about_zero_for_others():
     assert likenesses(np.zeros((0, 2), int), 200, lambda index: x[index]).shape == (0,)
     two = np.stack([x[0], x[0]])
     assert likenesses(np.array([[0, 1]]), 2, lambda index: two[index]).tolist() == [1.0]
-    assert near_duplicates(np.array([5, 5], np.uint64), [lambda index: x[:2][index]]).tolist() == [[0, 1]]
+    assert near_duplicates(np.array([5, 5], np.uint64), [lambda index: x[:2][index]]).pairs.tolist() == [[0, 1]]
