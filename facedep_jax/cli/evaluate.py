@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from facedep_jax.cli.command import FILE, PATH, CommandResult, ComputingCommand, Names
-from facedep_jax.cli.terminal.tables import show_content, show_doubts, show_warning
+from facedep_jax.cli.terminal.tables import say, show_content, show_doubts, show_warning
 from facedep_jax.errors import SettingsError
 from facedep_jax.progress_events import Report
 from facedep_jax.subject_ids import of_subjects
@@ -77,6 +77,7 @@ def show_evaluation(console: "Console", summary: Mapping[str, Any]) -> None:
     """All figures of one split with their intervals, then what they are made of."""
     from facedep_jax.report import run_report_tables as tables
     from facedep_jax.report.headline import headline_table
+    from facedep_jax.report.run_sections import left_out
 
     title = (
         f"{summary['split']}: {summary['n']} items {of_subjects(summary['subjects'], summary['ci_by'])}, "
@@ -93,6 +94,8 @@ def show_evaluation(console: "Console", summary: Mapping[str, Any]) -> None:
     show_content(console, tables.predictive_table(summary), "predictive values")
     for column, found in summary["subgroups"].items():
         show_content(console, tables.subgroups_table(column, found, brief=True))
+    if left := left_out(summary):
+        say(console, left)
     for column, found in summary["raters"].items():
         show_content(console, tables.raters_table(column, found, brief=True))
     if other := summary["against"]:

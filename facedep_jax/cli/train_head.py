@@ -203,7 +203,7 @@ def show_training(console: "Console", summary: Mapping[str, Any]) -> None:
     """The head beside its baselines on the validation and test splits."""
     from facedep_jax.report.document import brief_estimate, number, signed
     from facedep_jax.report.headline import headline_table
-    from facedep_jax.report.run_sections import reported_split
+    from facedep_jax.report.run_sections import over_folds, reported_split
 
     split = reported_split(summary)
     headings = ("", "val AUC", f"{split} AUC", "acc.", "F1", "head minus this")
@@ -228,6 +228,8 @@ def show_training(console: "Console", summary: Mapping[str, Any]) -> None:
             f"{what}, {len(found['folds'])} folds by {by} over train and val: AUC {found['auroc']:.3f} ± "
             f"{found['sd']:.3f}{alone}"
         )
+        if "vs_head" in found:
+            say(console, over_folds(found))
     metrics = summary["metrics"][split]
     raw = metrics.get("raw") or {}
     console.print(

@@ -136,7 +136,7 @@ def _page(folder: Path, task: CnnTask, summary: Mapping[str, Any]) -> str:
 def compared(summary: Mapping[str, Any], split: str) -> Table:
     """The network of the last epoch above other readings of it."""
     rows = {NAME: summary["metrics"], **summary["baselines"]}
-    shown = ("auroc", "accuracy", "f1", "ece")
+    shown = ("auroc", "accuracy", "f1", "ece_debiased")
     return Table(
         ("", "AUC", "accuracy", "F1", "calibration error"),
         tuple((name, *(estimate(found[split] or {}, figure) for figure in shown)) for name, found in rows.items()),

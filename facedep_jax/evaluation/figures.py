@@ -98,7 +98,7 @@ class Figures:
             "other, not happy": ~self.positive & unsmiling,
             "called positive": called[0],
         }
-        hang = {name: BOTH for name in (*DECISIONS, "auprc")}
+        hang: dict[str, tuple[str, ...]] = {name: BOTH for name in (*DECISIONS, "auprc")}
         hang |= {"recall": ("positive",), "specificity": ("other",), "precision": (*BOTH, "called positive")}
         hang |= {name: (first, second) for name, first, second in RANKED}
         hang |= {f"{prefix}{name}": BOTH for prefix in ("", "raw ") for name in (*CALIBRATION, *GAPS)}

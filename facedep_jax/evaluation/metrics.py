@@ -76,10 +76,12 @@ class Evaluation(TypedDict):
     operating_points: list[dict[str, Any]]
     predictive_values: list[dict[str, Any]]
     subgroups: dict[str, SubgroupTable]
+    not_compared: dict[str, str]  # by column of the listings, why its groups are not
     raters: dict[str, dict[str, Any]]
     spread: Spread | None
     auroc_sadness: NotRequired[float | None]  # of a head over emotions, by what it says of sadness itself
     auroc_sadness_ci: NotRequired[Ends]
+    by_emotion: NotRequired[dict[str, Any]]  # of a head over emotions, see `emotion_metrics`
 
 
 def headline_metrics(

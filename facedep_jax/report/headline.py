@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from facedep_jax.disclaimer import either
-from facedep_jax.report.document import Table, interval, number
+from facedep_jax.report.document import Table, interval, number, sentences
 
 Metrics = Mapping[str, Any]
 SAD = {"sad", "sadness"}  # runs of earlier versions have either word
@@ -40,9 +40,10 @@ def headline(metrics: Metrics, positive: Sequence[str]) -> dict[str, str]:
 
 
 def headline_table(metrics: Metrics, positive: Sequence[str], split: str) -> Table:
-    """The same with intervals."""
+    """The same with intervals; below stands of whom there are too few to say anything."""
     rows = [
         (said, number(metrics[name]), interval(metrics[f"{name}_ci"]))
         for name, said in headline(metrics, positive).items()
     ]
-    return Table((f"AUC on {split}", "value", "95 % interval"), tuple(rows), wrapped=True)
+    few = sentences(metrics.get("too_few", ()))
+    return Table((f"AUC on {split}", "value", "95 % interval"), tuple(rows), note=few, wrapped=True)

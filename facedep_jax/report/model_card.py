@@ -10,8 +10,6 @@ from facedep_jax.report.markdown import to_markdown
 from facedep_jax.report.run_sections import reported_split, result_sections
 from facedep_jax.subject_ids import drawn
 
-LEAK = 0.55  # an AUC of guessing by the group alone from which on it is worth a sentence
-
 
 def model_card(summary: Mapping[str, Any], positive: Sequence[str]) -> str:
     """The card as Markdown."""
@@ -78,7 +76,7 @@ def _doubts(summary: Mapping[str, Any], metrics: Mapping[str, Any]) -> tuple[str
         f"The column {column} gives labels away: guessing by it alone has an AUC of {found['label_from_group']:.2f}. "
         "Whatever tells its groups apart (colour, camera, light) may be part of what was learned."
         for column, found in metrics.get("subgroups", {}).items()
-        if (found["label_from_group"] or 0) >= LEAK
+        if found.get("gives_labels_away")
     ]
     points.append(
         "Persons, ages, skin colours and cameras that are rare in the data are judged less reliably; only the groups "

@@ -18,6 +18,7 @@ from facedep_jax.evaluation.evaluate import (
     class_scores,
     evaluate_splits,
     majority,
+    rater_tables,
     scores_of_members,
 )
 from facedep_jax.evaluation.figures import NEUTRAL, SAD
@@ -78,12 +79,17 @@ def evaluate_baselines(
 def beside_head(
     head: Evaluated, baselines: Mapping[str, Evaluated], clips: Examples, settings: TrainSettings
 ) -> dict[str, dict[str, Any]]:
-    """Metrics of every baseline; `vs_head` of a split is head minus baseline on the same resamples of subjects."""
+    """Metrics of every baseline, with further raters as the head has them; `vs_head` of a split is head minus baseline
+    on the same resamples of subjects."""
+
+    def beside(other: Evaluated, split: str) -> dict[str, Any]:
+        rows = clips.split == split
+        with_raters = replace(other.scores, columns=head.scores.columns)[rows]
+        vs_head = _minus(head, other, rows, settings)
+        return {"raters": rater_tables(with_raters, settings.wanted), "vs_head": vs_head}
+
     return {
-        name: {
-            split: metrics and {**metrics, "vs_head": _minus(head, other, clips.split == split, settings)}
-            for split, metrics in other.metrics.items()
-        }
+        name: {split: metrics and {**metrics, **beside(other, split)} for split, metrics in other.metrics.items()}
         for name, other in baselines.items()
     }
 
@@ -96,7 +102,7 @@ def _minus(head: Evaluated, other: Evaluated, rows: np.ndarray, settings: TrainS
     if mine is None or theirs is None or len(set(one.emotion[kept])) < 2:
         return found
     by_sadness = draw(mine[kept], theirs[kept], np.isin(one.emotion[kept], SAD), one.subject[kept])
-    return found | {f"auroc_sad_vs_neutral{end}": by_sadness[f"auroc{end}"] for end in ("", "_ci", "_below_0")}
+    return found | {f"auroc_sadness{end}": by_sadness[f"auroc{end}"] for end in ("", "_ci", "_below_0")}
 
 
 def _calibrated(clips: Examples, logits: np.ndarray, classes: Sequence[str], wanted: Wanted) -> Evaluated:

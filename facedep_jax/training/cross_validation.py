@@ -15,6 +15,7 @@ from facedep_jax.baselines import fit_probe, flat_features
 from facedep_jax.dataset.folds import Folds, make_folds
 from facedep_jax.dataset.labelled_examples import Examples, seen_in_training
 from facedep_jax.errors import RunError
+from facedep_jax.evaluation.fold_difference import FoldDifference, fold_difference
 from facedep_jax.evaluation.weighted_metrics import plain_auroc
 from facedep_jax.head.batched_forward import member_clip_logits
 from facedep_jax.head.calibration import clip_logit
@@ -33,13 +34,17 @@ HeldOut = list[tuple[Int[np.ndarray, " h"], Bool[np.ndarray, " h"]]]  # of every
 class OverFolds(TypedDict):
     """AUC on the folds held out: mean, standard deviation (None for one fold) and each.
 
-    Of heads also how many there were (`seeds`), what they reach alone (`single`) and a `note` on how they came about.
+    Of heads also how many there were (`seeds`), what they reach alone (`single`) and a `note` on how they came about;
+    of the probe what the head, and single heads on average, are better by (`vs_head`, `vs_single_head`).
     """
 
     auroc: float
     sd: float | None
     folds: list[float]
+    held: NotRequired[list[int]]  # items of each fold
     by: NotRequired[str]  # what is in one fold only: subject, image or mixed
+    vs_head: NotRequired[FoldDifference]
+    vs_single_head: NotRequired[FoldDifference]
     seeds: NotRequired[int]
     single: NotRequired[dict[str, Any]]
     note: NotRequired[str]
@@ -80,6 +85,12 @@ def crossvalidate_probe(examples: Examples, folds: int, report: Report = silent)
     return _over_folds(examples.over_clips(scores[None])[0], held_clips(examples, made), examples)
 
 
+def beside_probe(head: OverFolds, probe: OverFolds) -> OverFolds:
+    """The probe with what the head, and single heads, are better by on the same folds."""
+    single = fold_difference(head["single"]["folds"], probe["folds"], probe["held"])
+    return {**probe, "vs_head": fold_difference(head["folds"], probe["folds"], probe["held"]), "vs_single_head": single}
+
+
 def held_clips(examples: Examples, folds: Folds) -> HeldOut:
     """For each fold, the clips that are held out, as numbers among `examples.clips`, and their labels."""
     clips, fold = examples.clips, folds.fold[examples.first_windows]
@@ -95,7 +106,8 @@ def fold_aurocs(scores: Float[np.ndarray, "m k"], held_out: HeldOut) -> Float[np
 def _over_folds(scores: Float[np.ndarray, " k"], held_out: HeldOut, examples: Examples) -> OverFolds:
     auc, known = fold_aurocs(scores[None], held_out)[0], sum(name is not None for name in examples.subject)
     by = grouped_by(known, len(examples))
-    return {"auroc": float(auc.mean()), "sd": _deviation(auc), "folds": auc.tolist(), "by": by}
+    held = [len(rows) for rows, _ in held_out]
+    return {"auroc": float(auc.mean()), "sd": _deviation(auc), "folds": auc.tolist(), "held": held, "by": by}
 
 
 def _deviation(values: Float[np.ndarray, " k"]) -> float | None:

@@ -26,7 +26,7 @@ from facedep_jax.runs.resume import Unfinished, unfinished
 from facedep_jax.runs.run_directory import find_equal
 from facedep_jax.toml_settings import to_table, without_none
 from facedep_jax.training.baseline_suite import RunProblem, beside_head, evaluate_baselines
-from facedep_jax.training.cross_validation import OverFolds, crossvalidate_head, crossvalidate_probe
+from facedep_jax.training.cross_validation import OverFolds, beside_probe, crossvalidate_head, crossvalidate_probe
 from facedep_jax.training.ensemble import MemberRow, fit_members, member_rows
 from facedep_jax.training.fit import Fitted
 from facedep_jax.training.grid_search import Grid, search
@@ -229,6 +229,8 @@ def _over_folds(
         except RunError as error:
             problems.append({"what": f"cross-validation of the {what}", "detail": str(error)})
             report(Note(f"cross-validation of the {what}: {error}", "warning"))
+    if len(found) > 1:
+        found["probe"] = beside_probe(found["head"], found["probe"])
     if task.found and "head" in found:
         found["head"]["note"] = BIASED
     return {"cross_validation": found}

@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from facedep_jax.evaluation.evaluate import Emotions, Scores, Wanted, evaluate
-from facedep_jax.evaluation.own_sadness import own_sadness
+from facedep_jax.evaluation.own_sadness import own_sadness, sadness_of
 
 CLASSES = ("happy", "neutral", "sad")
 
@@ -25,8 +25,11 @@ def test_it_is_the_heads_own_and_not_the_proxys(said):
     subject = np.array([f"p{i}" for i in range(90)], object)
     logit = np.log((1 - probability[:, 0]) / probability[:, 0])[:, None]
     label = emotion != "happy"
-    known = Emotions(CLASSES, np.array([False, True, True]), np.log(probability).astype(np.float32)[None, :, None])
+    known = Emotions(
+        CLASSES, np.isin(CLASSES, ("sad", "neutral")), np.log(probability)[None, :, None].astype(np.float32)
+    )
     scores = Scores(logit, label, subject, emotion, emotions=known)
+    np.testing.assert_allclose(scores.emotion_probability, probability, atol=1e-6)
     found = evaluate(scores, Wanted(("sad", "neutral"), resamples=200))
     both = label
     expected = roc_auc_score(emotion[both] == "sad", sad[both])
@@ -35,10 +38,12 @@ def test_it_is_the_heads_own_and_not_the_proxys(said):
     assert abs(found["auroc_sad_vs_neutral"] - 0.5) < 0.2
 
 
-def test_what_nobody_shows_has_no_figure(said):
-    emotion, _, sad = said
+def test_what_the_head_does_not_know_or_nobody_shows_has_no_figure(said):
+    emotion, probability, _ = said
     subject = np.array([None] * 90, object)
-    for there in ("happy", "sad", "neutral"):
-        rows = emotion == there
-        found = own_sadness(sad[rows], emotion[rows], subject[rows], 20, 0)
-        assert found == {"auroc_sadness": None, "auroc_sadness_ci": [None, None]}
+    nothing = {"auroc_sadness": None, "auroc_sadness_ci": [None, None]}
+    assert own_sadness(sadness_of(("happy", "blank", "sad"), probability), emotion, subject, 20, 0) == nothing
+    happy = emotion == "happy"
+    assert own_sadness(sadness_of(CLASSES, probability[happy]), emotion[happy], subject[happy], 20, 0) == nothing
+    sad = emotion == "sad"
+    assert own_sadness(sadness_of(CLASSES, probability[sad]), emotion[sad], subject[sad], 20, 0) == nothing

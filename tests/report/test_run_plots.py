@@ -89,7 +89,9 @@ def test_reliability_shows_both_sides_of_calibration(judged):
     score, positive, _, metrics = judged
     labels = [text.get_text() for text in draw_all(judged)[4].axes[0].get_legend().get_texts()]
     assert f"before, ECE {metrics['raw']['ece']:.3f}" in " ".join(labels)
-    assert f"calibrated, ECE {metrics['ece']:.3f}" in " ".join(labels)
+    low, high = metrics["ece_debiased_ci"]
+    told = f"without chance {metrics['ece_debiased']:.3f} [{low:.3f}, {high:.3f}]"
+    assert f"calibrated, ECE {metrics['ece']:.3f}, {told}" in " ".join(labels)
     once = run_plots.draw_reliability(score, positive, metrics, "test").axes[0]
     assert not any("before" in text.get_text() for text in once.get_legend().get_texts())
 
@@ -108,6 +110,7 @@ def test_fewer_items_than_bins_and_one_emotion():
     score, positive = np.array([0.2, 0.8, 0.6]), np.array([False, True, True])
     metrics = headline_metrics(score, positive, 0.5, np.full(3, None), np.full(3, "sad", object), resamples=20)
     run_plots.draw_reliability(score, positive, metrics, "val")
+    run_plots.draw_roc({"head": (score, positive)}, metrics, "val")  # of so few there is no interval to be shown
     run_plots.draw_score_by_emotion(score, np.full(3, "sad", object), ("sad",), metrics, 0.5, "val")
 
 

@@ -378,7 +378,7 @@ def test_evaluate_gives_what_training_gave(run, cache):
     out, summary, _ = run
     found = evaluate_run(out, cache, "test")
     expected = summary["metrics"]["test"]
-    for name in ("n", "auroc", "auroc_ci", "brier", "ece_ci", "calibration_slope"):
+    for name in ("n", "auroc", "auroc_ci", "brier", "ece_debiased_ci", "calibration_slope"):
         assert found[name] == pytest.approx(expected[name], abs=1e-5), name
     assert found["confusion"] == expected["confusion"]
     for emotion, entry in expected["score_by_emotion"].items():
