@@ -197,7 +197,7 @@ def raters_table(column: str, found: Mapping[str, Any], brief: bool = False) -> 
 
 def raters_of_models_table(summary: Mapping[str, Any], split: str, column: str) -> Table:
     """The AUC of every model by either rater's labels, below that of the second rater's label."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for name, found in {"head": summary["metrics"], **summary["baselines"]}.items():
         if rated := ((found.get(split) or {}).get("raters") or {}).get(column):
             if not rows:
