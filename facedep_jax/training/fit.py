@@ -45,8 +45,8 @@ def row_weights(
 ) -> Float32[np.ndarray, " n"]:
     """Weight 1 on average; with `settings.balanced`, positive classes have the same total as the others.
 
-    A row of a class of n rows weighs n^−class_weight in its side. `share` is the part that a row is of its clip: windows
-    of a clip weigh together what another clip does.
+    A row of a class of n rows weighs n^−class_weight in its side. `share` is the part that a row is of its clip:
+    windows of a clip weigh together what another clip does.
     """
     share = np.ones(len(target), np.float32) if share is None else share
     counts = np.maximum(np.bincount(target, share, minlength=len(positive)), 1e-12)
