@@ -1,9 +1,24 @@
-"""What a score means, in the words that every output uses."""
+"""What a score means, in the words that every output uses. They follow what the head has learned."""
 
-MEANING = (
-    "A score is that of a sad-or-neutral-expression proxy: how much a face looks like those that raters called so. "
-    "It is not a diagnosis, and not a measure of how anyone feels."
-)
+from collections.abc import Sequence
+
+from facedep_jax.text_escaping import printable
+
+
+def either(names: Sequence[str]) -> str:
+    """`happy`, `neutral or sad`, `fear, neutral or sad`; names from outside are escaped."""
+    shown = [printable(name) for name in names]
+    return " or ".join(filter(None, (", ".join(shown[:-1]), *shown[-1:])))
+
+
+def meaning(positive: Sequence[str]) -> str:
+    """What the score of a head is whose positives are these labels."""
+    return (
+        f"A score is that of a proxy: how much a face looks like those that were labelled {either(positive)}. "
+        "It is not a diagnosis, and not a measure of how anyone feels."
+    )
+
+
 INTENDED_USE = (
     "Research on facial expression, with people who have agreed to it, on pictures like those that it was trained on."
 )

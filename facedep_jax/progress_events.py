@@ -69,6 +69,7 @@ class LiveFrame:
     scored: int
     dropped: int
     warning: str
+    meaning: str  # of a score
     emotions: Mapping[str, float] = field(default_factory=dict)
     frame_emotions: Mapping[str, float | None] = field(default_factory=dict)
 

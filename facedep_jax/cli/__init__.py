@@ -21,7 +21,8 @@ from facedep_jax.cli import (
 # No docstring: `python -OO` would leave it out.
 HELP = """Facial expression as a proxy for depressed affect: features once, heads often, scores offline.
 
-What comes out scores a sad-or-neutral-expression proxy. It is not a diagnosis.
+What comes out scores a proxy: how much a face looks like those with some labels, by default sad and neutral. It is
+not a diagnosis.
 """
 
 

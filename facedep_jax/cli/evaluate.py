@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from facedep_jax.cli.command import FILE, PATH, CommandResult, ComputingCommand, Names
-from facedep_jax.cli.terminal.tables import name_cell, plain_table, show_doubts, show_table, show_warning
+from facedep_jax.cli.terminal.tables import say, show_content, show_doubts, show_warning
 from facedep_jax.errors import SettingsError
 from facedep_jax.progress_events import Report
 from facedep_jax.subject_ids import of_subjects
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-    from facedep_jax.report.document import Table
 
 
 @click.command("evaluate", cls=ComputingCommand, short_help="Measure a run on a cache.")
@@ -78,35 +76,31 @@ def _parts(text: str | None) -> tuple[float, ...]:
 def show_evaluation(console: "Console", summary: Mapping[str, Any]) -> None:
     """All figures of one split with their intervals, then what they are made of."""
     from facedep_jax.report import run_report_tables as tables
+    from facedep_jax.report.headline import headline_table
+    from facedep_jax.report.run_sections import left_out
 
     title = (
         f"{summary['split']}: {summary['n']} items {of_subjects(summary['subjects'], summary['ci_by'])}, "
         f"prevalence {summary['prevalence']:.3f}"
     )
-    _show(console, tables.figures_table(summary), title)
-    _show(console, tables.emotions_table(summary, summary["positive"]), "score by emotion")
+    positive = list(summary["label_counts"]["positive"]) or summary["positive"]
+    show_content(console, headline_table(summary, positive, summary["split"]), title)
+    show_content(console, tables.figures_table(summary, positive), "all figures")
+    show_content(console, tables.emotions_table(summary, summary["positive"]), "score by emotion")
+    show_content(console, tables.each_emotion_table(summary))
     (tn, fp), (fn, tp) = summary["confusion"]
     console.print(f"confusion: {tp} true positive, {fp} false positive, {fn} false negative, {tn} true negative")
-    _show(console, tables.calibration_table(summary), "calibration")
-    _show(console, tables.operating_table(summary, brief=True), "thresholds for a specificity, from validation")
-    _show(console, tables.predictive_table(summary), "predictive values")
+    show_content(console, tables.calibration_table(summary), "calibration")
+    show_content(console, tables.operating_table(summary, brief=True), "thresholds for a specificity, from validation")
+    show_content(console, tables.predictive_table(summary), "predictive values")
     for column, found in summary["subgroups"].items():
-        _show(console, tables.subgroups_table(column, found, brief=True))
+        show_content(console, tables.subgroups_table(column, found, brief=True))
+    if left := left_out(summary):
+        say(console, left)
     for column, found in summary["raters"].items():
-        _show(console, tables.raters_table(column, found, brief=True))
+        show_content(console, tables.raters_table(column, found, brief=True))
     if other := summary["against"]:
-        _show(console, tables.against_table(summary), f"against {other['run']}")
+        show_content(console, tables.against_table(summary), f"against {other['run']}")
+    console.print(f"test AUCs of this run that have been read: {summary['test_aurocs_read']}")
     show_doubts(console, summary)
     show_warning(console, summary)
-
-
-def _show(console: "Console", content: "Table", title: str = "") -> None:
-    """A table of a report; what its figures do not say by themselves stands below."""
-    if not content.rows:
-        return
-    table = plain_table(title or content.title, *content.head, names=content.head[:1])
-    for name, *figures in content.rows:
-        table.add_row(name_cell(name), *figures)
-    show_table(console, table)
-    if content.note:
-        console.print(content.note, style="dim", markup=False)

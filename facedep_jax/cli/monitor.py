@@ -10,7 +10,6 @@ from facedep_jax.cli.command import PATH, CommandResult, ComputingCommand
 from facedep_jax.cli.extract_features import input_options
 from facedep_jax.cli.predict import head_of, positive_option
 from facedep_jax.cli.terminal.tables import say, show_number, show_warning
-from facedep_jax.disclaimer import MEANING
 from facedep_jax.progress_events import Report
 
 if TYPE_CHECKING:
@@ -78,5 +77,5 @@ def show_watched(console: "Console", summary: Mapping[str, Any]) -> None:
             say(console, f"emotions over all: {emotions}")
     if summary["record"]:
         say(console, f"recorded: {summary['record']}")
-    console.print(MEANING)
+    say(console, summary["meaning"])
     show_warning(console, summary)

@@ -9,6 +9,7 @@ import click
 from facedep_jax.cli.command import PATH, CommandResult, ComputingCommand, Names, all_failed
 from facedep_jax.cli.extract_features import input_options
 from facedep_jax.cli.terminal.tables import show_warning
+from facedep_jax.disclaimer import meaning
 from facedep_jax.progress_events import Report
 from facedep_jax.text_escaping import printable
 
@@ -49,7 +50,7 @@ def predict(
     if plot:
         from facedep_jax.report.scored_image_plot import drawing
 
-        found = drawing(plot, found, head.threshold, head.warning)
+        found = drawing(plot, found, head.threshold, meaning(head.positive_emotions), head.warning)
     results, failed = [], []
     for prediction in found:
         results.append(prediction.record())
@@ -59,6 +60,7 @@ def predict(
         "results": results,
         "positive": list(head.positive_emotions),
         "untrained": head.untrained,
+        "warning": head.warning,
         "threshold": head.threshold,
     }
     nothing_done = all_failed(failed) if len(failed) == len(results) else ""

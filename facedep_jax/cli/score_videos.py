@@ -9,8 +9,8 @@ import click
 from facedep_jax.cli.command import FILE, PATH, CommandResult, ComputingCommand, all_failed
 from facedep_jax.cli.extract_features import input_options, say_source
 from facedep_jax.cli.predict import head_of, positive_option
-from facedep_jax.cli.terminal.tables import fits, plain_table, show_number, show_table, show_warning
-from facedep_jax.disclaimer import MEANING
+from facedep_jax.cli.terminal.tables import fits, plain_table, say, show_number, show_table, show_warning
+from facedep_jax.disclaimer import meaning
 from facedep_jax.errors import RunError
 from facedep_jax.progress_events import Note, Report
 from facedep_jax.text_escaping import printable
@@ -137,7 +137,7 @@ def show_scores(console: "Console", summary: Mapping[str, Any]) -> None:
         console.print(f"inputs differ: {summary['inputs']}", style="yellow", markup=False)
     if summary["crops"]:
         console.print(f"faces, which are personal data: {summary['crops']}", markup=False)
-    console.print(MEANING)
+    say(console, meaning(summary["positive"]))
     show_warning(console, summary)
 
 

@@ -8,8 +8,8 @@ import click
 
 from facedep_jax.cli.command import FILE, PATH, CommandResult, ComputingCommand
 from facedep_jax.cli.extract_features import EMOTION_CODES, say_source
-from facedep_jax.cli.terminal.tables import plain_table, show_table
-from facedep_jax.disclaimer import MEANING
+from facedep_jax.cli.terminal.tables import plain_table, say, show_content, show_table
+from facedep_jax.disclaimer import meaning
 from facedep_jax.progress_events import Report
 
 if TYPE_CHECKING:
@@ -71,6 +71,7 @@ def train_cnn(
 def show_cnn(console: "Console", summary: Mapping[str, Any]) -> None:
     """The last epoch above other readings of it, then how it was made."""
     from facedep_jax.report.document import brief_estimate, number
+    from facedep_jax.report.headline import headline_table
     from facedep_jax.report.run_sections import reported_split
 
     split = reported_split(summary)
@@ -79,6 +80,7 @@ def show_cnn(console: "Console", summary: Mapping[str, Any]) -> None:
         val, here = metrics["val"] or {}, metrics[split] or {}
         figures = (number(here.get(figure)) for figure in ("accuracy", "f1"))
         table.add_row(name, number(val.get("auroc")), brief_estimate(here, "auroc"), *figures)
+    show_content(console, headline_table(summary["metrics"][split], summary["positive"], split))
     show_table(console, table)
     watched = "validation" if summary["n_val"] else "test, which was watched"
     console.print(
@@ -94,7 +96,7 @@ def show_cnn(console: "Console", summary: Mapping[str, Any]) -> None:
             "person who is",
             style="bold yellow",
         )
-    console.print(MEANING)
+    say(console, meaning(summary["positive"]))
     for failure in summary["failures"][:20]:
         console.print(f"failed {failure['path']}: {failure['reason']}", markup=False, soft_wrap=not console.is_terminal)
     if len(summary["failures"]) > 20:

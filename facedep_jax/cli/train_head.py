@@ -8,8 +8,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from facedep_jax.cli.command import PATH, CommandResult, ComputingCommand, Names
-from facedep_jax.cli.terminal.tables import name_cell, plain_table, show_doubts, show_number, show_table, show_warning
-from facedep_jax.disclaimer import MEANING
+from facedep_jax.cli.terminal.tables import (
+    name_cell,
+    plain_table,
+    say,
+    show_content,
+    show_doubts,
+    show_number,
+    show_table,
+    show_warning,
+)
+from facedep_jax.disclaimer import meaning
 from facedep_jax.errors import RunError, SettingsError
 from facedep_jax.head import SIZES, TEMPORAL
 from facedep_jax.progress_events import Report
@@ -67,12 +76,17 @@ judged = partial(click.option, cls=GroupedOption, group="How it is judged")
 )
 @where("--parquet", is_flag=True, help="Write the predictions as Parquet too.")
 @where("--resume", is_flag=True, help="Go on with a run that was killed, to the same numbers.")
-@learned("--target", type=click.Choice(["proxy", "emotion"]), help="Two classes, or one per emotion.  [default: proxy]")
+@learned(
+    "--target",
+    type=click.Choice(["auto", "proxy", "emotion"]),
+    help="proxy: two classes; emotion: one per emotion; auto: emotion where there are three or more labels and most of "
+    "them are emotions (`cli labels`).  [default: auto]",
+)
 @learned(
     "--positive",
     type=Names(),
     metavar="A,B",
-    help="Emotions that count as positive. With --target emotion they can be changed after training.  "
+    help="Emotions that count as positive. Of a head over emotions they can be changed after training.  "
     "[default: sad,sadness,neutral]",
 )
 @learned(
@@ -106,20 +120,32 @@ judged = partial(click.option, cls=GroupedOption, group="How it is judged")
     help="TOML with a table [grid] of lists of settings; the best combination is taken, by validation or, with "
     "--folds, by cross-validation.",
 )
-@trained("--epochs", type=int, metavar="N", help="[default: 30]")
-@trained("--patience", type=int, metavar="N", help="Epochs without a better validation AUC.  [default: 10]")
-@trained("--batch-size", type=int, metavar="N", help="[default: 128]")
-@trained("--learning-rate", type=float, metavar="X", help="Its peak.  [default: 3e-4]")
+@trained("--epochs", type=int, metavar="N", help="[default: 16, more where there is little to learn from]")
+@trained(
+    "--patience",
+    type=int,
+    metavar="N",
+    help="Epochs without a better validation AUC.  [default: 10, or a third of the default epochs]",
+)
+@trained("--batch-size", type=int, metavar="N", help="[default: 128, less below 1,280 items]")
+@trained("--learning-rate", type=float, metavar="X", help="Its peak.  [default: 1.2e-3]")
 @trained("--warmup", type=float, metavar="X", help="Part of all steps until the peak.  [default: 0.1]")
 @trained("--weight-decay", type=float, metavar="X", help="[default: 1]")
 @trained("--dropout", type=float, metavar="X", help="[default: 0.5]")
-@trained("--feature-dropout", type=float, metavar="X", help="Part of the cells that is dropped whole.  [default: 0]")
+@trained("--feature-dropout", type=float, metavar="X", help="Part of the cells that is dropped whole.  [default: 0.15]")
 @trained("--label-smoothing", type=float, metavar="X", help="[default: 0]")
 @trained("--clip-norm", type=float, metavar="X", help="Longest gradient.  [default: 1]")
 @trained(
     "--balanced/--unbalanced",
     default=None,
     help="Whether positives and the others weigh the same.  [default: balanced]",
+)
+@trained(
+    "--class-weight",
+    type=float,
+    metavar="X",
+    help="An item of a class of N weighs N to the power of -X among its side's: 0 all alike, 1 classes alike.  "
+    "[default: 0.25]",
 )
 @trained(
     "--stream/--no-stream",
@@ -183,7 +209,8 @@ def _open(caches: tuple[Path, ...], config: Path | None) -> list["Cache"]:
 def show_training(console: "Console", summary: Mapping[str, Any]) -> None:
     """The head beside its baselines on the validation and test splits."""
     from facedep_jax.report.document import brief_estimate, number, signed
-    from facedep_jax.report.run_sections import reported_split
+    from facedep_jax.report.headline import headline_table
+    from facedep_jax.report.run_sections import over_folds, reported_split
 
     split = reported_split(summary)
     headings = ("", "val AUC", f"{split} AUC", "acc.", "F1", "head minus this")
@@ -197,6 +224,7 @@ def show_training(console: "Console", summary: Mapping[str, Any]) -> None:
             *(number(here.get(figure)) for figure in ("accuracy", "f1")),
             signed(here.get("vs_head") or {}, "auroc"),
         )
+    show_content(console, headline_table(summary["metrics"][split], summary["positive"], split))
     show_table(console, table)
     if "grid" in summary:
         _show_grid(console, summary["grid"])
@@ -207,6 +235,8 @@ def show_training(console: "Console", summary: Mapping[str, Any]) -> None:
             f"{what}, {len(found['folds'])} folds by {by} over train and val: AUC {found['auroc']:.3f} ± "
             f"{found['sd']:.3f}{alone}"
         )
+        if "vs_head" in found:
+            say(console, over_folds(found))
     metrics = summary["metrics"][split]
     raw = metrics.get("raw") or {}
     console.print(
@@ -220,7 +250,7 @@ def show_training(console: "Console", summary: Mapping[str, Any]) -> None:
     for problem in summary.get("problems", []):
         console.print(f"problem: {problem['what']}: {problem['detail']}", style="red", markup=False)
     show_doubts(console, summary)
-    console.print(MEANING)
+    say(console, meaning(summary["positive"]))
     show_warning(console, summary)
 
 

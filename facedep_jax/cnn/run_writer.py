@@ -10,16 +10,19 @@ from safetensors.numpy import save
 
 from facedep_jax.baselines.keras_like_fit import Trained
 from facedep_jax.cnn.image_splits import CnnTask
+from facedep_jax.disclaimer import meaning
 from facedep_jax.evaluation.evaluate import Evaluated
 from facedep_jax.evaluation.evaluation_plots import draw_evaluation
 from facedep_jax.file_system import atomic_folder
 from facedep_jax.head.trained_head import flat_names
 from facedep_jax.provenance import write_config
 from facedep_jax.report.document import BulletList, Section, Table, estimate
+from facedep_jax.report.headline import headline_table
 from facedep_jax.report.run_report_tables import emotions_table, figures_table
 from facedep_jax.report.run_sections import PICTURES, reported_split, sadness
 from facedep_jax.runs.csv_and_json import scored_table, write_json
 from facedep_jax.runs.run_directory import FORMAT
+from facedep_jax.runs.test_reads import write_look
 from facedep_jax.sources import Source
 from facedep_jax.sources.listing_types import SPLITS
 from facedep_jax.text_columns import write_csv
@@ -45,6 +48,8 @@ def write_run(
         records = {"run": _record(task, evaluated, identity), "cache": _places(source, identity)}
         write_config(folder / "config.toml", "train", without_none(identity["train"]), without_none(records))
         write_json(folder / "metrics.json", summary)
+        judged = (summary["metrics"], *summary["baselines"].values())
+        write_look(folder, "train-cnn", sum(bool(found["test"]) for found in judged), first=True)
         write_csv(folder / "history.csv", _history_table(trained))
         scores = evaluated.scores
         said = scores.logit, scores.probability, scores.calibration.threshold
@@ -110,17 +115,28 @@ def _page(folder: Path, task: CnnTask, summary: Mapping[str, Any]) -> str:
     }
     doubts = (BulletList(tuple(summary["warnings"])),) if summary["warnings"] else ()
     sections = [
-        Section(f"What came out, on {split}", (*doubts, compared(summary, split), figures_table(metrics))),
-        Section("Each emotion", (emotions_table(metrics, task.positive_emotions), *sadness(metrics))),
+        Section(
+            f"What came out, on {split}",
+            (
+                *doubts,
+                headline_table(metrics, task.positive_emotions, split),
+                compared(summary, split),
+                figures_table(metrics, task.positive_emotions),
+            ),
+        ),
+        Section(
+            "Each emotion", (emotions_table(metrics, task.positive_emotions), *sadness(metrics, task.positive_emotions))
+        ),
         Section("Pictures", pictures),
     ]
-    return render_sections(f"{NAME}: {Path(summary['run']).name}", facts, sections, folder / "plots")
+    title = f"{NAME}: {Path(summary['run']).name}"
+    return render_sections(title, meaning(task.positive_emotions), facts, sections, folder / "plots")
 
 
 def compared(summary: Mapping[str, Any], split: str) -> Table:
     """The network of the last epoch above other readings of it."""
     rows = {NAME: summary["metrics"], **summary["baselines"]}
-    shown = ("auroc", "accuracy", "f1", "ece")
+    shown = ("auroc", "accuracy", "f1", "ece_debiased")
     return Table(
         ("", "AUC", "accuracy", "F1", "calibration error"),
         tuple((name, *(estimate(found[split] or {}, figure) for figure in shown)) for name, found in rows.items()),

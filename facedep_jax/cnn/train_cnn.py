@@ -101,6 +101,7 @@ def _summary(
         "images_per_second": round(int(task.of("train").sum()) * settings.epochs / seconds, 3),
         "epoch_used": settings.epochs,
         "best_epoch": trained.best_epoch,
+        "positive": list(task.positive_emotions),
         "threshold": evaluated.scores.calibration.threshold,
         "split": settings.split,
         "leaks": {name: int(found.sum()) for name, found in leaks(task).items()},

@@ -148,9 +148,7 @@ def gather(
     With `stream` features are left in the caches; None leaves them there if they would take too much memory. With
     `window`, in seconds, clips are cut into such windows, and times are those since the window's beginning.
     """
-    place, ends = positions(caches, labels["item"]), np.cumsum([len(cache.items) for cache in caches])
-    owner = np.searchsorted(ends, place, "right")
-    item = place - np.concatenate([[0], ends])[owner]
+    owner, item = _owners(caches, labels["item"])
     which, rows, seconds, thinned = _pieces(caches, owner, item, window)
     number = np.unique(which)
     if lost := len(labels) - len(number):
@@ -183,6 +181,18 @@ def say_thinned(clips: int, window: float, report: Report) -> None:
     if clips:
         what = f"windows of {window:g} s with more" if window else "more"
         report(Note(f"{clips:,} clips have {what} than {MAX_FRAMES} frames with a face: so many of them are looked at"))
+
+
+def count_rows(caches: Sequence[Cache], items: pl.Series, window: float = 0.0) -> int:
+    """How many examples `gather` makes of items."""
+    return len(_pieces(caches, *_owners(caches, items), window)[0])
+
+
+def _owners(caches: Sequence[Cache], items: pl.Series) -> tuple[Int[np.ndarray, " k"], Int[np.ndarray, " k"]]:
+    """Of each item the first cache that holds it, and its place there."""
+    place, ends = positions(caches, items), np.cumsum([len(cache.items) for cache in caches])
+    owner = np.searchsorted(ends, place, "right")
+    return owner, place - np.concatenate([[0], ends])[owner]
 
 
 def columns_of(labels: pl.DataFrame) -> dict[str, Any]:

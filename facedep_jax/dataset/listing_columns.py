@@ -6,6 +6,7 @@ is called here what the source called it.
 
 import itertools
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -53,18 +54,36 @@ def rater_columns(columns: Columns) -> tuple[str, ...]:
     return tuple(name for name in columns if RATER.fullmatch(name.lower()))
 
 
-def few_valued(columns: Columns) -> tuple[str, ...]:
-    """Columns with two to MOST_GROUPS values, by which groups are compared without being asked for."""
-    counts = {name: len({value for value in values if value is not None}) for name, values in columns.items()}
-    raters = rater_columns(columns)
-    return tuple(name for name, count in counts.items() if 2 <= count <= MOST_GROUPS and name not in raters)
+@dataclass(frozen=True)
+class Groups:
+    """The group of every item, None where nothing is said, and the groups in order; or why there are none."""
+
+    of: np.ndarray
+    names: tuple[str, ...]
+    why_not: str = ""
+    quarters: bool = False  # of numbers
 
 
-def groups(name: str, columns: Columns) -> tuple[np.ndarray, tuple[str, ...]]:
-    """The group of every item by a column, None where nothing is said, and the groups in order.
+def all_groups(columns: Columns) -> dict[str, Groups]:
+    """What is to be said of each column without being asked: those of two to MOST_GROUPS values are compared.
 
-    A column of many numbers is cut into quarters. Raises SettingsError for a column that is not there, that is empty,
-    or in which every item has a value of its own.
+    Columns of one value and those of raters are left out.
+    """
+    found = {}
+    for name in (name for name in columns if name not in rater_columns(columns)):
+        count = len({value for value in columns[name] if value is not None})
+        if count > 1:
+            made = groups(name, columns)
+            many = f"{count} different values; --by {name} compares {'quarters' if made.quarters else 'them'}"
+            found[name] = replace(made, why_not=made.why_not or (many if count > MOST_GROUPS else ""))
+    return found
+
+
+def groups(name: str, columns: Columns) -> Groups:
+    """The groups of a column, of many numbers their quarters.
+
+    None are made, and it is said, where the column is empty or every item has a value of its own. Raises SettingsError
+    for a column that is not there.
     """
     if name not in columns:
         there = dict.fromkeys((*columns, *OF_LABELS))
@@ -72,13 +91,13 @@ def groups(name: str, columns: Columns) -> tuple[np.ndarray, tuple[str, ...]]:
     values = columns[name]
     said = [value for value in values if value is not None]
     if not said:
-        raise SettingsError(f"no item of this split has a {name}, so there are no groups to compare")
+        return Groups(values, (), "no item of this split has one")
     numbers = _numbers(said) if len(set(said)) > MOST_GROUPS else None
     if numbers is not None:
         return _quarters(values, numbers)
     if len(said) > 1 and len(set(said)) == len(said):
-        raise SettingsError(f"every item has a {name} of its own, so there are no groups to compare")
-    return values, tuple(sorted(set(said)))
+        return Groups(values, (), "every item has one of its own")
+    return Groups(values, tuple(sorted(set(said))))
 
 
 def _numbers(said: Sequence[str]) -> np.ndarray | None:
@@ -89,10 +108,10 @@ def _numbers(said: Sequence[str]) -> np.ndarray | None:
     return numbers if np.isfinite(numbers).all() else None
 
 
-def _quarters(values: np.ndarray, numbers: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
+def _quarters(values: np.ndarray, numbers: np.ndarray) -> Groups:
     """The quarters that the numbers of this split fall into; fewer where many numbers are equal."""
     cuts = np.unique(np.quantile(numbers, (0.25, 0.5, 0.75)))
     middle = (f"over {low:g}, to {high:g}" for low, high in itertools.pairwise(cuts))
     names = (f"up to {cuts[0]:g}", *middle, f"over {cuts[-1]:g}")
     place = [None if v is None else names[int(np.searchsorted(cuts, float(v)))] for v in values]
-    return np.array(place, object), tuple(name for name in names if name in place)
+    return Groups(np.array(place, object), tuple(name for name in names if name in place), quarters=True)

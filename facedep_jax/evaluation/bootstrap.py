@@ -1,55 +1,95 @@
 """Figures with their uncertainty, by drawing subjects again and again. It does not know what a figure means."""
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import polars as pl
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
-from facedep_jax.subject_ids import grouped_by
+from facedep_jax.evaluation.intervals import FEWEST, UNIT, Ends, bounded_interval, percentile_interval
+from facedep_jax.subject_ids import drawn, grouped_by
 from facedep_jax.text_columns import text_series
 
 BLOCK = 250_000  # resamples × items at once: what stays in a core's own cache
-FEWEST = 5  # subjects from which on an interval is given: two are drawn in three ways only
 
 Figures = Callable[[Float[np.ndarray, "r n"]], dict[str, Float[np.ndarray, " r"]]]
 
 
 @dataclass(frozen=True)
+class Sides:
+    """What figures hang on: `items` of each side by its name, and the sides `of` a figure; of others all items."""
+
+    items: Mapping[str, Bool[np.ndarray, " n"]] = field(default_factory=dict)
+    of: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    def subjects(self, clusters: Int[np.ndarray, " n"]) -> dict[str, int]:
+        """How many subjects each side has."""
+        return {name: len(np.unique(clusters[rows])) for name, rows in self.items.items()}
+
+
+@dataclass(frozen=True)
 class Sampled:
-    """Every figure on the items as they are (`value`) and on each resample (`drawn`); NaN where undefined."""
+    """Every figure on the items as they are (`value`) and on each resample (`drawn`); NaN where undefined.
+
+    `subjects` are those that a figure hangs on: of its sides that of the fewest.
+    """
 
     value: dict[str, float]
     drawn: dict[str, Float[np.ndarray, " resamples"]]
+    subjects: Mapping[str, int]
 
     def plain(self, name: str) -> float | None:
         """The value, None where it is undefined: JSON has no NaN."""
         return float(self.value[name]) if np.isfinite(self.value[name]) else None
 
-    def interval(self, name: str) -> list[float | None]:
-        """95 % percentiles over the resamples on which the figure is defined."""
-        drawn = self.drawn[name][np.isfinite(self.drawn[name])]
-        return [float(v) for v in np.quantile(drawn, (0.025, 0.975))] if len(drawn) else [None, None]
+    def interval(self, name: str, span: tuple[float, float] | None = UNIT) -> Ends:
+        """95 %, over the resamples on which the figure is defined; none where too few subjects say anything.
 
-    def without_interval(self, names: Iterable[str]) -> "Sampled":
-        """The same figures, some of them without draws: too few subjects were there to draw from."""
-        return Sampled(self.value, self.drawn | {name: np.full(1, np.nan) for name in names})
+        `span` is what the figure lies in, None for one without bounds.
+        """
+        known = self.drawn[name][np.isfinite(self.drawn[name])]
+        if self.subjects[name] < FEWEST or not len(known) or not np.isfinite(self.value[name]):
+            return [None, None]
+        if span is None:
+            return percentile_interval(known, self.subjects[name])
+        return bounded_interval(self.value[name], known, self.subjects[name], span)
 
-    def field(self, name: str, shown: str = "") -> dict[str, Any]:
+    def field(self, name: str, shown: str = "", span: tuple[float, float] | None = UNIT) -> dict[str, Any]:
         """`name` and `name_ci` as they stand in a summary, there called `shown`."""
-        return {shown or name: self.plain(name), f"{shown or name}_ci": self.interval(name)}
+        return {shown or name: self.plain(name), f"{shown or name}_ci": self.interval(name, span)}
 
 
-def bootstrap(figures: Figures, clusters: Int[np.ndarray, " n"], resamples: int, seed: int) -> Sampled:
+def bootstrap(
+    figures: Figures, clusters: Int[np.ndarray, " n"], resamples: int, seed: int, sides: Sides = Sides()
+) -> Sampled:
     """`figures` of the weights of items, for all items once and for `resamples` draws of clusters with replacement."""
     value = {name: float(x[0]) for name, x in figures(np.ones((1, len(clusters)))).items()}
     parts: dict[str, list[np.ndarray]] = {name: [] for name in value}
     for weight in _weights(clusters, resamples, seed):
-        for name, drawn in figures(weight).items():
-            parts[name].append(drawn)
-    return Sampled(value, {name: np.concatenate(part) for name, part in parts.items()})
+        for name, values in figures(weight).items():
+            parts[name].append(values)
+    everyone, there = int(clusters.max()) + 1, sides.subjects(clusters)
+    subjects = {name: min((there[side] for side in sides.of.get(name, ())), default=everyone) for name in value}
+    return Sampled(value, {name: np.concatenate(part) for name, part in parts.items()}, subjects)
+
+
+def too_few(sides: Sides, names: Sequence[str], clusters: Int[np.ndarray, " n"], by: str) -> list[str]:
+    """A sentence on every side, of those called `names`, of so few subjects that nothing is concluded from it.
+
+    `by` as in `cluster_index`; of sides of the same items one is told of.
+    """
+    first: dict[bytes, str] = {}
+    for name in names:
+        first.setdefault(sides.items[name].tobytes(), name)
+    counts = {name: len(np.unique(clusters[sides.items[name]])) for name in first.values()}
+    return [
+        f"fewer than {FEWEST} {drawn(by)} ({count}) have {name} items: what hangs on these has no interval, and "
+        "nothing is concluded from it"
+        for name, count in counts.items()
+        if 0 < count < FEWEST
+    ]
 
 
 def cluster_index(subject: np.ndarray) -> tuple[Int[np.ndarray, " n"], str]:
@@ -72,6 +112,6 @@ def _weights(clusters: Int[np.ndarray, " n"], resamples: int, seed: int) -> Iter
     at_once = max(1, min(resamples, BLOCK // max(len(clusters), 1)))
     for start in range(0, resamples, at_once):
         rows = min(at_once, resamples - start)
-        drawn = rng.integers(0, subjects, (rows, subjects)) + np.arange(rows)[:, None] * subjects
-        counts = np.bincount(drawn.ravel(), minlength=rows * subjects).reshape(rows, subjects)
+        chosen = rng.integers(0, subjects, (rows, subjects)) + np.arange(rows)[:, None] * subjects
+        counts = np.bincount(chosen.ravel(), minlength=rows * subjects).reshape(rows, subjects)
         yield counts.astype(np.float64)[:, clusters]

@@ -2,15 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32
 
 from facedep_jax.dataset.labelled_examples import Examples
-from facedep_jax.dataset.listing_columns import Columns, few_valued, groups, rater_columns
+from facedep_jax.dataset.listing_columns import Columns, Groups, all_groups, groups, rater_columns
 from facedep_jax.errors import SettingsError
-from facedep_jax.evaluation.metrics import NEUTRAL, SAD, Evaluation, Spread, headline_metrics
+from facedep_jax.evaluation.emotion_metrics import emotion_metrics
+from facedep_jax.evaluation.metrics import Evaluation, Spread, headline_metrics
+from facedep_jax.evaluation.own_sadness import own_sadness, sadness_of
 from facedep_jax.evaluation.rater_agreement import compare_raters
 from facedep_jax.evaluation.subgroups import SubgroupTable, subgroup_table
 from facedep_jax.evaluation.weighted_metrics import none_if_nan, plain_auroc
@@ -110,13 +112,9 @@ class Scores:
 
     @property
     def sadness(self) -> Float[np.ndarray, " n"] | None:
-        """The probability of a sad face among sad and neutral ones, as far as the classes are these; else None."""
+        """See `sadness_of`."""
         each = self.emotion_probability
-        sad, neutral = (np.isin(self.classes, names) for names in (SAD, NEUTRAL))
-        if each is None or not sad.any() or not neutral.any():
-            return None
-        yes, no = (each[:, which].sum(1) for which in (sad, neutral))
-        return yes / np.maximum(yes + no, 1e-300)
+        return None if each is None else sadness_of(self.classes, each)
 
     @property
     def uncalibrated(self) -> Float[np.ndarray, " n"]:
@@ -191,8 +189,9 @@ def majority(clips: Examples, wanted: Wanted) -> Evaluated:
 def evaluate(scores: Scores, wanted: Wanted) -> Evaluation:
     """Every figure of `scores`, with tables of subgroups, other raters and, of several members, their spread.
 
-    Raises SettingsError for columns that are not there or cannot be compared.
+    Raises SettingsError for columns that are asked for and not there; what cannot be compared is said.
     """
+    asked = all_groups(scores.columns) if wanted.by is None else {n: groups(n, scores.columns) for n in wanted.by}
     probability, threshold = scores.probability, scores.calibration.threshold
     result = headline_metrics(
         probability,
@@ -206,20 +205,25 @@ def evaluate(scores: Scores, wanted: Wanted) -> Evaluation:
         resamples=wanted.resamples,
         seed=wanted.seed,
     )
-    by = few_valued(scores.columns) if wanted.by is None else wanted.by
-    result["subgroups"] = {name: _subgroups(name, scores, wanted) for name in by}
-    result["raters"] = _raters(scores, wanted)
+    result["subgroups"] = {n: _subgroups(found, scores, wanted) for n, found in asked.items() if not found.why_not}
+    result["not_compared"] = {name: found.why_not for name, found in asked.items() if found.why_not}
+    result["raters"] = rater_tables(scores, wanted)
     result["spread"] = _spread(scores)
+    each = scores.emotion_probability
+    if each is not None:
+        shown, drawing = (scores.emotion, scores.subject), (wanted.resamples, wanted.seed)
+        result |= cast(Evaluation, own_sadness(sadness_of(scores.classes, each), *shown, *drawing))
+        result["by_emotion"] = emotion_metrics(each, scores.classes, *shown, *drawing)
     return result
 
 
-def _subgroups(name: str, scores: Scores, wanted: Wanted) -> SubgroupTable:
-    group, names = groups(name, scores.columns)
+def _subgroups(made: Groups, scores: Scores, wanted: Wanted) -> SubgroupTable:
     judged = scores.probability, scores.label, scores.calibration.threshold, scores.subject
-    return subgroup_table(group, names, *judged, resamples=wanted.resamples, seed=wanted.seed)
+    return subgroup_table(made.of, made.names, *judged, resamples=wanted.resamples, seed=wanted.seed)
 
 
-def _raters(scores: Scores, wanted: Wanted) -> dict[str, dict[str, Any]]:
+def rater_tables(scores: Scores, wanted: Wanted) -> dict[str, dict[str, Any]]:
+    """Agreement with every further rater whose emotions the columns hold, or with the one asked for, by column."""
     names = rater_columns(scores.columns) if wanted.second is None else (wanted.second,)
     absent = [name for name in names if name not in scores.columns]
     if absent:

@@ -1,4 +1,4 @@
-"""A run applied to a labelled cache. It changes nothing on disk and chooses nothing."""
+"""A run applied to a labelled cache. It chooses nothing, and leaves one line in a run whose test figures it reads."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -21,6 +21,7 @@ from facedep_jax.head.calibration import OperatingPoint, operating_points, over_
 from facedep_jax.head.trained_head import Head
 from facedep_jax.progress_events import Event, Note, Report, silent
 from facedep_jax.runs.run_directory import load_head, read_config
+from facedep_jax.runs.test_reads import Reads, looked, reads_of
 from facedep_jax.sources.class_labels import make_target
 from facedep_jax.sources.label_vocabulary import meant_by
 from facedep_jax.sources.labelled_items import count_labels, say_counts, sides_of
@@ -43,6 +44,7 @@ class RunEvaluation(Evaluation):
     untrained: bool
     warning: str  # empty unless the scores mean nothing
     against: dict[str, Any] | None  # another run on the same items
+    test_aurocs_read: str  # how many of this run have been read, this one included
 
 
 def evaluate_run(
@@ -110,7 +112,9 @@ def evaluate_run(
     scores = class_scores(examples, logits, head.classes, head.positive, columns)
     scores = replace(scores, calibration=head.calibration, points=_points(head, memory, positive))
     result = evaluate(scores, wanted)
-    if head.untrained:
+    if other is not None:
+        _counted(other.path, remembered(other.path), examples, heard)
+    if head.warning:
         report(Note(head.warning, "warning"))
     return {
         "run": str(run),
@@ -124,7 +128,14 @@ def evaluate_run(
         "untrained": head.untrained,
         "warning": head.warning,
         "against": None if other is None else _compared(scores, other, wanted),
+        "test_aurocs_read": str(_counted(run, memory, examples, heard)),
     }
+
+
+def _counted(run: Path, memory: pl.DataFrame, judged: Examples, report: Report) -> Reads:
+    """What has been read of the run's test split; a look at one of its items is one more."""
+    test = memory.filter(pl.col("split") == "test")["item"]
+    return looked(run, "evaluate", 1, report) if test.is_in(list(judged.item)).any() else reads_of(run)
 
 
 def _check(split: str, prevalences: Sequence[float]) -> None:

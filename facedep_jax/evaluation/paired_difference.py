@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
-from facedep_jax.evaluation.bootstrap import bootstrap, cluster_index
+from facedep_jax.evaluation.bootstrap import Sides, bootstrap, cluster_index, too_few
 from facedep_jax.evaluation.weighted_metrics import auroc, ratio
 
 COMPARED = ("auroc", "brier")
@@ -23,7 +23,8 @@ def paired_difference(
     """First minus second of the AUC (more is better) and the Brier score (less is better) of two probabilities.
 
     Each with its 95 % interval over draws of subjects, in which both are measured on the same items, and `_below_0`,
-    the part of draws on which the difference is negative, ties counting half.
+    the part of draws on which the difference is negative, ties counting half; neither of fewer than five subjects on a
+    side (`too_few`).
     """
     clusters, by = cluster_index(subject)
     scored = [np.asarray(p, np.float64) for p in (first, second)]
@@ -35,10 +36,13 @@ def paired_difference(
         one, two = (auroc(*pair, weight[:, order]) for pair, order in zip(ranked, orders, strict=True))
         return {"auroc": one - two, "brier": ratio(weight @ errors, weight.sum(1))}
 
-    found = bootstrap(figures, clusters, resamples, seed)
-    result: dict[str, Any] = {"n": len(positive), "subjects": int(clusters.max()) + 1, "ci_by": by}
+    sides = Sides({"positive": positive, "other": ~positive}, dict.fromkeys(COMPARED, ("positive", "other")))
+    found = bootstrap(figures, clusters, resamples, seed, sides)
+    few = too_few(sides, tuple(sides.items), clusters, by)
+    result: dict[str, Any] = {"n": len(positive), "subjects": int(clusters.max()) + 1, "ci_by": by, "too_few": few}
     for name in COMPARED:
+        ends = found.field(name, span=None)
         drawn = found.drawn[name][np.isfinite(found.drawn[name])]
-        below = float(np.mean(drawn < 0) + np.mean(drawn == 0) / 2) if len(drawn) else None
-        result |= found.field(name) | {f"{name}_below_0": below}
+        told = ends[f"{name}_ci"][0] is not None
+        result |= ends | {f"{name}_below_0": float(np.mean(drawn < 0) + np.mean(drawn == 0) / 2) if told else None}
     return result

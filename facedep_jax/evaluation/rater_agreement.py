@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from facedep_jax.evaluation.bootstrap import bootstrap, cluster_index
+from facedep_jax.evaluation.bootstrap import Sides, bootstrap, cluster_index, too_few
+from facedep_jax.evaluation.intervals import UNIT
 from facedep_jax.evaluation.weighted_metrics import auroc, kappa, ratio
 from facedep_jax.sources.class_labels import normal
 
@@ -27,8 +28,10 @@ def compare_raters(
     """Agreement on the items to which both raters gave an emotion; None where there is no such item.
 
     `raters`, `head_and_first` and `head_and_second` each hold the part of equal decisions on the proxy label
-    (`agreement`) and Cohen's κ (`kappa`); the latter two also the head's `auroc`. `emotions` compares the raters'
-    emotions themselves. `confusion` counts [[both rest, only second positive], [only first positive, both positive]].
+    (`agreement`), Cohen's κ (`kappa`) and an `auroc`: of the head's score by either rater's label, and of the second
+    rater's label, as if it were a score, by the first's, which is what a head may hope for. `emotions` compares the
+    raters' emotions themselves. `confusion` counts [[both rest, only second positive], [only first positive, both
+    positive]].
     """
     first, second = (np.array([normal(e) for e in emotions], object) for emotions in (first, second))
     both = np.array([a is not None and b is not None for a, b in zip(first, second, strict=True)], bool)
@@ -48,6 +51,16 @@ def compare_raters(
         "head_and_second": _pairs(two, head, 2),
         "emotions": _pairs(*named, len(names)),
     }
+    scored = {
+        "raters": (two.astype(np.float64), one),
+        "head_and_first": (probability, one),
+        "head_and_second": (probability, two),
+    }
+    sides = Sides(
+        {"positive": one, "other": ~one, "second rater's positive": two, "second rater's other": ~two},
+        {f"{name} auroc": ("positive", "other") for name in ("raters", "head_and_first")}
+        | {"head_and_second auroc": ("second rater's positive", "second rater's other")},
+    )
 
     def figures(weight: Float[np.ndarray, "r n"]) -> dict[str, Float[np.ndarray, " r"]]:
         found = {}
@@ -56,16 +69,18 @@ def compare_raters(
             counts = (weight @ onehot).reshape(-1, side, side)
             found[f"{name} agreement"] = ratio(np.trace(counts, axis1=1, axis2=2), counts.sum((1, 2)))
             found[f"{name} kappa"] = kappa(counts)
-        for name, label in (("head_and_first", one), ("head_and_second", two)):
-            found[f"{name} auroc"] = auroc(probability, label, weight)
+        for name, (score, label) in scored.items():
+            found[f"{name} auroc"] = auroc(score, label, weight)
         return found
 
     clusters, by = cluster_index(subject)
-    sampled = bootstrap(figures, clusters, resamples, seed)
-    result: dict[str, Any] = {"n": int(both.sum()), "subjects": int(clusters.max()) + 1, "ci_by": by}
+    sampled = bootstrap(figures, clusters, resamples, seed, sides)
+    few = too_few(sides, tuple(sides.items), clusters, by)
+    result: dict[str, Any] = {"n": int(both.sum()), "subjects": int(clusters.max()) + 1, "ci_by": by, "too_few": few}
     for name in sampled.value:
         what, figure = name.split(" ")
-        result.setdefault(what, {}).update(sampled.field(name, figure))
+        span = (-1.0, 1.0) if figure == "kappa" else UNIT
+        result.setdefault(what, {}).update(sampled.field(name, figure, span))
     return result | {"confusion": pairs["raters"].sum(0).astype(int).reshape(2, 2).tolist()}
 
 

@@ -6,8 +6,10 @@ from typing import Any, TypedDict
 import numpy as np
 from jaxtyping import Bool, Float
 
-from facedep_jax.evaluation.bootstrap import FEWEST, bootstrap, cluster_index
-from facedep_jax.evaluation.weighted_metrics import auroc, cells, none_if_nan, plain_auroc, ratio
+from facedep_jax.evaluation.bootstrap import Sides, bootstrap, cluster_index
+from facedep_jax.evaluation.intervals import Ends
+from facedep_jax.evaluation.label_leak import label_from_group
+from facedep_jax.evaluation.weighted_metrics import auroc, cells, ratio
 
 FEW_ITEMS = 30
 FEW_SUBJECTS = 10
@@ -18,6 +20,8 @@ class SubgroupTable(TypedDict):
 
     groups: list[dict[str, Any]]
     label_from_group: float | None
+    label_from_group_ci: Ends
+    gives_labels_away: bool
 
 
 def subgroup_table(
@@ -33,22 +37,18 @@ def subgroup_table(
 ) -> SubgroupTable:
     """`groups`, one row per name (and one, named null, of items of which nothing is said), and `label_from_group`.
 
-    A row of fewer than 30 items or 10 subjects is marked `small`; below 5 subjects there are no intervals.
-    `label_from_group` is the AUC of guessing the label from nothing but the group (each group's own part of positives
-    as the score): far above 0.5, the groups give the label away, and whatever else tells them apart may be what a head
-    has learned.
+    A row of fewer than 30 items or 10 subjects is marked `small`; figures of fewer than 5 subjects on a side have no
+    interval. `label_from_group` tells whether the groups give the label away (see there): then whatever else tells them
+    apart may be what a head has learned.
     """
     held = [name for name in (*names, None) if np.any(group == name)]
     rows = []
-    share = np.zeros(len(positive))
     for name in held:
         mine = group == name
-        share[mine] = positive[mine].mean()
-        rows.append(
-            {"group": name}
-            | _row(probability[mine], positive[mine], threshold, subject[mine], resamples=resamples, seed=seed)
-        )
-    return {"groups": rows, "label_from_group": none_if_nan(plain_auroc(share, positive))}
+        own = probability[mine], positive[mine], threshold, subject[mine]
+        rows.append({"group": name} | _row(*own, resamples=resamples, seed=seed))
+    leak = label_from_group(group, positive, cluster_index(subject)[0], resamples, seed)
+    return {"groups": rows, **leak}
 
 
 def _row(
@@ -75,10 +75,12 @@ def _row(
             "mean_score": ratio(score, total),
         }
 
-    found = bootstrap(figures, clusters, resamples, seed)
+    hang = {
+        "auroc": ("positive", "other"), "false_positive_rate": ("other",), "false_negative_rate": ("positive",),
+    }  # fmt: skip
+    sides = Sides({"positive": positive, "other": ~positive}, hang)
+    found = bootstrap(figures, clusters, resamples, seed, sides)
     count, subjects = len(positive), int(clusters.max()) + 1
-    if subjects < FEWEST:
-        found = found.without_interval(found.value)
     row: dict[str, Any] = {
         "n": count,
         "subjects": subjects,

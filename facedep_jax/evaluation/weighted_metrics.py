@@ -5,7 +5,7 @@ that the item's subject was drawn. `weight` has shape (r, n) throughout, and a v
 """
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 BINS = 10
 EDGE = 1e-7  # probabilities are kept this far from 0 and 1 where a logarithm is taken
@@ -19,6 +19,11 @@ PerRow = Float[np.ndarray, " r"]
 def ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
     """above / below, NaN where below is 0."""
     return np.divide(above, below, out=np.full(np.shape(below), np.nan), where=np.asarray(below) > 0)
+
+
+def equal_shares(clusters: Int[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    """Weights of items by which every cluster weighs 1."""
+    return 1 / np.bincount(clusters)[clusters]
 
 
 def cells(decided: Labels, positive: Labels) -> Float[np.ndarray, "n 4"]:
@@ -77,16 +82,21 @@ def _levels(score: Scores, positive: Labels, weight: Weight) -> tuple[Weight, We
     return weight, up, score[starts]
 
 
-def auroc(score: Scores, positive: Labels, weight: Weight) -> PerRow:
-    """Part of (positive, negative) pairs that are in order, ties counting half."""
+def pairs_in_order(score: Scores, positive: Labels, weight: Weight) -> tuple[PerRow, PerRow]:
+    """How many (positive, negative) pairs are in order, ties counting half, and how many there are."""
     if not len(score):
-        return np.full(len(weight), np.nan)
+        return np.zeros(len(weight)), np.zeros(len(weight))
     total, up, _ = _levels(score, positive, weight)
     down = total - up
     below = np.cumsum(down, 1)
     negatives = below[:, -1].copy()
     below -= down / 2
-    return ratio(np.einsum("rg,rg->r", up, below), up.sum(1) * negatives)
+    return np.einsum("rg,rg->r", up, below), up.sum(1) * negatives
+
+
+def auroc(score: Scores, positive: Labels, weight: Weight) -> PerRow:
+    """Part of (positive, negative) pairs that are in order, ties counting half."""
+    return ratio(*pairs_in_order(score, positive, weight))
 
 
 def plain_auroc(score: Scores, positive: Labels) -> float:
@@ -110,8 +120,8 @@ def auprc(score: Scores, positive: Labels, weight: Weight) -> PerRow:
     return ratio(np.einsum("rg,rg->r", up, precision), positives[:, 0])
 
 
-def ece(probability: Scores, positive: Labels, weight: Weight) -> PerRow:
-    """Expected calibration error over 10 bins of equal mass: mean over bins of |mean probability − part positive|.
+def calibration_gaps(probability: Scores, positive: Labels, weight: Weight) -> Float[np.ndarray, "r bins"]:
+    """Of each of 10 bins of equal mass, a tenth of mean probability − part positive; their sizes add up to `ece`.
 
     Bins are cut in the cumulative weight, where needed through an item, whose two parts then count in both bins; items
     of equal probability are one. So the value does not depend on the order of ties and n need not be divisible.
@@ -129,7 +139,12 @@ def ece(probability: Scores, positive: Labels, weight: Weight) -> PerRow:
     step = total[row, here] * level[here] - up[row, here]
     at_cut = excess[row, here] - np.nan_to_num(inside) * step
     edges = np.concatenate([np.zeros((len(mass), 1)), at_cut, excess[:, -1:]], 1)
-    return ratio(np.abs(np.diff(edges, axis=1)).sum(1), everything)
+    return ratio(np.diff(edges, axis=1), np.repeat(everything[:, None], BINS, 1))
+
+
+def ece(probability: Scores, positive: Labels, weight: Weight) -> PerRow:
+    """Expected calibration error as it is usually told: mean over 10 bins of |mean probability − part positive|."""
+    return np.abs(calibration_gaps(probability, positive, weight)).sum(1)
 
 
 def calibration_line(

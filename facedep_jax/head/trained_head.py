@@ -17,7 +17,8 @@ from facedep_jax.dataset.lazy_features import Features
 from facedep_jax.disclaimer import UNTRAINED
 from facedep_jax.errors import LabelError, RunError
 from facedep_jax.head.batched_forward import READ_BATCH, class_probabilities, predict_classes, proxy_logits
-from facedep_jax.head.calibration import Calibration, calibrate
+from facedep_jax.head.calibration import RAW, Calibration, calibrate, over_frames
+from facedep_jax.head.doubts import auroc, joined, of_ranking
 from facedep_jax.head.model import Architecture, Inputs, Tokens, graph_of, init_states
 from facedep_jax.progress_events import Note, Report, silent
 from facedep_jax.sources.class_labels import PROXY_CLASSES, choose_positive
@@ -54,6 +55,10 @@ class Validation(NamedTuple):
             )
         return calibrate(self.sides(positive), label)
 
+    def auroc(self, positive: Bool[np.ndarray, " classes"]) -> float:
+        """How well the head ranks these items by other positive classes."""
+        return auroc(over_frames(RAW.probability(self.sides(positive))), positive[self.target])
+
 
 @dataclass(frozen=True)
 class Head:
@@ -73,6 +78,7 @@ class Head:
     sha256: str = ""  # of head.safetensors
     validation: Validation | None = None  # of a head over emotions
     window: float = 0.0  # seconds of the windows that it learned from, 0 for whole clips
+    doubt: str = ""  # whether it has learned anything; empty where there is no reason to ask
 
     @property
     def taps(self) -> tuple[str, ...]:
@@ -101,8 +107,8 @@ class Head:
 
     @property
     def warning(self) -> str:
-        """What to say beside every score of a head on untrained features; else empty."""
-        return UNTRAINED if self.untrained else ""
+        """What to say beside every score where features are untrained or the head has learned nothing; else empty."""
+        return "; ".join(filter(None, (UNTRAINED if self.untrained else "", self.doubt)))
 
     def probability(self, logits: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
         """Calibrated probability of the proxy's positive side."""
@@ -197,8 +203,13 @@ class Head:
         if self.validation is None:
             raise RunError(f"{name} has no validation.safetensors to calibrate other positives by; train it again")
         positive = np.array([name in chosen for name in self.classes])
-        calibration = self.validation.calibrate(positive)
-        return replace(self, positive=positive, positive_emotions=tuple(sorted(chosen)), calibration=calibration)
+        return replace(
+            self,
+            positive=positive,
+            positive_emotions=tuple(sorted(chosen)),
+            calibration=self.validation.calibrate(positive),
+            doubt=joined(self.doubt, of_ranking(self.validation.auroc(positive))),
+        )
 
     @property
     def members(self) -> int:

@@ -15,7 +15,7 @@ from typing import Any, TypedDict
 
 import numpy as np
 
-from facedep_jax.disclaimer import MEANING
+from facedep_jax.disclaimer import meaning
 from facedep_jax.errors import MediaError, SettingsError, SourceError
 from facedep_jax.extraction.settings import ExtractSettings
 from facedep_jax.head.trained_head import Head
@@ -77,6 +77,7 @@ class MonitorSummary(TypedDict):
     positive: list[str]
     threshold: float
     untrained: bool
+    warning: str  # empty unless the scores mean nothing
     engine: str
     settings: dict[str, Any]
     spec: dict[str, Any]
@@ -171,13 +172,14 @@ class _View:
             "window": _shown(self._last_window),
             "lag_ms": self._lags.summary(),
             "notes": list(self._live.notes),
-            "meaning": MEANING,
+            "meaning": meaning(head.positive_emotions),
             "record": str(record) if record else None,
             "run": str(head.path),
             "run_sha256": head.sha256,
             "positive": list(head.positive_emotions),
             "threshold": head.threshold,
             "untrained": head.untrained,
+            "warning": head.warning,
             "engine": f"{engine.name} {engine.version} on {engine.device}, {engine.precision}",
             "settings": to_table(self._settings),
             "spec": self._scorer.plan.spec,
@@ -205,6 +207,7 @@ class _View:
             dropped=self._dropped,
             warning=self._scorer.head.warning,
             frame_emotions=score.emotions if score else dict.fromkeys(self._scorer.head.emotions),
+            meaning=meaning(self._scorer.head.positive_emotions),
         )
 
     def _score(self, sample: Sample) -> FaceScore | None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from facedep_jax.cache.feature_spec import check_features
-from facedep_jax.disclaimer import INTENDED_USE, MEANING, NOT_FOR
+from facedep_jax.disclaimer import INTENDED_USE, NOT_FOR, meaning
 from facedep_jax.errors import EngineError, OutputError, RunError
 from facedep_jax.extraction.plan import ExtractionPlan, plan_extraction
 from facedep_jax.extraction.settings import ExtractSettings
@@ -58,12 +58,14 @@ class ExportSummary(TypedDict):
     outputs: dict[str, list[str | int]]
     emotions: list[str]  # of the output of this name, in its order
     taps: list[str]
+    positive: list[str]
     threshold: float
     members: int
     checked_images: int
     max_difference: float
     max_differences: dict[str, float]
     untrained: bool
+    warning: str  # empty unless the scores mean nothing
     reused: bool
     versions: dict[str, str]
 
@@ -103,12 +105,14 @@ def export(head: Head, out: Path, given: ExtractSettings, report: Report = silen
         "outputs": {value.name: _shape(value) for value in model.graph.output},
         "emotions": list(head.emotions),
         "taps": list(head.taps),
+        "positive": list(head.positive_emotions),
         "threshold": head.threshold,
         "members": head.members,
         "checked_images": PICTURES,
         "max_difference": found["probability"],
         "max_differences": found,
         "untrained": head.untrained,
+        "warning": head.warning,
         "reused": reused,
         "versions": versions() | packages,
     }
@@ -148,7 +152,7 @@ def _describe(head: Head, plan: ExtractionPlan, outputs: dict[str, str]) -> dict
 
     features = head.features
     return {
-        "meaning": MEANING,
+        "meaning": meaning(head.positive_emotions),
         "intended_use": INTENDED_USE,
         "not_for": NOT_FOR,
         "untrained": head.untrained,

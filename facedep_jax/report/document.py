@@ -1,6 +1,6 @@
 """What a report says, before it is a page, a Markdown file or a table on a terminal. It knows nothing of runs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,3 +92,8 @@ def sign(value: float) -> str:
 def percent(part: float | None) -> str:
     """A part of a whole as "12.5 %"; a dash for what is undefined."""
     return GAP if part is None else f"{100 * part:.3g} %"
+
+
+def sentences(texts: Iterable[str]) -> str:
+    """Texts as sentences, one behind the other."""
+    return " ".join(f"{text[:1].upper()}{text[1:]}." for text in texts)

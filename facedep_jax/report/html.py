@@ -12,19 +12,19 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader
 
-from facedep_jax.disclaimer import MEANING
 from facedep_jax.report.document import GAP, BulletList, PlotFile, Section, Table
 from facedep_jax.report.emotion_bands import COLOURS
 from facedep_jax.text_escaping import printable
 
 
 def render_sections(
-    title: str, facts: Mapping[str, Any], sections: Sequence[Section], pictures: Path, warning: str = ""
+    title: str, meaning: str, facts: Mapping[str, Any], sections: Sequence[Section], pictures: Path, warning: str = ""
 ) -> str:
-    """HTML with `facts`, a table of contents, and the sections; files of their pictures lie in `pictures`."""
+    """HTML with what a score means, `facts`, contents and sections, whose pictures lie in `pictures`."""
     return _render(
         "page.html",
         title,
+        meaning,
         warning,
         facts=facts,
         sections=sections,
@@ -32,12 +32,14 @@ def render_sections(
     )
 
 
-def render_scores(title: str, facts: Mapping[str, Any], content: Mapping[str, Any], warning: str = "") -> str:
+def render_scores(
+    title: str, meaning: str, facts: Mapping[str, Any], content: Mapping[str, Any], warning: str = ""
+) -> str:
     """HTML of a batch of scores: `content` is what `scores_page.content` makes. Its table can be sorted."""
-    return _render("scores.html", title, warning, script="script.html", facts=facts, **content)
+    return _render("scores.html", title, meaning, warning, script="script.html", facts=facts, **content)
 
 
-def _render(template: str, title: str, warning: str, script: str = "", **values: Any) -> str:
+def _render(template: str, title: str, meaning: str, warning: str, script: str = "", **values: Any) -> str:
     environment = Environment(
         loader=PackageLoader("facedep_jax.report", "templates"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
@@ -52,7 +54,7 @@ def _render(template: str, title: str, warning: str, script: str = "", **values:
         for name, text in (("style", style), *own.items())
     }
     return environment.get_template(template).render(
-        title=title, warning=warning, meaning=MEANING, style=style, **own, **hashes, **values
+        title=title, warning=warning, meaning=meaning, style=style, **own, **hashes, **values
     )
 
 

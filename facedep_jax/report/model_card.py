@@ -4,13 +4,11 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from facedep_jax.disclaimer import INTENDED_USE, MEANING, NOT_FOR
+from facedep_jax.disclaimer import INTENDED_USE, NOT_FOR, either, meaning
 from facedep_jax.report.document import BulletList, Section
 from facedep_jax.report.markdown import to_markdown
 from facedep_jax.report.run_sections import reported_split, result_sections
 from facedep_jax.subject_ids import drawn
-
-LEAK = 0.55  # an AUC of guessing by the group alone from which on it is worth a sentence
 
 
 def model_card(summary: Mapping[str, Any], positive: Sequence[str]) -> str:
@@ -18,7 +16,7 @@ def model_card(summary: Mapping[str, Any], positive: Sequence[str]) -> str:
     warning = [Section("", (summary["warning"],))] if summary.get("warning") else []
     sections = [*_scope(summary, positive), *result_sections(summary, positive), *_doubt_sections(summary)]
     title = f"Model card of {Path(summary['run']).name}"
-    return to_markdown(title, [*warning, Section("", (MEANING,)), *sections])
+    return to_markdown(title, [*warning, Section("", (meaning(positive),)), *sections])
 
 
 def page_sections(summary: Mapping[str, Any], positive: Sequence[str], plots: Collection[str]) -> list[Section]:
@@ -31,7 +29,7 @@ def _scope(summary: Mapping[str, Any], positive: Sequence[str]) -> list[Section]
         Section(
             "What it scores",
             (
-                f"This head scores how much a face looks like those labelled {_listed(positive)} in its training data. "
+                f"This head scores how much a face looks like those labelled {either(positive)} in its training data. "
                 "It is a proxy of an expression, seen in one picture or clip.",
             ),
         ),
@@ -47,10 +45,6 @@ def _doubt_sections(summary: Mapping[str, Any]) -> list[Section]:
         Section("Known leaks and doubts", (BulletList(_doubts(summary, metrics)),)),
         Section("Uncertainty", (BulletList(_uncertainty(summary, metrics)),)),
     ]
-
-
-def _listed(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
 
 
 def _data(summary: Mapping[str, Any]) -> tuple[str | BulletList, ...]:
@@ -82,7 +76,7 @@ def _doubts(summary: Mapping[str, Any], metrics: Mapping[str, Any]) -> tuple[str
         f"The column {column} gives labels away: guessing by it alone has an AUC of {found['label_from_group']:.2f}. "
         "Whatever tells its groups apart (colour, camera, light) may be part of what was learned."
         for column, found in metrics.get("subgroups", {}).items()
-        if (found["label_from_group"] or 0) >= LEAK
+        if found.get("gives_labels_away")
     ]
     points.append(
         "Persons, ages, skin colours and cameras that are rare in the data are judged less reliably; only the groups "

@@ -4,6 +4,7 @@ Figures are made without pyplot, so that nothing is shared between threads and n
 """
 
 import io
+import textwrap
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -41,7 +42,7 @@ def figure(width: float, height: float, panels: int = 1, banner: str = "", rows:
         axis.grid(True, color=GRID, linewidth=0.8)
         axis.set_axisbelow(True)
     if banner:
-        drawn.suptitle(banner, color=ALERT, fontsize=11, fontweight="bold")
+        drawn.suptitle("\n".join(textwrap.wrap(banner, int(11 * width))), color=ALERT, fontsize=11, fontweight="bold")
     return drawn, list(axes)
 
 
@@ -66,7 +67,14 @@ def _finish_square(axis: Axes, title: str, x: str, y: str, legend: Corner) -> No
 
 def _interval(metrics: Mapping[str, Any], name: str) -> str:
     value, (low, high) = metrics[name], metrics[f"{name}_ci"]
-    return "undefined" if value is None else f"{value:.3f} [{low:.3f}, {high:.3f}]"
+    if value is None:
+        return "undefined"
+    return f"{value:.3f}" if low is None else f"{value:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def _error(metrics: Mapping[str, Any]) -> str:
+    """The calibration error as found, and without chance, which the interval is of."""
+    return f"ECE {metrics['ece']:.3f}, without chance {_interval(metrics, 'ece_debiased')}"
 
 
 def draw_curves(
@@ -201,11 +209,11 @@ def draw_reliability(
         probability, np.linspace(0, 1, 31).tolist(), weights=share, color=GRID, zorder=0, label="scores (histogram)"
     )
     if raw is not None:
-        label = f"before, ECE {_interval(metrics['raw'], 'ece')}"
+        label = f"before, {_error(metrics['raw'])}"
         axis.plot(*_bins(raw, positive)[:2], color=OTHER, marker="s", markersize=4, linewidth=1.2, ls="--", label=label)
     mean, part, count = _bins(probability, positive)
     low, high = wilson(part, count)
-    label = f"{'calibrated' if raw is not None else 'scores'}, ECE {_interval(metrics, 'ece')}"
+    label = f"{'calibrated' if raw is not None else 'scores'}, {_error(metrics)}"
     spread = np.abs(np.stack([part - low, high - part]))
     style: dict[str, Any] = {"color": MAIN, "marker": "o", "markersize": 5, "linewidth": 1.8}
     axis.errorbar(mean, part, yerr=spread, label=label, elinewidth=1, capsize=2, **style)

@@ -3,11 +3,25 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from facedep_jax.report.document import GAP, Table, brief_estimate, estimate, interval, number, percent, signed
+from facedep_jax.report.document import (
+    GAP,
+    Table,
+    brief_estimate,
+    estimate,
+    interval,
+    number,
+    percent,
+    sentences,
+    signed,
+)
+from facedep_jax.report.headline import is_told
 from facedep_jax.subject_ids import drawn, of_subjects
 
 NAMES = {
     "auroc": "AUC",
+    "auroc_sad_vs_neutral": "AUC, sad against neutral, by the same score",
+    "auroc_not_smiling": "AUC without happy faces",
+    "auroc_sad_vs_rest": "AUC, sad against the rest, by the same score",
     "auprc": "average precision",
     "accuracy": "accuracy",
     "balanced_accuracy": "balanced accuracy",
@@ -17,25 +31,34 @@ NAMES = {
     "specificity": "specificity",
     "mcc": "Matthews' coefficient",
     "brier": "Brier score",
-    "ece": "calibration error (10 equal-mass bins)",
+    "ece": "calibration error (10 equal-mass bins), as found",
+    "ece_debiased": "calibration error, without chance",
     "calibration_slope": "calibration slope",
     "calibration_intercept": "calibration intercept",
-    "auroc_sad_vs_rest": "AUC, sad against the rest",
-    "auroc_sad_vs_neutral": "AUC, sad against neutral",
 }
 CALIBRATION = {
     "brier": "Brier score",
-    "ece": "calibration error",
+    "ece": "calibration error, as found",
+    "ece_debiased": "calibration error, without chance",
     "calibration_slope": "slope (1 is right)",
     "calibration_intercept": "intercept (0 is right)",
 }
 Metrics = Mapping[str, Any]
 
 
-def figures_table(metrics: Metrics) -> Table:
-    """Every headline figure with its interval."""
-    rows = [(label, number(metrics[name]), interval(metrics[f"{name}_ci"])) for name, label in NAMES.items()]
-    return Table(("figure", "value", "95 % interval"), tuple(rows))
+def figures_table(metrics: Metrics, positive: Sequence[str]) -> Table:
+    """Every figure with its interval, and with each person weighing the same where persons are known; those of single
+    emotions where they are worth a word. Runs of earlier versions lack some figures.
+    """
+    by_person = metrics.get("by_person") or {}
+    rows = [
+        (label, number(metrics[name]), interval(metrics.get(f"{name}_ci", (None, None))))
+        + ((estimate(by_person, name),) if by_person else ())
+        for name, label in NAMES.items()
+        if name in metrics and is_told(name, metrics, positive)
+    ]
+    head = ("figure", "value", "95 % interval", *(("each person weighing the same",) if by_person else ()))
+    return Table(head, tuple(rows))
 
 
 def emotions_table(metrics: Metrics, positive: Sequence[str]) -> Table:
@@ -53,12 +76,29 @@ def emotions_table(metrics: Metrics, positive: Sequence[str]) -> Table:
     return Table(("emotion", "counts as", "items", "mean score", "95 % interval"), tuple(rows))
 
 
+def each_emotion_table(metrics: Metrics) -> Table:
+    """How well each emotion's own probability tells it from all others; no rows for a head that knows none."""
+    found = metrics.get("by_emotion") or {"emotions": {}}
+    rows = [
+        (name, f"{row['n']:,}", f"{row['subjects']:,}", estimate(row, "auroc"), estimate(row, "ece_debiased"))
+        for name, row in found["emotions"].items()
+    ]
+    if not rows:
+        return Table((), ())
+    note = (
+        f"The likeliest emotion, on {found['n']:,} items: accuracy {estimate(found, 'accuracy')}, balanced "
+        f"{estimate(found, 'balanced_accuracy')}. {sentences(found['too_few'])}"
+    )
+    head = ("emotion", "items", "subjects", "AUC against all others", "calibration error, without chance")
+    return Table(head, tuple(rows), "each emotion's own probability", note.strip())
+
+
 def models_table(summary: Mapping[str, Any], split: str) -> Table:
     """The head above its baselines, and what the head is better or worse by."""
     rows = []
     for name, found in {"head": summary["metrics"], **summary["baselines"]}.items():
         val, here = found.get("val") or {}, found.get(split) or {}
-        figures = (number(here.get(figure)) for figure in ("accuracy", "f1", "brier", "ece"))
+        figures = (number(here.get(figure)) for figure in ("accuracy", "f1", "brier", "ece_debiased"))
         rows.append((name, number(val.get("auroc")), estimate(here, "auroc"), *figures))
     head = ("model", "val AUC", f"{split} AUC", "accuracy", "F1", "Brier", "calibration error")
     return Table(head, tuple(rows))
@@ -85,7 +125,7 @@ def verdict(difference: Metrics, first: str = "the head") -> str:
     """A paired difference of AUC in words."""
     low, high = difference["auroc_ci"]
     if low is None:
-        return "not defined"
+        return "too few to tell" if difference.get("too_few") else "not defined"
     if low > 0:
         return f"{first} ranks better"
     return f"{first} ranks worse" if high < 0 else "no difference to be told"
@@ -148,7 +188,10 @@ def subgroups_table(column: str, found: Mapping[str, Any], brief: bool = False) 
     if any(row["small"] for row in found["groups"]):
         notes.append("(few): fewer than 30 items or 10 subjects, too few to say much.")
     if found["label_from_group"] is not None:
-        notes.append(f"Guessing the label from the group alone would have an AUC of {found['label_from_group']:.2f}.")
+        guessed = brief_estimate(found, "label_from_group")
+        notes.append(f"Guessing the label from the group alone, by what others of it show, has an AUC of {guessed}.")
+    if found.get("gives_labels_away"):
+        notes.append("So this column gives labels away.")
     return Table(head, tuple(rows), f"by {column}", " ".join(notes))
 
 
@@ -162,8 +205,24 @@ def raters_table(column: str, found: Mapping[str, Any], brief: bool = False) -> 
     }
     show, figures = brief_estimate if brief else estimate, ("agreement", "kappa", "auroc")
     rows = [(name, *(show(found[key], figure) for figure in figures)) for name, key in pairs.items()]
-    note = f"On the {found['n']:,} items {of_subjects(found['subjects'], found['ci_by'])} that both raters labelled."
+    note = (
+        f"On the {found['n']:,} items {of_subjects(found['subjects'], found['ci_by'])} that both raters labelled. "
+        "AUC of both raters: of the second's label, as if it were a score, by the first's. "
+    ) + sentences(found.get("too_few", ()))
     return Table(("pair", "agreement", "Cohen's κ", "AUC"), tuple(rows), f"second rater: {column}", note)
+
+
+def raters_of_models_table(summary: Mapping[str, Any], split: str, column: str) -> Table:
+    """The AUC of every model by either rater's labels, below that of the second rater's label."""
+    rows: list[tuple[str, ...]] = []
+    for name, found in {"head": summary["metrics"], **summary["baselines"]}.items():
+        if rated := ((found.get(split) or {}).get("raters") or {}).get(column):
+            if not rows:
+                rows.append(("the second rater's label", estimate(rated["raters"], "auroc"), GAP, GAP))
+            two = rated["head_and_first"], rated["head_and_second"]
+            rows.append((name, *(estimate(pair, "auroc") for pair in two), estimate(two[1], "kappa")))
+    head = ("ranked by", "AUC, first rater's labels", "AUC, second rater's labels", "κ with the second")
+    return Table(head, tuple(rows), f"models and raters: {column}")
 
 
 def against_table(summary: Mapping[str, Any]) -> Table:

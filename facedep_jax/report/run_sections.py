@@ -3,15 +3,18 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from facedep_jax.report.document import Block, PlotFile, Section, estimate, interval, number
+from facedep_jax.report.document import Block, PlotFile, Section, estimate, interval, number, sentences, sign
+from facedep_jax.report.headline import headline_table, is_told
 from facedep_jax.report.run_report_tables import (
     calibration_table,
     differences_table,
+    each_emotion_table,
     emotions_table,
     figures_table,
     models_table,
     operating_table,
     predictive_table,
+    raters_of_models_table,
     raters_table,
     subgroups_table,
 )
@@ -63,17 +66,22 @@ def result_sections(summary: Summary, positive: Sequence[str], plots: Collection
     return [
         Section(
             f"What came out, on {split}",
-            (_measured(summary, metrics), figures_table(metrics), *shown("confusion", "roc", "precision_recall")),
+            (
+                headline_table(metrics, positive, split),
+                _measured(summary, metrics),
+                figures_table(metrics, positive),
+                *shown("confusion", "roc", "precision_recall"),
+            ),
         ),
         Section("Beside simpler models", (*_beside(summary, split), *shown("models", "curves"))),
         Section("Calibration", (_CALIBRATION, calibration_table(metrics), *shown("reliability"))),
         Section("Decisions", (operating_table(metrics), predictive_table(metrics))),
         Section(
             "What the score means for each emotion",
-            (emotions_table(metrics, positive), *sadness(metrics), *shown("score_by_emotion")),
+            (*_emotions(metrics, positive), *shown("score_by_emotion")),
         ),
         Section("Groups", _groups(metrics)),
-        Section("Agreement of raters", _raters(metrics)),
+        Section("Agreement of raters", _raters(summary, split)),
     ]
 
 
@@ -81,6 +89,11 @@ _CALIBRATION = (
     "Scale and bias of the logit were fitted on validation items. Before: the members' mean logit as it is. A slope "
     "below 1 means scores that are too far from one half, an intercept below 0 scores that are too high."
 )
+
+
+def _emotions(metrics: Mapping[str, Any], positive: Sequence[str]) -> list[Block]:
+    each = each_emotion_table(metrics)
+    return [emotions_table(metrics, positive), *sadness(metrics, positive), *([each] if each.rows else [])]
 
 
 def _measured(summary: Summary, metrics: Mapping[str, Any]) -> str:
@@ -103,15 +116,29 @@ def _beside(summary: Summary, split: str) -> list[Block]:
             f"{what}, {len(found['folds'])} folds by {by} over train and val: AUC {found['auroc']:.3f} ± "
             f"{found['sd']:.3f} (standard deviation over folds)."
         )
+        blocks += [over_folds(found)] if "vs_head" in found else []
     return blocks
 
 
-def sadness(metrics: Mapping[str, Any]) -> list[Block]:
-    """What the score says of sadness itself; nothing where no item is sad."""
+def over_folds(probe: Mapping[str, Any]) -> str:
+    """What the head is better by than the probe, over folds, and by which test."""
+    said = []
+    for name, who in (("vs_head", "the head"), ("vs_single_head", "single heads on average")):
+        found = probe[name]
+        low, high = found["difference_ci"]
+        said.append(f"{who} {sign(found['difference'])} ({sign(low)}, {sign(high)}), p = {found['p']:.2g}")
+    return f"Minus the probe over folds: {'; '.join(said)} ({probe['vs_head']['test']})."
+
+
+def sadness(metrics: Mapping[str, Any], positive: Sequence[str]) -> list[Block]:
+    """What the score says of sadness itself; nothing where no item is sad, or where sadness is not meant."""
     said = []
     for name, others in (("auroc_sad_vs_rest", "all others"), ("auroc_sad_vs_neutral", "neutral ones")):
+        if not is_told(name, metrics, positive):
+            continue
         value, (low, high) = metrics[name], metrics[f"{name}_ci"]
-        if value is None or low is None:
+        if low is None:
+            said.append(f"Too few persons to say how the score tells sad faces from {others} (AUC {value:.2f}).")
             continue
         if low > 0.5:
             how = f"Sad faces score higher than {others}"
@@ -124,15 +151,25 @@ def sadness(metrics: Mapping[str, Any]) -> list[Block]:
 
 
 def _groups(metrics: Mapping[str, Any]) -> tuple[Block, ...]:
+    left = left_out(metrics)
+    rest = (left,) if left else ()
     if not metrics.get("subgroups"):
         return (
             "The listings name no groups to compare (such as source, camera, age or sex), so how far figures differ "
             "between groups of people has not been measured.",
+            *rest,
         )
-    return tuple(subgroups_table(column, found) for column, found in metrics["subgroups"].items())
+    return (*(subgroups_table(column, found) for column, found in metrics["subgroups"].items()), *rest)
 
 
-def _raters(metrics: Mapping[str, Any]) -> tuple[Block, ...]:
+def left_out(metrics: Mapping[str, Any]) -> str:
+    """Which columns of the listings are not compared, and why; empty where all are."""
+    columns = metrics.get("not_compared") or {}
+    return f"Not compared: {'; '.join(f'{name} ({why})' for name, why in columns.items())}." if columns else ""
+
+
+def _raters(summary: Summary, split: str) -> tuple[Block, ...]:
+    metrics = summary["metrics"][split]
     if not metrics.get("raters"):
         return (
             "No second label was at hand (a column such as emotion2), so it is not known how far people agree on these "
@@ -140,11 +177,13 @@ def _raters(metrics: Mapping[str, Any]) -> tuple[Block, ...]:
         )
     blocks: list[Block] = []
     for column, found in metrics["raters"].items():
-        blocks += [raters_table(column, found), _ceiling(found)]
+        blocks += [raters_table(column, found), raters_of_models_table(summary, split, column), _ceiling(found)]
     return tuple(blocks)
 
 
 def _ceiling(found: Mapping[str, Any]) -> str:
+    if found.get("too_few"):
+        return f"{sentences(found['too_few'])} So little says nothing of how far a head may agree."
     return (
         f"Two people agree on the proxy label for {100 * found['raters']['agreement']:.1f} % of these items "
         f"(κ {estimate(found['raters'], 'kappa')}). Agreement of the head with one of them "

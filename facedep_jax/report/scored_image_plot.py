@@ -13,7 +13,6 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from facedep_jax.disclaimer import MEANING
 from facedep_jax.file_system import writing
 from facedep_jax.report.run_plots import ALERT, GRID, INK, MAIN, OTHER, QUIET, in_font, save
 from facedep_jax.text_escaping import plot_name, printable
@@ -73,20 +72,23 @@ class _Prediction(Protocol):
 P = TypeVar("P", bound=_Prediction)
 
 
-def drawing(folder: Path, predictions: Iterable[P], threshold: float, warning: str = "") -> Iterator[P]:
-    """The same predictions; of each that has something to draw a PNG is in `folder` before it is handed on."""
+def drawing(folder: Path, predictions: Iterable[P], threshold: float, meaning: str, warning: str = "") -> Iterator[P]:
+    """The same predictions; of each that has something to draw a PNG is in `folder` before it is handed on, with what
+    a score means below it."""
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     for prediction in predictions:
         if prediction.drawable is not None:
             save(
-                draw_prediction(prediction, prediction.drawable, threshold, warning),
+                draw_prediction(prediction, prediction.drawable, threshold, meaning, warning),
                 folder / plot_name(prediction.path),
             )
         yield prediction
 
 
-def draw_prediction(prediction: _Prediction, drawn: _Drawable, threshold: float, warning: str = "") -> Figure:
+def draw_prediction(
+    prediction: _Prediction, drawn: _Drawable, threshold: float, meaning: str, warning: str = ""
+) -> Figure:
     """The whole picture with the face's box and, of a face with a score, the score on its scale, and the crop as the
     networks saw it under its shading, unless that points nowhere.
     """
@@ -101,7 +103,7 @@ def draw_prediction(prediction: _Prediction, drawn: _Drawable, threshold: float,
     _picture(axes[0], prediction, drawn)
     if shaded and drawn.crop is not None and drawn.shading is not None:
         _shading(axes[1], drawn.crop, drawn.shading)
-    small = "\n".join(textwrap.wrap(f"{SHADING if shaded else ''}{MEANING}", int(16 * width)))
+    small = "\n".join(textwrap.wrap(f"{SHADING if shaded else ''}{in_font(meaning)}", int(16 * width)))
     _scale(below.subplots(), prediction, threshold, emotions, small)
     if warning:
         above.suptitle(warning, color=ALERT, fontsize=11, fontweight="bold")
@@ -150,7 +152,7 @@ def _scale(ax: Axes, prediction: _Prediction, threshold: float, emotions: Sequen
     ax.set(xlim=(0, 1), ylim=(-1, 1), yticks=[])
     ax.spines[["left", "right", "top"]].set_visible(False)
     ax.tick_params(labelsize=8, colors=QUIET)
-    ax.set_xlabel(small, fontsize=7, color=QUIET)
+    ax.set_xlabel(small, fontsize=7, color=QUIET, parse_math=False)
     ax.hlines(0, 0, 1, color=GRID, linewidth=6, zorder=0)
     ax.axvline(threshold, color=OTHER, linestyle="--", linewidth=1.4)
     if prediction.probability is None:

@@ -20,6 +20,7 @@ from facedep_jax.provenance import write_config
 from facedep_jax.toml_settings import differences, without_none
 
 FORMAT = 1
+EARLIER = {"class_weight": 0.0}  # settings of training that runs of earlier versions do not name, as they were then
 
 
 def _is_there(path: Path) -> bool:
@@ -43,7 +44,8 @@ def find_equal(out: Path, identity: Mapping[str, Any]) -> dict[str, Any] | None:
             return None
     if not (out / "config.toml").is_file() or not (out / "metrics.json").is_file():
         raise OutputError(f"{out} holds something else and no run; choose another --out")
-    held = identity_of(read_config(out), searched="grid" in identity["data"])
+    config = read_config(out)
+    held = identity_of(config, searched="grid" in identity["data"])
     found = differences(held, without_none(identity))
     if found:
         raise RunError(
@@ -51,7 +53,8 @@ def find_equal(out: Path, identity: Mapping[str, Any]) -> dict[str, Any] | None:
             "or remove it"
         )
     try:
-        return json.loads((out / "metrics.json").read_text())
+        said = {"positive": config["run"].get("positive_emotions", [])}  # where earlier versions say it
+        return said | json.loads((out / "metrics.json").read_text())
     except (ValueError, OSError) as error:
         raise RunError(f"{out}/metrics.json is damaged ({error}); choose another --out or delete {out}") from error
 
@@ -65,7 +68,7 @@ def identity_of(config: Mapping[str, Any], searched: bool = False) -> dict[str, 
     data = dict(config["run"]["data"])
     grid = data.pop("grid", None)
     held = {
-        "train": config["train"],
+        "train": config["train"] if is_cnn(config) else EARLIER | config["train"],
         "features": config["cache"]["features"],
         "input": config["cache"].get("input", {}),
         "data": data,
@@ -102,6 +105,7 @@ def write_head(
         "format": FORMAT,
         "data": dict(data),
         "untrained": head.untrained,
+        "doubt": head.doubt,
         "classes": list(head.classes),
         "positive": [bool(p) for p in head.positive],
         "positive_emotions": list(head.positive_emotions),
@@ -153,6 +157,7 @@ def load_head(run: Path | str) -> Head:
             "features": config["cache"]["features"],
             "input": config["cache"].get("input", {}),
             "untrained": record["untrained"],
+            "doubt": record.get("doubt", ""),  # earlier versions did not ask
             "fingerprint": config["cache"]["fingerprints"][0],
             "path": run,
             "sha256": hashlib.sha256((run / "head.safetensors").read_bytes()).hexdigest(),

@@ -55,8 +55,10 @@ class ScoreSummary(TypedDict):
     windows: int
     scores: str
     run: str
+    positive: list[str]
     threshold: float
     untrained: bool
+    warning: str  # empty unless the scores mean nothing
     inputs: str
     page: str | None
     crops: str | None
@@ -208,8 +210,10 @@ def _summary(
         "windows": sum(len(one.windows) for one in scored),
         "scores": str(out / "clips.csv"),
         "run": str(head.path),
+        "positive": list(head.positive_emotions),
         "threshold": head.threshold,
         "untrained": head.untrained,
+        "warning": head.warning,
         "inputs": next((one.clip.inputs for one in scored if one.clip.inputs), ""),
         "page": None,
         "crops": None,

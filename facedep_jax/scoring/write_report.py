@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from facedep_jax.cache.cache_reader import Cache
+from facedep_jax.disclaimer import meaning
 from facedep_jax.extraction.plan import plan_extraction
 from facedep_jax.extraction.settings import ExtractSettings
 from facedep_jax.file_system import write_atomically, writing
@@ -71,7 +72,9 @@ def write_page(
         summary["judged"] if head.mixes else "",
         stack_of(head),
     )
-    page = render_scores(f"Scores: {out.name}", _facts(summary, head), shown, head.warning)
+    page = render_scores(
+        f"Scores: {out.name}", meaning(head.positive_emotions), _facts(summary, head), shown, head.warning
+    )
     write_atomically(out / "report.html", page)
 
 

@@ -12,7 +12,15 @@ from functools import partial
 import polars as pl
 
 from facedep_jax.errors import LabelError
-from facedep_jax.sources.label_vocabulary import EMOTIONS, canonical, in_order, meant, say_unknown, unknown_words
+from facedep_jax.sources.label_vocabulary import (
+    EMOTIONS,
+    canonical,
+    in_order,
+    is_emotion,
+    meant,
+    say_unknown,
+    unknown_words,
+)
 from facedep_jax.sources.subject_splits import split_name
 
 DEFAULT_POSITIVE = ("sad", "sadness", "neutral")
@@ -169,19 +177,23 @@ class Target:
     emotions: dict[str, int] = field(hash=False)  # emotion → class
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    kind: str = "proxy"  # or "emotion"
 
 
 def make_target(emotions: Sequence[str], positive: Sequence[str] = DEFAULT_POSITIVE, kind: str = "proxy") -> Target:
     """Classes for the emotions present: two for the proxy, one per emotion for `emotion`.
 
-    Raises LabelError when no emotion, or every emotion, is positive. Positive names that do not occur are noted.
+    `auto` is `emotion` where the labels are emotions (`chosen_target`), which is noted. Raises LabelError when no
+    emotion, or every emotion, is positive. Positive names that do not occur are noted.
     """
     present = Counter(filter(None, map(normal, emotions)))
     if not present:
         raise LabelError("no item has an emotion; name the folders after emotions, or give a manifest with that column")
     have = ", ".join(f"{name} ({count:,})" for name, count in sorted(present.items()))
     chosen, missing = choose_positive(tuple(present), positive, have)
-    notes = (f"positive emotions that do not occur: {', '.join(missing)}; present are {have}",) if missing else ()
+    notes: tuple[str, ...] = (
+        (f"positive emotions that do not occur: {', '.join(missing)}; present are {have}",) if missing else ()
+    )
     unknown = unknown_words(present.elements())
     warnings: tuple[str, ...] = ()
     if unknown:
@@ -189,11 +201,26 @@ def make_target(emotions: Sequence[str], positive: Sequence[str] = DEFAULT_POSIT
     slips = [f"{name} ({emotion}?)" for name in missing if name not in EMOTIONS and (emotion := meant(name))]
     if slips:
         warnings += (f"positive is no emotion that is known: {', '.join(slips)}; nothing counts as that",)
+    if kind == "auto":
+        kind, why = chosen_target(tuple(present))
+        notes += (why,)
     if kind == "proxy":
         return Target(PROXY_CLASSES, (False, True), {name: int(name in chosen) for name in present}, notes, warnings)
     names = in_order(present)
     sides = tuple(name in chosen for name in names)
-    return Target(names, sides, {name: i for i, name in enumerate(names)}, notes, warnings)
+    return Target(names, sides, {name: i for i, name in enumerate(names)}, notes, warnings, kind)
+
+
+def chosen_target(labels: Sequence[str]) -> tuple[str, str]:
+    """`emotion` for three or more labels most of which are emotions that are known, else `proxy`; and why, in words."""
+    known = sum(map(is_emotion, labels))
+    if len(labels) > 2 and 2 * known > len(labels):
+        return (
+            "emotion",
+            f"target: emotion, a class for each of {len(labels)} labels, of which {known} are emotions",
+        )
+    why = "the labels are two" if len(labels) < 3 else f"only {known} of {len(labels)} labels are emotions"
+    return "proxy", f"target: proxy, positive against the rest, since {why}"
 
 
 def choose_positive(present: Sequence[str], positive: Sequence[str], have: str = "") -> tuple[set[str], list[str]]:

@@ -5,6 +5,7 @@ Knows nothing of pixels or features.
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ from facedep_jax.sources.label_vocabulary import parse_aliases
 from facedep_jax.sources.persons import with_columns_of_listings, with_persons
 from facedep_jax.sources.subject_splits import assign_splits, subject_keys
 from facedep_jax.text_escaping import as_name
+
+FEW_TO_LEARN = 10  # training items of an emotion, below which a head hardly learns it
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ def labelled_items(
 
     `held` are the ids of the items that may be taken; None: all. `aliases` are further words, as word=emotion.
 
-    `positive` are emotions, `target` is "proxy" or "emotion"; splits that have to be made are drawn by `seed`. Raises
+    `positive` are emotions, `target` is as in `make_target`; splits that have to be made are drawn by `seed`. Raises
     LabelError where there is nothing to learn or to choose by.
     """
     listings, told = apply_label_table(listings, Path(table)) if table else (with_columns_of_listings(listings), ())
@@ -65,11 +68,11 @@ def labelled_items(
     splits = assign_splits(items["split"], items["item"], items["subject"], items["side"].to_numpy(), seed)
     items = items.with_columns(pl.Series("split", splits.names, pl.String))
     lonely = _require_subjects(items)
-    unseen = _unseen_classes(items, made) if target == "emotion" else ()
+    rare = _rare_classes(items, made) if made.kind == "emotion" else ()
     counts = count_labels(items)
     data = {"labels_sha256": _digest(items), "left_out": found.counts, "made_splits": list(splits.made)}
     notes = (*told, *persons, *found.notes, *made.notes, *splits.notes, say_counts(counts))
-    warnings = found.warnings + made.warnings + splits.warnings + lonely + unseen
+    warnings = found.warnings + made.warnings + splits.warnings + lonely + rare
     return LabelledItems(items.drop("side"), made, data, counts, notes, warnings)
 
 
@@ -138,12 +141,14 @@ def _require_subjects(items: pl.DataFrame) -> tuple[str, ...]:
     return ()
 
 
-def _unseen_classes(items: pl.DataFrame, target: Target) -> tuple[str, ...]:
-    """Sentences about emotions that cannot be learned or cannot be chosen by."""
+def _rare_classes(items: pl.DataFrame, target: Target) -> tuple[str, ...]:
+    """Sentences about emotions that cannot be learned, or hardly, or cannot be chosen by. All of them stay classes."""
     meaning = {"train": "the head cannot learn it", "val": "nothing is chosen or calibrated by it"}
-    present = {split: set(items.filter(pl.col("split") == split)["emotion"]) for split in meaning}
-    return tuple(
+    counts = {split: Counter(items.filter(pl.col("split") == split)["emotion"]) for split in meaning}
+    said = [
         f"no {'training' if split == 'train' else 'validation'} item shows {', '.join(absent)}: {why}"
         for split, why in meaning.items()
-        if (absent := [name for name in target.classes if name not in present[split]])
-    )
+        if (absent := [name for name in target.classes if not counts[split][name]])
+    ]
+    few = [f"{name} {n}" for name in target.classes if 0 < (n := counts["train"][name]) < FEW_TO_LEARN]
+    return (*said, *([f"few training items, so hardly learned: {', '.join(few)}"] if few else []))

@@ -18,9 +18,10 @@ from facedep_jax.evaluation.evaluate import (
     class_scores,
     evaluate_splits,
     majority,
+    rater_tables,
     scores_of_members,
 )
-from facedep_jax.evaluation.metrics import NEUTRAL, SAD
+from facedep_jax.evaluation.figures import NEUTRAL, SAD
 from facedep_jax.evaluation.paired_difference import paired_difference
 from facedep_jax.head.batched_forward import clip_class_logits
 from facedep_jax.machine_resources import fits_machine
@@ -28,6 +29,7 @@ from facedep_jax.progress_events import Note, Progress, Report, silent
 from facedep_jax.runs.checkpoint import Stage
 from facedep_jax.sources.class_labels import PROXY_CLASSES
 from facedep_jax.training.ensemble import fit_members
+from facedep_jax.training.fit import row_weights
 from facedep_jax.training.settings import TrainSettings
 
 
@@ -48,7 +50,7 @@ def evaluate_baselines(
     """Baselines by name and, where one could not be trained, what the problem was: the head is not lost for it.
 
     The majority class, a linear probe on all taps and, of several backbones, one on each, over the `classes` of the
-    head; for a head over emotions also one that learns positive against the rest (`binary`). With `settings.baselines`
+    head, rows weighing as they do there; for a head over emotions also one that learns positive against the rest (`binary`). With `settings.baselines`
     "full" the usual hybrid, too, and, of several backbones, the same head on the taps of each, all of them with as many
     seeds as the head, so that what is compared is not one network with an ensemble. `stage` gives the place of a
     checkpoint by name.
@@ -56,7 +58,7 @@ def evaluate_baselines(
     if settings.baselines == "none":
         return {}, []
     makers: dict[str, Callable[[], dict[str, Evaluated]]] = {}
-    if settings.target == "emotion":
+    if tuple(classes) != PROXY_CLASSES:
         makers["binary"] = lambda: {"binary": _binary(examples, settings, stage("binary"), report)}
     makers["majority"] = lambda: {"majority": majority(examples.clips, settings.wanted)}
     makers["probes"] = lambda: _probes(examples, classes, settings, report)
@@ -78,12 +80,17 @@ def evaluate_baselines(
 def beside_head(
     head: Evaluated, baselines: Mapping[str, Evaluated], clips: Examples, settings: TrainSettings
 ) -> dict[str, dict[str, Any]]:
-    """Metrics of every baseline; `vs_head` of a split is head minus baseline on the same resamples of subjects."""
+    """Metrics of every baseline, with further raters as the head has them; `vs_head` of a split is head minus baseline
+    on the same resamples of subjects."""
+
+    def beside(other: Evaluated, split: str) -> dict[str, Any]:
+        rows = clips.split == split
+        with_raters = replace(other.scores, columns=head.scores.columns)[rows]
+        vs_head = _minus(head, other, rows, settings)
+        return {"raters": rater_tables(with_raters, settings.wanted), "vs_head": vs_head}
+
     return {
-        name: {
-            split: metrics and {**metrics, "vs_head": _minus(head, other, clips.split == split, settings)}
-            for split, metrics in other.metrics.items()
-        }
+        name: {split: metrics and {**metrics, **beside(other, split)} for split, metrics in other.metrics.items()}
         for name, other in baselines.items()
     }
 
@@ -96,7 +103,7 @@ def _minus(head: Evaluated, other: Evaluated, rows: np.ndarray, settings: TrainS
     if mine is None or theirs is None or len(set(one.emotion[kept])) < 2:
         return found
     by_sadness = draw(mine[kept], theirs[kept], np.isin(one.emotion[kept], SAD), one.subject[kept])
-    return found | {f"auroc_sad_vs_neutral{end}": by_sadness[f"auroc{end}"] for end in ("", "_ci", "_below_0")}
+    return found | {f"auroc_sadness{end}": by_sadness[f"auroc{end}"] for end in ("", "_ci", "_below_0")}
 
 
 def _calibrated(clips: Examples, logits: np.ndarray, classes: Sequence[str], wanted: Wanted) -> Evaluated:
@@ -160,7 +167,8 @@ def _probes(
             report(Note(f"{name} is left out: its features do not fit into memory", "warning"))
             continue
         features = flat_features(examples, taps)
-        probe = fit_probe(features, examples.target, train, val, examples.positive)
+        weight = row_weights(examples.target[train], examples.positive, settings)
+        probe = fit_probe(features, examples.target, train, val, examples.positive, weight=weight)
         logits = examples.over_clips(probe.logits(features)[None])[:, :, None].astype(np.float32)
         found[name] = _calibrated(examples.clips, logits, classes, settings.wanted)
     report(Progress("baselines", len(sets), len(sets), "probes"))

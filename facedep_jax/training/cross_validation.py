@@ -15,6 +15,7 @@ from facedep_jax.baselines import fit_probe, flat_features
 from facedep_jax.dataset.folds import Folds, make_folds
 from facedep_jax.dataset.labelled_examples import Examples, seen_in_training
 from facedep_jax.errors import RunError
+from facedep_jax.evaluation.fold_difference import FoldDifference, fold_difference
 from facedep_jax.evaluation.weighted_metrics import plain_auroc
 from facedep_jax.head.batched_forward import member_clip_logits
 from facedep_jax.head.calibration import clip_logit
@@ -24,7 +25,7 @@ from facedep_jax.subject_ids import grouped_by
 from facedep_jax.training.batches import TrainingData
 from facedep_jax.training.data_loader import EpochRunner
 from facedep_jax.training.ensemble import member_keys, plan_for, rates_for
-from facedep_jax.training.fit import EpochProgress, Fitted, balanced_weights, finite_members, fit
+from facedep_jax.training.fit import EpochProgress, Fitted, finite_members, fit, row_weights
 from facedep_jax.training.settings import TrainSettings
 
 HeldOut = list[tuple[Int[np.ndarray, " h"], Bool[np.ndarray, " h"]]]  # of every fold: numbers of clips, their labels
@@ -33,13 +34,17 @@ HeldOut = list[tuple[Int[np.ndarray, " h"], Bool[np.ndarray, " h"]]]  # of every
 class OverFolds(TypedDict):
     """AUC on the folds held out: mean, standard deviation (None for one fold) and each.
 
-    Of heads also how many there were (`seeds`), what they reach alone (`single`) and a `note` on how they came about.
+    Of heads also how many there were (`seeds`), what they reach alone (`single`) and a `note` on how they came about;
+    of the probe what the head, and single heads on average, are better by (`vs_head`, `vs_single_head`).
     """
 
     auroc: float
     sd: float | None
     folds: list[float]
+    held: NotRequired[list[int]]  # items of each fold
     by: NotRequired[str]  # what is in one fold only: subject, image or mixed
+    vs_head: NotRequired[FoldDifference]
+    vs_single_head: NotRequired[FoldDifference]
     seeds: NotRequired[int]
     single: NotRequired[dict[str, Any]]
     note: NotRequired[str]
@@ -55,7 +60,7 @@ def crossvalidate_head(
     """
     examples = seen_in_training(examples)
     made = make_folds(examples.item, examples.subject, examples.label, folds)
-    progress = EpochProgress(report, "cross-validate head", settings.epochs)
+    progress = EpochProgress(report, "cross-validate head", plan_for(examples, settings).epochs)
     logits = held_out_logits(examples, [settings], made, report, progress, stage)[0]
     progress.close()
     if np.isnan(logits).any():
@@ -66,7 +71,7 @@ def crossvalidate_head(
     return {**_over_folds(logits.mean(0), held_out, examples), "seeds": len(logits), "single": single}
 
 
-def crossvalidate_probe(examples: Examples, folds: int, report: Report = silent) -> OverFolds:
+def crossvalidate_probe(examples: Examples, settings: TrainSettings, folds: int, report: Report = silent) -> OverFolds:
     """A linear probe on all taps of `examples`, likewise."""
     examples = seen_in_training(examples)
     made = make_folds(examples.item, examples.subject, examples.label, folds)
@@ -74,10 +79,17 @@ def crossvalidate_probe(examples: Examples, folds: int, report: Report = silent)
     scores = np.zeros(len(examples))
     for number in range(folds):
         train, val, held = made.parts(number)
-        probe = fit_probe(features, examples.target, train, val, examples.positive)
+        weight = row_weights(examples.target[train], examples.positive, settings)
+        probe = fit_probe(features, examples.target, train, val, examples.positive, weight=weight)
         scores[held] = probe.proxy(features[held])
         report(Progress("cross-validate probe", number + 1, folds, "folds"))
     return _over_folds(examples.over_clips(scores[None])[0], held_clips(examples, made), examples)
+
+
+def beside_probe(head: OverFolds, probe: OverFolds) -> OverFolds:
+    """The probe with what the head, and single heads, are better by on the same folds."""
+    single = fold_difference(head["single"]["folds"], probe["folds"], probe["held"])
+    return {**probe, "vs_head": fold_difference(head["folds"], probe["folds"], probe["held"]), "vs_single_head": single}
 
 
 def held_clips(examples: Examples, folds: Folds) -> HeldOut:
@@ -95,7 +107,8 @@ def fold_aurocs(scores: Float[np.ndarray, "m k"], held_out: HeldOut) -> Float[np
 def _over_folds(scores: Float[np.ndarray, " k"], held_out: HeldOut, examples: Examples) -> OverFolds:
     auc, known = fold_aurocs(scores[None], held_out)[0], sum(name is not None for name in examples.subject)
     by = grouped_by(known, len(examples))
-    return {"auroc": float(auc.mean()), "sd": _deviation(auc), "folds": auc.tolist(), "by": by}
+    held = [len(rows) for rows, _ in held_out]
+    return {"auroc": float(auc.mean()), "sd": _deviation(auc), "folds": auc.tolist(), "held": held, "by": by}
 
 
 def _deviation(values: Float[np.ndarray, " k"]) -> float | None:
@@ -142,7 +155,7 @@ def _fit_folds(
     train, val = np.zeros((2, len(folds.inner), count), np.float32)
     for number in range(len(folds.inner)):
         rows, chosen, _ = folds.parts(number)
-        train[number, rows] = balanced_weights(examples.label[rows], settings.balanced, share[rows])
+        train[number, rows] = row_weights(examples.target[rows], examples.positive, settings, share[rows])
         val[number, chosen] = share[chosen]
     train, val = (np.tile(np.repeat(weight, settings.seeds, 0), (len(points), 1)) for weight in (train, val))
     everyone, each = np.arange(count), len(folds.inner) * settings.seeds

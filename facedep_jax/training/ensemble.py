@@ -18,8 +18,8 @@ from facedep_jax.runs.checkpoint import Stage
 from facedep_jax.training.batches import TrainingData
 from facedep_jax.training.data_loader import EpochRunner
 from facedep_jax.training.device_sharding import devices_for
-from facedep_jax.training.fit import EpochProgress, Fitted, balanced_weights, fit
-from facedep_jax.training.settings import TrainSettings
+from facedep_jax.training.fit import EpochProgress, Fitted, fit, row_weights
+from facedep_jax.training.settings import TrainSettings, steps_for
 from facedep_jax.training.train_step import Rates, TrainingPlan
 
 
@@ -40,16 +40,17 @@ def fit_members(
     what: str = "train",
 ) -> Fitted:
     """Train `settings.seeds` heads. Raises LabelError where train or val lacks a side, RunError as `fit` does."""
-    data = by_split(examples, settings.balanced, settings.seeds)
+    data = by_split(examples, settings, settings.seeds)
     runner = EpochRunner(data, settings.stream, report)
     keys, rates = member_keys(settings.seed, settings.seeds), rates_for([settings], settings.seeds)
-    progress = EpochProgress(report, what, settings.epochs)
-    fitted = fit(keys, plan_for(examples, settings), rates, runner, progress, stage)
+    plan = plan_for(examples, settings)
+    progress = EpochProgress(report, what, plan.epochs)
+    fitted = fit(keys, plan, rates, runner, progress, stage)
     progress.close()
     return fitted
 
 
-def by_split(examples: Examples, balanced: bool, members: int) -> TrainingData:
+def by_split(examples: Examples, settings: TrainSettings, members: int) -> TrainingData:
     """The rows of train to train on and those of val to stop by, with equal weights for all members.
 
     Raises LabelError where one of the two lacks positive items, or others.
@@ -61,7 +62,7 @@ def by_split(examples: Examples, balanced: bool, members: int) -> TrainingData:
             raise LabelError(
                 f"the split {split} needs positive items and others; {len(rows)} items with a face are left"
             )
-    weight = balanced_weights(seen.label[train], balanced, seen.share[train])
+    weight = row_weights(seen.target[train], seen.positive, settings, seen.share[train])
     return TrainingData(seen, train, np.tile(weight, (members, 1)), val, np.tile(seen.share[val], (members, 1)))
 
 
@@ -87,8 +88,9 @@ def plan_for(examples: Examples, settings: TrainSettings) -> TrainingPlan:
     """The static half of the hyperparameters for these examples."""
     inputs = inputs_of(examples.tokens, tuple(examples.tokens), len(examples.positive))
     architecture = Architecture(inputs, PRESETS[settings.preset], settings.temporal)
-    batch = min(settings.batch_size, max(1, FRAMES_AT_ONCE // examples.times.shape[1]))
-    numbers = settings.epochs, settings.patience, batch, settings.warmup, settings.clip_norm
+    steps = steps_for(settings, int((examples.split == "train").sum()))
+    batch = min(steps.batch_size, max(1, FRAMES_AT_ONCE // examples.times.shape[1]))
+    numbers = steps.epochs, steps.patience, batch, settings.warmup, settings.clip_norm
     return TrainingPlan(architecture, *numbers, devices_for(batch))
 
 

@@ -25,12 +25,23 @@ from facedep_jax.training.cross_validation import fold_aurocs, held_clips, held_
 from facedep_jax.training.data_loader import EpochRunner
 from facedep_jax.training.ensemble import by_split, member_keys, plan_for, rates_for
 from facedep_jax.training.fit import EpochProgress, finite_members, fit
-from facedep_jax.training.settings import TrainSettings
+from facedep_jax.training.settings import TrainSettings, steps_for
 from facedep_jax.training.train_step import Rates
 from facedep_jax.training.training_inputs import Found
 
 SIDE_BY_SIDE = Rates._fields  # may differ within one program
-PROGRAM = ("taps", "preset", "temporal", "batch_size", "epochs", "patience", "warmup", "clip_norm", "balanced")
+PROGRAM = (
+    "taps",
+    "preset",
+    "temporal",
+    "batch_size",
+    "epochs",
+    "patience",
+    "warmup",
+    "clip_norm",
+    "balanced",
+    "class_weight",
+)
 MOST_POINTS = 10_000
 AT_ONCE = 64  # members in one stack: memory for states and activations grows with them
 
@@ -120,19 +131,21 @@ def search(
     members = base.seeds * max(base.folds, 1)
     groups = by_program(points, max(1, AT_ONCE // members))
     reached: dict[str, Reached] = place.recall("grid") or {}
-    total, done = sum(points[group[0]].epochs for group in groups), 0
+    learned = int((examples.split == "train").sum())
+    epochs = [steps_for(points[group[0]], learned).epochs for group in groups]
+    total, done = sum(epochs), 0
     for number, group in enumerate(groups):
         tried = [points[i] for i in group]
         if str(group[0]) not in reached:
             stage = place.stage(f"grid-{number}")
-            progress = EpochProgress(report, f"grid search, {len(points)} points", tried[0].epochs, done, total)
+            progress = EpochProgress(report, f"grid search, {len(points)} points", epochs[number], done, total)
             part = examples.only(named_taps(tried[0].taps)) if tried[0].taps else examples
             found = (_by_folds if base.folds else _by_validation)(part, tried, report, progress, stage)
             reached |= {str(i): value for i, value in zip(group, found, strict=True)}
             place.remember("grid", reached)
             stage.discard()
             progress.close()
-        done += tried[0].epochs
+        done += epochs[number]
     best = _best([reached[str(i)] for i in range(len(points))])
     by = f"{base.folds} folds" if base.folds else "validation"
     rows = [_row(i, grid.values(point), reached[str(i)], i == best) for i, point in enumerate(points)]
@@ -145,7 +158,7 @@ def _by_validation(
     examples: Examples, points: Sequence[TrainSettings], report: Report, progress: EpochProgress, stage: Stage
 ) -> list[Reached]:
     base, seeds = points[0], points[0].seeds
-    runner = EpochRunner(by_split(examples, base.balanced, seeds * len(points)), base.stream, report)
+    runner = EpochRunner(by_split(examples, base, seeds * len(points)), base.stream, report)
     keys = member_keys(base.seed, seeds)[np.tile(np.arange(seeds), len(points))]
     fitted = fit(keys, plan_for(examples, base), rates_for(points, seeds), runner, progress, stage, strict=False)
     auc = np.where(finite_members(fitted.history), fitted.best_auroc, np.nan).reshape(-1, seeds)

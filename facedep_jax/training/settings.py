@@ -1,6 +1,7 @@
 """Settings of training. They know nothing of the data that they will meet."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from facedep_jax.errors import SettingsError
 from facedep_jax.evaluation.evaluate import Wanted
@@ -15,7 +16,7 @@ class TrainSettings:
     """What decides a run. `seeds` heads are trained side by side and their mean logit is the run's head."""
 
     positive: tuple[str, ...] = DEFAULT_POSITIVE
-    target: str = "proxy"  # or "emotion": one class per emotion, the proxy being a sum of classes
+    target: str = "auto"  # "emotion", one class per emotion, the proxy being a sum, or "proxy"; auto: by the labels
     aliases: tuple[str, ...] | None = None  # further words of emotions, as word=emotion
     labels: str | None = None  # table that overrides emotions, subjects and splits of the listings
     taps: str | None = None  # a subset of the cache's taps; all by default
@@ -26,17 +27,18 @@ class TrainSettings:
     seeds: int = 4
     folds: int = 0  # also cross-validate over so many folds of train+val
     allow_duplicates: bool = False
-    epochs: int = 30
-    patience: int = 10
-    batch_size: int = 128
-    learning_rate: float = 3e-4
+    epochs: int | None = None  # these three, where they are not said, by how much there is to learn from: `steps_for`
+    patience: int | None = None
+    batch_size: int | None = None
+    learning_rate: float = 1.2e-3
     warmup: float = 0.1  # part of all steps
     weight_decay: float = 1.0
     dropout: float = 0.5
-    feature_dropout: float = 0.0  # of whole cells of a tap
+    feature_dropout: float = 0.15  # of whole cells of a tap
     label_smoothing: float = 0.0
     clip_norm: float = 1.0
     balanced: bool = True  # positives and the others weigh the same in the loss
+    class_weight: float = 0.25  # a row of a class of n weighs n to minus this in its side; 1: classes weigh alike
     stream: bool | None = None  # read features block by block; decided by memory where it is not said
     baselines: str = "quick"  # majority and linear probes; "full" adds the earlier prototype's model
     resamples: int = 2000
@@ -50,7 +52,7 @@ class TrainSettings:
         wrong += [
             f"{name} = {getattr(self, name)}, expected at least {low}"
             for name, low in _LEAST.items()
-            if not getattr(self, name) >= low
+            if getattr(self, name) is not None and not getattr(self, name) >= low
         ]
         wrong += [
             f"{name} = {getattr(self, name)}, expected 0 to below 1"
@@ -70,8 +72,35 @@ class TrainSettings:
         return Wanted(self.positive, resamples=self.resamples, seed=self.seed, aliases=self.aliases or ())
 
 
+class Steps(NamedTuple):
+    """How long training lasts, and what it learns from in one step."""
+
+    epochs: int
+    patience: int
+    batch_size: int
+
+
+EPOCHS, PATIENCE, BATCH_SIZE = 16, 10, 128  # of a thousand items and more
+LEAST_STEPS = 300  # of training, which smaller sets reach by smaller batches and more epochs
+STEPS_AN_EPOCH = 10
+LEAST_BATCH = 8
+MANY = STEPS_AN_EPOCH * BATCH_SIZE  # rows from which on nothing hangs on how many there are
+
+
+def steps_for(settings: TrainSettings, rows: int) -> Steps:
+    """What `settings` say or leave open, for so many rows to learn from.
+
+    The steps are what learning takes, so few rows are shown more often. What is not said of patience is a third of the
+    epochs where these were chosen as well.
+    """
+    small = max(LEAST_BATCH, rows // STEPS_AN_EPOCH // LEAST_BATCH * LEAST_BATCH)
+    batch = settings.batch_size or min(BATCH_SIZE, small)
+    epochs = settings.epochs or max(EPOCHS, -(-LEAST_STEPS // max(1, -(-rows // batch))))
+    return Steps(epochs, settings.patience or (PATIENCE if settings.epochs else epochs // 3), batch)
+
+
 _CHOICES = {
-    "target": ("proxy", "emotion"),
+    "target": ("auto", "proxy", "emotion"),
     "preset": tuple(SIZES),
     "temporal": TEMPORAL,
     "baselines": ("none", "quick", "full"),
@@ -87,5 +116,6 @@ _LEAST = {
     "learning_rate": 0.0,
     "weight_decay": 0.0,
     "clip_norm": 0.0,
+    "class_weight": 0.0,
     "resamples": 1,
 }

@@ -26,13 +26,14 @@ from facedep_jax.runs.resume import Unfinished, unfinished
 from facedep_jax.runs.run_directory import find_equal
 from facedep_jax.toml_settings import to_table, without_none
 from facedep_jax.training.baseline_suite import RunProblem, beside_head, evaluate_baselines
-from facedep_jax.training.cross_validation import OverFolds, crossvalidate_head, crossvalidate_probe
+from facedep_jax.training.cross_validation import OverFolds, beside_probe, crossvalidate_head, crossvalidate_probe
 from facedep_jax.training.ensemble import MemberRow, fit_members, member_rows
 from facedep_jax.training.fit import Fitted
 from facedep_jax.training.grid_search import Grid, search
+from facedep_jax.training.learning_check import doubt_of
 from facedep_jax.training.run_writer import write_run
 from facedep_jax.training.settings import TrainSettings
-from facedep_jax.training.training_inputs import TrainingTask, examples_of, listing_columns_of, prepare_for
+from facedep_jax.training.training_inputs import TrainingTask, examples_of, listing_columns_of, prepare_for, settled
 
 BIASED = "the settings were chosen by these folds, so their AUC is somewhat too high"
 
@@ -49,6 +50,7 @@ class TrainSummary(TypedDict):
     reused: bool
     target: str
     classes: list[str]
+    positive: list[str]  # emotions
     untrained: bool
     warning: str
     left_out: dict[str, int]
@@ -86,6 +88,7 @@ def train_head(
     begun = time.monotonic()
     base = grid.base(settings) if grid else settings
     prepared = prepare_for(caches, base)
+    prepared, settings, base = settled(caches, prepared, settings, base)
     asked = {
         "train": to_table(settings),
         "features": prepared.features,
@@ -126,6 +129,10 @@ def _train(
     report(Note("measuring the head and its baselines"))
     head, scores = _calibrated(_head(task, fitted, examples.positive), examples, listing_columns_of(task, clips))
     evaluated = evaluate_splits(scores, clips.split, settings.wanted)
+    head = replace(head, doubt=doubt_of(fitted, examples, settings, cast(Evaluation, evaluated.metrics["val"])))
+    if head.doubt:
+        warnings.append(f"{head.doubt}: its scores and decisions mean little; more items, --epochs or another target")
+        report(Note(warnings[-1], "warning"))
     baselines, problems = evaluate_baselines(examples, head.classes, settings, report, place.stage)
     summary: TrainSummary = {
         "run": str(out),
@@ -137,6 +144,7 @@ def _train(
         "reused": False,
         "target": settings.target,
         "classes": list(head.classes),
+        "positive": list(head.positive_emotions),
         "untrained": head.untrained,
         "warning": head.warning,
         "left_out": task.prepared.data["left_out"],
@@ -160,7 +168,7 @@ def _searched(
 ) -> tuple[TrainingTask, Examples]:
     """The task with the settings that the grid search took, and the taps that these need."""
     found = search(examples, task.settings, grid, place, report)
-    prepared = prepare_for(task.caches, found.settings)
+    prepared = replace(prepare_for(task.caches, found.settings), notes=task.prepared.notes)
     return replace(task, settings=found.settings, prepared=prepared, found=found), examples.only(prepared.taps)
 
 
@@ -213,7 +221,7 @@ def _over_folds(
         "head": lambda: crossvalidate_head(examples, settings, settings.folds, report, place.stage("folds"))
     }
     if not examples.streamed:
-        makers["probe"] = lambda: crossvalidate_probe(examples, settings.folds, report)
+        makers["probe"] = lambda: crossvalidate_probe(examples, settings, settings.folds, report)
     found = {}
     for what, make in makers.items():
         try:
@@ -221,6 +229,8 @@ def _over_folds(
         except RunError as error:
             problems.append({"what": f"cross-validation of the {what}", "detail": str(error)})
             report(Note(f"cross-validation of the {what}: {error}", "warning"))
+    if len(found) > 1:
+        found["probe"] = beside_probe(found["head"], found["probe"])
     if task.found and "head" in found:
         found["head"]["note"] = BIASED
     return {"cross_validation": found}

@@ -1,14 +1,16 @@
 """What a run is to be made of: caches, settings, labelled items, and what it will be recognised by."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import polars as pl
 
 from facedep_jax.cache import Cache
 from facedep_jax.dataset.engine_confounding import engine_warnings
 from facedep_jax.dataset.folds import make_folds
-from facedep_jax.dataset.labelled_examples import Examples, check_finite, gather, seen_in_training
+from facedep_jax.dataset.labelled_examples import Examples, check_finite, count_rows, gather, seen_in_training
 from facedep_jax.dataset.listing_columns import Columns, listing_columns
 from facedep_jax.dataset.prepare import Prepared, duplicate_warnings, few_items_warnings, listings_of, prepare
 from facedep_jax.disclaimer import UNTRAINED
@@ -16,7 +18,7 @@ from facedep_jax.errors import SettingsError
 from facedep_jax.progress_events import Note, Report
 from facedep_jax.sources.label_tables import apply_label_table
 from facedep_jax.toml_settings import to_table
-from facedep_jax.training.settings import TrainSettings
+from facedep_jax.training.settings import MANY, TrainSettings, steps_for
 
 
 def prepare_for(caches: Sequence[Cache], settings: TrainSettings) -> Prepared:
@@ -31,6 +33,24 @@ def prepare_for(caches: Sequence[Cache], settings: TrainSettings) -> Prepared:
         seed=settings.seed,
         aliases=settings.aliases or (),
     )
+
+
+def settled(
+    caches: Sequence[Cache], prepared: Prepared, settings: TrainSettings, base: TrainSettings
+) -> tuple[Prepared, TrainSettings, TrainSettings]:
+    """The same with all decided that settings may leave to the data: what is learned, and how long.
+
+    A run is recognised by what was decided, and repeated by it.
+    """
+    train = prepared.items.filter(pl.col("split") == "train")["item"]
+    rows = count_rows(caches, train, settings.window)
+    steps = steps_for(settings, rows)
+    decided = {"target": prepared.target.kind, **steps._asdict()}
+    if steps != steps_for(settings, MANY):
+        said = f"few to learn from ({rows:,}): {steps.epochs} epochs in batches of {steps.batch_size}, at most "
+        said += f"{steps.patience} without a better validation AUC"
+        prepared = replace(prepared, notes=(*prepared.notes, said))
+    return prepared, replace(settings, **decided), replace(base, **decided)
 
 
 class Found(NamedTuple):

@@ -106,11 +106,12 @@ def test_summaries_have_the_promised_fields(work):
         "auroc",
         "auprc",
         "brier",
-        "ece",
+        "ece_debiased",
         "calibration_slope",
         "calibration_intercept",
         "auroc_sad_vs_rest",
         "auroc_sad_vs_neutral",
+        "auroc_not_smiling",
     )
     assert evaluation.keys() >= {"split", "n", "subjects", "prevalence", "score_by_emotion", "confusion", *figures}
     for name in figures:

@@ -27,7 +27,7 @@ from facedep_jax.cli.terminal.monitor_panel import panel
 from facedep_jax.cli.terminal.progress_displays import PatientConsole, PlainDisplay, make_display
 from facedep_jax.cli.terminal.progress_rate import SPAN, Pace, clock, facts
 from facedep_jax.cli.terminal.tables import plain_table, show_table
-from facedep_jax.disclaimer import UNTRAINED
+from facedep_jax.disclaimer import UNTRAINED, meaning
 from facedep_jax.media.media_writer import write_clip
 from facedep_jax.progress_events import Failure, LiveFrame, Note, Progress, Tick
 
@@ -117,7 +117,8 @@ def live_frame(**more):
         "source": "camera 0", "time_s": 12.5, "wall_clock": "2026-01-01T12:00:00+00:00", "face": "found",
         "box": (1.0, 2.0, 30.0, 40.0), "probability": 0.7, "score": 0.64, "low": 0.58, "high": 0.71,
         "members_low": 0.52, "members_high": 0.74, "decision": "positive", "threshold": 0.41, "coverage": 0.95,
-        "lag_ms": 112.0, "scored": 49, "dropped": 3, "warning": UNTRAINED, "emotions": {"happy": 0.36, "sad": 0.64},
+        "lag_ms": 112.0, "scored": 49, "dropped": 3, "warning": UNTRAINED, "meaning": meaning(("happy",)),
+        "emotions": {"happy": 0.36, "sad": 0.64},
         "frame_emotions": {"happy": 0.3, "sad": 0.7},
     }  # fmt: skip
     return LiveFrame(**(known | more))

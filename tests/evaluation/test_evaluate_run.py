@@ -4,6 +4,7 @@ import csv
 import json
 import shutil
 import tomllib
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -97,6 +98,12 @@ def test_a_run_holds_every_part_of_its_evaluation(work):
         difference = baseline["test"]["vs_head"]
         assert difference["auroc"] == pytest.approx(test["auroc"] - baseline["test"]["auroc"]), name
         assert difference["brier"] == pytest.approx(test["brier"] - baseline["test"]["brier"]), name
+        assert baseline["test"]["raters"]["emotion2"]["head_and_second"]["auroc"] is not None, name
+    many = "30 different values; --by age compares quarters"
+    assert test["not_compared"] == {"age": many} and test["by_person"]["auroc"] is not None
+    page = (work / "run" / "report.html").read_text()
+    for text in (f"Not compared: age ({many}).", "the second rater&#39;s label", "each person weighing the same"):
+        assert text in page
 
 
 def test_members_differ_by_what_the_predictions_say(work):
@@ -137,6 +144,21 @@ def test_groups_are_those_asked_for(work):
     assert emotions["happy"]["mean_score"] == pytest.approx(found["score_by_emotion"]["happy"]["mean"])
     assert len(found["subgroups"]["age"]["groups"]) == 4
     assert evaluate_run(work / "run", open_cache(work / "cache"), "test", by=("subject",))["subgroups"]["subject"]
+
+
+def test_what_cannot_be_compared_is_said_and_ends_nothing(work, examples, tmp_path):
+    """A column with a value of its own for each of the twelve items that have one, as 12 values may be groups."""
+    rows = "".join(f"{examples.path[i]},{examples.emotion[i]},x{i}\n" for i in range(6, 240, 20))
+    (tmp_path / "scores.csv").write_text(f"path,emotion,score\n{rows}")
+    events = []
+    cache, table = open_cache(work / "cache"), tmp_path / "scores.csv"
+    found = evaluate_run(work / "run", cache, "all", labels=table, report=events.append)
+    assert found["not_compared"]["score"] == "every item has one of its own" and "score" not in found["subgroups"]
+    shown = CliRunner().invoke(main, ["evaluate", str(work / "run"), str(cache.path), "--labels", str(table)])
+    assert "score (every item has one of its own)" in " ".join(shown.stdout.split())
+    settings = replace(QUICK, baselines="none", labels=str(table))
+    summary = train_head([cache], settings, tmp_path / "run")
+    assert "score" in summary["metrics"]["test"]["not_compared"]
 
 
 def test_a_corrected_label_counts_and_is_said(work, corrected, examples):
@@ -344,7 +366,8 @@ def test_the_command_line_gives_what_the_library_gives(work, other):
         prevalences=(0.05, 0.2),
         against=other,
     )
-    assert given == expected
+    reads = [int(summary.pop("test_aurocs_read")) for summary in (given, expected)]
+    assert given == expected and reads[1] == reads[0] + 1
     shown = command(work / "run", work / "cache", *asked).stdout
     for text in ("by camera", "second rater: emotion2", "Cohen's κ", "5 %", "thresholds for a specificity", "before"):
         assert text in shown

@@ -13,6 +13,7 @@ from facedep_jax import open_cache
 from facedep_jax.cache import CacheWriter
 from facedep_jax.cli import main
 from facedep_jax.evaluation.evaluate_run import evaluate_run
+from facedep_jax.evaluation.fold_difference import fold_difference
 from facedep_jax.runs.csv_and_json import ORIGIN, read_written
 from facedep_jax.text_columns import write_csv
 from facedep_jax.training.train_head import train_head
@@ -194,11 +195,16 @@ def test_pictures_of_nobody_known_are_drawn_by_picture_and_it_is_said(tmp_path):
     summary = train_head([cache], replace(SETTINGS, folds=3, baselines="quick"), tmp_path / "run")
     assert "made from the data by picture: val and test" in summary["notes"]
     assert summary["metrics"]["test"]["ci_by"] == "image" and summary["cross_validation"]["head"]["by"] == "image"
+    head, probe = (summary["cross_validation"][name] for name in ("head", "probe"))
+    assert probe["vs_head"] == fold_difference(head["folds"], probe["folds"], head["held"])
+    assert sum(head["held"]) == summary["n_train"] + summary["n_val"]
     card = (tmp_path / "run" / "MODEL_CARD.md").read_text()
     shown = CliRunner().invoke(main, ["evaluate", str(tmp_path / "run"), str(cache.path)]).stdout
     for text in (card, shown):
         assert "by subject" not in text and "of nobody known" in text
-    assert "3 folds by picture" in card and "Intervals are 95 %, by picture" in card
+    assert (
+        "3 folds by picture" in card and "Nadeau and Bengio (2003)" in card and "Intervals are 95 %, by picture" in card
+    )
     some = planted_examples()
     some.subject[::2] = None
     write_cache(tmp_path / "some", some)

@@ -7,8 +7,10 @@ import pytest
 from sklearn import metrics as reference
 from sklearn.linear_model import LogisticRegression
 
-from facedep_jax.evaluation import metrics, weighted_metrics
-from facedep_jax.evaluation.bootstrap import FEWEST, bootstrap, cluster_index
+from facedep_jax.evaluation import weighted_metrics
+from facedep_jax.evaluation.bootstrap import bootstrap, cluster_index
+from facedep_jax.evaluation.figures import Figures
+from facedep_jax.evaluation.intervals import FEWEST
 from facedep_jax.evaluation.metrics import headline_metrics
 from facedep_jax.head.calibration import OperatingPoint, best_threshold, calibrate, operating_points
 
@@ -19,7 +21,8 @@ def scored():
     rng = np.random.default_rng(3)
     score = np.round(rng.random(301), 2)
     positive = rng.random(301) < 0.2 + 0.5 * score
-    emotion = np.where(positive, np.where(rng.random(301) < 0.4, "sad", "neutral"), "happy").astype(object)
+    rest = np.where(rng.random(301) < 0.7, "happy", "anger")
+    emotion = np.where(positive, np.where(rng.random(301) < 0.4, "sad", "neutral"), rest).astype(object)
     return score, positive, np.array([f"p{i // 2}" for i in range(301)], object), emotion
 
 
@@ -41,9 +44,12 @@ def test_point_values_are_those_of_scikit_learn(scored):
         "brier": reference.brier_score_loss(positive, score),
         "auroc_sad_vs_rest": reference.roc_auc_score(emotion == "sad", score),
         "auroc_sad_vs_neutral": reference.roc_auc_score((emotion == "sad")[positive], score[positive]),
+        "auroc_not_smiling": reference.roc_auc_score(positive[emotion != "happy"], score[emotion != "happy"]),
     }
     assert {name: found[name] for name in expected} == pytest.approx(expected, abs=1e-12)
     assert found["confusion"] == reference.confusion_matrix(positive, decided).tolist()
+    head = [name for name in found if not name.endswith("_ci")]
+    assert head[:5] == ["n", "subjects", "auroc", "auroc_sad_vs_neutral", "auroc_not_smiling"]
     assert found["n"] == 301 and found["subjects"] == 151 and found["ci_by"] == "subject"
 
 
@@ -86,12 +92,19 @@ def test_weights_are_repetitions(scored):
     score, positive, emotion = score[order], positive[order], emotion[order]
     weight = np.random.default_rng(0).integers(0, 4, (5, len(score))).astype(float)
     points = (OperatingPoint(0.9, 0.8),)
-    drawn = metrics.Figures(score, positive, 0.5, emotion, np.sqrt(score), points)(weight)
-    assert {"raw ece", "raw calibration_slope", "0.9 recall", "emotion sad", "auroc_sad_vs_rest"} <= drawn.keys()
+    drawn = Figures(score, positive, 0.5, emotion, np.sqrt(score), points)(weight)
+    assert {
+        "raw gap 0",
+        "raw calibration_slope",
+        "auroc_not_smiling",
+        "0.9 recall",
+        "emotion sad",
+        "auroc_sad_vs_rest",
+    } <= drawn.keys()
     for number, row in enumerate(weight):
         index = np.repeat(np.arange(len(score)), row.astype(int))
         repeated = score[index], positive[index], 0.5, emotion[index], np.sqrt(score[index]), points
-        found = metrics.Figures(*repeated)(np.ones((1, len(index))))
+        found = Figures(*repeated)(np.ones((1, len(index))))
         for name, values in drawn.items():
             assert values[number] == pytest.approx(found[name][0], abs=1e-9), name
 
@@ -188,7 +201,8 @@ def test_what_calibration_changed_is_told_by_both_sides(scored):
     alone = headline_metrics(raw, positive, 0.5, subject, emotion, resamples=50)
     for name in ("brier", "ece", "calibration_slope", "calibration_intercept"):
         assert found["raw"][name] == pytest.approx(alone[name])
-        assert found["raw"][f"{name}_ci"] == pytest.approx(alone[f"{name}_ci"])
+        interval = f"{name.replace('ece', 'ece_debiased')}_ci"
+        assert found["raw"][interval] == pytest.approx(alone[interval])
     assert found["raw"]["brier"] == pytest.approx(reference.brier_score_loss(positive, raw))
     assert found["ece"] < found["raw"]["ece"] and abs(found["calibration_slope"] - 1) < 0.1
 

@@ -22,7 +22,7 @@ from facedep_jax.backbones.weights.load import Weights, find_weights
 from facedep_jax.backbones.xla_engine import build_network, pooled_taps
 from facedep_jax.cache.feature_spec import features_of
 from facedep_jax.cli import main
-from facedep_jax.disclaimer import MEANING, UNTRAINED
+from facedep_jax.disclaimer import UNTRAINED, meaning
 from facedep_jax.errors import EngineError, OutputError, RunError, SpecMismatch
 from facedep_jax.extraction.plan import plan_extraction
 from facedep_jax.extraction.settings import ExtractSettings
@@ -289,7 +289,7 @@ def test_metadata(exported):
     assert "emotions" not in said
     assert said["positive_emotions"] == ["sad", "neutral"] and said["threshold"] == 0.44
     assert (said["calibration"]["scale"], said["calibration"]["bias"]) == (0.7, -0.2)
-    assert said["meaning"] == MEANING and "not a diagnosis" in said["meaning"]
+    assert said["meaning"] == meaning(("sad", "neutral")) and "not a diagnosis" in said["meaning"]
     assert said["intended_use"].startswith("Research") and "Diagnosis" in said["not_for"]
     assert said["untrained"] is True and said["warning"] == UNTRAINED
     assert said["inputs"] == {"faces_64": ["mobilenet_v2"], "faces_32": ["resnet50"]}

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from facedep_jax.disclaimer import meaning
 from facedep_jax.evaluation.evaluate import Scores, Wanted, evaluate
 from facedep_jax.head.calibration import Calibration, OperatingPoint
 from facedep_jax.report.html import render_sections
@@ -18,7 +19,7 @@ HOSTILE = "<img src=x onerror=alert(1)>\n=cmd()\x1b[31m"
 
 
 def test_figures_have_three_decimals_and_gaps_a_dash():
-    page = render_sections("t", {"a": 0.12345, "b": None, "c": 7}, [], Path())
+    page = render_sections("t", meaning(["happy"]), {"a": 0.12345, "b": None, "c": 7}, [], Path())
     assert "<td>0.123</td>" in page and "<td>–</td>" in page and "<td>7</td>" in page
     assert "not a diagnosis" in page
 
@@ -78,7 +79,9 @@ def summary(metrics):
 
 def test_a_page_of_sections_shows_names_as_text_and_allows_only_its_own_style(summary, tmp_path):
     (tmp_path / "roc.png").write_bytes(b"\x89PNG")
-    page = render_sections(HOSTILE, {HOSTILE: HOSTILE}, page_sections(summary, ("neutral",), {"roc"}), tmp_path)
+    page = render_sections(
+        HOSTILE, meaning([HOSTILE]), {HOSTILE: HOSTILE}, page_sections(summary, ("neutral",), {"roc"}), tmp_path
+    )
     assert "<img src=x" not in page and "\x1b" not in page and "<script" not in page and " style=" not in page
     assert page.count("&lt;img src=x onerror=alert(1)&gt;") >= 8 and page.count("data:image/png;base64,") == 1
     style = page[page.index("<style>") + 7 : page.index("</style>")]
@@ -107,14 +110,38 @@ def test_the_card_says_what_is_known_to_be_wrong(summary, metrics):
         assert text in card
 
 
+def test_of_three_persons_the_page_concludes_nothing_and_says_how_few_they_are(summary):
+    logit, label = np.array([2.0, 1.0, 3.0, -1.0, -2.0, -3.0]), np.arange(6) < 3
+    emotion = np.where(label, "sad", "neutral").astype(object)
+    columns = {"camera": np.where(label, "a", "b").astype(object), "emotion2": emotion}
+    scores = Scores(logit[:, None], label, np.array([f"p{i}" for i in range(6)], object), emotion, None, columns)
+    found = evaluate(scores, Wanted(("sad",), resamples=50))
+    few = summary | {"metrics": {"val": found, "test": found}, "baselines": {"probe": {"test": found}}}
+    card = model_card(few, ("sad",))
+    assert "Fewer than 5 subjects (3) have positive items: what hangs on these has no interval" in card
+    assert "1.000 to 1.000" not in card and "(1.000" not in card
+    for conclusion in ("Sad faces score", "gives labels away", "Two people agree", "has an AUC of 1.00 ("):
+        assert conclusion not in card
+
+
+def test_a_summary_of_an_earlier_version_is_still_shown(summary, metrics):
+    later = ("auroc_not_smiling", "auroc_not_smiling_ci", "by_person", "too_few", "not_compared", "ece_debiased")
+    before = {name: value for name, value in metrics.items() if name not in (*later, "ece_debiased_ci")}
+    before |= {"ece_ci": [0.1, 0.2], "subgroups": {"camera": {"groups": [], "label_from_group": 0.8}}, "raters": {}}
+    card = model_card(summary | {"metrics": {"val": before, "test": before}, "baselines": {}}, ("neutral",))
+    assert "calibration error (10 equal-mass bins), as found | " in card and "has an AUC of 0.800" in card
+
+
 @pytest.mark.parametrize(
     ("value", "interval", "said"),
     [
         (0.23, [0.12, 0.4], "Sad faces score lower than neutral ones (AUC 0.23, 0.12 to 0.40)"),
         (0.45, [0.3, 0.6], "cannot be said to tell sad faces from neutral ones"),
         (0.8, [0.7, 0.9], "Sad faces score higher than neutral ones"),
+        (0.16, [None, None], "Too few persons to say how the score tells sad faces from neutral ones (AUC 0.16)."),
     ],
 )
 def test_sadness_is_judged_by_the_interval(value, interval, said):
     found = {"auroc_sad_vs_rest": None, "auroc_sad_vs_rest_ci": [None, None]}
-    assert said in sadness(found | {"auroc_sad_vs_neutral": value, "auroc_sad_vs_neutral_ci": interval})[0]
+    metrics = found | {"auroc_sad_vs_neutral": value, "auroc_sad_vs_neutral_ci": interval}
+    assert said in sadness(metrics, ("neutral", "sad"))[0] and not sadness(metrics, ("happy",))

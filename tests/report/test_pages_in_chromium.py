@@ -139,7 +139,11 @@ def test_the_policy_stops_what_is_not_the_pages_own(browser, report, tmp_path):
 def test_the_page_of_a_run_has_the_same_style_and_no_script(browser, tmp_path):
     tables = Table(("a", "b"), (("<b>x</b>", "1"),))
     path = tmp_path / "run.html"
-    path.write_text(render_sections("Run: x", {"threshold": 0.5}, [Section("Results", (tables,))], tmp_path, UNTRAINED))
+    path.write_text(
+        render_sections(
+            "Run: x", "what it means", {"threshold": 0.5}, [Section("Results", (tables,))], tmp_path, UNTRAINED
+        )
+    )
     browser.problems.clear()
     browser.look(400)
     browser.open(path)

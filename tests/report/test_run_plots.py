@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_curve
 
-from facedep_jax.disclaimer import UNTRAINED
+from facedep_jax.disclaimer import UNTRAINED, meaning
 from facedep_jax.errors import OutputError
 from facedep_jax.evaluation.metrics import headline_metrics
 from facedep_jax.head.calibration import OperatingPoint
@@ -17,7 +17,7 @@ from facedep_jax.scoring.clip_scores import ClipScore
 from facedep_jax.scoring.frame_scores import Frames
 from facedep_jax.scoring.score_images import Drawable, Prediction
 
-BANNER = UNTRAINED
+BANNER, MEANING = UNTRAINED, meaning(("neutral", "sad"))
 DIFFERENCE = {"auroc": 0.01, "auroc_ci": [-0.02, 0.03]}
 
 
@@ -89,7 +89,9 @@ def test_reliability_shows_both_sides_of_calibration(judged):
     score, positive, _, metrics = judged
     labels = [text.get_text() for text in draw_all(judged)[4].axes[0].get_legend().get_texts()]
     assert f"before, ECE {metrics['raw']['ece']:.3f}" in " ".join(labels)
-    assert f"calibrated, ECE {metrics['ece']:.3f}" in " ".join(labels)
+    low, high = metrics["ece_debiased_ci"]
+    told = f"without chance {metrics['ece_debiased']:.3f} [{low:.3f}, {high:.3f}]"
+    assert f"calibrated, ECE {metrics['ece']:.3f}, {told}" in " ".join(labels)
     once = run_plots.draw_reliability(score, positive, metrics, "test").axes[0]
     assert not any("before" in text.get_text() for text in once.get_legend().get_texts())
 
@@ -108,6 +110,7 @@ def test_fewer_items_than_bins_and_one_emotion():
     score, positive = np.array([0.2, 0.8, 0.6]), np.array([False, True, True])
     metrics = headline_metrics(score, positive, 0.5, np.full(3, None), np.full(3, "sad", object), resamples=20)
     run_plots.draw_reliability(score, positive, metrics, "val")
+    run_plots.draw_roc({"head": (score, positive)}, metrics, "val")  # of so few there is no interval to be shown
     run_plots.draw_score_by_emotion(score, np.full(3, "sad", object), ("sad",), metrics, 0.5, "val")
 
 
@@ -124,7 +127,7 @@ def test_pictures_on_a_full_disk_are_one_clear_error_and_leave_nothing(tmp_path)
     draws = {
         "matrix.png": lambda path: run_plots.save(run_plots.draw_confusion([[7, 3], [1, 9]], 0.5, "test"), path),
         "clip.png": lambda path: run_plots.save(draw_timeline(ClipScore("clip.mp4", "abstained"), frames, 0.5), path),
-        "p.jpg.png": lambda path: list(drawing(path.parent, [picture], 0.5)),
+        "p.jpg.png": lambda path: list(drawing(path.parent, [picture], 0.5, MEANING)),
     }
     for name, draw in draws.items():
         # Where write_atomically puts its bytes first, a device that is always full.
@@ -137,7 +140,7 @@ def test_pictures_on_a_full_disk_are_one_clear_error_and_leave_nothing(tmp_path)
 def test_a_folder_for_pictures_that_cannot_be_made_is_one_clear_error(tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(OutputError, match="cannot be written"):
-        list(drawing(tmp_path / "file" / "plots", [], 0.5))
+        list(drawing(tmp_path / "file" / "plots", [], 0.5, MEANING))
 
 
 def drawn(state="found", box=(10.0, 20.0, 30.0, 40.0), path="a.jpg", scored=True, warning="", **more):
@@ -147,7 +150,7 @@ def drawn(state="found", box=(10.0, 20.0, 30.0, 40.0), path="a.jpg", scored=True
     shown = Drawable(picture, 0.5, *((crop, shading) if scored else ()))
     known = {"probability": 0.64, "decision": "positive", "members_low": 0.5, "members_high": 0.7} if scored else {}
     face = {"state": state, "box": box and list(box)}
-    return draw_prediction(Prediction(path, "scored", face, **known, **more), shown, 0.41, warning)
+    return draw_prediction(Prediction(path, "scored", face, **known, **more), shown, 0.41, MEANING, warning)
 
 
 def texts(figure):

@@ -129,6 +129,27 @@ def test_a_single_class_is_refused():
         make_target([])
 
 
+@pytest.mark.parametrize(
+    ("labels", "positive", "kind"),
+    [
+        (("Sadness", "happy", "neutrality"), ("sad",), "emotion"),
+        (("sad", "happy", "bored"), ("sad",), "emotion"),  # most, in whatever words
+        (("depressed", "control"), ("depressed",), "proxy"),
+        (("0", "1"), ("1",), "proxy"),
+        (("0", "1", "2", "3"), ("3",), "proxy"),
+        (("happy", "sad"), ("sad",), "proxy"),
+        (("sad", "sadness", "happy"), ("sad",), "proxy"),  # two labels in three words
+        (("neutral", "mild", "severe"), ("severe",), "proxy"),
+        (("sad", "happy", "mild", "severe"), ("sad",), "proxy"),  # half is not most
+    ],
+)
+def test_emotions_are_learned_where_most_of_three_or_more_labels_are_some(labels, positive, kind):
+    target = make_target(labels, positive, "auto")
+    assert target.kind == kind and target.classes == make_target(labels, positive, kind).classes
+    assert any(note.startswith(f"target: {kind}, ") for note in target.notes)
+    assert not any(note.startswith("target: ") for note in make_target(labels, positive, kind).notes)
+
+
 def test_target_emotion_keeps_classes_and_sums_to_the_proxy():
     target = make_target(["sad", "happy", "neutral"], kind="emotion")
     assert target.classes == ("happy", "neutral", "sad") and target.positive == (False, True, True)

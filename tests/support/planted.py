@@ -12,7 +12,9 @@ from facedep_jax.training.settings import TrainSettings
 TAPS = {"mobilenet_v2:mid@2": (2, 2, 12), "resnet50:top@1": (1, 1, 8)}
 NO_BOX = (np.nan,) * 4
 # On all planted examples this is one program, compiled once: of its numbers, rates alone can be others without another.
-QUICK = TrainSettings(preset="tiny", epochs=20, patience=20, batch_size=32, learning_rate=1e-3, seeds=2, resamples=60)
+QUICK = TrainSettings(
+    target="proxy", preset="tiny", epochs=20, patience=20, batch_size=32, learning_rate=1e-3, seeds=2, resamples=60
+)
 
 
 def spec(family="keras", **features):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from facedep_jax.disclaimer import meaning
 from facedep_jax.media.media_writer import encode_jpeg
 from facedep_jax.report.html import render_scores
 from facedep_jax.report.scores_page import SIDE, content, deletion_blocks, faces_of
@@ -91,7 +92,9 @@ def page(scored, faces=False, warning="", threshold=0.5, ignored=(), stack=()):
         deletion_blocks(DELETION, Path("/scores/crops")) if faces else (),
         stack=stack,
     )
-    return render_scores(f"Scores: {HOSTILE[0]}", {"head": HOSTILE[0], "threshold": threshold}, shown, warning)
+    return render_scores(
+        f"Scores: {HOSTILE[0]}", meaning(HOSTILE[:1]), {"head": HOSTILE[0], "threshold": threshold}, shown, warning
+    )
 
 
 def _moments(one):

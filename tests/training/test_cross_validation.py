@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from scipy.stats import t, ttest_rel
 
 from facedep_jax.errors import LabelError
+from facedep_jax.evaluation.fold_difference import fold_difference
 from facedep_jax.training.cross_validation import make_folds
 
 
@@ -38,3 +40,29 @@ def test_every_part_holds_both_classes_and_persons_are_in_one():
 def test_folds_that_would_lack_a_class_are_refused_with_what_is_possible(positive, others, folds, advice):
     with pytest.raises(LabelError, match=rf"{folds} folds are not possible.*{advice}"):
         make_folds(*pictures(positive, others), folds)
+
+
+def test_a_difference_over_folds_by_hand():
+    """Mean 0.02, s² = 0.00035; (1/5 + 1/4) s² = 0.0001575; t of 4 degrees of freedom is 2.776 for 95 %."""
+    first, second = [0.92, 0.93, 0.91, 0.95, 0.94], [0.91, 0.92, 0.91, 0.91, 0.90]
+    found = fold_difference(first, second, [10] * 5)
+    assert found["difference"] == pytest.approx(0.02)
+    half = 2.776 * 0.0001575**0.5
+    assert np.var(np.subtract(first, second), ddof=1) == pytest.approx(0.00035)
+    assert found["difference_ci"] == pytest.approx([0.02 - half, 0.02 + half], abs=1e-5)
+    assert found["p"] == pytest.approx(0.1862, abs=1e-3) and "Nadeau and Bengio" in found["test"]
+
+
+def test_the_corrected_test_is_wider_than_the_usual_one():
+    rng = np.random.default_rng(0)
+    first, second = rng.normal(0.9, 0.02, 10), rng.normal(0.89, 0.02, 10)
+    found, usual = fold_difference(first, second, [20] * 10), ttest_rel(first, second)
+    corrected = usual.statistic * (0.1 / (0.1 + 1 / 9)) ** 0.5
+    assert found["p"] == pytest.approx(2 * t.sf(abs(corrected), 9))
+    ends = usual.confidence_interval()
+    assert np.diff(found["difference_ci"])[0] == pytest.approx((ends.high - ends.low) * ((0.1 + 1 / 9) / 0.1) ** 0.5)
+
+
+def test_nothing_differs_from_itself():
+    found = fold_difference([0.8, 0.9], [0.8, 0.9], [5, 6])
+    assert (found["difference"], found["p"], found["difference_ci"]) == (0.0, 1.0, [0.0, 0.0])

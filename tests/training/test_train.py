@@ -104,6 +104,7 @@ def test_files_of_a_run(run):
         "plots",
         "MODEL_CARD.md",
         "report.html",
+        "test_reads.jsonl",
     }
     assert not [f.name for f in out.parent.iterdir() if f.name.startswith(".")]
     for name in ("curves", "confusion", "roc", "precision_recall", "reliability", "score_by_emotion"):
@@ -377,7 +378,7 @@ def test_evaluate_gives_what_training_gave(run, cache):
     out, summary, _ = run
     found = evaluate_run(out, cache, "test")
     expected = summary["metrics"]["test"]
-    for name in ("n", "auroc", "auroc_ci", "brier", "ece_ci", "calibration_slope"):
+    for name in ("n", "auroc", "auroc_ci", "brier", "ece_debiased_ci", "calibration_slope"):
         assert found[name] == pytest.approx(expected[name], abs=1e-5), name
     assert found["confusion"] == expected["confusion"]
     for emotion, entry in expected["score_by_emotion"].items():

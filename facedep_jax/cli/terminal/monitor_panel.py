@@ -6,7 +6,6 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from facedep_jax.cli.terminal.bars import bar, ending, wrapped
-from facedep_jax.disclaimer import MEANING
 from facedep_jax.progress_events import LiveFrame
 from facedep_jax.text_escaping import printable
 
@@ -34,7 +33,7 @@ def panel(frame: LiveFrame, width: int, ascii_only: bool, silent: float) -> list
         lines.append(Text(f"  no frame for {silent:.0f} s", style="bold yellow"))
     if frame.warning:
         lines += [Text(f"  {line}", style="bold red") for line in textwrap.wrap(frame.warning, width - 2)]
-    return lines + [Text(f"  {line}", style="dim") for line in textwrap.wrap(MEANING, width - 2)]
+    return lines + [Text(f"  {line}", style="dim") for line in textwrap.wrap(frame.meaning, width - 2)]
 
 
 def one_line(frame: LiveFrame) -> str:

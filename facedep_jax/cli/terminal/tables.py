@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
+    from facedep_jax.report.document import Table as Content
+
 SHOWN_LINES = 20  # of a long list; --json has all
 NAME_WIDTH = 8  # characters below which a folded name cannot be read
 
@@ -75,6 +77,18 @@ def show_table(console: "Console", table: "Table") -> None:
             console.print(f"  {column.header}: {figure}")
 
 
+def show_content(console: "Console", content: "Content", title: str = "") -> None:
+    """A table of a report; what its figures do not say by themselves stands below."""
+    if not content.rows:
+        return
+    table = plain_table(title or content.title, *content.head, names=content.head[:1])
+    for name, *figures in content.rows:
+        table.add_row(name_cell(name), *figures)
+    show_table(console, table)
+    if content.note:
+        console.print(content.note, style="dim", markup=False)
+
+
 def fits(console: "Console", table: "Table", names: int = NAME_WIDTH) -> bool:
     """Whether the figures of a table fit side by side where names are folded to no less than `names` characters."""
     from rich.cells import cell_len
@@ -123,6 +137,6 @@ def show_doubts(console: "Console", summary: Mapping[str, Any]) -> None:
 
 
 def show_warning(console: "Console", summary: Mapping[str, Any]) -> None:
-    """Say loudly if weights were untrained."""
-    if summary["untrained"]:
-        console.print(UNTRAINED, style="bold yellow")
+    """Say loudly what makes the scores mean nothing."""
+    if said := summary.get("warning") or (UNTRAINED if summary["untrained"] else ""):
+        console.print(said, style="bold yellow", markup=False)

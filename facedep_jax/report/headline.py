@@ -1,0 +1,49 @@
+"""The figures that a report begins with, and which of them are worth a word. It knows what counts as positive.
+
+A head that was asked for other labels than emotions, or for happy faces, is told nothing of sadness: whoever reads its
+page has not asked.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from facedep_jax.disclaimer import either
+from facedep_jax.report.document import Table, interval, number, sentences
+
+Metrics = Mapping[str, Any]
+SAD = {"sad", "sadness"}  # runs of earlier versions have either word
+OF_SADNESS = ("auroc_sadness", "auroc_sad_vs_rest", "auroc_sad_vs_neutral")
+NOT_SMILING = "auroc_not_smiling"
+
+
+def is_told(name: str, metrics: Metrics, positive: Sequence[str]) -> bool:
+    """Whether the figure `name` is one to show: those of some emotions are, where they are meant and there."""
+    if name not in (*OF_SADNESS, NOT_SMILING):
+        return True
+    meant = bool(SAD & set(positive)) if name in OF_SADNESS else "happy" not in positive
+    return meant and metrics.get(name) is not None
+
+
+def headline(metrics: Metrics, positive: Sequence[str]) -> dict[str, str]:
+    """Up to three figures of `metrics` and what they say: the proxy, sadness, and the proxy without happy faces.
+
+    Sadness is what the head says of it where it knows emotions, else what the proxy's score makes of sad faces.
+    """
+    sadness = {
+        "auroc_sadness": "sad against neutral, by what the head says of sadness",
+        "auroc_sad_vs_neutral": "sad against neutral, by the same score",
+    }
+    own = next((name for name in sadness if is_told(name, metrics, positive)), None)
+    found = {"auroc": f"{either(positive)} against the rest"}
+    found |= {own: sadness[own]} if own else {}
+    return found | ({NOT_SMILING: "the same without happy faces"} if is_told(NOT_SMILING, metrics, positive) else {})
+
+
+def headline_table(metrics: Metrics, positive: Sequence[str], split: str) -> Table:
+    """The same with intervals; below stands of whom there are too few to say anything."""
+    rows = [
+        (said, number(metrics[name]), interval(metrics[f"{name}_ci"]))
+        for name, said in headline(metrics, positive).items()
+    ]
+    few = sentences(metrics.get("too_few", ()))
+    return Table((f"AUC on {split}", "value", "95 % interval"), tuple(rows), note=few, wrapped=True)

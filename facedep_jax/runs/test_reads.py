@@ -1,0 +1,53 @@
+"""How many test AUCs of a run have been read: a line for each look, in the run's `test_reads.jsonl`.
+
+Whoever chooses by a figure that is looked at again and again chooses by the test split. A look is one command that gave
+AUCs of the run on items of its split test: `train-head` those of head, members and baselines, `evaluate` one.
+"""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+from facedep_jax.errors import RunError
+from facedep_jax.progress_events import Note, Report
+
+FILE = "test_reads.jsonl"
+
+
+class Reads(NamedTuple):
+    """AUCs read so far; `whole`: from training on. A run of an earlier version began to count later."""
+
+    aurocs: int
+    whole: bool
+
+    def __str__(self) -> str:
+        return f"{'' if self.whole else 'at least '}{self.aurocs:,}"
+
+
+def write_look(run: Path, by: str, aurocs: int, first: bool = False) -> None:
+    """Add a look by a command; the line of training is the `first`. Raises OSError where the run cannot be written."""
+    line = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "by": by, "aurocs": aurocs, "first": first}
+    with open(run / FILE, "ab", buffering=0) as stream:  # one write of one line: looks at the same time are all kept
+        stream.write(f"{json.dumps(line)}\n".encode())
+
+
+def looked(run: Path, by: str, aurocs: int, report: Report) -> Reads:
+    """Count a look and give the sum; in a run that cannot be written it is said that this one is not kept."""
+    before = reads_of(run)
+    try:
+        write_look(run, by, aurocs)
+    except OSError as error:
+        report(Note(f"that test figures were read cannot be kept in {run / FILE} ({error.strerror})", "warning"))
+    return Reads(before.aurocs + aurocs, before.whole)
+
+
+def reads_of(run: Path) -> Reads:
+    """What has been read so far. Raises RunError for a damaged file."""
+    try:
+        lines = [json.loads(line) for line in (run / FILE).read_text().splitlines()]
+        return Reads(sum(line["aurocs"] for line in lines), any(line["first"] for line in lines))
+    except FileNotFoundError:
+        return Reads(0, False)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise RunError(f"{run / FILE} is damaged ({error}); remove it to count from now on") from error

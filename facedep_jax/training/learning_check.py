@@ -1,0 +1,30 @@
+"""Whether training has taught a head anything: its loss beside that of guessing, its ranking of validation items."""
+
+import numpy as np
+from scipy.stats import entropy
+
+from facedep_jax.dataset.labelled_examples import Examples
+from facedep_jax.evaluation.metrics import Evaluation
+from facedep_jax.head.doubts import joined, of_loss, of_ranking
+from facedep_jax.training.fit import Fitted, row_weights
+from facedep_jax.training.settings import TrainSettings
+
+
+def doubt_of(fitted: Fitted, examples: Examples, settings: TrainSettings, val: Evaluation) -> str:
+    """What to say beside the scores of a head that was `fitted` to `examples`; empty where nothing is to be doubted.
+
+    The loss is that of each member's best epoch, with dropout, on average; `val` are the head's figures on validation.
+    """
+    members = np.arange(len(fitted.best_epoch))
+    loss = float(fitted.history["train_loss"][fitted.best_epoch - 1, members].mean())
+    ranking = of_ranking(val["auroc"], *val["auroc_ci"])
+    return joined(of_loss(loss, loss_of_guessing(examples, settings)), ranking)
+
+
+def loss_of_guessing(examples: Examples, settings: TrainSettings) -> float:
+    """The least loss on training items of one answer for all, which is the entropy of their (smoothed) classes."""
+    train = examples.split == "train"
+    weight = row_weights(examples.target[train], examples.positive, settings, examples.share[train])
+    part = np.bincount(examples.target[train], weight, minlength=len(examples.positive)) / weight.sum()
+    smoothed = (1 - settings.label_smoothing) * part + settings.label_smoothing / len(part)
+    return float(entropy(smoothed))
