@@ -68,7 +68,7 @@ def scores(**more):
         "scores": "s/c",
     }
     known |= {"clips_scored": 1, "clips_abstained": 1, "clips_failed": 0, "inputs": "", "crops": None}
-    return known | {"untrained": False}
+    return known | {"untrained": False, "positive": ["neutral", "sad"]}
 
 
 @pytest.mark.parametrize(
