@@ -32,16 +32,16 @@ def write_head(nodes: Nodes, head: Head, grids: Mapping[str, str]) -> dict[str, 
         "probability": "calibrated probability of the positive labels",
         "logit": "mean logit of the head's members, before calibration",
     }
+    if head.members > 1:
+        each = _calibrated(nodes, head, logits)
+        apart = nodes.add("Sub", each, nodes.reduce("ReduceMean", each, 0, keep=True))
+        variance = nodes.reduce("ReduceMean", nodes.add("Mul", apart, apart), 0)
+        nodes.add("Sqrt", variance, name="spread")
+        meant["spread"] = f"standard deviation of the probabilities of the head's {head.members} members"
     if head.emotions:
         _emotions(nodes, head, graph.mean(classes))
-        meant |= {EMOTIONS: "calibrated probability of each emotion, in the order of the entry emotions"}
-    if head.members == 1:
-        return meant
-    each = _calibrated(nodes, head, logits)
-    apart = nodes.add("Sub", each, nodes.reduce("ReduceMean", each, 0, keep=True))
-    variance = nodes.reduce("ReduceMean", nodes.add("Mul", apart, apart), 0)
-    nodes.add("Sqrt", variance, name="spread")
-    return meant | {"spread": f"standard deviation of the probabilities of the head's {head.members} members"}
+        meant[EMOTIONS] = "calibrated probability of each emotion, in the order of the entry emotions"
+    return meant
 
 
 def _emotions(nodes: Nodes, head: Head, classes: str) -> None:

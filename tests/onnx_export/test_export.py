@@ -194,6 +194,7 @@ def test_emotions_stand_in_the_vocabularys_order_and_the_file_names_them(tmp_pat
     names = ["angry", "neutral", "sad", "surprise", "zeal"]
     said = read_metadata(onnx.load(tmp_path / "model.onnx"))
     assert summary["emotions"] == names == said["emotions"] and "entry emotions" in said["outputs"]["emotions"]
+    assert list(summary["outputs"]) == ["probability", "logit", "spread", "emotions"]  # the last to come stands last
     assert summary["outputs"]["emotions"] == ["N", 5] and summary["max_differences"]["emotions"] <= 1e-3
     inputs, crops = crops_of(head)
     emotions, probability = session_of(tmp_path / "model.onnx").run(["emotions", "probability"], inputs)
