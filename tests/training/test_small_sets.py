@@ -92,7 +92,7 @@ def backwards(tmp_path_factory):
 def test_a_head_that_ranks_backwards_says_so_beside_its_scores(backwards):
     folder, summary, said = backwards
     run = folder / "run"
-    assert summary["metrics"]["val"]["auroc"] < 0.5 and "ranks backwards (validation AUC 0.0" in summary["warning"]
+    assert summary["metrics"]["val"]["auroc"] < 0.5 and "ranks backwards (validation AUC 0." in summary["warning"]
     assert any(summary["warning"] in text for text in summary["warnings"])
     assert any(getattr(e, "level", "") == "warning" and summary["warning"] in e.text for e in said)
     for page in ("report.html", "MODEL_CARD.md"):
