@@ -20,6 +20,7 @@ from facedep_jax.evaluation.weighted_metrics import plain_auroc
 from facedep_jax.progress_events import Note, Progress
 from facedep_jax.sources.listing_types import SPLITS
 from facedep_jax.training.cross_validation import crossvalidate_probe
+from facedep_jax.training.settings import TrainSettings
 
 
 def tap_sets(taps: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
@@ -53,7 +54,7 @@ def main() -> None:
     train, val, test = (np.flatnonzero(examples.split == split) for split in SPLITS)
     print(f"| features | values per image | AUC, {options.folds} folds | test AUC |\n| --- | --- | --- | --- |")
     for name, taps in (given or tap_sets(prepared.taps)).items():
-        folds = crossvalidate_probe(examples.only(taps), options.folds)
+        folds = crossvalidate_probe(examples.only(taps), TrainSettings(), options.folds)
         features = flat_features(examples, taps)
         scores = fit_probe(features, target, train, val, examples.positive).proxy(features[test])
         reported = plain_auroc(scores, label[test])

@@ -54,7 +54,8 @@ class MobileNetV2(nnx.Module):
 
     def __init__(self, params: Mapping[str, Folded], family: str, layers: tuple[str, ...], precision: Precision):
         details = MOBILENET_V2[family]
-        blocks = MOBILENET_V2_BLOCKS if "top" in layers else MOBILENET_V2_BLOCKS[: MOBILENET_V2_MID + 1]
+        deepest = {"neck": MOBILENET_V2_MID, "mid": MOBILENET_V2_MID + 1, "top": len(MOBILENET_V2_BLOCKS)}
+        blocks = MOBILENET_V2_BLOCKS[: max(deepest[layer] for layer in layers)]
         self.scaling, self.layers = details.scaling, layers
         exact = PRECISIONS["float32"]
         self.stem = Conv(params["stem"], precision=exact, stride=2, padding=details.stride2_padding)
@@ -65,11 +66,14 @@ class MobileNetV2(nnx.Module):
         self.head = nnx.data(Conv(params["head"], precision=precision) if "top" in layers else None)
 
     def __call__(self, pixels: UInt8[Array, "n s s 3"]) -> dict[str, Float[Array, "n h w c"]]:
-        """RGB pixels → {"mid": (n, s/16, s/16, 576), "top": (n, s/32, s/32, 1280)}, those asked for."""
+        """RGB pixels → {"neck": (n, s/16, s/16, 96), "mid": (n, s/16, s/16, 576), "top": (n, s/32, s/32, 1280)}, those
+        asked for."""
         x = relu6(self.stem(scale(pixels, self.scaling)))
         for block in self.blocks[:MOBILENET_V2_MID]:
             x = block.projected(x, block.expanded(x))
-        taps = {"mid": self.blocks[MOBILENET_V2_MID].expanded(x)}
+        taps = {"neck": x}
+        if len(self.blocks) > MOBILENET_V2_MID:
+            taps["mid"] = self.blocks[MOBILENET_V2_MID].expanded(x)
         if self.head is not None:
             x = self.blocks[MOBILENET_V2_MID].projected(x, taps["mid"])
             for block in self.blocks[MOBILENET_V2_MID + 1 :]:

@@ -13,7 +13,7 @@ from jaxtyping import Float
 
 from facedep_jax.backbones import architectures
 from facedep_jax.backbones.architectures import NONE, SAME3, SAME7, Folded, Padding, Scaling
-from facedep_jax.backbones.taps import Tap, cell_bounds
+from facedep_jax.backbones.taps import LAYERS, Tap, cell_bounds
 from facedep_jax.backbones.weights.load import Weights
 
 Node = TypeVar("Node")  # a value of the graph, as the vocabulary has it: (n, c, h, w) but for the pixels
@@ -53,7 +53,7 @@ class GraphOps(Protocol[Node]):
 def pooled_taps(ops: GraphOps[Node], weights: Weights, taps: Sequence[Tap], pixels: Node) -> list[Node]:
     """Each tap's grid (n, channels, cells, cells), in the order of `taps`; the graph ends at the deepest of them."""
     network = _mobilenet_v2 if weights.backbone == "mobilenet_v2" else _resnet50
-    activations = network(ops, weights, pixels, any(tap.layer == "top" for tap in taps))
+    activations = network(ops, weights, pixels, max((tap.layer for tap in taps), key=list(LAYERS).index))
     return [ops.pool_grid(activations[tap.layer], tap.cells) for tap in taps]
 
 
@@ -68,15 +68,19 @@ def pooling_matrix(pixels: int, cells: int) -> Float[np.ndarray, "hw ss"]:
     return np.kron(share, share).T.astype(np.float32)
 
 
-def _mobilenet_v2(ops: GraphOps[Node], weights: Weights, pixels: Node, deep: bool) -> dict[str, Node]:
+def _mobilenet_v2(ops: GraphOps[Node], weights: Weights, pixels: Node, depth: str) -> dict[str, Node]:
     params, details = weights.params, architectures.MOBILENET_V2[weights.family]
     x = ops.relu6(ops.conv(ops.scale(pixels, details.scaling), params["stem"], 2, details.stride2_padding, exact=True))
     taps = {}
     for i, block in enumerate(architectures.MOBILENET_V2_BLOCKS):
+        if i == architectures.MOBILENET_V2_MID:
+            taps["neck"] = x
+            if depth == "neck":
+                return taps
         y = ops.relu6(ops.conv(x, params[f"blocks.{i}.expand"])) if block.expansion > 1 else x
         if i == architectures.MOBILENET_V2_MID:
             taps["mid"] = y
-            if not deep:
+            if depth == "mid":
                 return taps
         padding = details.stride2_padding if block.stride == 2 else SAME3
         exact = i in architectures.MOBILENET_V2_EXACT
@@ -86,16 +90,20 @@ def _mobilenet_v2(ops: GraphOps[Node], weights: Weights, pixels: Node, deep: boo
     return taps | {"top": ops.relu6(ops.conv(x, params["head"]))}
 
 
-def _resnet50(ops: GraphOps[Node], weights: Weights, pixels: Node, deep: bool) -> dict[str, Node]:
+def _resnet50(ops: GraphOps[Node], weights: Weights, pixels: Node, depth: str) -> dict[str, Node]:
     params, details = weights.params, architectures.RESNET50[weights.family]
     x = ops.relu(ops.conv(ops.scale(pixels, details.scaling), params["stem"], 2, SAME7))
     x = ops.max_pool(x)
     taps = {}
     blocks = architectures.RESNET50_BLOCKS
-    for i, block in enumerate(blocks if deep else blocks[: architectures.RESNET50_MID + 1]):
+    for i, block in enumerate(blocks if depth == "top" else blocks[: architectures.RESNET50_MID + 1]):
         first, second = (1, block.stride) if details.stride_on_spatial else (block.stride, 1)
         y = ops.relu(ops.conv(x, params[f"{block.name}.reduce"], first))
         y = ops.relu(ops.conv(y, params[f"{block.name}.spatial"], second, SAME3))
+        if i == architectures.RESNET50_MID:
+            taps["neck"] = y
+            if depth == "neck":
+                return taps
         y = ops.conv(y, params[f"{block.name}.restore"])
         shortcut = ops.conv(x, params[f"{block.name}.shortcut"], block.stride) if block.shortcut else x
         x = taps["top"] = ops.relu(ops.add(y, shortcut))

@@ -33,10 +33,13 @@ class Block(nnx.Module):
         if block.shortcut:
             self.shortcut = Conv(params[f"{block.name}.shortcut"], precision=precision, stride=block.stride)
 
-    def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h2 w2 d"]:
-        """What the next block takes."""
-        y = self.restore(relu(self.spatial(relu(self.reduce(x)))))
-        return relu(y + (x if self.shortcut is None else self.shortcut(x)))
+    def narrow(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h2 w2 e"]:
+        """The block's first two convolutions: what its restoration takes."""
+        return relu(self.spatial(relu(self.reduce(x))))
+
+    def restored(self, x: Float[Array, "n h w c"], y: Float[Array, "n h2 w2 e"]) -> Float[Array, "n h2 w2 d"]:
+        """What the next block takes, from the block's input and its narrow part."""
+        return relu(self.restore(y) + (x if self.shortcut is None else self.shortcut(x)))
 
 
 class ResNet50(nnx.Module):
@@ -50,11 +53,13 @@ class ResNet50(nnx.Module):
         self.blocks = nnx.List([Block(params, block, details, precision) for block in blocks])
 
     def __call__(self, pixels: UInt8[Array, "n s s 3"]) -> dict[str, Float[Array, "n h w c"]]:
-        """RGB pixels → {"mid": (n, s/16, s/16, 1024), "top": (n, s/32, s/32, 2048)}, those asked for."""
+        """RGB pixels → {"neck": (n, s/16, s/16, 256), "mid": (n, s/16, s/16, 1024), "top": (n, s/32, s/32, 2048)}, those
+        asked for."""
         x = max_pool(relu(self.stem(scale(pixels, self.scaling))))
         taps = {}
         for i, block in enumerate(self.blocks):
-            x = taps["top"] = block(x)
+            y = block.narrow(x)
+            x = taps["top"] = block.restored(x, y)
             if i == RESNET50_MID:
-                taps["mid"] = x
+                taps |= {"neck": y, "mid": x}
         return {layer: taps[layer] for layer in self.layers}

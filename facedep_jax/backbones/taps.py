@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from facedep_jax.errors import SettingsError
 
 BACKBONES = ("mobilenet_v2", "resnet50")
-LAYERS = {"mid": 16, "top": 32}  # layer → its stride: input pixels to one pixel of the layer
-CHANNELS = {
+LAYERS = {"neck": 16, "mid": 16, "top": 32}  # in their order, → the stride: input pixels to one pixel of the layer
+CHANNELS = {  # the neck is the narrow layer that the mid tap is expanded from
+    ("mobilenet_v2", "neck"): 96,  # Keras block_12_add
+    ("resnet50", "neck"): 256,  # Keras conv4_block6_2_relu
     ("mobilenet_v2", "mid"): 576,  # Keras block_13_expand_relu
     ("mobilenet_v2", "top"): 1280,  # Keras out_relu
     ("resnet50", "mid"): 1024,  # Keras conv4_block6_out
@@ -21,7 +23,7 @@ CHANNELS = {
 }
 MAX_CELLS = 7  # the top tap has 7×7 pixels at 224, the networks' own input size
 SIZE_STEP, MAX_SIZE = 32, 1024  # the deepest stride; above 1024 a batch no longer fits common memories
-DEFAULT_TAPS = "mobilenet_v2:mid@3,resnet50:mid@3,mobilenet_v2:top@1,resnet50:top@1"
+DEFAULT_TAPS = "mobilenet_v2:neck@7,resnet50:neck@4"  # chosen by folds, docs/results.md
 DEFAULT_SIZE = "224"
 FLIPPED = "~flipped"  # ends the name of a tap of the picture mirrored left to right
 

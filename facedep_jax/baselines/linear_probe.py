@@ -139,28 +139,31 @@ def fit_probe(
     val: Int[np.ndarray, " b"],
     positive: Bool[np.ndarray, " classes"] = REST_AND_POSITIVE,
     penalties: Sequence[float] = PENALTIES,
+    weight: Float[np.ndarray, " a"] | None = None,
 ) -> Probe:
     """The probe with the best AUC of the proxy on rows `val` among those fitted on rows `train`, one per penalty.
 
-    `target` are classes, of which `positive` says which make the positive side. Full-batch L-BFGS, each penalty
-    starting from the one before; two falls of the AUC in a row end the path.
+    `target` are classes, of which `positive` says which make the positive side; `weight` is what the rows `train` weigh,
+    by default such that sides weigh the same. Full-batch L-BFGS, each penalty starting from the one before; two falls
+    of the AUC in a row end the path.
     """
     space, mean, scale = space_of(features, train)
     target, shape = np.asarray(target, np.int32), (space.size + 1, len(positive))
-    objective = _objective(space, target[train], positive)
+    share = sides_alike(positive[target[train]]) if weight is None else weight / weight.sum()
+    objective = _objective(space, target[train], share, len(positive))
     val_features, label = features[val], positive[target[val]]
-    weight = np.zeros(shape).ravel()
+    solution = np.zeros(shape).ravel()
     best: Probe | None = None
     best_auc, falls = -1.0, 0
     for penalty in penalties:
-        weight = minimize(
+        solution = minimize(
             lambda w, p=penalty: objective(w, p),
-            weight,
+            solution,
             jac=True,
             method="L-BFGS-B",
             options={"maxiter": MAX_STEPS, "ftol": 1e-6, "maxcor": 10},
         ).x
-        *inner, bias = weight.reshape(shape)
+        *inner, bias = solution.reshape(shape)
         raw = space.expand(np.stack(inner)) / scale[:, None]
         probe = Probe(raw, bias - mean @ raw, penalty, positive)
         auc = plain_auroc(probe.proxy(val_features), label)
@@ -174,13 +177,17 @@ def fit_probe(
     return best
 
 
-def _objective(space: Space, target: Int[np.ndarray, " n"], positive: Bool[np.ndarray, " classes"]) -> Callable:
-    """Penalised mean cross-entropy and its gradient in `space`; sides weigh the same, as they do for the head.
+def sides_alike(label: Bool[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    """Weights, which sum to 1, by which positives weigh what the others do."""
+    return np.where(label, 0.5 / max(label.sum(), 1), 0.5 / max((~label).sum(), 1))
+
+
+def _objective(space: Space, target: Int[np.ndarray, " n"], share: Float[np.ndarray, " n"], classes: int) -> Callable:
+    """Penalised mean cross-entropy and its gradient in `space`.
 
     Takes the rows of `space`, in whole blocks, to the device.
     """
-    count, label = len(target), positive[target]
-    share = np.where(label, 0.5 / max(label.sum(), 1), 0.5 / max((~label).sum(), 1))
+    count = len(target)
     steps = len(space.rows) // BLOCK
     x = jax.device_put(space.rows.reshape(steps, BLOCK, -1))
     del space.rows  # the device has them
@@ -190,7 +197,7 @@ def _objective(space: Space, target: Int[np.ndarray, " n"], positive: Bool[np.nd
     )
 
     def objective(parameters: Float[np.ndarray, " p"], penalty: float) -> tuple[float, Float[np.ndarray, " p"]]:
-        own = parameters.reshape(-1, len(positive))
+        own = parameters.reshape(-1, classes)
         weight, bias = space.inner(own[:-1], own[-1])
         loss, slope, total = jax.device_get(
             _pass(x, y, w, jnp.asarray(weight, jnp.float32), jnp.asarray(bias, jnp.float32))

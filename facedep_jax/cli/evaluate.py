@@ -87,6 +87,7 @@ def show_evaluation(console: "Console", summary: Mapping[str, Any]) -> None:
     show_content(console, headline_table(summary, positive, summary["split"]), title)
     show_content(console, tables.figures_table(summary, positive), "all figures")
     show_content(console, tables.emotions_table(summary, summary["positive"]), "score by emotion")
+    show_content(console, tables.each_emotion_table(summary))
     (tn, fp), (fn, tp) = summary["confusion"]
     console.print(f"confusion: {tp} true positive, {fp} false positive, {fn} false negative, {tn} true negative")
     show_content(console, tables.calibration_table(summary), "calibration")

@@ -120,7 +120,7 @@ judged = partial(click.option, cls=GroupedOption, group="How it is judged")
     help="TOML with a table [grid] of lists of settings; the best combination is taken, by validation or, with "
     "--folds, by cross-validation.",
 )
-@trained("--epochs", type=int, metavar="N", help="[default: 30, more where there is little to learn from]")
+@trained("--epochs", type=int, metavar="N", help="[default: 16, more where there is little to learn from]")
 @trained(
     "--patience",
     type=int,
@@ -128,17 +128,24 @@ judged = partial(click.option, cls=GroupedOption, group="How it is judged")
     help="Epochs without a better validation AUC.  [default: 10, or a third of the default epochs]",
 )
 @trained("--batch-size", type=int, metavar="N", help="[default: 128, less below 1,280 items]")
-@trained("--learning-rate", type=float, metavar="X", help="Its peak.  [default: 3e-4]")
+@trained("--learning-rate", type=float, metavar="X", help="Its peak.  [default: 1.2e-3]")
 @trained("--warmup", type=float, metavar="X", help="Part of all steps until the peak.  [default: 0.1]")
 @trained("--weight-decay", type=float, metavar="X", help="[default: 1]")
 @trained("--dropout", type=float, metavar="X", help="[default: 0.5]")
-@trained("--feature-dropout", type=float, metavar="X", help="Part of the cells that is dropped whole.  [default: 0]")
+@trained("--feature-dropout", type=float, metavar="X", help="Part of the cells that is dropped whole.  [default: 0.15]")
 @trained("--label-smoothing", type=float, metavar="X", help="[default: 0]")
 @trained("--clip-norm", type=float, metavar="X", help="Longest gradient.  [default: 1]")
 @trained(
     "--balanced/--unbalanced",
     default=None,
     help="Whether positives and the others weigh the same.  [default: balanced]",
+)
+@trained(
+    "--class-weight",
+    type=float,
+    metavar="X",
+    help="An item of a class of N weighs N to the power of -X among its side's: 0 all alike, 1 classes alike.  "
+    "[default: 0.25]",
 )
 @trained(
     "--stream/--no-stream",

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 
+from facedep_jax.backbones.taps import DEFAULT_TAPS
 from facedep_jax.toml_settings import check_rules
 
 MAX_SHARD_ROWS = 1 << 20  # of a shard that readers accept
@@ -14,7 +15,7 @@ class ExtractSettings:
     """What decides the numbers of a cache, and how they are made (stage one)."""
 
     weights: str | None = None
-    taps: str = "mobilenet_v2:mid@3,resnet50:mid@3,mobilenet_v2:top@1,resnet50:top@1"
+    taps: str = DEFAULT_TAPS
     size: str = "224"
     precision: str = "float32"
     engine: str = "auto"

@@ -76,6 +76,23 @@ def emotions_table(metrics: Metrics, positive: Sequence[str]) -> Table:
     return Table(("emotion", "counts as", "items", "mean score", "95 % interval"), tuple(rows))
 
 
+def each_emotion_table(metrics: Metrics) -> Table:
+    """How well each emotion's own probability tells it from all others; no rows for a head that knows none."""
+    found = metrics.get("by_emotion") or {"emotions": {}}
+    rows = [
+        (name, f"{row['n']:,}", f"{row['subjects']:,}", estimate(row, "auroc"), estimate(row, "ece_debiased"))
+        for name, row in found["emotions"].items()
+    ]
+    if not rows:
+        return Table((), ())
+    note = (
+        f"The likeliest emotion, on {found['n']:,} items: accuracy {estimate(found, 'accuracy')}, balanced "
+        f"{estimate(found, 'balanced_accuracy')}. {sentences(found['too_few'])}"
+    )
+    head = ("emotion", "items", "subjects", "AUC against all others", "calibration error, without chance")
+    return Table(head, tuple(rows), "each emotion's own probability", note.strip())
+
+
 def models_table(summary: Mapping[str, Any], split: str) -> Table:
     """The head above its baselines, and what the head is better or worse by."""
     rows = []

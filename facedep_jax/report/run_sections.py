@@ -8,6 +8,7 @@ from facedep_jax.report.headline import headline_table, is_told
 from facedep_jax.report.run_report_tables import (
     calibration_table,
     differences_table,
+    each_emotion_table,
     emotions_table,
     figures_table,
     models_table,
@@ -77,7 +78,7 @@ def result_sections(summary: Summary, positive: Sequence[str], plots: Collection
         Section("Decisions", (operating_table(metrics), predictive_table(metrics))),
         Section(
             "What the score means for each emotion",
-            (emotions_table(metrics, positive), *sadness(metrics, positive), *shown("score_by_emotion")),
+            (*_emotions(metrics, positive), *shown("score_by_emotion")),
         ),
         Section("Groups", _groups(metrics)),
         Section("Agreement of raters", _raters(summary, split)),
@@ -88,6 +89,11 @@ _CALIBRATION = (
     "Scale and bias of the logit were fitted on validation items. Before: the members' mean logit as it is. A slope "
     "below 1 means scores that are too far from one half, an intercept below 0 scores that are too high."
 )
+
+
+def _emotions(metrics: Mapping[str, Any], positive: Sequence[str]) -> list[Block]:
+    each = each_emotion_table(metrics)
+    return [emotions_table(metrics, positive), *sadness(metrics, positive), *([each] if each.rows else [])]
 
 
 def _measured(summary: Summary, metrics: Mapping[str, Any]) -> str:

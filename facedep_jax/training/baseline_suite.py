@@ -29,6 +29,7 @@ from facedep_jax.progress_events import Note, Progress, Report, silent
 from facedep_jax.runs.checkpoint import Stage
 from facedep_jax.sources.class_labels import PROXY_CLASSES
 from facedep_jax.training.ensemble import fit_members
+from facedep_jax.training.fit import row_weights
 from facedep_jax.training.settings import TrainSettings
 
 
@@ -49,7 +50,7 @@ def evaluate_baselines(
     """Baselines by name and, where one could not be trained, what the problem was: the head is not lost for it.
 
     The majority class, a linear probe on all taps and, of several backbones, one on each, over the `classes` of the
-    head; for a head over emotions also one that learns positive against the rest (`binary`). With `settings.baselines`
+    head, rows weighing as they do there; for a head over emotions also one that learns positive against the rest (`binary`). With `settings.baselines`
     "full" the usual hybrid, too, and, of several backbones, the same head on the taps of each, all of them with as many
     seeds as the head, so that what is compared is not one network with an ensemble. `stage` gives the place of a
     checkpoint by name.
@@ -166,7 +167,8 @@ def _probes(
             report(Note(f"{name} is left out: its features do not fit into memory", "warning"))
             continue
         features = flat_features(examples, taps)
-        probe = fit_probe(features, examples.target, train, val, examples.positive)
+        weight = row_weights(examples.target[train], examples.positive, settings)
+        probe = fit_probe(features, examples.target, train, val, examples.positive, weight=weight)
         logits = examples.over_clips(probe.logits(features)[None])[:, :, None].astype(np.float32)
         found[name] = _calibrated(examples.clips, logits, classes, settings.wanted)
     report(Progress("baselines", len(sets), len(sets), "probes"))

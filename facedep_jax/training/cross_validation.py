@@ -25,7 +25,7 @@ from facedep_jax.subject_ids import grouped_by
 from facedep_jax.training.batches import TrainingData
 from facedep_jax.training.data_loader import EpochRunner
 from facedep_jax.training.ensemble import member_keys, plan_for, rates_for
-from facedep_jax.training.fit import EpochProgress, Fitted, balanced_weights, finite_members, fit
+from facedep_jax.training.fit import EpochProgress, Fitted, finite_members, fit, row_weights
 from facedep_jax.training.settings import TrainSettings
 
 HeldOut = list[tuple[Int[np.ndarray, " h"], Bool[np.ndarray, " h"]]]  # of every fold: numbers of clips, their labels
@@ -71,7 +71,7 @@ def crossvalidate_head(
     return {**_over_folds(logits.mean(0), held_out, examples), "seeds": len(logits), "single": single}
 
 
-def crossvalidate_probe(examples: Examples, folds: int, report: Report = silent) -> OverFolds:
+def crossvalidate_probe(examples: Examples, settings: TrainSettings, folds: int, report: Report = silent) -> OverFolds:
     """A linear probe on all taps of `examples`, likewise."""
     examples = seen_in_training(examples)
     made = make_folds(examples.item, examples.subject, examples.label, folds)
@@ -79,7 +79,8 @@ def crossvalidate_probe(examples: Examples, folds: int, report: Report = silent)
     scores = np.zeros(len(examples))
     for number in range(folds):
         train, val, held = made.parts(number)
-        probe = fit_probe(features, examples.target, train, val, examples.positive)
+        weight = row_weights(examples.target[train], examples.positive, settings)
+        probe = fit_probe(features, examples.target, train, val, examples.positive, weight=weight)
         scores[held] = probe.proxy(features[held])
         report(Progress("cross-validate probe", number + 1, folds, "folds"))
     return _over_folds(examples.over_clips(scores[None])[0], held_clips(examples, made), examples)
@@ -154,7 +155,7 @@ def _fit_folds(
     train, val = np.zeros((2, len(folds.inner), count), np.float32)
     for number in range(len(folds.inner)):
         rows, chosen, _ = folds.parts(number)
-        train[number, rows] = balanced_weights(examples.label[rows], settings.balanced, share[rows])
+        train[number, rows] = row_weights(examples.target[rows], examples.positive, settings, share[rows])
         val[number, chosen] = share[chosen]
     train, val = (np.tile(np.repeat(weight, settings.seeds, 0), (len(points), 1)) for weight in (train, val))
     everyone, each = np.arange(count), len(folds.inner) * settings.seeds

@@ -18,7 +18,7 @@ from facedep_jax.runs.checkpoint import Stage
 from facedep_jax.training.batches import TrainingData
 from facedep_jax.training.data_loader import EpochRunner
 from facedep_jax.training.device_sharding import devices_for
-from facedep_jax.training.fit import EpochProgress, Fitted, balanced_weights, fit
+from facedep_jax.training.fit import EpochProgress, Fitted, fit, row_weights
 from facedep_jax.training.settings import TrainSettings, steps_for
 from facedep_jax.training.train_step import Rates, TrainingPlan
 
@@ -40,7 +40,7 @@ def fit_members(
     what: str = "train",
 ) -> Fitted:
     """Train `settings.seeds` heads. Raises LabelError where train or val lacks a side, RunError as `fit` does."""
-    data = by_split(examples, settings.balanced, settings.seeds)
+    data = by_split(examples, settings, settings.seeds)
     runner = EpochRunner(data, settings.stream, report)
     keys, rates = member_keys(settings.seed, settings.seeds), rates_for([settings], settings.seeds)
     plan = plan_for(examples, settings)
@@ -50,7 +50,7 @@ def fit_members(
     return fitted
 
 
-def by_split(examples: Examples, balanced: bool, members: int) -> TrainingData:
+def by_split(examples: Examples, settings: TrainSettings, members: int) -> TrainingData:
     """The rows of train to train on and those of val to stop by, with equal weights for all members.
 
     Raises LabelError where one of the two lacks positive items, or others.
@@ -62,7 +62,7 @@ def by_split(examples: Examples, balanced: bool, members: int) -> TrainingData:
             raise LabelError(
                 f"the split {split} needs positive items and others; {len(rows)} items with a face are left"
             )
-    weight = balanced_weights(seen.label[train], balanced, seen.share[train])
+    weight = row_weights(seen.target[train], seen.positive, settings, seen.share[train])
     return TrainingData(seen, train, np.tile(weight, (members, 1)), val, np.tile(seen.share[val], (members, 1)))
 
 

@@ -21,6 +21,7 @@ from facedep_jax.runs.checkpoint import History, Stage
 from facedep_jax.training.data_loader import EpochRunner
 from facedep_jax.training.device_sharding import first_device
 from facedep_jax.training.epoch import start
+from facedep_jax.training.settings import TrainSettings
 from facedep_jax.training.train_step import Rates, TrainingPlan
 
 CHUNK = 5  # epochs between two reports; the result does not depend on it
@@ -36,19 +37,24 @@ class Fitted(NamedTuple):
     history: History
 
 
-def balanced_weights(
-    label: Bool[np.ndarray, " n"], balanced: bool, share: Float32[np.ndarray, " n"] | None = None
+def row_weights(
+    target: Int32[np.ndarray, " n"],
+    positive: Bool[np.ndarray, " classes"],
+    settings: TrainSettings,
+    share: Float32[np.ndarray, " n"] | None = None,
 ) -> Float32[np.ndarray, " n"]:
-    """Weight 1 on average; with `balanced`, positives have the same total as the others.
+    """Weight 1 on average; with `settings.balanced`, positive classes have the same total as the others.
 
-    Emotions are not balanced, for that would give most of the weight to the few pictures of the rarest: on faces-dev,
-    with 5 of contempt, the AUC over five folds of a head over emotions is 0.914 so. `share` is the part that a row is
-    of its clip: windows of a clip weigh together what another clip does.
+    A row of a class of n rows weighs n^−class_weight in its side. `share` is the part that a row is of its clip:
+    windows of a clip weigh together what another clip does.
     """
-    share = np.ones(len(label), np.float32) if share is None else share
-    totals = np.bincount(label, share, minlength=2)
-    weight = share / np.maximum(totals, 1e-12)[label.astype(int)] if balanced else share
-    return (weight * len(label) / weight.sum()).astype(np.float32)
+    share = np.ones(len(target), np.float32) if share is None else share
+    counts = np.maximum(np.bincount(target, share, minlength=len(positive)), 1e-12)
+    weight = share * counts[target] ** -settings.class_weight
+    if settings.balanced:
+        label = positive[target].astype(int)
+        weight = weight / np.maximum(np.bincount(label, weight, minlength=2), 1e-12)[label]
+    return (weight * len(target) / weight.sum()).astype(np.float32)
 
 
 def fit(

@@ -30,7 +30,18 @@ from facedep_jax.training.train_step import Rates
 from facedep_jax.training.training_inputs import Found
 
 SIDE_BY_SIDE = Rates._fields  # may differ within one program
-PROGRAM = ("taps", "preset", "temporal", "batch_size", "epochs", "patience", "warmup", "clip_norm", "balanced")
+PROGRAM = (
+    "taps",
+    "preset",
+    "temporal",
+    "batch_size",
+    "epochs",
+    "patience",
+    "warmup",
+    "clip_norm",
+    "balanced",
+    "class_weight",
+)
 MOST_POINTS = 10_000
 AT_ONCE = 64  # members in one stack: memory for states and activations grows with them
 
@@ -147,7 +158,7 @@ def _by_validation(
     examples: Examples, points: Sequence[TrainSettings], report: Report, progress: EpochProgress, stage: Stage
 ) -> list[Reached]:
     base, seeds = points[0], points[0].seeds
-    runner = EpochRunner(by_split(examples, base.balanced, seeds * len(points)), base.stream, report)
+    runner = EpochRunner(by_split(examples, base, seeds * len(points)), base.stream, report)
     keys = member_keys(base.seed, seeds)[np.tile(np.arange(seeds), len(points))]
     fitted = fit(keys, plan_for(examples, base), rates_for(points, seeds), runner, progress, stage, strict=False)
     auc = np.where(finite_members(fitted.history), fitted.best_auroc, np.nan).reshape(-1, seeds)

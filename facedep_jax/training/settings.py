@@ -30,14 +30,15 @@ class TrainSettings:
     epochs: int | None = None  # these three, where they are not said, by how much there is to learn from: `steps_for`
     patience: int | None = None
     batch_size: int | None = None
-    learning_rate: float = 3e-4
+    learning_rate: float = 1.2e-3
     warmup: float = 0.1  # part of all steps
     weight_decay: float = 1.0
     dropout: float = 0.5
-    feature_dropout: float = 0.0  # of whole cells of a tap
+    feature_dropout: float = 0.15  # of whole cells of a tap
     label_smoothing: float = 0.0
     clip_norm: float = 1.0
     balanced: bool = True  # positives and the others weigh the same in the loss
+    class_weight: float = 0.25  # a row of a class of n weighs n to minus this in its side; 1: classes weigh alike
     stream: bool | None = None  # read features block by block; decided by memory where it is not said
     baselines: str = "quick"  # majority and linear probes; "full" adds the earlier prototype's model
     resamples: int = 2000
@@ -79,7 +80,7 @@ class Steps(NamedTuple):
     batch_size: int
 
 
-EPOCHS, PATIENCE, BATCH_SIZE = 30, 10, 128  # of a thousand items and more
+EPOCHS, PATIENCE, BATCH_SIZE = 16, 10, 128  # of a thousand items and more
 LEAST_STEPS = 300  # of training, which smaller sets reach by smaller batches and more epochs
 STEPS_AN_EPOCH = 10
 LEAST_BATCH = 8
@@ -115,5 +116,6 @@ _LEAST = {
     "learning_rate": 0.0,
     "weight_decay": 0.0,
     "clip_norm": 0.0,
+    "class_weight": 0.0,
     "resamples": 1,
 }

@@ -221,7 +221,7 @@ def _over_folds(
         "head": lambda: crossvalidate_head(examples, settings, settings.folds, report, place.stage("folds"))
     }
     if not examples.streamed:
-        makers["probe"] = lambda: crossvalidate_probe(examples, settings.folds, report)
+        makers["probe"] = lambda: crossvalidate_probe(examples, settings, settings.folds, report)
     found = {}
     for what, make in makers.items():
         try:

@@ -19,7 +19,7 @@ from facedep_jax.backbones.weights.load import Weights, find_weights
 from facedep_jax.backbones.xla_engine import build_network, pooled_taps
 from facedep_jax.errors import EngineError, SettingsError
 
-TAPS = parse_taps("resnet50:mid@2,mobilenet_v2:mid@3,mobilenet_v2:top@1")
+TAPS = parse_taps("resnet50:mid@2,mobilenet_v2:mid@3,mobilenet_v2:top@1,resnet50:neck@2,mobilenet_v2:neck@2")
 SIZES = {"mobilenet_v2": 96, "resnet50": 64}
 
 
@@ -44,6 +44,8 @@ def test_names_shapes_and_what_it_says_of_itself(engine):
         "resnet50:mid@2": ((3, 2, 2, 1024), "float16"),
         "mobilenet_v2:mid@3": ((3, 3, 3, 576), "float16"),
         "mobilenet_v2:top@1": ((3, 1, 1, 1280), "float16"),
+        "resnet50:neck@2": ((3, 2, 2, 256), "float16"),
+        "mobilenet_v2:neck@2": ((3, 2, 2, 96), "float16"),
     }
     assert list(features) == [str(tap) for tap in TAPS]
     said = (engine.name, engine.version, engine.device, engine.precision, engine.batch_size)
@@ -94,7 +96,8 @@ def test_no_crops_no_rows(engine):
 def test_only_what_the_taps_need_is_built(weights):
     shallow, deep = (build_network(weights["resnet50"], parse_taps(f"resnet50:{layer}@1")) for layer in ("mid", "top"))
     assert (len(shallow.blocks), len(deep.blocks)) == (13, 16)
-    assert (len(build_network(weights["mobilenet_v2"], parse_taps("mobilenet_v2:mid@1")).blocks)) == 14
+    for layer, blocks in (("neck", 13), ("mid", 14), ("top", 17)):
+        assert len(build_network(weights["mobilenet_v2"], parse_taps(f"mobilenet_v2:{layer}@1")).blocks) == blocks
     alone = load_engine("xla", {"resnet50": weights["resnet50"]}, parse_taps("resnet50:mid@1"), {"resnet50": 64})
     assert list(alone({"resnet50": crops_of(1)["resnet50"]})) == ["resnet50:mid@1"]
 

@@ -10,15 +10,18 @@ import pytest
 from flax import nnx
 from support import keras_h5
 
-from facedep_jax.backbones.taps import parse_taps
+from facedep_jax.backbones.taps import LAYERS, parse_taps
 from facedep_jax.backbones.weights.load import load_weights
 from facedep_jax.backbones.xla_engine import build_network
 
 keras = pytest.importorskip("keras")
 
 REFERENCE = {
-    "mobilenet_v2": ("MobileNetV2", {"mid": "block_13_expand_relu", "top": "out_relu"}),
-    "resnet50": ("ResNet50", {"mid": "conv4_block6_out", "top": "conv5_block3_out"}),
+    "mobilenet_v2": ("MobileNetV2", {"neck": "block_12_add", "mid": "block_13_expand_relu", "top": "out_relu"}),
+    "resnet50": (
+        "ResNet50",
+        {"neck": "conv4_block6_2_relu", "mid": "conv4_block6_out", "top": "conv5_block3_out"},
+    ),
 }
 
 
@@ -47,7 +50,7 @@ def pixels_of(size: int, seed: int = 0) -> np.ndarray:
 
 
 @pytest.mark.parametrize("size", [224, 96])
-def test_parity_of_both_taps(reference, size):
+def test_parity_of_all_taps(reference, size):
     backbone, model, path = reference
     pixels = pixels_of(size)
     with (
@@ -57,10 +60,12 @@ def test_parity_of_both_taps(reference, size):
         infer = jax.jit(lambda *state_and_pixels: model.stateless_call(*state_and_pixels)[0])
         state = [[v.value for v in some] for some in (model.trainable_variables, model.non_trainable_variables)]
         expected = {layer: np.asarray(x) for layer, x in infer(*state, preprocess(backbone, pixels)).items()}
-    network = build_network(load_weights(path, backbone), parse_taps(f"{backbone}:mid@1,{backbone}:top@1"))
+    network = build_network(
+        load_weights(path, backbone), parse_taps(",".join(f"{backbone}:{layer}@1" for layer in LAYERS))
+    )
     graph, state = nnx.split(network)
     got = jax.jit(lambda state, x: nnx.merge(graph, state)(x))(state, pixels)
-    for layer, stride in (("mid", 16), ("top", 32)):
+    for layer, stride in LAYERS.items():
         assert got[layer].shape == expected[layer].shape == (2, size // stride, size // stride, got[layer].shape[3])
         error = np.abs(np.asarray(got[layer]) - expected[layer]).max() / np.abs(expected[layer]).max()
         assert error <= 1e-4, f"{backbone}:{layer} at {size}: {error:.1e}"

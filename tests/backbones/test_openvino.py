@@ -47,7 +47,7 @@ def test_parity_of_the_graph_with_the_network(weights, backbone, family, size=16
     params = dict(weights[backbone].params)
     if (backbone, family) == ("resnet50", "torchvision"):
         params["stem"] = (params["stem"][0] * np.float32(64), params["stem"][1])
-    taps = parse_taps(f"{backbone}:mid@3,{backbone}:top@2,{backbone}:mid@1")
+    taps = parse_taps(f"{backbone}:mid@3,{backbone}:top@2,{backbone}:mid@1,{backbone}:neck@4")
     drawn = Weights(backbone, family, "0" * 64, None, params)
     crops = crops_of(2, {backbone: size})[backbone]
     expected = jax.jit(partial(pooled_taps, build_network(drawn, taps), taps))(crops)

@@ -32,13 +32,11 @@ def test_what_is_written_is_what_is_read(taps):
 def test_defaults_by_hand():
     taps = parse_taps(DEFAULT_TAPS)
     assert [(t.backbone, t.layer, t.cells, t.channels) for t in taps] == [
-        ("mobilenet_v2", "mid", 3, 576),
-        ("resnet50", "mid", 3, 1024),
-        ("mobilenet_v2", "top", 1, 1280),
-        ("resnet50", "top", 1, 2048),
+        ("mobilenet_v2", "neck", 7, 96),
+        ("resnet50", "neck", 4, 256),
     ]
     assert parse_sizes(DEFAULT_SIZE, backbones_of(taps)) == {"mobilenet_v2": 224, "resnet50": 224}
-    assert [taps[0].pixels(224), taps[2].pixels(224), taps[0].pixels(96), taps[2].pixels(96)] == [14, 7, 6, 3]
+    assert [Tap("resnet50", layer, 1).pixels(size) for size in (224, 96) for layer in LAYERS] == [14, 14, 7, 6, 6, 3]
     assert set(CHANNELS) == {(b, layer) for b in BACKBONES for layer in LAYERS}
 
 
@@ -54,7 +52,7 @@ def test_backbones_in_their_own_order():
         (" , ", "no taps given"),
         (
             "mobilenet_v2:mdi@3",
-            "did you mean mobilenet_v2:mid@3? known: mobilenet_v2:mid, mobilenet_v2:top, resnet50:mid",
+            "did you mean mobilenet_v2:mid@3? known: mobilenet_v2:neck, mobilenet_v2:mid, mobilenet_v2:top",
         ),
         ("vgg16:mid@3", "unknown tap 'vgg16:mid@3'"),
         ("resnet50:mid", "each with @1 to @7"),

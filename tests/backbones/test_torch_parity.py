@@ -6,7 +6,7 @@ import pytest
 from flax import nnx
 from safetensors.numpy import save_file
 
-from facedep_jax.backbones.taps import parse_taps
+from facedep_jax.backbones.taps import LAYERS, parse_taps
 from facedep_jax.backbones.weights.load import load_weights
 from facedep_jax.backbones.xla_engine import build_network
 
@@ -22,12 +22,13 @@ def mobilenet_v2():
     """As torchvision has it: symmetric padding, epsilon 1e-5 (transformers' defaults are TensorFlow's)."""
     config = transformers.MobileNetV2Config(tf_padding=False, layer_norm_eps=1e-5)
     model = transformers.MobileNetV2Model(config)
-    return model, {"mid": model.layer[12].expand_1x1, "top": model.conv_1x1}
+    return model, {"neck": model.layer[11], "mid": model.layer[12].expand_1x1, "top": model.conv_1x1}
 
 
 def resnet50():
     model = transformers.ResNetModel(transformers.ResNetConfig())  # v1.5: stride on the 3×3
-    return model, {"mid": model.encoder.stages[2], "top": model.encoder.stages[3]}
+    stages = model.encoder.stages
+    return model, {"neck": stages[2].layers[5].layer[1], "mid": stages[2], "top": stages[3]}
 
 
 def torchvision_mobilenet_names() -> dict[str, tuple[str, str]]:
@@ -123,7 +124,7 @@ def activations(model, layers: dict, pixels: np.ndarray) -> dict[str, np.ndarray
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_parity_of_both_taps(case, tmp_path):
+def test_parity_of_all_taps(case, tmp_path):
     backbone, family = case.split("-")
     build, names, (extra, shape) = CASES[case]
     model, layers = build()
@@ -137,9 +138,9 @@ def test_parity_of_both_taps(case, tmp_path):
 
     weights = load_weights(path, backbone)
     assert weights.family == family
-    graph, state = nnx.split(build_network(weights, parse_taps(f"{backbone}:mid@1,{backbone}:top@1")))
+    graph, state = nnx.split(build_network(weights, parse_taps(",".join(f"{backbone}:{layer}@1" for layer in LAYERS))))
     got = jax.jit(lambda state, x: nnx.merge(graph, state)(x))(state, pixels)
-    for layer in ("mid", "top"):
+    for layer in LAYERS:
         assert got[layer].shape == expected[layer].shape
         error = np.abs(np.asarray(got[layer]) - expected[layer]).max() / np.abs(expected[layer]).max()
         assert error <= 1e-4, f"{case}:{layer}: {error:.1e}"

@@ -14,7 +14,7 @@ from facedep_jax.cache import CacheWriter
 from facedep_jax.errors import LabelError, SettingsError
 from facedep_jax.evaluation.evaluate_run import evaluate_run
 from facedep_jax.runs.run_directory import load_head
-from facedep_jax.training.fit import balanced_weights
+from facedep_jax.training.fit import row_weights
 from facedep_jax.training.settings import TrainSettings
 from facedep_jax.training.train_head import train_head
 
@@ -83,9 +83,10 @@ def test_windows_are_learned_from_and_clips_are_judged(tmp_path):
 
 def test_every_clip_weighs_the_same_however_many_windows_it_has():
     share = np.array([0.25, 0.25, 0.25, 0.25, 1.0, 1.0], np.float32)
-    even = balanced_weights(np.array([0, 0, 0, 0, 0, 1], bool), False, share)
+    label, settings = np.array([0, 0, 0, 0, 0, 1]), TrainSettings(class_weight=0)
+    even = row_weights(label, np.array([False, True]), replace(settings, balanced=False), share)
     assert even.tolist() == pytest.approx([0.5, 0.5, 0.5, 0.5, 2.0, 2.0])
-    balanced = balanced_weights(np.array([0, 0, 0, 0, 0, 1], bool), True, share)
+    balanced = row_weights(label, np.array([False, True]), settings, share)
     assert balanced.tolist() == pytest.approx([0.375] * 4 + [1.5, 3.0])
 
 

@@ -55,6 +55,18 @@ def test_the_coverage_of_intervals_is_counted_beside_that_of_the_rule_before():
     assert all(row["ours"]["coverage"] > 0.8 > row["windows alone"]["coverage"] + 0.01 for row in alike[:3])
 
 
+def test_the_coverage_of_figures_is_counted_beside_that_of_percentiles():
+    ranking, calibration = json.loads(tool("figure_coverage.py", "--draws", "8", "--json"))
+    assert len(ranking) == 5 * 3 * 3 * 3 and len(calibration) == 4 * 3 * 2
+    few = [row for row in ranking if row["persons"] == "5 and 5" and row["figure"] == "auroc 0.98"]
+    held = {row["rule"]: row["coverage"] for row in few}
+    assert held["ours"] > held["percentiles"] and held["ours"] > held["BCa"]
+    right = {
+        row["rule"]: row["coverage"] for row in calibration if row["kind"] == "calibrated" and row["persons"] == 80
+    }
+    assert right["ours"] >= 0.8 and right["percentiles"] == 0
+
+
 def test_a_cache_agrees_with_itself(cache):
     lines = tool("compare_features.py", cache, cache).splitlines()
     assert lines[0] == "150 rows in both"

@@ -23,7 +23,7 @@ from facedep_jax.training.cross_validation import crossvalidate_head, crossvalid
 from facedep_jax.training.data_loader import EpochRunner
 from facedep_jax.training.ensemble import member_keys, plan_for, rates_for
 from facedep_jax.training.epoch import weighted_auroc
-from facedep_jax.training.fit import balanced_weights, finite_members, fit
+from facedep_jax.training.fit import finite_members, fit, row_weights
 from facedep_jax.training.flat_parameters import _decayed
 from facedep_jax.training.settings import TrainSettings
 
@@ -245,9 +245,17 @@ def test_auroc_of_training_is_that_of_the_report():
     assert float(found) == pytest.approx(auroc(score, positive, weight[None].astype(float))[0], abs=1e-5)
 
 
-def test_balanced_weights_by_hand():
-    assert balanced_weights(np.array([0, 0, 0, 1], bool), True).tolist() == pytest.approx([2 / 3, 2 / 3, 2 / 3, 2])
-    assert balanced_weights(np.array([0, 0, 0, 1], bool), False).tolist() == [1, 1, 1, 1]
+def test_weights_of_rows_by_hand():
+    target, positive = np.array([0, 0, 0, 1]), np.array([False, True])
+    even = TrainSettings(class_weight=0)
+    assert row_weights(target, positive, even).tolist() == pytest.approx([2 / 3, 2 / 3, 2 / 3, 2])
+    assert row_weights(target, positive, replace(even, balanced=False)).tolist() == [1, 1, 1, 1]
+    target, positive = np.array([0] * 16 + [1] + [2]), np.array([False, False, True])
+    found = row_weights(target, positive, TrainSettings(class_weight=0.25))
+    # in the side of 17, each of the 16 weighs half of the one: 16/2 + 1 = 9 parts
+    assert found.tolist() == pytest.approx([9 * 0.5 / 9] * 16 + [1.0] + [9.0])
+    found = row_weights(target, positive, TrainSettings(class_weight=1, balanced=False))
+    assert found.tolist() == pytest.approx([6 / 16] * 16 + [6, 6])
 
 
 def test_features_that_are_not_finite_are_refused(examples):
@@ -286,7 +294,7 @@ def test_cross_validation_never_touches_test_and_finds_the_pattern(examples, wha
         x[examples.split == "test"] = np.nan
     settings = replace(SETTINGS, seeds=1, epochs=8)
     blind = replace(examples, tokens=tokens)
-    found = crossvalidate_head(blind, settings, 3) if what == "head" else crossvalidate_probe(blind, 3)
+    found = crossvalidate_head(blind, settings, 3) if what == "head" else crossvalidate_probe(blind, settings, 3)
     assert len(found["folds"]) == 3 and found["auroc"] > 0.9
     assert found["auroc"] == pytest.approx(np.mean(found["folds"]))
     if what == "head":
