@@ -61,7 +61,9 @@ def test_the_coverage_of_figures_is_counted_beside_that_of_percentiles():
     few = [row for row in ranking if row["persons"] == "5 and 5" and row["figure"] == "auroc 0.98"]
     held = {row["rule"]: row["coverage"] for row in few}
     assert held["ours"] > held["percentiles"] and held["ours"] > held["BCa"]
-    right = {row["rule"]: row["coverage"] for row in calibration if row["kind"] == "calibrated" and row["persons"] == 80}
+    right = {
+        row["rule"]: row["coverage"] for row in calibration if row["kind"] == "calibrated" and row["persons"] == 80
+    }
     assert right["ours"] >= 0.8 and right["percentiles"] == 0
 
 
