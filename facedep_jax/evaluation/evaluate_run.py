@@ -114,7 +114,7 @@ def evaluate_run(
     result = evaluate(scores, wanted)
     if other is not None:
         _counted(other.path, remembered(other.path), examples, heard)
-    if head.untrained:
+    if head.warning:
         report(Note(head.warning, "warning"))
     return {
         "run": str(run),

@@ -57,7 +57,7 @@ def evaluate_baselines(
     if settings.baselines == "none":
         return {}, []
     makers: dict[str, Callable[[], dict[str, Evaluated]]] = {}
-    if settings.target == "emotion":
+    if tuple(classes) != PROXY_CLASSES:
         makers["binary"] = lambda: {"binary": _binary(examples, settings, stage("binary"), report)}
     makers["majority"] = lambda: {"majority": majority(examples.clips, settings.wanted)}
     makers["probes"] = lambda: _probes(examples, classes, settings, report)

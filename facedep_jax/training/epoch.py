@@ -48,6 +48,7 @@ class Carry(NamedTuple):
     moments: optax.OptState
     best: nnx.State
     best_auroc: Float32[Array, " m"]
+    best_loss: Float32[Array, " m"]  # on the rows to stop by, in the same epoch
     best_epoch: Int32[Array, " m"]
     epoch: Int32[Array, ""]
     key: Key[Array, " m"]
@@ -79,6 +80,7 @@ def start(plan: TrainingPlan, keys: Key[Array, " m"]) -> Carry:
         begin_moments(plan, _flat(plan, states)),
         states,
         jnp.full(members, -1.0, jnp.float32),
+        jnp.full(members, jnp.inf, jnp.float32),
         jnp.zeros(members, jnp.int32),
         jnp.zeros((), jnp.int32),
         pairs[:, 1],
@@ -164,7 +166,9 @@ def close_epoch(
     states = jax.vmap(partial(unflatten, plan.architecture))(state.parameters)
     epoch = carry.epoch + 1
     stopped = epoch - carry.best_epoch > plan.patience
-    better = (history["val_auroc"] > carry.best_auroc) & ~stopped
+    # Few rows soon rank as well as they can, by a head that has learned hardly anything: then the loss tells.
+    equal = (history["val_auroc"] == carry.best_auroc) & (history["val_loss"] < carry.best_loss)
+    better = ((history["val_auroc"] > carry.best_auroc) | equal) & ~stopped
     best = jax.tree.map(
         lambda new, old: jnp.where(better.reshape(-1, *(1,) * (new.ndim - 1)), new, old), states, carry.best
     )
@@ -173,6 +177,7 @@ def close_epoch(
         state.moments,
         best,
         jnp.where(better, history["val_auroc"], carry.best_auroc),
+        jnp.where(better, history["val_loss"], carry.best_loss),
         jnp.where(better, epoch, carry.best_epoch),
         epoch,
         carry.key,

@@ -60,7 +60,7 @@ def fit(
     stage: Stage | None = None,
     strict: bool = True,
 ) -> Fitted:
-    """Train one head per key and keep, for each, the state of its best epoch by validation AUC.
+    """Train one head per key and keep, for each, the state of its best epoch by validation AUC, of equal ones by loss.
 
     `progress(epochs done, history of these epochs)` is called between chunks. A member that has not improved for
     `plan.patience` epochs keeps its best state; once all have, `fit` ends. With a `stage`, it goes on from the

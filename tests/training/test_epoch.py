@@ -24,3 +24,14 @@ def test_an_epoch_counts_as_long_as_it_comes_within_patience():
         assert history["val_auroc"].tolist() == [1.0 if epoch >= better else 0.5 for better in (3, 4)]
     assert carry.best_epoch.tolist() == [3, 1]
     assert carry.best_auroc.tolist() == [1.0, 0.5]
+
+
+def test_of_epochs_that_rank_alike_that_of_the_lower_loss_is_kept():
+    """All rank right from the first on: of one member the loss falls till the third, of the other it only rises."""
+    plan = plan_for(planted_examples(), TrainSettings(preset="tiny", seeds=2, patience=9))
+    carry = start(plan, member_keys(0, 2))
+    for sizes in ((1.0, 4.0), (2.0, 2.0), (4.0, 1.0), (3.0, 0.5)):
+        state = begin_epoch(plan, carry, 1)
+        logits = jnp.stack([RIGHT * size for size in sizes])
+        carry, _ = close_epoch(plan, carry, state, logits, TARGET, jnp.ones((2, 4)), jnp.array([False, True]))
+    assert carry.best_epoch.tolist() == [3, 1] and carry.best_auroc.tolist() == [1.0, 1.0]

@@ -62,7 +62,7 @@ def test_reports_begin_with_three_figures_and_sadness_is_the_heads_own(emotions)
     ):
         plain = " ".join(text.split())
         assert "neutral or sad against the rest" in plain and "what the head says of sadness" in plain
-        assert "not without happy faces" not in plain
+        assert "the same without happy faces" not in plain
 
 
 def test_looks_at_test_are_counted_and_those_at_validation_are_not(emotions):
