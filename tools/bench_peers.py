@@ -20,16 +20,18 @@ import json
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from benchmark.contenders import told_if_absent
 from benchmark.expression_figures import Judged, fields, markdown, minus, of_seven
 from benchmark.expression_peers import load_face_api, load_fer
 from benchmark.expression_runs import FromPixels, by_cache, load_run
 from benchmark.labelled_pictures import Answer, Labelled, Pixels, Reader, read_labelled
+from benchmark.rounds import say
 
 from facedep_jax.errors import EngineError, FacedepError, SettingsError
 from facedep_jax.evaluation.bootstrap import Sampled, cluster_index
@@ -158,16 +160,6 @@ def answers(
     return probability, found, len(files) / seconds
 
 
-@contextlib.contextmanager
-def told_if_absent(name: str, absent: dict[str, str]) -> Iterator[None]:
-    try:
-        yield
-    except EngineError as error:
-        absent[name] = str(error)
-    except ModuleNotFoundError as error:
-        absent[name] = f"{error.name} is not installed; pip install 'facedep-jax[bench]'"
-
-
 def chosen(patterns: Sequence[str]) -> list[str]:
     """Peers by pattern. Raises SettingsError for a pattern that none is called by."""
     for pattern in patterns:
@@ -192,10 +184,6 @@ def read_options() -> argparse.Namespace:
     options = parser.parse_args()
     options.split = options.split or ["test"]
     return options
-
-
-def say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 def main() -> None:

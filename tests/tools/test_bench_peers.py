@@ -179,11 +179,12 @@ def test_what_cannot_be_read_or_is_labelled_twice_is_told(tool, tmp_path):
     for number, emotion in enumerate(("sad", "happy")):
         write_image(tmp_path / emotion / "own.png", np.full((8, 8, 3), 40 * number, np.uint8))
         write_image(tmp_path / emotion / "both.png", np.full((8, 8, 3), 200, np.uint8))
-    (tmp_path / "sad" / "empty.png").write_bytes(b"")
+    (tmp_path / "sad" / "broken.png").write_bytes((tmp_path / "sad" / "own.png").read_bytes()[:60])
     labelled = pictures["read_labelled"](read_source(str(tmp_path)), ["test"])
     assert sorted(labelled.items["path"]) == ["happy/own.png", "sad/own.png"]
     assert "no splits are named: every picture is judged" in labelled.notes
     assert any("conflicting labels" in text for text in labelled.warnings)
+    assert any("left out: sad/broken.png: " in text for text in labelled.warnings)
 
 
 def test_pixels_are_those_of_the_file(tool, tmp_path):

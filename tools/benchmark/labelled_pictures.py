@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, UInt8
 from facedep_jax.errors import LabelError, MediaError
 from facedep_jax.machine_resources import decoders
 from facedep_jax.media import InputSettings, read_image, read_view
-from facedep_jax.media.file_hashing import hash_content, read_content
+from facedep_jax.media.file_hashing import read_content
 from facedep_jax.sources import Listing, Source
 from facedep_jax.sources.class_labels import collect_labels
 from facedep_jax.sources.persons import with_columns_of_listings, with_persons
@@ -74,7 +74,9 @@ def read_labelled(source: Source, splits: Sequence[str]) -> Labelled:
 
 def _item(listing: Listing) -> str | MediaError:
     try:
-        return hash_content(listing.file).item
+        content = read_content(listing.file)
+        read_view(content.data, LONGEST)  # what cannot be decoded is left out here, for everybody
+        return content.item
     except MediaError as error:
         return error
 
