@@ -1,7 +1,7 @@
 """What long work says while it runs. The library reports events; only the command line draws them."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,8 @@ class LiveFrame:
     `score` is the mean over the window; `low` to `high` is its interval within the window, `members_low` to
     `members_high` its range over the members of the head. What there is none of is None. `lag_ms` is the time from
     when the frame was due to when its score was there; `dropped` counts frames that were passed over for newer ones.
+    `frame_emotions` are the probabilities of each emotion that the head knows in this frame, None without a face, and
+    `emotions` their means over the window, nothing without a face in it.
     """
 
     source: str
@@ -68,6 +70,8 @@ class LiveFrame:
     dropped: int
     warning: str
     meaning: str  # of a score
+    emotions: Mapping[str, float] = field(default_factory=dict)
+    frame_emotions: Mapping[str, float | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

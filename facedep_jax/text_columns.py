@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 
 from facedep_jax.file_system import write_atomically
-from facedep_jax.text_escaping import FORMULA, as_name, as_text
+from facedep_jax.text_escaping import FORMULA, as_name, as_text, quoted
 
 
 def text_frame(rows: Iterable[Mapping[str, Any]], first: Sequence[str] = ()) -> pl.DataFrame:
@@ -41,8 +41,8 @@ def _text(value: Any) -> str | None:
 
 def write_csv(path: Path, frame: pl.DataFrame, digits: Mapping[str, int] | None = None) -> None:
     """A table that a spreadsheet of any country reads as it is meant: text in quotes, lines as Windows ends them, what
-    begins like a formula (`text_escaping.FORMULA`) with a ' in front, bytes that are no text as \\udc…, and nothing for
-    null and empty text.
+    begins like a formula (`text_escaping.FORMULA`), headings too, with a ' in front, bytes that are no text as \\udc…,
+    and nothing for null and empty text.
 
     With `digits` numbers have so many after the point, else four, and NaN is nothing; without, all that they have.
     Raises OutputError.
@@ -56,6 +56,7 @@ def write_csv(path: Path, frame: pl.DataFrame, digits: Mapping[str, int] | None 
     if digits is not None:
         floats = [name for name, kind in frame.schema.items() if kind.is_float()]
         written = written.with_columns(_fixed(name, digits.get(name, 4)) for name in floats)
+    written = written.rename({name: quoted(name) for name in written.columns})
     write_atomically(path, written.write_csv(quote_style="non_numeric", line_terminator="\r\n").encode())
 
 

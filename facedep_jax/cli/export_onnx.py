@@ -10,6 +10,7 @@ from facedep_jax.cli.command import PATH, CommandResult, ComputingCommand
 from facedep_jax.cli.terminal.tables import facts_table, say, show_warning
 from facedep_jax.disclaimer import meaning
 from facedep_jax.progress_events import Report
+from facedep_jax.text_escaping import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
 def export(report: Report, run: Path, out: Path, weights: str | None) -> CommandResult:
     """Write backbones and head of a run as one ONNX file: uint8 face crops in, calibrated probabilities out.
 
-    The file is run on drawn pictures and compared with JAX before it gets its name. Labels, threshold, how crops are
-    made, and what the score is for and not for, are in its metadata.
+    A head over emotions gives that of each emotion, too. The file is run on drawn pictures and compared with JAX before
+    it gets its name. Labels, threshold, how crops are made, and what the score is for and not for, are in its metadata.
     """
     from facedep_jax.extraction.settings import ExtractSettings
     from facedep_jax.onnx_export.export import export as write
@@ -47,7 +48,8 @@ def show_export(console: "Console", summary: Mapping[str, Any]) -> None:
         ("SHA-256", summary["sha256"]),
         ("opset", summary["opset"]),
         *((name, f"in, uint8 ({', '.join(map(str, shape))}), RGB") for name, shape in summary["inputs"].items()),
-        *((name, "out, float32 (N)") for name in summary["outputs"]),
+        *((name, f"out, float32 ({', '.join(map(str, shape))})") for name, shape in summary["outputs"].items()),
+        *([("emotions are", ", ".join(map(printable, summary["emotions"])))] if summary["emotions"] else []),
         ("taps", ", ".join(summary["taps"])),
         ("threshold", f"{summary['threshold']:.3f}"),
         ("from JAX", f"{summary['max_difference']:.1e} at most, over {summary['checked_images']} pictures"),

@@ -72,6 +72,9 @@ def show_watched(console: "Console", summary: Mapping[str, Any]) -> None:
         lag, last = summary["lag_ms"], summary["window"]["score"]
         say(console, f"lag {lag['median']:.0f} ms (median), {lag['p95']:.0f} ms (95 %), {lag['max']:.0f} ms (most)")
         say(console, f"score {show_number(summary['score'])} over all, {show_number(last)} in the last window")
+        emotions = ", ".join(f"{name} {probability:.2f}" for name, probability in summary["emotions"].items())
+        if emotions:
+            say(console, f"emotions over all: {emotions}")
     if summary["record"]:
         say(console, f"recorded: {summary['record']}")
     say(console, summary["meaning"])

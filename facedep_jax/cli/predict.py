@@ -76,11 +76,16 @@ def head_of(run: Path, positive: tuple[str, ...] | None) -> "Head":
 
 
 def show_predictions(console: "Console", summary: Mapping[str, Any]) -> None:
-    """One line a picture."""
-    for result in summary["results"]:
+    """One line a picture, with the likeliest emotion where the head knows any."""
+    from facedep_jax.sources.label_vocabulary import leading
+
+    shown = [leading(result["emotions"]) for result in summary["results"]]
+    width = max(map(len, shown), default=0)
+    for result, emotion in zip(summary["results"], shown, strict=True):
         score = "     " if result["probability"] is None else f"{result['probability']:.3f}"
+        said = f"{result['decision'] or result['status']:9}  {printable(emotion):{width}}{'  ' * bool(width)}"
         console.print(
-            f"{score}  {result['decision'] or result['status']:9}  {printable(result['path'])}",
+            f"{score}  {said}{printable(result['path'])}",
             markup=False,
             soft_wrap=not console.is_terminal,
         )

@@ -9,7 +9,7 @@ import click
 from facedep_jax.cli.command import FILE, PATH, CommandResult, ComputingCommand, all_failed
 from facedep_jax.cli.extract_features import input_options, say_source
 from facedep_jax.cli.predict import head_of, positive_option
-from facedep_jax.cli.terminal.tables import plain_table, say, show_number, show_table, show_warning
+from facedep_jax.cli.terminal.tables import fits, plain_table, say, show_number, show_table, show_warning
 from facedep_jax.disclaimer import meaning
 from facedep_jax.errors import RunError
 from facedep_jax.progress_events import Note, Report
@@ -17,6 +17,9 @@ from facedep_jax.text_escaping import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
+
+NAMES = 18  # columns for a clip's name, and for a decision, that the likeliest emotion does not take
 
 
 @click.command("score-videos", cls=ComputingCommand, short_help="Score a folder of clips.")
@@ -118,19 +121,9 @@ def newest_run(runs: Path, report: Report) -> Path:
 
 def show_scores(console: "Console", summary: Mapping[str, Any]) -> None:
     """One row a clip, then where the results are."""
-    from rich.markup import escape
-
-    relative = any(clip["relative"] is not None for clip in summary["clips"])
-    headings = ("clip", "score", "within clip", *(("relative",) if relative else ()), "decision", "face")
-    table = plain_table(f"scores by {summary['run']}", *headings, names=("clip", "decision"))
-    for clip in summary["clips"]:
-        interval = "" if clip["low"] is None else f"{clip['low']:.2f}–{clip['high']:.2f}"
-        coverage = "" if clip["coverage"] is None else f"{clip['coverage']:.0%}"
-        decision = clip["decision"] or f"{clip['status']}: {clip['reason']}"
-        score = "" if clip["score"] is None else show_number(round(clip["score"], 3))
-        own = "" if clip["relative"] is None else f"{clip['relative']:+.3f}"
-        shown = (score, interval, *((own,) if relative else ()), escape(printable(decision)), coverage)
-        table.add_row(escape(printable(clip["clip"])), *shown)
+    table = _table_of(summary, emotions=True)
+    if not fits(console, table, NAMES):
+        table = _table_of(summary, emotions=False)
     show_table(console, table)
     console.print(
         f"{summary['clips_scored']} scored, {summary['clips_abstained']} abstained, "
@@ -146,3 +139,27 @@ def show_scores(console: "Console", summary: Mapping[str, Any]) -> None:
         console.print(f"faces, which are personal data: {summary['crops']}", markup=False)
     say(console, meaning(summary["positive"]))
     show_warning(console, summary)
+
+
+def _table_of(summary: Mapping[str, Any], emotions: bool) -> "Table":
+    """Of all clips; with `emotions` the likeliest of each, where the head knows any."""
+    from rich.markup import escape
+
+    from facedep_jax.sources.label_vocabulary import leading
+
+    clips = summary["clips"]
+    relative = any(clip["relative"] is not None for clip in clips)
+    emotions = emotions and any(clip["emotions"] for clip in clips)
+    further = (*(("relative",) if relative else ()), *(("emotion",) if emotions else ()))
+    headings = ("clip", "score", "within clip", *further, "decision", "face")
+    table = plain_table(f"scores by {summary['run']}", *headings, names=("clip", "decision"))
+    for clip in clips:
+        interval = "" if clip["low"] is None else f"{clip['low']:.2f}–{clip['high']:.2f}"
+        coverage = "" if clip["coverage"] is None else f"{clip['coverage']:.0%}"
+        decision = clip["decision"] or f"{clip['status']}: {clip['reason']}"
+        score = "" if clip["score"] is None else show_number(round(clip["score"], 3))
+        own = "" if clip["relative"] is None else f"{clip['relative']:+.3f}"
+        more = (*((own,) if relative else ()), *((escape(printable(leading(clip["emotions"]))),) if emotions else ()))
+        shown = (score, interval, *more, escape(printable(decision)), coverage)
+        table.add_row(escape(printable(clip["clip"])), *shown)
+    return table

@@ -149,12 +149,13 @@ def gather(
     `window`, in seconds, clips are cut into such windows, and times are those since the window's beginning.
     """
     owner, item = _owners(caches, labels["item"])
-    which, rows, seconds = _pieces(caches, owner, item, window)
+    which, rows, seconds, thinned = _pieces(caches, owner, item, window)
     number = np.unique(which)
     if lost := len(labels) - len(number):
         report(Note(f"{lost} items without a frame that shows a face are left out", "warning"))
     if len(number) < len(which):
         report(Note(f"{len(number):,} clips are cut into {len(which):,} windows of {window:g} s"))
+    say_thinned(thinned, window, report)
     if not len(which):
         raise LabelError("no labelled item has a frame with a face; look at the cache with `cache inspect`")
     owner = owner[which]
@@ -173,6 +174,13 @@ def gather(
         report(Note(f"features take {stored.feature_bytes / 1e9:.1f} GB: they are read from the caches as needed"))
         stream = True
     return stored if stream else stored._with(lambda x: x[:], taps, {})
+
+
+def say_thinned(clips: int, window: float, report: Report) -> None:
+    """Say of how many clips not every frame is looked at (see `at_most`)."""
+    if clips:
+        what = f"windows of {window:g} s with more" if window else "more"
+        report(Note(f"{clips:,} clips have {what} than {MAX_FRAMES} frames with a face: so many of them are looked at"))
 
 
 def count_rows(caches: Sequence[Cache], items: pl.Series, window: float = 0.0) -> int:
@@ -210,17 +218,21 @@ def positions(caches: Sequence[Cache], items: pl.Series | np.ndarray) -> Int[np.
 
 def _pieces(
     caches: Sequence[Cache], owner: Int[np.ndarray, " k"], item: Int[np.ndarray, " k"], window: float
-) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, "n t"], Float32[np.ndarray, "n t"]]:
+) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, "n t"], Float32[np.ndarray, "n t"], int]:
     """Every window of an item that shows a face: which item it is of, and the feature rows (−1: none) and times of its
-    frames. What has one frame, as images have, is looked at all together.
+    frames; of how many items some are left out. What has one frame, as images have, is looked at all together.
     """
     single, clips = [], []
+    thinned: set[int] = set()
     for number, cache in enumerate(caches):
         mine = np.flatnonzero(owner == number)
         one = cache.items.rows[item[mine]] == 1
         row = cache.items.first_row[item[mine[one]]]
         single.append((mine[one], cache.rows.feature[row], np.zeros(len(row)) if window else cache.rows.time[row]))
-        clips += [(n, *piece) for n in mine[~one] for piece in _pieces_of(cache, int(item[n]), window)]
+        for n in mine[~one]:
+            for found, rows, seconds in _pieces_of(cache, int(item[n]), window):
+                clips.append((n, rows, seconds))
+                thinned |= {int(n)} if found > len(rows) else set()
     images, feature, time = (np.concatenate(column) for column in zip(*single, strict=True))
     seen = feature >= 0
     which = np.concatenate([images[seen], np.array([n for n, *_ in clips], np.int64)])
@@ -230,18 +242,19 @@ def _pieces(
     for place, (_, rows, seconds) in enumerate(clips, start=int(seen.sum())):
         index[place, : len(rows)], times[place, : len(rows)] = rows, seconds
     order = np.argsort(which, kind="stable")
-    return which[order], index[order], times[order]
+    return which[order], index[order], times[order], len(thinned)
 
 
-def _pieces_of(cache: Cache, item: int, window: float) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Feature rows and times of the frames of an item that have features, by window, at most MAX_FRAMES of each."""
+def _pieces_of(cache: Cache, item: int, window: float) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """By window how many frames of an item have features, and feature rows and times of at most MAX_FRAMES of them."""
     first, count = int(cache.items.first_row[item]), int(cache.items.rows[item])
     feature, time = cache.rows.feature[first : first + count], cache.rows.time[first : first + count]
     seen = np.flatnonzero(feature >= 0)
     number = in_windows(time, window)[seen]
     for part in np.unique(number):
-        frames = at_most(seen[number == part])
-        yield feature[frames], time[frames] - (time[0] + part * window if window else 0)
+        own = seen[number == part]
+        frames = at_most(own)
+        yield len(own), feature[frames], time[frames] - (time[0] + part * window if window else 0)
 
 
 def in_windows(time: Float[np.ndarray, " n"], window: float) -> Int[np.ndarray, " n"]:

@@ -22,6 +22,7 @@ from facedep_jax.head.doubts import auroc, joined, of_ranking
 from facedep_jax.head.model import Architecture, Inputs, Tokens, graph_of, init_states
 from facedep_jax.progress_events import Note, Report, silent
 from facedep_jax.sources.class_labels import PROXY_CLASSES, choose_positive
+from facedep_jax.sources.label_vocabulary import in_order
 from facedep_jax.toml_settings import differences, without_none
 
 FACE_BY_FACE = "the head mixes frames in time, and here every face is a clip of one frame to it: it was not trained so"
@@ -117,6 +118,18 @@ class Head:
         """Calibrated probabilities of the classes from members' logits of them; the positive ones sum to
         `probability`."""
         return class_probabilities(logits, self.positive, self.calibration)
+
+    @property
+    def emotions(self) -> tuple[str, ...]:
+        """The classes of a head over emotions in the vocabulary's order; none of a head of two classes."""
+        return in_order(self.classes) if self.target == "emotion" else ()
+
+    def by_emotion(self, logits: Float[np.ndarray, "m ... classes"]) -> dict[str, Float[np.ndarray, "..."]]:
+        """`emotion_probabilities` by name, as `emotions` has them; nothing of a head of two classes."""
+        if not self.emotions:
+            return {}
+        found = self.emotion_probabilities(logits)
+        return {name: found[..., self.classes.index(name)] for name in self.emotions}
 
     def frame_logits(self, tokens: Mapping[str, Float16[np.ndarray, "n S S C"]]) -> Float32[np.ndarray, " n"]:
         """Logits of single frames, each as a clip of its own."""

@@ -28,7 +28,7 @@ from facedep_jax.scoring.frame_scores import Frames
 from facedep_jax.scoring.score_images import FaceScore, FaceScorer, load_scorer
 from facedep_jax.toml_settings import to_table
 
-SHOWN = ("score", "low", "high", "members_low", "members_high", "coverage")  # of a window's score
+SHOWN = ("score", "low", "high", "members_low", "members_high", "coverage", "emotions")  # of a window's score
 END, SECONDS, INTERRUPTED = "end of the source", "seconds", "interrupted"
 ENDS = (END, SECONDS, INTERRUPTED)  # why a view ends whose source was not lost
 TICK = 0.25  # seconds without a frame after which the listener is asked whether to go on
@@ -66,6 +66,7 @@ class MonitorSummary(TypedDict):
     frames_unusable: int
     coverage: float | None
     score: float | None  # of all frames with a face
+    emotions: dict[str, float]  # likewise
     window: dict[str, Any]  # the last one: SHOWN, and the decision
     lag_ms: dict[str, float | None]
     notes: list[str]
@@ -125,6 +126,7 @@ class _View:
         self._lags, self._last_window = Lags(), ClipScore("window", "abstained", "no frame")
         self._scored = self._dropped = self._unusable = 0
         self._faces, self._sum = 0, 0.0
+        self._emotions = dict.fromkeys(head.emotions, 0.0)
         self._begun: float | None = None
         self._last = time.monotonic()
 
@@ -166,6 +168,7 @@ class _View:
             "frames_unusable": self._unusable,
             "coverage": self._faces / self._scored if self._scored else None,
             "score": self._sum / self._faces if self._faces else None,
+            "emotions": {name: total / self._faces for name, total in self._emotions.items()} if self._faces else {},
             "window": _shown(self._last_window),
             "lag_ms": self._lags.summary(),
             "notes": list(self._live.notes),
@@ -203,6 +206,7 @@ class _View:
             scored=self._scored,
             dropped=self._dropped,
             warning=self._scorer.head.warning,
+            frame_emotions=score.emotions if score else dict.fromkeys(self._scorer.head.emotions),
             meaning=meaning(self._scorer.head.positive_emotions),
         )
 
@@ -216,6 +220,7 @@ class _View:
             self._unusable += 1
             return None
         self._faces, self._sum = self._faces + 1, self._sum + score.probability
+        self._emotions = {name: total + score.emotions[name] for name, total in self._emotions.items()}
         return score
 
 
@@ -253,21 +258,23 @@ class SlidingWindow:
         self._seconds, self._threshold, self._members = seconds, threshold, members
         self._settings = ScoreSettings(min_coverage=min_coverage)  # the interval is over parts as long as in clips
         # Neither crops nor features: windows may be long.
-        self._frames: deque[tuple[float, Face, float, np.ndarray]] = deque()
+        self._frames: deque[tuple[float, Face, float, np.ndarray, dict[str, float]]] = deque()
 
     def add(self, frame: Frame, score: FaceScore | None) -> ClipScore:
         """The score of the window that ends with `frame`, whose own `score` is None without a face."""
         probability = score.probability if score else np.nan
         members = score.members if score else np.full(self._members, np.nan)
-        self._frames.append((frame.time, frame.face, probability, members))
+        self._frames.append((frame.time, frame.face, probability, members, score.emotions if score else {}))
         while self._frames[0][0] <= frame.time - self._seconds:
             self._frames.popleft()
-        times, faces, probabilities, by_member = zip(*self._frames, strict=True)
+        times, faces, probabilities, by_member, emotions = zip(*self._frames, strict=True)
+        names = next((list(found) for found in emotions if found), [])
         held = Frames(
             time=np.array(times),
             face=np.array([FACE_STATES.index(face.state) for face in faces]),
             box=np.array([face.box for face in faces]),
             probability=np.array(probabilities),
             members=np.stack(by_member, 1),
+            emotions={name: np.array([found.get(name, np.nan) for found in emotions]) for name in names},
         )
         return score_clip("window", held, frame.time - times[0], self._threshold, self._settings)

@@ -10,6 +10,8 @@ from typing import Any, TextIO
 from facedep_jax.errors import OutputError
 from facedep_jax.file_system import make_folder, write_atomically, writing
 from facedep_jax.progress_events import LiveFrame
+from facedep_jax.sources.label_vocabulary import column_names
+from facedep_jax.text_escaping import in_tables
 
 COLUMNS = (
     "time_s",
@@ -59,7 +61,8 @@ class Record:
             make_folder(self._path.parent)
             with writing(self._path):
                 self._stream = open(self._path, "x", newline="", encoding="utf-8")  # noqa: SIM115  (until `__exit__`)
-            self._write(self._stream, COLUMNS)
+            emotions = column_names(frame.frame_emotions, COLUMNS).values()
+            self._write(self._stream, (*COLUMNS, *map(in_tables, emotions)))
         self._write(self._stream, _row(frame))
 
     def finish(self, summary: Mapping[str, Any]) -> None:
@@ -86,6 +89,7 @@ def _row(frame: LiveFrame) -> tuple[Any, ...]:
         f"{frame.lag_ms:.0f}",
         frame.dropped,
         frame.warning,
+        *map(_number, frame.frame_emotions.values()),
     )
 
 

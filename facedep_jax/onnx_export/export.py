@@ -56,6 +56,7 @@ class ExportSummary(TypedDict):
     opset: int
     inputs: dict[str, list[str | int]]
     outputs: dict[str, list[str | int]]
+    emotions: list[str]  # of the output of this name, in its order
     taps: list[str]
     positive: list[str]
     threshold: float
@@ -102,6 +103,7 @@ def export(head: Head, out: Path, given: ExtractSettings, report: Report = silen
         "opset": model.opset_import[0].version,
         "inputs": {value.name: _shape(value) for value in model.graph.input},
         "outputs": {value.name: _shape(value) for value in model.graph.output},
+        "emotions": list(head.emotions),
         "taps": list(head.taps),
         "positive": list(head.positive_emotions),
         "threshold": head.threshold,
@@ -127,7 +129,7 @@ def write_model(head: Head, plan: ExtractionPlan) -> "onnx.ModelProto":
     from facedep_jax.backbones.network_graph import pooled_taps
     from facedep_jax.onnx_export.backbone_graph import OnnxOps, Square, input_name
     from facedep_jax.onnx_export.graph_builder import Nodes
-    from facedep_jax.onnx_export.head_graph import write_head
+    from facedep_jax.onnx_export.head_graph import EMOTIONS, write_head
 
     nodes = Nodes()
     ops = OnnxOps(nodes, grey=plan.settings.color == "grey")
@@ -140,7 +142,8 @@ def write_model(head: Head, plan: ExtractionPlan) -> "onnx.ModelProto":
     nodes.scope = "head"
     outputs = write_head(nodes, head, grids)
     inputs = {input_name(size): (size, size, 3) for size in sorted(plan.sizes.values(), reverse=True)}
-    return nodes.model(inputs, list(outputs), _describe(head, plan, outputs))
+    shapes = {name: (len(head.emotions),) if name == EMOTIONS else () for name in outputs}
+    return nodes.model(inputs, shapes, _describe(head, plan, outputs))
 
 
 def _describe(head: Head, plan: ExtractionPlan, outputs: dict[str, str]) -> dict[str, Any]:
@@ -166,6 +169,7 @@ def _describe(head: Head, plan: ExtractionPlan, outputs: dict[str, str]) -> dict
         },
         "inputs": {input_name(size): [b for b, s in plan.sizes.items() if s == size] for size in plan.sizes.values()},
         "outputs": outputs,
+        **({"emotions": list(head.emotions)} if head.emotions else {}),
         "crops": CROPS,
         "color": features["color"],
         "interpolation": features["interpolation"],

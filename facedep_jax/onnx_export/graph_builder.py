@@ -45,14 +45,17 @@ class Nodes:
         return self.add("Reshape", x, self.constant(np.array(shape, np.int64)))
 
     def model(
-        self, inputs: Mapping[str, Sequence[int]], outputs: Sequence[str], metadata: Mapping[str, Any]
+        self,
+        inputs: Mapping[str, Sequence[int]],
+        outputs: Mapping[str, Sequence[int]],
+        metadata: Mapping[str, Any],
     ) -> onnx.ModelProto:
-        """The checked model: uint8 inputs (N, *shape), float32 outputs (N,), metadata as JSON strings."""
+        """The checked model: uint8 inputs (N, *shape), float32 outputs (N, *shape), metadata as JSON strings."""
         graph = helper.make_graph(
             self.nodes,
             PRODUCER,
             [helper.make_tensor_value_info(name, TensorProto.UINT8, [BATCH, *s]) for name, s in inputs.items()],
-            [helper.make_tensor_value_info(name, TensorProto.FLOAT, [BATCH]) for name in outputs],
+            [helper.make_tensor_value_info(name, TensorProto.FLOAT, [BATCH, *s]) for name, s in outputs.items()],
             self.constants,
         )
         opsets = [helper.make_opsetid("", OPSET)]

@@ -14,21 +14,27 @@ from facedep_jax.head.trained_head import Head, flat_names
 from facedep_jax.onnx_export.graph_builder import Nodes
 
 EPSILON = 1e-6  # of `normalise`, and of nnx.LayerNorm by default
+EMOTIONS = "emotions"  # the output of a head over emotions, (N, classes)
 FLOAT, FLOAT16 = 1, 10  # ONNX's numbers of types
 
 
 def write_head(nodes: Nodes, head: Head, grids: Mapping[str, str]) -> dict[str, str]:
-    """Each tap's grid (N, C, S, S) by name → what the file gives, each (N,), by name, and what it means."""
+    """Each tap's grid (N, C, S, S) by name → what the file gives, each (N,) but for EMOTIONS, by name, and what it
+    means."""
     graph = _HeadGraph(nodes, head)
     sides = head.architecture.inputs.cells
     tokens = {tap: _tokens(nodes, grids[tap], side) for tap, side in zip(head.taps, sides, strict=True)}
-    logits = graph.logits(tokens)  # (m, N)
+    classes = graph.classes(tokens)
+    logits = graph.logits(classes)
     nodes.reduce("ReduceMean", logits, 0, name="logit")
     _calibrated(nodes, head, "logit", "probability")
     meant = {
         "probability": "calibrated probability of the positive labels",
         "logit": "mean logit of the head's members, before calibration",
     }
+    if head.emotions:
+        _emotions(nodes, head, graph.mean(classes))
+        meant |= {EMOTIONS: "calibrated probability of each emotion, in the order of the entry emotions"}
     if head.members == 1:
         return meant
     each = _calibrated(nodes, head, logits)
@@ -36,6 +42,19 @@ def write_head(nodes: Nodes, head: Head, grids: Mapping[str, str]) -> dict[str, 
     variance = nodes.reduce("ReduceMean", nodes.add("Mul", apart, apart), 0)
     nodes.add("Sqrt", variance, name="spread")
     return meant | {"spread": f"standard deviation of the probabilities of the head's {head.members} members"}
+
+
+def _emotions(nodes: Nodes, head: Head, classes: str) -> None:
+    """(N, classes) mean logits → EMOTIONS, as `Head.emotion_probabilities` has them."""
+    yes = nodes.reshape("probability", -1, 1)
+    sides = ((head.positive, yes), (~head.positive, nodes.add("Sub", nodes.constant(np.float32(1)), yes)))
+    parts = []
+    for chosen, side in sides:
+        own = nodes.add("Gather", classes, nodes.constant(np.flatnonzero(chosen)), axis=1)
+        parts.append(nodes.add("Mul", nodes.add("Softmax", own, axis=-1), side))
+    order = [*np.flatnonzero(head.positive), *np.flatnonzero(~head.positive)]
+    places = np.array([order.index(head.classes.index(name)) for name in head.emotions])
+    nodes.add("Gather", nodes.add("Concat", *parts, axis=1), nodes.constant(places), axis=1, name=EMOTIONS)
 
 
 def _tokens(nodes: Nodes, grid: str, side: int) -> str:
@@ -58,15 +77,22 @@ class _HeadGraph:
         self.width, self.depth = head.architecture.shape.width, head.architecture.shape.depth
         self.params = flat_names(head.states)
 
-    def logits(self, tokens: Mapping[str, str]) -> str:
-        """(m, N): log odds of the positive classes against the others."""
+    def classes(self, tokens: Mapping[str, str]) -> str:
+        """(m, N, 1, classes)"""
         vector = self.frames(tokens)  # (m, N, 1, d)
         if self.head.architecture.temporal == "transformer":
             encoding = np.asarray(time_encoding(jnp.zeros((1, 1)), self.width))
             vector = self.nodes.add("Add", vector, self.nodes.constant(encoding))
             for i in range(self.depth):
                 vector = self.block(vector, f"temporal.{i}")
-        classes = self.linear(vector, "classify")  # (m, N, 1, classes)
+        return self.linear(vector, "classify")
+
+    def mean(self, classes: str) -> str:
+        """(m, N, 1, classes) → (N, classes) by all members."""
+        return self.nodes.reshape(self.nodes.reduce("ReduceMean", classes, 0), 0, len(self.head.classes))
+
+    def logits(self, classes: str) -> str:
+        """(m, N, 1, classes) → (m, N): log odds of the positive classes against the others."""
         sides = (self._side(classes, chosen) for chosen in (self.head.positive, ~self.head.positive))
         return self.nodes.reshape(self.nodes.add("Sub", *sides), 0, 0)
 

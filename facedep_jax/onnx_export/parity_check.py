@@ -1,5 +1,6 @@
 """An exported ONNX file against JAX: both see the same pictures. It knows nothing of how the file was made."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -9,15 +10,17 @@ from jaxtyping import Float, UInt8
 from facedep_jax.backbones.engines import load_engine
 from facedep_jax.errors import EngineError
 from facedep_jax.extraction.plan import ExtractionPlan
+from facedep_jax.head.batched_forward import proxy_logits
 from facedep_jax.head.trained_head import Head
 from facedep_jax.onnx_export.backbone_graph import input_name
+from facedep_jax.onnx_export.head_graph import EMOTIONS
 from facedep_jax.progress_events import Progress, Report
 from facedep_jax.sources.synthetic_faces import EXPRESSIONS, draw_face, draw_person
 
 TOLERANCE = 1e-3  # of probabilities
 PICTURES = 8  # five drawn expressions, three of noise
 
-Outputs = dict[str, Float[np.ndarray, " n"]]
+Outputs = dict[str, Float[np.ndarray, "n ..."]]
 
 
 def check_file(file: Path, head: Head, plan: ExtractionPlan, report: Report) -> dict[str, float]:
@@ -33,11 +36,12 @@ def check_file(file: Path, head: Head, plan: ExtractionPlan, report: Report) -> 
     expected = run_jax(head, plan, crops)
     report(Progress("check", PICTURES, PICTURES, "pictures"))
     found = {name: _apart(together[name], expected[name]) for name in together}
-    found["batch"] = _apart(together["probability"], np.concatenate([one["probability"] for one in alone]))
-    worst = np.max([found["probability"], found["batch"]])
-    if not worst <= TOLERANCE:  # NaN is wrong too
+    judged = [name for name in ("probability", EMOTIONS) if name in together]
+    found["batch"] = _most(_apart(together[name], np.concatenate([one[name] for one in alone])) for name in judged)
+    apart = _most(found[name] for name in judged)
+    if not _most([apart, found["batch"]]) <= TOLERANCE:  # NaN is wrong too
         raise EngineError(
-            f"the ONNX file's probabilities are {found['probability']:.2g} from JAX's, and those of one picture alone "
+            f"the ONNX file's probabilities are {apart:.2g} from JAX's, and those of one picture alone "
             f"{found['batch']:.2g} from those in a batch; at most {TOLERANCE:g} is allowed, so the file is not to be "
             f"used. onnxruntime {onnxruntime.__version__} may compute wrongly here: try another release"
         )
@@ -71,10 +75,18 @@ def run_jax(head: Head, plan: ExtractionPlan, crops: dict[str, UInt8[np.ndarray,
     engine = load_engine("xla", plan.weights, plan.taps, plan.sizes, "float32", PICTURES)
     tokens = engine({backbone: crops[input_name(size)] for backbone, size in plan.sizes.items()})
     clips = {tap: tokens[tap][:, None] for tap in head.taps}
-    logits = head.member_logits(clips, np.zeros((PICTURES, 1), np.float32), np.ones((PICTURES, 1), bool))
+    classes = head.class_logits(clips, np.zeros((PICTURES, 1), np.float32), np.ones((PICTURES, 1), bool))
+    logits = proxy_logits(classes, head.positive)
     mean = logits.mean(0)
-    return {"probability": head.probability(mean), "logit": mean, "spread": head.probability(logits).std(0)}
+    found = {"probability": head.probability(mean), "logit": mean, "spread": head.probability(logits).std(0)}
+    emotions = list(head.by_emotion(classes).values())
+    return found | ({EMOTIONS: np.stack(emotions, 1)} if emotions else {})
 
 
-def _apart(a: Float[np.ndarray, " n"], b: Float[np.ndarray, " n"]) -> float:
+def _most(values: Iterable[float]) -> float:
+    """NaN where one is."""
+    return float(np.max([*values]))
+
+
+def _apart(a: Float[np.ndarray, "n ..."], b: Float[np.ndarray, "n ..."]) -> float:
     return float(np.abs(a - b).max())

@@ -1,4 +1,4 @@
-"""A clip's score over time, with windows, gaps and faces found, as a PNG.
+"""A clip's score over time, with windows, gaps, faces found and emotions, as a PNG.
 
 Knows nothing of where the numbers come from.
 """
@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from facedep_jax.media.frame_types import FACE_STATES
+from facedep_jax.report.emotion_bands import COLOURS, colours, tops
 from facedep_jax.report.run_plots import in_font
 from facedep_jax.report.score_over_time_svg import _ClipScore, _Frames, edges
 from facedep_jax.text_escaping import printable
@@ -41,15 +42,23 @@ class _Window(Protocol):
 
 
 def draw_timeline(
-    score: _ClipScore, frames: _Frames, threshold: float, warning: str = "", windows: Sequence[_Window] = ()
+    score: _ClipScore,
+    frames: _Frames,
+    threshold: float,
+    warning: str = "",
+    windows: Sequence[_Window] = (),
+    stack: Sequence[str] = (),
 ) -> Figure:
     """The probability of each frame, the mean of each window and of the clip with its interval, gaps without a score,
-    and below what was found in every frame.
+    below what was found in every frame, and the emotions of `stack`, from the bottom, on each other.
     """
-    figure = Figure(figsize=(9, 3.2), dpi=110)
-    axes, strip = figure.subplots(2, 1, sharex=True, height_ratios=(12, 1))
+    inches = 5.0 if stack else 3.2
+    figure = Figure(figsize=(9, inches), dpi=110)
+    heights = (12, 8, 1) if stack else (12, 1)
+    axes, *below, strip = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)
     # By hand: finding a layout takes as long as drawing, and a batch has hundreds of these.
-    figure.subplots_adjust(left=0.065, right=0.775, bottom=0.145, top=0.84 if warning else 0.91, hspace=0.28)
+    bottom, top = 0.464 / inches, 1 - (0.512 if warning else 0.288) / inches
+    figure.subplots_adjust(left=0.065, right=0.775, bottom=bottom, top=top, hspace=0.2 if stack else 0.28)
     _fill(axes, frames, ~np.isfinite(frames.probability), "#eceff1")  # gaps
     axes.plot(frames.time, frames.probability, color=INK, linewidth=1, marker=".", markersize=4, label="frame")
     _draw_windows(axes, windows)
@@ -63,6 +72,8 @@ def draw_timeline(
     axes.set_title(_title(score), loc="left", fontsize=10, parse_math=False)
     axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.02), fontsize=8, frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
+    for emotions in below:
+        _draw_emotions(emotions, frames, stack)
     _draw_states(strip, frames)
     if warning:
         figure.suptitle(warning, color="#b00020", fontsize=9, fontweight="bold", x=0.01, ha="left")
@@ -74,6 +85,23 @@ def _draw_windows(axes: Axes, windows: Sequence[_Window]) -> None:
     seen = [(window.score, window.start_s, window.end_s) for window in windows if window.score is not None]
     if len(seen) > 1:
         axes.hlines(*zip(*seen, strict=True), color=QUIET, linewidth=2, alpha=0.8, label="window")
+
+
+def _draw_emotions(axes: Axes, frames: _Frames, stack: Sequence[str]) -> None:
+    """Bands in steps from frame to frame, nothing without a face; named from the top, as they lie."""
+    shades, numbers, bottom = list(COLOURS.values()), colours(stack), np.zeros(len(frames.time))
+    x = np.repeat(edges(frames.time), 2)[1:-1]  # both ends of each frame's own time
+    reach = tops(frames.emotions, stack)
+    found = []
+    for name in stack:
+        own = frames.emotions[name][np.isfinite(frames.emotions[name])]
+        label = f"{in_font(printable(name))} {own.mean():.2f}" if len(own) else in_font(printable(name))
+        low, high, look = np.repeat(bottom, 2), np.repeat(reach[name], 2), shades[numbers[name]]
+        found.append(axes.fill_between(x, low, high, facecolor=look, linewidth=0, label=label))
+        bottom = reach[name]
+    axes.set(ylim=(0, 1), ylabel="emotions")
+    axes.legend(handles=found[::-1], loc="upper left", bbox_to_anchor=(1.01, 1.06), fontsize=8, frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
 
 
 def _fill(axes: Axes, frames: _Frames, where: Bool[np.ndarray, " t"], color: str, label: str | None = None) -> None:

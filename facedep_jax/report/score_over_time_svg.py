@@ -3,7 +3,7 @@
 Shapes lie in a box of WIDTH × HEIGHT, the time from left to right and the probability upwards.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,7 +16,8 @@ WIDTH, HEIGHT = 1000, 200
 
 
 class _Frames(Protocol):
-    """The sampled frames of a clip: seconds, codes of FACE_STATES, and probabilities, NaN where there is no face."""
+    """The sampled frames of a clip: seconds, codes of FACE_STATES, and probabilities, NaN where there is no face, of
+    the proxy and of each emotion, where the head knows them."""
 
     @property
     def time(self) -> Float[np.ndarray, " t"]: ...
@@ -24,6 +25,8 @@ class _Frames(Protocol):
     def face(self) -> Int[np.ndarray, " t"]: ...
     @property
     def probability(self) -> Float[np.ndarray, " t"]: ...
+    @property
+    def emotions(self) -> Mapping[str, Float[np.ndarray, " t"]]: ...
 
 
 class _ClipScore(Protocol):
@@ -87,14 +90,24 @@ def curve_of(score: _ClipScore, frames: _Frames, threshold: float, points: int) 
     """The curve of one clip through at most about `points` points, each the mean over those of equally many successive
     frames that have a score. A gap is where none of a point's frames has one.
     """
-    starts = np.arange(0, len(frames.time), -(-len(frames.time) // points))
-    probability = _means(frames.probability, starts)
-    x = _across(_means(frames.time, starts), frames.time)
+    starts = starts_of(frames, points)
+    probability = means(frames.probability, starts)
+    x = _across(means(frames.time, starts), frames.time)
     band = None
     if score.low is not None and score.high is not None:
         band = (_up(score.high), max(1, _up(score.low) - _up(score.high)))
     own = None if score.score is None else _up(score.score)
     return Curve(_path(x, probability), tuple(_gaps(frames, probability, starts)), _up(threshold), own, band)
+
+
+def starts_of(frames: _Frames, points: int) -> Int[np.ndarray, " n"]:
+    """The first frame of each of about `points` points at most, which have equally many successive frames."""
+    return np.arange(0, len(frames.time), -(-len(frames.time) // points))
+
+
+def borders(frames: _Frames, starts: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n+1"]:
+    """Where the stretch of each point begins, and where the last one ends, between 0 and WIDTH."""
+    return _across(edges(frames.time)[np.append(starts, len(frames.time))], frames.time).astype(int)
 
 
 def edges(time: Float[np.ndarray, " t"]) -> Float[np.ndarray, " t+1"]:
@@ -112,8 +125,8 @@ def _across(time: Float[np.ndarray, " n"], whole: Float[np.ndarray, " t"]) -> Fl
     return np.rint(WIDTH * (time - first) / (last - first))
 
 
-def _means(values: Float[np.ndarray, " t"], starts: Int[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
-    """The mean over the finite ones of each stretch, NaN where it has none."""
+def means(values: Float[np.ndarray, " t"], starts: Int[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    """The mean over the finite ones of each point's, NaN where it has none."""
     finite = np.isfinite(values)
     counts = np.add.reduceat(finite.astype(np.int64), starts)
     sums = np.add.reduceat(np.where(finite, values, 0.0), starts)
@@ -137,7 +150,7 @@ def _gaps(frames: _Frames, probability: Float[np.ndarray, " n"], starts: Int[np.
     each = [np.add.reduceat((frames.face == code).astype(np.int64), starts) for code in range(len(FACE_STATES))]
     state = np.where(np.isfinite(probability), -1, np.argmax(each, 0))
     firsts = np.flatnonzero(np.diff(state, prepend=-2))
-    bounds = _across(edges(frames.time)[np.append(starts, len(frames.time))], frames.time).astype(int)
+    bounds = borders(frames, starts)
     for first, after in zip(firsts, np.append(firsts[1:], len(state)), strict=True):
         if state[first] >= 0:
             name = FACE_STATES[int(state[first])]

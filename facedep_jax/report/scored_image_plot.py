@@ -1,7 +1,7 @@
 """A picture that was scored: its face, its score, and where the head looked. Knows nothing of files but its own."""
 
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -15,7 +15,7 @@ from matplotlib.patches import Rectangle
 
 from facedep_jax.file_system import writing
 from facedep_jax.report.run_plots import ALERT, GRID, INK, MAIN, OTHER, QUIET, in_font, save
-from facedep_jax.text_escaping import plot_name
+from facedep_jax.text_escaping import plot_name, printable
 
 BOX, TINT = "#ffd60a", "#ff3b00"
 MOST_NUMBERS = 4  # cells along a side up to which their shares are written into them
@@ -64,6 +64,8 @@ class _Prediction(Protocol):
     @property
     def members_high(self) -> float | None: ...
     @property
+    def emotions(self) -> Mapping[str, float]: ...
+    @property
     def drawable(self) -> _Drawable | None: ...
 
 
@@ -92,15 +94,17 @@ def draw_prediction(
     """
     shaded = drawn.shading is not None and bool(drawn.shading.any())
     width = 9.2 if shaded else 6.5
-    figure = Figure(figsize=(width, 4.4), dpi=120, layout="constrained", facecolor="white")
+    emotions = _emotions(prediction, int(13 * width))
+    more = 0.2 + 0.2 * len(emotions) if emotions else 0.0  # inches
+    figure = Figure(figsize=(width, 4.4 + more), dpi=120, layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
-    above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=(3.3, 1.1)).ravel()
+    above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=(3.3, 1.1 + more)).ravel()
     axes = above.subplots(1, 1 + shaded, width_ratios=(1.5, 1)[: 1 + shaded], squeeze=False).ravel()
     _picture(axes[0], prediction, drawn)
     if shaded and drawn.crop is not None and drawn.shading is not None:
         _shading(axes[1], drawn.crop, drawn.shading)
     small = "\n".join(textwrap.wrap(f"{SHADING if shaded else ''}{in_font(meaning)}", int(16 * width)))
-    _scale(below.subplots(), prediction, threshold, small)
+    _scale(below.subplots(), prediction, threshold, emotions, small)
     if warning:
         above.suptitle(warning, color=ALERT, fontsize=11, fontweight="bold")
     return figure
@@ -143,8 +147,8 @@ def _shading(ax: Axes, crop: UInt8[np.ndarray, "s s 3"], shading: Float[np.ndarr
     ax.set_axis_off()
 
 
-def _scale(ax: Axes, prediction: _Prediction, threshold: float, small: str) -> None:
-    """The score from 0 to 1, its range over members, and the `small` print."""
+def _scale(ax: Axes, prediction: _Prediction, threshold: float, emotions: Sequence[str], small: str) -> None:
+    """The score from 0 to 1, its range over members, the lines on `emotions`, and the `small` print."""
     ax.set(xlim=(0, 1), ylim=(-1, 1), yticks=[])
     ax.spines[["left", "right", "top"]].set_visible(False)
     ax.tick_params(labelsize=8, colors=QUIET)
@@ -159,7 +163,15 @@ def _scale(ax: Axes, prediction: _Prediction, threshold: float, small: str) -> N
         ax.hlines(0, prediction.members_low, prediction.members_high, color=MAIN, alpha=0.45, linewidth=6)
         said += f"   members {prediction.members_low:.2f} to {prediction.members_high:.2f}"
     ax.plot(prediction.probability, 0, marker="o", markersize=9, color=MAIN, clip_on=False)
-    ax.set_title(said, fontsize=10, color=INK, loc="left")
+    said = "\n".join([said, *emotions])
+    ax.set_title(said, fontsize=10, color=INK, loc="left", parse_math=False)
+
+
+def _emotions(prediction: _Prediction, columns: int) -> list[str]:
+    """All that the head knows, the likeliest first, in lines."""
+    each = sorted(prediction.emotions.items(), key=lambda pair: -pair[1])
+    said = ", ".join(f"{in_font(printable(name))} {probability:.2f}" for name, probability in each)
+    return textwrap.wrap(f"emotions: {said}", columns) if each else []
 
 
 def _shown(path: str) -> str:

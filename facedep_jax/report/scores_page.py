@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from facedep_jax.report.document import GAP, Block, BulletList, Section, Table, interval, number, percent, sign
+from facedep_jax.report.emotion_bands import BANDS, bands_of, colours
 from facedep_jax.report.markdown import from_markdown
 from facedep_jax.report.score_over_time_svg import HEIGHT, WIDTH, _ClipScore, _Frames, curve_of
 from facedep_jax.text_escaping import printable
@@ -37,6 +38,11 @@ HOW_TO_READ = (
     "decided: the clip is abstained.",
     "inputs: differ means that the faces were cropped or sampled in another way than those that the head learned from, "
     "so that scores may be shifted by an unknown amount.",
+)
+EMOTIONS = (
+    "emotions: below each curve the calibrated probabilities of the emotions that the head knows, stacked to the full "
+    "height: first, from below, those that count as positive, which reach as high as the score. They say what raters "
+    "would have called such a face, nothing of what is felt. A pointer on a band tells its name and its mean."
 )
 
 # Name of a column: what it sorts by, and how that is written where it is not written as it is.
@@ -90,10 +96,12 @@ def content(
     faces: Sequence[Mapping[str, Any]] = (),
     deletion: Sequence[Block] = (),
     judged: str = "",
+    stack: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Everything on the page below the facts; `card` is the run's MODEL_CARD.md, empty where it has none, and `ignored`
-    are the rows of files that are no clips. `judged` says what a head that mixes frames judges as one."""
-    larges = [_figure(one.clip, one.frames, threshold) for one in scored if one.frames is not None]
+    are the rows of files that are no clips. `judged` says what a head that mixes frames judges as one, and `stack` the
+    emotions that a head knows as they stand on each other, from below."""
+    larges = [_figure(one.clip, one.frames, threshold, stack) for one in scored if one.frames is not None]
     found = {gap.state for clip in larges for gap in clip["large"].gaps}
     failed = tuple((one.clip.clip, one.clip.reason) for one in scored if one.clip.status == "failed")
     odd = tuple((one.clip.clip, one.clip.decoding) for one in scored if one.clip.decoding)
@@ -113,14 +121,19 @@ def content(
         "side": SIDE,
         "width": WIDTH,
         "height": HEIGHT,
+        "emotions": colours(stack),
+        "bands_height": BANDS,
         "sections": [
-            Section(
-                "How to read this page", (BulletList((*((MIXES.format(judged),) if judged else ()), *HOW_TO_READ)),)
-            ),
+            Section("How to read this page", (BulletList(_how_to_read(judged, stack)),)),
             Section("Settings", (Table(("setting", "value"), tuple(_flat(settings)), wrapped=True),)),
         ],
         "card": {"title": title, "sections": sections} if card else None,
     }
+
+
+def _how_to_read(judged: str, stack: Sequence[str]) -> tuple[str, ...]:
+    mixes, emotions = (MIXES.format(judged),) if judged else (), (EMOTIONS,) if stack else ()
+    return (*mixes, *HOW_TO_READ, *emotions)
 
 
 def _table(
@@ -146,15 +159,19 @@ def verdict(clip: _ClipScore) -> str:
     return clip.decision or f"{clip.status}: {clip.reason}"
 
 
-def _figure(clip: _ClipScore, frames: _Frames, threshold: float) -> dict[str, Any]:
+def _figure(clip: _ClipScore, frames: _Frames, threshold: float, stack: Sequence[str]) -> dict[str, Any]:
     score = "" if clip.score is None else f"score {clip.score:.3f}, "
     seen = f"a face in {percent(clip.coverage)} of {clip.frames_sampled} frames" if clip.decision else ""
     label = ", ".join(filter(None, (f"{score}{verdict(clip)}", seen)))
+    bands = bands_of(frames, stack, LARGE)
+    means = ", ".join(f"{band.emotion} {band.mean:.2f}" for band in reversed(bands))
     return {
         "name": clip.clip,
         "verdict": label,
         "label": f"{clip.clip}: {label}",
         "large": curve_of(clip, frames, threshold, LARGE),
+        "bands": bands,
+        "bands_label": f"{clip.clip}, emotions over time, on average: {means}",
         "begin": f"{frames.time[0]:.1f} s",
         "end": f"{frames.time[-1]:.1f} s",
     }

@@ -11,6 +11,7 @@ import polars as pl
 from jaxtyping import Float
 
 from facedep_jax.dataset.labelled_examples import Examples
+from facedep_jax.sources.label_vocabulary import column_names
 from facedep_jax.text_columns import text_series
 from facedep_jax.text_escaping import FORMULA, as_text
 
@@ -46,12 +47,12 @@ def scored_table(
 def emotion_columns(
     classes: Sequence[str], probability: Float[np.ndarray, "n classes"] | None, taken: Sequence[str]
 ) -> list[pl.Series]:
-    """A column for each class, in their order; one that is called as a column that is `taken` gets `p_`."""
+    """A column for each class, in the vocabulary's order, called as `column_names` has it."""
     if probability is None:
         return []
     return [
-        pl.Series(f"p_{name}" if name in taken else name, values, pl.Float64)
-        for name, values in zip(classes, probability.T, strict=True)
+        pl.Series(name, probability[:, classes.index(emotion)], pl.Float64)
+        for emotion, name in column_names(classes, taken).items()
     ]
 
 

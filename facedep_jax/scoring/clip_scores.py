@@ -7,7 +7,7 @@ not of the person or of the head.
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -40,7 +40,8 @@ class ClipScore:
     `members_low` and `members_high` are the scores by the lowest and the highest member, None for a head of one.
     `windows` counts those with a face. `relative` is the score minus the median over the subject's clips, see
     `relative_to_subjects`; `inputs` says how crops differ from those that the head learned from, and `decoding`
-    what was odd about the file, "" where there is nothing to say.
+    what was odd about the file, "" where there is nothing to say. `emotions` are the mean probabilities of each, by a
+    head over emotions, in the vocabulary's order; nothing without a face.
     """
 
     clip: str
@@ -61,6 +62,7 @@ class ClipScore:
     relative: float | None = None
     inputs: str = ""
     decoding: str = ""
+    emotions: dict[str, float] = field(default_factory=dict)
 
     @property
     def decided_score(self) -> float | None:
@@ -70,7 +72,7 @@ class ClipScore:
 
 @dataclass(frozen=True)
 class Window:
-    """A stretch of a clip in seconds; `score` is None without a face, the members' as in `ClipScore`."""
+    """A stretch of a clip in seconds; `score` is None without a face, the members' and emotions as in `ClipScore`."""
 
     start_s: float
     end_s: float
@@ -79,6 +81,7 @@ class Window:
     score: float | None = None
     members_low: float | None = None
     members_high: float | None = None
+    emotions: dict[str, float] = field(default_factory=dict)
 
 
 def score_clip(name: str, frames: Frames, duration: float, threshold: float, settings: ScoreSettings) -> ClipScore:
@@ -98,11 +101,14 @@ def score_clip(name: str, frames: Frames, duration: float, threshold: float, set
     if frames.whole:
         score, low, high = frames.whole.score, frames.whole.low, frames.whole.high
         members_low, members_high = _ends(frames.whole.members)
+        emotions = frames.whole.emotions
     else:
         score = float(frames.probability[with_face].mean())
         low, high = within_clip_interval(frames, settings.window, duration)
         members_low, members_high = _members(frames, with_face)
+        emotions = _emotions(frames, with_face)
     known = replace(known, score=score, low=low, high=high, members_low=members_low, members_high=members_high)
+    known = replace(known, emotions=emotions)
     known = replace(known, windows=len(np.unique(window_numbers(frames, settings.window, duration)[with_face])))
     if coverage < settings.min_coverage:
         return replace(known, reason=f"a face in {coverage:.0%} of frames, below {settings.min_coverage:.0%}")
@@ -123,7 +129,8 @@ def windows_of(frames: Frames, window: float, duration: float) -> list[Window]:
         if seen.any():
             low, high = _members(frames, seen)
             score = float(frames.probability[seen].mean())
-            known = replace(known, score=score, members_low=low, members_high=high)
+            emotions = _emotions(frames, seen)
+            known = replace(known, score=score, members_low=low, members_high=high, emotions=emotions)
         found.append(known)
     return found
 
@@ -171,6 +178,11 @@ def _members(frames: Frames, chosen: Bool[np.ndarray, " t"]) -> tuple[float | No
     if frames.members is None or len(frames.members) == 1:
         return None, None
     return _ends(frames.members[:, chosen].mean(1))
+
+
+def _emotions(frames: Frames, chosen: Bool[np.ndarray, " t"]) -> dict[str, float]:
+    """The mean of each over chosen frames."""
+    return {name: float(found[chosen].mean()) for name, found in frames.emotions.items()}
 
 
 def _ends(members: Float[np.ndarray, " m"]) -> tuple[float | None, float | None]:

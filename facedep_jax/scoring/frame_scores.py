@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from facedep_jax.cache.cache_reader import Cache
+from facedep_jax.head.batched_forward import proxy_logits
 from facedep_jax.head.trained_head import Head
 from facedep_jax.progress_events import Progress, Report, silent
 
@@ -22,6 +23,7 @@ class Whole:
     low: float | None
     high: float | None
     members: Float[np.ndarray, " m"]
+    emotions: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,8 @@ class Frames:
 
     `members` are the probabilities by each member of the head; `feature` are rows of the cache's features, −1 without a
     face, none where no cache holds them. With a head that mixes frames, `window` has the number of the window that each
-    was judged in, and `whole` what became of all with a face.
+    was judged in, and `whole` what became of all with a face. `emotions` are the probabilities of each by a head over
+    emotions, in the vocabulary's order, NaN as `probability` is.
     """
 
     time: Float[np.ndarray, " t"]
@@ -41,6 +44,7 @@ class Frames:
     feature: Int[np.ndarray, " t"] = field(default_factory=lambda: np.zeros(0, np.int64))
     window: Int[np.ndarray, " t"] | None = None
     whole: Whole | None = None
+    emotions: dict[str, Float[np.ndarray, " t"]] = field(default_factory=dict)
 
     def from_median(self) -> Float[np.ndarray, " t"]:
         """Each frame's probability minus the median of the clip's own."""
@@ -57,18 +61,27 @@ def score_items(cache: Cache, items: Sequence[int], head: Head, report: Report =
     feature = np.concatenate([clip.feature for clip in clips]) if clips else np.zeros(0, np.int64)
     probability = np.full(len(feature), np.nan)
     members = np.full((head.members, len(feature)), np.nan)
+    emotions = {name: np.full(len(feature), np.nan) for name in head.emotions}
     with_face = np.flatnonzero(feature >= 0)
     for start in range(0, len(with_face), BATCH):
         report(Progress("score", start, len(with_face), "frames"))
         chosen = with_face[start : start + BATCH]
         # The last batch is filled up with frames of its own, so that nothing compiles for another shape.
-        logits = head.frame_members(tokens_of(cache, head, np.resize(feature[chosen], BATCH)))[:, : len(chosen)]
+        classes = head.frame_classes(tokens_of(cache, head, np.resize(feature[chosen], BATCH)))
+        logits = proxy_logits(classes, head.positive)[:, : len(chosen)]
+        for name, found in head.by_emotion(classes).items():
+            emotions[name][chosen] = found[: len(chosen)]
         probability[chosen], members[:, chosen] = head.probability(logits.mean(0)), head.probability(logits)
     report(Progress("score", len(with_face), len(with_face), "frames"))
     ends = np.cumsum([0, *(len(clip.time) for clip in clips)])
     parts = [slice(*pair) for pair in pairwise(ends)]
     return [
-        replace(clip, probability=probability[part], members=members[:, part])
+        replace(
+            clip,
+            probability=probability[part],
+            members=members[:, part],
+            emotions={name: found[part] for name, found in emotions.items()},
+        )
         for clip, part in zip(clips, parts, strict=True)
     ]
 

@@ -1,7 +1,7 @@
 """Faces → scores, without a cache: pictures here, live sources in monitor/. Knows nothing of training or clips."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +27,15 @@ VIEW_SIDE = 640  # pixels of the longer side of a picture that is drawn
 
 @dataclass(frozen=True)
 class FaceScore:
-    """Calibrated probabilities of one face: the head's, and each member's. `tokens` are its features by tap."""
+    """Calibrated probabilities of one face: the head's, each member's, and of each emotion that the head knows.
+
+    `tokens` are its features by tap.
+    """
 
     probability: float
     members: Float[np.ndarray, " m"]
     tokens: dict[str, Float16[np.ndarray, "1 S S C"]]
+    emotions: dict[str, float] = field(default_factory=dict)
 
     @property
     def members_range(self) -> tuple[float, float] | tuple[None, None]:
@@ -59,7 +63,9 @@ class FaceScorer:
         now, there = np.zeros((1, 1), np.float32), np.ones((1, 1), bool)
         logits = predict_classes(self.head.architecture, self.head.states, clip, now, there, batch=1)
         members = proxy_logits(logits, self.head.positive)[:, 0]
-        return FaceScore(float(self.head.probability(members.mean())), self.head.probability(members), tokens)
+        probability, by_member = float(self.head.probability(members.mean())), self.head.probability(members)
+        emotions = {name: float(found[0]) for name, found in self.head.by_emotion(logits).items()}
+        return FaceScore(probability, by_member, tokens, emotions)
 
     def warm_up(self) -> None:
         """Compile, and compare engines, on a drawn face now, so that the first real one need not wait for it.
@@ -113,7 +119,8 @@ class Drawable:
 class Prediction:
     """One picture: the calibrated probability of the proxy, None without a face or a readable picture.
 
-    `members_low` and `members_high` are that of the lowest and the highest member, None for a head of one.
+    `members_low` and `members_high` are that of the lowest and the highest member, None for a head of one. `emotions`
+    are those of a head over emotions, in the vocabulary's order; nothing without a face.
     """
 
     path: str
@@ -125,10 +132,11 @@ class Prediction:
     members_high: float | None = None
     drawable: Drawable | None = None
     reason: str = ""  # why it failed
+    emotions: dict[str, float] = field(default_factory=dict)
 
     def record(self) -> dict[str, Any]:
         """What `predict --json` says of a picture; the status names the reason of a failure."""
-        names = ("path", "probability", "members_low", "members_high", "decision", "face")
+        names = ("path", "probability", "members_low", "members_high", "decision", "face", "emotions")
         status = f"{self.status}: {self.reason}" if self.reason else self.status
         return {name: getattr(self, name) for name in names} | {"status": status}
 
@@ -165,7 +173,7 @@ def _predict(path: Path, scorer: FaceScorer, drawable: bool) -> Prediction:
     if score is None:
         return Prediction(str(path), "no face", face, drawable=drawn)
     decision, (low, high) = scorer.decide(score.probability), score.members_range
-    return Prediction(str(path), "scored", face, score.probability, decision, low, high, drawn)
+    return Prediction(str(path), "scored", face, score.probability, decision, low, high, drawn, emotions=score.emotions)
 
 
 def _drawable(data: bytes, picture: Picture, scorer: FaceScorer, score: FaceScore | None) -> Drawable:

@@ -6,7 +6,7 @@ countries spreadsheets split lines at ; as well. Numbers stay numbers. `summary.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -17,61 +17,89 @@ import polars as pl
 from facedep_jax.media.frame_types import FACE_STATES
 from facedep_jax.scoring.clip_scores import ClipScore, Window
 from facedep_jax.scoring.score_cached_clips import Scored
+from facedep_jax.sources.label_vocabulary import column_names
 from facedep_jax.text_columns import write_csv, write_parquet
 from facedep_jax.text_escaping import printable
 
 ADDED = ("windows", "subject", "relative", "inputs", "decoding")  # columns that came later stand last
-CLIP_COLUMNS = (*(f.name for f in fields(ClipScore) if f.name not in ADDED), "warning", *ADDED)
+EMOTIONS = "emotions"  # a field that has a column for each, at the end
+CLIP_COLUMNS = (*(f.name for f in fields(ClipScore) if f.name not in (*ADDED, EMOTIONS)), "warning", *ADDED)
 FRAME_COLUMNS = ("clip", "time_s", "face", "x", "y", "width", "height", "probability", "warning", "relative")
 DIGITS = {"x": 1, "y": 1, "width": 1, "height": 1}  # after the point, in CSV; four of all others
 EACH = 3  # files of one folder and kind that get a row each; more share one
 MOST = 100  # rows; if there were more, files of a kind share one wherever they lie
-WINDOW_COLUMNS = ("clip", *(f.name for f in fields(Window)), "warning")
+WINDOW_COLUMNS = ("clip", *(f.name for f in fields(Window) if f.name != EMOTIONS), "warning")
+COLUMNS = {"clips": CLIP_COLUMNS, "windows": WINDOW_COLUMNS, "frames": FRAME_COLUMNS}
 
+Schema = dict[str, type[pl.DataType]]
 Kind = tuple[str, str]  # what several files are called, and why they have no score
 
 
 def write_tables(
-    out: Path, scored: Sequence[Scored], warning: str, ignored: Sequence[ClipScore] = (), parquet: bool = False
+    out: Path,
+    scored: Sequence[Scored],
+    warning: str,
+    ignored: Sequence[ClipScore] = (),
+    emotions: Sequence[str] = (),
+    parquet: bool = False,
 ) -> None:
     """Write `clips.csv`, `windows.csv` and `frames.csv` into `out`, and all as Parquet where that is asked for.
 
-    `warning` stands in every row. `ignored` are the rows of other files; they stand below the clips.
+    `warning` stands in every row. `ignored` are the rows of other files; they stand below the clips. Each of the
+    `emotions`, those that the head knows, has a column at the end.
     """
-    for name, frame in score_frames(scored, warning, ignored).items():
+    for name, frame in score_frames(scored, warning, ignored, emotions).items():
         write_csv(out / f"{name}.csv", frame, DIGITS | ({"time_s": 3} if name == "frames" else {}))
         if parquet or (out / f"{name}.parquet").exists():  # of an earlier pass: it must not say otherwise
             write_parquet(out / f"{name}.parquet", frame)
 
 
-def score_frames(scored: Sequence[Scored], warning: str, ignored: Sequence[ClipScore] = ()) -> dict[str, pl.DataFrame]:
+def score_frames(
+    scored: Sequence[Scored], warning: str, ignored: Sequence[ClipScore] = (), emotions: Sequence[str] = ()
+) -> dict[str, pl.DataFrame]:
     """The tables clips, windows and frames, with numbers as they are; names are `printable`."""
-    clips = [_printed(asdict(clip)) for clip in (*(one.clip for one in scored), *ignored)]
-    windows = [_printed({"clip": one.clip.clip, **vars(window)}) for one in scored for window in one.windows]
-    frames = [_frames(one) for one in scored if one.frames is not None]
-    schema = dict.fromkeys(FRAME_COLUMNS, pl.Float64) | dict.fromkeys(("clip", "face"), pl.String)
-    found = {
-        "clips": pl.DataFrame(clips, _schema(ClipScore)),
-        "windows": pl.DataFrame(windows, {"clip": pl.String, **_schema(Window)}),
-        "frames": pl.concat([pl.DataFrame(schema={k: v for k, v in schema.items() if k != "warning"}), *frames]),
+    called = {
+        table: {emotion: printable(name) for emotion, name in column_names(emotions, columns).items()}
+        for table, columns in COLUMNS.items()
     }
-    columns = {"clips": CLIP_COLUMNS, "windows": WINDOW_COLUMNS, "frames": FRAME_COLUMNS}
+    clips = [_printed(asdict(clip), called["clips"]) for clip in (*(one.clip for one in scored), *ignored)]
+    windows = [
+        _printed({"clip": one.clip.clip, **vars(window)}, called["windows"]) for one in scored for window in one.windows
+    ]
+    frames = [_frames(one, called["frames"]) for one in scored if one.frames is not None]
+    schema: Schema = {name: pl.Float64 for name in FRAME_COLUMNS if name != "warning"}
+    schema |= {"clip": pl.String, "face": pl.String}
+    found = {
+        "clips": pl.DataFrame(clips, _schema(ClipScore) | _floats(called["clips"])),
+        "windows": pl.DataFrame(windows, {"clip": pl.String, **_schema(Window), **_floats(called["windows"])}),
+        "frames": pl.concat([pl.DataFrame(schema=schema | _floats(called["frames"])), *frames]),
+    }
     return {
-        name: frame.with_columns(pl.lit(warning, pl.String).alias("warning")).select(columns[name])
+        name: frame.with_columns(pl.lit(warning, pl.String).alias("warning")).select(
+            *COLUMNS[name], *called[name].values()
+        )
         for name, frame in found.items()
     }
 
 
-def _printed(row: dict[str, Any]) -> dict[str, Any]:
+def _printed(row: dict[str, Any], called: Mapping[str, str]) -> dict[str, Any]:
+    """One row; what emotions are `called` has a column each."""
+    emotions = row.pop(EMOTIONS)
+    row |= {name: emotions.get(emotion) for emotion, name in called.items()}
     return {name: printable(value) if isinstance(value, str) else value for name, value in row.items()}
 
 
-def _schema(cls: type) -> dict[str, type[pl.DataType]]:
-    kinds = {"float": pl.Float64, "int": pl.Int64, "str": pl.String}
-    return {f.name: kinds[str(getattr(f.type, "__name__", f.type)).split(" ")[0]] for f in fields(cls)}
+def _schema(cls: type) -> Schema:
+    kinds: Schema = {"float": pl.Float64, "int": pl.Int64, "str": pl.String}
+    types = {f.name: str(getattr(f.type, "__name__", f.type)) for f in fields(cls) if f.name != EMOTIONS}
+    return {name: kinds[kind.split(" ")[0]] for name, kind in types.items()}
 
 
-def _frames(one: Scored) -> pl.DataFrame:
+def _floats(called: Mapping[str, str]) -> Schema:
+    return dict.fromkeys(called.values(), pl.Float64)
+
+
+def _frames(one: Scored, called: Mapping[str, str]) -> pl.DataFrame:
     frames = one.frames
     assert frames is not None
     relative = frames.from_median() if one.clip.relative is not None else np.full(len(frames.time), np.nan)
@@ -87,6 +115,7 @@ def _frames(one: Scored) -> pl.DataFrame:
             "height": height,
             "probability": np.asarray(frames.probability, np.float64),
             "relative": np.asarray(relative, np.float64),
+            **{name: np.asarray(frames.emotions[emotion], np.float64) for emotion, name in called.items()},
         }
     )
 

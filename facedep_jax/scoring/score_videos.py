@@ -118,7 +118,7 @@ def score_videos(
     records["cache"] = {"path": str(folder), "fingerprint": opened.fingerprint, **opened.spec}
     _write_config(out, wanted["score"], records)
     scored = score_cache(opened, clips, extraction["failures"], head, settings, report)
-    write_tables(out, scored, head.warning, ignored, parquet)
+    write_tables(out, scored, head.warning, ignored, head.emotions, parquet)
     summary = _summary(scored, clips, extraction, out, head, settings.window)
     summary["cache"] = str(folder)
     if tables_only:

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from facedep_jax.cache.cache_reader import Cache
-from facedep_jax.dataset.labelled_examples import at_most, in_windows
+from facedep_jax.dataset.labelled_examples import at_most, in_windows, say_thinned
 from facedep_jax.head.batched_forward import proxy_logits
 from facedep_jax.head.trained_head import Head
 from facedep_jax.progress_events import Progress, Report, silent
@@ -37,6 +37,8 @@ def score_windows(
     """The frames of `items`, each with the probability of its window of `window` seconds, 0 for whole clips."""
     clips = [replace(frames, window=in_windows(frames.time, window)) for frames in sampled_frames(cache, items)]
     stretches = [list(_stretches(frames, window)) for frames in clips]
+    shortened = [own for own in stretches if any(len(one.frames) > len(one.feature) for one in own)]
+    say_thinned(len(shortened), window, report)
     logits = _class_logits(cache, head, [one for own in stretches for one in own], report)
     ends = np.cumsum([0, *map(len, stretches)])
     return [
@@ -100,19 +102,25 @@ def _judged(
     """With the windows' probabilities at their frames, and the clip's own; its interval is that of its logit."""
     members = np.full((head.members, len(frames.time)), np.nan)
     probability = np.full(len(frames.time), np.nan)
+    emotions = {name: np.full(len(frames.time), np.nan) for name in head.emotions}
+    frames = replace(frames, probability=probability, members=members, emotions=emotions)
     if not stretches:
-        return replace(frames, probability=probability, members=members)
+        return frames
     by_window = proxy_logits(logits, head.positive)
     for number, stretch in enumerate(stretches):
         members[:, stretch.frames] = head.probability(by_window[:, [number]])
         probability[stretch.frames] = head.probability(by_window[:, number].mean())
-    clip = proxy_logits(logits.mean(1, keepdims=True), head.positive)[:, 0]
+        for name, found in head.by_emotion(logits[:, number]).items():
+            emotions[name][stretch.frames] = found
+    mean = logits.mean(1, keepdims=True)
+    clip = proxy_logits(mean, head.positive)[:, 0]
+    by_emotion = {name: float(found[0]) for name, found in head.by_emotion(mean).items()}
     low, high = None, None
     if len(stretches) >= FEWEST:
         half = half_width(_parts(logits, head))
         low, high = map(float, head.probability(clip.mean() + np.array([-half, half])))
-    whole = Whole(float(head.probability(clip.mean())), low, high, head.probability(clip))
-    return replace(frames, probability=probability, members=members, whole=whole)
+    score, members = float(head.probability(clip.mean())), head.probability(clip)
+    return replace(frames, whole=Whole(score, low, high, members, by_emotion))
 
 
 def _parts(logits: Float[np.ndarray, "m w classes"], head: Head) -> Float[np.ndarray, " w"]:

@@ -27,13 +27,20 @@ def draw_timelines(folder: Path, scored: Sequence[Scored], head: Head, report: R
     """One PNG for each clip that was decoded."""
     with writing(folder):
         folder.mkdir(exist_ok=True)
+    stack = stack_of(head)
     drawable = [(one, one.frames) for one in scored if one.frames is not None]
     for number, (one, frames) in enumerate(drawable):
         report(Progress("plots", number, len(drawable), "clips"))
-        drawn = draw_timeline(one.clip, frames, head.threshold, head.warning, one.windows)
+        drawn = draw_timeline(one.clip, frames, head.threshold, head.warning, one.windows, stack)
         save(drawn, folder / plot_name(one.clip.clip))
     if drawable:
         report(Progress("plots", len(drawable), len(drawable), "clips"))
+
+
+def stack_of(head: Head) -> tuple[str, ...]:
+    """Its emotions as they are stacked, from below: those that count as positive first."""
+    positive = {name for name, chosen in zip(head.classes, head.positive, strict=True) if chosen}
+    return tuple(sorted(head.emotions, key=lambda name: name not in positive))
 
 
 def write_page(
@@ -63,6 +70,7 @@ def write_page(
         faces,
         deletion_blocks(summary["deletion"], crops.folder) if crops else (),
         summary["judged"] if head.mixes else "",
+        stack_of(head),
     )
     page = render_scores(
         f"Scores: {out.name}", meaning(head.positive_emotions), _facts(summary, head), shown, head.warning

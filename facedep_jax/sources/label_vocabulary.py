@@ -57,6 +57,27 @@ def in_order(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(names, key=lambda name: (known.index(name) if name in EMOTIONS else len(known), name)))
 
 
+def column_names(emotions: Iterable[str], taken: Iterable[str]) -> dict[str, str]:
+    """Emotions, `in_order`, and what a column of each is called: as itself, with `p_` before it where a column that is
+    `taken`, or one of another emotion, is called so."""
+    used, names = set(taken), {}
+    for emotion in in_order(emotions):
+        name = emotion
+        while name in used:
+            name = f"p_{name}"
+        used.add(name)
+        names[emotion] = name
+    return names
+
+
+def leading(probability: Mapping[str, float]) -> str:
+    """The likeliest emotion and its probability, `sad 0.41`; empty where none is known."""
+    if not probability:
+        return ""
+    name = max(probability, key=lambda emotion: probability[emotion])
+    return f"{name} {probability[name]:.2f}"
+
+
 def known_split(word: str) -> str | None:
     """train, val or test where `word` (Training, test_set, dev, PrivateTest …) names a split, else None."""
     text = plain(word).replace(" ", "")

@@ -118,6 +118,8 @@ def live_frame(**more):
         "box": (1.0, 2.0, 30.0, 40.0), "probability": 0.7, "score": 0.64, "low": 0.58, "high": 0.71,
         "members_low": 0.52, "members_high": 0.74, "decision": "positive", "threshold": 0.41, "coverage": 0.95,
         "lag_ms": 112.0, "scored": 49, "dropped": 3, "warning": UNTRAINED, "meaning": meaning(("happy",)),
+        "emotions": {"happy": 0.36, "sad": 0.64},
+        "frame_emotions": {"happy": 0.3, "sad": 0.7},
     }  # fmt: skip
     return LiveFrame(**(known | more))
 
@@ -253,9 +255,20 @@ def test_a_live_panel_fits_and_says_everything(width):
     everything = " ".join(" ".join(shown).split())
     for said in ("camera 0", "0.640", "positive", "threshold 0.41", "0.58 to 0.71 within the window", "found",
                  "members 0.52 to 0.74", "coverage 95%", "112 ms", "49 frames scored", "3 dropped", "UNTRAINED",
-                 "not a diagnosis"):  # fmt: skip
+                 "happy", "0.36", "sad", "0.64", "not a diagnosis"):  # fmt: skip
         assert said in everything or (width < 40 and len(said) > 12), said
     assert "48 frames" not in everything
+
+
+def test_small_bars_of_emotions_stand_side_by_side_and_give_way_to_figures():
+    eight = {name: number / 10 for number, name in enumerate(("angry", "contempt", "日本", "d", "e", "f", "g", "h"))}
+    bars = [line.plain for line in panel(live_frame(emotions=eight), 79, True, 0.0) if "--- 0." in line.plain]
+    assert bars[0] == "  looks  angry    ------ 0.00  contempt #----- 0.10  日本     #----- 0.20"
+    assert bars[1] == "         d        ##---- 0.30  e        ##---- 0.40  f        ###--- 0.50" and len(bars) == 2
+    narrow = " ".join(line.plain.strip() for line in panel(live_frame(emotions=eight), 24, True, 0.0))
+    assert "angry 0.00" in narrow and "contempt" in narrow
+    none = [line.plain for line in panel(live_frame(emotions={}), 79, True, 0.0)]
+    assert not any(line.startswith("  looks") for line in none)
 
 
 @pytest.mark.parametrize("width", [24, 40, 79])
@@ -283,7 +296,8 @@ def test_in_a_terminal_with_few_rows_the_score_comes_first():
 def test_a_live_view_without_a_face_or_interval_says_so(capsys):
     gone = live_frame(
         face="none", probability=None, score=None, low=None, high=None, members_low=None, members_high=None,
-        decision="abstained: no face in any sampled frame", box=None, warning="",
+        decision="abstained: no face in any sampled frame", box=None, warning="", emotions={},
+        frame_emotions={"happy": None, "sad": None},
     )  # fmt: skip
     terminal = Terminal(80)
     with terminal.display:
@@ -307,6 +321,7 @@ def test_a_live_view_in_a_pipe_is_a_line_every_few_seconds_and_json_is_one_for_e
     as_json.report(Tick())
     as_json.report(Failure("a.mp4", "decode", "no video"))
     frame, failure = map(json.loads, capsys.readouterr().err.splitlines())
+    assert frame["emotions"] == {"happy": 0.36, "sad": 0.64} and "happy 0.36, sad 0.64" in line
     assert (frame["event"], frame["score"], frame["box"]) == ("frame", 0.64, [1.0, 2.0, 30.0, 40.0])
     assert failure == {"event": "failure", "path": "a.mp4", "stage": "decode", "reason": "no video"}
 

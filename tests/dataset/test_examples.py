@@ -127,8 +127,17 @@ def test_second_views_are_found_beside_plain_taps(tmp_path, stream):
 
 def test_long_clips_are_thinned_evenly(clips, monkeypatch):
     monkeypatch.setattr(module, "MAX_FRAMES", 3)
-    found = gather([clips], labelled([f"{2:064x}"]), [1], tuple(TAPS))
-    assert found.times.tolist() == [[0.0, 0.5, 1.0]]
+    events = []
+    found = gather([clips], labelled([f"{i:064x}" for i in (2, 0)]), [1, 0], tuple(TAPS), events.append)
+    assert found.times[0].tolist() == [0.0, 0.5, 1.0]
+    assert [event.text for event in events] == [
+        "1 clips have more than 3 frames with a face: so many of them are looked at"
+    ]
+    del events[:]
+    gather([clips], labelled([f"{2:064x}"]), [1], tuple(TAPS), events.append, window=0.5)
+    assert not any("looked at" in event.text for event in events)  # no window has more
+    gather([clips], labelled([f"{2:064x}"]), [1], tuple(TAPS), events.append, window=1.0)
+    assert "1 clips have windows of 1 s with more than 3 frames" in events[-1].text
 
 
 def test_only_faceless_clips_are_an_error(clips):

@@ -23,6 +23,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from support.paths import ROOT
+from support.untrained_run import write_run
 
 from facedep_jax.cli import main
 from facedep_jax.disclaimer import UNTRAINED
@@ -42,7 +43,7 @@ from facedep_jax.media.live_source import Newest
 from facedep_jax.media.media_writer import write_clip
 from facedep_jax.monitor import MonitorSettings, monitor
 from facedep_jax.monitor.live_scoring import Lags, SlidingWindow
-from facedep_jax.monitor.score_recording import COLUMNS
+from facedep_jax.monitor.score_recording import COLUMNS, Record
 from facedep_jax.progress_events import Interrupted, LiveFrame, Tick
 from facedep_jax.runs.run_directory import load_head, write_head
 from facedep_jax.scoring.clip_scores import ScoreSettings, score_clip
@@ -388,6 +389,38 @@ def test_a_clip_gets_the_scores_that_score_videos_gives_it(work, tmp_path):
     assert last.low is None and last.lag_ms > 0  # 2.5 s are too short for an interval
     assert {row["warning"] for row in recorded} == {UNTRAINED}
     assert summary["untrained"] and json.loads((tmp_path / "new" / "r.summary.json").read_text()) == summary
+
+
+def test_emotions_are_those_of_score_videos_and_recorded_with_every_frame(work, tmp_path):
+    write_run(tmp_path / "run", target="emotion")
+    film, names = work / "film.mp4", ["happy", "neutral", "sad"]
+    arguments = ["--head", tmp_path / "run", "--faces", "none", "--fps", "8", "--engine", "xla", "--tables-only"]
+    cli("score-videos", film, *arguments, "--out", tmp_path / "s")
+    expected = {row["time_s"]: row for row in rows(tmp_path / "s" / "frames.csv")}
+    events, head = [], load_head(tmp_path / "run")
+    summary = monitor(str(film), head, WHOLE, MonitorSettings(), tmp_path / "r.csv", events.append)
+    recorded, frames = rows(tmp_path / "r.csv"), [event for event in events if isinstance(event, LiveFrame)]
+    assert list(recorded[0]) == [*COLUMNS, *names]
+    for row in recorded:
+        assert [float(row[name]) for name in names] == pytest.approx(
+            [float(expected[row["time_s"]][name]) for name in names], abs=2e-3
+        )
+        assert float(row["neutral"]) + float(row["sad"]) == pytest.approx(float(row["probability"]), abs=2e-4)
+    means = {name: np.mean([frame.frame_emotions[name] for frame in frames]) for name in names}
+    assert frames[-1].emotions == pytest.approx(means) and summary["emotions"] == pytest.approx(means)
+    assert summary["window"]["emotions"] == frames[-1].emotions
+
+
+def test_a_recording_has_columns_for_emotions_though_it_begins_without_a_face(tmp_path):
+    known = {"time_s": 0.0, "wall_clock": "now", "face": "none", "box": None, "probability": None, "score": None}
+    known |= {"low": None, "high": None, "members_low": None, "members_high": None, "decision": "abstained"}
+    known |= {"threshold": 0.5, "coverage": 0.0, "lag_ms": 1.0, "scored": 1, "dropped": 0, "warning": ""}
+    with Record(tmp_path / "r.csv") as record:
+        record.add(LiveFrame("film", **known, frame_emotions={"sad": None, "=x": None, "face": None}))
+        record.add(LiveFrame("film", **known, frame_emotions={"sad": 0.5, "=x": 0.25, "face": 0.25}))
+    first, second = rows(tmp_path / "r.csv")
+    assert list(first) == [*COLUMNS, "sad", "'=x", "p_face"]
+    assert (first["sad"], second["sad"], second["p_face"], second["face"]) == ("", "0.5000", "0.2500", "none")
 
 
 def test_a_face_that_is_looked_for_gets_the_scores_of_score_videos_too(work, clips_dev, tmp_path):

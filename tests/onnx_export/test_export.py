@@ -34,6 +34,7 @@ from facedep_jax.onnx_export.export import export, read_metadata
 from facedep_jax.progress_events import Note
 from facedep_jax.runs.run_directory import load_head, write_head
 from facedep_jax.scoring.score_images import load_scorer, predict
+from facedep_jax.sources.class_labels import PROXY_CLASSES
 from facedep_jax.sources.synthetic_faces import draw_faces
 from facedep_jax.toml_settings import to_table
 from facedep_jax.training.settings import TrainSettings
@@ -63,7 +64,8 @@ def drawn_head(taps, *, preset="tiny", members=2, temporal="none", positive=(Fal
     arrays = {name: x + rng.normal(0, 0.1, x.shape).astype(np.float32) for name, x in arrays.items()}
     states, wrong = from_names(architecture, arrays)
     assert not wrong
-    known = {"classes": tuple(f"c{i}" for i in range(len(positive))), "positive_emotions": ("sad", "neutral")}
+    classes = PROXY_CLASSES if len(positive) == 2 else tuple(f"c{i}" for i in range(len(positive)))
+    known = {"classes": classes, "positive_emotions": ("sad", "neutral")}
     known |= {"calibration": Calibration(0.7, -0.2, 0.44), "features": {}}
     return Head(architecture, states, positive=np.array(positive), **known | fields)
 
@@ -93,7 +95,7 @@ def crops_of(head, count=5, seed=0):
     return {f"faces_{size}": x for size, x in by_size.items()}, {b: by_size[size] for b, size in sizes.items()}
 
 
-def by_jax(head, crops, weights="random:1"):
+def by_jax(head, crops, weights="random:1", by_class=False):
     """Logits of every member, by the networks as they are and features stored as caches do."""
     taps = parse_taps(",".join(head.taps))
     found = find_weights(weights, list(crops))
@@ -103,7 +105,8 @@ def by_jax(head, crops, weights="random:1"):
         tokens |= jax.jit(partial(pooled_taps, build_network(found[backbone], own), own))(pixels)
     clips = {tap: np.asarray(tokens[tap], np.float16)[:, None] for tap in head.taps}
     count = len(clips[head.taps[0]])
-    return head.member_logits(clips, np.zeros((count, 1), np.float32), np.ones((count, 1), bool))
+    logits = head.class_logits if by_class else head.member_logits
+    return logits(clips, np.zeros((count, 1), np.float32), np.ones((count, 1), bool))
 
 
 def run_nodes(nodes, inputs, outputs):
@@ -168,12 +171,50 @@ def test_parity_of_the_head(name):
     assert logits.std() > 0.1
     np.testing.assert_allclose(got["logit"], logits, atol=2e-5)
     np.testing.assert_allclose(got["probability"], head.probability(logits), atol=1e-5)
+    assert ("emotions" in got) == bool(head.emotions) == ("emotions" in name)
+    if head.emotions:
+        expected = np.stack(list(head.by_emotion(head.frame_classes(tokens)).values()), 1)
+        assert expected.std(0).max() > 0.01
+        np.testing.assert_allclose(got["emotions"], expected, atol=1e-5)
+        np.testing.assert_allclose(got["emotions"][:, head.positive].sum(1), got["probability"], atol=1e-6)
+        np.testing.assert_allclose(got["emotions"].sum(1), 1, atol=1e-6)
     clips = {tap: x[:, None] for tap, x in tokens.items()}
     members = head.member_logits(clips, np.zeros((6, 1), np.float32), np.ones((6, 1), bool))
     if head.members == 1:
         assert "spread" not in got
     else:
         np.testing.assert_allclose(got["spread"], head.probability(members).std(0), atol=1e-5)
+
+
+def test_emotions_stand_in_the_vocabularys_order_and_the_file_names_them(tmp_path):
+    """Whatever order the head has them in; checked like the probability, and in the summary."""
+    classes = ("surprise", "zeal", "sad", "neutral", "angry")
+    head = write_run(tmp_path / "run", positive=(False, False, True, True, False), classes=classes)
+    summary = export(head, tmp_path / "model.onnx", GIVEN)
+    names = ["angry", "neutral", "sad", "surprise", "zeal"]
+    said = read_metadata(onnx.load(tmp_path / "model.onnx"))
+    assert summary["emotions"] == names == said["emotions"] and "entry emotions" in said["outputs"]["emotions"]
+    assert summary["outputs"]["emotions"] == ["N", 5] and summary["max_differences"]["emotions"] <= 1e-3
+    inputs, crops = crops_of(head)
+    emotions, probability = session_of(tmp_path / "model.onnx").run(["emotions", "probability"], inputs)
+    np.testing.assert_allclose(emotions[:, names.index("sad")] + emotions[:, 1], probability, atol=1e-6)
+    expected = head.by_emotion(by_jax(head, crops, by_class=True))
+    for at, name in enumerate(names):
+        np.testing.assert_allclose(emotions[:, at], expected[name], atol=2e-4)
+
+
+def test_a_file_whose_emotions_are_wrong_is_not_written(tmp_path, monkeypatch):
+    """Only they are: the probability is right."""
+    head = write_run(tmp_path / "run", positive=(False, True, True), classes=("happy", "neutral", "sad"))
+    monkeypatch.setattr(onnx_head, "_emotions", partial(wrong_emotions, onnx_head._emotions))
+    with pytest.raises(EngineError, match="the ONNX file's probabilities are"):
+        export(head, tmp_path / "model.onnx", GIVEN)
+    assert not (tmp_path / "model.onnx").exists()
+
+
+def wrong_emotions(write, nodes, head, classes):
+    """With neutral and sad faces taken for each other."""
+    write(nodes, replace(head, classes=("happy", "sad", "neutral")), classes)
 
 
 @pytest.fixture(scope="module")
@@ -244,7 +285,8 @@ def test_the_graph_is_clean(exported):
 def test_metadata(exported):
     head, file, _ = exported
     said = read_metadata(onnx.load(file))
-    assert said["labels"] == ["c0", "c1"] and said["positive_labels"] == ["c1"]
+    assert said["labels"] == ["rest", "positive"] and said["positive_labels"] == ["positive"]
+    assert "emotions" not in said
     assert said["positive_emotions"] == ["sad", "neutral"] and said["threshold"] == 0.44
     assert (said["calibration"]["scale"], said["calibration"]["bias"]) == (0.7, -0.2)
     assert said["meaning"] == meaning(("sad", "neutral")) and "not a diagnosis" in said["meaning"]

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 from support.chromium import Chromium, find
-from support.scored import HOSTILE, batch, page
+from support.scored import HOSTILE, STACK, batch, page
 
 from facedep_jax.disclaimer import UNTRAINED
 from facedep_jax.report.document import Section, Table
@@ -23,7 +23,7 @@ def browser():
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):
     path = tmp_path_factory.mktemp("page") / "report.html"
-    path.write_text(page(batch(16), faces=True, warning=UNTRAINED), encoding="utf-8")
+    path.write_text(page(batch(16, stack=STACK), faces=True, warning=UNTRAINED, stack=STACK), encoding="utf-8")
     return path
 
 
@@ -42,6 +42,11 @@ def test_opens_from_disk_without_a_word_on_the_console(browser, report):
     assert browser.value("document.querySelectorAll('table.sortable tbody tr').length") == 16
     assert browser.value("document.querySelector('p.warning').textContent") == UNTRAINED
     assert browser.value("document.querySelectorAll('svg image').length") > 20
+    assert browser.value("document.querySelectorAll('svg.bands').length") == 14  # two failed
+    painted = "getComputedStyle(document.querySelector('svg.bands path.e{0}')).fill"
+    key = "getComputedStyle(document.querySelector('p.key i.e{0}')).backgroundColor"
+    assert all(browser.value(painted.format(n)) == browser.value(key.format(n)) for n in range(8))
+    assert len({browser.value(painted.format(n)) for n in range(8)}) == 8
     assert browser.problems == []
 
 

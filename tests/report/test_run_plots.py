@@ -143,14 +143,14 @@ def test_a_folder_for_pictures_that_cannot_be_made_is_one_clear_error(tmp_path):
         list(drawing(tmp_path / "file" / "plots", [], 0.5, MEANING))
 
 
-def drawn(state="found", box=(10.0, 20.0, 30.0, 40.0), path="a.jpg", scored=True, warning=""):
+def drawn(state="found", box=(10.0, 20.0, 30.0, 40.0), path="a.jpg", scored=True, warning="", **more):
     """The figure of a prediction whose picture, shrunk to half, has 80×60 pixels."""
     shading = np.array([[0.1, 0.2], [0.3, 0.0]])
     picture, crop = np.zeros((60, 80, 3), np.uint8), np.full((8, 8, 3), 200, np.uint8)
     shown = Drawable(picture, 0.5, *((crop, shading) if scored else ()))
     known = {"probability": 0.64, "decision": "positive", "members_low": 0.5, "members_high": 0.7} if scored else {}
     face = {"state": state, "box": box and list(box)}
-    return draw_prediction(Prediction(path, "scored", face, **known), shown, 0.41, MEANING, warning)
+    return draw_prediction(Prediction(path, "scored", face, **known, **more), shown, 0.41, MEANING, warning)
 
 
 def texts(figure):
@@ -166,6 +166,18 @@ def test_a_prediction_shows_the_box_on_the_whole_picture_its_score_and_shading()
                  BANNER, "attention × gradient", "50%", "far the logit hangs on it", "not a diagnosis"):  # fmt: skip
         assert part in said.replace("\n", " "), part
     figure.canvas.draw()
+
+
+def test_a_prediction_names_every_emotion_the_likeliest_first_and_nothing_overlaps():
+    words = ("angry", "$x^2$", "disgust", "fear", "happy", "neutral", "surprise", *map(str, range(20)))
+    many = dict.fromkeys(words, 0.01) | {"sad": 0.73}
+    figure = drawn(emotions=many)
+    assert "emotions: sad 0.73, angry 0.01, $x^2$ 0.01" in texts(figure).replace("\n", " ")
+    figure.canvas.draw()
+    pictures, scale = figure.axes[:2], figure.axes[2]
+    assert scale._left_title.get_window_extent().y1 <= min(axes.get_window_extent().y0 for axes in pictures)
+    assert scale.get_tightbbox().y0 >= 0
+    assert "emotions" not in texts(drawn())
 
 
 def test_a_picture_without_a_score_is_drawn_with_its_reason():

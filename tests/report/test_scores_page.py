@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from support.scored import CARD, DELETION, HOSTILE, batch, page
+from support.scored import CARD, DELETION, HOSTILE, STACK, batch, page
 from support.untrained_run import untrained_head
 
 from facedep_jax import sources
@@ -62,6 +62,9 @@ def test_a_page_of_many_clips_stays_small():
     """Two hundred clips of a minute with three faces each: well below what a mail takes."""
     assert len(page(batch(200, seconds=60.0), faces=True).encode()) < 15e6
     assert len(page(batch(4, seconds=3600.0)).encode()) < 100_000  # curves are thinned
+    emotions = page(batch(200, seconds=60.0, stack=STACK), stack=STACK)
+    assert len(emotions.encode()) < 2.5e6
+    assert len(page(batch(4, seconds=3600.0, stack=STACK), stack=STACK).encode()) < 200_000
 
 
 def test_the_curve_of_a_long_clip_in_which_the_face_comes_and_goes_is_there_and_small():
@@ -76,6 +79,50 @@ def test_the_curve_of_a_long_clip_in_which_the_face_comes_and_goes_is_there_and_
     assert drawn.gaps == (Gap(500, 100, "none"),)
     small = curve_of(ClipScore("a", "scored"), frames(*np.where(rng.random(7200) < 0.9, np.nan, 0.5)), 0.5, points=500)
     assert len(small.gaps) < 200
+
+
+def test_emotions_stand_below_each_curve_with_a_key_and_in_words():
+    """What counts as positive lies below: it reaches as high as the score does."""
+    scored = batch(8, stack=STACK)
+    shown = page(scored, stack=STACK)
+    assert shown.count('<svg class="bands"') == 7  # one clip failed
+    key = re.search(r'<p class="key">emotions, from below:(.*?)</p>', shown, re.S)[1]
+    assert re.findall(r"</i>([^<]+)</span>", key) == list(STACK)
+    spoken = [f"{name} {scored[5].clip.emotions[name]:.2f}" for name in STACK]
+    label = f"{scored[5].clip.clip}, emotions over time, on average: {', '.join(spoken)}"
+    assert f'role="img" aria-label="{label}"' in shown
+    drawn = re.search(re.escape(f'aria-label="{label}"') + "(.*?)</svg>", shown, re.S)[1]
+    assert re.findall("<title>(.*?)</title>", drawn) == spoken[::-1]
+    assert "which reach as high as the score" in shown
+    assert 'svg class="bands"' not in page(batch(8)) and "emotions" not in page(batch(8)).split("</style>")[1]
+
+
+def test_words_that_a_head_learned_are_text_on_the_page():
+    stack = ("<img src=x>", "\x1b[31m", *STACK[2:])
+    shown = page(batch(8, stack=stack), stack=stack)
+    assert "<img" not in shown and "\x1b" not in shown and "&lt;img src=x&gt; 0." in shown and r"\x1b[31m 0." in shown
+
+
+def test_a_timeline_shows_emotions_below_the_score():
+    (one,) = batch(1, stack=STACK)
+    drawn = draw_timeline(one.clip, one.frames, 0.4, stack=STACK)
+    _, emotions, strip = drawn.axes
+    said = [text.get_text() for text in emotions.get_legend().get_texts()]
+    assert said == [f"{name} {one.clip.emotions[name]:.2f}" for name in reversed(STACK)]
+    assert len(emotions.collections) == len(STACK) and strip.get_xlabel() == "time (s)"
+    top = max(path.vertices[:, 1].max() for path in emotions.collections[1].get_paths())
+    assert top == pytest.approx(np.nanmax(one.frames.probability))  # the score's two emotions lie below
+    FigureCanvasAgg(drawn).draw()
+
+
+def test_a_frame_beside_a_gap_has_its_whole_time_in_the_band():
+    own = replace(frames(0.25, np.nan, 0.75), emotions={"sad": np.array([0.25, np.nan, 0.75])})
+    _, emotions, _ = draw_timeline(
+        ClipScore("a", "scored", decision="negative", coverage=1.0), own, 0.4, stack=("sad",)
+    ).axes
+    first, second = (path.get_extents() for path in emotions.collections[0].get_paths())
+    assert (first.x0, first.x1, first.y1) == (0.0, 0.5, 0.25)
+    assert (second.x0, second.x1, second.y1) == (1.0, 1.5, 0.75)
 
 
 def test_failures_are_listed_with_their_reasons_and_columns_that_say_nothing_are_left_out():

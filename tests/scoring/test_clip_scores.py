@@ -17,9 +17,9 @@ from facedep_jax.scoring.clip_scores import (
     windows_of,
     within_clip_interval,
 )
-from facedep_jax.scoring.frame_scores import Frames
+from facedep_jax.scoring.frame_scores import Frames, Whole
 from facedep_jax.scoring.score_cached_clips import Scored, relative_to_subjects
-from facedep_jax.scoring.score_tables import ignored_rows, write_tables
+from facedep_jax.scoring.score_tables import COLUMNS, ignored_rows, write_tables
 from facedep_jax.sources import Listing
 from facedep_jax.text_escaping import plot_name, unquoted
 
@@ -203,6 +203,59 @@ def test_the_tables_are_written_as_parquet_too_and_never_differ_from_an_earlier_
     assert pl.read_parquet(tmp_path / "windows.parquet")["frames_with_face"].to_list() == [7]
     write(0.5)
     assert pl.read_parquet(tmp_path / "frames.parquet")["probability"][0] == 0.5
+
+
+def with_emotions(**probability):
+    """Frames of a head over these emotions, `sad` its positive side."""
+    emotions = {name: np.array(values, float) for name, values in probability.items()}
+    own = frames(*emotions["sad"])
+    return Frames(own.time, own.face, own.box, own.probability, emotions=emotions)
+
+
+def test_emotions_of_windows_and_clips_are_means_over_frames_with_a_face():
+    own = with_emotions(happy=[0.8, np.nan, 0.4, 0.3], sad=[0.2, np.nan, 0.6, 0.7])
+    clip = score_clip("a", own, 1.0, 0.5, SETTINGS)
+    assert clip.emotions == {"happy": pytest.approx(0.5), "sad": pytest.approx(0.5)}
+    assert clip.emotions["sad"] == clip.score
+    first, last = windows_of(own, 0.5, 1.0)
+    assert (first.emotions, last.emotions["happy"]) == ({"happy": 0.8, "sad": 0.2}, pytest.approx(0.35))
+    nobody = with_emotions(happy=[np.nan] * 2, sad=[np.nan] * 2)
+    assert score_clip("a", nobody, 1.0, 0.5, SETTINGS).emotions == {} == windows_of(nobody, 2.0, 1.0)[0].emotions
+    assert score_clip("a", frames(0.5), 1.0, 0.5, SETTINGS).emotions == {}
+
+
+def test_emotions_of_a_clip_whose_frames_were_judged_as_one_are_its_own():
+    own = with_emotions(happy=[0.8, 0.2], sad=[0.2, 0.8])
+    whole = Whole(0.7, None, None, np.array([0.7]), {"happy": 0.3, "sad": 0.7})
+    judged = Frames(
+        own.time, own.face, own.box, own.probability, window=np.array([0, 1]), whole=whole, emotions=own.emotions
+    )
+    assert score_clip("a", judged, 1.0, 0.5, SETTINGS).emotions == {"happy": 0.3, "sad": 0.7}
+
+
+def test_emotions_are_the_last_columns_and_take_no_other_ones_name(tmp_path):
+    """A head may have learned words that columns are called; what begins like a formula stands in the heading, too."""
+    words = ("sad", "score", "=now", "clip")
+    own = with_emotions(**{word: [0.25, np.nan] for word in words})
+    clip = score_clip("a.mp4", own, 0.5, 0.5, SETTINGS)
+    gone = Scored(ClipScore("b.mp4", "failed"), Listing("b.mp4", Path("b.mp4"), "clip"))
+    one = Scored(clip, Listing("a.mp4", Path("a.mp4"), "clip"), "0" * 64, own, tuple(windows_of(own, 2.0, 0.5)))
+    emotions = ("sad", "=now", "clip", "score")
+    write_tables(tmp_path, [one, gone], "", ignored_rows(["c.png"], []), emotions, parquet=True)
+    tables = {}
+    for name in COLUMNS:
+        with open(tmp_path / f"{name}.csv", newline="", encoding="utf-8") as stream:
+            tables[name] = list(csv.DictReader(stream))
+        ends = ["sad", "'=now", "p_clip", "score" if name == "frames" else "p_score"]
+        assert list(tables[name][0]) == [*COLUMNS[name], *ends]
+        assert tables[name][0]["sad"] == "0.2500"
+        assert pl.read_parquet(tmp_path / f"{name}.parquet").columns[-4:] == ["sad", "=now", "p_clip", ends[3]]
+    assert [row["sad"] for row in tables["clips"]] == ["0.2500", "", ""]
+    assert [row["sad"] for row in tables["frames"]] == ["0.2500", ""]
+    write_tables(tmp_path, [gone], "", (), emotions)  # columns do not hang on what could be read
+    assert list(pl.read_csv(tmp_path / "frames.csv").columns)[-1] == "score"
+    write_tables(tmp_path, [gone], "")
+    assert tuple(pl.read_csv(tmp_path / "clips.csv").columns) == COLUMNS["clips"]
 
 
 def test_files_that_are_no_clips_are_named_without_naming_clips():

@@ -215,6 +215,9 @@ def test_a_head_that_mixes_frames_says_of_clips_what_evaluate_says(work, tmp_pat
     members = member_clip_logits(head.architecture, head.states, examples, head.positive)[..., 0]
     logits = head.clip_logits(examples.tokens, examples.times, examples.mask)
     pieces = head.probability(logits)
+    by_class = head.class_logits(examples.tokens, examples.times, examples.mask)
+    emotions = head.by_emotion(by_class), head.by_emotion(examples.over_clips(by_class))
+    assert list(emotions[0]) == (["happy", "neutral", "sad"] if target == "emotion" else [])
     number = np.floor(np.arange(20) / 4 / window).astype(int) if window else np.zeros(20, int)
     assert len(pieces) == 6 * len(set(number))
     for at, path in enumerate(NAMES):
@@ -224,6 +227,12 @@ def test_a_head_that_mixes_frames_says_of_clips_what_evaluate_says(work, tmp_pat
         assert ends == pytest.approx(sorted(head.probability(members[:, at])), abs=1e-4)
         own, cut = pieces[examples.path == path], [w for w in windows if w["clip"] == in_tables(path)]
         assert [float(w["score"]) for w in cut] == pytest.approx(own.tolist(), abs=1e-4)
+        for name, of_windows in emotions[0].items():
+            each = of_windows[examples.path == path]
+            assert [float(w[name]) for w in cut] == pytest.approx(each.tolist(), abs=1e-4)
+            said = [float(f[name]) for f in frames if f["clip"] == in_tables(path)]
+            assert said == pytest.approx(each[number].tolist(), abs=1e-4)
+            assert float(row[name]) == pytest.approx(emotions[1][name][at], abs=1e-4)
         shown = [float(f["probability"]) for f in frames if f["clip"] == in_tables(path)]
         assert shown == pytest.approx(own[number].tolist(), abs=1e-4)
         assert bool(row["low"]) == (len(own) >= 8) == (window == 0.6)

@@ -36,13 +36,17 @@ CARD = "# Model card of made-up\n\n## What it scores\n\nNothing &lt;b>.\n\n- one
 CARD += "| a | b\\|c |\n| --- | --- |\n| 1 | 2 |\n"
 
 
-def batch(count=6, seconds=20.0, fps=4.0, threshold=0.5):
-    """`count` clips, every seventh failed, with gaps of every state; the first have hostile names."""
+STACK = ("neutral", "sad", "angry", "contempt", "disgust", "fear", "happy", "surprise")  # the first two are positive
+
+
+def batch(count=6, seconds=20.0, fps=4.0, threshold=0.5, stack=()):
+    """`count` clips, every seventh failed, with gaps of every state; the first have hostile names. With a `stack` the
+    head knows these emotions, of which the first two make the score."""
     rng = np.random.default_rng(0)
-    return relative_to_subjects([_scored(i, rng, seconds, fps, threshold) for i in range(count)])
+    return relative_to_subjects([_scored(i, rng, seconds, fps, threshold, stack) for i in range(count)])
 
 
-def _scored(number, rng, seconds, fps, threshold):
+def _scored(number, rng, seconds, fps, threshold, stack):
     name = HOSTILE[number] if number < len(HOSTILE) else f"session {number // 8}/clip_{number:03d}.mp4"
     listing = Listing(name, Path("/clips") / name, "clip", subject=f"p{number // 2}")
     if number % 7 == 6:
@@ -58,12 +62,24 @@ def _scored(number, rng, seconds, fps, threshold):
     gone = face >= 3
     members[:, gone] = np.nan
     frames = Frames(time, face, np.full((len(time), 4), np.nan), members.mean(0), members)
+    frames = replace(frames, emotions=_emotions(frames.probability, stack, number))
     clip = score_clip(name, frames, seconds, threshold, ScoreSettings())
     clip = replace(clip, subject=listing.subject, inputs="clip.margin: 0.0 → 0.3", decoding="2 frames left out")
     return Scored(clip, listing, f"{number:064x}", frames, tuple(windows_of(frames, 2.0, seconds)))
 
 
-def page(scored, faces=False, warning="", threshold=0.5, ignored=()):
+def _emotions(probability, stack, seed):
+    """Of every frame; each wanders by itself within its side."""
+    if not stack:
+        return {}
+    free = np.exp(np.random.default_rng(seed).normal(0, 0.3, (len(stack), len(probability))).cumsum(1))
+    positive = np.arange(len(stack)) < 2
+    for side, whole in ((positive, probability), (~positive, 1 - probability)):
+        free[side] *= whole / free[side].sum(0)
+    return {name: free[stack.index(name)] for name in sorted(stack)}
+
+
+def page(scored, faces=False, warning="", threshold=0.5, ignored=(), stack=()):
     """The page of a batch; with `faces`, made-up crops are on it."""
     moments = [_moments(one) if faces else () for one in scored]
     shown = content(
@@ -74,6 +90,7 @@ def page(scored, faces=False, warning="", threshold=0.5, ignored=()):
         CARD,
         faces_of(scored, moments, lambda *_: _jpeg()) if faces else (),
         deletion_blocks(DELETION, Path("/scores/crops")) if faces else (),
+        stack=stack,
     )
     return render_scores(
         f"Scores: {HOSTILE[0]}", meaning(HOSTILE[:1]), {"head": HOSTILE[0], "threshold": threshold}, shown, warning

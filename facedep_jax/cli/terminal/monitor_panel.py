@@ -9,7 +9,7 @@ from facedep_jax.cli.terminal.bars import bar, ending, wrapped
 from facedep_jax.progress_events import LiveFrame
 from facedep_jax.text_escaping import printable
 
-MOST_BAR, LEAST_BAR = 50, 10  # columns
+MOST_BAR, LEAST_BAR, SMALL_BAR = 50, 10, 6  # columns
 SILENT = 1.0  # seconds without a frame that are worth a word
 _GOOD, _BAD = "green", "yellow"
 
@@ -22,6 +22,8 @@ def panel(frame: LiveFrame, width: int, ascii_only: bool, silent: float) -> list
     lines = [Text(head + rule * (width - cell_len(head)), style="dim")]
     lines += _score(frame, width, ascii_only)
     lines += wrapped(_certainty(frame), width, indent=" " * 9)
+    if frame.emotions:
+        lines += _labelled("looks", _emotions(frame, width - 9, ascii_only))
     seen = [frame.face] if frame.probability is None else [frame.face, f"this frame {frame.probability:.3f}"]
     face = wrapped([*seen, f"coverage {frame.coverage:.0%}"], width - 9, indent="")
     lines += _labelled("face", face, _GOOD if frame.probability is not None else _BAD)
@@ -41,6 +43,7 @@ def one_line(frame: LiveFrame) -> str:
         "no score" if frame.score is None else f"score {frame.score:.3f}",
         *_certainty(frame),
         frame.decision,
+        *([", ".join(f"{name} {p:.2f}" for name, p in frame.emotions.items())] if frame.emotions else []),
         f"face {frame.face}",
         f"coverage {frame.coverage:.0%}",
         f"lag {frame.lag_ms:.0f} ms",
@@ -65,6 +68,23 @@ def _score(frame: LiveFrame, width: int, ascii_only: bool) -> list[Text]:
     return [line, *wrapped([frame.decision], width, indent=" " * 9)]
 
 
+def _emotions(frame: LiveFrame, width: int, ascii_only: bool) -> list[Text]:
+    """A small bar for each, as many in a line as fit; where none does, figures alone."""
+    names = {name: printable(name) for name in frame.emotions}
+    longest = max(map(cell_len, names.values()))
+    cell = longest + 1 + SMALL_BAR + 1 + 4
+    if cell > width:
+        return wrapped([f"{names[name]} {p:.2f}" for name, p in frame.emotions.items()], width, indent="")
+    cells = [
+        Text(names[name] + " " * (longest + 1 - cell_len(names[name])), "dim")
+        + bar(p, SMALL_BAR, ascii_only)
+        + Text(f" {p:.2f}")
+        for name, p in frame.emotions.items()
+    ]
+    each = 1 + (width - cell) // (cell + 2)
+    return [Text("  ").join(cells[first : first + each]) for first in range(0, len(cells), each)]
+
+
 def _certainty(frame: LiveFrame) -> list[str]:
     said = [f"threshold {frame.threshold:.2f}"]
     if frame.low is not None:
@@ -74,7 +94,7 @@ def _certainty(frame: LiveFrame) -> list[str]:
     return said
 
 
-def _labelled(label: str, lines: list[Text], style: str) -> list[Text]:
+def _labelled(label: str, lines: list[Text], style: str = "") -> list[Text]:
     first = Text(f"  {label:<7}", style="bold")
     lines[0].stylize(style)
     return [first + lines[0], *(Text(" " * 9) + line for line in lines[1:])]

@@ -67,7 +67,7 @@ def name_cell(name: str) -> "Text":
 
 def show_table(console: "Console", table: "Table") -> None:
     """Print a table; where its figures do not fit side by side, each row as a block of lines instead."""
-    if _least_width(table) <= console.width:
+    if fits(console, table):
         console.print(table)
         return
     console.print(table.title, style="bold")
@@ -89,14 +89,15 @@ def show_content(console: "Console", content: "Content", title: str = "") -> Non
         console.print(content.note, style="dim", markup=False)
 
 
-def _least_width(table: "Table") -> int:
+def fits(console: "Console", table: "Table", names: int = NAME_WIDTH) -> bool:
+    """Whether the figures of a table fit side by side where names are folded to no less than `names` characters."""
     from rich.cells import cell_len
 
+    wanted = [max(cell_len(str(cell)) for cell in (column.header, *column.cells)) for column in table.columns]
     widths = [
-        max(cell_len(str(cell)) for cell in (column.header, *column.cells)) if column.no_wrap else NAME_WIDTH
-        for column in table.columns
+        width if column.no_wrap else min(width, names) for width, column in zip(wanted, table.columns, strict=True)
     ]
-    return sum(widths) + 2 * (len(widths) - 1)  # PLAIN_TABLE pads both sides
+    return sum(widths) + 2 * (len(widths) - 1) <= console.width  # PLAIN_TABLE pads both sides
 
 
 def show_number(value: float | str | None) -> str:
