@@ -98,7 +98,7 @@ def test_a_head_that_ranks_backwards_says_so_beside_its_scores(backwards):
     assert any(summary["warning"] in text for text in summary["warnings"])
     assert any(getattr(e, "level", "") == "warning" and summary["warning"] in e.text for e in said)
     for page in ("report.html", "MODEL_CARD.md"):
-        assert "DOUBTFUL HEAD: ranks backwards" in (run / page).read_text()
+        assert summary["warning"] in (run / page).read_text()
     with open(run / "predictions.csv", newline="") as stream:
         assert {row["warning"] for row in csv.DictReader(stream)} == {summary["warning"]}
     assert tomllib.loads((run / "config.toml").read_text())["run"]["doubt"] == summary["warning"]
