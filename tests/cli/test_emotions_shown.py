@@ -20,7 +20,7 @@ EMOTIONS = {"angry": 0.1, "neutral": 0.35, "sad": 0.55}
 
 def shown(show, summary, width=80):
     stream = io.StringIO()
-    show(Console(file=stream, width=width), summary)
+    show(Console(file=stream, width=width, force_terminal=True, color_system=None), summary)
     return stream.getvalue().splitlines()
 
 

@@ -54,7 +54,7 @@ def work(tmp_path_factory):
 @pytest.mark.parametrize("window", [0, 1.5])
 def test_a_clip_gets_one_probability_wherever_it_is_told(work, tmp_path, target, window):
     run = tmp_path / "run"
-    short = ("--preset", "tiny", "--seeds", "2", "--epochs", "6", "--learning-rate", "0.003", "--baselines", "none")
+    short = ("--preset", "tiny", "--seeds", "2", "--epochs", "4", "--learning-rate", "0.003", "--baselines", "none")
     cli("train-head", work / "cache", "--target", target, "--window", window, *short, "--out", run)
     scored = ("--cache", work / "cache", "--faces", "none", "--engine", "xla", "--tables-only", "--out", tmp_path / "s")
     cli("score-videos", work / "clips", "--head", run, "--weights", "random:1", *scored)
