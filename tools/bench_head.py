@@ -182,10 +182,12 @@ def in_torch(examples: Examples, compiled: bool, kind: str) -> Callable[[], list
     with torch.inference_mode():
         theirs = head.eval()([torch.tensor(x[:64]) for x in tokens]).numpy()
     some = examples[np.arange(64)]
-    expected = predict_classes(plan.architecture, states, some.tokens, some.times, some.mask)[0]
+    with jax.default_matmul_precision("highest"):  # GPUs round factors to TF32 where nothing is said
+        expected = predict_classes(plan.architecture, states, some.tokens, some.times, some.mask)[0]
     np.testing.assert_allclose(theirs, expected, rtol=1e-4, atol=1e-4)
     train, weight, val, _ = parts(examples, 1)
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    torch.backends.cuda.matmul.allow_tf32 = True  # as jax trains on a GPU; as installed PyTorch does not
     training = TorchTraining(head, tokens, examples.target, train, weight[0], val, kind, compiled, device)
     return lambda: [training.epoch() for _ in range(EPOCHS)]
 

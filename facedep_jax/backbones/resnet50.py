@@ -53,8 +53,8 @@ class ResNet50(nnx.Module):
         self.blocks = nnx.List([Block(params, block, details, precision) for block in blocks])
 
     def __call__(self, pixels: UInt8[Array, "n s s 3"]) -> dict[str, Float[Array, "n h w c"]]:
-        """RGB pixels → {"neck": (n, s/16, s/16, 256), "mid": (n, s/16, s/16, 1024), "top": (n, s/32, s/32, 2048)}, those
-        asked for."""
+        """RGB pixels → {"neck": (n, s/16, s/16, 256), "mid": (n, s/16, s/16, 1024), "top": (n, s/32, s/32, 2048)}, of
+        these those asked for."""
         x = max_pool(relu(self.stem(scale(pixels, self.scaling))))
         taps = {}
         for i, block in enumerate(self.blocks):

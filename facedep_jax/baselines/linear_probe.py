@@ -143,9 +143,9 @@ def fit_probe(
 ) -> Probe:
     """The probe with the best AUC of the proxy on rows `val` among those fitted on rows `train`, one per penalty.
 
-    `target` are classes, of which `positive` says which make the positive side; `weight` is what the rows `train` weigh,
-    by default such that sides weigh the same. Full-batch L-BFGS, each penalty starting from the one before; two falls
-    of the AUC in a row end the path.
+    `target` are classes, of which `positive` says which make the positive side; `weight` is what the rows `train`
+    weigh, by default such that sides weigh the same. Full-batch L-BFGS, each penalty starting from the one before; two
+    falls of the AUC in a row end the path.
     """
     space, mean, scale = space_of(features, train)
     target, shape = np.asarray(target, np.int32), (space.size + 1, len(positive))

@@ -125,7 +125,7 @@ judged = partial(click.option, cls=GroupedOption, group="How it is judged")
     "--patience",
     type=int,
     metavar="N",
-    help="Epochs without a better validation AUC.  [default: 10, or a third of the default epochs]",
+    help="Epochs without a better validation AUC.  [default: 10, or a third of the epochs that are made more]",
 )
 @trained("--batch-size", type=int, metavar="N", help="[default: 128, less below 1,280 items]")
 @trained("--learning-rate", type=float, metavar="X", help="Its peak.  [default: 1.2e-3]")

@@ -50,10 +50,10 @@ def evaluate_baselines(
     """Baselines by name and, where one could not be trained, what the problem was: the head is not lost for it.
 
     The majority class, a linear probe on all taps and, of several backbones, one on each, over the `classes` of the
-    head, rows weighing as they do there; for a head over emotions also one that learns positive against the rest (`binary`). With `settings.baselines`
-    "full" the usual hybrid, too, and, of several backbones, the same head on the taps of each, all of them with as many
-    seeds as the head, so that what is compared is not one network with an ensemble. `stage` gives the place of a
-    checkpoint by name.
+    head, rows weighing as they do there; for a head over emotions also one that learns positive against the rest
+    (`binary`). With `settings.baselines` "full" the usual hybrid, too, and, of several backbones, the same head on the
+    taps of each, all of them with as many seeds as the head, so that what is compared is not one network with an
+    ensemble. `stage` gives the place of a checkpoint by name.
     """
     if settings.baselines == "none":
         return {}, []

@@ -80,23 +80,24 @@ class Steps(NamedTuple):
     batch_size: int
 
 
-EPOCHS, PATIENCE, BATCH_SIZE = 16, 10, 128  # of a thousand items and more
+EPOCHS, PATIENCE, BATCH_SIZE = 16, 10, 128  # of `MANY` rows and more
 LEAST_STEPS = 300  # of training, which smaller sets reach by smaller batches and more epochs
 STEPS_AN_EPOCH = 10
 LEAST_BATCH = 8
-MANY = STEPS_AN_EPOCH * BATCH_SIZE  # rows from which on nothing hangs on how many there are
+MANY = -(-LEAST_STEPS // EPOCHS) * BATCH_SIZE  # rows from which on nothing hangs on how many there are
 
 
 def steps_for(settings: TrainSettings, rows: int) -> Steps:
     """What `settings` say or leave open, for so many rows to learn from.
 
-    The steps are what learning takes, so few rows are shown more often. What is not said of patience is a third of the
-    epochs where these were chosen as well.
+    The steps are what learning takes, so few rows are shown more often. What is not said of patience is `PATIENCE`, or
+    a third of the epochs where these were made more.
     """
     small = max(LEAST_BATCH, rows // STEPS_AN_EPOCH // LEAST_BATCH * LEAST_BATCH)
     batch = settings.batch_size or min(BATCH_SIZE, small)
     epochs = settings.epochs or max(EPOCHS, -(-LEAST_STEPS // max(1, -(-rows // batch))))
-    return Steps(epochs, settings.patience or (PATIENCE if settings.epochs else epochs // 3), batch)
+    patience = PATIENCE if settings.epochs else max(PATIENCE, epochs // 3)
+    return Steps(epochs, settings.patience or patience, batch)
 
 
 _CHOICES = {

@@ -87,12 +87,13 @@ def test_nobody_always_follows_the_same_one(tool):
         assert len({order[order.index(name) - 1] for order in orders if order[0] != name}) > 1
 
 
-def test_turns_alternate_and_end_in_time(tool):
+def test_turns_alternate_and_end_in_time(tool, capsys):
     rounds, taken = tool("rounds"), []
     turns = {name: lambda name=name: taken.append(name) or {name: 1.0} for name in "ab"}
     assert len(rounds["alternate"](turns, 3, float("inf"))) == 3
     assert taken == ["a", "b", "a", "b", "a", "b"]
     assert len(rounds["alternate"](turns, 3, float("-inf"))) == 1
+    assert "; a 1, b 1\n" in capsys.readouterr().err  # what was measured is told even if the program is ended later
 
 
 def test_other_work_is_refused(tool):

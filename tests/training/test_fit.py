@@ -11,7 +11,7 @@ from support.planted import planted_examples
 from facedep_jax.baselines import fit_probe
 from facedep_jax.dataset.labelled_examples import check_finite
 from facedep_jax.errors import LabelError, RunError
-from facedep_jax.evaluation.metrics import auroc
+from facedep_jax.evaluation.weighted_metrics import auroc
 from facedep_jax.head.batched_forward import predict_classes, proxy_logit, proxy_logits
 from facedep_jax.head.model import PRESETS, Architecture, init_states
 from facedep_jax.head.trained_head import inputs_of

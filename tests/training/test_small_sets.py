@@ -26,12 +26,13 @@ def last_loss(fitted):
 
 def test_a_thousand_items_are_learned_from_as_ever_and_what_is_said_holds():
     for rows in (MANY, 3_000, 1_000_000):
-        assert steps_for(TrainSettings(), rows) == (30, 10, 128)
+        assert steps_for(TrainSettings(), rows) == (16, 10, 128)
     assert steps_for(TrainSettings(epochs=20, patience=3, batch_size=64), 28) == (20, 3, 64)
     assert steps_for(TrainSettings(epochs=20), 28)[:2] == (20, 10)
-    for rows in (1, 7, 28, 100, 600, 1279):
+    for rows in (1, 7, 28, 100, 600, 1279, 1280, 2000, MANY - 1):
         epochs, patience, batch = steps_for(TrainSettings(), rows)
-        assert epochs * -(-rows // batch) >= 300 and epochs >= 30 and 8 <= batch < 128 and patience >= 10
+        assert epochs * -(-rows // batch) >= 300 and epochs >= 16 and patience == max(10, epochs // 3)
+        assert 8 <= batch < 128 if rows < 1280 else batch == 128
 
 
 def test_28_items_are_learned_from():
@@ -41,8 +42,8 @@ def test_28_items_are_learned_from():
     chance = loss_of_guessing(examples, SMALL)
     assert chance == pytest.approx(np.log(2), abs=1e-6)
     before = replace(SMALL, epochs=20, batch_size=128)
-    assert last_loss(fit_members(examples, before)) > 0.85 * chance
-    assert last_loss(fit_members(examples, SMALL)) < 0.65 * chance
+    assert last_loss(fit_members(examples, before)) > 0.75 * chance
+    assert last_loss(fit_members(examples, SMALL)) < 0.4 * chance
 
 
 def test_guessing_knows_weights_and_smoothing():
@@ -52,9 +53,10 @@ def test_guessing_knows_weights_and_smoothing():
     three = replace(examples, target=classes, positive=np.array([False, True, True]))
     part = np.bincount(classes[three.split == "train"], minlength=3) / (three.split == "train").sum()
     assert part[0] == 0.5
-    assert loss_of_guessing(three, SMALL) == pytest.approx(-(part * np.log(part)).sum())
+    plain = replace(SMALL, class_weight=0.0)
+    assert loss_of_guessing(three, plain) == pytest.approx(-(part * np.log(part)).sum())
     smoothed = 0.7 * part + 0.1
-    found = loss_of_guessing(three, replace(SMALL, label_smoothing=0.3))
+    found = loss_of_guessing(three, replace(plain, label_smoothing=0.3))
     assert found == pytest.approx(-(smoothed * np.log(smoothed)).sum())
 
 
@@ -92,11 +94,11 @@ def backwards(tmp_path_factory):
 def test_a_head_that_ranks_backwards_says_so_beside_its_scores(backwards):
     folder, summary, said = backwards
     run = folder / "run"
-    assert summary["metrics"]["val"]["auroc"] < 0.5 and "ranks backwards (validation AUC 0.0" in summary["warning"]
+    assert summary["metrics"]["val"]["auroc"] < 0.5 and "ranks backwards (validation AUC 0." in summary["warning"]
     assert any(summary["warning"] in text for text in summary["warnings"])
     assert any(getattr(e, "level", "") == "warning" and summary["warning"] in e.text for e in said)
     for page in ("report.html", "MODEL_CARD.md"):
-        assert "DOUBTFUL HEAD: ranks backwards" in (run / page).read_text()
+        assert summary["warning"] in (run / page).read_text()
     with open(run / "predictions.csv", newline="") as stream:
         assert {row["warning"] for row in csv.DictReader(stream)} == {summary["warning"]}
     assert tomllib.loads((run / "config.toml").read_text())["run"]["doubt"] == summary["warning"]

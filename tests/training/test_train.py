@@ -1,6 +1,7 @@
 """A run: whole or absent, the same head when loaded, never overwritten by other settings, honest about its weights."""
 
 import csv
+import io
 import json
 import random
 import resource
@@ -16,6 +17,7 @@ import jax
 import numpy as np
 import pytest
 import tomli_w
+from rich.console import Console
 from support.planted import QUICK, planted_examples, spec, write_cache
 
 from facedep_jax import cli, open_cache
@@ -319,6 +321,21 @@ def test_a_head_over_emotions_has_the_binary_head_in_its_table(emotional, run):
     for name in ("auroc", "brier", "confusion", "calibration_slope"):
         assert binary[name] == expected[name]
     assert summary["metrics"]["test"]["auroc"] > 0.95
+
+
+def test_a_head_over_emotions_tells_of_each_where_results_are_read(emotional, cache):
+    out, summary = emotional
+    each = summary["metrics"]["test"]["by_emotion"]
+    assert list(each["emotions"]) == ["happy", "neutral", "sad"] and each["n"] == summary["n_test"]
+    assert "by_emotion" not in summary["baselines"]["binary"]["test"]
+    for row in each["emotions"].values():
+        assert row["auroc"] > 0.5 and None not in (*row["auroc_ci"], *row["ece_debiased_ci"])
+    outcome = cli.evaluate.evaluate.work(silent, out, cache.path, "test", None, (), None)
+    assert outcome.summary["by_emotion"]["emotions"].keys() == each["emotions"].keys()
+    console = Console(file=io.StringIO(), width=200)
+    outcome.show(console, outcome.summary)
+    for text in (console.file.getvalue(), (out / "report.html").read_text(), (out / "MODEL_CARD.md").read_text()):
+        assert "AUC against all others" in text and f"{each['emotions']['sad']['auroc']:.3f} (" in text
 
 
 def test_positives_of_a_head_over_emotions_change_after_training(emotional, cache):

@@ -78,7 +78,8 @@ def alternate(turns: Mapping[str, Turn], rounds: int, until: float) -> list[Numb
             time.sleep(REST)
         measured.append(found)
         took = time.monotonic() - begun
-        say(f"round {len(measured)} of {rounds}, {len(turns)} contenders: {took:.1f} s")
+        told = ", ".join(f"{name} {'–' if value is None else f'{value:.4g}'}" for name, value in found.items())
+        say(f"round {len(measured)} of {rounds}, {len(turns)} contenders: {took:.1f} s; {told}")
     return measured
 
 
