@@ -105,7 +105,7 @@ def judge(contenders: Sequence[Contender], labelled: Labelled, resamples: int, w
         "emotions": dict(Counter(judged.emotion).most_common()),
         "contenders": [row(c, figures[c.name]) for c in contenders],
         "differences": [
-            {"ours": a.name, "peer": b.name, **fields(minus(figures[a.name], figures[b.name]))}
+            {"ours": a.name, "peer": b.name, **fields(minus(figures[a.name], figures[b.name]), None)}
             for a in contenders
             for b in contenders
             if not a.peer and b.peer

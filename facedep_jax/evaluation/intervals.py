@@ -24,6 +24,7 @@ def bounded_interval(value: float, drawn: Draws, subjects: int, span: tuple[floa
     freedom less than subjects stands in place of 1.96.
     """
     low, high = span
+    assert low - 1e-9 <= value <= high + 1e-9, f"{value} lies outside {span}"
     part = (value - low) / (high - low)
     variance = np.var(drawn) / (high - low) ** 2 * subjects / (subjects - 1)
     if variance < 1e-18 and 1e-9 < part < 1 - 1e-9:

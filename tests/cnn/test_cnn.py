@@ -256,7 +256,8 @@ def test_what_a_run_holds(run, faces):
     assert set(summary["baselines"]) == {"majority", "as the tutorial", "best epoch"}
     assert summary["epoch_used"] == 2 and summary["leaks"] == {"equal_bytes": 0, "same_subject": 0}
     assert {f.name for f in out.iterdir()} == {
-        "cnn.safetensors", "config.toml", "metrics.json", "history.csv", "predictions.csv", "plots", "report.html"
+        "cnn.safetensors", "config.toml", "metrics.json", "history.csv", "predictions.csv", "plots", "report.html",
+        "test_reads.jsonl",
     }  # fmt: skip
     assert (out / "plots" / "curves.png").read_bytes().startswith(b"\x89PNG")
     assert json.loads((out / "metrics.json").read_text()) == summary

@@ -114,10 +114,10 @@ def test_differences_are_drawn_in_pairs_and_few_persons_have_no_interval(tool):
     ours, theirs = judged.figures(p), judged.figures(p**2 / (p**2).sum(1, keepdims=True))
     # Squaring changes no order among p(sad), and the order of the sum a little: paired, hardly anything is uncertain.
     difference = figures["minus"](ours, theirs)
-    low, high = difference.interval("proxy")
+    low, high = difference.interval("proxy", None)
     alone = np.diff(ours.interval("proxy"))[0]
     assert high - low < alone / 2
-    assert figures["minus"](ours, ours).interval("sad_vs_neutral") == [0.0, 0.0]
+    assert figures["minus"](ours, ours).interval("sad_vs_neutral", None) == [0.0, 0.0]
     few = figures["Judged"](emotion, np.array([f"p{n % 4}" for n in range(60)], object), 200).figures(p)
     assert few.interval("proxy") == [None, None]
     assert few.plain("proxy") == ours.plain("proxy")

@@ -13,7 +13,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from benchmark.report import markdown_table
-from facedep_jax.evaluation.bootstrap import FEWEST, Sampled, bootstrap, cluster_index
+from facedep_jax.evaluation.bootstrap import Sampled, Sides, bootstrap, cluster_index
+from facedep_jax.evaluation.intervals import UNIT
 from facedep_jax.evaluation.weighted_metrics import auroc, ratio
 from facedep_jax.sources.label_vocabulary import EMOTIONS, canonical
 
@@ -56,10 +57,10 @@ class Judged:
     resamples: int = 2000
 
     def figures(self, probability: Seven) -> Sampled:
-        """All of `TITLES`; without intervals where there are fewer than 5 subjects."""
+        """All of `TITLES`; those that hang on fewer than 5 subjects of a side have no interval."""
         clusters, _ = cluster_index(self.subject)
-        found = bootstrap(Figures(probability, self.emotion), clusters, self.resamples, seed=0)
-        return found if clusters.max() + 1 >= FEWEST else found.without_interval(TITLES)
+        figures = Figures(probability, self.emotion)
+        return bootstrap(figures, clusters, self.resamples, 0, figures.sides)
 
 
 class Figures:
@@ -76,6 +77,11 @@ class Figures:
             "sad_vs_neutral": _ranked(share, is_sad, pair),
             "sad_vs_neutral_by_sad": _ranked(sad, is_sad, pair),
         }
+        items = {name: emotion == name for name in SEVEN} | {"pair": pair, "rest": ~pair, "not sad": ~is_sad}
+        hang = {"proxy": ("pair", "rest"), "sad_vs_rest": ("sad", "not sad")}
+        hang |= dict.fromkeys(("sad_vs_neutral", "sad_vs_neutral_by_sad"), ("sad", "neutral"))
+        seen = tuple(name for name in SEVEN if items[name].any())
+        self.sides = Sides(items, hang | {"balanced_accuracy": seen})
         self.shown = np.stack([emotion == name for name in SEVEN], 1).astype(np.float64)
         self.right = self.shown * (probability.argmax(1)[:, None] == np.arange(len(SEVEN)))
 
@@ -102,12 +108,12 @@ def _ranked(
 def minus(first: Sampled, second: Sampled) -> Sampled:
     """The difference, drawn in pairs: both were drawn with the same seed from the same subjects."""
     value = {name: first.value[name] - second.value[name] for name in COMPARED}
-    return Sampled(value, {name: first.drawn[name] - second.drawn[name] for name in COMPARED})
+    return Sampled(value, {name: first.drawn[name] - second.drawn[name] for name in COMPARED}, first.subjects)
 
 
-def fields(figures: Sampled) -> dict[str, Any]:
-    """Every figure and its interval, for JSON."""
-    return {key: value for name in figures.value for key, value in figures.field(name).items()}
+def fields(figures: Sampled, span: tuple[float, float] | None = UNIT) -> dict[str, Any]:
+    """Every figure, which lies within `span`, and its interval, for JSON."""
+    return {key: value for name in figures.value for key, value in figures.field(name, span=span).items()}
 
 
 def markdown(result: Mapping[str, Any]) -> str:
