@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from benchmark.expression_figures import SEVEN, Seven, of_seven, softmax
+from benchmark.expression_figures import SEVEN, Seven, of_seven
 from benchmark.labelled_pictures import BATCH, Answer, Pixels
 from facedep_jax import open_cache
 from facedep_jax.dataset.labelled_examples import gather
@@ -42,7 +42,7 @@ def by_cache(head: Head, cache: Path, items: pl.DataFrame, report: Report) -> Se
             report(Note(text, "warning"))
     examples = gather([opened], items, np.zeros(len(items), np.int32), head.taps, report, window=head.window)
     logits = examples.over_clips(head.class_logits(examples.tokens, examples.times, examples.mask))
-    known = dict(zip(examples.clips.item, of_seven(softmax(logits.mean(0)), head.classes), strict=True))
+    known = dict(zip(examples.clips.item, of_seven(head.emotion_probabilities(logits), head.classes), strict=True))
     return np.array([known.get(item, np.full(len(SEVEN), np.nan)) for item in items["item"]])
 
 
@@ -66,4 +66,4 @@ class FromPixels:
         features = self.engine(crops)
         now, there = np.zeros((len(pictures), 1), np.float32), np.ones((len(pictures), 1), bool)
         logits = self.head.class_logits({tap: features[tap][:, None] for tap in self.head.taps}, now, there)
-        return softmax(logits.mean(0)), np.zeros(len(pictures), bool)
+        return self.head.emotion_probabilities(logits), np.zeros(len(pictures), bool)
