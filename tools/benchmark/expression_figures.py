@@ -42,12 +42,6 @@ def of_seven(probability: Float[np.ndarray, "n classes"], classes: Sequence[str]
     return seven / np.maximum(seven.sum(1, keepdims=True), TINY)
 
 
-def softmax(logits: Float[np.ndarray, "n classes"]) -> Float[np.ndarray, "n classes"]:
-    """Probabilities of classes."""
-    odds = np.exp(logits.astype(np.float64) - logits.max(1, keepdims=True))
-    return odds / odds.sum(1, keepdims=True)
-
-
 @dataclass(frozen=True)
 class Judged:
     """Emotions and subjects of n pictures, and how often intervals are drawn."""
