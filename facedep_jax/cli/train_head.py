@@ -155,7 +155,8 @@ judged = partial(click.option, cls=GroupedOption, group="How it is judged")
 @judged(
     "--baselines",
     type=click.Choice(["none", "quick", "full"]),
-    help="quick: majority and linear probes; full: the earlier prototype's model too.  [default: quick]",
+    help="quick: majority and linear probes; full: also the earlier prototype's model, the head without emotions, and "
+    "the head on each backbone.  [default: quick]",
 )
 @judged("--resamples", type=int, metavar="N", help="Of the bootstrap over persons.  [default: 2000]")
 def train_head(

@@ -50,19 +50,19 @@ def evaluate_baselines(
     """Baselines by name and, where one could not be trained, what the problem was: the head is not lost for it.
 
     The majority class, a linear probe on all taps and, of several backbones, one on each, over the `classes` of the
-    head, rows weighing as they do there; for a head over emotions also one that learns positive against the rest
-    (`binary`). With `settings.baselines` "full" the usual hybrid, too, and, of several backbones, the same head on the
-    taps of each, all of them with as many seeds as the head, so that what is compared is not one network with an
-    ensemble. `stage` gives the place of a checkpoint by name.
+    head, rows weighing as they do there. With `settings.baselines` "full" the usual hybrid, too; of a head over
+    emotions the same that learns positive against the rest (`binary`); and, of several backbones, the same head on the
+    taps of each: all with as many seeds as the head, so that what is compared is not one network with an ensemble.
+    `stage` gives the place of a checkpoint by name.
     """
     if settings.baselines == "none":
         return {}, []
     makers: dict[str, Callable[[], dict[str, Evaluated]]] = {}
-    if tuple(classes) != PROXY_CLASSES:
-        makers["binary"] = lambda: {"binary": _binary(examples, settings, stage("binary"), report)}
     makers["majority"] = lambda: {"majority": majority(examples.clips, settings.wanted)}
     makers["probes"] = lambda: _probes(examples, classes, settings, report)
     if settings.baselines == "full":
+        if tuple(classes) != PROXY_CLASSES:
+            makers["binary"] = lambda: {"binary": _binary(examples, settings, stage("binary"), report)}
         makers["hybrid"] = lambda: _hybrid(examples, settings, report)
         for backbone, taps in _by_backbone(examples).items():
             name = f"head:{backbone}"

@@ -40,7 +40,7 @@ class TrainSettings:
     balanced: bool = True  # positives and the others weigh the same in the loss
     class_weight: float = 0.25  # a row of a class of n weighs n to minus this in its side; 1: classes weigh alike
     stream: bool | None = None  # read features block by block; decided by memory where it is not said
-    baselines: str = "quick"  # majority and linear probes; "full" adds the earlier prototype's model
+    baselines: str = "quick"  # majority and linear probes; "full" adds trained ones
     resamples: int = 2000
 
     def __post_init__(self) -> None:

@@ -311,7 +311,7 @@ def test_a_grid_search_takes_the_best_by_validation_and_leaves_a_run_like_any_ot
 def emotional(cache, tmp_path_factory):
     """A head over the three emotions, and its summary."""
     out = tmp_path_factory.mktemp("emotional") / "run"
-    return out, train_head([cache], replace(SETTINGS, target="emotion"), out)
+    return out, train_head([cache], replace(SETTINGS, target="emotion", baselines="full"), out)
 
 
 def test_a_head_over_emotions_has_the_binary_head_in_its_table(emotional, run):
