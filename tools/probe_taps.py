@@ -20,7 +20,10 @@ from facedep_jax.evaluation.weighted_metrics import plain_auroc
 from facedep_jax.progress_events import Note, Progress
 from facedep_jax.sources.listing_types import SPLITS
 from facedep_jax.training.cross_validation import crossvalidate_probe
+from facedep_jax.training.fit import row_weights
 from facedep_jax.training.settings import TrainSettings
+
+SETTINGS = TrainSettings()  # of what rows weigh
 
 
 def tap_sets(taps: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
@@ -54,9 +57,10 @@ def main() -> None:
     train, val, test = (np.flatnonzero(examples.split == split) for split in SPLITS)
     print(f"| features | values per image | AUC, {options.folds} folds | test AUC |\n| --- | --- | --- | --- |")
     for name, taps in (given or tap_sets(prepared.taps)).items():
-        folds = crossvalidate_probe(examples.only(taps), TrainSettings(), options.folds)
+        folds = crossvalidate_probe(examples.only(taps), SETTINGS, options.folds)
         features = flat_features(examples, taps)
-        scores = fit_probe(features, target, train, val, examples.positive).proxy(features[test])
+        weight = row_weights(target[train], examples.positive, SETTINGS)
+        scores = fit_probe(features, target, train, val, examples.positive, weight=weight).proxy(features[test])
         reported = plain_auroc(scores, label[test])
         cells = (f"`{name}`", f"{features.shape[1]:,}", f"{folds['auroc']:.3f} ± {folds['sd']:.3f}", f"{reported:.3f}")
         print(f"| {' | '.join(cells)} |", flush=True)

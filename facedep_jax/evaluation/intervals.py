@@ -20,16 +20,17 @@ def bounded_interval(value: float, drawn: Draws, subjects: int, span: tuple[floa
     """Wilson's interval (1927) of a figure that lies within `span`, on an effective number of subjects.
 
     That number is p (1 − p) / V, with V the variance over resamples (Korn and Graubard, Survey Methodology 24 (1998)
-    193); where the figure is at an end of the span and cannot vary, it is `subjects`. Student's t with one degree of
-    freedom less than subjects stands in place of 1.96.
+    193); where the figure is at an end of the span, it is `subjects`. Student's t with one degree of freedom less than
+    subjects stands in place of 1.96.
     """
     low, high = span
     assert low - 1e-9 <= value <= high + 1e-9, f"{value} lies outside {span}"
-    part = (value - low) / (high - low)
+    part = float(np.clip((value - low) / (high - low), 0, 1))
+    between = 1e-9 < part < 1 - 1e-9
     variance = np.var(drawn) / (high - low) ** 2 * subjects / (subjects - 1)
-    if variance < 1e-18 and 1e-9 < part < 1 - 1e-9:
+    if variance < 1e-18 and between:
         return [value, value]  # as the AUC of equal scores: no subject can change it
-    count = part * (1 - part) / variance if variance >= 1e-18 else subjects
+    count = part * (1 - part) / variance if between else subjects  # a precision of 1 varies where nothing is drawn
     t = stdtrit(subjects - 1, 0.975)
     middle = (part + t * t / (2 * count)) / (1 + t * t / count)
     half = t / (1 + t * t / count) * np.sqrt(part * (1 - part) / count + t * t / (4 * count * count))

@@ -61,7 +61,7 @@ def settle_known(
         files = _files(listings)
         items = known.items_of(files)
         there = pl.Series([item in writer.complete and not purged.holds(item) for item in items], dtype=pl.Boolean)
-        there &= ~files.is_in(writer.failing_paths())
+        there &= ~files.is_in(writer.failing_paths().implode())
         for kind in ("image", "clip"):
             done = there & (listings.frame["kind"] == kind)
             if done.any():

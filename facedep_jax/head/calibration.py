@@ -12,6 +12,7 @@ from scipy.optimize import minimize
 from scipy.special import logit as log_odds
 
 LEAST_SCALE = 1e-3  # a calibration never turns the order of scores around
+SURE = 1e-15  # means over frames are kept this far from 0 and 1 where log odds are taken
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,9 @@ def over_frames(probability: Float[np.ndarray, "... t"]) -> Float[np.ndarray, ".
 
 def clip_logit(frames: Float[np.ndarray, "... t"]) -> Float[np.ndarray, "..."]:
     """The log odds of what clips get, without calibration."""
-    return frames[..., 0] if frames.shape[-1] == 1 else log_odds(over_frames(RAW.probability(frames)))
+    if frames.shape[-1] == 1:
+        return frames[..., 0]
+    return log_odds(np.clip(over_frames(RAW.probability(frames)), SURE, 1 - SURE))
 
 
 @dataclass(frozen=True)

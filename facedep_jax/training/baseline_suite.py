@@ -167,7 +167,7 @@ def _probes(
             report(Note(f"{name} is left out: its features do not fit into memory", "warning"))
             continue
         features = flat_features(examples, taps)
-        weight = row_weights(examples.target[train], examples.positive, settings)
+        weight = row_weights(examples.target[train], examples.positive, settings, examples.share[train])
         probe = fit_probe(features, examples.target, train, val, examples.positive, weight=weight)
         logits = examples.over_clips(probe.logits(features)[None])[:, :, None].astype(np.float32)
         found[name] = _calibrated(examples.clips, logits, classes, settings.wanted)

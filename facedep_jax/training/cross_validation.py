@@ -79,7 +79,7 @@ def crossvalidate_probe(examples: Examples, settings: TrainSettings, folds: int,
     scores = np.zeros(len(examples))
     for number in range(folds):
         train, val, held = made.parts(number)
-        weight = row_weights(examples.target[train], examples.positive, settings)
+        weight = row_weights(examples.target[train], examples.positive, settings, examples.share[train])
         probe = fit_probe(features, examples.target, train, val, examples.positive, weight=weight)
         scores[held] = probe.proxy(features[held])
         report(Progress("cross-validate probe", number + 1, folds, "folds"))

@@ -43,7 +43,8 @@ def row_weights(
     settings: TrainSettings,
     share: Float32[np.ndarray, " n"] | None = None,
 ) -> Float32[np.ndarray, " n"]:
-    """Weight 1 on average; with `settings.balanced`, positive classes have the same total as the others.
+    """Weight 1 on average; with `settings.balanced`, positive classes have the same total as the others, else each side
+    as much as it has rows.
 
     A row of a class of n rows weighs n^−class_weight in its side. `share` is the part that a row is of its clip:
     windows of a clip weigh together what another clip does.
@@ -51,9 +52,9 @@ def row_weights(
     share = np.ones(len(target), np.float32) if share is None else share
     counts = np.maximum(np.bincount(target, share, minlength=len(positive)), 1e-12)
     weight = share * counts[target] ** -settings.class_weight
-    if settings.balanced:
-        label = positive[target].astype(int)
-        weight = weight / np.maximum(np.bincount(label, weight, minlength=2), 1e-12)[label]
+    label = positive[target].astype(int)
+    wanted = np.ones(2) if settings.balanced else np.bincount(label, share, minlength=2)
+    weight = weight * (wanted / np.maximum(np.bincount(label, weight, minlength=2), 1e-12))[label]
     return (weight * len(target) / weight.sum()).astype(np.float32)
 
 

@@ -44,6 +44,8 @@ def test_where_all_is_right_the_interval_is_that_of_the_persons():
     assert high == 1.0 and low == pytest.approx(1.0, abs=1e-5)
     low, high = bounded_interval(1.0, np.ones(50), 10)
     assert high == 1.0 and low == pytest.approx(10 / (10 + 2.262**2), abs=1e-3)  # t of 9 degrees of freedom
+    some_called = np.repeat([0.0, 1.0], [3, 47])  # a precision is 0 where a resample calls nobody positive
+    assert bounded_interval(1.0, some_called, 10) == [low, high]
     assert bounded_interval(0.5, np.full(50, 0.5), 10) == [0.5, 0.5]  # equal scores: nobody can change it
 
 

@@ -43,6 +43,11 @@ def test_a_single_frame_is_calibrated_as_a_picture_is():
     assert (two.scale, two.bias) == pytest.approx((one.scale, one.bias), abs=1e-4)
 
 
+def test_a_clip_of_frames_that_are_all_sure_has_a_finite_logit():
+    found = clip_logit(np.array([[40.0, 50.0], [-40.0, -50.0], [0.0, np.nan]]))
+    assert np.isfinite(found).all() and found[0] > 30 > -30 > found[1] and found[2] == 0
+
+
 def test_emotions_share_out_the_probability_of_their_side():
     logits = np.random.default_rng(2).normal(0, 2, (3, 50, 2, 5)).astype(np.float32)
     logits[:, 7, 1] = np.nan  # a clip of one frame

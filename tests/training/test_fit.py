@@ -255,7 +255,10 @@ def test_weights_of_rows_by_hand():
     # in the side of 17, each of the 16 weighs half of the one: 16/2 + 1 = 9 parts
     assert found.tolist() == pytest.approx([9 * 0.5 / 9] * 16 + [1.0] + [9.0])
     found = row_weights(target, positive, TrainSettings(class_weight=1, balanced=False))
-    assert found.tolist() == pytest.approx([6 / 16] * 16 + [6, 6])
+    # sides keep their 17 and 1; in the former both classes have half
+    assert found.tolist() == pytest.approx([8.5 / 16] * 16 + [8.5, 1])
+    target, positive = np.array([0, 0, 0, 1]), np.array([False, True])
+    assert row_weights(target, positive, TrainSettings(balanced=False)).tolist() == pytest.approx([1, 1, 1, 1])
 
 
 def test_features_that_are_not_finite_are_refused(examples):
