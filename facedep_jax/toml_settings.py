@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 COMMANDS = ("extract", "train", "score")
 RECORDS = ("versions", "weights", "cache", "run")
+EARLIER = {"class_weight": 0.0}  # settings of training that came later, and what they were before
 SEEDS = 2**31  # what JAX without 64-bit integers, NumPy and SciPy all take
 
 T = TypeVar("T")
@@ -65,7 +66,13 @@ def read_table(file: Path, command: str) -> dict[str, Any]:
         raise SettingsError(f"{file} has no table [{command}]; it has {', '.join(map(repr, document)) or 'nothing'}")
     if not isinstance(document[command], dict):
         raise SettingsError(f"{file}: {command} is {document[command]!r}, expected a table [{command}]")
-    return document[command]
+    return of_earlier_versions(document) if command == "train" else document[command]
+
+
+def of_earlier_versions(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The table [train]; of a run of a head also what its version did not name yet, as it was then."""
+    of_head = "run" in document and document["run"].get("kind") != "cnn"
+    return (EARLIER if of_head else {}) | document["train"]
 
 
 def read_records(file: Path, tables: tuple[str, ...]) -> dict[str, Any]:

@@ -9,7 +9,8 @@ from facedep_jax.errors import SettingsError
 from facedep_jax.extraction.settings import ExtractSettings
 from facedep_jax.provenance import write_config
 from facedep_jax.scoring.clip_scores import ScoreSettings
-from facedep_jax.toml_settings import build, differences, read_records, resolve, to_table
+from facedep_jax.toml_settings import build, differences, read_records, read_table, resolve, to_table
+from facedep_jax.training.settings import TrainSettings
 
 
 def test_options_win_over_the_file_and_the_file_over_defaults(tmp_path):
@@ -97,3 +98,15 @@ def test_differences_names_every_leaf():
 def test_build_refuses_what_the_dataclass_does_not_have():
     with pytest.raises(SettingsError, match="unknown key 'windw'; did you mean 'window'"):
         build(ScoreSettings, {"windw": 1.0}, "options")
+
+
+@pytest.mark.parametrize(
+    ("run", "weight"), [("", 0.25), ("[run]\nformat = 1\n", 0.0), ("[run]\nformat = 1\nclass_weight = 3\n", 0.0)]
+)
+def test_a_setting_that_a_run_of_an_earlier_version_lacks_is_what_it_was_then(tmp_path, run, weight):
+    file = tmp_path / "config.toml"
+    file.write_text(f"[train]\nepochs = 3\n{run}")
+    assert resolve(TrainSettings, "train", file, {}).class_weight == weight
+    assert resolve(TrainSettings, "train", file, {"class_weight": 0.5}).class_weight == 0.5
+    file.write_text("[train]\nepochs = 3\n[run]\nkind = 'cnn'\n")
+    assert "class_weight" not in read_table(file, "train")

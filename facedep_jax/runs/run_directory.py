@@ -17,10 +17,9 @@ from facedep_jax.head.calibration import Calibration
 from facedep_jax.head.model import PRESETS, Architecture, Inputs
 from facedep_jax.head.trained_head import Head, Validation, flat_names, from_names
 from facedep_jax.provenance import write_config
-from facedep_jax.toml_settings import differences, without_none
+from facedep_jax.toml_settings import differences, of_earlier_versions, without_none
 
 FORMAT = 1
-EARLIER = {"class_weight": 0.0}  # settings of training that runs of earlier versions do not name, as they were then
 
 
 def _is_there(path: Path) -> bool:
@@ -68,7 +67,7 @@ def identity_of(config: Mapping[str, Any], searched: bool = False) -> dict[str, 
     data = dict(config["run"]["data"])
     grid = data.pop("grid", None)
     held = {
-        "train": config["train"] if is_cnn(config) else EARLIER | config["train"],
+        "train": of_earlier_versions(config),
         "features": config["cache"]["features"],
         "input": config["cache"].get("input", {}),
         "data": data,

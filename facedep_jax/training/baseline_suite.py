@@ -7,6 +7,7 @@ from typing import Any, TypedDict
 
 import numpy as np
 
+from facedep_jax.backbones.taps import DEFAULT_TAPS
 from facedep_jax.baselines import fit_probe, flat_features, hybrid_logits, pooled_tops
 from facedep_jax.dataset.labelled_examples import REST_AND_POSITIVE, Examples
 from facedep_jax.errors import RunError
@@ -178,7 +179,8 @@ def _probes(
 def _hybrid(examples: Examples, settings: TrainSettings, report: Report) -> dict[str, Evaluated]:
     tops = pooled_tops(examples)
     if not tops:
-        report(Note("the hybrid is left out: it needs a top tap of every backbone, such as mobilenet_v2:top@1"))
+        missing = "the hybrid is left out: it needs a top tap of every backbone; extract them too, such as"
+        report(Note(f"{missing} --taps {DEFAULT_TAPS},mobilenet_v2:top@1,resnet50:top@1", "warning"))
         return {}
     members = hybrid_logits(tops, examples.label, examples.split, settings.seed, settings.seeds, report)
     scores = scores_of_members(examples.clips, examples.over_clips(members)[..., None])
