@@ -241,7 +241,7 @@ def show_training(console: "Console", summary: Mapping[str, Any]) -> None:
     metrics = summary["metrics"][split]
     raw = metrics.get("raw") or {}
     console.print(
-        f"calibration error on {split}: {show_number(raw.get('ece'))} before, {show_number(metrics['ece'])} after"
+        f"calibration error on {split}, as found: {show_number(raw.get('ece'))} before, {show_number(metrics['ece'])} after"
     )
     console.print(
         f"{summary['n_train']} train, {summary['n_val']} val, {summary['n_test']} test items; best epoch "

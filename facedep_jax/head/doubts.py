@@ -7,6 +7,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy.stats import rankdata
 
+WORD = "DOUBTFUL HEAD: "
+RANKING = ("ranks backwards", "may rank by chance")
 LEAST_GAIN = 0.02  # part of the loss of guessing by frequencies that training has to take away
 
 
@@ -22,10 +24,10 @@ def of_ranking(auroc: float | None, low: float | None = None, high: float | None
     if auroc is None:
         return ""
     if auroc < 0.5:
-        return f"ranks backwards (validation AUC {auroc:.2f})"
+        return f"{RANKING[0]} (validation AUC {auroc:.2f})"
     if low is None or high is None or low > 0.5:
         return ""
-    return f"may rank by chance (validation AUC {auroc:.2f}, {low:.2f} to {high:.2f})"
+    return f"{RANKING[1]} (validation AUC {auroc:.2f}, {low:.2f} to {high:.2f})"
 
 
 def joined(*parts: str) -> str:
@@ -34,7 +36,9 @@ def joined(*parts: str) -> str:
     return f"{WORD}{'; '.join(said)}" if said else ""
 
 
-WORD = "DOUBTFUL HEAD: "
+def without_ranking(doubt: str) -> str:
+    """What of a doubt holds whatever counts as positive."""
+    return joined(*(part for part in doubt.removeprefix(WORD).split("; ") if not part.startswith(RANKING)))
 
 
 def auroc(score: Float[np.ndarray, " n"], label: Bool[np.ndarray, " n"]) -> float:

@@ -18,7 +18,7 @@ from facedep_jax.disclaimer import UNTRAINED
 from facedep_jax.errors import LabelError, RunError
 from facedep_jax.head.batched_forward import READ_BATCH, class_probabilities, predict_classes, proxy_logits
 from facedep_jax.head.calibration import RAW, Calibration, calibrate, over_frames
-from facedep_jax.head.doubts import auroc, joined, of_ranking
+from facedep_jax.head.doubts import auroc, joined, of_ranking, without_ranking
 from facedep_jax.head.model import Architecture, Inputs, Tokens, graph_of, init_states
 from facedep_jax.progress_events import Note, Report, silent
 from facedep_jax.sources.class_labels import PROXY_CLASSES, choose_positive
@@ -208,7 +208,7 @@ class Head:
             positive=positive,
             positive_emotions=tuple(sorted(chosen)),
             calibration=self.validation.calibrate(positive),
-            doubt=joined(self.doubt, of_ranking(self.validation.auroc(positive))),
+            doubt=joined(without_ranking(self.doubt), of_ranking(self.validation.auroc(positive))),
         )
 
     @property
