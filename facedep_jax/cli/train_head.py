@@ -240,9 +240,8 @@ def show_training(console: "Console", summary: Mapping[str, Any]) -> None:
             say(console, over_folds(found))
     metrics = summary["metrics"][split]
     raw = metrics.get("raw") or {}
-    console.print(
-        f"calibration error on {split}, as found: {show_number(raw.get('ece'))} before, {show_number(metrics['ece'])} after"
-    )
+    before, after = show_number(raw.get("ece")), show_number(metrics["ece"])
+    console.print(f"calibration error on {split}, as found: {before} before, {after} after")
     console.print(
         f"{summary['n_train']} train, {summary['n_val']} val, {summary['n_test']} test items; best epoch "
         f"{summary['best_epoch']}; threshold {summary['threshold']:.3f}; {summary['seconds']:.1f} s; "
