@@ -28,7 +28,8 @@ STEPS = (
     (
         "extract-features",
         extract_features,
-        "{faces} --weights random:{seed} --size 96 --subject-regex '(p[0-9]+)_' --out {cache}",
+        "{faces} --weights random:{seed} --size 96 --taps mobilenet_v2:neck@6,resnet50:neck@4 "
+        "--subject-regex '(p[0-9]+)_' --out {cache}",
     ),
     ("train-head", train_head, "{cache} --preset tiny --out {run}"),
     ("evaluate", evaluate, "{run} {cache}"),

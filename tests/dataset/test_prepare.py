@@ -69,6 +69,7 @@ def test_emotions_that_cannot_be_learned_or_chosen_by_are_warned_of(cache_of):
     assert prepare([cache], target="emotion").warnings == (
         "no training item shows disgust: the head cannot learn it",
         "no validation item shows fear: nothing is chosen or calibrated by it",
+        "few training items, so hardly learned: fear 1, neutral 8, sad 8",
     )
     assert prepare([cache]).warnings == ()  # of two classes both have them
 

@@ -414,7 +414,7 @@ def test_emotions_are_those_of_score_videos_and_recorded_with_every_frame(work, 
 def test_a_recording_has_columns_for_emotions_though_it_begins_without_a_face(tmp_path):
     known = {"time_s": 0.0, "wall_clock": "now", "face": "none", "box": None, "probability": None, "score": None}
     known |= {"low": None, "high": None, "members_low": None, "members_high": None, "decision": "abstained"}
-    known |= {"threshold": 0.5, "coverage": 0.0, "lag_ms": 1.0, "scored": 1, "dropped": 0, "warning": ""}
+    known |= {"threshold": 0.5, "coverage": 0.0, "lag_ms": 1.0, "scored": 1, "dropped": 0, "warning": "", "meaning": ""}
     with Record(tmp_path / "r.csv") as record:
         record.add(LiveFrame("film", **known, frame_emotions={"sad": None, "=x": None, "face": None}))
         record.add(LiveFrame("film", **known, frame_emotions={"sad": 0.5, "=x": 0.25, "face": 0.25}))
