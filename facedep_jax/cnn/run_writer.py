@@ -21,8 +21,8 @@ from facedep_jax.report.headline import headline_table
 from facedep_jax.report.run_report_tables import emotions_table, figures_table
 from facedep_jax.report.run_sections import PICTURES, reported_split, sadness
 from facedep_jax.runs.csv_and_json import scored_table, write_json
+from facedep_jax.runs.looks_at_test import aurocs_on_test, write_look
 from facedep_jax.runs.run_directory import FORMAT
-from facedep_jax.runs.test_reads import write_look
 from facedep_jax.sources import Source
 from facedep_jax.sources.listing_types import SPLITS
 from facedep_jax.text_columns import write_csv
@@ -48,8 +48,7 @@ def write_run(
         records = {"run": _record(task, evaluated, identity), "cache": _places(source, identity)}
         write_config(folder / "config.toml", "train", without_none(identity["train"]), without_none(records))
         write_json(folder / "metrics.json", summary)
-        judged = (summary["metrics"], *summary["baselines"].values())
-        write_look(folder, "train-cnn", sum(bool(found["test"]) for found in judged), first=True)
+        write_look(folder, "train-cnn", aurocs_on_test(summary), first=True)
         write_csv(folder / "history.csv", _history_table(trained))
         scores = evaluated.scores
         said = scores.logit, scores.probability, scores.calibration.threshold

@@ -75,7 +75,7 @@ def bootstrap(
     return Sampled(value, {name: np.concatenate(part) for name, part in parts.items()}, subjects)
 
 
-def too_few(sides: Sides, names: Sequence[str], clusters: Int[np.ndarray, " n"], by: str) -> list[str]:
+def too_few(sides: Sides, names: Sequence[str], clusters: Int[np.ndarray, " n"], by: str) -> dict[str, str]:
     """A sentence on every side, of those called `names`, of so few subjects that nothing is concluded from it.
 
     `by` as in `cluster_index`; of sides of the same items one is told of.
@@ -84,12 +84,12 @@ def too_few(sides: Sides, names: Sequence[str], clusters: Int[np.ndarray, " n"],
     for name in names:
         first.setdefault(sides.items[name].tobytes(), name)
     counts = {name: len(np.unique(clusters[sides.items[name]])) for name in first.values()}
-    return [
-        f"fewer than {FEWEST} {drawn(by)} ({count}) have {name} items: what hangs on these has no interval, and "
+    return {
+        name: f"fewer than {FEWEST} {drawn(by)} ({count}) have {name} items: what hangs on these has no interval, and "
         "nothing is concluded from it"
         for name, count in counts.items()
         if 0 < count < FEWEST
-    ]
+    }
 
 
 def cluster_index(subject: np.ndarray) -> tuple[Int[np.ndarray, " n"], str]:

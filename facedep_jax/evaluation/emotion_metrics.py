@@ -33,7 +33,7 @@ def emotion_metrics(
     if not known.any():
         return {"n": 0, "emotions": {}}
     clusters, by = cluster_index(subject[known])
-    figures = Figures(probability[known], classes, emotion[known])
+    figures = EmotionFigures(probability[known], classes, emotion[known])
     found = bootstrap(figures, clusters, resamples, seed, figures.sides)
     sides = figures.sides.items
     others = int((~np.isin(emotion[known], list(classes))).sum())
@@ -43,7 +43,7 @@ def emotion_metrics(
         "subjects": int(clusters.max()) + 1,
         "ci_by": by,
         **fields(found, TOGETHER),
-        "too_few": too_few(figures.sides, figures.shown, clusters, by),
+        "too_few": [*too_few(figures.sides, figures.shown, clusters, by).values()],
         "emotions": {name: _row(found, name, sides[name], clusters) for name in figures.shown},
     }
 
@@ -53,7 +53,7 @@ def _row(found: Sampled, name: str, mine: np.ndarray, clusters: Int[np.ndarray, 
     return counts | fields(found, ("auroc", "ece"), f"{name} ")
 
 
-class Figures:
+class EmotionFigures:
     """All figures of n items as functions of their weights."""
 
     def __init__(self, probability: Float[np.ndarray, "n classes"], classes: Sequence[str], emotion: np.ndarray):

@@ -20,8 +20,8 @@ from facedep_jax.evaluation.paired_difference import paired_difference
 from facedep_jax.head.calibration import OperatingPoint, operating_points, over_frames
 from facedep_jax.head.trained_head import Head
 from facedep_jax.progress_events import Event, Note, Report, silent
+from facedep_jax.runs.looks_at_test import Reads, looked, reads_of
 from facedep_jax.runs.run_directory import load_head, read_config
-from facedep_jax.runs.test_reads import Reads, looked, reads_of
 from facedep_jax.sources.class_labels import make_target
 from facedep_jax.sources.label_vocabulary import meant_by
 from facedep_jax.sources.labelled_items import count_labels, say_counts, sides_of

@@ -68,7 +68,7 @@ class Evaluation(TypedDict):
     calibration_intercept: float | None
     calibration_intercept_ci: Ends
     ci_by: str  # subject, image or mixed: what is drawn for the intervals
-    too_few: list[str]  # sentences on sides of fewer subjects than anything is concluded from
+    too_few: dict[str, str]  # sentences on sides of fewer subjects than anything is concluded from
     by_person: dict[str, Any] | None  # the same where each subject weighs the same; None where nobody is known
     score_by_emotion: dict[str, dict[str, Any]]
     confusion: list[list[int]]  # [[tn, fp], [fn, tp]]

@@ -38,7 +38,7 @@ def paired_difference(
 
     sides = Sides({"positive": positive, "other": ~positive}, dict.fromkeys(COMPARED, ("positive", "other")))
     found = bootstrap(figures, clusters, resamples, seed, sides)
-    few = too_few(sides, tuple(sides.items), clusters, by)
+    few = [*too_few(sides, tuple(sides.items), clusters, by).values()]
     result: dict[str, Any] = {"n": len(positive), "subjects": int(clusters.max()) + 1, "ci_by": by, "too_few": few}
     for name in COMPARED:
         ends = found.field(name, span=None)

@@ -75,7 +75,7 @@ def compare_raters(
 
     clusters, by = cluster_index(subject)
     sampled = bootstrap(figures, clusters, resamples, seed, sides)
-    few = too_few(sides, tuple(sides.items), clusters, by)
+    few = [*too_few(sides, tuple(sides.items), clusters, by).values()]
     result: dict[str, Any] = {"n": int(both.sum()), "subjects": int(clusters.max()) + 1, "ci_by": by, "too_few": few}
     for name in sampled.value:
         what, figure = name.split(" ")

@@ -145,24 +145,6 @@ class Head:
         clips = {tap: np.asarray(tokens[tap])[:, None] for tap in self.taps}
         return self.class_logits(clips, np.zeros((count, 1), np.float32), np.ones((count, 1), bool))
 
-    def clip_logits(
-        self,
-        tokens: Mapping[str, Float16[np.ndarray, "n t S S C"]],
-        times: Float32[np.ndarray, "n t"],
-        mask: Bool[np.ndarray, "n t"],
-    ) -> Float32[np.ndarray, " n"]:
-        """Logits of clips: the mean of the members' logits."""
-        return self.member_logits(tokens, times, mask).mean(0)
-
-    def member_logits(
-        self,
-        tokens: Mapping[str, Features],
-        times: Float32[np.ndarray, "n t"],
-        mask: Bool[np.ndarray, "n t"],
-    ) -> Float32[np.ndarray, "m n"]:
-        """Logits of clips by every member."""
-        return proxy_logits(self.class_logits(tokens, times, mask), self.positive)
-
     def class_logits(
         self,
         tokens: Mapping[str, Features],

@@ -14,14 +14,20 @@ Metrics = Mapping[str, Any]
 SAD = {"sad", "sadness"}  # runs of earlier versions have either word
 OF_SADNESS = ("auroc_sadness", "auroc_sad_vs_rest", "auroc_sad_vs_neutral")
 NOT_SMILING = "auroc_not_smiling"
+HANGS_ON = {  # what a side is needed for, where it is not for the proxy
+    "sad": OF_SADNESS[0], "neutral": OF_SADNESS[0], "not sad": OF_SADNESS[0],
+    "positive, not happy": NOT_SMILING, "other, not happy": NOT_SMILING,
+}  # fmt: skip
 
 
 def is_told(name: str, metrics: Metrics, positive: Sequence[str]) -> bool:
     """Whether the figure `name` is one to show: those of some emotions are, where they are meant and there."""
-    if name not in (*OF_SADNESS, NOT_SMILING):
-        return True
-    meant = bool(SAD & set(positive)) if name in OF_SADNESS else "happy" not in positive
-    return meant and metrics.get(name) is not None
+    return name not in (*OF_SADNESS, NOT_SMILING) or (_meant(name, positive) and metrics.get(name) is not None)
+
+
+def _meant(name: str, positive: Sequence[str]) -> bool:
+    """Whether those who chose `positive` ask for a figure of some emotions."""
+    return bool(SAD & set(positive)) if name in OF_SADNESS else "happy" not in positive
 
 
 def headline(metrics: Metrics, positive: Sequence[str]) -> dict[str, str]:
@@ -45,5 +51,6 @@ def headline_table(metrics: Metrics, positive: Sequence[str], split: str) -> Tab
         (said, number(metrics[name]), interval(metrics[f"{name}_ci"]))
         for name, said in headline(metrics, positive).items()
     ]
-    few = sentences(metrics.get("too_few", ()))
+    told = metrics.get("too_few", {}).items()
+    few = sentences([text for side, text in told if side not in HANGS_ON or _meant(HANGS_ON[side], positive)])
     return Table((f"AUC on {split}", "value", "95 % interval"), tuple(rows), note=few, wrapped=True)

@@ -17,9 +17,9 @@ from facedep_jax.report.document import Section, Table
 from facedep_jax.report.model_card import model_card, page_sections
 from facedep_jax.report.run_sections import reported_split
 from facedep_jax.runs.csv_and_json import emotion_columns, scored_table, write_json
+from facedep_jax.runs.looks_at_test import FILE as LOOKS
+from facedep_jax.runs.looks_at_test import aurocs_on_test, write_look
 from facedep_jax.runs.run_directory import write_head
-from facedep_jax.runs.test_reads import FILE as LOOKS
-from facedep_jax.runs.test_reads import write_look
 from facedep_jax.sources.listing_types import SPLITS
 from facedep_jax.text_columns import write_csv, write_parquet
 from facedep_jax.training.fit import Fitted
@@ -44,7 +44,7 @@ def write_run(
     with atomic_folder(out) as folder:
         write_head(folder, head, identity["train"], places, identity["data"])
         write_json(folder / "metrics.json", summary)
-        write_look(folder, "train-head", test_aurocs(summary), first=True)
+        write_look(folder, "train-head", aurocs_on_test(summary), first=True)
         write_csv(folder / "history.csv", history_table(fitted))
         predictions = predictions_table(clips, task.prepared.items, head, evaluated.scores)
         write_csv(folder / "predictions.csv", predictions)
@@ -69,18 +69,11 @@ def run_page(folder: Path, head: Head, summary: Mapping[str, Any], train: Mappin
         "threshold": head.threshold,
         "heads": head.members,
         "seconds": f"{summary['seconds']:.1f}",
-        "test AUCs read": f"{test_aurocs(summary):,} by training; {LOOKS} in the run counts on",
+        "test AUCs read": f"{aurocs_on_test(summary):,} by training; {LOOKS} in the run counts on",
     }
     title = f"Run: {Path(summary['run']).name}"
     sections = [*page_sections(summary, head.positive_emotions, plots), _settings(head, train)]
     return render_sections(title, meaning(head.positive_emotions), facts, sections, folder / "plots", head.warning)
-
-
-def test_aurocs(summary: Mapping[str, Any]) -> int:
-    """How many AUCs on test training gives: of the head, of each member where there are several, of each baseline."""
-    judged = [summary["metrics"], *summary["baselines"].values()]
-    members = summary["members"] if len(summary["members"]) > 1 else ()
-    return sum(bool(found["test"]) for found in judged) + sum(row["test_auroc"] is not None for row in members)
 
 
 def _settings(head: Head, train: Mapping[str, Any]) -> Section:

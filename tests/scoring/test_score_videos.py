@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from support.logits import member_logits
 from support.planted import labelled
 from support.untrained_run import write_run
 
@@ -213,7 +214,7 @@ def test_a_head_that_mixes_frames_says_of_clips_what_evaluate_says(work, tmp_pat
     labels = labelled([item[path] for path in NAMES], "test", NAMES)
     examples = gather([cache], labels, [1] * len(labels), head.taps, window=window)
     members = member_clip_logits(head.architecture, head.states, examples, head.positive)[..., 0]
-    logits = head.clip_logits(examples.tokens, examples.times, examples.mask)
+    logits = member_logits(head, examples.tokens, examples.times, examples.mask).mean(0)
     pieces = head.probability(logits)
     by_class = head.class_logits(examples.tokens, examples.times, examples.mask)
     emotions = head.by_emotion(by_class), head.by_emotion(examples.over_clips(by_class))

@@ -11,8 +11,8 @@ from support.planted import QUICK, planted_examples, write_cache
 from facedep_jax import open_cache
 from facedep_jax.cli import main
 from facedep_jax.errors import LabelError, RunError
+from facedep_jax.runs.looks_at_test import reads_of
 from facedep_jax.runs.run_directory import load_head, read_config
-from facedep_jax.runs.test_reads import reads_of
 from facedep_jax.training.train_head import train_head
 
 AUTO = replace(QUICK, target="auto", baselines="none")

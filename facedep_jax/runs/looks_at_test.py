@@ -5,9 +5,10 @@ AUCs of the run on items of its split test: `train-head` those of head, members 
 """
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from facedep_jax.errors import RunError
 from facedep_jax.progress_events import Note, Report
@@ -23,6 +24,14 @@ class Reads(NamedTuple):
 
     def __str__(self) -> str:
         return f"{'' if self.whole else 'at least '}{self.aurocs:,}"
+
+
+def aurocs_on_test(summary: Mapping[str, Any]) -> int:
+    """How many AUCs on test a training's summary has: of the model, of each member of several, of each baseline."""
+    judged = [found["test"] for found in (summary["metrics"], *summary["baselines"].values()) if found["test"]]
+    members = [row["test_auroc"] for row in summary.get("members", ())]
+    every = [figures["auroc"] for figures in judged] + (members if len(members) > 1 else [])
+    return sum(auroc is not None for auroc in every)
 
 
 def write_look(run: Path, by: str, aurocs: int, first: bool = False) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from facedep_jax.errors import RunError
 from facedep_jax.progress_events import silent
-from facedep_jax.runs.test_reads import FILE, looked, reads_of, write_look
+from facedep_jax.runs.looks_at_test import FILE, looked, reads_of, write_look
 
 
 def test_every_look_counts_also_those_at_the_same_time(tmp_path):
