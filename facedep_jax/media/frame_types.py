@@ -153,7 +153,8 @@ class Picture:
 class ClipInfo:
     """What was found out by decoding a clip to its end.
 
-    `width`, `height`: upright pixels. `rotation`: degrees of turn that were applied. `duration`: seconds from
+    `width`, `height`: upright pixels. `rotation`: degrees of clockwise turn that were applied, after `mirrored`, a flip
+    from left to right. `duration`: seconds from
     the first frame to the end of the last. `notes`: sentences about what was odd, mended or left out.
     """
 
@@ -164,9 +165,11 @@ class ClipInfo:
     frames_read: int
     frames_sampled: int
     notes: tuple[str, ...]
+    mirrored: bool = False
 
     @property
     def account(self) -> str:
         """What was done beside decoding, in one line; empty where there was nothing to do."""
+        mirrored = ("mirrored",) if self.mirrored else ()
         turned = (f"turned by {self.rotation}°",) if self.rotation else ()
-        return "; ".join((*turned, *self.notes))
+        return "; ".join((*mirrored, *turned, *self.notes))

@@ -1,19 +1,31 @@
-"""Why FFmpeg would not open a clip, as far as its container says so. Decodes nothing, and believes nothing it reads.
+"""What a clip's container says of itself that FFmpeg does not pass on. Decodes nothing, and believes nothing it reads.
 
-Looks at MP4 and QuickTime (ISO/IEC 14496-12) and at Matroska and WebM: what phones, browsers and studies record in.
+Why a file would not open, and what of an open one was left unread or is missing. MP4 and QuickTime (ISO/IEC 14496-12),
+Matroska and WebM, ASF (Windows Media), FLV, Ogg (RFC 3533) and transport streams (ISO/IEC 13818-1).
 """
 
+import mmap
+import os
 import re
 import struct
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
+from facedep_jax import file_signatures as signatures
+
 _MOST = 64 << 20  # bytes of an index that are looked at: four hours have about 10 MB
-_FIRST = 1 << 20  # bytes of a Matroska file in which its tracks are described
+_FIRST = 1 << 20  # bytes of a Matroska or ASF file in which its tracks are described
 _BOX = struct.Struct(">I4s")
 _HANDLER = re.compile(rb"hdlr.{8}(vide|soun|sbtl|text|tmcd)", re.DOTALL)
 _CODEC = re.compile(rb"stsd.{12}([ -~]{4})", re.DOTALL)
 _MATROSKA_CODEC = re.compile(rb"\x86.([VA])_([A-Z0-9_/]+)", re.DOTALL)  # element CodecID (0x86), its length, its text
+_ISO = (signatures.FTYP, b"moov", b"mdat", b"wide", b"free", b"skip")
+_ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
+_FLV_AGAIN = re.compile(rb"FLV\x01[\x01\x05]\0\0\0\x09\0\0\0\0")
+_TS_SYNC = 0x47
+_TS_PACKETS = ((188, 0), (192, 4), (204, 0))  # bytes of a packet, and of them before its sync byte
+_OGG_PAGE = 65307  # bytes of the longest page
+_CUT = "cut short while it was recorded or copied"
 
 
 class _Track(NamedTuple):
@@ -24,24 +36,71 @@ class _Track(NamedTuple):
 
 
 def why_not(path: bytes) -> str:
-    """One clause on what is in the file, such as "its video is coded as zzz1, …", or an empty string."""
+    """One clause on why the file does not open, such as "its video is coded as zzz1, …", or an empty string."""
     with open(path, "rb") as stream:
         head = stream.read(12)
-        if head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"):
+        if head[4:8] in _ISO:
             return _of_mp4(stream)
-        if head[:4] == b"\x1a\x45\xdf\xa3":
+        if head[:4] == signatures.MATROSKA:
             stream.seek(0)
             found = _MATROSKA_CODEC.findall(stream.read(_FIRST))
             return _of_tracks([_Track(kind == b"V", codec.decode()) for kind, codec in found])
     return ""
 
 
+def left_over(path: bytes) -> tuple[str, ...]:
+    """Notes on what is in an open file and is not read, or ought to be in it and is not."""
+    with open(path, "rb") as stream:
+        head = stream.read(2 * _TS_PACKETS[-1][0])
+        size = os.fstat(stream.fileno()).st_size
+        if head[4:8] in _ISO:
+            return _second_movie(stream, size)
+        if head.startswith(signatures.FLV):
+            return _second_flv(stream, size)
+        if head.startswith(signatures.ASF):
+            return _asf_size(head + stream.read(_FIRST), size)
+        if head.startswith(signatures.OGG):
+            return _ogg_end(stream, size)
+        return _ts_end(head, size)
+
+
+def declared_seconds(path: bytes) -> float:
+    """By the header of an ASF file, which FFmpeg passes over where the file's size is not the one stated; else 0."""
+    with open(path, "rb") as stream:
+        data = stream.read(_FIRST)
+    at = data.find(_ASF_PROPERTIES) if data.startswith(signatures.ASF) else -1
+    if at < 0 or at + 88 > len(data):
+        return 0.0
+    played, _, preroll = struct.unpack_from("<QQQ", data, at + 64)  # 100 ns, 100 ns, ms
+    return max(0.0, played / 1e7 - preroll / 1e3)
+
+
+# MP4 and QuickTime
+
+
 def _of_mp4(stream: BinaryIO) -> str:
-    index = next((stream.read(min(size, _MOST)) for name, size in _boxes(stream) if name == b"moov"), None)
-    if index is None:
-        return "its index (moov) is missing: cut short while it was recorded or copied"
-    found = ((kind, codec) for kind, codec in _tracks(index) if kind in (b"vide", b"soun"))
-    return _of_tracks([_Track(kind == b"vide", codec.decode()) for kind, codec in found])
+    size = os.fstat(stream.fileno()).st_size
+    for name, length in _boxes(stream):
+        if name == b"moov":
+            if stream.tell() + length > size:
+                return f"its index (moov) is incomplete: {_CUT}"
+            found = _tracks(stream.read(min(length, _MOST)))
+            kinds = ((kind, codec) for kind, codec in found if kind in (b"vide", b"soun"))
+            return _of_tracks([_Track(kind == b"vide", codec.decode()) for kind, codec in kinds])
+    return f"its index (moov) is missing: {_CUT}"
+
+
+def _second_movie(stream: BinaryIO, size: int) -> tuple[str, ...]:
+    """The demuxer takes the first index; what `cat` joined on behind has one of its own."""
+    indices, begun = 0, 0
+    for name, _ in _boxes(stream):
+        begun = stream.tell() if name == signatures.FTYP and indices else begun
+        indices += name == b"moov"
+    return (_joined(begun, size),) if indices > 1 else ()
+
+
+def _joined(at: int, size: int) -> str:
+    return f"another recording is joined on behind, at byte {at:,} of {size:,}, and is not read: split the file first"
 
 
 def _tracks(index: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -67,7 +126,7 @@ def _boxes(stream: BinaryIO) -> Iterator[tuple[bytes, int]]:
         if size == 1 and len(head) == 16:
             size, used = struct.unpack_from(">Q", head, 8)[0], 16
         if size == 0:  # to the end of the file
-            size = used + _MOST
+            size = os.fstat(stream.fileno()).st_size - start
         if size < used or size > 1 << 62:
             return
         stream.seek(start + used)
@@ -80,3 +139,37 @@ def _of_tracks(tracks: list[_Track]) -> str:
     if video:
         return f"its video is coded as {video[0].strip()!r}, which this FFmpeg cannot decode"
     return "it holds sound and no video" if tracks else ""
+
+
+# Others
+
+
+def _second_flv(stream: BinaryIO, size: int) -> tuple[str, ...]:
+    with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        again = _FLV_AGAIN.search(data, len(signatures.FLV))
+        return (_joined(again.start(), size),) if again else ()
+
+
+def _asf_size(head: bytes, size: int) -> tuple[str, ...]:
+    at = head.find(_ASF_PROPERTIES)
+    if at < 0 or at + 48 > len(head):
+        return ()
+    (stated,) = struct.unpack_from("<Q", head, at + 40)
+    if 0 < stated < size and stated + 64 < size:
+        return (_joined(stated, size),)
+    return (f"holds {size:,} of the {stated:,} bytes that it declares: {_CUT}",) if stated > size else ()
+
+
+def _ogg_end(stream: BinaryIO, size: int) -> tuple[str, ...]:
+    stream.seek(max(0, size - 2 * _OGG_PAGE))
+    end = stream.read()
+    page = end.rfind(signatures.OGG)
+    last = page >= 0 and page + 5 < len(end) and end[page + 5] & 4
+    return () if last else (f"lacks the page that ends an Ogg stream: {_CUT}",)
+
+
+def _ts_end(head: bytes, size: int) -> tuple[str, ...]:
+    for length, before in _TS_PACKETS:
+        if len(head) > length + before and head[before] == head[length + before] == _TS_SYNC:
+            return (f"ends within a packet of its transport stream: {_CUT}",) if size % length else ()
+    return ()

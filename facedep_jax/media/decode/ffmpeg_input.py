@@ -1,0 +1,182 @@
+"""A clip opened by FFmpeg through PyAV: packets in, decoded frames out. Knows nothing of samples or faces.
+
+The file is opened here and handed over as a stream of bytes: FFmpeg is told of no name, and may open no other file.
+What its libraries say goes to standard error, where decoder_stderr.py reads it.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple, NoReturn
+
+import av
+import av.logging
+from av.container import InputContainer
+from av.error import FFmpegError
+from av.packet import Packet
+from av.stream import Disposition
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from facedep_jax.errors import MediaError
+from facedep_jax.media.decode import decoder_stderr
+from facedep_jax.media.decode.opencv_setup import MAX_PIXELS
+from facedep_jax.media.decode.video_containers import declared_seconds, why_not
+
+# Demuxers that read one file and nothing it names: no hls, concat, image2, dash or other playlists.
+CONTAINERS = (
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts,mpegvideo,m4v,h264,hevc,ivf,flv,asf,ogg,mxf,mjpeg,dv,rm"
+)
+# After damage reading fails once or a few times and then goes on; at the end it fails for ever, at once.
+RETRIES = 64
+_MICROSECONDS = 1_000_000
+_BUFFER = 1 << 18
+_NOT_LISTED = re.compile(r"\[([^\]]+)\] Format not on whitelist")
+_WITHOUT_STAMPS = 0x80  # AVFMT_NOTIMESTAMPS: raw streams
+_USUAL_RATE = 25.0  # frames a second where a raw stream does not say, as FFmpeg assumes
+
+# The default callback writes to standard error from any thread; PyAV's own would want Python's lock for each word.
+av.logging.restore_default_callback()
+av.logging.set_libav_level(av.logging.ERROR)
+
+
+class Decoded(NamedTuple):
+    """A packet by its number in the order of decoding and the time it is shown (its unit is the stream's; None where
+    it has none), whether a decoder can begin with it (`key`), whether reading or decoding it failed, whether it or a
+    frame of it is marked as damaged, and the frames that came out."""
+
+    order: int
+    pts: int | None
+    key: bool
+    failed: bool
+    marked: bool
+    frames: list[VideoFrame]
+
+
+class VideoInput:
+    """The video track of the file at `path`, decoded by as many threads as there are cores, or by `threads`.
+
+    `origin` is where the file's clock starts, in seconds of its stamps: what comes first in it, sound or pictures.
+    `declared` are the seconds from there to the end, by the container; 0 where it does not say. `rate`: frames a second of
+    a raw stream, which holds no times; else None. Raises MediaError for what FFmpeg cannot open, for a file without
+    video, and for frames that no memory should be spent on.
+    """
+
+    def __init__(self, path: bytes, threads: int = 0) -> None:
+        decoder_stderr.clear()
+        self._file = open(path, "rb")  # noqa: SIM115  (closed by `close`)
+        try:
+            self._container = _opened(self._file, path)
+            self.stream, self.tracks = _video_track(self._container, path)
+        except BaseException:
+            self._file.close()
+            raise
+        self._context = self.stream.codec_context
+        self._context.thread_type = "NONE" if threads == 1 else "AUTO"
+        self._context.thread_count = threads
+        self._context.copy_opaque = True
+        self._context.options = {"max_pixels": str(MAX_PIXELS)}
+        self.origin = self._origin()
+        self.declared = self._declared_seconds() or declared_seconds(path)
+        self.rate = self._assumed_rate()
+        decoder_stderr.clear()
+
+    def decoded(self) -> Iterator[Decoded]:
+        """Every packet of the track with what came of it; the last one ends the stream."""
+        for order, packet in enumerate(self._packets()):
+            if packet is None:
+                yield Decoded(order, None, False, True, False, [])
+                continue
+            packet.opaque = order
+            try:
+                frames, failed = self.stream.decode(packet), False
+            except FFmpegError:
+                frames, failed = [], True
+            marked = packet.is_corrupt or any(frame.is_corrupt for frame in frames)
+            yield Decoded(order, packet.pts, packet.is_keyframe, failed, marked, frames)
+
+    def _packets(self) -> Iterator[Packet | None]:
+        """Packets in the order of decoding, None where reading failed; the last is empty, and ends the stream."""
+        failures = 0
+        while failures <= RETRIES:
+            try:
+                for packet in self._container.demux(self.stream):
+                    failures = 0
+                    yield packet
+                return
+            except FFmpegError:
+                failures += 1
+                yield None
+        yield Packet()
+
+    def close(self) -> None:
+        """Closes the file, once the decoder's threads are idle: they may have more to say until then."""
+        if self._context.is_open:
+            self._context.flush_buffers()
+        self._container.close()
+        self._file.close()
+
+    def _origin(self) -> float:
+        timed = [stream for stream in self._container.streams if stream.type in ("video", "audio")]
+        starts = [s.start_time * s.time_base for s in timed if s.start_time is not None and s.time_base is not None]
+        return float(min(starts, default=0))
+
+    def _assumed_rate(self) -> float | None:
+        if not self._container.format.flags & _WITHOUT_STAMPS:
+            return None
+        stated = self._context.framerate or self.stream.guessed_rate
+        return float(stated) if stated else _USUAL_RATE
+
+    def _declared_seconds(self) -> float:
+        """To the end of the video track, or of the longest track where that does not say."""
+        if self.stream.duration and self.stream.time_base:
+            end = float((self.stream.start_time or 0) + self.stream.duration) * float(self.stream.time_base)
+            return end - self.origin
+        length = (self._container.duration or 0) / _MICROSECONDS
+        return length - self.origin if "matroska" in self._container.format.name else length  # which counts from 0
+
+
+def _opened(file: object, path: bytes) -> InputContainer:
+    options = {"protocol_whitelist": "none", "format_whitelist": CONTAINERS}
+    try:
+        return av.open(
+            file, options=options, io_open=_refuse_other_files, metadata_errors="replace", buffer_size=_BUFFER
+        )
+    except (FFmpegError, ValueError, UnicodeError) as error:
+        raise MediaError(_refusal(decoder_stderr.text(), path)) from error
+
+
+def _refuse_other_files(url: str, flags: int, options: dict[str, str]) -> NoReturn:
+    raise PermissionError("a clip may name no other file")
+
+
+def _video_track(container: InputContainer, path: bytes) -> tuple[VideoStream, tuple[str, ...]]:
+    """The track that players show, and a note where it had to be chosen."""
+    covers = [stream for stream in container.streams.video if stream.disposition & Disposition.attached_pic]
+    tracks = [stream for stream in container.streams.video if stream not in covers]
+    if not tracks:
+        sound = "it holds sound with a cover picture and no video" if covers else why_not(path)
+        raise MediaError(f"not a video that FFmpeg can open ({sound or 'it holds no video'})")
+    marked = [stream for stream in tracks if stream.disposition & Disposition.default]
+    track = marked[0] if marked else tracks[0]
+    context = track.codec_context
+    if context is None:
+        raise MediaError(f"not a video that FFmpeg can open ({why_not(path) or 'its codec is not known'})")
+    if context.width * context.height > MAX_PIXELS:
+        raise MediaError(
+            f"declares frames of {context.width}×{context.height} pixels; {MAX_PIXELS / 1e6:.0f} megapixels is most"
+        )
+    if len(tracks) == 1:
+        return track, ()
+    why = "marked as the default" if len(marked) == 1 else "the first" + (" of those marked as default" if marked else "")
+    return track, (f"video tracks in the file: {len(tracks)}; read was number {tracks.index(track) + 1}, {why}",)
+
+
+def _refusal(said: str, path: bytes) -> str:
+    """Why FFmpeg did not open the file, from what it said and what is in it."""
+    if "m3u8" in said or "hls" in said:
+        return "not a video but a playlist"
+    taken_for = _NOT_LISTED.search(said)
+    if taken_for:
+        return f"not a video container that is read here (FFmpeg takes it for {taken_for[1]})"
+    reason = why_not(path) or decoder_stderr.first_line(said)
+    return "not a video that FFmpeg can open" + (f" ({reason})" if reason else "")
