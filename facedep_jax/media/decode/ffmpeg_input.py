@@ -56,8 +56,8 @@ class VideoInput:
     """The video track of the file at `path`, decoded by as many threads as there are cores, or by `threads`.
 
     `origin` is where the file's clock starts, in seconds of its stamps: what comes first in it, sound or pictures.
-    `declared` are the seconds from there to the end, by the container; 0 where it does not say. `rate`: frames a second of
-    a raw stream, which holds no times; else None. Raises MediaError for what FFmpeg cannot open, for a file without
+    `declared` are the seconds from there to the end, by the container; 0 where it does not say. `rate`: frames a second
+    of a raw stream, which holds no times; else None. Raises MediaError for what FFmpeg cannot open, for a file without
     video, and for frames that no memory should be spent on.
     """
 
@@ -139,7 +139,7 @@ def _opened(file: object, path: bytes) -> InputContainer:
     options = {"protocol_whitelist": "none", "format_whitelist": CONTAINERS}
     try:
         return av.open(
-            file, options=options, io_open=_refuse_other_files, metadata_errors="replace", buffer_size=_BUFFER
+            file, "r", options=options, io_open=_refuse_other_files, metadata_errors="replace", buffer_size=_BUFFER
         )
     except (FFmpegError, ValueError, UnicodeError) as error:
         raise MediaError(_refusal(decoder_stderr.text(), path)) from error
@@ -167,7 +167,7 @@ def _video_track(container: InputContainer, path: bytes) -> tuple[VideoStream, t
         )
     if len(tracks) == 1:
         return track, ()
-    why = "marked as the default" if len(marked) == 1 else "the first" + (" of those marked as default" if marked else "")
+    why = "the first" if not marked else "marked as the default" if len(marked) == 1 else "the first marked as default"
     return track, (f"video tracks in the file: {len(tracks)}; read was number {tracks.index(track) + 1}, {why}",)
 
 

@@ -1,10 +1,10 @@
 """Which frames of a clip are in doubt once its decoder has told of damage. Knows nothing of pixels.
 
 Frames are decoded in another order than they are shown in, and lean on frames decoded before them. So damage at one
-packet puts every frame in doubt that is decoded from there on, until one is shown that is made from no other and decoded
-later. Frames that lead a key frame (decoded behind it, shown before it) are leaned on by nothing that is shown behind
-it: where a recording was cut at such a key frame they lack what they are made from, and nothing else suffers. Up to
-the second key frame a decoder may also ask for the marks of frames that the cut took away, in vain and without harm.
+packet puts every frame in doubt that is decoded from there on, until one is shown that is made from no other and
+decoded later. Frames that lead a key frame (decoded behind it, shown before it) are leaned on by nothing that is shown
+behind it: where a recording was cut at such a key frame they lack what they are made from, and nothing else suffers. Up
+to the second key frame a decoder may also ask for the marks of frames that the cut took away, in vain and without harm.
 """
 
 import re

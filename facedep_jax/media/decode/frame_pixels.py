@@ -1,7 +1,7 @@
 """A decoded frame → upright RGB of square pixels. Knows nothing of times or damage.
 
-The matrix of colours, the shape of pixels, the turn and the flip are the file's own; what it leaves open is filled in as
-players do, and counted.
+The matrix of colours, the shape of pixels, the turn and the flip are the file's own; what it leaves open is filled in
+as players do, and counted.
 """
 
 import struct
@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 from av.filter import Graph
-from av.sidedata.sidedata import Type
+from av.sidedata.sidedata import SideData
 from av.video.frame import VideoFrame
 from av.video.reformatter import Colorspace, VideoReformatter
 from jaxtyping import UInt8
@@ -114,8 +114,9 @@ def turned(pixels: UInt8[np.ndarray, "h w 3"], turn: Turn) -> UInt8[np.ndarray, 
 
 
 def _turn(frame: VideoFrame) -> Turn:
-    matrix = frame.side_data.get(Type.DISPLAYMATRIX)
-    if matrix is None:
+    """Raises MediaError for what is no quarter turn or flip."""
+    matrix = frame.side_data.get("DISPLAYMATRIX")
+    if not isinstance(matrix, SideData):
         return Turn()
     a, b, _, c, d, _, *_ = struct.unpack("=9i", bytes(matrix))
     longest = max(abs(value) for value in (a, b, c, d))
@@ -124,8 +125,8 @@ def _turn(frame: VideoFrame) -> Turn:
     if signs not in _TURNS or abs(rows[0] - rows[1]) > 2 * _LEAN * longest:
         stated = ", ".join(f"{value / _ONE:g}" for value in (a, b, c, d))
         raise MediaError(
-            f"its display matrix ({stated}) turns, shears or stretches the picture by more than quarter turns and flips, "
-            "which is not done; render it upright first (ffmpeg does by itself when it encodes)"
+            f"its display matrix ({stated}) asks for more than quarter turns and flips, which is not done; render it "
+            "upright first (ffmpeg does by itself when it encodes)"
         )
     return _TURNS[signs]
 
@@ -136,9 +137,7 @@ def _is_yuv(frame: VideoFrame) -> bool:
 
 def _upper_field(frame: VideoFrame) -> Graph:
     graph = Graph()
-    source = graph.add_buffer(
-        width=frame.width, height=frame.height, format=frame.format.name, time_base=Fraction(1, 1000)
-    )
+    source = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=Fraction(1, 1000))
     field, sink = graph.add("field", "type=top"), graph.add("buffersink")
     source.link_to(field)
     field.link_to(sink)
