@@ -30,6 +30,7 @@ CONTAINERS = (
 RETRIES = 64
 _MICROSECONDS = 1_000_000
 _BUFFER = 1 << 18
+_CLOCK = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")
 _NOT_LISTED = re.compile(r"\[([^\]]+)\] Format not on whitelist")
 _WITHOUT_STAMPS = 0x80  # AVFMT_NOTIMESTAMPS: raw streams
 _USUAL_RATE = 25.0  # frames a second where a raw stream does not say, as FFmpeg assumes
@@ -37,6 +38,15 @@ _USUAL_RATE = 25.0  # frames a second where a raw stream does not say, as FFmpeg
 # The default callback writes to standard error from any thread; PyAV's own would want Python's lock for each word.
 av.logging.restore_default_callback()
 av.logging.set_libav_level(av.logging.ERROR)
+
+
+class Shown(NamedTuple):
+    """A frame, the number of its packet, and when it is shown: seconds on the file's clock, None where that is not
+    known."""
+
+    frame: VideoFrame
+    order: int
+    time: float | None
 
 
 class Decoded(NamedTuple):
@@ -49,7 +59,7 @@ class Decoded(NamedTuple):
     key: bool
     failed: bool
     marked: bool
-    frames: list[VideoFrame]
+    frames: list[Shown]
 
 
 class VideoInput:
@@ -78,6 +88,9 @@ class VideoInput:
         self.origin = self._origin()
         self.declared = self._declared_seconds() or declared_seconds(path)
         self.rate = self._assumed_rate()
+        self._shown = 0
+        self._first: int | None = None  # the first packet's place in the order of decoding
+        self._last, self._delay = -1, 0
         decoder_stderr.clear()
 
     def decoded(self) -> Iterator[Decoded]:
@@ -92,7 +105,9 @@ class VideoInput:
             except FFmpegError:
                 frames, failed = [], True
             marked = packet.is_corrupt or any(frame.is_corrupt for frame in frames)
-            yield Decoded(order, packet.pts, packet.is_keyframe, failed, marked, frames)
+            self._first = packet.dts if self._first is None else self._first
+            shown = [Shown(frame, _packet_of(frame, order), self._time(frame)) for frame in frames]
+            yield Decoded(order, packet.pts, packet.is_keyframe, failed, marked, shown)
 
     def _packets(self) -> Iterator[Packet | None]:
         """Packets in the order of decoding, None where reading failed; the last is empty, and ends the stream."""
@@ -107,6 +122,22 @@ class VideoInput:
                 failures += 1
                 yield None
         yield Packet()
+
+    def _time(self, frame: VideoFrame) -> float | None:
+        self._shown += 1
+        if self.rate:
+            return (self._shown - 1) / self.rate
+        stamp = self._avi_stamp(frame) if self._container.format.name == "avi" else frame.pts
+        if stamp is None or frame.time_base is None:
+            return None
+        return float(stamp * frame.time_base) - self.origin
+
+    def _avi_stamp(self, frame: VideoFrame) -> int:
+        """AVI numbers frames as they are decoded: those shown count on from the first, whatever the decoder held."""
+        if self._shown == 1:
+            self._delay = (frame.dts or 0) - (self._first or 0)
+        self._last = self._last + 1 if frame.dts is None else frame.dts - self._delay
+        return self._last
 
     def close(self) -> None:
         """Closes the file, once the decoder's threads are idle: they may have more to say until then."""
@@ -131,8 +162,15 @@ class VideoInput:
         if self.stream.duration and self.stream.time_base:
             end = float((self.stream.start_time or 0) + self.stream.duration) * float(self.stream.time_base)
             return end - self.origin
+        if tagged := _seconds(self.stream.metadata.get("DURATION", "")):  # which Matroska's writers leave per track
+            return tagged - self.origin
         length = (self._container.duration or 0) / _MICROSECONDS
         return length - self.origin if "matroska" in self._container.format.name else length  # which counts from 0
+
+
+def _packet_of(frame: VideoFrame, order: int) -> int:
+    """The number that its packet was given; the last one's where a decoder does not hand it on."""
+    return frame.opaque if isinstance(frame.opaque, int) else order
 
 
 def _opened(file: object, path: bytes) -> InputContainer:
@@ -169,6 +207,12 @@ def _video_track(container: InputContainer, path: bytes) -> tuple[VideoStream, t
         return track, ()
     why = "the first" if not marked else "marked as the default" if len(marked) == 1 else "the first marked as default"
     return track, (f"video tracks in the file: {len(tracks)}; read was number {tracks.index(track) + 1}, {why}",)
+
+
+def _seconds(clock: str) -> float:
+    """Of hh:mm:ss.fraction; 0 for what is no such text."""
+    parts = _CLOCK.fullmatch(clock)
+    return 3600 * float(parts[1]) + 60 * float(parts[2]) + float(parts[3]) if parts else 0.0
 
 
 def _refusal(said: str, path: bytes) -> str:

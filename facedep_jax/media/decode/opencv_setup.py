@@ -9,15 +9,10 @@ import os
 # 134 megapixels, 400 MB as RGB: the largest stitched portraits pass, a 20000×20000 bomb does not.
 MAX_PIXELS = 1 << 27
 
-# Demuxers that read one file and nothing it names: no hls, concat, image2, dash or other playlists.
-CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts,mpegvideo,m4v,h264,hevc,ivf,flv,asf,ogg,mxf"
-
 os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] = str(MAX_PIXELS)
-os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = f"protocol_whitelist;file|format_whitelist;{CONTAINERS}"
-# FFmpeg's own words on errors, no more and no less, whatever was asked for: decoder_stderr.py reads them.
-os.environ.pop("OPENCV_FFMPEG_LOGLEVEL", None)
-os.environ.pop("OPENCV_FFMPEG_DEBUG", None)
+# Of OpenCV only cameras are read; clips are ffmpeg_input.py's.
+os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = "protocol_whitelist;none"
 
 import cv2  # noqa: E402
 
-__all__ = ["CONTAINERS", "MAX_PIXELS", "cv2"]
+__all__ = ["MAX_PIXELS", "cv2"]

@@ -164,8 +164,12 @@ def _ogg_end(stream: BinaryIO, size: int) -> tuple[str, ...]:
     stream.seek(max(0, size - 2 * _OGG_PAGE))
     end = stream.read()
     page = end.rfind(signatures.OGG)
-    last = page >= 0 and page + 5 < len(end) and end[page + 5] & 4
-    return () if last else (f"lacks the page that ends an Ogg stream: {_CUT}",)
+    head = end[page : page + 27]
+    if page >= 0 and len(head) == 27 and head[5] & 4:  # the stream's last page
+        segments = end[page + 27 : page + 27 + head[26]]
+        if len(segments) == head[26] and page + 27 + len(segments) + sum(segments) <= len(end):
+            return ()
+    return (f"lacks the page that ends an Ogg stream: {_CUT}",)
 
 
 def _ts_end(head: bytes, size: int) -> tuple[str, ...]:

@@ -7,12 +7,12 @@ decoded, only wanted ones are converted.
 from collections.abc import Callable, Iterator
 
 import numpy as np
-from av.video.frame import PictureType, VideoFrame
+from av.video.frame import PictureType
 from jaxtyping import UInt8
 
 from facedep_jax.errors import MediaError
 from facedep_jax.media.decode import decoder_stderr
-from facedep_jax.media.decode.ffmpeg_input import Decoded, VideoInput
+from facedep_jax.media.decode.ffmpeg_input import Decoded, Shown, VideoInput
 from facedep_jax.media.decode.frame_damage import Doubt
 from facedep_jax.media.decode.frame_pixels import FramePixels
 from facedep_jax.media.decode.frame_sampling import Clock, Sampler
@@ -46,15 +46,15 @@ class Capture:
 
     def samples(self) -> Iterator[tuple[float, UInt8[np.ndarray, "h w 3"]]]:
         """(time in seconds, upright RGB pixels) of each sampled frame."""
-        for frame, following in _with_next(self._frames()):
-            time = self._clock.tick(self._stamp(frame), self._stamp(following) if following else None)
+        for (frame, order, stamp), following in _with_next(self._frames()):
+            time = self._clock.tick(stamp, following and following.time)
             if not self._read:
                 self._start = time
             self._time = time
             self._read += 1
             self._alive()
             intra = frame.key_frame or frame.pict_type == PictureType.I
-            if not self._doubt.about(_order(frame), frame.pts, time, intra) and self._sampler.wants(time):
+            if not self._doubt.about(order, frame.pts, time, intra) and self._sampler.wants(time):
                 pixels = self._pixels.of(frame)
                 self._shape = self._shape or pixels.shape[:2]
                 self._resized += pixels.shape[:2] != self._shape
@@ -81,7 +81,7 @@ class Capture:
             return ""
         return f"ended after {self._duration():.1f} of {self._input.declared:.1f} s, damaged or cut ({self._said})"
 
-    def _frames(self) -> Iterator[VideoFrame]:
+    def _frames(self) -> Iterator[Shown]:
         """All frames in the order they are shown; those before damage once, though they are decoded twice."""
         passed = 0
         while True:
@@ -92,12 +92,12 @@ class Capture:
                 if self._told_of_damage(packet) and not self._careful:
                     restart = True
                     break
-                for frame in packet.frames:
+                for shown in packet.frames:
                     if skip:
                         skip -= 1
                         continue
                     passed += 1
-                    yield frame
+                    yield shown
             if not restart:
                 return
             self._start_again()
@@ -122,14 +122,6 @@ class Capture:
         if self._doubt.tell(packet.order, packet.pts, "" if corrupt else said):
             self._said = self._said or words
         return True
-
-    def _stamp(self, frame: VideoFrame) -> float | None:
-        """Seconds on the file's clock, which starts with what comes first in it."""
-        if self._input.rate:
-            return self._read / self._input.rate
-        if frame.pts is None or frame.time_base is None:
-            return None
-        return float(frame.pts * frame.time_base) - self._input.origin
 
     def _duration(self) -> float:
         return self._time - self._start + (self._clock.step if self._read > 1 else 0.0)
@@ -164,14 +156,10 @@ class Capture:
             yield f"its video starts {self._start:.3f} s after the file does"
         missing = self._missing()
         if missing > max(SHORTER_SECONDS, SHORTER_FRAMES * self._clock.step):
-            yield f"ends {missing:.1f} s before the {self._input.declared:.1f} s that the file declares"
+            yield f"its video ends {missing:.1f} s before the {self._input.declared:.1f} s that the file declares"
 
 
-def _order(frame: VideoFrame) -> int:
-    return frame.opaque if isinstance(frame.opaque, int) else 0
-
-
-def _with_next(frames: Iterator[VideoFrame]) -> Iterator[tuple[VideoFrame, VideoFrame | None]]:
+def _with_next(frames: Iterator[Shown]) -> Iterator[tuple[Shown, Shown | None]]:
     """Each frame with the one that follows it, None behind the last."""
     held = next(frames, None)
     for frame in frames:
