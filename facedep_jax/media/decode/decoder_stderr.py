@@ -15,14 +15,15 @@ _ADDRESS = re.compile(r" @ 0x[0-9a-f]+")
 
 def clear() -> None:
     """Forgets what was said so far."""
-    if _is_file():
+    if stat.S_ISREG(os.fstat(2).st_mode):
         os.ftruncate(2, 0)
         os.lseek(2, 0, os.SEEK_SET)
 
 
 def text() -> str:
     """The first 4 kB said since `clear`, without addresses of memory."""
-    if not _is_file():
+    state = os.fstat(2)
+    if not stat.S_ISREG(state.st_mode) or not state.st_size:
         return ""
     return _ADDRESS.sub("", os.pread(2, _EXCERPT, 0).decode(errors="replace"))
 
@@ -31,7 +32,3 @@ def first_line(said: str) -> str:
     """The first line that is not OpenCV's own, at most 160 characters, or an empty string."""
     lines = [line.strip() for line in said.splitlines() if line.strip() and not _OPENCV_OWN.match(line)]
     return lines[0][:160] if lines else ""
-
-
-def _is_file() -> bool:
-    return stat.S_ISREG(os.fstat(2).st_mode)

@@ -88,6 +88,7 @@ class VideoInput:
         self.origin = self._origin()
         self.declared = self._declared_seconds() or declared_seconds(path)
         self.rate = self._assumed_rate()
+        self._tick = float(self.stream.time_base or 0)  # seconds
         self._shown = 0
         self._first: int | None = None  # the first packet's place in the order of decoding
         self._last, self._delay = -1, 0
@@ -128,9 +129,7 @@ class VideoInput:
         if self.rate:
             return (self._shown - 1) / self.rate
         stamp = self._avi_stamp(frame) if self._container.format.name == "avi" else frame.pts
-        if stamp is None or frame.time_base is None:
-            return None
-        return float(stamp * frame.time_base) - self.origin
+        return None if stamp is None else stamp * self._tick - self.origin
 
     def _avi_stamp(self, frame: VideoFrame) -> int:
         """AVI numbers frames as they are decoded: those shown count on from the first, whatever the decoder held."""

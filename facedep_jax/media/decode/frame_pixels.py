@@ -13,7 +13,7 @@ import numpy as np
 from av.filter import Graph
 from av.sidedata.sidedata import SideData
 from av.video.frame import VideoFrame
-from av.video.reformatter import Colorspace, VideoReformatter
+from av.video.reformatter import Colorspace, Interpolation, VideoReformatter
 from jaxtyping import UInt8
 
 from facedep_jax.errors import MediaError
@@ -102,7 +102,9 @@ class FramePixels:
 
     def _rgb(self, frame: VideoFrame, matrix: Colorspace | None) -> UInt8[np.ndarray, "h w 3"]:
         try:
-            return self._reformatter.reformat(frame, format="rgb24", src_colorspace=matrix, threads=1).to_ndarray()
+            return self._reformatter.reformat(
+                frame, format="rgb24", src_colorspace=matrix, interpolation=Interpolation.BICUBIC, threads=1
+            ).to_ndarray()
         except (OSError, ValueError) as error:
             raise MediaError(f"frames of the format {frame.format.name} cannot be converted to RGB") from error
 

@@ -52,7 +52,6 @@ class Capture:
                 self._start = time
             self._time = time
             self._read += 1
-            self._alive()
             intra = frame.key_frame or frame.pict_type == PictureType.I
             if not self._doubt.about(order, frame.pts, time, intra) and self._sampler.wants(time):
                 pixels = self._pixels.of(frame)
