@@ -52,6 +52,13 @@ _FOLLOWING = (
     f"{TRACK_FACES} faces a frame"
 )
 
+# Which pixels and times come of a file, by kind: part of a cache's spec, so that rows read in two ways are never put
+# together. Whoever changes what comes of a file that could be read before adds 1 and says here what is different.
+# image 1, clip 1: caches that state none, of before the number was there: OpenCV alone, its turns and FFmpeg.
+# image 2: turns are read by this package in every format, AVIF is read by Pillow, 16-bit TIFF is read whole.
+# clip 2: frames, times and turns by PyAV.
+DECODERS = {"image": 2, "clip": 2}
+
 NO_BOX = (math.nan, math.nan, math.nan, math.nan)
 
 

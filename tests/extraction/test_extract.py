@@ -12,16 +12,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import cv2
+import h5py
 import numpy as np
 import pytest
 
 from facedep_jax.cache import open_cache
+from facedep_jax.cache.feature_spec import fingerprint, read_header, write_header
 from facedep_jax.cache.maintenance.verify import diff_caches, verify_cache
 from facedep_jax.errors import SettingsError, SpecMismatch
 from facedep_jax.extraction.extract import extract
 from facedep_jax.extraction.plan import load_checked_engine
 from facedep_jax.extraction.settings import ExtractSettings
-from facedep_jax.media import read_image
+from facedep_jax.media import DECODERS, read_image
 from facedep_jax.progress_events import Note, Progress
 from facedep_jax.sources import read_source
 from facedep_jax.sources.synthetic_faces import draw_clips, draw_faces
@@ -177,6 +179,19 @@ def test_a_cache_of_images_and_clips_takes_more_of_either(tmp_path):
     assert (again["items_reused"], again["fingerprint"]) == (5, first["fingerprint"])
     with pytest.raises(SpecMismatch, match=r"input\.image\.faces: none → haar"):
         run(tmp_path / "mixed", tmp_path / "c", ExtractSettings(**{**vars(QUICK), "faces": "haar"}))
+
+
+def test_rows_of_an_earlier_decoder_are_not_added_to(tmp_path):
+    draw_faces(tmp_path / "faces", persons=1, each=1)
+    run(tmp_path / "faces", tmp_path / "c")
+    held = read_header(tmp_path / "c")
+    assert held["input"]["image"].pop("decoder") == DECODERS["image"]
+    write_header(tmp_path / "c", held)
+    for shard in (tmp_path / "c" / "shards").iterdir():
+        with h5py.File(shard, "r+") as file:
+            file.attrs["fingerprint"] = fingerprint(held)
+    with pytest.raises(SpecMismatch, match=r"input\.image\.decoder: 1 → 2\. Another version .* into another --out"):
+        run(tmp_path / "faces", tmp_path / "c")
 
 
 def test_equal_broken_files_are_one_item_and_two_reasons(tmp_path):
