@@ -148,12 +148,19 @@ class Frame:
 
 @dataclass(frozen=True)
 class Picture:
-    """One image: upright `width` and `height` in pixels, the 64-bit difference hash, and its only frame."""
+    """One image: upright `width` and `height` in pixels, the 64-bit difference hash, its only frame, and what was done
+    or chosen, in a few words each."""
 
     width: int
     height: int
     phash: int
     frame: Frame
+    notes: tuple[str, ...] = ()
+
+    @property
+    def account(self) -> str:
+        """What was done beside decoding, in one line; empty where there was nothing to do."""
+        return "; ".join(self.notes)
 
 
 @dataclass(frozen=True)
