@@ -1,5 +1,6 @@
 """Images come out upright, whole and in RGB, or fail with a reason; nothing is made up."""
 
+import io
 import os
 import signal
 import struct
@@ -8,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from facedep_jax.errors import MediaError, SettingsError
 from facedep_jax.media import InputSettings, read_image, worker_pool
@@ -224,6 +226,25 @@ def test_a_rest_of_the_picture_at_the_end_of_a_jpeg_is_damage():
             crop(data[: -2 - blank] + bytes(blank) + data[-2:])
         with pytest.raises(MediaError, match="damaged JPEG"):
             crop(data[: -2 - blank] + bytes(blank) + bytes(1000) + data[-2:])
+
+
+def test_an_animation_that_is_cut_short_is_refused_though_its_first_frame_is_there():
+    frames = [Image.fromarray(np.random.default_rng(n).integers(0, 255, (40, 40), np.uint8)) for n in range(3)]
+    stream = io.BytesIO()
+    frames[0].save(stream, "GIF", save_all=True, append_images=frames[1:])
+    data = stream.getvalue()
+    assert read_image("p", data + b"what follows", WHOLE).account == "the first of 3 frames"
+    with pytest.raises(MediaError, match=r"a GIF file that is cut short or damaged \(it ends"):
+        crop(data[: len(data) * 2 // 3])
+
+
+def test_a_tiff_that_is_cut_after_its_first_page_is_refused():
+    pages = [Image.fromarray(smooth_picture()), Image.fromarray(smooth_picture()[::-1].copy())]
+    stream = io.BytesIO()
+    pages[0].save(stream, "TIFF", save_all=True, append_images=pages[1:])
+    assert read_image("p", stream.getvalue(), WHOLE).account == "page 1 of 2"
+    with pytest.raises(MediaError, match="a TIFF file that is cut short or damaged"):
+        crop(stream.getvalue()[: len(stream.getvalue()) * 2 // 3])
 
 
 @pytest.mark.parametrize(

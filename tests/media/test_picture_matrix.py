@@ -427,6 +427,10 @@ def others() -> Iterator[Case]:
     for channels in (3, 4):
         make = lambda c=channels: moving_avif(stored(c))  # noqa: E731
         yield Case(f"avif moving {channels}", make, shows, 5, noted="the first of 2 frames")
+    upright = struct.pack(">9i", 1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
+    quarter = struct.pack(">9i", 0, 1 << 16, 0, -1 << 16, 0, 0, 0, 0, 1 << 30)
+    yield Case("avif moving and turned", lambda: moving_avif(stored()).replace(upright, quarter), None)
+    yield Case("avif cropped", lambda: avif_with(1, None).replace(b"irot", b"clap"), None)
     for transfer, name in ((16, "PQ"), (18, "HLG")):
         make = lambda t=transfer: imagecodecs.avif_encode(  # noqa: E731
             stored(bits=10), level=98, bitspersample=10, primaries=9, transfer=t, matrix=9
@@ -437,8 +441,7 @@ def others() -> Iterator[Case]:
         yield Case(f"heic {channels} channels", make, lambda c=channels: in_8_bits(stored(c), 8), 6, noted="")
     for turn in TURNS:
         make = lambda t=turn: heic(stored(), exif=exif(t))  # noqa: E731
-        note = "turned as its container says" if turn > 1 else ""
-        yield Case(f"heic turn {turn}", make, turned(turn), 6, noted=note)
+        yield Case(f"heic turn {turn}", make, turned(turn), 6, noted=SAID[turn])
     make = lambda: heic(stored(), exif=exif(1)).replace(exif(1), exif(6))  # noqa: E731
     yield Case("heic whose EXIF alone states a turn, which does not count", make, shows, 6, noted="")
 

@@ -3,11 +3,11 @@
 import re
 from collections.abc import Callable
 
-from PIL import BmpImagePlugin, GifImagePlugin, PpmImagePlugin
+from PIL import BmpImagePlugin, PpmImagePlugin
 
 from facedep_jax import file_signatures as signatures
 from facedep_jax.errors import MediaError
-from facedep_jax.media.decode.images import iso_boxes, jpeg, jpeg_2000, pillow, png_webp, tiff
+from facedep_jax.media.decode.images import avif_heic, gif, iso_boxes, jpeg, jpeg_2000, pillow, png_webp, tiff
 from facedep_jax.media.decode.images.stored import Stored, unsupported
 
 Read = Callable[[bytes, int | None], Stored]
@@ -17,14 +17,13 @@ def _plain(name: str, plugin: type) -> Read:
     return lambda data, need: pillow.read_plain(name, plugin, data)
 
 
-_BMP, _GIF = _plain("BMP", BmpImagePlugin.BmpImageFile), _plain("GIF", GifImagePlugin.GifImageFile)
 _BY_SIGNATURE: dict[bytes, Read] = {
     signatures.JPEG[:2]: jpeg.read,  # the first marker alone is what a decoder goes by
     signatures.PNG: png_webp.read_png,
     signatures.RIFF: png_webp.read_webp,
     **dict.fromkeys((*signatures.TIFF, signatures.BIG_TIFF), tiff.read),
-    signatures.BMP: _BMP,
-    **dict.fromkeys(signatures.GIF, _GIF),
+    signatures.BMP: _plain("BMP", BmpImagePlugin.BmpImageFile),
+    **dict.fromkeys(signatures.GIF, gif.read),
     signatures.JPEG_2000: jpeg_2000.read,
     signatures.JPEG_2000_STREAM: jpeg_2000.read,
 }
@@ -55,9 +54,9 @@ def reader_of(data: bytes) -> Read:
 
 def _by_brand(brands: tuple[bytes, ...]) -> Read:
     if set(brands) & set(signatures.AVIF):
-        return lambda data, need: pillow.read_avif(data)
+        return avif_heic.read_avif
     if set(brands) & set(signatures.HEIC + signatures.HEIC_SEQUENCE):
-        return lambda data, need: pillow.read_heic(data)
+        return avif_heic.read_heic
     if brands[0] == _RAW_BRAND:
         raise unsupported("camera raw", "develop it and save it as PNG or JPEG")
     raise MediaError(f"not an image that is read here (a file of brand {brands[0].decode('latin-1')!r})")

@@ -167,6 +167,7 @@ def _pages(data: bytes) -> tuple[list[Page], bool]:
                 tags.load(file)
                 raw = raw or _DNG_VERSION in tags
                 pages.append(_page(tags))
+                _require_pixels(tags, len(data))
     except (OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, struct.error, Warning) as error:
         raise damaged("TIFF", str(error)) from error
     if not pages:
@@ -181,6 +182,14 @@ def _page(tags: Mapping[int, Any]) -> Page:
         int(tags.get(259, 1)), tags.get(284, 1) == 2, _several(tags.get(338, ()), 0), bool(int(tags.get(254, 0)) & 1),
         orientation.known(tags.get(274, 1)),
     )  # fmt: skip
+
+
+def _require_pixels(tags: Mapping[int, Any], length: int) -> None:
+    """Raise ValueError where strips or tiles lie outside a file of `length` bytes."""
+    for starts, counts in ((273, 279), (324, 325)):
+        parts = zip(_several(tags.get(starts, ()), 0), _several(tags.get(counts, ()), 0), strict=False)
+        if any(start + count > length for start, count in parts):
+            raise ValueError("pixels lie beyond its end")
 
 
 def _several(value: Any, count: int) -> tuple[int, ...]:
