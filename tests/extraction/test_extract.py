@@ -281,6 +281,24 @@ def test_what_was_done_to_a_clip_is_kept_with_every_listing_of_it(awkward_dev, t
     assert "made from damaged ones: " in said["bitrot_h265.mp4"]
 
 
+def test_what_was_chosen_of_a_picture_is_kept_with_its_listing(awkward_dev, tmp_path):
+    folder, images = tmp_path / "pictures", awkward_dev / "images"
+    folder.mkdir()
+    said = {"exif_orient_6.png": "turned by 90°", "multipage.tif": "page 1 of ", "animated.gif": "the first of "}
+    said |= {"float01.tif": "floats from 0 to 1", "gray16_12bitrange.png": "of 16 bits the 12 that are used"}
+    for name in said:
+        shutil.copy(images / name, folder)
+    run(folder, tmp_path / "c")
+    kept = {listing["path"]: listing["decoding"] for listing in open_cache(tmp_path / "c").listings.to_dicts()}
+    assert {name: kept[name][: len(text)] for name, text in said.items()} == said
+    shutil.rmtree(folder)
+    folder.mkdir()
+    for name in ("ok_rgb.jpg", "exif_orient_1.jpg", "rgb16.png", "palette_trns.png", "lossy.webp"):
+        shutil.copy(images / name, folder)
+    run(folder, tmp_path / "ordinary")
+    assert "decoding" not in open_cache(tmp_path / "ordinary").listings.columns
+
+
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [

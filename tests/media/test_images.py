@@ -269,6 +269,33 @@ def test_a_bomb_is_refused_by_what_it_declares():
         read_image("p", bytes(png), WHOLE)
 
 
+def bomb(kind: str) -> bytes:
+    """A small file that declares 20,000 × 20,000 pixels."""
+    small, large = struct.pack("<I", 8), struct.pack("<I", 20_000)
+    if kind == "PPM":
+        return b"P5\n20000 20000\n255\n" + bytes(64)
+    stream = io.BytesIO()
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(stream, kind)
+    data = stream.getvalue()
+    if kind == "GIF":
+        return data[:6] + large[:2] * 2 + data[10:]
+    if kind == "BMP":
+        return data[:18] + large * 2 + data[26:]
+    if kind == "TIFF":
+        for tag in (256, 257):
+            data = data.replace(struct.pack("<HHI", tag, 4, 1) + small, struct.pack("<HHI", tag, 4, 1) + large)
+        return data
+    return data.replace(small[::-1] * 2, large[::-1] * 2)  # JPEG 2000, big-endian, in its box and in its stream
+
+
+@pytest.mark.parametrize("kind", ["PPM", "GIF", "BMP", "TIFF", "JPEG2000"])
+def test_a_bomb_of_any_format_is_refused_before_it_is_decoded(kind):
+    data = bomb(kind)
+    assert len(data) < 3000
+    with pytest.raises(MediaError, match="declares more than 134 megapixels"):
+        read_image("p", data, WHOLE)
+
+
 def test_threads_get_their_own_pictures():
     pictures = [encode(".png", np.full((30, 30, 3), level, np.uint8)) for level in range(0, 240, 4)]
     with ThreadPoolExecutor(3) as pool:

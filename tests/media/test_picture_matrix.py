@@ -325,6 +325,8 @@ def pngs() -> Iterator[Case]:
         yield Case(f"png colour {bits} clear", make, lambda p=pixels, b=bits: in_8_bits(p, b))
     gamma = chunk(b"gAMA", struct.pack(">I", 100_000))
     yield Case("png gamma, passed over", lambda: png_with(gamma), turned(1), 0)
+    yield Case("png PQ", lambda: png_with(chunk(b"cICP", bytes((9, 16, 0, 1)))), None)
+    yield Case("png sRGB by numbers", lambda: png_with(chunk(b"cICP", bytes((1, 13, 0, 1)))), turned(1), 0, noted="")
     pixels = stored(1, 12)[..., 0].astype(np.uint16)
     noted = "of 16 bits the 12 that are used, scaled to 8"
     yield Case("png 12 of 16 bits", lambda: png(pixels, 16, 0), lambda: in_8_bits(pixels, 12), noted=noted)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from facedep_jax import file_signatures as signatures
 from facedep_jax.errors import MediaError
 from facedep_jax.media.decode.images import orientation
+from facedep_jax.media.decode.images.iso_boxes import HDR
 from facedep_jax.media.decode.images.opencv import decoded
 from facedep_jax.media.decode.images.stored import Stored, first_of, unsupported
 
@@ -23,6 +24,8 @@ def read_png(data: bytes, need: int | None) -> Stored:
             exif = body
         elif name in (b"tEXt", b"zTXt") and body.startswith((_PROFILE + b"exif\0", _PROFILE + b"APP1\0")):
             text = _profile(body.split(b"\0", 1)[1], packed=name == b"zTXt")
+        elif name == b"cICP" and len(body) == 4 and body[1] in HDR:
+            raise unsupported(f"an HDR picture ({HDR[body[1]]}) in PNG", "save it as 8-bit SDR")
         elif name == b"acTL" and len(body) == 8:
             frames = struct.unpack(">I", body[:4])[0]
     turn, notes = orientation.of_exif(exif or text)
