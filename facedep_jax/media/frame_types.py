@@ -55,7 +55,8 @@ _FOLLOWING = (
 # Which pixels and times come of a file, by kind: part of a cache's spec, so that rows read in two ways are never put
 # together. Whoever changes what comes of a file that could be read before adds 1 and says here what is different.
 # image 1, clip 1: caches that state none, of before the number was there: OpenCV alone, its turns and FFmpeg.
-# image 2: turns are read by this package in every format, AVIF is read by Pillow, 16-bit TIFF is read whole.
+# image 2: turns are read by this package in every format; 8-bit TIFF, BMP, GIF, PNM and JPEG 2000 by Pillow; 16-bit
+# colour TIFF, AVIF with alpha or frames, and PNM of other maxima than 255 in their right colours; HEIC.
 # clip 2: frames, times and turns by PyAV.
 DECODERS = {"image": 2, "clip": 2}
 

@@ -5,19 +5,19 @@ import zlib
 from collections.abc import Iterator
 
 from facedep_jax import file_signatures as signatures
-from facedep_jax.errors import MediaError
 from facedep_jax.media.decode.images import orientation
 from facedep_jax.media.decode.images.iso_boxes import HDR
 from facedep_jax.media.decode.images.opencv import decoded
-from facedep_jax.media.decode.images.stored import Stored, first_of, unsupported
+from facedep_jax.media.decode.images.stored import Stored, damaged, first_of, unsupported
 
 _PROFILE = b"Raw profile type "  # how ImageMagick wrote EXIF before there was a chunk for it
+# Chunks that change no pixel here. One whose name is damaged is none of them.
+_IDLE = frozenset([b"iCCP", b"cHRM", b"gAMA", b"sRGB", b"sBIT", b"bKGD", b"hIST", b"pHYs", b"sPLT", b"tIME", b"iTXt"])
 _FLAT = 1 << 25  # bytes of text that are unpacked
 
 
 def read_png(data: bytes, need: int | None) -> Stored:
-    """Raises MediaError, also where a chunk that matters does not fit its checksum."""
-    pixels = decoded(data, "PNG")
+    """Raises MediaError, also where a chunk does not fit its checksum."""
     exif, text, frames = b"", b"", 1
     for name, body in _png_chunks(data):
         if name == b"eXIf":
@@ -28,19 +28,20 @@ def read_png(data: bytes, need: int | None) -> Stored:
             raise unsupported(f"an HDR picture ({HDR[body[1]]}) in PNG", "save it as 8-bit SDR")
         elif name == b"acTL" and len(body) == 8:
             frames = struct.unpack(">I", body[:4])[0]
+    pixels = decoded(data, "PNG")
     turn, notes = orientation.of_exif(exif or text)
     return Stored(pixels, turn, notes=notes + first_of(frames, "frames"))
 
 
 def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    # libpng checks what it reads, but OpenCV takes animated PNGs apart by itself, and checks nothing.
+    # libpng leaves out damaged chunks that it can do without, a turn among them; OpenCV takes animated PNGs apart by
+    # itself, checks nothing, and crashes at some.
     at = len(signatures.PNG)
     while at + 12 <= len(data):
         length, name = struct.unpack_from(">I4s", data, at)
         end = at + 8 + length
-        matters = name[:1].isupper() or name == b"eXIf"
-        if matters and data[end : end + 4] != zlib.crc32(data[at + 4 : end]).to_bytes(4, "big"):
-            raise MediaError(f"a damaged PNG: its part {name.decode('latin-1')!r} does not fit its checksum")
+        if name not in _IDLE and data[end : end + 4] != zlib.crc32(data[at + 4 : end]).to_bytes(4, "big"):
+            raise damaged("PNG", f"its part {name.decode('latin-1')!r} does not fit its checksum")
         yield name, data[at + 8 : end]
         at = len(data) if name == b"IEND" else end + 4  # what follows is no part of the picture
 
