@@ -281,7 +281,11 @@ def paged_tiffs() -> Iterator[Case]:
     yield Case("tiff thumbnail first", make, turned(1), noted="page 2 of 3")
     make = lambda: of_pages((small, {"subfiletype": 1}), (stored(bits=16), {}))  # noqa: E731
     yield Case("tiff thumbnail first 16", make, turned(1), must=False)
-    yield Case("tiff thumbnail only", lambda: of_pages((small, {"subfiletype": 1})), None)
+    shows = lambda: in_8_bits(small, 8)  # noqa: E731
+    noted = "a reduced copy, as it says, and all that there is"
+    yield Case("tiff thumbnail only", lambda: of_pages((small, {"subfiletype": 1})), shows, noted=noted)
+    make = lambda: of_pages((small, {"subfiletype": 1, "subifds": 1}), (stored(), {}))  # noqa: E731
+    yield Case("tiff camera raw, a preview before what it is of", make, None)
     raw = [(50706, "B", 4, (1, 4, 0, 0), True)]
     yield Case("tiff DNG", lambda: of_pages((small, {"extratags": raw})), None)
 
