@@ -1,4 +1,4 @@
-"""Figures of single emotions: against scikit-learn, and weights against repeated items."""
+"""EmotionFigures of single emotions: against scikit-learn, and weights against repeated items."""
 
 import json
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
-from facedep_jax.evaluation.emotion_metrics import Figures, emotion_metrics
+from facedep_jax.evaluation.emotion_metrics import EmotionFigures, emotion_metrics
 from facedep_jax.evaluation.weighted_metrics import ece
 
 CLASSES = ("angry", "happy", "sad", "fear")
@@ -47,10 +47,10 @@ def test_each_emotion_is_what_scikit_learn_says(judged):
 def test_weights_are_repetitions(judged):
     probability, emotion, _ = judged
     weight = np.random.default_rng(1).integers(0, 3, (3, 300)).astype(float)
-    drawn = Figures(probability, CLASSES, emotion)(weight)
+    drawn = EmotionFigures(probability, CLASSES, emotion)(weight)
     for number, row in enumerate(weight):
         index = np.repeat(np.arange(300), row.astype(int))
-        found = Figures(probability[index], CLASSES, emotion[index])(np.ones((1, len(index))))
+        found = EmotionFigures(probability[index], CLASSES, emotion[index])(np.ones((1, len(index))))
         for name, values in drawn.items():
             assert values[number] == pytest.approx(found[name][0], abs=1e-9), name
 

@@ -24,7 +24,7 @@ def test_who_did_not_ask_for_sadness_hears_nothing_of_it(positive):
     found = metrics() | {"too_few": {side: f"few {side}" for side in ("positive", "sad", "neutral", "not sad")}}
     shown = [headline_table(found, positive, "test"), figures_table(found, positive), sadness(found, positive)]
     assert not any(word in str(shown) for word in ("sad", "Sad", "neutral"))
-    assert "few positive" in str(shown)
+    assert "Few positive" in str(shown)
     assert f"labelled {positive[0]}. It is not a diagnosis" in meaning(positive) and "sad" not in meaning(positive)
     told = headline(found, positive)
     assert told["auroc"] == f"{positive[0]} against the rest" and ("auroc_not_smiling" in told) == (
@@ -34,7 +34,7 @@ def test_who_did_not_ask_for_sadness_hears_nothing_of_it(positive):
 
 def test_who_asked_for_it_hears_that_few_are_sad():
     found = metrics() | {"too_few": {"sad": "few sad"}}
-    assert "few sad" in str(headline_table(found, ("sad", "neutral"), "test"))
+    assert "Few sad" in str(headline_table(found, ("sad", "neutral"), "test"))
 
 
 def test_three_figures_come_first_and_sadness_is_the_heads_own():
