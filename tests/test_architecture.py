@@ -14,7 +14,12 @@ sys.path.insert(0, str(ROOT / "tools"))
 from draw_architecture import DOORS, GROUND, PACKAGE, PAGE, PLACES, Import, imports, layers, room_of, rooms
 
 MOST_FILES = 20  # in one folder; more cannot be read as a list
-ONLY_IN = {"cv2": "facedep_jax/media/decode", "click": "facedep_jax/cli", "rich": "facedep_jax/cli"}
+ONLY_IN = {
+    "cv2": "facedep_jax/media/decode",
+    "PIL": "facedep_jax/media/decode",
+    "click": "facedep_jax/cli",
+    "rich": "facedep_jax/cli",
+}
 ENDS = {"print", "exit", "quit", "sys.exit", "os._exit"}
 ABSENT = re.compile(r"\b(?:DESIGN|INTERFACE|LAYOUT|STYLE)\.md\b|[(]DESIGN\b")  # they are no part of the project
 READ = {".py", ".md", ".toml", ".txt", ".html", ".c", ".cff", ""}

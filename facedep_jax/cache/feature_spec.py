@@ -12,6 +12,7 @@ from facedep_jax.toml_settings import differences, without_none
 
 FORMAT_VERSION = 1
 DEEPEST = 8  # of objects in objects: a spec has five, and what compares or shows it goes down recursively
+FIRST_DECODER = 1  # of a spec that states none
 RESTORE = "`cache repair` writes it anew if config.toml is whole, else restore it from a copy; the shards are untouched"
 
 
@@ -102,14 +103,35 @@ def require_own_header(folder: Path, stated: str, held: Sequence[str]) -> None:
         raise DamagedCache(f"{folder}/cache.json: {wrong}; {RESTORE}")
 
 
+def stated_input(how: Mapping[str, Any]) -> dict[str, Any]:
+    """What a spec says of one kind's pixels, with the number that it means where it states no decoder."""
+    return {"decoder": FIRST_DECODER, **how}
+
+
+def spec_differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """Every field in which two specs differ, as `key: before → after`."""
+    one, other = (
+        dict(spec) | {"input": {kind: stated_input(how) for kind, how in spec["input"].items()}}
+        for spec in (before, after)
+    )
+    return differences(one, other) or differences(dict(before), dict(after))
+
+
 def require_equal(folder: Path, held: dict[str, Any], wanted: dict[str, Any]) -> None:
     """Raise SpecMismatch naming the fields in which a cache differs from what is wanted."""
-    differing = differences(held, wanted)
-    if differing:
-        raise SpecMismatch(
-            f"{folder} was extracted with other settings (held → asked for): "
-            f"{'; '.join(differing)}. Choose another --out, or the cache's own settings"
+    differing = spec_differences(held, wanted)
+    if not differing:
+        return
+    remedy = "Choose another --out, or the cache's own settings"
+    if any(".decoder: " in what for what in differing):
+        remedy = (
+            "Another version of facedep-jax decoded what it holds, and may have made other pixels of the same file: "
+            "rows of both are not put together. Extract everything into another --out; heads that learned from this "
+            "cache keep working"
         )
+    raise SpecMismatch(
+        f"{folder} was extracted with other settings (held → asked for): {'; '.join(differing)}. {remedy}"
+    )
 
 
 def features_of(spec: Mapping[str, Any], taps: Sequence[str]) -> dict[str, Any]:

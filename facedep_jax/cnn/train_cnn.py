@@ -32,6 +32,7 @@ from facedep_jax.evaluation.evaluate import (
     scores_of,
 )
 from facedep_jax.head.device_memory import explained_memory
+from facedep_jax.media import DECODERS
 from facedep_jax.progress_events import Note, Report, silent
 from facedep_jax.provenance import versions
 from facedep_jax.runs.resume import Unfinished, unfinished
@@ -41,7 +42,7 @@ from facedep_jax.sources.listing_types import SPLITS
 from facedep_jax.toml_settings import to_table
 
 PIXELS = {"pixels": SIDE, "color": "grey", "interpolation": "opencv area down, linear up"}
-INPUT = {"image": {"faces": "none"}}
+INPUT = {"image": {"decoder": DECODERS["image"], "faces": "none"}}
 
 
 def train_cnn(source: Source, settings: CnnSettings, out: Path, report: Report = silent) -> dict[str, Any]:

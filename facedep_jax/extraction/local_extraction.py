@@ -127,7 +127,7 @@ class Extraction:
         elif picture is None or item in self.outcomes.new:
             self.outcomes.add(Outcome(source.where, listing, item))
         else:
-            self.outcomes.add(Outcome(source.where, listing, item, new=True))
+            self.outcomes.add(Outcome(source.where, listing, item, new=True, decoding=picture.account))
             self._begun[item] = source, listing
             self.pipeline.add(Begin(item, "image"))
             self.pipeline.add(picture.frame)

@@ -19,7 +19,7 @@ from facedep_jax.backbones.weights.load import Weights, find_weights
 from facedep_jax.disclaimer import UNTRAINED
 from facedep_jax.extraction.settings import ExtractSettings
 from facedep_jax.file_system import user_cache
-from facedep_jax.media import DEFAULT_MARGINS, DEFAULT_MIN_FACE, FaceChoice, InputSettings, resolve_faces
+from facedep_jax.media import DECODERS, DEFAULT_MARGINS, DEFAULT_MIN_FACE, FaceChoice, InputSettings, resolve_faces
 from facedep_jax.progress_events import Note, Report, silent
 
 IN_FLIGHT = 2  # batches computed at once by an extraction, where the engine can
@@ -73,7 +73,7 @@ class ExtractionPlan:
         }
         inputs: dict[str, Any] = {}
         for kind, choice in self.faces.items():
-            inputs[kind] = {"faces": choice.faces}
+            inputs[kind] = {"decoder": DECODERS[kind], "faces": choice.faces}
             if choice.faces != "none":
                 record = self.input_settings(kind).face_record()
                 inputs[kind] |= {"detector_sha256": choice.sha256, **record}

@@ -12,7 +12,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Bool, Float, Float16, Float32, Int32
 
-from facedep_jax.cache.feature_spec import check_features
+from facedep_jax.cache.feature_spec import check_features, stated_input
 from facedep_jax.dataset.lazy_features import Features
 from facedep_jax.disclaimer import UNTRAINED
 from facedep_jax.errors import LabelError, RunError
@@ -222,7 +222,9 @@ class Head:
         differing = [
             d
             for kind in spec["input"].keys() & self.input.keys()
-            for d in differences(self.input[kind], without_none(spec["input"][kind]), f"{kind}.")
+            for d in differences(
+                stated_input(self.input[kind]), stated_input(without_none(spec["input"][kind])), f"{kind}."
+            )
         ]
         if not spec["input"].keys() & self.input.keys():
             differing = [

@@ -5,6 +5,7 @@ cv2 is imported only in worker processes (`decode`), never here.
 
 from facedep_jax.media.detector_files import FaceChoice, resolve_faces
 from facedep_jax.media.frame_types import (
+    DECODERS,
     DEFAULT_MARGINS,
     DEFAULT_MIN_FACE,
     FACE_STATES,
@@ -19,6 +20,7 @@ from facedep_jax.media.live_source import Live, Located, Sample, locate
 from facedep_jax.media.media_reader import Clip, open_clip, read_image, read_view
 
 __all__ = [
+    "DECODERS",
     "DEFAULT_MARGINS",
     "DEFAULT_MIN_FACE",
     "FACE_STATES",

@@ -52,6 +52,14 @@ _FOLLOWING = (
     f"{TRACK_FACES} faces a frame"
 )
 
+# Which pixels and times come of a file, by kind: part of a cache's spec, so that rows read in two ways are never put
+# together. Whoever changes what comes of a file that could be read before adds 1 and says here what is different.
+# image 1, clip 1: caches that state none, of before the number was there: OpenCV alone, its turns and FFmpeg.
+# image 2: turns are read by this package in every format; 8-bit TIFF, BMP, GIF, PNM and JPEG 2000 by Pillow; 16-bit
+# colour TIFF, AVIF with alpha or frames, and PNM of other maxima than 255 in their right colours; HEIC.
+# clip 2: frames, times and turns by PyAV.
+DECODERS = {"image": 2, "clip": 2}
+
 NO_BOX = (math.nan, math.nan, math.nan, math.nan)
 
 
@@ -141,12 +149,19 @@ class Frame:
 
 @dataclass(frozen=True)
 class Picture:
-    """One image: upright `width` and `height` in pixels, the 64-bit difference hash, and its only frame."""
+    """One image: upright `width` and `height` in pixels, the 64-bit difference hash, its only frame, and what was done
+    or chosen, in a few words each."""
 
     width: int
     height: int
     phash: int
     frame: Frame
+    notes: tuple[str, ...] = ()
+
+    @property
+    def account(self) -> str:
+        """What was done beside decoding, in one line; empty where there was nothing to do."""
+        return "; ".join(self.notes)
 
 
 @dataclass(frozen=True)

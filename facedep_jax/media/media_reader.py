@@ -5,6 +5,7 @@ takes what it has.
 """
 
 import os
+import sys
 from collections.abc import Generator, Iterator
 from types import TracebackType
 
@@ -93,7 +94,8 @@ def read_image(path: str | os.PathLike, data: bytes, settings: InputSettings, ti
     detector of `settings` cannot be loaded.
     """
     header, body = _asked("image", data, settings, timeout)
-    return Picture(header["width"], header["height"], int(header["phash"], 16), frame_of(header, body))
+    known = header["width"], header["height"], int(header["phash"], 16)
+    return Picture(*known, frame_of(header, body), tuple(map(sys.intern, header["notes"])))
 
 
 def read_view(data: bytes, side: int, timeout: float = TIMEOUT) -> UInt8[np.ndarray, "h w 3"]:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from facedep_jax.cache.feature_spec import stated_input
 from facedep_jax.errors import OutputError, RunError
 from facedep_jax.progress_events import Note, Report
 from facedep_jax.scoring.score_cached_clips import Scored
@@ -38,7 +39,7 @@ def refuse_other(out: Path, asked: dict[str, dict[str, Any]], cache: Path) -> No
     if not (out / "config.toml").is_file() or not any((out / made).exists() for made in ("clips.csv", "crops")):
         return
     held = read_records(out / "config.toml", ("score", "run", "source", "cache"))
-    held["input"] = held["cache"].get("input", {}).get("clip", {})
+    held["input"] = stated_input(held["cache"].get("input", {}).get("clip", {}))
     held["score"] = {name: held["score"].get(name) for name in asked.get("score", {})}
     if "source" in asked and held["source"] != asked["source"]:
         known = held["source"].get("path", "a folder that it does not name")

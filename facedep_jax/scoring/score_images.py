@@ -154,7 +154,7 @@ def predict(
     for number, path in enumerate(paths):
         report(Progress("predict", number, len(paths), "images", failed))
         try:
-            yield _predict(path, scorer, drawable)
+            yield _predict(path, scorer, drawable, report)
         except MediaError as error:
             failed += 1
             report(Failure(str(path), error.stage, error.reason))
@@ -162,9 +162,11 @@ def predict(
     report(Progress("predict", len(paths), len(paths), "images", failed))
 
 
-def _predict(path: Path, scorer: FaceScorer, drawable: bool) -> Prediction:
+def _predict(path: Path, scorer: FaceScorer, drawable: bool, report: Report) -> Prediction:
     data = read_content(path).data
     picture = read_image(path, data, scorer.plan.input_settings("image"))
+    if picture.account:
+        report(Note(f"{path}: {picture.account}"))
     frame = picture.frame
     box = None if np.isnan(frame.face.box).any() else [round(float(v), 1) for v in frame.face.box]
     face = {"state": frame.face.state, "box": box}

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from PIL import ExifTags, Image
 from support.paths import ROOT
 
 from facedep_jax.cache import open_cache
@@ -36,13 +37,17 @@ FAST = {"weights": "random:1", "taps": "mobilenet_v2:mid@1", "size": "32", "batc
 
 @pytest.fixture(scope="module")
 def media(tmp_path_factory):
-    """Drawn faces, one of them twice and one damaged, and clips that span several shards."""
+    """Drawn faces, one of them twice, one damaged and one turned, and clips that span several shards."""
     folder = tmp_path_factory.mktemp("media")
     draw_faces(folder, persons=8)
     draw_clips(folder)
     faces = sorted(p for p in folder.rglob("*") if p.suffix in (".png", ".jpg"))
     faces[0].with_name("again" + faces[0].suffix).write_bytes(faces[0].read_bytes())
     faces[1].with_name("cut" + faces[1].suffix).write_bytes(faces[1].read_bytes()[:200])
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    with Image.open(faces[2]) as picture:
+        picture.save(faces[2].with_name("turned.jpg"), exif=exif)
     return folder
 
 
@@ -91,6 +96,8 @@ def test_two_workers_leave_what_one_process_leaves(media, alone, tmp_path):
     assert sorted(f["reason"] for f in summary["failures"]) == sorted(f["reason"] for f in expected["failures"])
     assert summary["items_failed"] >= 1
     assert diff_caches(alone[0], tmp_path / "cache")["equal"]
+    said = {e["path"]: e.get("decoding") for e in open_cache(tmp_path / "cache").listings.to_dicts()}
+    assert {path.rpartition("/")[2]: text for path, text in said.items() if text} == {"turned.jpg": "turned by 90°"}
     assert verify_cache(tmp_path / "cache")["ok"]
     texts = [event.text for event in notes if isinstance(event, Note)]
     assert "2 workers on this machine" in texts

@@ -12,16 +12,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import cv2
+import h5py
 import numpy as np
 import pytest
 
 from facedep_jax.cache import open_cache
+from facedep_jax.cache.feature_spec import fingerprint, read_header, write_header
 from facedep_jax.cache.maintenance.verify import diff_caches, verify_cache
 from facedep_jax.errors import SettingsError, SpecMismatch
 from facedep_jax.extraction.extract import extract
 from facedep_jax.extraction.plan import load_checked_engine
 from facedep_jax.extraction.settings import ExtractSettings
-from facedep_jax.media import read_image
+from facedep_jax.media import DECODERS, read_image
 from facedep_jax.progress_events import Note, Progress
 from facedep_jax.sources import read_source
 from facedep_jax.sources.synthetic_faces import draw_clips, draw_faces
@@ -179,6 +181,19 @@ def test_a_cache_of_images_and_clips_takes_more_of_either(tmp_path):
         run(tmp_path / "mixed", tmp_path / "c", ExtractSettings(**{**vars(QUICK), "faces": "haar"}))
 
 
+def test_rows_of_an_earlier_decoder_are_not_added_to(tmp_path):
+    draw_faces(tmp_path / "faces", persons=1, each=1)
+    run(tmp_path / "faces", tmp_path / "c")
+    held = read_header(tmp_path / "c")
+    assert held["input"]["image"].pop("decoder") == DECODERS["image"]
+    write_header(tmp_path / "c", held)
+    for shard in (tmp_path / "c" / "shards").iterdir():
+        with h5py.File(shard, "r+") as file:
+            file.attrs["fingerprint"] = fingerprint(held)
+    with pytest.raises(SpecMismatch, match=r"input\.image\.decoder: 1 → 2\. Another version .* into another --out"):
+        run(tmp_path / "faces", tmp_path / "c")
+
+
 def test_equal_broken_files_are_one_item_and_two_reasons(tmp_path):
     draw_clips(tmp_path / "clips")
     (tmp_path / "clips" / "again.mp4").write_bytes((tmp_path / "clips" / "broken_download.mp4").read_bytes())
@@ -264,6 +279,24 @@ def test_what_was_done_to_a_clip_is_kept_with_every_listing_of_it(awkward_dev, t
     said = {listing["path"]: listing.get("decoding") for listing in open_cache(tmp_path / "c").listings.to_dicts()}
     assert said["rotate270.mp4"] == said["again.mp4"] == "turned by 90°" and not said["ok_h264.mp4"]
     assert "made from damaged ones: " in said["bitrot_h265.mp4"]
+
+
+def test_what_was_chosen_of_a_picture_is_kept_with_its_listing(awkward_dev, tmp_path):
+    folder, images = tmp_path / "pictures", awkward_dev / "images"
+    folder.mkdir()
+    said = {"exif_orient_6.png": "turned by 90°", "multipage.tif": "page 1 of ", "animated.gif": "the first of "}
+    said |= {"float01.tif": "floats from 0 to 1", "gray16_12bitrange.png": "of 16 bits the 12 that are used"}
+    for name in said:
+        shutil.copy(images / name, folder)
+    run(folder, tmp_path / "c")
+    kept = {listing["path"]: listing["decoding"] for listing in open_cache(tmp_path / "c").listings.to_dicts()}
+    assert {name: kept[name][: len(text)] for name, text in said.items()} == said
+    shutil.rmtree(folder)
+    folder.mkdir()
+    for name in ("ok_rgb.jpg", "exif_orient_1.jpg", "rgb16.png", "palette_trns.png", "lossy.webp"):
+        shutil.copy(images / name, folder)
+    run(folder, tmp_path / "ordinary")
+    assert "decoding" not in open_cache(tmp_path / "ordinary").listings.columns
 
 
 @pytest.mark.parametrize(

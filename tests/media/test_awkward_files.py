@@ -94,7 +94,7 @@ IMAGES = {
     **{f"truncated_{share}pct.jpg": Refused("a JPEG file that is cut short") for share in ("01", "10", "50", "95")},
     "no_eoi.jpg": Refused("a JPEG file that is cut short"),
     "png_truncated.png": Refused("a PNG file that is cut short"),
-    "png_bad_crc.png": Refused("a PNG file that is cut short or damaged .libpng error: IDAT"),
+    "png_bad_crc.png": Refused("a PNG file that is cut short or damaged .its part 'IDAT'"),
     **dict.fromkeys(("bitrot.jpg", "sof_lies_8x.jpg"), Refused("a damaged JPEG: part of the picture is made up")),
     "sof_bomb_65500.jpg": Refused("declares more than 134 megapixels"),
     "png_bomb_header_60000.png": Refused("declares more than 134 megapixels"),

@@ -20,6 +20,7 @@ from facedep_jax.errors import EngineError, SettingsError
 from facedep_jax.extraction.plan import plan_extraction
 from facedep_jax.extraction.settings import ExtractSettings
 from facedep_jax.media import (
+    DECODERS,
     DEFAULT_MARGINS,
     DEFAULT_MIN_FACE,
     FACE_STATES,
@@ -566,7 +567,7 @@ def test_the_spec_says_what_is_done_with_faces():
     central = plan_extraction(("image", "clip"), ExtractSettings(**SMALL, faces="haar", face_policy="central"))
     assert {central.spec["input"][kind]["policy"] for kind in ("image", "clip")} == {"central"}
     assert plan_extraction(("image",), ExtractSettings(**SMALL, align=True)).spec["input"] == {
-        "image": {"faces": "none"}
+        "image": {"decoder": DECODERS["image"], "faces": "none"}
     }
 
 

@@ -31,6 +31,7 @@ from facedep_jax.file_system import atomic_folder
 from facedep_jax.head.calibration import Calibration
 from facedep_jax.head.model import PRESETS, Architecture, Inputs, init_states
 from facedep_jax.head.trained_head import FACE_BY_FACE, Head, flat_names, from_names
+from facedep_jax.media import DECODERS
 from facedep_jax.onnx_export.export import export, read_metadata
 from facedep_jax.progress_events import Note
 from facedep_jax.runs.run_directory import load_head, write_head
@@ -298,7 +299,7 @@ def test_metadata(exported):
     assert said["outputs"].keys() == {"probability", "logit", "spread"}
     assert said["size"] == {"mobilenet_v2": 64, "resnet50": 32} and said["taps"] == list(head.taps)
     assert said["color"] == "rgb" and said["interpolation"] == head.features["interpolation"]
-    assert said["input"] == {"image": {"faces": "none"}}
+    assert said["input"] == {"image": {"decoder": DECODERS["image"], "faces": "none"}}
     assert {b: w["sha256"] for b, w in said["weights"].items()} == head.weights
     assert said["head_sha256"] == hashlib.sha256((head.path / "head.safetensors").read_bytes()).hexdigest()
     assert said["fingerprint"] == "f" * 64 and "facedep-jax" in said["versions"]

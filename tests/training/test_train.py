@@ -456,6 +456,16 @@ def test_other_inputs_are_noted(run):
     assert len(events) == 1 and "clips" in events[0].text and events[0].level == "warning"
 
 
+def test_a_head_of_an_earlier_decoder_works_on_and_says_so(run):
+    """The run's cache states no decoder, which means the first."""
+    events = []
+    head = load_head(run[0])
+    assert head.require_features(spec(), events.append) == "" and not events
+    there = spec() | {"input": {"image": {"decoder": 2, "faces": "none"}}}
+    assert head.require_features(there, events.append) == "image.decoder: 1 → 2"
+    assert [event.text for event in events] == ["inputs differ from those of the run: image.decoder: 1 → 2"]
+
+
 def test_a_tap_that_is_not_cached_is_refused(cache, tmp_path):
     with pytest.raises(CacheError, match="resnet50:mid@3"):
         train_head([cache], replace(SETTINGS, taps="resnet50:mid@3"), tmp_path / "run")

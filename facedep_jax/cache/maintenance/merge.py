@@ -15,7 +15,7 @@ from jaxtyping import Bool
 
 from facedep_jax.cache.checksummed_jsonl import append_lines
 from facedep_jax.cache.clip_parts import Parts, equal_chains, repeated
-from facedep_jax.cache.feature_spec import fingerprint, read_header
+from facedep_jax.cache.feature_spec import fingerprint, read_header, spec_differences
 from facedep_jax.cache.ledger_columns import latest, read_columns
 from facedep_jax.cache.ledger_state import (
     FAILURE,
@@ -46,7 +46,6 @@ from facedep_jax.errors import SettingsError, SpecMismatch
 from facedep_jax.file_system import writing
 from facedep_jax.progress_events import Report, silent
 from facedep_jax.text_escaping import as_name
-from facedep_jax.toml_settings import differences
 
 
 class ListingConflict(TypedDict):
@@ -111,7 +110,7 @@ def _distinct(folders: list[Path], out: Path) -> list[Path]:
 def _common_spec(folders: list[Path]) -> dict[str, Any]:
     specs = [read_header(folder) for folder in folders]
     for folder, spec in zip(folders, specs, strict=True):
-        differing = differences(specs[0], spec)
+        differing = spec_differences(specs[0], spec)
         if differing:
             raise SpecMismatch(
                 f"{folder} and {folders[0]} were extracted with other settings ({folders[0].name} → {folder.name}): "

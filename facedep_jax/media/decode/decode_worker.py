@@ -81,19 +81,21 @@ def serve(channel: Channel) -> None:
 
 
 def _image(channel: Channel, settings: InputSettings, data: bytes) -> None:
-    if settings.faces == "none":
-        pixels, width, height = images.decode_for(data, max(settings.sizes))
-    else:
-        pixels = images.decode(data)
-        height, width = pixels.shape[:2]
+    decoded = images.decode(data, max(settings.sizes) if settings.faces == "none" else None)
+    pixels = decoded.pixels
     found = face_finder(settings.faces, settings.detector).find(pixels)
-    known = {"width": width, "height": height, "phash": f"{images.difference_hash(pixels):016x}"}
+    known = {
+        "width": decoded.width,
+        "height": decoded.height,
+        "phash": f"{images.difference_hash(pixels):016x}",
+        "notes": decoded.notes,
+    }
     frame = framed(0.0, pixels, found, pick(found, pixels.shape, settings), settings)
     _say_frame(channel, {"say": "picture", **known}, frame)
 
 
 def _view(channel: Channel, settings: InputSettings, data: bytes) -> None:
-    pixels = images.shrunk(images.decode(data), max(settings.sizes))
+    pixels = images.shrunk(images.decode(data).pixels, max(settings.sizes))
     channel.say({"say": "view", "height": pixels.shape[0], "width": pixels.shape[1]}, pixels.data.cast("B"))
 
 
