@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from facedep_jax.cli.command import FILE, PATH, Command, CommandResult, Work, all_failed
-from facedep_jax.cli.terminal.tables import facts_table, show_warning
+from facedep_jax.cli.terminal.tables import facts_table, say, show_warning
 from facedep_jax.progress_events import Note, Report
 from facedep_jax.text_escaping import printable
 
@@ -177,4 +177,21 @@ def show_extraction(console: "Console", summary: Mapping[str, Any]) -> None:
         console.print(
             f"… and {len(summary['failures']) - 20} more, all in {summary['cache']}/failures.jsonl", markup=False
         )
+    if odd := summary["clips_odd"]:
+        say(
+            console,
+            f"clips with something odd, mended or left out: {odd:,}; `decoding` in {summary['cache']}/listings.jsonl "
+            "says what",
+        )
+    _show_ignored(console, summary)
     show_warning(console, summary)
+
+
+def _show_ignored(console: "Console", summary: Mapping[str, Any]) -> None:
+    """The first files that were passed over, and where all of them are."""
+    named = summary["ignored"]
+    for file in named:
+        say(console, f"ignored {file['path']}: {file['reason']}")
+    if named:
+        rest = summary["items_ignored"] - len(named)
+        say(console, f"{f'… and {rest:,} more, ' if rest else ''}all in {summary['ignored_in']}")

@@ -117,7 +117,7 @@ def test_files_that_are_no_clips_are_in_the_table_with_the_reason(work):
     ignored = {row["clip"]: row for row in rows if row["status"] == "ignored"}
     assert {name: row["reason"] for name, row in ignored.items()} == {
         "'=1+1.txt": ".txt files are not read",
-        "bob/sound.mp3": ".mp3 files are not read",
+        "bob/sound.mp3": "sound",
         "bob/._a.mp4": "hidden files are passed over",
         "frames/ (5 pictures)": "pictures are scored by predict",
     }
