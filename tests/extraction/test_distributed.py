@@ -12,6 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from support.odd_clip import write_damaged_clip
 from support.paths import ROOT
 
 from facedep_jax.cache import open_cache
@@ -36,13 +37,18 @@ FAST = {"weights": "random:1", "taps": "mobilenet_v2:mid@1", "size": "32", "batc
 
 @pytest.fixture(scope="module")
 def media(tmp_path_factory):
-    """Drawn faces, one of them twice and one damaged, and clips that span several shards."""
+    """Drawn faces, one of them twice and one damaged, clips that span several shards and one that is damaged within, a
+    picture of a kind that is not read, and a note.
+    """
     folder = tmp_path_factory.mktemp("media")
     draw_faces(folder, persons=8)
     draw_clips(folder)
     faces = sorted(p for p in folder.rglob("*") if p.suffix in (".png", ".jpg"))
     faces[0].with_name("again" + faces[0].suffix).write_bytes(faces[0].read_bytes())
     faces[1].with_name("cut" + faces[1].suffix).write_bytes(faces[1].read_bytes()[:200])
+    write_damaged_clip(folder / "odd.mp4")
+    (folder / "a.jxl").write_bytes(b"not opened")
+    (folder / "notes.txt").write_text("not media")
     return folder
 
 
@@ -87,6 +93,7 @@ def test_two_workers_leave_what_one_process_leaves(media, alone, tmp_path):
     summary = run(media, tmp_path / "cache", report, workers=2)
     expected = alone[1]
     same = ("fingerprint", "items_total", "items_new", "items_failed", "items_reused", "rows", "engine", "features")
+    same += ("items_ignored", "ignored", "clips_odd")
     assert {name: summary[name] for name in same} == {name: expected[name] for name in same}
     assert sorted(f["reason"] for f in summary["failures"]) == sorted(f["reason"] for f in expected["failures"])
     assert summary["items_failed"] >= 1
@@ -94,9 +101,11 @@ def test_two_workers_leave_what_one_process_leaves(media, alone, tmp_path):
     assert verify_cache(tmp_path / "cache")["ok"]
     texts = [event.text for event in notes if isinstance(event, Note)]
     assert "2 workers on this machine" in texts
+    assert summary["clips_odd"] == 1 and any(text.startswith("odd.mp4: ") and "damaged" in text for text in texts)
+    assert (tmp_path / "cache/ignored.jsonl").read_bytes() == (alone[0] / "ignored.jsonl").read_bytes() != b""
     assert any(text.startswith("worker ") and "agrees with xla" in text for text in texts)
     again = run(media, tmp_path / "cache", workers=2)
-    assert again["items_new"] == 0 and again["rows"] == 0
+    assert again["items_new"] == 0 and again["rows"] == 0 and again["clips_odd"] == 1
 
 
 def test_a_killed_worker_costs_nothing_but_its_task(media, alone, tmp_path):
