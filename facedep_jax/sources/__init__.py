@@ -84,7 +84,7 @@ def _unread_said(found: Source) -> Source:
     kinds = refused.group_by("refused", maintain_order=True).agg(pl.len(), pl.col("path").first())
     every = len(found.listings)
     said = (
-        f"{found.where}: {count:,} of {every:,} files are not read, such as {printable(as_name(path))}: {reason}"
+        f"{found.where}: {count:,} of {every:,} files cannot be used, such as {printable(as_name(path))}: {reason}"
         for reason, count, path in kinds.iter_rows()
     )
     return replace(found, warnings=(*found.warnings, *said))

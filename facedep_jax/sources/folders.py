@@ -51,7 +51,9 @@ def list_folder(folder: Path, recursive: bool = True) -> Source:
     if len(others.filter(is_table)):
         listings, warnings, told, used = _with_label_table(listings, folder, usual)
         layout = f"{layout}; {told}"
-        why = pl.when(is_table).then(pl.lit(told)).otherwise("reason").alias("reason")
+        why = (
+            pl.when(is_table).then(pl.lit(told.replace(_TABLE, "a table that", 1))).otherwise("reason").alias("reason")
+        )
         others = others.filter(~is_table) if used else others.with_columns(why)
     unknown = unknown_words(listings.frame["emotion"].drop_nulls())
     if unknown:

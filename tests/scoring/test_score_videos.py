@@ -29,6 +29,7 @@ from facedep_jax.scoring.correlated_mean import half_width
 from facedep_jax.scoring.saved_crops import Crops
 from facedep_jax.scoring.score_videos import score_videos
 from facedep_jax.sources import Listing, Listings, read_source
+from facedep_jax.sources.file_kinds import LAYERED, RAW_CLIP
 from facedep_jax.sources.synthetic_faces import EXPRESSIONS, draw_face, draw_person
 from facedep_jax.text_escaping import in_tables
 
@@ -109,6 +110,15 @@ def test_every_clip_is_in_the_tables_and_on_the_page_with_its_reason(work):
     assert reason and reason in page and reason in (work / "result").read_text()
     assert rows["ann/a.mp4"]["score"] != rows["bob/a.mp4"]["score"]  # equal names in different folders
     assert len(list((work / "scores" / "plots").iterdir())) == 6
+
+
+def test_a_clip_that_is_not_read_is_failed_and_a_picture_that_is_not_read_ignored(work, tmp_path):
+    shutil.copytree(work / "clips" / "ann", tmp_path / "mixed")
+    for name in ("b.braw", "c.psd"):
+        (tmp_path / "mixed" / name).write_bytes(b"not opened")
+    score(work, "--tables-only", clips=tmp_path / "mixed", out=tmp_path / "mixed-scores", code=3)
+    rows = {row["clip"]: (row["status"], row["reason"]) for row in table(tmp_path / "mixed-scores" / "clips.csv")}
+    assert rows["b.braw"] == ("failed", RAW_CLIP.reason) and rows["c.psd"] == ("ignored", LAYERED.reason)
 
 
 def test_files_that_are_no_clips_are_in_the_table_with_the_reason(work):

@@ -79,8 +79,8 @@ def test_media_that_are_not_read_are_listed_as_failing_and_counted_by_kind(tmp_p
     }  # fmt: skip
     assert dict(source.others.iter_rows()) == {"A.CR2": DEVELOPED.reason, "notes.txt": ".txt files are not read"}
     assert source.warnings == (
-        f"{tmp_path}: 2 of 4 files are not read, such as 1.jxl: {JPEG_XL.reason}",
-        f"{tmp_path}: 1 of 4 files are not read, such as x.nef: {RAW.reason}",
+        f"{tmp_path}: 2 of 4 files cannot be used, such as 1.jxl: {JPEG_XL.reason}",
+        f"{tmp_path}: 1 of 4 files cannot be used, such as x.nef: {RAW.reason}",
     )
 
 

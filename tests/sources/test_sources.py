@@ -370,7 +370,7 @@ def test_another_labels_csv_is_just_another_table_and_is_said_not_to_be_used(tmp
     source = read_source(str(tmp_path))
     assert columns(source, "emotion") == [("anger",)]
     assert source.layout == f"emotion/file; labels.csv is not used: {why}"
-    assert list(source.others.iter_rows()) == [("labels.csv", f"labels.csv is not used: {why}")]
+    assert list(source.others.iter_rows()) == [("labels.csv", f"a table that is not used: {why}")]
 
 
 @pytest.mark.parametrize(
