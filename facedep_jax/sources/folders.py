@@ -6,6 +6,7 @@ AffectNet on Kaggle has both, and they disagree: the folders hold one annotation
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import compress
 from pathlib import Path
 
 import polars as pl
@@ -31,19 +32,10 @@ def list_folder(folder: Path, recursive: bool = True) -> Source:
     cannot be read is listed last, as `folder/`, so that it is reported and not just left out; then rows of the table
     that name no file.
     """
-    found: list[pl.DataFrame] = []
-    passed: list[tuple[str, str]] = []
-    unreadable: list[str] = []
-    for place, names in _walk(folder, recursive, unreadable, passed):
-        kinds = [kind_of(os.path.join(folder, place, name)) for name in names]
-        found.append(_of_folder(place, names, developed(names, kinds)))
-    every = pl.concat(found)
-    own = every.drop_nulls("kind")
-    others = every.filter(pl.col("kind").is_null()).select("path", reason="refused")
-    others = pl.concat([passed_over(passed), others]).sort("path")
+    own, others, unreadable = _found(folder, recursive)
     _require_understood(folder, own["path"].str.extract("^(.*)/", 1).drop_nulls().unique())
     # Listed as what the others are: a kind that is not there otherwise would ask for settings of its own.
-    usual = "clip" if len(own) and "image" not in own["kind"] else "image"
+    usual = next(iter(Listings(folder, own).kinds()), "image")
     own = pl.concat([own, *(_of_folder(f"{path}/", [""], [FileKind(usual)]) for path in unreadable)])
     layout, listings = _layout(own), Listings(folder, own)
     warnings: tuple[str, ...] = ()
@@ -51,16 +43,29 @@ def list_folder(folder: Path, recursive: bool = True) -> Source:
     if len(others.filter(is_table)):
         listings, warnings, told, used = _with_label_table(listings, folder, usual)
         layout = f"{layout}; {told}"
-        why = (
-            pl.when(is_table).then(pl.lit(told.replace(_TABLE, "a table that", 1))).otherwise("reason").alias("reason")
-        )
-        others = others.filter(~is_table) if used else others.with_columns(why)
+        why = pl.lit(told.replace(_TABLE, "a table that", 1))
+        noted = others.with_columns(reason=pl.when(is_table).then(why).otherwise("reason"))
+        others = others.filter(~is_table) if used else noted
     unknown = unknown_words(listings.frame["emotion"].drop_nulls())
     if unknown:
         warnings += (f"{folder}: these are no emotions that are known (`cli labels`): {say_unknown(unknown)}",)
     # A subfolder that could not be read may hold what is listed nowhere.
     whole = recursive and not unreadable
     return Source(folder.name or "source", str(folder), listings, others, whole, layout, warnings)
+
+
+def _found(folder: Path, recursive: bool) -> tuple[pl.DataFrame, pl.DataFrame, list[str]]:
+    """The media below a folder, what is passed over, and the subfolders that cannot be read."""
+    own: list[pl.DataFrame] = []
+    others: list[pl.DataFrame] = []
+    passed: list[tuple[str, str]] = []
+    unreadable: list[str] = []
+    for place, names in _walk(folder, recursive, unreadable, passed):
+        kinds = developed(names, [kind_of(os.path.join(folder, place, name)) for name in names])
+        media = [kind.kind is not None for kind in kinds]
+        own.append(_of_folder(place, list(compress(names, media)), list(compress(kinds, media))))
+        others.append(passed_over((place + n, k.reason) for n, k in zip(names, kinds, strict=True) if not k.kind))
+    return pl.concat(own), pl.concat([*others, passed_over(passed)]).sort("path"), unreadable
 
 
 def _of_folder(place: str, names: Sequence[str], kinds: Sequence[FileKind]) -> pl.DataFrame:

@@ -93,6 +93,12 @@ class Listings(Sequence[Listing]):
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Listings) and list(self) == list(other)
 
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of item present, images first; those of files that are not read only where there are no others."""
+        read = self.frame.filter(pl.col("refused").is_null())
+        present = set((read if len(read) else self.frame)["kind"].unique())
+        return tuple(kind for kind in ("image", "clip") if kind in present)
+
     def with_frame(self, frame: pl.DataFrame) -> "Listings":
         """The same folder with other columns or rows."""
         return Listings(self.root, frame)
@@ -118,7 +124,5 @@ class Source:
         return len(self.others)
 
     def kinds(self) -> tuple[str, ...]:
-        """The kinds of item present, images first; those of files that are not read only where there are no others."""
-        read = self.listings.frame.filter(pl.col("refused").is_null())
-        present = set((read if len(read) else self.listings.frame)["kind"].unique())
-        return tuple(kind for kind in ("image", "clip") if kind in present)
+        """The kinds of item present, images first."""
+        return self.listings.kinds()
