@@ -60,6 +60,7 @@ _EXTENSIONS = {
 _BY_NAME = {extension: kind for kind, extensions in _EXTENSIONS.items() for extension in extensions.split()}
 _ALSO_TEXT = (".ts", ".mts", ".mod")  # TypeScript, and Go's modules
 _ALSO_CLIPS = (".ogg",)  # of sound, but for those that hold video
+_BY_CONTENT = frozenset(("", ".", *_ALSO_TEXT, *_ALSO_CLIPS))
 
 # What files without an extension begin with, and the extension that they could have.
 _BEGINNINGS = {
@@ -86,8 +87,8 @@ _CONTROLS = bytes(set(range(32)) - set(b"\t\n\r\f\x1b"))  # none of these is in 
 def kind_of(path: str | os.PathLike[str]) -> FileKind:
     """What a file is: by known extension, by content where there is none or it is used for something else as well."""
     name = os.path.basename(os.fspath(path))
-    if name.startswith("."):
-        return _hidden(name)
+    if known := kind_by_name(name):
+        return known
     extension = os.path.splitext(name)[1].lower()
     if extension in ("", "."):
         return _by_content(path)
@@ -96,6 +97,14 @@ def kind_of(path: str | os.PathLike[str]) -> FileKind:
     if extension in _ALSO_CLIPS and _ogg_shows(_head(path)):
         return CLIP
     return _by_extension(extension)
+
+
+def kind_by_name(name: str) -> FileKind | None:
+    """What a file of this name is, None where its content has to say."""
+    if name.startswith("."):
+        return _hidden(name)
+    extension = os.path.splitext(name)[1].lower()
+    return None if extension in _BY_CONTENT else _by_extension(extension)
 
 
 def media_by_name(name: str) -> bool:

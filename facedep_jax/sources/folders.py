@@ -12,7 +12,7 @@ from pathlib import Path
 import polars as pl
 
 from facedep_jax.errors import SourceError, TableError
-from facedep_jax.sources.file_kinds import FileKind, developed, kind_of, media_by_name
+from facedep_jax.sources.file_kinds import FileKind, developed, kind_by_name, kind_of, media_by_name
 from facedep_jax.sources.label_vocabulary import canonical, is_emotion, known_split, say_unknown, unknown_words
 from facedep_jax.sources.listing_types import FURTHER, Listings, Source, passed_over
 from facedep_jax.sources.missing_files import with_missing
@@ -61,7 +61,7 @@ def _found(folder: Path, recursive: bool) -> tuple[pl.DataFrame, pl.DataFrame, l
     passed: list[tuple[str, str]] = []
     unreadable: list[str] = []
     for place, names in _walk(folder, recursive, unreadable, passed):
-        kinds = developed(names, [kind_of(os.path.join(folder, place, name)) for name in names])
+        kinds = developed(names, [kind_by_name(name) or kind_of(os.path.join(folder, place, name)) for name in names])
         media = [kind.kind is not None for kind in kinds]
         own.append(_of_folder(place, list(compress(names, media)), list(compress(kinds, media))))
         others.append(passed_over((place + n, k.reason) for n, k in zip(names, kinds, strict=True) if not k.kind))
