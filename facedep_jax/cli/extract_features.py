@@ -176,9 +176,7 @@ def show_extraction(console: "Console", summary: Mapping[str, Any]) -> None:
             soft_wrap=not console.is_terminal,
         )
     if len(summary["failures"]) > 20:
-        console.print(
-            f"… and {len(summary['failures']) - 20} more, all in {summary['cache']}/failures.jsonl", markup=False
-        )
+        say(console, f"… and {len(summary['failures']) - 20} more, all in {summary['cache']}/failures.jsonl")
     if odd := summary["clips_odd"]:
         say(
             console,
