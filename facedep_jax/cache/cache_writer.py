@@ -18,7 +18,16 @@ from facedep_jax.cache.checksummed_jsonl import append_lines, drop_lines
 from facedep_jax.cache.clip_parts import chain, first_copies, joined, singles
 from facedep_jax.cache.feature_spec import read_header, require_equal, write_header
 from facedep_jax.cache.ledger_columns import latest, read_columns
-from facedep_jax.cache.ledger_state import FAILURE, KEY, LISTING, NOT_GONE, compared, entries_of, with_columns
+from facedep_jax.cache.ledger_state import (
+    FAILURE,
+    KEY,
+    LISTING,
+    NOT_GONE,
+    compared,
+    entries_of,
+    odd_decoding,
+    with_columns,
+)
 from facedep_jax.cache.lock import LOCK, left_by_macos, settle, write_lock
 from facedep_jax.cache.manifest import load_manifest
 from facedep_jax.cache.manifest_lines import ManifestLine
@@ -112,7 +121,7 @@ class CacheWriter(ShardWriter):
         self._listings = with_columns(self._mended("listings.jsonl"), [*LISTING, "gone"])  # lines, the last one counts
         self._decoding: dict[str, str] = {}
         if "decoding" in self._listings.columns:
-            said = latest(self._listings, KEY).filter(pl.col("decoding").fill_null("") != "")
+            said = self._listings.filter(pl.col("decoding").fill_null("") != "")  # of files that are gone, too
             self._decoding = dict(said.select("item", "decoding").iter_rows())
         for failure in with_columns(self._mended("failures.jsonl"), FAILURE).select(FAILURE).iter_rows(named=True):
             self._remember({name: text and as_name(text) for name, text in failure.items()})
@@ -195,6 +204,11 @@ class CacheWriter(ShardWriter):
         """What is listed of a source by what is written, as text columns."""
         return _in_force(self._listings.filter(pl.col("source") == as_text(source)))
 
+    def odd_of(self, source: str, paths: pl.Series) -> int:
+        """Of how many `paths` of a source the listing says something odd."""
+        listed = self.listed_of(source)
+        return int(odd_decoding(listed.filter(listed["path"].is_in(paths.implode()))).sum())
+
     def sources(self) -> list[str]:
         """Whose files are listed."""
         return [as_name(name) for name in _in_force(self._listings)["source"].unique().sort()]
@@ -213,12 +227,16 @@ class CacheWriter(ShardWriter):
     def add_listing(self, entry: dict[str, Any]) -> None:
         """Note a listing; it is written, if new or changed, once its item is committed or known to fail.
 
-        What its `decoding` says is the item's: it is kept when the item is listed again and not decoded again.
+        What its `decoding` says is the item's: it is kept when the item is listed again and not decoded again, so that
+        the entry has none. An empty one says that there is nothing to say any more.
         """
-        if entry.get("decoding"):
-            self._decoding[entry["item"]] = entry["decoding"]
-        elif entry["item"] in self._decoding:
-            entry = entry | {"decoding": self._decoding[entry["item"]]}
+        item, decoding = entry["item"], entry.get("decoding")
+        if decoding:
+            self._decoding[item] = decoding
+        elif decoding is not None:
+            self._decoding.pop(item, None)
+        said = {"decoding": self._decoding[item]} if item in self._decoding else {}
+        entry = {name: value for name, value in entry.items() if name != "decoding"} | said
         self._unwritten[entry["source"], entry["path"]] = entry
 
     def _write_listings(self) -> None:

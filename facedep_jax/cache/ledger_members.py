@@ -40,6 +40,7 @@ LEDGERS: dict[str, dict[str, Kind]] = {  # and the members of every line
     "manifest.jsonl": {"file": str, "rows": _count, "items": _parts},
     "listings.jsonl": {"item": str | None, "source": str, "path": str},
     "failures.jsonl": {"path": str, "id": str | None, "stage": str, "reason": str | None},
+    "ignored.jsonl": {"source": str, "path": str, "reason": str},
     "files.jsonl": {"path": str, "signature": _signature, "item": str},
     "purged.jsonl": {"salt": _ascii, "hash": _ascii},
 }

@@ -14,6 +14,7 @@ LISTING = ("source", "path", "item", "emotion", "subject", "split")  # columns t
 FAILURE = ("path", "id", "stage", "reason")
 KEY = ("source", "path")  # of which the last line is in force
 _HELD = "\nheld"  # how the columns of what is held are called beside those of what is new
+_ONLY_TURNED = "^turned by [0-9]+°$"  # `media.ClipInfo.account`
 NOT_GONE = ("", "false", "0")  # what `gone` may say of a file that is there
 
 
@@ -40,6 +41,14 @@ def listings_in_force(lines: pl.DataFrame) -> pl.DataFrame:
 def latest_failures(folder: Path) -> pl.DataFrame:
     """The last line of `failures.jsonl` for each path, `FAILURE` its columns: it wins. Bad lines are left out."""
     return latest(with_columns(read_columns(folder, "failures.jsonl", FAILURE)[0], FAILURE), ["path"])
+
+
+def odd_decoding(listings: pl.DataFrame) -> pl.Series:
+    """Whether `decoding` says of each listing that something was odd, mended or left out: a turn alone is not."""
+    if "decoding" not in listings.columns:
+        return pl.repeat(False, len(listings), eager=True)
+    said = listings["decoding"].fill_null("")
+    return (said != "") & ~said.str.contains(_ONLY_TURNED)
 
 
 def with_columns(lines: pl.DataFrame, names: Collection[str]) -> pl.DataFrame:

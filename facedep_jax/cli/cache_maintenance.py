@@ -162,6 +162,13 @@ def show_purge(console: "Console", summary: Mapping[str, Any]) -> None:
         f"{s['shards_removed']} removed",
     )
     show_lines(console, s["listed_as"], SHOWN_LINES)
+    if s["ignored"]:
+        went = "would go" if s["dry_run"] else "are gone"
+        say(
+            console,
+            f"{counted(s['ignored'], 'line')} of ignored.jsonl {went}, since nobody can tell whose these files are; "
+            "the next extract-features writes what it finds",
+        )
     if s["unlisted"]:
         say(
             console,

@@ -1,5 +1,6 @@
 """`extract-features`."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from facedep_jax.cli.command import FILE, PATH, Command, CommandResult, Work, all_failed
-from facedep_jax.cli.terminal.tables import facts_table, show_warning
+from facedep_jax.cli.terminal.tables import facts_table, say, show_warning
 from facedep_jax.progress_events import Note, Report
 from facedep_jax.text_escaping import printable
 
@@ -125,8 +126,9 @@ def extract_features(
 
     SOURCE is a folder (split/emotion/file, emotion/file or plain files), a glob, a table (CSV, TSV, XLSX, Parquet
     or JSON lines) with a column path, tfds:NAME[/CONFIG]:SPLIT (prepared as array records), or kaggle:OWNER/DATASET
-    (extra: kaggle).
+    (extra: kaggle). A file that is neither image nor clip is ignored: CACHE/ignored.jsonl names it and says why.
     Running the same command again continues; nothing that is in the cache is computed twice.
+    Exit status 3: an image or clip has failed, for instance as its kind is not read.
     """
     from facedep_jax.extraction.extract import extract
     from facedep_jax.extraction.settings import ExtractSettings
@@ -174,7 +176,24 @@ def show_extraction(console: "Console", summary: Mapping[str, Any]) -> None:
             soft_wrap=not console.is_terminal,
         )
     if len(summary["failures"]) > 20:
-        console.print(
-            f"… and {len(summary['failures']) - 20} more, all in {summary['cache']}/failures.jsonl", markup=False
+        say(console, f"… and {len(summary['failures']) - 20} more, all in {summary['cache']}/failures.jsonl")
+    if odd := summary["clips_odd"]:
+        say(
+            console,
+            f"clips with something odd, mended or left out: {odd:,}; `decoding` in {summary['cache']}/listings.jsonl "
+            "says what",
         )
+    _show_ignored(console, summary)
     show_warning(console, summary)
+
+
+def _show_ignored(console: "Console", summary: Mapping[str, Any]) -> None:
+    """The first files that were passed over, and where all of them are."""
+    named = summary["ignored"]
+    several = len({file["source"] for file in named}) > 1
+    for file in named:
+        path = os.path.join(file["source"], file["path"]) if several else file["path"]
+        say(console, f"ignored {path}: {file['reason']}")
+    if named:
+        rest = summary["items_ignored"] - len(named)
+        say(console, f"{f'… and {rest:,} more, ' if rest else ''}all in {summary['ignored_in']}")

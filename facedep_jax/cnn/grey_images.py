@@ -88,6 +88,8 @@ def _decoded(images: Sequence[Listing]) -> Iterator[tuple[Listing, str | None, A
 
 def _read(listing: Listing) -> tuple[str | None, UInt8[np.ndarray, "side side"] | MediaError]:
     item = None
+    if listing.refused:
+        return item, MediaError(listing.refused, stage="read")
     try:
         content = read_content(listing.file)
         item = content.item

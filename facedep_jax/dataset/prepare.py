@@ -11,6 +11,7 @@ from jaxtyping import Bool, Int32
 from facedep_jax.backbones.taps import named_taps, plain_taps
 from facedep_jax.cache import Cache
 from facedep_jax.cache.feature_spec import check_features, features_of, require_taps
+from facedep_jax.cache.ledger_state import odd_decoding
 from facedep_jax.dataset.labelled_examples import Examples, equal_pixels_across, look_alikes
 from facedep_jax.errors import LabelError
 from facedep_jax.sources.class_labels import DEFAULT_POSITIVE, Target
@@ -101,6 +102,18 @@ def few_items_warnings(clips: Examples) -> list[str]:
     """`few_items_warning` of val and test."""
     labels = {split: clips.label[clips.split == split] for split in ("val", "test")}
     return [text for split, label in labels.items() for text in few_items_warning(f"the {split} split", label)]
+
+
+def odd_warnings(caches: Sequence[Cache], items: Sequence[str]) -> tuple[str, ...]:
+    """One sentence where `decoding` says of some of these items what was odd, mended or left out."""
+    odd = (cache.listings.filter(odd_decoding(cache.listings))["item"] for cache in caches)
+    count = len(set(items) & set().union(*odd))
+    if not count:
+        return ()
+    said = (
+        "were decoded with something odd, mended or left out: the column `decoding` of the caches' listings says what"
+    )
+    return (f"{count:,} of {len(items):,} items {said}",)
 
 
 def duplicate_warnings(caches: Sequence[Cache], examples: Examples, allowed: bool) -> list[str]:

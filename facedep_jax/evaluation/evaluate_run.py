@@ -10,7 +10,7 @@ import polars as pl
 from facedep_jax.cache import Cache
 from facedep_jax.dataset.labelled_examples import Examples
 from facedep_jax.dataset.listing_columns import OF_LABELS, Columns, listing_columns
-from facedep_jax.dataset.prepare import classes_of, few_items_warning
+from facedep_jax.dataset.prepare import classes_of, few_items_warning, odd_warnings
 from facedep_jax.errors import LabelError, SettingsError
 from facedep_jax.evaluation.compare_runs import Other, head_logits, other_run
 from facedep_jax.evaluation.evaluate import Scores, Wanted, class_scores, evaluate
@@ -103,7 +103,8 @@ def evaluate_run(
         for text in texts:
             heard(Note(text, level))
     examples, logits = head_logits(head, cache, items, classes_of(items, target), heard)
-    for text in few_items_warning("the cache" if split == "all" else f"the {split} split", examples.label):
+    few = few_items_warning("the cache" if split == "all" else f"the {split} split", examples.label)
+    for text in (*few, *odd_warnings([cache], examples.clips.item.tolist())):
         heard(Note(text, "warning"))
     shown = items.join(text_series(examples.item, "item").to_frame(), on="item", maintain_order="right")
     other = None if against is None else other_run(Path(against), cache, shown, head, positive, heard)

@@ -12,21 +12,36 @@ from facedep_jax.backbones.engine_parity_check import LazyEngine
 from facedep_jax.cache.cache_writer import CacheWriter
 from facedep_jax.cache.feature_spec import fingerprint, read_header
 from facedep_jax.cache.file_hash_cache import KnownFiles
+from facedep_jax.cache.maintenance.ignored_files import IGNORED, note_ignored
 from facedep_jax.cache.tombstones import Purged
 from facedep_jax.extraction.local_extraction import Extraction, ItemResolver, KeepFrame
 from facedep_jax.extraction.main_guard import check_main_guard
 from facedep_jax.extraction.outcomes import FailureRecord, Outcomes, write_down
-from facedep_jax.extraction.pending_listings import Pending, settle_known
+from facedep_jax.extraction.pending_listings import Pending, settle_known, settle_refused
 from facedep_jax.extraction.plan import IN_FLIGHT, ExtractionPlan, kept_taps, load_checked_engine, plan_extraction
 from facedep_jax.extraction.settings import ExtractSettings
 from facedep_jax.progress_events import Note, Report, silent
 from facedep_jax.provenance import write_config
 from facedep_jax.sources import Source
+from facedep_jax.text_escaping import as_name, as_text
 from facedep_jax.toml_settings import to_table
+
+FIRST_IGNORED = 10  # files that a summary names
+
+
+class IgnoredFile(TypedDict):
+    """One file that is neither image nor clip, and why."""
+
+    source: str
+    path: str
+    reason: str
 
 
 class ExtractSummary(TypedDict):
-    """What `extract` did. `features`: (cells, cells, channels) by tap; `untrained`: whether the weights are random."""
+    """What `extract` did. `ignored` are the first of the files that were passed over, and all are in the file
+    `ignored_in`; `clips_odd` counts listed clips of which `decoding` says what was odd, mended or left out, now or in
+    an earlier run; `features`: (cells, cells, channels) by tap; `untrained`: whether the weights are random.
+    """
 
     cache: str
     fingerprint: str
@@ -37,6 +52,9 @@ class ExtractSummary(TypedDict):
     items_purged: int
     rows: int
     items_ignored: int
+    ignored: list[IgnoredFile]
+    ignored_in: str | None
+    clips_odd: int
     seconds: float
     images_per_second: float
     waited_seconds: dict[str, float]
@@ -74,9 +92,11 @@ def extract(
     with CacheWriter(out, spec, engine, settings.shard_rows) as writer:
         record = {"fingerprint": fingerprint(spec), **spec}
         write_config(out / "config.toml", "extract", to_table(settings), {"cache": record})
+        note_ignored(out, [(source.where, source.others, _looked_at(source)) for source in sources])
         outcomes, engine_name = _run(sources, writer, engine, plan, report, keep)
         with outcomes.waits.on("write"):
             writer.commit()
+        odd = sum(writer.odd_of(source.where, source.listings.frame["path"]) for source in sources)
     seconds = time.monotonic() - begun
     return {
         "cache": str(out),
@@ -88,6 +108,9 @@ def extract(
         "items_purged": len(outcomes.purged),
         "rows": writer.rows_committed,
         "items_ignored": sum(source.ignored for source in sources),
+        "ignored": _first_ignored(sources),
+        "ignored_in": str(out / IGNORED) if any(source.ignored for source in sources) else None,
+        "clips_odd": odd,
         "seconds": round(seconds, 3),
         "images_per_second": round(writer.features_committed / seconds, 3),
         "waited_seconds": {stage: round(spent, 3) for stage, spent in outcomes.waits.seconds.items()},
@@ -97,6 +120,19 @@ def extract(
         "features": {name: [t.cells, t.cells, t.channels] for name, t in kept_taps(plan.taps, settings.flip).items()},
         "failures": outcomes.failures,
     }
+
+
+def _looked_at(source: Source) -> pl.Series | None:
+    """The paths that a source names, None where these are all that there are."""
+    return None if source.whole else source.listings.frame["path"]
+
+
+def _first_ignored(sources: Sequence[Source]) -> list[IgnoredFile]:
+    """The first files that are passed over; hidden ones, of which some systems leave one beside each, come last."""
+    named = pl.concat(source.others.with_columns(source=pl.lit(as_text(source.where))) for source in sources)
+    hidden = pl.col("path").str.contains(r"(^|/)\.[^/]*/?$")
+    rows = named.sort(hidden, maintain_order=True).head(FIRST_IGNORED).iter_rows(named=True)
+    return [IgnoredFile(source=as_name(row["source"]), path=as_name(row["path"]), reason=row["reason"]) for row in rows]
 
 
 def _run(
@@ -117,6 +153,7 @@ def _run(
     items = ItemResolver(known, purged, plan.settings.rehash)
     failed_before = {} if plan.settings.retry_failed else dict(writer.failed)
     outcomes = Outcomes(len(pending), failed_before, partial(write_down, writer), report)
+    pending = settle_refused(pending, outcomes)
     if not plan.settings.rehash:
         pending = settle_known(pending, known, purged, writer, outcomes)
     try:

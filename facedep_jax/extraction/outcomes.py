@@ -155,7 +155,7 @@ def write_down(writer: CacheWriter, outcome: Outcome) -> None:
     if listing.subject_source:
         entry["subject_source"] = listing.subject_source
     others = {column_of(name): value for name, value in listing.extra.items()}
-    writer.add_listing(entry | others | ({"decoding": outcome.decoding} if outcome.decoding else {}))
+    writer.add_listing(entry | others | ({"decoding": outcome.decoding} if outcome.new else {}))
     if failure is None:
         writer.clear_failure(str(listing.file))
     elif not outcome.known:

@@ -12,6 +12,7 @@ import polars as pl
 from facedep_jax.cache.cache_writer import CacheWriter
 from facedep_jax.cache.file_hash_cache import KnownFiles
 from facedep_jax.cache.tombstones import Purged
+from facedep_jax.errors import MediaError
 from facedep_jax.extraction.outcomes import Outcomes, listing_lines
 from facedep_jax.sources import Listing, Listings, Source
 from facedep_jax.text_escaping import as_text
@@ -35,18 +36,28 @@ class Pending:
 
     def of(self, kind: str) -> "Pending":
         """Those of one kind, image or clip."""
-        return self._filtered([listings.frame["kind"] == kind for _, listings in self.parts])
+        return self.filtered([listings.frame["kind"] == kind for _, listings in self.parts])
 
     def spread(self, count: int) -> "Pending":
         """So many of them, evenly spread: in a sorted folder the first ones are all of one class."""
         chosen = np.zeros(len(self), bool)
         chosen[np.arange(count) * len(self) // count] = True
         ends = np.cumsum([len(listings) for _, listings in self.parts])
-        return self._filtered([pl.Series(mask) for mask in np.split(chosen, ends[:-1])])
+        return self.filtered([pl.Series(mask) for mask in np.split(chosen, ends[:-1])])
 
-    def _filtered(self, masks: Sequence[pl.Series]) -> "Pending":
+    def filtered(self, masks: Sequence[pl.Series]) -> "Pending":
+        """Those of each source that its mask has."""
         pairs = zip(self.parts, masks, strict=True)
         return Pending([(source, ls.with_frame(ls.frame.filter(mask))) for (source, ls), mask in pairs])
+
+
+def settle_refused(pending: Pending, outcomes: Outcomes) -> Pending:
+    """Account for files of kinds that are not read: they fail, unopened; the others."""
+    refused = [listings.frame["refused"].is_not_null() for _, listings in pending.parts]
+    for source, listing in pending.filtered(refused):
+        outcomes.fail(source.where, listing, None, MediaError(listing.refused or "", stage="read"))
+        outcomes.progress(listing)
+    return pending.filtered([~mask for mask in refused])
 
 
 def settle_known(

@@ -19,7 +19,7 @@ from facedep_jax.scoring.clip_scores import ClipScore, Window
 from facedep_jax.scoring.score_cached_clips import Scored
 from facedep_jax.sources.label_vocabulary import column_names
 from facedep_jax.text_columns import write_csv, write_parquet
-from facedep_jax.text_escaping import printable
+from facedep_jax.text_escaping import as_name, printable
 
 ADDED = ("windows", "subject", "relative", "inputs", "decoding")  # columns that came later stand last
 EMOTIONS = "emotions"  # a field that has a column for each, at the end
@@ -27,6 +27,7 @@ CLIP_COLUMNS = (*(f.name for f in fields(ClipScore) if f.name not in (*ADDED, EM
 FRAME_COLUMNS = ("clip", "time_s", "face", "x", "y", "width", "height", "probability", "warning", "relative")
 DIGITS = {"x": 1, "y": 1, "width": 1, "height": 1}  # after the point, in CSV; four of all others
 EACH = 3  # files of one folder and kind that get a row each; more share one
+PICTURE = "pictures are scored by predict"
 MOST = 100  # rows; if there were more, files of a kind share one wherever they lie
 WINDOW_COLUMNS = ("clip", *(f.name for f in fields(Window) if f.name != EMOTIONS), "warning")
 COLUMNS = {"clips": CLIP_COLUMNS, "windows": WINDOW_COLUMNS, "frames": FRAME_COLUMNS}
@@ -120,22 +121,22 @@ def _frames(one: Scored, called: Mapping[str, str]) -> pl.DataFrame:
     )
 
 
-def ignored_rows(pictures: Sequence[str], others: Sequence[str]) -> list[ClipScore]:
-    """Rows of status "ignored", by name, for `pictures` and for `others`, which are neither clips nor pictures."""
-    kinds = dict.fromkeys(pictures, ("pictures", "pictures are scored by predict"))
-    kinds |= {path: _kind(PurePosixPath(path)) for path in others}
+def ignored_rows(others: pl.DataFrame) -> list[ClipScore]:
+    """Rows of status "ignored", by name, for files that are no clips: `others` as a `Source` has them."""
+    kinds = {as_name(path): (_what(PurePosixPath(path), reason), reason) for path, reason in others.iter_rows()}
     rows = list(_rows(kinds, by_folder=True))
     if len(rows) > MOST:
         rows = list(_rows(kinds, by_folder=False))
     return sorted(rows, key=lambda row: row.clip)
 
 
-def _kind(path: PurePosixPath) -> Kind:
+def _what(path: PurePosixPath, reason: str) -> str:
+    """What several such files are called."""
+    if reason == PICTURE:
+        return "pictures"
     if path.name.startswith("."):
-        return "hidden files", "hidden files are passed over"
-    if path.suffix:
-        return f"{path.suffix.lower()} files", f"{path.suffix.lower()} files are not read"
-    return "files", "neither a clip nor a picture by its content"
+        return "hidden files"
+    return f"{path.suffix.lower()} files".strip()
 
 
 def _rows(kinds: dict[str, Kind], by_folder: bool) -> Iterator[ClipScore]:

@@ -27,7 +27,7 @@ from facedep_jax.scoring.influential_frames import InfluentialFrame
 from facedep_jax.scoring.output_directory import SHOWN, name_strays, refuse_foreign, refuse_other
 from facedep_jax.scoring.saved_crops import Crops
 from facedep_jax.scoring.score_cached_clips import Scored, score_cache
-from facedep_jax.scoring.score_tables import ignored_rows, write_tables
+from facedep_jax.scoring.score_tables import PICTURE, ignored_rows, write_tables
 from facedep_jax.sources import Source
 from facedep_jax.text_escaping import as_name, printable
 from facedep_jax.toml_settings import to_table
@@ -154,16 +154,15 @@ def _only_clips(source: Source, report: Report) -> tuple[Source, list[ClipScore]
     # A folder that cannot be read may hold clips: it fails as one, whatever the others are.
     is_clip = (pl.col("kind") == "clip") | pl.col("path").str.ends_with("/")
     clips = source.listings.frame.filter(is_clip).with_columns(kind=pl.lit("clip"))
-    images = tuple(as_name(path) for path in source.listings.frame.filter(~is_clip)["path"])
-    others = tuple(sorted((*source.others, *images)))
+    images = source.listings.frame.filter(~is_clip).select("path", reason=pl.coalesce("refused", pl.lit(PICTURE)))
+    others = pl.concat([source.others, images]).sort("path")
     if clips.is_empty():
         raise SourceError(f"{source.where}: no clips ({len(others)} other files)")
-    if images:
+    if len(images):
         report(Note(f"{len(images)} images are not scored here; use predict"))
-    ignored = ignored_rows(images, source.others)
-    return replace(
-        source, listings=source.listings.with_frame(clips), others=others, whole=source.whole and not images
-    ), ignored
+    whole = source.whole and images.is_empty()
+    only = replace(source, listings=source.listings.with_frame(clips), others=others, whole=whole)
+    return only, ignored_rows(others)
 
 
 def usual_window(head: Head) -> float:
@@ -219,7 +218,7 @@ def _summary(
         "crops": None,
         "deletion": None,
         "clips": [asdict(one.clip) for one in scored],
-        "not_clips": list(source.others),
+        "not_clips": [as_name(path) for path in source.others["path"]],
         "cache": "",
         "judged": _stretch(window) if head.mixes else "frames",
         "items_new": extraction["items_new"],

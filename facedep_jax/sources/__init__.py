@@ -14,15 +14,18 @@ from facedep_jax.progress_events import Report, silent
 from facedep_jax.sources.file_kinds import kind_of
 from facedep_jax.sources.folders import list_folder
 from facedep_jax.sources.label_vocabulary import decode
-from facedep_jax.sources.listing_types import FURTHER, RATER, Listing, Listings, Source
+from facedep_jax.sources.listing_types import FURTHER, RATER, Listing, Listings, Source, passed_over
 from facedep_jax.sources.manifest_files import is_manifest, list_manifest
 from facedep_jax.sources.missing_files import with_missing
 from facedep_jax.sources.subjects import read_subjects, subjects_from_regex, subjects_from_table
 from facedep_jax.sources.user_tables import UserTable, path_keys
 from facedep_jax.text_columns import text_frame
-from facedep_jax.text_escaping import as_text
+from facedep_jax.text_escaping import as_name, as_text, printable
 
 __all__ = ["Listing", "Listings", "Source", "read_source", "read_sources"]
+
+_SHOWN = 3  # files that are no media, where there are no others
+_A_FOLDER = "a folder, which this glob does not look into: name it, or end the glob with /**"
 
 
 def read_sources(
@@ -65,8 +68,32 @@ def _require_listings(found: Source) -> Source:
         return found
     ignored = found.ignored
     if ignored:
-        raise SourceError(f"{found.where}: no images or clips ({ignored} other file{'s' * (ignored != 1)} ignored)")
+        shown = "; ".join(
+            f"{printable(as_name(path))}: {reason}" for path, reason in found.others.head(_SHOWN).iter_rows()
+        )
+        said = f"{ignored} other file{'s' * (ignored != 1)} ignored"
+        raise SourceError(f"{found.where}: no images or clips ({said}): {shown}{' …' * (ignored > _SHOWN)}")
     raise SourceError(f"{found.where}: empty, no images or clips")
+
+
+def _unread_said(found: Source) -> Source:
+    """The source, with a warning of each kind of picture or clip in it that is not read."""
+    refused = found.listings.frame.drop_nulls("refused")
+    if refused.is_empty():
+        return found
+    kinds = refused.group_by("refused", maintain_order=True).agg(pl.len(), pl.col("path").first())
+    every = len(found.listings)
+    said = (
+        f"{found.where}: {count:,} of {every:,} files cannot be used, such as {printable(as_name(path))}: {reason}"
+        for reason, count, path in kinds.iter_rows()
+    )
+    return replace(found, warnings=(*found.warnings, *said))
+
+
+def _without(found: Source, table: Path) -> Source:
+    """The source; a table that is used is not among the files that are passed over."""
+    own = os.path.relpath(table.resolve(), found.listings.root)
+    return replace(found, others=found.others.filter(pl.col("path") != as_text(own)))
 
 
 def _completed(
@@ -76,7 +103,9 @@ def _completed(
     alone = len(found) == 1
     if emotion_codes:
         found = [replace(one, listings=_decoded(one.listings, emotion_codes)) for one in found]
+    found = [_unread_said(one) for one in found]
     if subjects:
+        found = [_without(one, subjects) for one in found]
         table = read_subjects(subjects)
         found = [replace(one, listings=subjects_from_table(one.listings, table, alone)) for one in found]
         paths = pl.concat([one.listings.frame["path"] for one in found])
@@ -153,12 +182,17 @@ def _read_path(source: str, path: Path, recursive: bool) -> Source:
 def _read_glob(source: str) -> Source:
     fixed = list(takewhile(lambda part: not glob.has_magic(part), Path(source).parts))
     root = Path(*fixed).resolve() if fixed else Path.cwd()
-    files = sorted(f for f in glob.glob(source, recursive=True) if not os.path.isdir(f))
-    return _read_files([Path(os.path.abspath(file)) for file in files], root, "glob")
+    found = sorted(glob.glob(source, recursive=True))
+    files = [file for file in found if not os.path.isdir(file)]
+    folders = [] if "**" in source else [file for file in found if os.path.isdir(file)]
+    read = _read_files([Path(os.path.abspath(file)) for file in files], root, "glob")
+    passed = passed_over((f"{os.path.relpath(file, root)}/", _A_FOLDER) for file in folders)
+    return replace(read, others=pl.concat([read.others, passed]))
 
 
 def _read_files(files: Sequence[Path], root: Path, layout: str) -> Source:
     found = [(os.path.relpath(file, root), kind_of(file)) for file in files]
-    rows = text_frame([{"path": path, "kind": kind} for path, kind in found if kind], ("path", "kind"))
-    others = tuple(path for path, kind in found if not kind)
+    media = [{"path": path, "kind": kind, "refused": reason or None} for path, (kind, reason) in found if kind]
+    others = passed_over((path, reason) for path, (kind, reason) in found if not kind)
+    rows = text_frame(media, ("path", "kind", "refused"))
     return Source(root.name or "source", str(root), Listings(root, rows), others, False, layout)

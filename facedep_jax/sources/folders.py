@@ -6,18 +6,19 @@ AffectNet on Kaggle has both, and they disagree: the folders hold one annotation
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import compress
 from pathlib import Path
 
 import polars as pl
 
 from facedep_jax.errors import SourceError, TableError
-from facedep_jax.sources.file_kinds import KINDS, kind_of
+from facedep_jax.sources.file_kinds import FileKind, developed, kind_by_name, kind_of, media_by_name
 from facedep_jax.sources.label_vocabulary import canonical, is_emotion, known_split, say_unknown, unknown_words
-from facedep_jax.sources.listing_types import FURTHER, Listings, Source
+from facedep_jax.sources.listing_types import FURTHER, Listings, Source, passed_over
 from facedep_jax.sources.missing_files import with_missing
 from facedep_jax.sources.user_tables import UserTable, overlay, positions, read_table
 from facedep_jax.text_columns import text_series
-from facedep_jax.text_escaping import as_text
+from facedep_jax.text_escaping import as_text, printable
 
 _TABLE = "labels.csv"
 _A = {"split": "a split", "emotion": "an emotion"}
@@ -31,43 +32,50 @@ def list_folder(folder: Path, recursive: bool = True) -> Source:
     cannot be read is listed last, as `folder/`, so that it is reported and not just left out; then rows of the table
     that name no file.
     """
-    found: list[pl.DataFrame] = []
-    others: list[str] = []
-    unreadable: list[str] = []
-    for place, names in _walk(folder, recursive, unreadable):
-        kinds = [_kind(folder, place, name) for name in names]
-        others += [place + name for name, kind in zip(names, kinds, strict=True) if not kind]
-        found.append(_of_folder(place, names, kinds))
-    own = pl.concat(found).drop_nulls("kind")
+    own, others, unreadable = _found(folder, recursive)
     _require_understood(folder, own["path"].str.extract("^(.*)/", 1).drop_nulls().unique())
     # Listed as what the others are: a kind that is not there otherwise would ask for settings of its own.
-    usual = "clip" if len(own) and "image" not in own["kind"] else "image"
-    own = pl.concat([own, *(_of_folder(f"{path}/", [""], [usual]) for path in unreadable)])
+    usual = next(iter(Listings(folder, own).kinds()), "image")
+    own = pl.concat([own, *(_of_folder(f"{path}/", [""], [FileKind(usual)]) for path in unreadable)])
     layout, listings = _layout(own), Listings(folder, own)
     warnings: tuple[str, ...] = ()
-    if _TABLE in others:
+    is_table = pl.col("path") == _TABLE
+    if len(others.filter(is_table)):
         listings, warnings, told, used = _with_label_table(listings, folder, usual)
-        layout, others = f"{layout}; {told}", [path for path in others if path != _TABLE or not used]
+        layout = f"{layout}; {told}"
+        why = pl.lit(told.replace(_TABLE, "a table that", 1))
+        noted = others.with_columns(reason=pl.when(is_table).then(why).otherwise("reason"))
+        others = others.filter(~is_table) if used else noted
     unknown = unknown_words(listings.frame["emotion"].drop_nulls())
     if unknown:
         warnings += (f"{folder}: these are no emotions that are known (`cli labels`): {say_unknown(unknown)}",)
     # A subfolder that could not be read may hold what is listed nowhere.
     whole = recursive and not unreadable
-    return Source(folder.name or "source", str(folder), listings, tuple(others), whole, layout, warnings)
+    return Source(folder.name or "source", str(folder), listings, others, whole, layout, warnings)
 
 
-def _kind(root: Path, place: str, name: str) -> str | None:
-    if name.startswith("."):
-        return None
-    return KINDS.get(os.path.splitext(name)[1].lower()) if "." in name else kind_of(os.path.join(root, place, name))
+def _found(folder: Path, recursive: bool) -> tuple[pl.DataFrame, pl.DataFrame, list[str]]:
+    """The media below a folder, what is passed over, and the subfolders that cannot be read."""
+    own: list[pl.DataFrame] = []
+    others: list[pl.DataFrame] = []
+    passed: list[tuple[str, str]] = []
+    unreadable: list[str] = []
+    for place, names in _walk(folder, recursive, unreadable, passed):
+        kinds = developed(names, [kind_by_name(name) or kind_of(os.path.join(folder, place, name)) for name in names])
+        media = [kind.kind is not None for kind in kinds]
+        own.append(_of_folder(place, list(compress(names, media)), list(compress(kinds, media))))
+        others.append(passed_over((place + n, k.reason) for n, k in zip(names, kinds, strict=True) if not k.kind))
+    return pl.concat(own), pl.concat([*others, passed_over(passed)]).sort("path"), unreadable
 
 
-def _of_folder(place: str, names: Sequence[str], kinds: Sequence[str | None]) -> pl.DataFrame:
+def _of_folder(place: str, names: Sequence[str], kinds: Sequence[FileKind]) -> pl.DataFrame:
     """Columns of the files of one folder, whose path with / at its end is `place`."""
     split, emotion, _ = _levels(place.rstrip("/"))
     paths = text_series((as_text(place + name) for name in names), "path")
     words = {name: pl.lit(word and as_text(word), pl.String) for name, word in (("emotion", emotion), ("split", split))}
-    return pl.DataFrame([paths, text_series(kinds, "kind")]).with_columns(**words)
+    kind = text_series((one.kind for one in kinds), "kind")
+    refused = text_series((one.reason or None for one in kinds), "refused")
+    return pl.DataFrame([paths, kind, refused]).with_columns(**words)
 
 
 def _levels(folder: str) -> tuple[str | None, str | None, str | None]:
@@ -97,12 +105,13 @@ def _require_understood(root: Path, folders: Iterable[str]) -> None:
     )
 
 
-def _walk(root: Path, recursive: bool, unreadable: list[str]) -> Iterator[tuple[str, list[str]]]:
+def _walk(
+    root: Path, recursive: bool, unreadable: list[str], passed: list[tuple[str, str]]
+) -> Iterator[tuple[str, list[str]]]:
     """Every folder that is not hidden, relative and with / at its end ("" for `root`), and its files, all sorted.
 
-    Links to folders are followed once.
-
-    Subfolders that cannot be read are added to `unreadable`; raises SourceError if `root` cannot.
+    Subfolders that cannot be read are added to `unreadable`, those that are passed over, with the reason, to `passed`;
+    links to folders are followed once. Raises SourceError if `root` cannot be read.
     """
 
     def note(error: OSError) -> None:
@@ -111,19 +120,23 @@ def _walk(root: Path, recursive: bool, unreadable: list[str]) -> Iterator[tuple[
             raise SourceError(f"{root} cannot be read: {error.strerror}") from error
         unreadable.append(folder)
 
-    seen = set()
+    seen: dict[tuple[int, int], str] = {}
     for folder, subfolders, files in os.walk(root, followlinks=True, onerror=note):
-        state = os.stat(folder)
-        if (state.st_dev, state.st_ino) in seen:
+        state, path = os.stat(folder), os.path.relpath(folder, root)
+        place = "" if path == "." else f"{path}/"
+        first = seen.setdefault((state.st_dev, state.st_ino), place)
+        if first != place:
+            passed.append((place, f"the same folder as {printable(first) or 'the source itself'}, listed there"))
             subfolders.clear()
             continue
-        seen.add((state.st_dev, state.st_ino))
         # A folder with a clip's name is listed, so that it is reported as what it is, not searched.
-        dressed_up = [name for name in subfolders if kind_of(name) and "." in name]
-        subfolders[:] = sorted(s for s in subfolders if not s.startswith(".") and s not in dressed_up)
-        place = os.path.relpath(folder, root)
-        yield "" if place == "." else f"{place}/", sorted(files + dressed_up)
+        dressed_up = [name for name in subfolders if media_by_name(name) and not name.startswith(".")]
+        hidden = [name for name in subfolders if name.startswith(".")]
+        passed += [(f"{place}{name}/", "hidden folders are passed over") for name in hidden]
+        subfolders[:] = sorted({*subfolders} - {*dressed_up, *hidden})
+        yield place, sorted(files + dressed_up)
         if not recursive:
+            passed += [(f"{place}{name}/", "subfolders are not searched (--no-recursive)") for name in subfolders]
             return
 
 

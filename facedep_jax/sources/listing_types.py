@@ -8,8 +8,8 @@ from typing import overload
 
 import polars as pl
 
-from facedep_jax.text_columns import text_frame
-from facedep_jax.text_escaping import as_name
+from facedep_jax.text_columns import text_frame, text_series
+from facedep_jax.text_escaping import as_name, as_text
 
 SPLITS = ("train", "val", "test")
 RATER = re.compile(r"(emotion|label)_?[0-9]+")  # heading of another rater's emotions, which `evaluate` compares
@@ -18,7 +18,14 @@ TAKEN = (  # names that columns of listings have; a further column of a source t
     "item", "source", "path", "emotion", "subject", "subject_id", "subject_source", "split", "decoding", "gone",
     "check",
 )  # fmt: skip
-OWN = ("path", "kind", "emotion", "subject", "split", "subject_source")  # columns of what a listing says itself
+# Columns of what a listing says itself.
+OWN = ("path", "kind", "emotion", "subject", "split", "subject_source", "refused")
+
+
+def passed_over(files: Iterable[tuple[str, str]]) -> pl.DataFrame:
+    """The `others` of a `Source`, of paths and reasons."""
+    paths, reasons = zip(*files, strict=True) if (files := list(files)) else ((), ())
+    return pl.DataFrame([text_series(map(as_text, paths), "path"), text_series(reasons, "reason")])
 
 
 def column_of(name: str) -> str:
@@ -31,6 +38,7 @@ class Listing:
     """`path` as the source names it, `file` where its bytes are; emotion, subject and split where said.
 
     `subject_source` is the table that names the subject, where one does: it may name a person in several sources.
+    `refused` is why a file of a kind that is not read fails, unopened.
     """
 
     path: str
@@ -41,6 +49,7 @@ class Listing:
     split: str | None = None
     extra: dict[str, str] = field(default_factory=dict)
     subject_source: str | None = None
+    refused: str | None = None
 
 
 class Listings(Sequence[Listing]):
@@ -84,6 +93,12 @@ class Listings(Sequence[Listing]):
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Listings) and list(self) == list(other)
 
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of item present, images first; those of files that are not read only where there are no others."""
+        read = self.frame.filter(pl.col("refused").is_null())
+        present = set((read if len(read) else self.frame)["kind"].unique())
+        return tuple(kind for kind in ("image", "clip") if kind in present)
+
     def with_frame(self, frame: pl.DataFrame) -> "Listings":
         """The same folder with other columns or rows."""
         return Listings(self.root, frame)
@@ -91,22 +106,23 @@ class Listings(Sequence[Listing]):
 
 @dataclass(frozen=True)
 class Source:
-    """Everything that one SOURCE argument named. `others` are the files that are neither image nor clip."""
+    """Everything that one SOURCE argument named. `others` are files and folders that are passed over: text columns path
+    and reason, in order.
+    """
 
     name: str  # a short name for default output directories
     where: str  # absolute path, or the argument as given
     listings: Listings
-    others: tuple[str, ...]
+    others: pl.DataFrame
     whole: bool  # whether these are all the media at `where`, so that what is not listed is gone
     layout: str  # how the listing's columns were found, for the user to check
     warnings: tuple[str, ...] = ()
 
     @property
     def ignored(self) -> int:
-        """How many files are neither image nor clip."""
+        """How many files are passed over, as they are neither image nor clip."""
         return len(self.others)
 
     def kinds(self) -> tuple[str, ...]:
         """The kinds of item present, images first."""
-        present = set(self.listings.frame["kind"].unique())
-        return tuple(kind for kind in ("image", "clip") if kind in present)
+        return self.listings.kinds()

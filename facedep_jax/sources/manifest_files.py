@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 
 from facedep_jax.sources.file_kinds import kind_of
-from facedep_jax.sources.listing_types import Listings, Source
+from facedep_jax.sources.listing_types import Listings, Source, passed_over
 from facedep_jax.sources.table_files import SUFFIXES
 from facedep_jax.sources.user_tables import path_hint, read_table
 from facedep_jax.text_escaping import as_name, as_text
@@ -28,21 +28,24 @@ def list_manifest(manifest: Path) -> Source:
     table = table.once("path")
     names = [_as_on_disk(manifest.parent, as_name(path)) for path in table.frame["path"]]
     kinds = [kind_of(manifest.parent / name) for name in names]
-    usual = "clip" if "clip" in kinds and "image" not in kinds else "image"
+    there = {kind.kind for kind in kinds}
+    usual = "clip" if "clip" in there and "image" not in there else "image"
     frame = table.without_key("path").with_columns(
         path=pl.Series(map(as_text, names), dtype=pl.String),
-        kind=pl.Series([kind or usual for kind in kinds], dtype=pl.String),
+        kind=pl.Series([kind.kind or usual for kind in kinds], dtype=pl.String),
+        refused=pl.Series([(kind.kind and kind.reason) or None for kind in kinds], dtype=pl.String),
     )
     listings = Listings(manifest.parent, frame)
     layout = "; ".join((f"{manifest.suffix[1:].lower()} manifest", *table.said))
-    odd = kinds.count(None)
+    odd = sum(kind.kind is None for kind in kinds)
     warnings: tuple[str, ...] = ()
     if odd:
-        warnings += (f"{manifest}: {odd} of {len(kinds)} rows name no image or clip, and fail",)
+        said = "and fail unless their content is one"
+        warnings += (f"{manifest}: {odd} of {len(kinds)} rows name no image or clip, {said}",)
     absent = sum(not os.path.lexists(manifest.parent / name) for name in names[:_LOOKED_AT] if "\0" not in name)
     if absent and (hint := path_hint(frame["path"])):
         warnings += (f"{manifest}: {absent} of the first {len(names[:_LOOKED_AT])} paths name no file: {hint}",)
-    return Source(manifest.stem, str(manifest), listings, (), True, layout, warnings)
+    return Source(manifest.stem, str(manifest), listings, passed_over(()), True, layout, warnings)
 
 
 _LOOKED_AT = 100  # paths of a manifest, for a hint at what is wrong with all

@@ -20,7 +20,7 @@ def with_missing(
     if not gone.any():
         return listings, ()
     missing = named.filter(gone)
-    kinds = pl.Series([kind_of(as_name(path)) or usual for path in missing], dtype=pl.String)
+    kinds = pl.Series([kind_of(as_name(path)).kind or usual for path in missing], dtype=pl.String)
     rows = table.without_key("path").filter(gone).with_columns(path=missing, kind=kinds)
     hint = path_hint(missing)
     said = f"{len(missing):,} of its rows name no file, for example {missing[0]}, and fail"

@@ -13,7 +13,7 @@ from urllib.parse import quote
 from facedep_jax.errors import SourceError
 from facedep_jax.file_system import user_cache
 from facedep_jax.progress_events import Note, Report
-from facedep_jax.sources.listing_types import Listing, Listings, Source
+from facedep_jax.sources.listing_types import Listing, Listings, Source, passed_over
 from facedep_jax.sources.tfds_files import Roles, one_line, split_of, stored
 
 _NAMED = re.compile(r"tfds:([\w-]+(?:/[\w.-]+)?)(?::(\d+\.\d+\.\d+))?:(.+)")
@@ -34,8 +34,10 @@ def list_tfds(source: str, report: Report) -> Source:
         listings += stored(source, builder, part, roles, folder)
     label = f"emotion from {roles.emotion!r}" if roles.emotion else "no label feature"
     subject = f", subject from {roles.subject!r}" if roles.subject else ""
-    layout = f"image from {roles.image!r}, {label}{subject}"
-    return Source(builder.info.full_name.split("/")[0], where, Listings.of(listings), (), True, layout)
+    used = {roles.image, roles.emotion, roles.subject, *roles.others}
+    left = ", ".join(name for name in builder.info.features if name not in used)
+    layout = f"image from {roles.image!r}, {label}{subject}{left and f'; features not used: {left}'}"
+    return Source(builder.info.full_name.split("/")[0], where, Listings.of(listings), passed_over(()), True, layout)
 
 
 def _parsed(source: str) -> tuple[str, str | None, str]:

@@ -12,7 +12,14 @@ from facedep_jax.dataset.engine_confounding import engine_warnings
 from facedep_jax.dataset.folds import make_folds
 from facedep_jax.dataset.labelled_examples import Examples, check_finite, count_rows, gather, seen_in_training
 from facedep_jax.dataset.listing_columns import Columns, listing_columns
-from facedep_jax.dataset.prepare import Prepared, duplicate_warnings, few_items_warnings, listings_of, prepare
+from facedep_jax.dataset.prepare import (
+    Prepared,
+    duplicate_warnings,
+    few_items_warnings,
+    listings_of,
+    odd_warnings,
+    prepare,
+)
 from facedep_jax.disclaimer import UNTRAINED
 from facedep_jax.errors import SettingsError
 from facedep_jax.progress_events import Note, Report
@@ -114,6 +121,7 @@ def examples_of(task: TrainingTask, report: Report) -> tuple[Examples, list[str]
     late = engine_warnings(task.caches, examples)
     late += duplicate_warnings(task.caches, examples, settings.allow_duplicates)
     late += few_items_warnings(examples.clips)
+    late += odd_warnings(task.caches, examples.clips.item.tolist())
     for text in late:
         report(Note(text, "warning"))
     if settings.folds:  # whether they are possible is to be known before hours of fitting

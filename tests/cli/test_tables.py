@@ -48,6 +48,22 @@ def test_a_row_of_a_manifest_that_cannot_be_taken_is_a_failure(some):
     assert listings.select("emotion", "age").rows() == [("joy", None)]
 
 
+def test_what_is_ignored_is_named_with_its_reason_and_what_is_not_read_is_a_failure(some, tmp_path):
+    for number in range(11):
+        (some / f"{number:02}.txt").write_text("x")
+    (some / "0\x1b[31m[red].md").write_text("x")
+    (some / "sad" / "c.jxl").write_bytes(b"not opened")
+    command = ["extract-features", str(some), *QUICK, "--out", str(tmp_path / "c")]
+    told = CliRunner().invoke(main, command)
+    shown = told.stdout.splitlines()
+    named = [line for line in shown if line.startswith("ignored ")]
+    assert told.exit_code == 3 and len(named) == 10
+    assert named[0] == r"ignored 0\x1b[31m[red].md: .md files are not read"
+    assert f"… and 3 more, all in {tmp_path / 'c' / 'ignored.jsonl'}" in shown
+    assert any(line.startswith("failed ") and "c.jxl: a JPEG XL picture" in line for line in shown)
+    assert "1 of 3 files cannot be used, such as sad/c.jxl: a JPEG XL" in " ".join(told.stderr.split())
+
+
 @pytest.mark.parametrize("table", ["--subjects", "labels.csv"])
 def test_a_row_for_a_file_that_is_not_there_is_a_failure_in_every_table(some, tmp_path, table):
     rows = "path,subject\nsad/a.png,P1\nhappy\\b.png,P2\n"

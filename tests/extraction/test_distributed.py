@@ -13,6 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 from PIL import ExifTags, Image
+from support.odd_clip import write_damaged_clip
 from support.paths import ROOT
 
 from facedep_jax.cache import open_cache
@@ -37,7 +38,9 @@ FAST = {"weights": "random:1", "taps": "mobilenet_v2:mid@1", "size": "32", "batc
 
 @pytest.fixture(scope="module")
 def media(tmp_path_factory):
-    """Drawn faces, one of them twice, one damaged and one turned, and clips that span several shards."""
+    """Drawn faces, one of them twice, one damaged and one turned, clips that span several shards and one that is damaged
+    within, a picture of a kind that is not read, and a note.
+    """
     folder = tmp_path_factory.mktemp("media")
     draw_faces(folder, persons=8)
     draw_clips(folder)
@@ -48,6 +51,9 @@ def media(tmp_path_factory):
     exif[ExifTags.Base.Orientation] = 6
     with Image.open(faces[2]) as picture:
         picture.save(faces[2].with_name("turned.jpg"), exif=exif)
+    write_damaged_clip(folder / "odd.mp4")
+    (folder / "a.jxl").write_bytes(b"not opened")
+    (folder / "notes.txt").write_text("not media")
     return folder
 
 
@@ -92,18 +98,22 @@ def test_two_workers_leave_what_one_process_leaves(media, alone, tmp_path):
     summary = run(media, tmp_path / "cache", report, workers=2)
     expected = alone[1]
     same = ("fingerprint", "items_total", "items_new", "items_failed", "items_reused", "rows", "engine", "features")
+    same += ("items_ignored", "ignored", "clips_odd")
     assert {name: summary[name] for name in same} == {name: expected[name] for name in same}
     assert sorted(f["reason"] for f in summary["failures"]) == sorted(f["reason"] for f in expected["failures"])
     assert summary["items_failed"] >= 1
     assert diff_caches(alone[0], tmp_path / "cache")["equal"]
     said = {e["path"]: e.get("decoding") for e in open_cache(tmp_path / "cache").listings.to_dicts()}
-    assert {path.rpartition("/")[2]: text for path, text in said.items() if text} == {"turned.jpg": "turned by 90°"}
+    said = {path.rpartition("/")[2]: text for path, text in said.items() if text}
+    assert said["turned.jpg"] == "turned by 90°" and said.keys() == {"turned.jpg", "odd.mp4"}
     assert verify_cache(tmp_path / "cache")["ok"]
     texts = [event.text for event in notes if isinstance(event, Note)]
     assert "2 workers on this machine" in texts
+    assert summary["clips_odd"] == 1 and any(text.startswith("odd.mp4: ") and "damaged" in text for text in texts)
+    assert (tmp_path / "cache/ignored.jsonl").read_bytes() == (alone[0] / "ignored.jsonl").read_bytes() != b""
     assert any(text.startswith("worker ") and "agrees with xla" in text for text in texts)
     again = run(media, tmp_path / "cache", workers=2)
-    assert again["items_new"] == 0 and again["rows"] == 0
+    assert again["items_new"] == 0 and again["rows"] == 0 and again["clips_odd"] == 1
 
 
 def test_a_killed_worker_costs_nothing_but_its_task(media, alone, tmp_path):

@@ -34,8 +34,8 @@ from facedep_jax.media import (
 from facedep_jax.media.decode import face_detectors
 from facedep_jax.media.decode.cropping import cut
 from facedep_jax.media.decode.face_detectors import FaceFinder, Sighting
-from facedep_jax.media.decode.face_selection import chooser, framed, pick, sharpness
-from facedep_jax.media.decode.face_tracking import Tracks, overlap
+from facedep_jax.media.decode.face_selection import AtOnce, chooser, framed, pick, sharpness
+from facedep_jax.media.decode.face_tracking import FORGOTTEN, Tracks, overlap
 from facedep_jax.media.decode.opencv_setup import cv2
 from facedep_jax.media.frame_types import MIN_SHARPNESS
 from facedep_jax.media.media_writer import write_clip
@@ -425,6 +425,39 @@ def test_somebody_else_who_is_seen_longer_is_told():
     a, b = sighting(40, 60, 60), sighting(200, 60, 50)
     _, notes = followed([[a]] * 9 + [[b]] * 12)
     assert notes[-1] == "somebody else is seen in 12 samples, the person followed in 9"
+
+
+LEAP = 3 * FORGOTTEN  # seconds between the samples of a picture that stands still
+
+
+def at_once(frames_of_faces, step=LEAP):
+    choice = AtOnce(InputSettings((32,), faces="haar", policy="track"))
+    return [choice.frame(n * step, noise(), found) for n, found in enumerate(frames_of_faces)], choice.notes()
+
+
+def test_time_that_leaps_changes_nobody_who_is_still_there():
+    """A screen recording that stands still: the same face, alone or beside others, or a little aside."""
+    a, aside, b = sighting(40, 60, 60), sighting(70, 70, 60), sighting(200, 20, 90)
+    for clip in ([[a]] * 12, [[a], [aside]] * 6, [[a]] * 9 + [[b, a]] * 3, [[a], [], [a]]):
+        frames, notes = at_once(clip)
+        assert notes == () and "lost" not in states(frames)
+        assert {frame.face.box for frame in frames if frame.crops} <= {a.box, aside.box}
+
+
+def test_a_face_elsewhere_after_time_has_leapt_is_followed_at_once_and_counted():
+    a, b = sighting(40, 60, 60), sighting(200, 20, 90)
+    frames, notes = at_once([[a]] * 9 + [[b]] * 3 + [[a]] * 2)
+    assert [frame.face.box for frame in frames] == [a.box] * 9 + [b.box] * 3 + [a.box] * 2
+    assert notes == ("a face elsewhere was followed after 10 s without the one before: 2 times",)
+    assert at_once([[a]] * 9 + [[b]] * 3, step=1.0)[1] == ()  # not away for long enough yet
+
+
+def test_held_back_a_face_that_stands_still_is_one_person_too():
+    choice = chooser(InputSettings((32,), faces="haar", policy="track"))
+    a, b = sighting(40, 60, 60), sighting(200, 20, 50)
+    clip = [[a]] * 9 + [[a, b]] * 5
+    frames = [frame for n, found in enumerate(clip) for frame in choice.add(n * LEAP, noise(), found)]
+    assert {frame.face.box for frame in (*frames, *choice.rest())} == {a.box} and choice.notes() == ()
 
 
 def test_who_is_followed_is_the_larger_face_and_not_the_wider_one():

@@ -19,8 +19,10 @@ from facedep_jax.scoring.clip_scores import (
 )
 from facedep_jax.scoring.frame_scores import Frames, Whole
 from facedep_jax.scoring.score_cached_clips import Scored, relative_to_subjects
-from facedep_jax.scoring.score_tables import COLUMNS, ignored_rows, write_tables
+from facedep_jax.scoring.score_tables import COLUMNS, PICTURE, ignored_rows, write_tables
 from facedep_jax.sources import Listing
+from facedep_jax.sources.file_kinds import kind_of
+from facedep_jax.sources.listing_types import passed_over
 from facedep_jax.text_escaping import plot_name, unquoted
 
 SETTINGS = ScoreSettings()
@@ -241,7 +243,7 @@ def test_emotions_are_the_last_columns_and_take_no_other_ones_name(tmp_path):
     gone = Scored(ClipScore("b.mp4", "failed"), Listing("b.mp4", Path("b.mp4"), "clip"))
     one = Scored(clip, Listing("a.mp4", Path("a.mp4"), "clip"), "0" * 64, own, tuple(windows_of(own, 2.0, 0.5)))
     emotions = ("sad", "=now", "clip", "score")
-    write_tables(tmp_path, [one, gone], "", ignored_rows(["c.png"], []), emotions, parquet=True)
+    write_tables(tmp_path, [one, gone], "", ignored_rows(passed_over([("c.png", PICTURE)])), emotions, parquet=True)
     tables = {}
     for name in COLUMNS:
         with open(tmp_path / f"{name}.csv", newline="", encoding="utf-8") as stream:
@@ -259,17 +261,20 @@ def test_emotions_are_the_last_columns_and_take_no_other_ones_name(tmp_path):
 
 
 def test_files_that_are_no_clips_are_named_without_naming_clips():
-    few = ignored_rows(["a/1.jpg", "b.png"], ["a/x", "a/y.JSON", "a/.hidden.mp4"])
+    def rows(*paths):
+        return ignored_rows(passed_over((path, kind_of(path).reason or PICTURE) for path in paths))
+
+    few = rows("a/1.jpg", "b.png", "a/x.mp3", "a/y.JSON", "a/.hidden.mp4")
     assert [(row.clip, row.reason) for row in few] == [
         ("a/.hidden.mp4", "hidden files are passed over"),
         ("a/1.jpg", "pictures are scored by predict"),
-        ("a/x", "neither a clip nor a picture by its content"),
+        ("a/x.mp3", "sound"),
         ("a/y.JSON", ".json files are not read"),
         ("b.png", "pictures are scored by predict"),
     ]
-    several = ignored_rows([], [f"ann/._{n}.mp4" for n in range(4)] + [f"ann/{n}" for n in range(1200)])
+    several = rows(*(f"ann/._{n}.mp4" for n in range(4)), *(f"ann/{n}" for n in range(1200)))
     assert [row.clip for row in several] == ["ann/ (1,200 files)", "ann/ (4 hidden files)"]
-    many = ignored_rows([], [f"p{n}/notes.json" for n in range(5000)] + ["p1/other.txt"])
+    many = rows(*(f"p{n}/notes.json" for n in range(5000)), "p1/other.txt")
     assert [row.clip for row in many] == ["(5,000 .json files)", "p1/other.txt"]  # not a row for every folder
 
 

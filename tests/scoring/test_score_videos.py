@@ -29,6 +29,7 @@ from facedep_jax.scoring.correlated_mean import half_width
 from facedep_jax.scoring.saved_crops import Crops
 from facedep_jax.scoring.score_videos import score_videos
 from facedep_jax.sources import Listing, Listings, read_source
+from facedep_jax.sources.file_kinds import LAYERED, RAW_CLIP
 from facedep_jax.sources.synthetic_faces import EXPRESSIONS, draw_face, draw_person
 from facedep_jax.text_escaping import in_tables
 
@@ -111,13 +112,22 @@ def test_every_clip_is_in_the_tables_and_on_the_page_with_its_reason(work):
     assert len(list((work / "scores" / "plots").iterdir())) == 6
 
 
+def test_a_clip_that_is_not_read_is_failed_and_a_picture_that_is_not_read_ignored(work, tmp_path):
+    shutil.copytree(work / "clips" / "ann", tmp_path / "mixed")
+    for name in ("b.braw", "c.psd"):
+        (tmp_path / "mixed" / name).write_bytes(b"not opened")
+    score(work, "--tables-only", clips=tmp_path / "mixed", out=tmp_path / "mixed-scores", code=3)
+    rows = {row["clip"]: (row["status"], row["reason"]) for row in table(tmp_path / "mixed-scores" / "clips.csv")}
+    assert rows["b.braw"] == ("failed", RAW_CLIP.reason) and rows["c.psd"] == ("ignored", LAYERED.reason)
+
+
 def test_files_that_are_no_clips_are_in_the_table_with_the_reason(work):
     rows = table(work / "scores" / "clips.csv")
     page = (work / "scores" / "report.html").read_text()
     ignored = {row["clip"]: row for row in rows if row["status"] == "ignored"}
     assert {name: row["reason"] for name, row in ignored.items()} == {
         "'=1+1.txt": ".txt files are not read",
-        "bob/sound.mp3": ".mp3 files are not read",
+        "bob/sound.mp3": "sound",
         "bob/._a.mp4": "hidden files are passed over",
         "frames/ (5 pictures)": "pictures are scored by predict",
     }

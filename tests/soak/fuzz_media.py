@@ -79,7 +79,7 @@ def make(files: list[Path], number: int, seed: int) -> Case:
 
 def shown_by(path: Path) -> Shown:
     """What the library makes of a file. Raises MediaError."""
-    if kind_of(path) == "image":
+    if kind_of(path).kind == "image":
         return [(0.0, read_image(path, path.read_bytes(), SETTINGS).frame.crops[32])]
     with open_clip(path, SETTINGS) as clip:
         return [(frame.time, frame.crops[32]) for frame in clip]
@@ -153,7 +153,9 @@ class Watch:
 
 def run(material: Path, out: Path, number: int, seed: int, read: Callable[[Path], Shown] = shown_by) -> dict[str, Any]:
     """Judge cases 0 to `number` that are not judged yet; the counts of all, and what is broken."""
-    files = sorted(f for f in material.rglob("*") if f.is_file() and 0 < f.stat().st_size <= LARGEST and kind_of(f))
+    files = sorted(
+        f for f in material.rglob("*") if f.is_file() and 0 < f.stat().st_size <= LARGEST and kind_of(f).kind
+    )
     place, kept = out / "place", out / "broken"
     for folder in (place, kept):
         folder.mkdir(parents=True, exist_ok=True)
@@ -176,7 +178,7 @@ def run(material: Path, out: Path, number: int, seed: int, read: Callable[[Path]
         line = {
             "number": case.number,
             "hurt": case.hurt,
-            "kind": kind_of(case.whole),
+            "kind": kind_of(case.whole).kind,
             "whole": case.whole.name,
             **found,
         }

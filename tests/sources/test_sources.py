@@ -21,7 +21,6 @@ from facedep_jax.errors import MediaError, SettingsError, SourceError, TableErro
 from facedep_jax.extraction.settings import ExtractSettings
 from facedep_jax.media.file_hashing import regular_file
 from facedep_jax.sources import read_source, read_sources
-from facedep_jax.sources.file_kinds import kind_of
 from facedep_jax.sources.subject_splits import split_name
 from facedep_jax.toml_settings import resolve
 from facedep_jax.training.settings import TrainSettings
@@ -130,7 +129,12 @@ def test_tables_notes_and_hidden_files_are_ignored_and_counted(tmp_path):
     make(tmp_path, "a.jpg", ".hidden.jpg", ".git/b.jpg", "others.csv", "notes.txt")
     source = read_source(str(tmp_path))
     assert columns(source, "path") == [("a.jpg",)]
-    assert source.ignored == 3  # what lies in hidden folders is not even counted
+    assert list(source.others.iter_rows()) == [
+        (".git/", "hidden folders are passed over"),  # what lies in them is not even counted
+        (".hidden.jpg", "hidden files are passed over"),
+        ("notes.txt", ".txt files are not read"),
+        ("others.csv", "a table that is not used"),
+    ]
 
 
 def test_files_without_extension_are_known_by_content(tmp_path):
@@ -144,12 +148,20 @@ def test_a_loop_of_links_ends_and_a_folder_named_as_a_clip_is_listed(tmp_path):
     make(tmp_path, "sub/a.jpg")
     (tmp_path / "folder.mp4").mkdir()
     os.symlink(tmp_path, tmp_path / "sub" / "loop")
-    assert columns(read_source(str(tmp_path)), "path", "kind") == [("folder.mp4", "clip"), ("sub/a.jpg", "image")]
+    os.symlink(tmp_path / "sub", tmp_path / "twice")
+    source = read_source(str(tmp_path))
+    assert columns(source, "path", "kind") == [("folder.mp4", "clip"), ("sub/a.jpg", "image")]
+    assert list(source.others.iter_rows()) == [
+        ("sub/loop/", "the same folder as the source itself, listed there"),
+        ("twice/", "the same folder as sub/, listed there"),
+    ]
 
 
 def test_not_recursive_stays_in_the_folder(tmp_path):
     make(tmp_path, "a.mp4", "sub/b.mp4")
-    assert columns(read_source(str(tmp_path), recursive=False), "path") == [("a.mp4",)]
+    source = read_source(str(tmp_path), recursive=False)
+    assert columns(source, "path") == [("a.mp4",)]
+    assert list(source.others.iter_rows()) == [("sub/", "subfolders are not searched (--no-recursive)")]
 
 
 def test_csv_manifest_keeps_further_columns(tmp_path):
@@ -162,7 +174,8 @@ def test_csv_manifest_keeps_further_columns(tmp_path):
         ("notes.txt", "image", None, None, None, {}),  # it was asked for, and fails when it is read
     ]
     assert source.listings[0].file == tmp_path / "x/a.jpg"
-    assert source.warnings == (f"{manifest}: 1 of 2 rows name no image or clip, and fail",)
+    said = "1 of 2 rows name no image or clip, and fail unless their content is one"
+    assert source.warnings == (f"{manifest}: {said}",)
     assert source.name == "m"
 
 
@@ -192,17 +205,28 @@ def test_globs(tmp_path):
     make(tmp_path, "a/1.jpg", "b/2.jpg", "b/3.txt")
     source = read_source(str(tmp_path / "*" / "*"))
     assert columns(source, "path", "emotion") == [("a/1.jpg", None), ("b/2.jpg", None)]
-    assert source.ignored == 1
+    assert source.others["path"].to_list() == ["b/3.txt"]
+    make(tmp_path, "0.jpg")
+    found = {path: reason.split(",")[0] for path, reason in read_source(str(tmp_path / "*")).others.iter_rows()}
+    assert found == dict.fromkeys(("a/", "b/"), "a folder")
+    assert len(read_source(str(tmp_path / "**")).listings) == 3 and read_source(str(tmp_path / "**")).ignored == 1
 
 
 def test_empty_missing_and_without_media(tmp_path):
     with pytest.raises(SourceError, match="empty, no images or clips"):
         read_source(str(tmp_path))
     (tmp_path / "a.txt").write_text("x")
-    with pytest.raises(SourceError, match="no images or clips \\(1 other file ignored\\)"):
+    with pytest.raises(SourceError, match=r"no images or clips \(1 other file ignored\): a\.txt: \.txt files are not"):
         read_source(str(tmp_path))
     with pytest.raises(SourceError, match="no such file or folder"):
         read_source(str(tmp_path / "absent"))
+
+
+def test_a_table_that_is_used_is_not_among_what_is_ignored(tmp_path):
+    make(tmp_path, "happy/a.jpg", "other.csv")
+    (tmp_path / "subjects.csv").write_text("path,subject\nhappy/a.jpg,P1\n")
+    source = read_source(str(tmp_path), subjects=tmp_path / "subjects.csv")
+    assert source.others["path"].to_list() == ["other.csv"]
 
 
 def test_subjects_from_a_table(tmp_path):
@@ -226,13 +250,6 @@ def test_subjects_from_the_path(tmp_path):
     ):
         with pytest.raises(error, match=message):
             read_source(str(tmp_path), subject_regex=pattern)
-
-
-def test_kind_of_says_nothing_of_what_it_cannot_open(tmp_path):
-    os.mkfifo(tmp_path / "fifo")
-    assert kind_of(tmp_path / "fifo") is None
-    assert kind_of(tmp_path / "absent") is None
-    assert kind_of(tmp_path / "absent.MP4") == "clip"
 
 
 def test_a_manifest_may_name_what_no_file_system_can(tmp_path):
@@ -352,7 +369,8 @@ def test_another_labels_csv_is_just_another_table_and_is_said_not_to_be_used(tmp
     (tmp_path / "labels.csv").write_text(table)
     source = read_source(str(tmp_path))
     assert columns(source, "emotion") == [("anger",)]
-    assert (source.layout, source.ignored) == (f"emotion/file; labels.csv is not used: {why}", 1)
+    assert source.layout == f"emotion/file; labels.csv is not used: {why}"
+    assert list(source.others.iter_rows()) == [("labels.csv", f"a table that is not used: {why}")]
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,9 @@ from support.paths import ROOT
 
 from facedep_jax.cache import CacheWriter
 from facedep_jax.cache.checksummed_jsonl import append_lines, read_lines
+from facedep_jax.cache.maintenance.ignored_files import note_ignored
 from facedep_jax.errors import CacheError, DamagedCache, SpecMismatch
+from facedep_jax.sources.listing_types import passed_over
 
 ENGINE = SimpleNamespace(name="xla", version="1", device="cpu")
 
@@ -197,4 +199,5 @@ def fill_with_people(folder):
         writer.add_listing(listing(50, item=None, path="pipe", subject="ann"))
     entries = [{"path": f"/s/{n}.jpg", "signature": [n, 0, 0, 0, 0], "item": identity(n)} for n in range(12)]
     append_lines(folder / "files.jsonl", entries)
+    note_ignored(folder, [("/s", passed_over([("ann/\udcff notes.txt", "text"), ("z.csv", "a table")]), None)])
     return folder

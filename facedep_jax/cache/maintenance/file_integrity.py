@@ -77,6 +77,7 @@ ASKED = {
     "listings.jsonl": (*KEY, "item"),
     "failures.jsonl": FAILURE,
     "files.jsonl": ("item",),
+    "ignored.jsonl": ("source",),
 }
 
 

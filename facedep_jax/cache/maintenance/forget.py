@@ -12,6 +12,7 @@ import polars as pl
 from facedep_jax.cache.cache_reader import open_cache
 from facedep_jax.cache.checksummed_jsonl import append_lines
 from facedep_jax.cache.lock import write_lock
+from facedep_jax.cache.maintenance.ignored_files import forget_ignored
 from facedep_jax.errors import CacheError
 from facedep_jax.file_system import writing
 from facedep_jax.text_escaping import as_name, as_text
@@ -46,6 +47,7 @@ def forget_source(folder: str | Path, source: str) -> ForgetSummary:
         with writing(folder):
             gone = ({"source": named, "path": as_name(path), "item": None, "gone": True} for path in own["path"])
             append_lines(folder / "listings.jsonl", gone)
+        forget_ignored(folder, named)
     only = own["item"].drop_nulls().unique()
     return {
         "cache": str(folder),

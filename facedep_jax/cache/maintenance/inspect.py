@@ -10,7 +10,8 @@ import polars as pl
 from jaxtyping import Float, Float32, Int
 
 from facedep_jax.cache.cache_reader import Cache, open_cache
-from facedep_jax.cache.ledger_state import LISTING, with_columns
+from facedep_jax.cache.ledger_state import LISTING, odd_decoding, with_columns
+from facedep_jax.cache.maintenance.ignored_files import read_ignored
 from facedep_jax.cache.manifest import manifest_is_whole
 from facedep_jax.cache.near_duplicates import DISTANCE, LIKENESS, hash_pairs, likenesses
 from facedep_jax.cache.tombstones import Purged
@@ -74,7 +75,10 @@ class NearDuplicates(TypedDict):
 
 
 class InspectSummary(TypedDict):
-    """What is in a cache. `likenesses` are those of all candidates, counted between `EDGES`."""
+    """What is in a cache. `clips_odd` counts listings whose `decoding` says what was odd, mended or left out,
+    `files_ignored` what was passed over in the sources; `likenesses` are those of all candidates, counted between
+    `EDGES`.
+    """
 
     cache: str
     fingerprint: str
@@ -92,6 +96,8 @@ class InspectSummary(TypedDict):
     face_states: dict[str, int]
     listings: int
     items_listed_twice: int
+    clips_odd: int
+    files_ignored: int
     emotions: dict[str, dict[str, int]]
     subjects: int
     subjects_in_several_splits: int
@@ -134,6 +140,8 @@ def inspect_cache(folder: str | Path, report: Report = silent, curves: bool = Fa
         "face_states": {FACE_STATES[int(code)]: count for code, count in _counts(cache.rows.face).items()},
         "listings": listings.height,
         "items_listed_twice": listings["item"].drop_nulls().value_counts().filter(pl.col("count") > 1).height,
+        "clips_odd": int(odd_decoding(listings).sum()),
+        "files_ignored": len(read_ignored(cache.path)),
         "emotions": _emotions(listings),
         "subjects": len(subjects),
         "subjects_in_several_splits": sum(len(row["splits"]) > 1 for row in subjects),

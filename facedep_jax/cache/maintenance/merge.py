@@ -29,6 +29,7 @@ from facedep_jax.cache.ledger_state import (
 )
 from facedep_jax.cache.lock import standing_still
 from facedep_jax.cache.maintenance.file_integrity import one_by_one, sound_shards
+from facedep_jax.cache.maintenance.ignored_files import merge_ignored, remove_ignored
 from facedep_jax.cache.maintenance.merge_destination import place_for, put_shard, require_place
 from facedep_jax.cache.maintenance.purge import PurgeSelection, take_out
 from facedep_jax.cache.manifest import (
@@ -140,6 +141,10 @@ class _Merge:
         sources = [source for source, _ in self.read]
         add_failures(self.folder, sources, parts)
         listed, conflicts = add_listings(self.folder, sources, parts)
+        if self.left_out:  # whose files are named, nobody can tell
+            remove_ignored(self.folder)
+        else:
+            merge_ignored(self.folder, sources)
         return {
             "cache": str(out),
             "fingerprint": name,

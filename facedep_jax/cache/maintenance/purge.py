@@ -24,6 +24,7 @@ from facedep_jax.cache.ledger_columns import LINE, latest, read_columns
 from facedep_jax.cache.ledger_state import KEY, read_listings, with_columns
 from facedep_jax.cache.lock import write_lock
 from facedep_jax.cache.maintenance.file_integrity import DROPPED, one_by_one, sound_shards
+from facedep_jax.cache.maintenance.ignored_files import read_ignored, remove_ignored
 from facedep_jax.cache.maintenance.subject_mentions import Trace, find_traces, require_places
 from facedep_jax.cache.manifest import load_manifest, replace_shard, write_manifest
 from facedep_jax.cache.shard import Shard, open_shard
@@ -49,8 +50,9 @@ class PurgeSelection:
 
 
 class PurgeSummary(TypedDict):
-    """What went, or with `dry_run` would go. `listings`, `failures` and `files` count lines of these ledgers;
-    `unlisted` are the items left of which no listing says whose they are.
+    """What went, or with `dry_run` would go. `listings`, `failures`, `files` and `ignored` count lines of these
+    ledgers, of the last all, since nobody can tell whose these files are; `unlisted` are the items left of which no
+    listing says whose they are.
     """
 
     cache: str
@@ -63,6 +65,7 @@ class PurgeSummary(TypedDict):
     listings: int
     failures: int
     files: int
+    ignored: int
     dropped_files: int
     unlisted: int
     listed_as: list[str]
@@ -135,6 +138,7 @@ def take_out(folder: Path, selection: PurgeSelection, report: Report = silent) -
     for name in one_by_one("purge", affected, report):
         shard = open_shard(folder / "shards" / name)
         lines = replace_shard(folder, lines, shard, ~np.isin(shard.items["id"], wanted), Path.unlink)
+    remove_ignored(folder)
     for name in ("files.jsonl", "failures.jsonl", "listings.jsonl"):
         theirs = _lines_of(folder, name, selection)
         if theirs:
@@ -214,6 +218,7 @@ def _summary(
         "listings": len(_lines_of(folder, "listings.jsonl", selection)),
         "failures": len(_lines_of(folder, "failures.jsonl", selection)),
         "files": len(_lines_of(folder, "files.jsonl", selection)),
+        "ignored": len(read_ignored(folder)),
         "dropped_files": sum(path.is_file() for path in dropped.rglob("*")) if dropped.is_dir() else 0,
         "unlisted": len(parts) - len(there) - sum(item not in listed for item in present),
         "listed_as": sorted(path for _, path in selection.listings),

@@ -158,17 +158,24 @@ class AtOnce:
         """What a reader of the scores should know."""
         if not self._changes:
             return ()
-        return (f"somebody else was followed after {FORGOTTEN:g} s without the person before: {self._changes} times",)
+        return (f"a face elsewhere was followed after {FORGOTTEN:g} s without the one before: {self._changes} times",)
 
     def _begin(self, time: float) -> None:
         self._tracks, self._samples, self._last = Tracks(), 0, time
 
     def _person(self, time: float, found: Found) -> Sighting | None:
+        """The face of the person followed; who is away for long and does not come back to the same place is given up.
+
+        A picture that stands still, or time stamps that leap, leave nobody away: place decides, and not time alone.
+        """
         faces = (found or [])[:TRACK_FACES]
-        if faces and self._samples and time - self._last > FORGOTTEN:
+        boxes = [face.box for face in faces]
+        numbers = self._tracks.join(boxes, time)
+        away = self._tracks.followed not in numbers and time - self._last > FORGOTTEN
+        if faces and self._samples and away:
             self._changes += 1
             self._begin(time)
-        numbers = self._tracks.join([face.box for face in faces], time)
+            numbers = self._tracks.join(boxes, time)
         if self._samples < TRACK_FIRST:
             self._samples += bool(faces or self._samples)
             self._tracks.choose()
