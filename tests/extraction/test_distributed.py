@@ -38,8 +38,8 @@ FAST = {"weights": "random:1", "taps": "mobilenet_v2:mid@1", "size": "32", "batc
 
 @pytest.fixture(scope="module")
 def media(tmp_path_factory):
-    """Drawn faces, one of them twice, one damaged and one turned, clips that span several shards and one that is damaged
-    within, a picture of a kind that is not read, and a note.
+    """Drawn faces, one of them twice, one damaged and one turned, clips that span several shards and one that is
+    damaged within, a picture of a kind that is not read, and a note.
     """
     folder = tmp_path_factory.mktemp("media")
     draw_faces(folder, persons=8)
