@@ -32,7 +32,7 @@ def signal_descriptors(grid: TimeGrid, values: Float[np.ndarray, " t"], threshol
     smooth = grid.smooth(linear)
     seen = smooth[grid.seen]
     found |= {"sd": float(seen.std()), "above": float((seen >= threshold).mean())}
-    found |= {name: float(np.quantile(seen, part)) for name, part in QUANTILES.items()}
+    found |= dict(zip(QUANTILES, np.quantile(seen, [*QUANTILES.values()]).tolist(), strict=True))
     lengths = bouts(grid, smooth, threshold)
     found |= {"slope": _slope(grid, linear), "bouts": 60 * len(lengths) / grid.seconds}
     return found | ({"bout_s": float(lengths.mean())} if len(lengths) else {})
