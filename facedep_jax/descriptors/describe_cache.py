@@ -11,7 +11,7 @@ from facedep_jax.cache.cache_reader import Cache
 from facedep_jax.descriptors.describe_frames import SEEN, TAKEN, describe, descriptor_names
 from facedep_jax.descriptors.expression import REST, SMILE
 from facedep_jax.descriptors.movement import COVERAGE
-from facedep_jax.descriptors.time_grid import LEAST_RATE, SMOOTH
+from facedep_jax.descriptors.time_grid import GAP, LEAST_RATE, SMOOTH
 from facedep_jax.disclaimer import behaviour, either
 from facedep_jax.errors import CacheError, RunError
 from facedep_jax.head.trained_head import Head
@@ -44,8 +44,8 @@ class Described:
 def describe_cache(cache: Cache, head: Head | None = None, report: Report = silent) -> Described:
     """Describe every listed clip of `cache`; without a head how heads moved, and how much was seen.
 
-    Raises CacheError without clips, SpecMismatch for features of another kind than the head's, RunError for a head that
-    mixes frames.
+    Raises CacheError without listed clips, SpecMismatch for features of another kind than the head's, RunError for a
+    head that mixes frames.
     """
     items = np.flatnonzero(cache.items.kind == "clip")
     if not len(items):
@@ -62,6 +62,10 @@ def describe_cache(cache: Cache, head: Head | None = None, report: Report = sile
     values = pl.DataFrame(rows, {"item": pl.String, **dict.fromkeys((*SEEN, *names), pl.Float64)})
     values = values.with_columns(pl.col(pl.Float64).fill_nan(None)).with_columns(pl.col(COUNTS).cast(pl.Int64))
     clips = _listed(cache, values, report)
+    if clips.is_empty():
+        raise CacheError(
+            f"{cache.path}: none of its {len(items):,} clips is listed any more; extract their source again"
+        )
     missing = (*_absent(cache, clips, values), *_unknown(head, values))
     said = behaviour(head.positive_emotions if head else ())
     return Described(clips, names, missing, said, head.warning if head else "", inputs)
@@ -82,11 +86,18 @@ def _rows(
     threshold = head.threshold if head else None
     for number, (item, own) in enumerate(zip(items, frames, strict=True)):
         report(Progress("describe", number, len(items), "clips"))
-        start = float(own.time[0]) if len(own.time) else 0.0
-        end = max([start + float(cache.items.duration[item]), *own.time[-1:].tolist()])
-        end = end if end - start <= LONGEST else start
-        yield {"item": str(cache.items.id[item])} | describe(own, start, end, threshold)
+        start, end = _extent(own, float(cache.items.duration[item]))
+        found = describe(own, start, end if end - start <= LONGEST else start, threshold)
+        yield {"item": str(cache.items.id[item])} | found | {"samples": float(len(own.time))}
     report(Progress("describe", len(items), len(items), "clips"))
+
+
+def _extent(frames: Frames, duration: float) -> tuple[float, float]:
+    """When a clip begins and ends: it may state any duration, and no frame stands for more than half of GAP."""
+    if not len(frames.time):
+        return 0.0, 0.0
+    first, last = float(frames.time[0]), float(frames.time[-1])
+    return first, max(last, min(first + duration, last + GAP / 2))
 
 
 def _listed(cache: Cache, values: pl.DataFrame, report: Report) -> pl.DataFrame:
@@ -108,7 +119,7 @@ def _absent(cache: Cache, clips: pl.DataFrame, values: pl.DataFrame) -> Iterator
     if cache.items_cut_off:
         yield f"{cache.items_cut_off:,} clips are not extracted to their end and have no row"
     if long := int(((values["seconds"] == 0) & (values["samples"] > 0)).sum()):
-        yield f"{long:,} clips state no length, or more than {LONGEST // 3600} h, and have an empty row"
+        yield f"{long:,} clips last no time by their frames, or more than {LONGEST // 3600} h, and have an empty row"
     if values[COVERAGE[0]].null_count() == len(values):
         yield "nobody looked for faces in these clips (--faces none): coverage and movement are empty"
 
@@ -125,8 +136,8 @@ def _unknown(head: Head | None, values: pl.DataFrame) -> Iterator[str]:
     elif absent := [name for name in (SMILE, REST) if name not in head.emotions]:
         what = {SMILE: "smiles", REST: "expressivity"}
         yield f"the head does not know {either(absent)}: nothing of {' and '.join(what[name] for name in absent)}"
-    still = values["score_sd" if head else "move_mean"].null_count()
-    if still:
+    looked = head is not None or values[COVERAGE[0]].null_count() < len(values)
+    if looked and (still := values["score_sd" if head else "move_mean"].null_count()):
         yield (
             f"{still:,} of {len(values):,} clips show a face for less than {SMOOTH:g} s, or at less than "
             f"{LEAST_RATE:g} frames a second: nothing is said of how it changes"

@@ -9,7 +9,7 @@ from facedep_jax.descriptors.describe_cache import Described
 from facedep_jax.descriptors.describe_frames import SEEN
 from facedep_jax.descriptors.persons import seconds_of
 from facedep_jax.errors import OutputError, SettingsError
-from facedep_jax.file_system import make_folder
+from facedep_jax.file_system import make_folder, writing
 from facedep_jax.text_columns import write_csv, write_parquet
 from facedep_jax.text_escaping import as_name, printable
 
@@ -25,40 +25,44 @@ def places(out: Path, long: bool) -> dict[str, Path]:
         raise SettingsError(f"--out {out}: a table is written as .csv or .parquet; name a file that ends so")
     found = {"clips": out, "persons": out.with_name(f"{out.stem}.persons{out.suffix}")}
     found |= {"long": out.with_name(f"{out.stem}.long{out.suffix}")} if long else {}
-    there = [str(path) for path in found.values() if path.exists()]
+    with writing(out):
+        there = [str(path) for path in found.values() if path.exists()]
     if there:
         raise OutputError(f"{' and '.join(there)} would be overwritten; choose another --out, or remove what is there")
     return found
 
 
-def tables_of(described: Described, persons: pl.DataFrame) -> dict[str, pl.DataFrame]:
-    """The tables clips, persons and long, names `printable`; what descriptors mean, and whether they are to be doubted,
-    stands in every row."""
-    clips = described.clips.rename({"path": "clip"})
-    said = {"warning": described.warning, "meaning": described.meaning}
+def wide_tables(described: Described, persons: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    """The tables clips and persons, names as data frames hold them."""
     baseline = [name for name in ("baseline",) if name in persons.columns]
-    wide = {
-        "clips": _printed(clips, OF_CLIPS).select(*OF_CLIPS, *SEEN, *described.names, *baseline),
-        "persons": _printed(persons, ("subject",)).select(*OF_PERSONS, *SEEN, *described.names, *baseline),
-    }
-    long = pl.concat([_long(wide[name], name[:-1], described.names, baseline) for name in wide], how="diagonal")
-    order = ("unit", *OF_CLIPS, "descriptor", "value", "seconds", *baseline)
-    lasting = {name: pl.lit(text, pl.String) for name, text in said.items()}
-    return {name: table.with_columns(**lasting) for name, table in wide.items()} | {
-        "long": long.select(order).with_columns(warning=lasting["warning"])
-    }
+    columns = (*SEEN, *described.names, *baseline)
+    clips = described.clips.rename({"path": "clip"}).select(*OF_CLIPS, *columns)
+    return {"clips": clips, "persons": persons.select(*OF_PERSONS, *columns)}
 
 
-def _printed(rows: pl.DataFrame, names: tuple[str, ...]) -> pl.DataFrame:
+def printed_tables(wide: Mapping[str, pl.DataFrame], described: Described) -> dict[str, pl.DataFrame]:
+    """The same with `printable` names, and the table long; what descriptors mean, and whether they are to be doubted,
+    stands in every row."""
+    wide = {name: _printed(table) for name, table in wide.items()}
+    long = pl.concat([_long(table, name[:-1], described.names) for name, table in wide.items()], how="diagonal")
+    warning, meaning = (pl.lit(text, pl.String) for text in (described.warning, described.meaning))
+    tables = {name: table.with_columns(warning=warning, meaning=meaning) for name, table in wide.items()}
+    return tables | {"long": long.with_columns(warning=warning)}
+
+
+def _printed(table: pl.DataFrame) -> pl.DataFrame:
     """Text from outside on one line, with what is no text escaped."""
-    return rows.with_columns(pl.col(names).map_elements(lambda text: printable(as_name(text)), pl.String))
+    return table.with_columns(pl.col(pl.String).map_elements(lambda text: printable(as_name(text)), pl.String))
 
 
-def _long(table: pl.DataFrame, unit: str, names: tuple[str, ...], baseline: list[str]) -> pl.DataFrame:
-    index = [name for name in (*OF_CLIPS, "seconds", "seconds_seen", *baseline) if name in table.columns]
+def _long(table: pl.DataFrame, unit: str, names: tuple[str, ...]) -> pl.DataFrame:
+    """A row for each of the descriptors `names` of each `unit`."""
+    index = [name for name in (*OF_CLIPS, "baseline", "seconds", "seconds_seen") if name in table.columns]
     rows = table.unpivot(names, index=index, variable_name="descriptor")
     sampled = pl.col("descriptor").is_in([name for name in names if seconds_of(name) == "seconds"])
-    return rows.with_columns(unit=pl.lit(unit), seconds=pl.when(sampled).then("seconds").otherwise("seconds_seen"))
+    seconds = pl.when(sampled).then("seconds").otherwise("seconds_seen")
+    first, rest = ([name for name in names if name in table.columns] for names in (OF_CLIPS, ("baseline",)))
+    return rows.select(pl.lit(unit).alias("unit"), *first, "descriptor", "value", seconds.alias("seconds"), *rest)
 
 
 def write_tables(tables: Mapping[str, pl.DataFrame], where: Mapping[str, Path]) -> list[str]:

@@ -11,6 +11,7 @@ import polars as pl
 from facedep_jax.descriptors.describe_frames import SEEN
 from facedep_jax.descriptors.movement import COVERAGE
 from facedep_jax.errors import LabelError, SettingsError
+from facedep_jax.text_escaping import as_name, as_text
 
 MEDIAN = "median"
 LEAST_CLIPS = 2  # of a median: of one clip all differences are 0
@@ -88,7 +89,7 @@ def _chosen(clips: pl.DataFrame, baseline: str) -> pl.Expr:
     there = [name for name in clips.columns if clips.schema[name] == pl.String]
     if column not in there:
         raise SettingsError(f"--baseline {baseline}: no clip's listing has a column {column}; there are {_some(there)}")
-    chosen = (pl.col(column) == value).fill_null(False)
+    chosen = (pl.col(column) == as_text(value)).fill_null(False)
     if not clips.select(chosen.any()).item():
         values = clips[column].drop_nulls().unique(maintain_order=True).to_list()
         raise SettingsError(f"--baseline {baseline}: no clip has {value!r} as its {column}; there are {_some(values)}")
@@ -97,7 +98,7 @@ def _chosen(clips: pl.DataFrame, baseline: str) -> pl.Expr:
 
 def _some(names: Sequence[str]) -> str:
     more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
-    return f"{', '.join(names[:SHOWN]) or 'none'}{more}"
+    return f"{', '.join(map(as_name, names[:SHOWN])) or 'none'}{more}"
 
 
 def _minus(rows: pl.DataFrame, base: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:

@@ -9,15 +9,16 @@ import polars as pl
 
 from facedep_jax.cache.cache_reader import Cache
 from facedep_jax.descriptors.describe_cache import describe_cache
-from facedep_jax.descriptors.descriptor_tables import places, tables_of, write_tables
+from facedep_jax.descriptors.descriptor_tables import places, printed_tables, wide_tables, write_tables
 from facedep_jax.descriptors.persons import from_baseline, over_persons
 from facedep_jax.errors import SettingsError
 from facedep_jax.head.trained_head import Head
 from facedep_jax.progress_events import Report, silent
+from facedep_jax.text_escaping import as_name
 
 
 class DescribeSummary(TypedDict):
-    """The summary of `describe`; rows of clips and persons are those of the tables."""
+    """The summary of `describe`; rows of clips and persons are those of the tables, with names as they are."""
 
     cache: str
     run: str | None
@@ -60,7 +61,7 @@ def describe_and_write(
     if baseline:
         clips, persons, without = from_baseline(described.clips, described.names, baseline)
         described = replace(described, clips=clips, missing=(*described.missing, *without))
-    tables = tables_of(described, persons)
+    wide = wide_tables(described, persons)
     return {
         "cache": str(cache.path),
         "run": str(head.path) if head else None,
@@ -68,10 +69,10 @@ def describe_and_write(
         "emotions": list(head.emotions) if head else [],
         "threshold": head.threshold if head else None,
         "descriptors": list(described.names),
-        "clips": _rows(tables["clips"]),
-        "persons": _rows(tables["persons"]),
+        "clips": _rows(wide["clips"]),
+        "persons": _rows(wide["persons"]),
         "baseline": baseline,
-        "tables": write_tables(tables, where),
+        "tables": write_tables(printed_tables(wide, described), where),
         "warnings": list(described.missing),
         "warning": described.warning,
         "untrained": head.untrained if head else False,
@@ -82,4 +83,8 @@ def describe_and_write(
 
 
 def _rows(table: pl.DataFrame) -> list[dict[str, Any]]:
-    return table.drop("warning", "meaning").to_dicts()
+    """Rows of a table, names exactly as they are."""
+    return [
+        {name: as_name(value) if isinstance(value, str) else value for name, value in row.items()}
+        for row in table.iter_rows(named=True)
+    ]

@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 from click.testing import CliRunner
 from support.caches import make
-from support.clip_cache import CLIPS, HOSTILE, make_clips
+from support.clip_cache import CLIPS, HOSTILE, make_clips, make_nobodys
 from support.paths import ROOT
 from support.untrained_run import write_run
 
@@ -44,6 +44,10 @@ def work(tmp_path_factory):
     make_clips(folder / "cache")
     make_clips(folder / "whole", faces="none")
     make_clips(folder / "rare", fps=2)
+    make_nobodys(folder / "nobody")
+    make_nobodys(folder / "boasting", states=1e9)
+    make_nobodys(folder / "endless", second=1e9)
+    make_nobodys(folder / "forgotten", listed=False)
     make(folder / "images", [1, 2])
     write_run(folder / "run", target="emotion")
     write_run(folder / "proxy")
@@ -207,6 +211,23 @@ def test_what_is_left_out_is_counted(tables, work):
     assert "7 of 7 clips show a face for less than 1 s, or at less" in " ".join(told(work / "rare")[0]["warnings"])
 
 
+def test_a_clip_of_nobody_known_and_one_that_states_to_last_for_years(work):
+    summary, _ = told(work / "nobody", "--out", work / "nobody.csv")
+    assert summary["persons"] == [] and summary["tables"] == [str(work / "nobody.csv")]
+    assert summary["clips"][0]["seconds_seen"] == pytest.approx(2) and summary["clips"][0]["move_mean"] > 0
+    (clip,) = told(work / "boasting")[0]["clips"]
+    assert clip["seconds_seen"] == pytest.approx(2.25), "no frame stands for more than half a second after it"
+    summary, _ = told(work / "endless")
+    assert any("1 clips last no time by their frames, or more than 24 h" in warning for warning in summary["warnings"])
+    assert summary["clips"][0]["samples"] == 8 and summary["clips"][0]["move_mean"] is None
+
+
+def test_names_are_exactly_as_they_are_in_the_summary_and_name_a_baseline(tables, work):
+    assert [clip["clip"] for clip in tables[0]["clips"]] == [*CLIPS]
+    summary, _ = told(work / "cache", "--baseline", f"path={HOSTILE}")
+    assert "7 clips have no baseline" in summary["warnings"][-1], "it is found, and is nobody's"
+
+
 def test_eighty_columns_hold_the_most_important_and_what_they_mean(work):
     shown = cli(work / "cache", "--head", work / "run", "--baseline", "median", columns=80).stdout
     table = [line.rstrip() for line in shown.split("smiles and changes")[0].splitlines()]
@@ -230,6 +251,8 @@ def test_eighty_columns_hold_the_most_important_and_what_they_mean(work):
         (("@cache", "--out", "@also.csv"), 1, "also.persons.csv would be overwritten"),
         (("@cache", "--long"), 2, "name one with --out"),
         (("@cache", "--positive", "sad"), 2, "name one with --head"),
+        (("@forgotten",), 1, "none of its 1 clips is listed any more"),
+        (("@nobody", "--baseline", "median"), 1, "no clip of this cache names a subject; name them with --subjects"),
         (("@cache", "--baseline", "visits=1"), 2, "no clip's listing has a column visits; there are"),
         (("@cache", "--baseline", "visit=9"), 2, "no clip has '9' as its visit; there are 1, 2"),
         (("@cache", "--baseline", "subject=zoe"), 2, "no clip has 'zoe' as its subject; there are Ann, bob, cid"),

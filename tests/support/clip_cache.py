@@ -30,7 +30,7 @@ def make_clips(folder, fps=4, faces="haar"):
     spec["input"]["clip"] |= {"fps": float(fps), "faces": faces}
     with CacheWriter(folder, spec, ENGINE) as writer:
         for number, seconds in sorted({(number, seconds) for number, seconds, *_ in CLIPS.values()} | {(7, 8)}):
-            _add_clip(writer, number, round(seconds * fps), fps, faces)
+            add_clip(writer, number, round(seconds * fps), fps, faces)
         for path, (number, _, subject, visit) in CLIPS.items():
             columns = {"subject": subject, "visit": visit, "seconds": "what a source may call its own"}
             writer.add_listing({"item": identity(number), "source": "/s", "path": path, "emotion": None} | columns)
@@ -38,7 +38,17 @@ def make_clips(folder, fps=4, faces="haar"):
     return folder
 
 
-def _add_clip(writer, number, frames, fps, faces):
+def make_nobodys(folder, listed=True, states=2.0, second=0.25):
+    """A cache of one clip of nobody known: 8 frames, the second at `second`, that states to last `states` seconds."""
+    with CacheWriter(folder, plan_extraction(("clip",), SMALL).spec, ENGINE) as writer:
+        add_clip(writer, 1, 8, duration=states, later=second - 0.25)
+        if listed:
+            writer.add_listing({"item": identity(1), "source": "/s", "path": "a.mp4", "emotion": None})
+    return folder
+
+
+def add_clip(writer, number, frames, fps=4, faces="haar", duration=None, later=0.0):
+    """A clip whose face, where it is found, drifts between two others."""
     rng = np.random.default_rng(number)
     drift = {tap: rng.normal(size=(2, *shape)) for tap, shape in SHAPES.items()}
     writer.begin_item(identity(number), "clip")
@@ -48,5 +58,7 @@ def _add_clip(writer, number, frames, fps, faces):
         values = {tap: (a + along * (b - a)).astype(np.float16) for tap, (a, b) in drift.items()}
         box = (10.0 * row / fps * number, 50.0, 100.0, 100.0) if state == "found" else NO_BOX
         crop = values if state in ("found", "whole") else None
-        writer.add_row(row / fps, FACE_STATES.index(state), box, 0.9 if state == "found" else np.nan, crop)
-    writer.end_item(640, 480, frames / fps)
+        writer.add_row(
+            row / fps + later * (row > 0), FACE_STATES.index(state), box, 0.9 if state == "found" else np.nan, crop
+        )
+    writer.end_item(640, 480, frames / fps if duration is None else duration)
