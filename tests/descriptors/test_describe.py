@@ -208,6 +208,8 @@ def test_what_is_left_out_is_counted(tables, work):
     assert "1 files could not be extracted and have no row" in warnings
     assert "2 of 7 clips show a face for less than 1 s" in warnings
     assert "nobody looked for faces" in " ".join(told(work / "whole", "--head", work / "run")[0]["warnings"])
+    warnings = " ".join(told(work / "whole")[0]["warnings"])
+    assert "nobody looked for faces" in warnings and "show a face for less" not in warnings
     assert "7 of 7 clips show a face for less than 1 s, or at less" in " ".join(told(work / "rare")[0]["warnings"])
 
 
