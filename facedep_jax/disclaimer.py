@@ -19,6 +19,14 @@ def meaning(positive: Sequence[str]) -> str:
     )
 
 
+def behaviour(positive: Sequence[str] = ()) -> str:
+    """What descriptors of behaviour are, by a head whose positives are these labels; by none without a head."""
+    said = "Descriptors say how a face moved in the picture while it was seen"
+    if not positive:
+        return f"{said}. They are not a diagnosis, and not a measure of how anyone feels."
+    return f"{said}, and which labels it looked like. {meaning(positive)}"
+
+
 INTENDED_USE = (
     "Research on facial expression, with people who have agreed to it, on pictures like those that it was trained on."
 )

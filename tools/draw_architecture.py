@@ -31,9 +31,10 @@ PARTS = {"features, once": FEATURES, "heads, often": HEADS, "scores, offline": S
 # Where rooms stand from left to right, and of which part they are; from top to bottom says the table.
 PLACES = {
     TOP: (5.9, PLAIN), GROUND: (5.9, PLAIN),
-    "training": (1.3, HEADS), "cnn": (3.9, HEADS), "baselines": (2.6, HEADS), "evaluation": (2.6, HEADS),
+    "training": (1.3, HEADS), "cnn": (3.62, HEADS), "baselines": (2.6, HEADS), "evaluation": (2.6, HEADS),
     "runs": (2.6, HEADS), "head": (4.2, HEADS), "dataset": (3.0, HEADS),
-    "onnx_export": (6.0, SCORES), "monitor": (8.6, SCORES), "scoring": (7.3, SCORES), "report": (10.3, SCORES),
+    "onnx_export": (5.0, SCORES), "descriptors": (7.4, SCORES), "monitor": (9.8, SCORES), "scoring": (7.3, SCORES),
+    "report": (10.3, SCORES),
     "extraction": (6.6, FEATURES), "sources": (3.0, FEATURES), "backbones": (5.7, FEATURES), "cache": (8.4, FEATURES),
     "media": (5.7, FEATURES),
 }  # fmt: skip
@@ -155,8 +156,8 @@ def draw(out: Path) -> None:
     for name, (holds, _) in rooms().items():
         _draw_box(axes, name, holds, y[name])
     for i, (part, color) in enumerate(PARTS.items()):
-        axes.add_patch(_box(EDGES[1] - 2.2, y[TOP] - 0.5 - 0.34 * i, 0.36, 0.24, color))
-        axes.text(EDGES[1] - 1.7, y[TOP] - 0.39 - 0.34 * i, part, va="center", size=10, color=INK)
+        axes.add_patch(_box(EDGES[1] - 1.5, y[TOP] - 0.5 - 0.34 * i, 0.36, 0.24, color))
+        axes.text(EDGES[1] - 1.05, y[TOP] - 0.39 - 0.34 * i, part, va="center", size=10, color=INK)
     figure.savefig(out, metadata={"Software": None})
 
 

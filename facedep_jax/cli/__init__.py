@@ -6,6 +6,7 @@ from facedep_jax import __version__
 from facedep_jax.cli import (
     cache,
     demo,
+    describe,
     evaluate,
     export_onnx,
     extract_features,
@@ -40,6 +41,7 @@ for _command in (
     predict.predict,
     train_cnn.train_cnn,
     score_videos.score_videos,
+    describe.describe,
     monitor.monitor,
     cache.caches,
     demo.demo,

@@ -1,0 +1,144 @@
+"""Clips of a cache, and a head or none → a row of descriptors for each. Knows nothing of tables that are written."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import polars as pl
+from jaxtyping import Int
+
+from facedep_jax.cache.cache_reader import Cache
+from facedep_jax.descriptors.describe_frames import SEEN, TAKEN, describe, descriptor_names
+from facedep_jax.descriptors.expression import REST, SMILE
+from facedep_jax.descriptors.movement import COVERAGE
+from facedep_jax.descriptors.time_grid import GAP, LEAST_RATE, SMOOTH
+from facedep_jax.disclaimer import behaviour, either
+from facedep_jax.errors import CacheError, RunError
+from facedep_jax.head.trained_head import Head
+from facedep_jax.progress_events import Note, Progress, Report, silent
+from facedep_jax.scoring.frame_scores import Frames, sampled_frames, score_items
+from facedep_jax.sources.label_vocabulary import column_names
+from facedep_jax.sources.persons import with_columns_of_listings, with_persons
+from facedep_jax.text_escaping import printable
+
+COUNTS = ("samples", "gaps")
+LONGEST = 24 * 3600  # seconds of one clip; a cache may come from a stranger, and the grid takes memory
+
+
+@dataclass(frozen=True)
+class Described:
+    """Clips with the columns of their listings, `SEEN` and descriptors, null where one is not known.
+
+    `names` are the descriptors, `missing` the sentences about what could not be described, `inputs` says how frames
+    differ from those that the head learned from.
+    """
+
+    clips: pl.DataFrame
+    names: tuple[str, ...]
+    missing: tuple[str, ...]
+    meaning: str
+    warning: str = ""
+    inputs: str = ""
+
+
+def describe_cache(cache: Cache, head: Head | None = None, report: Report = silent) -> Described:
+    """Describe every listed clip of `cache`; without a head how heads moved, and how much was seen.
+
+    Raises CacheError without listed clips, SpecMismatch for features of another kind than the head's, RunError for a
+    head that mixes frames.
+    """
+    items = np.flatnonzero(cache.items.kind == "clip")
+    if not len(items):
+        raise CacheError(
+            f"{cache.path} holds {len(cache.items):,} images and no clip; descriptors are of faces over time: extract "
+            "clips into a cache"
+        )
+    inputs = _checked(head, cache, report) if head else ""
+    called = {name: printable(text) for name, text in column_names(head.emotions if head else (), TAKEN).items()}
+    names = descriptor_names(head is not None, called.values())
+    frames = score_items(cache, items.tolist(), head, report) if head else sampled_frames(cache, items.tolist())
+    frames = [replace(one, emotions={called[name]: found for name, found in one.emotions.items()}) for one in frames]
+    rows = list(_rows(cache, items, frames, head, report))
+    values = pl.DataFrame(rows, {"item": pl.String, **dict.fromkeys((*SEEN, *names), pl.Float64)})
+    values = values.with_columns(pl.col(pl.Float64).fill_nan(None)).with_columns(pl.col(COUNTS).cast(pl.Int64))
+    clips = _listed(cache, values, report)
+    if clips.is_empty():
+        raise CacheError(
+            f"{cache.path}: none of its {len(items):,} clips is listed any more; extract their source again"
+        )
+    missing = (*_absent(cache, clips, values), *_unknown(head, values))
+    said = behaviour(head.positive_emotions if head else ())
+    return Described(clips, names, missing, said, head.warning if head else "", inputs)
+
+
+def _checked(head: Head, cache: Cache, report: Report) -> str:
+    if head.mixes:
+        raise RunError(
+            f"{head.path or 'the head'} mixes frames in time and says one thing of all frames of a window; descriptors "
+            "need a head that judges every frame by itself: train one with --temporal none"
+        )
+    return head.require_features(cache.spec, report)
+
+
+def _rows(
+    cache: Cache, items: Int[np.ndarray, " k"], frames: Sequence[Frames], head: Head | None, report: Report
+) -> Iterator[dict[str, str | float]]:
+    threshold = head.threshold if head else None
+    for number, (item, own) in enumerate(zip(items, frames, strict=True)):
+        report(Progress("describe", number, len(items), "clips"))
+        start, end = _extent(own, float(cache.items.duration[item]))
+        found = describe(own, start, end if end - start <= LONGEST else start, threshold)
+        yield {"item": str(cache.items.id[item])} | found | {"samples": float(len(own.time))}
+    report(Progress("describe", len(items), len(items), "clips"))
+
+
+def _extent(frames: Frames, duration: float) -> tuple[float, float]:
+    """When a clip begins and ends: it may state any duration, and no frame stands for more than half of GAP."""
+    if not len(frames.time):
+        return 0.0, 0.0
+    first, last = float(frames.time[0]), float(frames.time[-1])
+    return first, max(last, min(first + duration, last + GAP / 2))
+
+
+def _listed(cache: Cache, values: pl.DataFrame, report: Report) -> pl.DataFrame:
+    """A row for each listing of a clip; `subject` is the person."""
+    listings, notes = with_persons(with_columns_of_listings(cache.listings))
+    for text in notes:
+        report(Note(text))
+    own = set(listings.columns) & ({*values.columns, "clip", "baseline"} - {"item"})
+    listings = listings.rename({name: f"{name}_column" for name in own})
+    return listings.join(values, on="item", how="inner", maintain_order="left")
+
+
+def _absent(cache: Cache, clips: pl.DataFrame, values: pl.DataFrame) -> Iterator[str]:
+    """What has no row, or an empty one."""
+    if unlisted := len(values) - clips["item"].n_unique():
+        yield f"{unlisted:,} clips are listed by no source any more and have no row"
+    if failed := len(cache.failures):
+        yield f"{failed:,} files could not be extracted and have no row; `cache inspect` names them"
+    if cache.items_cut_off:
+        yield f"{cache.items_cut_off:,} clips are not extracted to their end and have no row"
+    if long := int(((values["seconds"] == 0) & (values["samples"] > 0)).sum()):
+        yield f"{long:,} clips last no time by their frames, or more than {LONGEST // 3600} h, and have an empty row"
+    if values[COVERAGE[0]].null_count() == len(values):
+        yield "nobody looked for faces in these clips (--faces none): coverage and movement are empty"
+
+
+def _unknown(head: Head | None, values: pl.DataFrame) -> Iterator[str]:
+    """What cannot be said without such a head, or of such clips."""
+    if head is None:
+        yield "without --head there is how heads moved and how much was seen: no score, no emotions, no smiles"
+    elif not head.emotions:
+        yield (
+            f"the head knows {either(head.positive_emotions)} against the rest and no single emotion: there is its "
+            "score, and nothing of emotions, smiles or expressivity"
+        )
+    elif absent := [name for name in (SMILE, REST) if name not in head.emotions]:
+        what = {SMILE: "smiles", REST: "expressivity"}
+        yield f"the head does not know {either(absent)}: nothing of {' and '.join(what[name] for name in absent)}"
+    looked = head is not None or values[COVERAGE[0]].null_count() < len(values)
+    if looked and (still := values["score_sd" if head else "move_mean"].null_count()):
+        yield (
+            f"{still:,} of {len(values):,} clips show a face for less than {SMOOTH:g} s, or at less than "
+            f"{LEAST_RATE:g} frames a second: nothing is said of how it changes"
+        )
