@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from facedep_jax.cache.cache_writer import CacheWriter
 from facedep_jax.errors import ClusterError, MediaError
 from facedep_jax.extraction.dask_worker import Done, WorkerTask, compute_task
+from facedep_jax.extraction.decoding_account import told_again
 from facedep_jax.extraction.local_extraction import ItemResolver
 from facedep_jax.extraction.outcomes import Outcome, Outcomes
 from facedep_jax.extraction.pending_listings import Pair
@@ -89,10 +90,14 @@ class Distribution:
 
     def _end(self, source: Source, listing: Listing, item: str | None, failure: MediaError | None = None) -> None:
         """Account for a listing that no worker need see: of an item that is there, or that has failed."""
+        try:
+            said = told_again(self.writer, self.plan, listing, item) if item and not failure else None
+        except MediaError as error:
+            failure = error
         if failure:
             self.outcomes.fail(source.where, listing, item, failure)
         else:
-            self.outcomes.add(Outcome(source.where, listing, item))
+            self.outcomes.add(Outcome(source.where, listing, item, decoding=said))
         self.outcomes.progress(listing)
 
     def _tasks(self, missing: Sequence[Pair]) -> Iterator[WorkerTask]:

@@ -15,6 +15,7 @@ from facedep_jax.cache.file_hash_cache import KnownFiles
 from facedep_jax.cache.shard_writer import ShardWriter
 from facedep_jax.cache.tombstones import Purged
 from facedep_jax.errors import MediaError
+from facedep_jax.extraction.decoding_account import told_again
 from facedep_jax.extraction.outcomes import Outcome, Outcomes
 from facedep_jax.extraction.pending_listings import Pair, Pending
 from facedep_jax.extraction.pipeline import Abandon, Begin, End, Pipeline
@@ -106,6 +107,15 @@ class Extraction:
         finally:
             self.pipeline.close()
 
+    def _reuse(self, source: Source, listing: Listing, item: str) -> None:
+        """Account for a listing whose item is there."""
+        try:
+            said = told_again(self.writer, self.plan, listing, item)
+        except MediaError as error:
+            self.outcomes.fail(source.where, listing, item, error)
+        else:
+            self.outcomes.add(Outcome(source.where, listing, item, decoding=said))
+
     # Images
 
     def _images(self, pairs: Pending) -> None:
@@ -125,7 +135,7 @@ class Extraction:
         elif failure := self.outcomes.failure_of(item):  # asked again: it may have come while this one was read
             self.outcomes.fail(source.where, listing, item, failure)
         elif picture is None or item in self.outcomes.new:
-            self.outcomes.add(Outcome(source.where, listing, item))
+            self._reuse(source, listing, item)
         else:
             self.outcomes.add(Outcome(source.where, listing, item, new=True, decoding=picture.account))
             self._begun[item] = source, listing
@@ -180,7 +190,7 @@ class Extraction:
             if self.items.is_purged(item):
                 self.outcomes.purged.add(item)
             elif item in self.writer.complete or item in self.outcomes.new:
-                self.outcomes.add(Outcome(source.where, listing, item))
+                self._reuse(source, listing, item)
             elif failure := self.outcomes.failure_of(item):
                 raise failure
             else:

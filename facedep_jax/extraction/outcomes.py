@@ -44,7 +44,7 @@ class Outcome:
 
     `item` is None for a file that could not be read. `failure`: why there is no result, `known` where the cache has
     recorded it before. `new`: the item was computed for this listing; without it and a failure, it was there already.
-    `decoding`: what was odd, mended or left out.
+    `decoding`: what was odd, mended or left out; None where it was not decoded.
     """
 
     where: str
@@ -53,7 +53,7 @@ class Outcome:
     failure: MediaError | None = None
     known: bool = False
     new: bool = False
-    decoding: str = ""
+    decoding: str | None = None
 
 
 class FailureRecord(TypedDict):
@@ -155,7 +155,7 @@ def write_down(writer: CacheWriter, outcome: Outcome) -> None:
     if listing.subject_source:
         entry["subject_source"] = listing.subject_source
     others = {column_of(name): value for name, value in listing.extra.items()}
-    writer.add_listing(entry | others | ({"decoding": outcome.decoding} if outcome.new else {}))
+    writer.add_listing(entry | others | ({} if outcome.decoding is None else {"decoding": outcome.decoding}))
     if failure is None:
         writer.clear_failure(str(listing.file))
     elif not outcome.known:

@@ -71,7 +71,8 @@ def settle_known(
     for source, listings in pending.parts:
         files = _files(listings)
         items = known.items_of(files)
-        there = pl.Series([item in writer.complete and not purged.holds(item) for item in items], dtype=pl.Boolean)
+        told = [item in writer.complete and item not in writer.untold and not purged.holds(item) for item in items]
+        there = pl.Series(told, dtype=pl.Boolean)
         there &= ~files.is_in(writer.failing_paths().implode())
         for kind in ("image", "clip"):
             done = there & (listings.frame["kind"] == kind)
