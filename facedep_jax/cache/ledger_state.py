@@ -14,7 +14,8 @@ LISTING = ("source", "path", "item", "emotion", "subject", "split")  # columns t
 FAILURE = ("path", "id", "stage", "reason")
 KEY = ("source", "path")  # of which the last line is in force
 _HELD = "\nheld"  # how the columns of what is held are called beside those of what is new
-_ONLY_TURNED = "^turned by [0-9]+°$"  # `media.ClipInfo.account`
+# What `decoding` says of a whole file that is read as it asks to be: `media.ClipInfo.account`, and a picture's.
+_ORDINARY = "(mirrored|turned by [0-9]+°|colours taken as BT.709 for its size)"
 NOT_GONE = ("", "false", "0")  # what `gone` may say of a file that is there
 
 
@@ -44,11 +45,11 @@ def latest_failures(folder: Path) -> pl.DataFrame:
 
 
 def odd_decoding(listings: pl.DataFrame) -> pl.Series:
-    """Whether `decoding` says of each listing that something was odd, mended or left out: a turn alone is not."""
+    """Whether `decoding` says of each listing that something was odd, mended or left out: a turn is not."""
     if "decoding" not in listings.columns:
         return pl.repeat(False, len(listings), eager=True)
     said = listings["decoding"].fill_null("")
-    return (said != "") & ~said.str.contains(_ONLY_TURNED)
+    return (said != "") & ~said.str.contains(f"^{_ORDINARY}(; {_ORDINARY})*$")
 
 
 def with_columns(lines: pl.DataFrame, names: Collection[str]) -> pl.DataFrame:

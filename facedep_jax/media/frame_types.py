@@ -169,8 +169,8 @@ class ClipInfo:
     """What was found out by decoding a clip to its end.
 
     `width`, `height`: upright pixels. `rotation`: degrees of clockwise turn that were applied, after `mirrored`, a flip
-    from left to right. `duration`: seconds from
-    the first frame to the end of the last. `notes`: sentences about what was odd, mended or left out.
+    from left to right. `colours`: the matrix of colours that its size stood in for. `duration`: seconds from the first
+    frame to the end of the last. `notes`: sentences about what was odd, mended or left out.
     """
 
     width: int
@@ -181,10 +181,12 @@ class ClipInfo:
     frames_sampled: int
     notes: tuple[str, ...]
     mirrored: bool = False
+    colours: str = ""
 
     @property
     def account(self) -> str:
         """What was done beside decoding, in one line; empty where there was nothing to do."""
         mirrored = ("mirrored",) if self.mirrored else ()
         turned = (f"turned by {self.rotation}°",) if self.rotation else ()
-        return "; ".join((*mirrored, *turned, *self.notes))
+        colours = (f"colours taken as {self.colours} for its size",) if self.colours else ()
+        return "; ".join((*mirrored, *turned, *colours, *self.notes))

@@ -124,8 +124,8 @@ CLIPS = {
     "vp9_alpha.webm": Clip(3, within=15),  # what is transparent is black
     "odd_319x241_vp9.webm": Clip(3, 428, 241),
     "tiny_16x16.mp4": Clip(8, 28, 16, within=15),
-    "thin_16x1600.mp4": Clip(2, 16, 1600, within=15, noted="taken as BT.709 for their size: 2"),
-    "uhd_3840x2160_5f.mp4": Clip(1, 3840, 2160, noted="taken as BT.709 for their size: 1"),
+    "thin_16x1600.mp4": Clip(2, 16, 1600, within=15),
+    "uhd_3840x2160_5f.mp4": Clip(1, 3840, 2160),
     "anamorphic_sar2.mp4": Clip(8, 640, 180, noted="stretched to square pixels"),
     "interlaced.mpg": Clip(8, noted="interlaced frames, of which the upper field was used"),
     "rotate270.mp4": Clip(8, 180, 320, turned=90),

@@ -41,12 +41,13 @@ av.logging.set_libav_level(av.logging.ERROR)
 
 
 class Shown(NamedTuple):
-    """A frame, the number of its packet, and when it is shown: seconds on the file's clock, None where that is not
-    known."""
+    """A frame, the number of its packet, and when it is shown: `time` in seconds on the file's clock, None where it is
+    not known, and for how long by the file (`lasts`, seconds, 0 where it does not say)."""
 
     frame: VideoFrame
     order: int
     time: float | None
+    lasts: float
 
 
 class Decoded(NamedTuple):
@@ -107,7 +108,10 @@ class VideoInput:
                 frames, failed = [], True
             marked = packet.is_corrupt or any(frame.is_corrupt for frame in frames)
             self._first = packet.dts if self._first is None else self._first
-            shown = [Shown(frame, _packet_of(frame, order), self._time(frame)) for frame in frames]
+            shown = [
+                Shown(frame, _packet_of(frame, order), self._time(frame), frame.duration * self._tick)
+                for frame in frames
+            ]
             yield Decoded(order, packet.pts, packet.is_keyframe, failed, marked, shown)
 
     def _packets(self) -> Iterator[Packet | None]:

@@ -46,7 +46,8 @@ _TURNS = {
 
 
 class FramePixels:
-    """Makes pixels of the frames of one clip and counts what it did; `turn` is the last frame's.
+    """Makes pixels of the frames of one clip and counts what it did; `turn` is the last frame's, `colours` the matrix
+    of colours that was taken for high definition where none is declared.
 
     `aspect`: width of a stored pixel over its height, None where it is not declared.
     """
@@ -58,6 +59,7 @@ class FramePixels:
         self._fields: tuple[tuple[int, int, str], Graph] | None = None
         self._counts: Counter[str] = Counter()
         self.turn = Turn()
+        self.colours = ""
 
     def of(self, frame: VideoFrame) -> UInt8[np.ndarray, "h w 3"]:
         """Raises MediaError for a turn that cannot be done, too many pixels, or a format that cannot be converted."""
@@ -97,7 +99,7 @@ class FramePixels:
             return None
         if frame.height < HD_LINES and frame.width < HD_COLUMNS:
             return Colorspace.ITU601
-        self._counts["frames without a declared matrix of colours, taken as BT.709 for their size"] += 1
+        self.colours = "BT.709"
         return Colorspace.ITU709
 
     def _rgb(self, frame: VideoFrame, matrix: Colorspace | None) -> UInt8[np.ndarray, "h w 3"]:

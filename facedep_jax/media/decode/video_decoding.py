@@ -39,18 +39,26 @@ class Capture:
         self._pixels = FramePixels(self._input.stream.sample_aspect_ratio)
         self._clock, self._sampler, self._doubt = Clock(self._input.declared), Sampler(fps), Doubt()
         self._read = self._sampled = self._resized = self._gaps = 0
-        self._start = self._time = 0.0
+        self._start = self._time = self._lasts = 0.0
         self._shape: tuple[int, ...] = ()  # of the first sample
         self._said = ""
         self._beside = self._input.tracks + left_over(path)
 
     def samples(self) -> Iterator[tuple[float, UInt8[np.ndarray, "h w 3"]]]:
         """(time in seconds, upright RGB pixels) of each sampled frame."""
-        for (frame, order, stamp), following in _with_next(self._frames()):
+        try:
+            yield from self._samples()
+        finally:
+            self._input.close()
+        if not self._sampled:
+            raise MediaError(self._nothing())
+
+    def _samples(self) -> Iterator[tuple[float, UInt8[np.ndarray, "h w 3"]]]:
+        for (frame, order, stamp, lasts), following in _with_next(self._frames()):
             time = self._clock.tick(stamp, following and following.time)
             if not self._read:
                 self._start = time
-            self._time = time
+            self._time, self._lasts = time, lasts
             self._read += 1
             intra = frame.key_frame or frame.pict_type == PictureType.I
             if not self._doubt.about(order, frame.pts, time, intra) and self._sampler.wants(time):
@@ -60,17 +68,13 @@ class Capture:
                 self._sampler.take(time)
                 self._sampled += 1
                 yield time, pixels
-        self._input.close()
-        if not self._sampled:
-            raise MediaError(self._nothing())
 
     def info(self) -> ClipInfo:
         """What decoding found out; complete once `samples` has ended."""
         height, width = self._shape or (0, 0)
         turn = self._pixels.turn
-        return ClipInfo(
-            width, height, turn.degrees, self._duration(), self._read, self._sampled, self._notes(), turn.mirrored
-        )
+        read, pixels = (self._duration(), self._read, self._sampled), self._pixels
+        return ClipInfo(width, height, turn.degrees, *read, self._notes(), turn.mirrored, pixels.colours)
 
     def broken_off(self) -> str:
         """Why `samples` ended too early, or nothing. Believed of a container only where the decoder told of damage:
@@ -127,7 +131,8 @@ class Capture:
 
     def _missing(self) -> float:
         """Seconds by which the clip ends before it should by its container."""
-        return self._input.declared - self._start - self._duration()
+        last = max(self._clock.step, self._lasts)
+        return self._input.declared - self._time - last
 
     def _nothing(self) -> str:
         what = f"none of {self._read} frames is free of damage" if self._read else "no frame could be decoded"
