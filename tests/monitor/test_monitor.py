@@ -216,6 +216,11 @@ def test_a_clip_that_is_decoded_too_slowly_pauses_and_says_so(tmp_path):
     assert "could not be decoded at its own pace" in source.notes[0]
 
 
+def test_nothing_is_said_of_the_end_of_a_clip_that_plays_on(tmp_path):
+    source = Paced(clip(tmp_path / "c.mp4", 21), 10.0)
+    assert all(source.notes == () for _ in source.samples(lambda: None))
+
+
 def test_a_reader_passes_over_what_nobody_takes(tmp_path):
     taken = []
     with Reader(Paced(clip(tmp_path / "c.mp4", 41), 20.0)) as reader:

@@ -41,7 +41,7 @@ class Capture:
         self._read = self._sampled = self._resized = self._gaps = 0
         self._start = self._time = 0.0
         self._shape: tuple[int, ...] = ()  # of the first sample
-        self._said = ""
+        self._said, self._over = "", False
         self._beside = self._input.tracks + left_over(path)
 
     def samples(self) -> Iterator[tuple[float, UInt8[np.ndarray, "h w 3"]]]:
@@ -61,6 +61,7 @@ class Capture:
                 self._sampled += 1
                 yield time, pixels
         self._input.close()
+        self._over = True
         if not self._sampled:
             raise MediaError(self._nothing())
 
@@ -154,7 +155,7 @@ class Capture:
         if self._start >= LATE:
             yield f"its video starts {self._start:.3f} s after the file does"
         missing = self._missing()
-        if missing > max(SHORTER_SECONDS, SHORTER_FRAMES * self._clock.step):
+        if self._over and missing > max(SHORTER_SECONDS, SHORTER_FRAMES * self._clock.step):
             yield f"its video ends {missing:.1f} s before the {self._input.declared:.1f} s that the file declares"
 
 
