@@ -272,7 +272,7 @@ def test_a_clip_that_damage_ends_too_early_is_lost(awkward_dev, name):
     taken, reason, notes = watched(awkward_dev / "videos" / name)
     assert taken >= 1
     assert re.search(r"\.mp4: ended after [01]\.\d of 2\.0 s, damaged or cut \(\[", reason)
-    assert "frames at which the decoder told of damage" in " ".join(notes)
+    assert "packets at which the decoder told of damage" in " ".join(notes)
 
 
 @pytest.mark.parametrize("name", ["editlist_start1s.mp4", "lies_stts_100000.mp4", "lies_mkv_1000h.mkv"])
@@ -284,7 +284,7 @@ def test_what_a_container_declares_alone_ends_nothing_too_early(awkward_dev, nam
 def test_damage_under_way_is_told_and_no_end(awkward_dev):
     taken, reason, notes = watched(awkward_dev / "videos" / "bitrot_mpeg1.mpg")
     assert taken > 3 and reason == ""
-    assert "frames at which the decoder told of damage" in " ".join(notes)
+    assert "packets at which the decoder told of damage" in " ".join(notes)
 
 
 @pytest.fixture
