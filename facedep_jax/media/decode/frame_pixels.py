@@ -74,8 +74,8 @@ class FramePixels:
         return turned(square, self.turn)
 
     def notes(self) -> tuple[str, ...]:
-        """What was done to how many frames."""
-        return tuple(f"{what}: {count}" for what, count in self._counts.items())
+        """What was done to how many frames. May be asked while another thread counts on."""
+        return tuple(f"{what}: {count}" for what, count in tuple(self._counts.items()))
 
     def _progressive(self, frame: VideoFrame) -> VideoFrame:
         """The frame, or its upper field where it holds two that were taken one after the other."""
