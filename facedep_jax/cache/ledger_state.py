@@ -14,7 +14,7 @@ LISTING = ("source", "path", "item", "emotion", "subject", "split")  # columns t
 FAILURE = ("path", "id", "stage", "reason")
 KEY = ("source", "path")  # of which the last line is in force
 _HELD = "\nheld"  # how the columns of what is held are called beside those of what is new
-_ONLY_TURNED = "^turned by [0-9]+°$"  # `media.ClipInfo.account`
+_ONLY_TURNED = "^(mirrored)?(; | and )?(turned by [0-9]+°)?$"  # the account of a `media.ClipInfo` or `media.Picture`
 NOT_GONE = ("", "false", "0")  # what `gone` may say of a file that is there
 
 

@@ -20,6 +20,7 @@ from facedep_jax.dataset.prepare import odd_warnings
 from facedep_jax.extraction.extract import FIRST_IGNORED, extract
 from facedep_jax.extraction.settings import ExtractSettings
 from facedep_jax.media import ClipInfo
+from facedep_jax.media.decode.images.orientation import said
 from facedep_jax.media.media_writer import write_image
 from facedep_jax.progress_events import Note
 from facedep_jax.sources import read_source
@@ -168,4 +169,6 @@ def test_a_turn_alone_is_not_odd():
     turned = ClipInfo(10, 20, 90, 1.0, 1, 1, ())
     accounts = [turned.account, replace(turned, notes=("gaps: 1",)).account, "", None, "gaps: 1"]
     assert odd_decoding(pl.DataFrame({"decoding": accounts})).to_list() == [False, True, False, False, True]
+    flipped = [replace(turned, rotation=degrees, mirrored=True).account for degrees in (0, 90)]
+    assert not odd_decoding(pl.DataFrame({"decoding": [*flipped, *map("; ".join, map(said, range(1, 9)))]})).any()
     assert odd_decoding(pl.DataFrame({"path": ["a"]})).to_list() == [False]
