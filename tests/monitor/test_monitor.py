@@ -4,6 +4,7 @@ There is no camera here: OpenCV's own capture reads a pipe into which pictures a
 which can go away like one.
 """
 
+import contextlib
 import csv
 import json
 import os
@@ -219,6 +220,25 @@ def test_a_clip_that_is_decoded_too_slowly_pauses_and_says_so(tmp_path):
 def test_nothing_is_said_of_the_end_of_a_clip_that_plays_on(tmp_path):
     source = Paced(clip(tmp_path / "c.mp4", 21), 10.0)
     assert all(source.notes == () for _ in source.samples(lambda: None))
+
+
+def test_a_clip_that_nobody_reads_to_its_end_is_closed(tmp_path):
+    path = clip(tmp_path / "c.mp4", 21)
+    source = Paced(path, 10.0)
+    samples = source.samples(lambda: None)
+    next(samples)
+    assert path in opened()
+    samples.close()
+    assert path not in opened() and source.notes == ()
+
+
+def opened():
+    """Names of the files that this process has open."""
+    found = []
+    for number in os.listdir(b"/proc/self/fd"):
+        with contextlib.suppress(FileNotFoundError):  # the listing's own
+            found.append(os.readlink(b"/proc/self/fd/" + number))
+    return found
 
 
 def test_a_reader_passes_over_what_nobody_takes(tmp_path):

@@ -45,22 +45,24 @@ class Capture:
         self._beside = self._input.tracks + left_over(path)
 
     def samples(self) -> Iterator[tuple[float, UInt8[np.ndarray, "h w 3"]]]:
-        """(time in seconds, upright RGB pixels) of each sampled frame."""
-        for (frame, order, stamp), following in _with_next(self._frames()):
-            time = self._clock.tick(stamp, following and following.time)
-            if not self._read:
-                self._start = time
-            self._time = time
-            self._read += 1
-            intra = frame.key_frame or frame.pict_type == PictureType.I
-            if not self._doubt.about(order, frame.pts, time, intra) and self._sampler.wants(time):
-                pixels = self._pixels.of(frame)
-                self._shape = self._shape or pixels.shape[:2]
-                self._resized += pixels.shape[:2] != self._shape
-                self._sampler.take(time)
-                self._sampled += 1
-                yield time, pixels
-        self._input.close()
+        """(time in seconds, upright RGB pixels) of each sampled frame. The file is closed however it ends."""
+        try:
+            for (frame, order, stamp), following in _with_next(self._frames()):
+                time = self._clock.tick(stamp, following and following.time)
+                if not self._read:
+                    self._start = time
+                self._time = time
+                self._read += 1
+                intra = frame.key_frame or frame.pict_type == PictureType.I
+                if not self._doubt.about(order, frame.pts, time, intra) and self._sampler.wants(time):
+                    pixels = self._pixels.of(frame)
+                    self._shape = self._shape or pixels.shape[:2]
+                    self._resized += pixels.shape[:2] != self._shape
+                    self._sampler.take(time)
+                    self._sampled += 1
+                    yield time, pixels
+        finally:
+            self._input.close()
         self._over = True
         if not self._sampled:
             raise MediaError(self._nothing())
