@@ -15,7 +15,7 @@ FAILURE = ("path", "id", "stage", "reason")
 KEY = ("source", "path")  # of which the last line is in force
 _HELD = "\nheld"  # how the columns of what is held are called beside those of what is new
 # What `decoding` says of a whole file that is read as it asks to be: `media.ClipInfo.account`, and a picture's.
-_ORDINARY = "(mirrored|turned by [0-9]+°|colours taken as BT.709 for its size)"
+_ORDINARY = "(mirrored|(mirrored and )?turned by [0-9]+°|colours taken as BT.709 for its size)"
 NOT_GONE = ("", "false", "0")  # what `gone` may say of a file that is there
 
 

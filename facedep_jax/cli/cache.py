@@ -135,7 +135,7 @@ def show_inspection(console: "Console", summary: Mapping[str, Any]) -> None:
         ("cut off", summary["items_cut_off"]),
         ("purged", summary["items_purged"]),
         ("failures", len(summary["failures"])),
-        ("odd clips", f"{summary['clips_odd']}, by `decoding` in listings.jsonl"),
+        ("odd files", f"{summary['files_odd']}, by `decoding` in listings.jsonl"),
         ("ignored files", f"{summary['files_ignored']}, named in ignored.jsonl"),
         *([] if summary["manifest_whole"] else [("manifest", NO_MANIFEST)]),
         ("weights", "\n".join(weights)),

@@ -177,10 +177,10 @@ def show_extraction(console: "Console", summary: Mapping[str, Any]) -> None:
         )
     if len(summary["failures"]) > 20:
         say(console, f"… and {len(summary['failures']) - 20} more, all in {summary['cache']}/failures.jsonl")
-    if odd := summary["clips_odd"]:
+    if odd := summary["files_odd"]:
         say(
             console,
-            f"clips with something odd, mended or left out: {odd:,}; `decoding` in {summary['cache']}/listings.jsonl "
+            f"files with something odd, mended or left out: {odd:,}; `decoding` in {summary['cache']}/listings.jsonl "
             "says what",
         )
     _show_ignored(console, summary)

@@ -4,21 +4,37 @@ A run that is killed between the commit of a shard and of its listings leaves su
 """
 
 from facedep_jax.cache.shard_writer import ShardWriter
+from facedep_jax.errors import MediaError
 from facedep_jax.extraction.plan import ExtractionPlan
-from facedep_jax.media import open_clip, read_image
-from facedep_jax.media.file_hashing import read_content
+from facedep_jax.media import InputSettings, open_clip, read_image
+from facedep_jax.media.file_hashing import hash_content, read_content
 from facedep_jax.sources import Listing
 
 
 def told_again(writer: ShardWriter, plan: ExtractionPlan, listing: Listing, item: str) -> str | None:
-    """The account of an item that no listing names, once; None for any other. Raises MediaError."""
+    """The account of an item that no listing names, once; None for any other.
+
+    The rows are whole: where the file cannot be decoded now, or is another by now, that is what is said.
+    """
     if item not in writer.untold:
         return None
     writer.untold.discard(item)
-    settings = plan.input_settings(listing.kind)
+    try:
+        return _account(listing, item, plan.input_settings(listing.kind))
+    except MediaError as error:
+        return f"not known any more what was odd about it: {error.reason}"
+
+
+def _account(listing: Listing, item: str, settings: InputSettings) -> str:
     if listing.kind == "image":
-        return read_image(listing.file, read_content(listing.file).data, settings).account
-    with open_clip(listing.file, settings) as clip:
-        for _ in clip:
-            pass
-        return clip.info.account
+        content = read_content(listing.file)
+        now, said = content.item, read_image(listing.file, content.data, settings).account
+    else:
+        with open_clip(listing.file, settings) as clip:
+            for _ in clip:
+                pass
+            said = clip.info.account
+        now = hash_content(listing.file).item
+    if now != item:
+        raise MediaError("the file has changed since", stage="read")
+    return said

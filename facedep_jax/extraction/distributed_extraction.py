@@ -90,13 +90,10 @@ class Distribution:
 
     def _end(self, source: Source, listing: Listing, item: str | None, failure: MediaError | None = None) -> None:
         """Account for a listing that no worker need see: of an item that is there, or that has failed."""
-        try:
-            said = told_again(self.writer, self.plan, listing, item) if item and not failure else None
-        except MediaError as error:
-            failure = error
         if failure:
             self.outcomes.fail(source.where, listing, item, failure)
         else:
+            said = told_again(self.writer, self.plan, listing, item) if item else None
             self.outcomes.add(Outcome(source.where, listing, item, decoding=said))
         self.outcomes.progress(listing)
 

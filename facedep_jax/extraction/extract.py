@@ -39,7 +39,7 @@ class IgnoredFile(TypedDict):
 
 class ExtractSummary(TypedDict):
     """What `extract` did. `ignored` are the first of the files that were passed over, and all are in the file
-    `ignored_in`; `clips_odd` counts listed clips of which `decoding` says what was odd, mended or left out, now or in
+    `ignored_in`; `files_odd` counts listed files of which `decoding` says what was odd, mended or left out, now or in
     an earlier run; `features`: (cells, cells, channels) by tap; `untrained`: whether the weights are random.
     """
 
@@ -54,7 +54,7 @@ class ExtractSummary(TypedDict):
     items_ignored: int
     ignored: list[IgnoredFile]
     ignored_in: str | None
-    clips_odd: int
+    files_odd: int
     seconds: float
     images_per_second: float
     waited_seconds: dict[str, float]
@@ -110,7 +110,7 @@ def extract(
         "items_ignored": sum(source.ignored for source in sources),
         "ignored": _first_ignored(sources),
         "ignored_in": str(out / IGNORED) if any(source.ignored for source in sources) else None,
-        "clips_odd": odd,
+        "files_odd": odd,
         "seconds": round(seconds, 3),
         "images_per_second": round(writer.features_committed / seconds, 3),
         "waited_seconds": {stage: round(spent, 3) for stage, spent in outcomes.waits.seconds.items()},

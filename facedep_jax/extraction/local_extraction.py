@@ -109,12 +109,8 @@ class Extraction:
 
     def _reuse(self, source: Source, listing: Listing, item: str) -> None:
         """Account for a listing whose item is there."""
-        try:
-            said = told_again(self.writer, self.plan, listing, item)
-        except MediaError as error:
-            self.outcomes.fail(source.where, listing, item, error)
-        else:
-            self.outcomes.add(Outcome(source.where, listing, item, decoding=said))
+        said = told_again(self.writer, self.plan, listing, item)
+        self.outcomes.add(Outcome(source.where, listing, item, decoding=said))
 
     # Images
 

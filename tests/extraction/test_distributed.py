@@ -98,7 +98,7 @@ def test_two_workers_leave_what_one_process_leaves(media, alone, tmp_path):
     summary = run(media, tmp_path / "cache", report, workers=2)
     expected = alone[1]
     same = ("fingerprint", "items_total", "items_new", "items_failed", "items_reused", "rows", "engine", "features")
-    same += ("items_ignored", "ignored", "clips_odd")
+    same += ("items_ignored", "ignored", "files_odd")
     assert {name: summary[name] for name in same} == {name: expected[name] for name in same}
     assert sorted(f["reason"] for f in summary["failures"]) == sorted(f["reason"] for f in expected["failures"])
     assert summary["items_failed"] >= 1
@@ -109,11 +109,11 @@ def test_two_workers_leave_what_one_process_leaves(media, alone, tmp_path):
     assert verify_cache(tmp_path / "cache")["ok"]
     texts = [event.text for event in notes if isinstance(event, Note)]
     assert "2 workers on this machine" in texts
-    assert summary["clips_odd"] == 1 and any(text.startswith("odd.mp4: ") and "damaged" in text for text in texts)
+    assert summary["files_odd"] == 1 and any(text.startswith("odd.mp4: ") and "damaged" in text for text in texts)
     assert (tmp_path / "cache/ignored.jsonl").read_bytes() == (alone[0] / "ignored.jsonl").read_bytes() != b""
     assert any(text.startswith("worker ") and "agrees with xla" in text for text in texts)
     again = run(media, tmp_path / "cache", workers=2)
-    assert again["items_new"] == 0 and again["rows"] == 0 and again["clips_odd"] == 1
+    assert again["items_new"] == 0 and again["rows"] == 0 and again["files_odd"] == 1
 
 
 def test_a_killed_worker_costs_nothing_but_its_task(media, alone, tmp_path):

@@ -20,6 +20,7 @@ from facedep_jax.dataset.prepare import odd_warnings
 from facedep_jax.extraction.extract import FIRST_IGNORED, extract
 from facedep_jax.extraction.settings import ExtractSettings
 from facedep_jax.media import ClipInfo
+from facedep_jax.media.decode.images.orientation import said
 from facedep_jax.media.media_writer import write_image
 from facedep_jax.progress_events import Note
 from facedep_jax.sources import read_source
@@ -138,21 +139,21 @@ def test_what_was_odd_in_a_clip_is_counted_by_the_first_run_and_every_other(clip
     notes = []
     first = run(clips, tmp_path / "c", notes.append)
     said = decoding(tmp_path / "c")
-    assert first["clips_odd"] == 2 and said.keys() == {"odd.mp4", "again/same.mp4"} and "damaged" in said["odd.mp4"]
+    assert first["files_odd"] == 2 and said.keys() == {"odd.mp4", "again/same.mp4"} and "damaged" in said["odd.mp4"]
     assert any(isinstance(n, Note) and n.level == "warning" and "damaged" in n.text for n in notes)
     again = run(clips, tmp_path / "c")
-    assert (again["items_new"], again["clips_odd"]) == (0, 2)
+    assert (again["items_new"], again["files_odd"]) == (0, 2)
     forget_source(tmp_path / "c", str(clips))
-    assert inspect_cache(tmp_path / "c")["clips_odd"] == 0
+    assert inspect_cache(tmp_path / "c")["files_odd"] == 0
     back = run(clips, tmp_path / "c")  # listed again from what the cache knows, without a look into the clip
-    assert (back["items_new"], back["clips_odd"]) == (0, 2) and decoding(tmp_path / "c") == said
+    assert (back["items_new"], back["files_odd"]) == (0, 2) and decoding(tmp_path / "c") == said
 
 
 def test_what_was_odd_stays_when_caches_are_merged_and_exported_and_is_told_to_who_learns(clips, tmp_path):
     run(clips, tmp_path / "a")
     said = decoding(tmp_path / "a")
     merge_caches([tmp_path / "a"], tmp_path / "m")
-    assert decoding(tmp_path / "m") == said and inspect_cache(tmp_path / "m")["clips_odd"] == 2
+    assert decoding(tmp_path / "m") == said and inspect_cache(tmp_path / "m")["files_odd"] == 2
     export_cache(tmp_path / "m", tmp_path / "e.h5")
     exported = pl.read_csv(tmp_path / "e.listings.csv")
     assert int(odd_decoding(exported).sum()) == 2
@@ -168,4 +169,6 @@ def test_a_turn_alone_is_not_odd():
     turned = ClipInfo(10, 20, 90, 1.0, 1, 1, ())
     accounts = [turned.account, replace(turned, notes=("gaps: 1",)).account, "", None, "gaps: 1"]
     assert odd_decoding(pl.DataFrame({"decoding": accounts})).to_list() == [False, True, False, False, True]
+    flipped = [replace(turned, rotation=degrees, mirrored=True).account for degrees in (0, 90)]
+    assert not odd_decoding(pl.DataFrame({"decoding": [*flipped, *map("; ".join, map(said, range(1, 9)))]})).any()
     assert odd_decoding(pl.DataFrame({"path": ["a"]})).to_list() == [False]

@@ -5,6 +5,8 @@ drawn, not with what another decoder makes of the file. Whatever is missing or o
 """
 
 import re
+import sys
+import threading
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -16,6 +18,7 @@ from support.made_clips import LEVELS, RATE, Recipe, drawn, joined, remuxed, wri
 
 from facedep_jax.errors import MediaError
 from facedep_jax.media import InputSettings, open_clip
+from facedep_jax.media.decode.frame_pixels import FramePixels
 
 SIDE = 48
 STEP = 1000 // RATE
@@ -147,6 +150,21 @@ def test_two_files_joined_by_cat_are_read_to_the_end_or_it_is_said(tmp_path, end
         assert ending in RAW or ending == "avi" or "mended" in found.notes
     else:
         assert re.search("joined on behind|told of damage", found.notes), found.notes
+
+
+@pytest.mark.parametrize("codec", ["ffv1", "mjpeg", "mpeg4", "mpeg2video"])
+def test_a_dead_beginning_of_an_avi_moves_nothing_behind_it(tmp_path, codec):
+    path = write(tmp_path / "a.avi", recipe("avi", codec))
+    data = bytearray(path.read_bytes())
+    with av.open(str(path)) as container:
+        first = [packet for packet in container.demux(video=0) if packet.size][:3]
+    for packet in first:
+        data[packet.pos : packet.pos + packet.size] = bytes(packet.size)
+    path.write_bytes(data)
+    found = seen(path)
+    there = np.rint(found.times * 1000 / STEP).astype(int)
+    assert len(there) >= 20 and (found.numbers == there % LEVELS).all()
+    assert "told of damage" in found.notes
 
 
 TIMED = [("mp4", "libx264"), ("mov", "libx264"), ("mp4", "libx265"), ("mkv", "libx264"), ("mkv", "libvpx-vp9"),
@@ -365,3 +383,19 @@ def test_of_interlaced_frames_one_field_is_used(tmp_path, ending):
     found = seen(path)
     assert "interlaced frames, of which the upper field was used: 12" in found.notes
     assert (np.abs(found.numbers - 2 * np.arange(12)) <= 1).all() and (found.crops[0][INNER][:, INNER] > 30).any()
+
+
+def test_what_was_done_may_be_asked_while_another_thread_decodes():
+    """As `monitor` does; with threads that change places all the time most rounds would fail."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(300):
+            pixels = FramePixels(None)
+            counting = threading.Thread(target=lambda own=pixels: own._counts.update(map(str, range(200))))
+            counting.start()
+            while counting.is_alive():
+                pixels.notes()
+    finally:
+        sys.setswitchinterval(interval)
+    assert len(pixels.notes()) == 200

@@ -4,6 +4,7 @@ There is no camera here: OpenCV's own capture reads a pipe into which pictures a
 which can go away like one.
 """
 
+import contextlib
 import csv
 import json
 import os
@@ -216,6 +217,30 @@ def test_a_clip_that_is_decoded_too_slowly_pauses_and_says_so(tmp_path):
     assert "could not be decoded at its own pace" in source.notes[0]
 
 
+def test_nothing_is_said_of_the_end_of_a_clip_that_plays_on(tmp_path):
+    source = Paced(clip(tmp_path / "c.mp4", 21), 10.0)
+    assert all(source.notes == () for _ in source.samples(lambda: None))
+
+
+def test_a_clip_that_nobody_reads_to_its_end_is_closed(tmp_path):
+    path = clip(tmp_path / "c.mp4", 21)
+    source = Paced(path, 10.0)
+    samples = source.samples(lambda: None)
+    next(samples)
+    assert path in opened()
+    samples.close()
+    assert path not in opened() and source.notes == ()
+
+
+def opened():
+    """Names of the files that this process has open."""
+    found = []
+    for number in os.listdir(b"/proc/self/fd"):
+        with contextlib.suppress(FileNotFoundError):  # the listing's own
+            found.append(os.readlink(b"/proc/self/fd/" + number))
+    return found
+
+
 def test_a_reader_passes_over_what_nobody_takes(tmp_path):
     taken = []
     with Reader(Paced(clip(tmp_path / "c.mp4", 41), 20.0)) as reader:
@@ -267,7 +292,7 @@ def test_a_clip_that_damage_ends_too_early_is_lost(awkward_dev, name):
     taken, reason, notes = watched(awkward_dev / "videos" / name)
     assert taken >= 1
     assert re.search(r"\.mp4: ended after [01]\.\d of 2\.0 s, damaged or cut \(\[", reason)
-    assert "frames at which the decoder told of damage" in " ".join(notes)
+    assert "packets at which the decoder told of damage" in " ".join(notes)
 
 
 @pytest.mark.parametrize("name", ["editlist_start1s.mp4", "lies_stts_100000.mp4", "lies_mkv_1000h.mkv"])
@@ -279,7 +304,7 @@ def test_what_a_container_declares_alone_ends_nothing_too_early(awkward_dev, nam
 def test_damage_under_way_is_told_and_no_end(awkward_dev):
     taken, reason, notes = watched(awkward_dev / "videos" / "bitrot_mpeg1.mpg")
     assert taken > 3 and reason == ""
-    assert "frames at which the decoder told of damage" in " ".join(notes)
+    assert "packets at which the decoder told of damage" in " ".join(notes)
 
 
 @pytest.fixture

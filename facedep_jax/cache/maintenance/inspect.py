@@ -75,7 +75,7 @@ class NearDuplicates(TypedDict):
 
 
 class InspectSummary(TypedDict):
-    """What is in a cache. `clips_odd` counts listings whose `decoding` says what was odd, mended or left out,
+    """What is in a cache. `files_odd` counts listings whose `decoding` says what was odd, mended or left out,
     `files_ignored` what was passed over in the sources; `likenesses` are those of all candidates, counted between
     `EDGES`.
     """
@@ -96,7 +96,7 @@ class InspectSummary(TypedDict):
     face_states: dict[str, int]
     listings: int
     items_listed_twice: int
-    clips_odd: int
+    files_odd: int
     files_ignored: int
     emotions: dict[str, dict[str, int]]
     subjects: int
@@ -140,7 +140,7 @@ def inspect_cache(folder: str | Path, report: Report = silent, curves: bool = Fa
         "face_states": {FACE_STATES[int(code)]: count for code, count in _counts(cache.rows.face).items()},
         "listings": listings.height,
         "items_listed_twice": listings["item"].drop_nulls().value_counts().filter(pl.col("count") > 1).height,
-        "clips_odd": int(odd_decoding(listings).sum()),
+        "files_odd": int(odd_decoding(listings).sum()),
         "files_ignored": len(read_ignored(cache.path)),
         "emotions": _emotions(listings),
         "subjects": len(subjects),

@@ -72,6 +72,8 @@ def serve(channel: Channel) -> None:
             answers[header["do"]](channel, settings, bytes(body))
         except MediaError as error:
             channel.say({"say": "failed", "reason": error.reason, "stage": error.stage})
+        except OSError as error:  # the file went away, or cannot be read, since it was looked at
+            channel.say({"say": "failed", "reason": f"cannot be read: {error.strerror}", "stage": "read"})
         except NotADetector as error:
             channel.say({"say": "no detector", "path": error.path, "found": error.found})
         except EngineError as error:

@@ -6,7 +6,7 @@ What its libraries say goes to standard error, where decoder_stderr.py reads it.
 
 import re
 from collections.abc import Iterator
-from typing import NamedTuple, NoReturn
+from typing import BinaryIO, NamedTuple, NoReturn
 
 import av
 import av.logging
@@ -19,13 +19,9 @@ from av.video.stream import VideoStream
 
 from facedep_jax.errors import MediaError
 from facedep_jax.media.decode import decoder_stderr
-from facedep_jax.media.decode.opencv_setup import MAX_PIXELS
+from facedep_jax.media.decode.opencv_setup import CONTAINERS, MAX_PIXELS
 from facedep_jax.media.decode.video_containers import declared_seconds, why_not
 
-# Demuxers that read one file and nothing it names: no hls, concat, image2, dash or other playlists.
-CONTAINERS = (
-    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts,mpegvideo,m4v,h264,hevc,ivf,flv,asf,ogg,mxf,mjpeg,dv,rm"
-)
 # After damage reading fails once or a few times and then goes on; at the end it fails for ever, at once.
 RETRIES = 64
 _MICROSECONDS = 1_000_000
@@ -68,18 +64,20 @@ class VideoInput:
 
     `origin` is where the file's clock starts, in seconds of its stamps: what comes first in it, sound or pictures.
     `declared` are the seconds from there to the end, by the container; 0 where it does not say. `rate`: frames a second
-    of a raw stream, which holds no times; else None. Raises MediaError for what FFmpeg cannot open, for a file without
-    video, and for frames that no memory should be spent on.
+    of a raw stream, which holds no times; else None. `notes`: what is odd about it so far. Raises MediaError for what
+    FFmpeg cannot open, for a file without video, and for frames that no memory should be spent on.
     """
 
     def __init__(self, path: bytes, threads: int = 0) -> None:
         decoder_stderr.clear()
-        self._file = open(path, "rb")  # noqa: SIM115  (closed by `close`)
+        self.file = open(path, "rb")  # noqa: SIM115  (closed by `close`)
         try:
-            self._container = _opened(self._file, path)
-            self.stream, self.tracks = _video_track(self._container, path)
+            by_header = declared_seconds(self.file)  # before FFmpeg: it counts on where it left the file
+            self.file.seek(0)
+            self._container = _opened(self.file)
+            self.stream, chosen = _video_track(self._container, self.file)
         except BaseException:
-            self._file.close()
+            self.file.close()
             raise
         self._context = self.stream.codec_context
         self._context.thread_type = "NONE" if threads == 1 else "AUTO"
@@ -87,12 +85,13 @@ class VideoInput:
         self._context.copy_opaque = True
         self._context.options = {"max_pixels": str(MAX_PIXELS)}
         self.origin = self._origin()
-        self.declared = self._declared_seconds() or declared_seconds(path)
+        self.declared = self._declared_seconds() or by_header
         self.rate = self._assumed_rate()
         self._tick = float(self.stream.time_base or 0)  # seconds
         self._shown = 0
-        self._first: int | None = None  # the first packet's place in the order of decoding
-        self._last, self._delay = -1, 0
+        self._last, self._delay = -1, 0  # of AVI
+        opening = decoder_stderr.first_line(decoder_stderr.text())
+        self.notes = (*chosen, *((f"on opening it FFmpeg said: {opening}",) if opening else ()))
         decoder_stderr.clear()
 
     def decoded(self) -> Iterator[Decoded]:
@@ -101,13 +100,12 @@ class VideoInput:
             if packet is None:
                 yield Decoded(order, None, False, True, False, [])
                 continue
-            packet.opaque = order
+            packet.opaque = (order, packet.dts)
             try:
                 frames, failed = self.stream.decode(packet), False
             except FFmpegError:
                 frames, failed = [], True
             marked = packet.is_corrupt or any(frame.is_corrupt for frame in frames)
-            self._first = packet.dts if self._first is None else self._first
             shown = [
                 Shown(frame, _packet_of(frame, order), self._time(frame), frame.duration * self._tick)
                 for frame in frames
@@ -125,7 +123,8 @@ class VideoInput:
                 return
             except FFmpegError:
                 failures += 1
-                yield None
+                if failures == 1:
+                    yield None
         yield Packet()
 
     def _time(self, frame: VideoFrame) -> float | None:
@@ -137,8 +136,9 @@ class VideoInput:
 
     def _avi_stamp(self, frame: VideoFrame) -> int:
         """AVI numbers frames as they are decoded: those shown count on from the first, whatever the decoder held."""
-        if self._shown == 1:
-            self._delay = (frame.dts or 0) - (self._first or 0)
+        own = frame.opaque[1] if isinstance(frame.opaque, tuple) else None
+        if self._shown == 1 and frame.dts is not None and own is not None:
+            self._delay = frame.dts - own
         self._last = self._last + 1 if frame.dts is None else frame.dts - self._delay
         return self._last
 
@@ -147,7 +147,7 @@ class VideoInput:
         if self._context.is_open:
             self._context.flush_buffers()
         self._container.close()
-        self._file.close()
+        self.file.close()
 
     def _origin(self) -> float:
         timed = [stream for stream in self._container.streams if stream.type in ("video", "audio")]
@@ -173,35 +173,35 @@ class VideoInput:
 
 def _packet_of(frame: VideoFrame, order: int) -> int:
     """The number that its packet was given; the last one's where a decoder does not hand it on."""
-    return frame.opaque if isinstance(frame.opaque, int) else order
+    return frame.opaque[0] if isinstance(frame.opaque, tuple) else order
 
 
-def _opened(file: object, path: bytes) -> InputContainer:
+def _opened(file: BinaryIO) -> InputContainer:
     options = {"protocol_whitelist": "none", "format_whitelist": CONTAINERS}
     try:
         return av.open(
             file, "r", options=options, io_open=_refuse_other_files, metadata_errors="replace", buffer_size=_BUFFER
         )
     except (FFmpegError, ValueError, UnicodeError) as error:
-        raise MediaError(_refusal(decoder_stderr.text(), path)) from error
+        raise MediaError(_refusal(decoder_stderr.text(), file)) from error
 
 
 def _refuse_other_files(url: str, flags: int, options: dict[str, str]) -> NoReturn:
     raise PermissionError("a clip may name no other file")
 
 
-def _video_track(container: InputContainer, path: bytes) -> tuple[VideoStream, tuple[str, ...]]:
+def _video_track(container: InputContainer, file: BinaryIO) -> tuple[VideoStream, tuple[str, ...]]:
     """The track that players show, and a note where it had to be chosen."""
     covers = [stream for stream in container.streams.video if stream.disposition & Disposition.attached_pic]
     tracks = [stream for stream in container.streams.video if stream not in covers]
     if not tracks:
-        sound = "it holds sound with a cover picture and no video" if covers else why_not(path)
+        sound = "it holds sound with a cover picture and no video" if covers else why_not(file)
         raise MediaError(f"not a video that FFmpeg can open ({sound or 'it holds no video'})")
     marked = [stream for stream in tracks if stream.disposition & Disposition.default]
     track = marked[0] if marked else tracks[0]
     context = track.codec_context
     if context is None:
-        raise MediaError(f"not a video that FFmpeg can open ({why_not(path) or 'its codec is not known'})")
+        raise MediaError(f"not a video that FFmpeg can open ({why_not(file) or 'its codec is not known'})")
     if context.width * context.height > MAX_PIXELS:
         raise MediaError(
             f"declares frames of {context.width}×{context.height} pixels; {MAX_PIXELS / 1e6:.0f} megapixels is most"
@@ -218,12 +218,12 @@ def _seconds(clock: str) -> float:
     return 3600 * float(parts[1]) + 60 * float(parts[2]) + float(parts[3]) if parts else 0.0
 
 
-def _refusal(said: str, path: bytes) -> str:
+def _refusal(said: str, file: BinaryIO) -> str:
     """Why FFmpeg did not open the file, from what it said and what is in it."""
     if "m3u8" in said or "hls" in said:
         return "not a video but a playlist"
     taken_for = _NOT_LISTED.search(said)
     if taken_for:
         return f"not a video container that is read here (FFmpeg takes it for {taken_for[1]})"
-    reason = why_not(path) or decoder_stderr.first_line(said)
+    reason = why_not(file) or decoder_stderr.first_line(said)
     return "not a video that FFmpeg can open" + (f" ({reason})" if reason else "")

@@ -18,6 +18,7 @@ from jaxtyping import UInt8
 
 from facedep_jax.errors import MediaError
 from facedep_jax.media.decode.cropping import resize
+from facedep_jax.media.decode.images.iso_boxes import HDR
 from facedep_jax.media.decode.opencv_setup import MAX_PIXELS
 
 # Pixels are taken for square within 1 %, and where their declared shape is beyond 4:1.
@@ -25,7 +26,6 @@ LEAST_OBLONG, MOST_OBLONG = 0.01, 4.0
 # Without a declared matrix of colours, BT.709 from this size on and BT.601 below, as mpv and browsers do.
 HD_LINES, HD_COLUMNS = 720, 1280
 _UNDECLARED = 2  # AVCOL_SPC_UNSPECIFIED, ITU-T H.273 table 4
-_HIGH_DYNAMIC_RANGE = {16: "PQ", 18: "HLG"}  # transfer characteristics, H.273 table 3
 _ONE = 1 << 16  # 1 in a display matrix, ISO/IEC 14496-12 §6.2.2
 _LEAN = 0.01  # share of its length by which a row may miss an axis
 
@@ -58,7 +58,7 @@ class FramePixels:
         self._reformatter = VideoReformatter()
         self._fields: tuple[tuple[int, int, str], Graph] | None = None
         self._counts: Counter[str] = Counter()
-        self.turn = Turn()
+        self.turn, self._begun = Turn(), False
         self.colours = ""
 
     def of(self, frame: VideoFrame) -> UInt8[np.ndarray, "h w 3"]:
@@ -66,8 +66,11 @@ class FramePixels:
         width, height = frame.width, frame.height
         if width * height > MAX_PIXELS:
             raise MediaError(f"a frame of {width}×{height} pixels; {MAX_PIXELS / 1e6:.0f} megapixels is most")
-        self.turn = _turn(frame)
-        if transfer := _HIGH_DYNAMIC_RANGE.get(int(frame.color_trc)):
+        turn = _turn(frame)
+        if self._begun and turn != self.turn:
+            self._counts["frames at which the display matrix changed"] += 1
+        self.turn, self._begun = turn, True
+        if transfer := HDR.get(int(frame.color_trc)):
             self._counts[f"frames of high dynamic range ({transfer}), taken as they are, without tone mapping"] += 1
         stored = self._rgb(self._progressive(frame), self._matrix_of(frame))
         square = resize(stored, round(width * max(1, self._wider)), round(height * max(1, 1 / self._wider)))
@@ -76,8 +79,8 @@ class FramePixels:
         return turned(square, self.turn)
 
     def notes(self) -> tuple[str, ...]:
-        """What was done to how many frames."""
-        return tuple(f"{what}: {count}" for what, count in self._counts.items())
+        """What was done to how many frames. May be asked while another thread counts on."""
+        return tuple(f"{what}: {count}" for what, count in tuple(self._counts.items()))
 
     def _progressive(self, frame: VideoFrame) -> VideoFrame:
         """The frame, or its upper field where it holds two that were taken one after the other."""

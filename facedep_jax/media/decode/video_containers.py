@@ -35,44 +35,50 @@ class _Track(NamedTuple):
     codec: str
 
 
-def why_not(path: bytes) -> str:
+def why_not(stream: BinaryIO) -> str:
     """One clause on why the file does not open, such as "its video is coded as zzz1, …", or an empty string."""
-    with open(path, "rb") as stream:
-        head = stream.read(12)
-        if head[4:8] in _ISO:
-            return _of_mp4(stream)
-        if head[:4] == signatures.MATROSKA:
-            stream.seek(0)
-            found = _MATROSKA_CODEC.findall(stream.read(_FIRST))
-            return _of_tracks([_Track(kind == b"V", codec.decode()) for kind, codec in found])
-    return ""
+    head, size = _begin(stream)
+    if head[4:8] in _ISO:
+        return _of_mp4(stream)
+    if head[:4] == signatures.MATROSKA:
+        found = _MATROSKA_CODEC.findall(head + stream.read(_FIRST))
+        return _of_tracks([_Track(kind == b"V", codec.decode()) for kind, codec in found])
+    return "".join(_riff_size(head, size))
 
 
-def left_over(path: bytes) -> tuple[str, ...]:
+def left_over(stream: BinaryIO) -> tuple[str, ...]:
     """Notes on what is in an open file and is not read, or ought to be in it and is not."""
-    with open(path, "rb") as stream:
-        head = stream.read(2 * _TS_PACKETS[-1][0])
-        size = os.fstat(stream.fileno()).st_size
-        if head[4:8] in _ISO:
-            return _second_movie(stream, size)
-        if head.startswith(signatures.FLV):
-            return _second_flv(stream, size)
-        if head.startswith(signatures.ASF):
-            return _asf_size(head + stream.read(_FIRST), size)
-        if head.startswith(signatures.OGG):
-            return _ogg_end(stream, size)
-        return _ts_end(head, size)
+    head, size = _begin(stream)
+    if head[4:8] in _ISO:
+        return _second_movie(stream, size)
+    if head.startswith(signatures.FLV):
+        return _second_flv(stream, size)
+    if head.startswith(signatures.ASF):
+        return _asf_size(head + stream.read(_FIRST), size)
+    if head.startswith(signatures.RIFF):
+        return _riff_size(head, size)
+    if head.startswith(signatures.OGG):
+        return _ogg_end(stream, size)
+    return _ts_end(head, size)
 
 
-def declared_seconds(path: bytes) -> float:
+def declared_seconds(stream: BinaryIO) -> float:
     """By the header of an ASF file, which FFmpeg passes over where the file's size is not the one stated; else 0."""
-    with open(path, "rb") as stream:
-        data = stream.read(_FIRST)
-    at = data.find(_ASF_PROPERTIES) if data.startswith(signatures.ASF) else -1
+    head, _ = _begin(stream)
+    if not head.startswith(signatures.ASF):
+        return 0.0
+    data = head + stream.read(_FIRST)
+    at = data.find(_ASF_PROPERTIES)
     if at < 0 or at + 88 > len(data):
         return 0.0
     played, _, preroll = struct.unpack_from("<QQQ", data, at + 64)  # 100 ns, 100 ns, ms
     return max(0.0, played / 1e7 - preroll / 1e3)
+
+
+def _begin(stream: BinaryIO) -> tuple[bytes, int]:
+    """The first bytes, with the stream behind them, and the size of the file."""
+    stream.seek(0)
+    return stream.read(2 * _TS_PACKETS[-1][0]), os.fstat(stream.fileno()).st_size
 
 
 # MP4 and QuickTime
@@ -157,6 +163,11 @@ def _asf_size(head: bytes, size: int) -> tuple[str, ...]:
     (stated,) = struct.unpack_from("<Q", head, at + 40)
     if 0 < stated < size and stated + 64 < size:
         return (_joined(stated, size),)
+    return (f"holds {size:,} of the {stated:,} bytes that it declares: {_CUT}",) if stated > size else ()
+
+
+def _riff_size(head: bytes, size: int) -> tuple[str, ...]:
+    stated = struct.unpack_from("<I", head, 4)[0] + 8 if head.startswith(signatures.RIFF) and len(head) >= 8 else 0
     return (f"holds {size:,} of the {stated:,} bytes that it declares: {_CUT}",) if stated > size else ()
 
 

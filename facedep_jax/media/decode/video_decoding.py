@@ -41,13 +41,14 @@ class Capture:
         self._read = self._sampled = self._resized = self._gaps = 0
         self._start = self._time = self._lasts = 0.0
         self._shape: tuple[int, ...] = ()  # of the first sample
-        self._said = ""
-        self._beside = self._input.tracks + left_over(path)
+        self._said, self._over = "", False
+        self._beside: tuple[str, ...] = ()  # what else is in the file, or missing from it, known at its end
 
     def samples(self) -> Iterator[tuple[float, UInt8[np.ndarray, "h w 3"]]]:
-        """(time in seconds, upright RGB pixels) of each sampled frame."""
+        """(time in seconds, upright RGB pixels) of each sampled frame. The file is closed however it ends."""
         try:
             yield from self._samples()
+            self._over, self._beside = True, left_over(self._input.file)
         finally:
             self._input.close()
         if not self._sampled:
@@ -150,7 +151,7 @@ class Capture:
         )
         notes = [f"{what}: {count}{more}" for what, count, more in counted if count]
         notes += [f"the decoder said: {self._said}"] if self._said else []
-        return (*self._beside, *self._of_times(), *notes, *self._pixels.notes())
+        return (*self._input.notes, *self._beside, *self._of_times(), *notes, *self._pixels.notes())
 
     def _of_times(self) -> Iterator[str]:
         """What the container's clock says that the frames do not."""
@@ -159,7 +160,7 @@ class Capture:
         if self._start >= LATE:
             yield f"its video starts {self._start:.3f} s after the file does"
         missing = self._missing()
-        if missing > max(SHORTER_SECONDS, SHORTER_FRAMES * self._clock.step):
+        if self._over and missing > max(SHORTER_SECONDS, SHORTER_FRAMES * self._clock.step):
             yield f"its video ends {missing:.1f} s before the {self._input.declared:.1f} s that the file declares"
 
 
