@@ -131,6 +131,8 @@ def show_scores(console: "Console", summary: Mapping[str, Any]) -> None:
     )
     if summary["not_clips"]:
         console.print(f"ignored, since they are no clips: {len(summary['not_clips']):,} files; clips.csv says why")
+    if summary["clips_odd"]:
+        console.print(f"clips with something odd, mended or left out: {summary['clips_odd']:,}; clips.csv says what")
     what = "page, tables and timelines" if summary["page"] else "tables"
     console.print(f"{what}: {Path(summary['scores']).parent}", markup=False, soft_wrap=not console.is_terminal)
     if summary["inputs"]:

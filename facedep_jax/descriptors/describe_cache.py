@@ -8,6 +8,7 @@ import polars as pl
 from jaxtyping import Int
 
 from facedep_jax.cache.cache_reader import Cache
+from facedep_jax.cache.ledger_state import odd_decoding
 from facedep_jax.descriptors.describe_frames import SEEN, TAKEN, describe, descriptor_names
 from facedep_jax.descriptors.expression import REST, SMILE
 from facedep_jax.descriptors.movement import COVERAGE
@@ -114,6 +115,8 @@ def _absent(cache: Cache, clips: pl.DataFrame, values: pl.DataFrame) -> Iterator
     """What has no row, or an empty one."""
     if unlisted := len(values) - clips["item"].n_unique():
         yield f"{unlisted:,} clips are listed by no source any more and have no row"
+    if odd := int(odd_decoding(clips).sum()):
+        yield f"{odd:,} were decoded with something odd, mended or left out: `decoding` in the listings says what"
     if failed := len(cache.failures):
         yield f"{failed:,} files could not be extracted and have no row; `cache inspect` names them"
     if cache.items_cut_off:

@@ -52,8 +52,9 @@ class TimeGrid:
     @property
     def shows_change(self) -> bool:
         """Whether frames are dense enough, and enough of them, to say how anything changes."""
-        spacing = np.median(np.diff(self.time)) if len(self.time) > 1 else np.inf
-        return self.seconds >= SMOOTH - ROUNDING and spacing <= 1 / LEAST_RATE
+        steps = np.diff(self.time)
+        steps = steps[steps <= GAP]
+        return self.seconds >= SMOOTH - ROUNDING and len(steps) >= LEAST_RATE * steps.sum() > 0
 
     def cells(self, seconds: float) -> int:
         """How many cells are about so long, at least one."""

@@ -51,7 +51,7 @@ class ExtractionPlan:
             margin=DEFAULT_MARGINS[choice.faces] if settings.margin is None else settings.margin,
             fps=settings.fps,
             policy="track" if follows else "central" if settings.face_policy == "central" else "largest",
-            align=settings.align and choice.faces != "none",
+            align=bool(settings.align) and choice.faces != "none",
             min_face=DEFAULT_MIN_FACE if settings.min_face is None else settings.min_face,
         )
 

@@ -24,7 +24,7 @@ class ExtractSettings:
     detector_model: str | None = None
     margin: float | None = None  # the detector's own default, see media/frame_types.py
     face_policy: str | None = None  # largest for images, track for clips
-    align: bool = False
+    align: bool | None = None  # not, or as the run's faces where there is a run
     min_face: float | None = None  # pixels; the default is media/frame_types.py's
     fps: float = 4.0
     shard_rows: int = 2048

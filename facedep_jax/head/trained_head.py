@@ -25,6 +25,8 @@ from facedep_jax.sources.class_labels import PROXY_CLASSES, choose_positive
 from facedep_jax.sources.label_vocabulary import in_order
 from facedep_jax.toml_settings import differences, without_none
 
+# Of a spec's input, what decides how a face that was found is cut out, whatever kind of file it is in.
+_CUT = ("faces", "detector_sha256", "margin", "align", "min_face", "min_sharpness", "detection")
 FACE_BY_FACE = "the head mixes frames in time, and here every face is a clip of one frame to it: it was not trained so"
 
 
@@ -228,12 +230,24 @@ class Head:
         ]
         if not spec["input"].keys() & self.input.keys():
             differing = [
-                f"the run learned from {'s and '.join(self.input)}s, these are {'s and '.join(spec['input'])}s"
+                f"the run learned from {'s and '.join(self.input)}s, these are {'s and '.join(spec['input'])}s",
+                *self._other_faces(spec["input"]),
             ]
         said = "; ".join(differing)
         if said:
             report(Note(f"inputs differ from those of the run: {said}", "warning"))
         return said
+
+    def _other_faces(self, inputs: Mapping[str, Mapping[str, Any]]) -> list[str]:
+        """How faces are found and cut otherwise, where the kinds of files differ."""
+        learned: Mapping[str, Any] = next(iter(self.input.values()), {})
+        given: Mapping[str, Any] = next(iter(inputs.values()), {})
+        if learned.get("faces", "none") == "none":  # tight pictures, which faces that are cut out look like
+            return []
+        if given.get("faces", "none") == "none":
+            return ["the run learned from faces that were cut out, and these are whole pictures"]
+        before, after = ({key: record.get(key) for key in _CUT} for record in (learned, given))
+        return differences(before, after)
 
 
 @partial(jax.jit, static_argnums=0)

@@ -8,6 +8,7 @@ from typing import Any
 from facedep_jax.errors import WeightsError
 from facedep_jax.extraction.settings import ExtractSettings
 from facedep_jax.head.trained_head import Head
+from facedep_jax.progress_events import Note, Report, silent
 
 
 def extract_settings(features: dict[str, Any], given: ExtractSettings) -> ExtractSettings:
@@ -25,6 +26,14 @@ def extract_settings(features: dict[str, Any], given: ExtractSettings) -> Extrac
         precision=features["precision"],
         size=",".join(f"{name}={size}" for name, size in features["size"].items()),
     )
+
+
+def aligned_as_learned(head: Head, given: ExtractSettings, report: Report = silent) -> ExtractSettings:
+    """`given`, with faces turned upright if those that the head learned from were, unless that was decided."""
+    if given.align is not None or not any(record.get("align") for record in head.input.values()):
+        return given
+    report(Note("faces are turned upright, as those were that the run learned from; --no-align leaves them"))
+    return replace(given, align=True)
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from facedep_jax.media import Frame, Picture, read_image, read_view
 from facedep_jax.media.file_hashing import read_content
 from facedep_jax.progress_events import Failure, Note, Progress, Report, silent
 from facedep_jax.scoring.attribution import places_of, weigh_attention
-from facedep_jax.scoring.head_requirements import extract_settings, naming_weights
+from facedep_jax.scoring.head_requirements import aligned_as_learned, extract_settings, naming_weights
 from facedep_jax.sources.synthetic_faces import EXPRESSIONS, SIDE, draw_face, draw_person
 
 VIEW_SIDE = 640  # pixels of the longer side of a picture that is drawn
@@ -91,7 +91,7 @@ def load_scorer(kind: str, head: Head, given: ExtractSettings, report: Report = 
     """
     if head.mixes:
         report(Note(FACE_BY_FACE, "warning"))
-    settings = extract_settings(head.features, replace(given, batch_size=1))
+    settings = extract_settings(head.features, replace(aligned_as_learned(head, given, report), batch_size=1))
     with naming_weights(head, settings):
         plan = plan_extraction((kind,), settings, report)
     return FaceScorer(head, plan, report)

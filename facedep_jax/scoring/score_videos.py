@@ -22,7 +22,7 @@ from facedep_jax.head.trained_head import Head
 from facedep_jax.progress_events import Note, Report, silent
 from facedep_jax.provenance import write_config
 from facedep_jax.scoring.clip_scores import ClipScore, ScoreSettings
-from facedep_jax.scoring.head_requirements import extract_settings, naming_weights
+from facedep_jax.scoring.head_requirements import aligned_as_learned, extract_settings, naming_weights
 from facedep_jax.scoring.influential_frames import InfluentialFrame
 from facedep_jax.scoring.output_directory import SHOWN, name_strays, refuse_foreign, refuse_other
 from facedep_jax.scoring.saved_crops import Crops
@@ -65,6 +65,7 @@ class ScoreSummary(TypedDict):
     deletion: dict[str, Any] | None
     clips: list[dict[str, Any]]  # fields of ClipScore
     not_clips: list[str]
+    clips_odd: int  # of which `decoding` says what was odd, mended or left out
     cache: str
     judged: str  # what is judged as one: frames, windows of so many seconds, whole clips
     items_new: int
@@ -102,6 +103,7 @@ def score_videos(
         _say_what_is_judged(head, settings.window, keep_crops, report)
     wanted = {"score": _resolved(given, settings), **records}
     folder, crops = cache or out / "cache", Crops(out / "crops")
+    given = aligned_as_learned(head, given, report)
     asked = extract_settings(head.features, given)
     refuse_foreign(out)
     refuse_other(out, {**records, "score": to_table(settings)}, folder)
@@ -218,6 +220,7 @@ def _summary(
         "crops": None,
         "deletion": None,
         "clips": [asdict(one.clip) for one in scored],
+        "clips_odd": extraction["files_odd"],
         "not_clips": [as_name(path) for path in source.others["path"]],
         "cache": "",
         "judged": _stretch(window) if head.mixes else "frames",

@@ -133,7 +133,7 @@ CLIPS = {
     "fps_1000.mp4": Clip(1),
     "audio_only.mp3": Refused("takes it for mp3"),
     "editlist_start1s.mp4": Clip(4, shift=1),
-    "size_change.ts": Clip(16, within=1.8, noted="of another size than the first"),
+    "size_change.ts": Clip(16, within=1.8, noted="of another size, scaled to that of the first"),
     "truncated_faststart_30.mp4": Clip(1, noted="told of damage: 1"),
     "truncated_faststart_90.mp4": Clip(7, noted="told of damage: 2"),
     "bitrot_mpeg1.mpg": Clip(6, noted="made from damaged ones: 24"),

@@ -98,10 +98,14 @@ def _of_mp4(stream: BinaryIO) -> str:
 
 def _second_movie(stream: BinaryIO, size: int) -> tuple[str, ...]:
     """The demuxer takes the first index; what `cat` joined on behind has one of its own."""
-    indices, begun = 0, 0
+    indices, begun, in_parts = 0, 0, False
     for name, _ in _boxes(stream):
         begun = stream.tell() if name == signatures.FTYP and indices else begun
         indices += name == b"moov"
+        in_parts |= name == b"moof" and indices > 1
+    if in_parts:
+        where = f"another recording is joined on behind, at byte {begun:,} of {size:,}"
+        return (f"{where}, and is read as far as it fits the first: split the file first",)
     return (_joined(begun, size),) if indices > 1 else ()
 
 

@@ -12,9 +12,10 @@ from jaxtyping import UInt8
 
 from facedep_jax.errors import MediaError
 from facedep_jax.media.decode import decoder_stderr
+from facedep_jax.media.decode.cropping import resize
 from facedep_jax.media.decode.ffmpeg_input import Decoded, Shown, VideoInput
 from facedep_jax.media.decode.frame_damage import Doubt
-from facedep_jax.media.decode.frame_pixels import FramePixels
+from facedep_jax.media.decode.frame_pixels import LEAST_OBLONG, FramePixels
 from facedep_jax.media.decode.frame_sampling import Clock, Sampler
 from facedep_jax.media.decode.video_containers import left_over
 from facedep_jax.media.frame_types import ClipInfo
@@ -23,6 +24,7 @@ from facedep_jax.media.frame_types import ClipInfo
 MISSING, MISSING_SECONDS = 0.1, 5.0
 # Seconds and frames by which a clip may be shorter than declared, or start late, before it is said.
 SHORTER_SECONDS, SHORTER_FRAMES, LATE = 0.2, 3, 0.1
+PAUSE = 5.0  # seconds without a frame that are said
 
 
 class Capture:
@@ -38,9 +40,10 @@ class Capture:
         self._input = VideoInput(path, threads=1 if careful else 0)
         self._pixels = FramePixels(self._input.stream.sample_aspect_ratio)
         self._clock, self._sampler, self._doubt = Clock(self._input.declared), Sampler(fps), Doubt()
-        self._read = self._sampled = self._resized = self._gaps = 0
+        self._read = self._sampled = self._resized = self._reshaped = self._gaps = 0
+        self._pauses: list[float] = []
         self._start = self._time = self._lasts = 0.0
-        self._shape: tuple[int, ...] = ()  # of the first sample
+        self._shape: tuple[int, ...] = ()  # height and width of the first sample
         self._said, self._over = "", False
         self._beside: tuple[str, ...] = ()  # what else is in the file, or missing from it, known at its end
 
@@ -59,16 +62,28 @@ class Capture:
             time = self._clock.tick(stamp, following and following.time)
             if not self._read:
                 self._start = time
+            elif time - self._time > PAUSE:
+                self._pauses.append(time - self._time)
             self._time, self._lasts = time, lasts
             self._read += 1
             intra = frame.key_frame or frame.pict_type == PictureType.I
             if not self._doubt.about(order, frame.pts, time, intra) and self._sampler.wants(time):
-                pixels = self._pixels.of(frame)
-                self._shape = self._shape or pixels.shape[:2]
-                self._resized += pixels.shape[:2] != self._shape
+                pixels = self._of_one_size(self._pixels.of(frame))
                 self._sampler.take(time)
                 self._sampled += 1
                 yield time, pixels
+
+    def _of_one_size(self, pixels: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w 3"]:
+        """Calls change their resolution under way: frames of the first one's shape get its size, so that faces can be
+        followed."""
+        height, width = self._shape = self._shape or pixels.shape[:2]
+        if pixels.shape[:2] == self._shape:
+            return pixels
+        if abs(pixels.shape[1] / pixels.shape[0] * height / width - 1) > LEAST_OBLONG:
+            self._reshaped += 1
+            return pixels
+        self._resized += 1
+        return resize(pixels, width, height)
 
     def info(self) -> ClipInfo:
         """What decoding found out; complete once `samples` has ended."""
@@ -146,7 +161,8 @@ class Capture:
             ("gaps in decoding, passed over", self._gaps, ""),
             ("packets at which the decoder told of damage", self._doubt.told, ""),
             ("frames not used because they are damaged or made from damaged ones", self._doubt.frames, ""),
-            ("frames of another size than the first", self._resized, ""),
+            ("frames of another size, scaled to that of the first", self._resized, ""),
+            ("frames of another shape than the first", self._reshaped, ""),
             ("frames before the first whole one that lack what they are made from", self._doubt.leading, ""),
         )
         notes = [f"{what}: {count}{more}" for what, count, more in counted if count]
@@ -159,6 +175,8 @@ class Capture:
             yield f"the file holds no times; {self._input.rate:g} frames a second are assumed"
         if self._start >= LATE:
             yield f"its video starts {self._start:.3f} s after the file does"
+        if self._pauses:
+            yield f"no frame for {sum(self._pauses):.1f} s of it, in pauses of over {PAUSE:g} s: {len(self._pauses)}"
         missing = self._missing()
         if self._over and missing > max(SHORTER_SECONDS, SHORTER_FRAMES * self._clock.step):
             yield f"its video ends {missing:.1f} s before the {self._input.declared:.1f} s that the file declares"
