@@ -41,7 +41,7 @@ _INPUT_OPTIONS = (
     click.option(
         "--align/--no-align",
         default=None,
-        help="Turn faces upright by eyes, nose and mouth (YuNet).  [default: no]",
+        help="Turn faces upright by eyes, nose and mouth (YuNet).  [default: no; in scoring, as the run learned]",
     ),
     click.option(
         "--min-face",
