@@ -59,3 +59,16 @@ def test_a_face_that_is_back_within_a_second_was_not_away(until, stretches):
 def test_half_a_second_is_the_least_bout(lasting, count):
     found = bouts(grid(), ((grid().point > 5) & (grid().point < 5 + lasting)).astype(float), 0.5)
     assert found == pytest.approx([0.5] * count)
+
+
+@pytest.mark.parametrize("rate", [4, 5, 6, 7, 10, 12, 14.3, 15, 25, 30])
+@pytest.mark.parametrize("seconds", [2.0, 4.0, 4.3, 4.5, 6.0, 6.1, 6.3])
+def test_four_samples_a_second_show_change_whatever_rate_they_are_taken_from(rate, seconds):
+    """At 10 frames a second they are 0.3 and 0.2 s apart in turn: more of one than of the other is chance."""
+    frames = np.arange(int(seconds * rate) + 1) / rate
+    taken = np.unique([frames[frames >= k / 4 - 1e-9][0] for k in range(int(frames[-1] * 4) + 1)])
+    assert grid(taken, seconds=float(frames[-1])).shows_change == (min(rate, 4) >= 3.5)
+
+
+def test_two_frames_a_second_do_not():
+    assert not grid(np.arange(0, 10, 0.5)).shows_change

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import polars as pl
 import pytest
+from PIL import ExifTags, Image
 from support.odd_clip import write_damaged_clip
 
 from facedep_jax.cache import open_cache
@@ -147,6 +148,27 @@ def test_what_was_odd_in_a_clip_is_counted_by_the_first_run_and_every_other(clip
     assert inspect_cache(tmp_path / "c")["files_odd"] == 0
     back = run(clips, tmp_path / "c")  # listed again from what the cache knows, without a look into the clip
     assert (back["items_new"], back["files_odd"]) == (0, 2) and decoding(tmp_path / "c") == said
+
+
+def test_what_was_odd_is_told_where_a_run_was_killed_between_rows_and_listings(clips, tmp_path):
+    run(clips, tmp_path / "c")
+    said = decoding(tmp_path / "c")
+    (tmp_path / "c" / "listings.jsonl").write_text("")
+    again = run(clips, tmp_path / "c")
+    assert (again["items_new"], again["files_odd"]) == (0, 2) and decoding(tmp_path / "c") == said
+
+
+def test_a_picture_of_which_a_part_is_left_out_is_odd_and_a_turned_one_is_not(tmp_path):
+    (tmp_path / "pictures").mkdir()
+    frames = [Image.new("RGB", (48, 48), colour) for colour in ("red", "green")]
+    frames[0].save(tmp_path / "pictures" / "two.gif", save_all=True, append_images=frames[1:])
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 7
+    frames[1].save(tmp_path / "pictures" / "turned.jpg", exif=exif)
+    frames[1].save(tmp_path / "pictures" / "plain.png")
+    found = run(tmp_path / "pictures", tmp_path / "c")
+    said = {name: text for name, text in decoding(tmp_path / "c").items() if text}
+    assert found["files_odd"] == 1 and said.keys() == {"two.gif", "turned.jpg"} and "2 frames" in said["two.gif"]
 
 
 def test_what_was_odd_stays_when_caches_are_merged_and_exported_and_is_told_to_who_learns(clips, tmp_path):
