@@ -57,7 +57,8 @@ _FOLLOWING = (
 # image 1, clip 1: caches that state none, of before the number was there: OpenCV alone, its turns and FFmpeg.
 # image 2: turns are read by this package in every format; 8-bit TIFF, BMP, GIF, PNM and JPEG 2000 by Pillow; 16-bit
 # colour TIFF, AVIF with alpha or frames, and PNM of other maxima than 255 in their right colours; HEIC.
-# clip 2: frames, times and turns by PyAV.
+# clip 2: frames by PyAV: times on the file's clock, flips, the marked track, one field of interlaced frames, BT.709 for
+# high definition that declares no matrix.
 DECODERS = {"image": 2, "clip": 2}
 
 NO_BOX = (math.nan, math.nan, math.nan, math.nan)
@@ -139,8 +140,8 @@ class Face:
 
 @dataclass(frozen=True)
 class Frame:
-    """One sampled frame: `time` in seconds as the container has it, the face, and one square RGB crop per
-    size asked for; no crops where there is no face."""
+    """One sampled frame: `time` in seconds on the file's clock (see docs/media.md), the face, and one square RGB crop
+    per size asked for; no crops where there is no face."""
 
     time: float
     face: Face

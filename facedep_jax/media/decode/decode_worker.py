@@ -1,7 +1,7 @@
 """The decoding worker, `python -m facedep_jax.media.decode.decode_worker`. Knows nothing of the batch.
 
 It reads requests on standard input and answers on standard output (worker_protocol.py), one after the other. Files and
-bytes may be hostile or simply broken: whatever they do to cv2, they do here. Standard error is a file that
+bytes may be hostile or simply broken: whatever they do to a decoder, they do here. Standard error is a file that
 decoder_stderr.py reads back.
 """
 
