@@ -17,6 +17,7 @@ MOST_FILES = 20  # in one folder; more cannot be read as a list
 ONLY_IN = {
     "cv2": "facedep_jax/media/decode",
     "PIL": "facedep_jax/media/decode",
+    "av": "facedep_jax/media/decode",
     "click": "facedep_jax/cli",
     "rich": "facedep_jax/cli",
 }
