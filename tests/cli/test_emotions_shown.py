@@ -64,6 +64,7 @@ def scores(**more):
         "frames": 8,
         "seconds": 1.0,
         "not_clips": [],
+        "clips_odd": 0,
         "page": None,
         "scores": "s/c",
     }
