@@ -119,7 +119,7 @@ class CacheWriter(ShardWriter):
             write_header(self.folder, self.spec)
         self._take_stock(load_manifest(self.folder, repair=True))
         self._listings = with_columns(self._mended("listings.jsonl"), [*LISTING, "gone"])  # lines, the last one counts
-        self.untold = self.complete.difference(self._listings["item"])
+        self.unlisted = self.complete.difference(self._listings["item"])
         self._decoding: dict[str, str] = {}
         if "decoding" in self._listings.columns:
             said = self._listings.filter(pl.col("decoding").fill_null("") != "")  # of files that are gone, too

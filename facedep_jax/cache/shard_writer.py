@@ -71,7 +71,7 @@ class ShardWriter:
     def __init__(self, shards: Path, spec: dict[str, Any], engine: ComputedBy, shard_rows: int = 2048):
         self.shards, self.spec, self.engine, self.shard_rows = shards, spec, engine, shard_rows
         self.complete: set[str] = set()
-        self.untold: set[str] = set()  # complete, and never listed: of a run that was interrupted in between
+        self.unlisted: set[str] = set()  # complete, and never listed: of a run that was interrupted in between
         self.partial: dict[str, tuple[int, int]] = {}
         self.rows_committed = self.features_committed = 0
         self._pending: list[OpenItem] = []

@@ -11,14 +11,14 @@ from facedep_jax.media.file_hashing import hash_content, read_content
 from facedep_jax.sources import Listing
 
 
-def told_again(writer: ShardWriter, plan: ExtractionPlan, listing: Listing, item: str) -> str | None:
+def account_of_unlisted(writer: ShardWriter, plan: ExtractionPlan, listing: Listing, item: str) -> str | None:
     """The account of an item that no listing names, once; None for any other.
 
     The rows are whole: where the file cannot be decoded now, or is another by now, that is what is said.
     """
-    if item not in writer.untold:
+    if item not in writer.unlisted:
         return None
-    writer.untold.discard(item)
+    writer.unlisted.discard(item)
     try:
         return _account(listing, item, plan.input_settings(listing.kind))
     except MediaError as error:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from facedep_jax.cache.cache_writer import CacheWriter
 from facedep_jax.errors import ClusterError, MediaError
 from facedep_jax.extraction.dask_worker import Done, WorkerTask, compute_task
-from facedep_jax.extraction.decoding_account import told_again
+from facedep_jax.extraction.decoding_account import account_of_unlisted
 from facedep_jax.extraction.local_extraction import ItemResolver
 from facedep_jax.extraction.outcomes import Outcome, Outcomes
 from facedep_jax.extraction.pending_listings import Pair
@@ -93,7 +93,7 @@ class Distribution:
         if failure:
             self.outcomes.fail(source.where, listing, item, failure)
         else:
-            said = told_again(self.writer, self.plan, listing, item) if item else None
+            said = account_of_unlisted(self.writer, self.plan, listing, item) if item else None
             self.outcomes.add(Outcome(source.where, listing, item, decoding=said))
         self.outcomes.progress(listing)
 

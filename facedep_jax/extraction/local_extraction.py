@@ -15,7 +15,7 @@ from facedep_jax.cache.file_hash_cache import KnownFiles
 from facedep_jax.cache.shard_writer import ShardWriter
 from facedep_jax.cache.tombstones import Purged
 from facedep_jax.errors import MediaError
-from facedep_jax.extraction.decoding_account import told_again
+from facedep_jax.extraction.decoding_account import account_of_unlisted
 from facedep_jax.extraction.outcomes import Outcome, Outcomes
 from facedep_jax.extraction.pending_listings import Pair, Pending
 from facedep_jax.extraction.pipeline import Abandon, Begin, End, Pipeline
@@ -109,7 +109,7 @@ class Extraction:
 
     def _reuse(self, source: Source, listing: Listing, item: str) -> None:
         """Account for a listing whose item is there."""
-        said = told_again(self.writer, self.plan, listing, item)
+        said = account_of_unlisted(self.writer, self.plan, listing, item)
         self.outcomes.add(Outcome(source.where, listing, item, decoding=said))
 
     # Images

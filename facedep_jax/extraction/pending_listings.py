@@ -71,7 +71,7 @@ def settle_known(
     for source, listings in pending.parts:
         files = _files(listings)
         items = known.items_of(files)
-        told = [item in writer.complete and item not in writer.untold and not purged.holds(item) for item in items]
+        told = [item in writer.complete and item not in writer.unlisted and not purged.holds(item) for item in items]
         there = pl.Series(told, dtype=pl.Boolean)
         there &= ~files.is_in(writer.failing_paths().implode())
         for kind in ("image", "clip"):

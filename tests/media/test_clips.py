@@ -385,24 +385,24 @@ def test_awkward_clips_too_have_the_times_that_pyav_gives_them(awkward_dev, name
 
 def doubted(doubt: Doubt, frame: int, time: float, intra: bool = False) -> bool:
     """A frame that is shown when it is decoded."""
-    return doubt.about(frame, frame, time, intra)
+    return doubt.is_doubtful(frame, frame, time, intra)
 
 
 def test_doubt_lasts_until_a_frame_stands_by_itself():
     doubt = Doubt()
     assert not doubted(doubt, 0, 0.0, True)
-    doubt.tell(1, 1)
+    doubt.note_damage(1, 1)
     assert [doubted(doubt, n, n / 10, intra) for n, intra in ((1, False), (2, False), (3, True), (4, False))] == [
         *(True, True, False, False)
     ]
     assert (doubt.told, doubt.frames) == (1, 2)
-    doubt.tell(5, 5)  # damage in a frame that stands by itself
+    doubt.note_damage(5, 5)  # damage in a frame that stands by itself
     assert doubted(doubt, 5, 0.5, True) and doubted(doubt, 6, 0.6) and not doubted(doubt, 7, 0.7, True)
 
 
 def test_doubt_ends_where_no_frame_ever_stands_by_itself():
     doubt = Doubt()
-    doubt.tell(0, 0)
+    doubt.note_damage(0, 0)
     assert doubted(doubt, 0, 0) and doubted(doubt, 1, LONGEST_DOUBT)
     assert not doubted(doubt, 2, LONGEST_DOUBT + 0.1)
 
@@ -411,9 +411,9 @@ def test_damage_spreads_as_frames_are_decoded_and_not_as_they_are_shown():
     """I0 P3 B1 B2 P6 B4 B5: damage in P3 is in what leans on it, before and behind; damage in B1 is in B1."""
     decoded = {0: 0, 3: 1, 1: 2, 2: 3, 6: 4, 4: 5, 5: 6}  # stamp: order
     doubt = Doubt()
-    doubt.packet(0, 0, True)
-    doubt.tell(1, 3)
-    assert [stamp for stamp in range(7) if doubt.about(decoded[stamp], stamp, stamp / 10, stamp == 0)] == [
+    doubt.note_packet(0, 0, True)
+    doubt.note_damage(1, 3)
+    assert [stamp for stamp in range(7) if doubt.is_doubtful(decoded[stamp], stamp, stamp / 10, stamp == 0)] == [
         1,
         2,
         3,
@@ -426,22 +426,22 @@ def test_damage_spreads_as_frames_are_decoded_and_not_as_they_are_shown():
 def test_frames_that_lead_a_key_frame_damage_nothing_behind_it():
     """K2 B0 B1 P4 B3 where the recording was cut at K2: what is in B0 and B1 is lost, and nothing else."""
     doubt = Doubt()
-    doubt.packet(0, 2, True)
-    assert not doubt.tell(1, 0) and not doubt.tell(2, 1)
-    assert not doubt.tell(3, 4, "[h264] mmco: unref short failure")  # of a reference that the cut took away
+    doubt.note_packet(0, 2, True)
+    assert not doubt.note_damage(1, 0) and not doubt.note_damage(2, 1)
+    assert not doubt.note_damage(3, 4, "[h264] mmco: unref short failure")  # of a reference that the cut took away
     decoded = {0: 1, 1: 2, 2: 0, 3: 4, 4: 3}
-    assert [stamp for stamp in range(5) if doubt.about(decoded[stamp], stamp, stamp / 10, stamp == 2)] == [0, 1]
+    assert [stamp for stamp in range(5) if doubt.is_doubtful(decoded[stamp], stamp, stamp / 10, stamp == 2)] == [0, 1]
     assert (doubt.told, doubt.leading) == (0, 2)
-    assert doubt.tell(5, 6, "[h264] error while decoding MB 1 1")
-    assert doubt.about(5, 6, 0.6, False)
+    assert doubt.note_damage(5, 6, "[h264] error while decoding MB 1 1")
+    assert doubt.is_doubtful(5, 6, 0.6, False)
 
 
 def test_marks_that_fail_behind_the_first_key_frame_alone_are_no_damage():
     doubt, said = Doubt(), "[h264] mmco: unref short failure"
-    doubt.packet(0, 0, True)
-    assert not doubt.tell(3, 3, said)  # nobody can tell what was there before
-    doubt.packet(5, 5, True)
-    assert doubt.tell(6, 6, said)
+    doubt.note_packet(0, 0, True)
+    assert not doubt.note_damage(3, 3, said)  # nobody can tell what was there before
+    doubt.note_packet(5, 5, True)
+    assert doubt.note_damage(6, 6, said)
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs to say how many cores FFmpeg may see")

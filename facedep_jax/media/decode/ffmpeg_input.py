@@ -6,28 +6,22 @@ What its libraries say goes to standard error, where decoder_stderr.py reads it.
 
 import re
 from collections.abc import Iterator
-from typing import BinaryIO, NamedTuple, NoReturn
+from typing import NamedTuple
 
-import av
 import av.logging
-from av.container import InputContainer
 from av.error import FFmpegError
 from av.packet import Packet
-from av.stream import Disposition
 from av.video.frame import VideoFrame
-from av.video.stream import VideoStream
 
-from facedep_jax.errors import MediaError
 from facedep_jax.media.decode import decoder_stderr
-from facedep_jax.media.decode.opencv_setup import CONTAINERS, MAX_PIXELS
-from facedep_jax.media.decode.video_containers import declared_seconds, why_not
+from facedep_jax.media.decode.ffmpeg_opening import opened, video_track
+from facedep_jax.media.decode.opencv_setup import MAX_PIXELS
+from facedep_jax.media.decode.video_containers import declared_seconds
 
 # After damage reading fails once or a few times and then goes on; at the end it fails for ever, at once.
 RETRIES = 64
 _MICROSECONDS = 1_000_000
-_BUFFER = 1 << 18
 _CLOCK = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")
-_NOT_LISTED = re.compile(r"\[([^\]]+)\] Format not on whitelist")
 _WITHOUT_STAMPS = 0x80  # AVFMT_NOTIMESTAMPS: raw streams
 _USUAL_RATE = 25.0  # frames a second where a raw stream does not say, as FFmpeg assumes
 
@@ -74,8 +68,8 @@ class VideoInput:
         try:
             by_header = declared_seconds(self.file)  # before FFmpeg: it counts on where it left the file
             self.file.seek(0)
-            self._container = _opened(self.file)
-            self.stream, chosen = _video_track(self._container, self.file)
+            self._container = opened(self.file)
+            self.stream, chosen = video_track(self._container, self.file)
         except BaseException:
             self.file.close()
             raise
@@ -176,54 +170,7 @@ def _packet_of(frame: VideoFrame, order: int) -> int:
     return frame.opaque[0] if isinstance(frame.opaque, tuple) else order
 
 
-def _opened(file: BinaryIO) -> InputContainer:
-    options = {"protocol_whitelist": "none", "format_whitelist": CONTAINERS}
-    try:
-        return av.open(
-            file, "r", options=options, io_open=_refuse_other_files, metadata_errors="replace", buffer_size=_BUFFER
-        )
-    except (FFmpegError, ValueError, UnicodeError) as error:
-        raise MediaError(_refusal(decoder_stderr.text(), file)) from error
-
-
-def _refuse_other_files(url: str, flags: int, options: dict[str, str]) -> NoReturn:
-    raise PermissionError("a clip may name no other file")
-
-
-def _video_track(container: InputContainer, file: BinaryIO) -> tuple[VideoStream, tuple[str, ...]]:
-    """The track that players show, and a note where it had to be chosen."""
-    covers = [stream for stream in container.streams.video if stream.disposition & Disposition.attached_pic]
-    tracks = [stream for stream in container.streams.video if stream not in covers]
-    if not tracks:
-        sound = "it holds sound with a cover picture and no video" if covers else why_not(file)
-        raise MediaError(f"not a video that FFmpeg can open ({sound or 'it holds no video'})")
-    marked = [stream for stream in tracks if stream.disposition & Disposition.default]
-    track = marked[0] if marked else tracks[0]
-    context = track.codec_context
-    if context is None:
-        raise MediaError(f"not a video that FFmpeg can open ({why_not(file) or 'its codec is not known'})")
-    if context.width * context.height > MAX_PIXELS:
-        raise MediaError(
-            f"declares frames of {context.width}×{context.height} pixels; {MAX_PIXELS / 1e6:.0f} megapixels is most"
-        )
-    if len(tracks) == 1:
-        return track, ()
-    why = "the first" if not marked else "marked as the default" if len(marked) == 1 else "the first marked as default"
-    return track, (f"video tracks in the file: {len(tracks)}; read was number {tracks.index(track) + 1}, {why}",)
-
-
 def _seconds(clock: str) -> float:
     """Of hh:mm:ss.fraction; 0 for what is no such text."""
     parts = _CLOCK.fullmatch(clock)
     return 3600 * float(parts[1]) + 60 * float(parts[2]) + float(parts[3]) if parts else 0.0
-
-
-def _refusal(said: str, file: BinaryIO) -> str:
-    """Why FFmpeg did not open the file, from what it said and what is in it."""
-    if "m3u8" in said or "hls" in said:
-        return "not a video but a playlist"
-    taken_for = _NOT_LISTED.search(said)
-    if taken_for:
-        return f"not a video container that is read here (FFmpeg takes it for {taken_for[1]})"
-    reason = why_not(file) or decoder_stderr.first_line(said)
-    return "not a video that FFmpeg can open" + (f" ({reason})" if reason else "")

@@ -37,13 +37,13 @@ class Doubt:
         self._keys = 0
         self._cut = False  # what lies before it may be missing
 
-    def packet(self, order: int, stamp: int | None, key: bool) -> None:
+    def note_packet(self, order: int, stamp: int | None, key: bool) -> None:
         """A packet that was read; `key`: a decoder can begin with it."""
         if key:
             self._keys += 1
             self._key, self._cut = (order, float("-inf") if stamp is None else stamp), self._keys == 1
 
-    def tell(self, order: int, stamp: int | None, words: str = "") -> bool:
+    def note_damage(self, order: int, stamp: int | None, words: str = "") -> bool:
         """Whether it is damage that the decoder told of, in `words` or by a flag, while it had this packet."""
         if self._leads(order, stamp):
             self._cut, self.leading = True, self.leading + 1
@@ -59,7 +59,7 @@ class Doubt:
         first, shown = self._key
         return order > first and stamp is not None and stamp < shown
 
-    def about(self, order: int, stamp: int | None, time: float, intra: bool) -> bool:
+    def is_doubtful(self, order: int, stamp: int | None, time: float, intra: bool) -> bool:
         """Whether the frame of packet `order`, shown at `time` (seconds), is in doubt. `intra`: made from no other."""
         if intra and all(one.order != order for one in self._damage):
             self._damage = [one for one in self._damage if one.order > order]

@@ -46,7 +46,7 @@ def why_not(stream: BinaryIO) -> str:
     return "".join(_riff_size(head, size))
 
 
-def left_over(stream: BinaryIO) -> tuple[str, ...]:
+def container_notes(stream: BinaryIO) -> tuple[str, ...]:
     """Notes on what is in an open file and is not read, or ought to be in it and is not."""
     head, size = _begin(stream)
     if head[4:8] in _ISO:

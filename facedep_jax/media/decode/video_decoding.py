@@ -17,7 +17,7 @@ from facedep_jax.media.decode.ffmpeg_input import Decoded, Shown, VideoInput
 from facedep_jax.media.decode.frame_damage import Doubt
 from facedep_jax.media.decode.frame_pixels import LEAST_OBLONG, FramePixels
 from facedep_jax.media.decode.frame_sampling import Clock, Sampler
-from facedep_jax.media.decode.video_containers import left_over
+from facedep_jax.media.decode.video_containers import container_notes
 from facedep_jax.media.frame_types import ClipInfo
 
 # A part of what a container declares, or seconds: damage after which so much is missing has ended the clip too early.
@@ -45,13 +45,13 @@ class Capture:
         self._start = self._time = self._lasts = 0.0
         self._shape: tuple[int, ...] = ()  # height and width of the first sample
         self._said, self._over = "", False
-        self._beside: tuple[str, ...] = ()  # what else is in the file, or missing from it, known at its end
+        self._of_container: tuple[str, ...] = ()  # what else is in the file, or missing from it, known at its end
 
     def samples(self) -> Iterator[tuple[float, UInt8[np.ndarray, "h w 3"]]]:
         """(time in seconds, upright RGB pixels) of each sampled frame. The file is closed however it ends."""
         try:
             yield from self._samples()
-            self._over, self._beside = True, left_over(self._input.file)
+            self._over, self._of_container = True, container_notes(self._input.file)
         finally:
             self._input.close()
         if not self._sampled:
@@ -67,7 +67,7 @@ class Capture:
             self._time, self._lasts = time, lasts
             self._read += 1
             intra = frame.key_frame or frame.pict_type == PictureType.I
-            if not self._doubt.about(order, frame.pts, time, intra) and self._sampler.wants(time):
+            if not self._doubt.is_doubtful(order, frame.pts, time, intra) and self._sampler.wants(time):
                 pixels = self._of_one_size(self._pixels.of(frame))
                 self._sampler.take(time)
                 self._sampled += 1
@@ -129,7 +129,7 @@ class Capture:
 
     def _told_of_damage(self, packet: Decoded) -> bool:
         """Whether this packet could not be read or decoded, or the decoder has said something while it had it."""
-        self._doubt.packet(packet.order, packet.pts, packet.key)
+        self._doubt.note_packet(packet.order, packet.pts, packet.key)
         said = decoder_stderr.text()
         if said:
             decoder_stderr.clear()
@@ -138,7 +138,7 @@ class Capture:
         if not (corrupt or words):
             return False
         self._gaps += packet.failed
-        if self._doubt.tell(packet.order, packet.pts, "" if corrupt else said):
+        if self._doubt.note_damage(packet.order, packet.pts, "" if corrupt else said):
             self._said = self._said or words
         return True
 
@@ -167,7 +167,7 @@ class Capture:
         )
         notes = [f"{what}: {count}{more}" for what, count, more in counted if count]
         notes += [f"the decoder said: {self._said}"] if self._said else []
-        return (*self._input.notes, *self._beside, *self._of_times(), *notes, *self._pixels.notes())
+        return (*self._input.notes, *self._of_container, *self._of_times(), *notes, *self._pixels.notes())
 
     def _of_times(self) -> Iterator[str]:
         """What the container's clock says that the frames do not."""
