@@ -102,7 +102,7 @@ class InputSettings:
         if self.align and self.faces != "yunet":
             raise SettingsError(
                 f"alignment needs eyes, nose and mouth, which YuNet finds and {self.faces!r} does not; "
-                "take --faces yunet, or drop --align"
+                "take --faces yunet, or --no-align"
             )
         if not (math.isfinite(self.min_face) and self.min_face >= 0):
             raise SettingsError(f"the smallest face is a number of pixels, 0 or more, got {self.min_face}")

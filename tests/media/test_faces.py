@@ -618,7 +618,7 @@ def test_settings_of_faces_that_cannot_be_meant(wrong, said):
 
 
 def test_aligned_faces_of_haar_are_refused_before_anything_is_written():
-    with pytest.raises(SettingsError, match="take --faces yunet, or drop --align"):
+    with pytest.raises(SettingsError, match="take --faces yunet, or --no-align"):
         plan_extraction(("clip",), ExtractSettings(**SMALL, faces="haar", align=True))
 
 

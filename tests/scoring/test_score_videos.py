@@ -447,3 +447,15 @@ def test_a_folder_that_cannot_be_read_fails_also_beside_pictures(work, tmp_path)
 
 def test_an_empty_folder_is_one_clear_line(work, tmp_path):
     assert "no images or clips" in score(work, clips=tmp_path, out=tmp_path / "s", code=1).stderr
+
+
+def test_faces_are_turned_as_the_run_learned_them_unless_somebody_says_otherwise(work, tmp_path):
+    """Haar finds no eyes: asked to turn faces upright it refuses, which shows who asked."""
+    learned = {"image": {"faces": "yunet", "align": True, "margin": 0.0}}
+    write_run(tmp_path / "run", learned=learned)
+    shutil.copytree(work / "clips" / "ann", tmp_path / "clips")
+    given = [tmp_path / "clips", "--head", tmp_path / "run", "--faces", "haar", "--engine", "xla", "--tables-only"]
+    refused = cli("score-videos", *given, "--out", tmp_path / "a", code=2)
+    assert "alignment needs eyes" in refused.stderr and "--no-align" in refused.stderr
+    said = cli("score-videos", *given, "--no-align", "--out", tmp_path / "b", code=0)
+    assert "align: True → False" in said.stdout

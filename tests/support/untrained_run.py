@@ -1,6 +1,8 @@
 """A run that nobody trained, in a second: a head with parameters drawn at random for features of random weights."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -54,13 +56,21 @@ def untrained_head(
 
 
 def write_run(
-    folder: Path, seed: int = 0, temporal: str = "none", window: float = 0.0, target: str = "proxy", **known: str
+    folder: Path,
+    seed: int = 0,
+    temporal: str = "none",
+    window: float = 0.0,
+    target: str = "proxy",
+    learned: dict[str, dict[str, Any]] | None = None,
+    **known: str,
 ) -> Path:
-    """A run at `folder` with such a head; a `temporal` one says that it learned from windows of so many seconds."""
+    """A run at `folder` with such a head; a `temporal` one says that it learned from windows of so many seconds.
+    `learned`: what it says of the faces that it learned from."""
     cache = {"paths": ["cache"], "fingerprints": ["f" * 64]}
     train = to_table(TrainSettings(preset="tiny", temporal=temporal, window=window, target=target))
     classes = PROXY_CLASSES if target == "proxy" else ("happy", "neutral", "sad")
     head = untrained_head(seed, temporal=temporal, classes=classes, **known)
+    head = replace(head, input=learned) if learned else head
     with atomic_folder(folder) as partial:
         write_head(partial, head, train, cache, {})
     (folder / "MODEL_CARD.md").write_text("# Model card of nothing\n\n## Intended use\n\nNone.\n")
