@@ -13,6 +13,7 @@ from av.error import FFmpegError
 from av.packet import Packet
 from av.video.frame import VideoFrame
 
+from facedep_jax.machine_resources import cores
 from facedep_jax.media.decode import decoder_stderr
 from facedep_jax.media.decode.ffmpeg_opening import opened, video_track
 from facedep_jax.media.decode.opencv_setup import MAX_PIXELS
@@ -75,7 +76,7 @@ class VideoInput:
             raise
         self._context = self.stream.codec_context
         self._context.thread_type = "NONE" if threads == 1 else "AUTO"
-        self._context.thread_count = threads
+        self._context.thread_count = threads or cores()  # FFmpeg would take one more, and the engine wants some
         self._context.copy_opaque = True
         self._context.options = {"max_pixels": str(MAX_PIXELS)}
         self.origin = self._origin()
