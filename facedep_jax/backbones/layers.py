@@ -19,11 +19,19 @@ from facedep_jax.backbones.taps import cell_bounds
 
 
 class Precision(NamedTuple):
-    """How products are computed; sums, biases and activations are float32 always."""
+    """How products are computed; sums within one, biases and activations are float32 always.
+
+    `results` is what a product is rounded to before its bias is added.
+    """
 
     name: str
     operands: jnp.dtype
     product: lax.Precision
+    results: jnp.dtype = jnp.dtype("float32")
+
+    def on(self, platform: str) -> "Precision":
+        """The same where results are fetched from far: accelerators wait for memory, CPUs only round once more."""
+        return self if platform == "cpu" else self._replace(results=self.operands)
 
 
 # HIGHEST, or GPUs and TPUs would round float32 operands to TF32 or bfloat16 without being asked.
@@ -46,18 +54,18 @@ class Conv(nnx.Module):
         """float32 in, float32 out."""
         kernel = self.kernel[...]
         product = self._dot if kernel.shape[:2] == (1, 1) else self._conv
-        return product(x.astype(kernel.dtype), kernel) + self.bias[...][None, None, None]
+        return product(x.astype(kernel.dtype), kernel).astype(jnp.float32) + self.bias[...][None, None, None]
 
     def _dot(self, x: Array, kernel: Array) -> Array:
         x = x[:, :: self.stride, :: self.stride]
         how, matrix = self.precision.product, kernel[0, 0]
-        return jnp.einsum("nhwc,cd->nhwd", x, matrix, precision=how, preferred_element_type=jnp.float32)
+        return jnp.einsum("nhwc,cd->nhwd", x, matrix, precision=how, preferred_element_type=self.precision.results)
 
     def _conv(self, x: Array, kernel: Array) -> Array:
         return lax.conv_general_dilated(
             x, kernel, (self.stride, self.stride), (self.padding, self.padding),
             dimension_numbers=("NHWC", "HWIO", "NHWC"), precision=self.precision.product,
-            preferred_element_type=jnp.float32,
+            preferred_element_type=self.precision.results,
         )  # fmt: skip
 
 

@@ -24,10 +24,12 @@ from facedep_jax.jax_environment import local_devices
 NETWORKS: dict[str, type[MobileNetV2] | type[ResNet50]] = {"mobilenet_v2": MobileNetV2, "resnet50": ResNet50}
 
 
-def build_network(weights: Weights, taps: Sequence[Tap], precision: str = "float32") -> MobileNetV2 | ResNet50:
+def build_network(
+    weights: Weights, taps: Sequence[Tap], precision: str = "float32", platform: str = "cpu"
+) -> MobileNetV2 | ResNet50:
     """The network of `weights`, as deep as the deepest of its own `taps`."""
     layers = tuple(dict.fromkeys(tap.layer for tap in taps if tap.backbone == weights.backbone))
-    return NETWORKS[weights.backbone](weights.params, weights.family, layers, PRECISIONS[precision])
+    return NETWORKS[weights.backbone](weights.params, weights.family, layers, PRECISIONS[precision].on(platform))
 
 
 def pooled_taps(
@@ -58,7 +60,7 @@ class XlaEngine:
         self._networks = {}
         for backbone, own in spec.taps_by_backbone().items():
             size = self._sizes[backbone] = spec.sizes[backbone]
-            graph, state = nnx.split(build_network(spec.weights[backbone], own, spec.precision))
+            graph, state = nnx.split(build_network(spec.weights[backbone], own, spec.precision, devices[0].platform))
             state = jax.device_put(state, everywhere)
             pixels = jax.ShapeDtypeStruct((self._padded, size, size, 3), jnp.uint8, sharding=self._batch)
             self._networks[backbone] = (compile_kept(compilable(graph, own), state, pixels), state)
@@ -66,9 +68,10 @@ class XlaEngine:
     def __call__(self, crops: Crops) -> Features:
         """See `Engine`."""
         count = check_crops(crops, self._sizes, self.batch_size)
+        placed = {id(own): jax.device_put(padded(own, self._padded), self._batch) for own in crops.values()}
         computed: dict[str, jax.Array] = {}
         for backbone, (features_of, state) in self._networks.items():
-            computed |= features_of(state, jax.device_put(padded(crops[backbone], self._padded), self._batch))
+            computed |= features_of(state, placed[id(crops[backbone])])  # networks that see the same share one copy
         return {tap: np.asarray(jax.device_get(computed[tap]))[:count] for tap in self._taps}
 
 

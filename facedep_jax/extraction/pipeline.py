@@ -140,7 +140,8 @@ class Pipeline:
         """Hand the batch over, then write the oldest while it is computed."""
         batch, self._filling = self._filling, _Batch()
         if batch.crops:
-            stacked = {b: np.stack([crops[size] for crops in batch.crops]) for b, size in self.sizes.items()}
+            by_size = {size: np.stack([crops[size] for crops in batch.crops]) for size in set(self.sizes.values())}
+            stacked = {backbone: by_size[size] for backbone, size in self.sizes.items()}
             self._threads = self._threads or ThreadPoolExecutor(self.engine.in_flight, "engine")
             batch.features = self._threads.submit(self.engine, stacked)
         batch.crops = []

@@ -5,6 +5,7 @@ and nothing else. Idle workers are kept for the next item, as importing cv2 cost
 """
 
 import atexit
+import fcntl
 import os
 import selectors
 import signal
@@ -13,6 +14,7 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from dataclasses import asdict
 from io import FileIO
 from pathlib import Path
@@ -23,6 +25,7 @@ from facedep_jax.media.worker_protocol import BrokenWire, Message, pack, unpack
 
 # Seconds without a message after which a worker counts as hung.
 TIMEOUT = 30.0
+PIPE_BYTES = 1 << 20  # what every user may ask of Linux for a pipe
 
 
 class Decoder:
@@ -42,6 +45,8 @@ class Decoder:
         requests, answers = self._process.stdin, self._process.stdout
         assert isinstance(requests, FileIO) and isinstance(answers, FileIO)  # as pipes without a buffer are
         self._requests, self._answers = requests, answers
+        for pipe in (requests, answers):
+            _widen(pipe)
         self._selector.register(answers, selectors.EVENT_READ)
 
     @property
@@ -124,6 +129,12 @@ class Decoder:
         self._said.seek(0)
         lines = self._said.read()[-2000:].decode(errors="replace").strip().splitlines()
         return f"the decoder {how}" + (f": {lines[-1][:200]}" if lines else "")
+
+
+def _widen(pipe: FileIO) -> None:
+    """Room for a whole file or picture where the system grants it: fewer calls for each."""
+    with suppress(OSError, AttributeError):  # no such thing but on Linux; a user's allowance may be used up
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
 
 
 _idle: list[Decoder] = []

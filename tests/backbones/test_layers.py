@@ -9,11 +9,13 @@ import pytest
 from flax import nnx
 from jax import lax
 
+from facedep_jax.backbones.engine_interface import agreement
+from facedep_jax.backbones.engine_parity_check import TOLERANCE
 from facedep_jax.backbones.layers import PRECISIONS, Conv, Depthwise, max_pool, pool_grid
 from facedep_jax.backbones.network_graph import pooling_matrix
 from facedep_jax.backbones.taps import cell_bounds, parse_taps
 from facedep_jax.backbones.weights.load import find_weights
-from facedep_jax.backbones.xla_engine import build_network, compilable
+from facedep_jax.backbones.xla_engine import build_network, compilable, pooled_taps
 
 FLOAT32 = PRECISIONS["float32"]
 
@@ -77,6 +79,27 @@ def test_bfloat16_products_are_summed_in_float32():
     got = Conv((kernel, jnp.zeros(1)), precision=PRECISIONS["bfloat16"])(x)
     assert got.dtype == jnp.float32
     assert float(got[0, 0, 0, 0]) == 767.0  # summed in bfloat16, 256 + 1 would stay 256
+
+
+def test_accelerators_round_the_results_of_bfloat16_alone():
+    assert PRECISIONS["float32"].on("gpu").results == PRECISIONS["bfloat16"].on("cpu").results == jnp.float32
+    x, kernel = jnp.full((1, 1, 1, 1), 1.0), jnp.full((1, 1, 1, 1), 257.0)
+    precision = PRECISIONS["bfloat16"].on("gpu")
+    got = Conv((jnp.asarray(kernel), jnp.full(1, 0.5)), precision=precision)(x)
+    assert got.dtype == jnp.float32
+    assert float(got[0, 0, 0, 0]) == 256.5  # the product is rounded, the sum with its bias is not
+
+
+@pytest.mark.parametrize("backbone", ["mobilenet_v2", "resnet50"])
+def test_networks_of_accelerators_agree_with_float32(backbone):
+    taps = parse_taps(f"{backbone}:neck@2,{backbone}:mid@2,{backbone}:top@1")
+    weights = find_weights("random:0", [backbone])[backbone]
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3), dtype=np.uint8)
+    exact, rounded = (
+        jax.device_get(pooled_taps(build_network(weights, taps, precision, "gpu"), taps, pixels))
+        for precision in PRECISIONS
+    )
+    assert min(agreement(rounded, exact).values()) > TOLERANCE["bfloat16"]
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
