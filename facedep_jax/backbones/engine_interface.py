@@ -3,8 +3,8 @@
 An engine takes batches of crops and gives pooled taps; of files, faces and caches it knows nothing.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -14,6 +14,7 @@ from facedep_jax.backbones.taps import Tap, backbones_of
 from facedep_jax.errors import EngineError
 
 if TYPE_CHECKING:
+    from facedep_jax.backbones.onnx_backbones.onnx_backbone import OnnxBackbone
     from facedep_jax.backbones.weights.load import Weights
 
 PRECISIONS = ("float32", "bfloat16")
@@ -36,6 +37,14 @@ class EngineSpec:
     batch_size: int = 16
     in_flight: int = 1
     reason: str = "asked for"
+    networks: "Mapping[str, OnnxBackbone]" = field(default_factory=dict)  # of backbones that are not built in
+
+    def of(self, backbones: Collection[str]) -> "EngineSpec":
+        """The same for some of the backbones."""
+        taps = [tap for tap in self.taps if tap.backbone in backbones]
+        weights = {name: value for name, value in self.weights.items() if name in backbones}
+        networks = {name: value for name, value in self.networks.items() if name in backbones}
+        return replace(self, taps=taps, weights=weights, networks=networks)
 
     def taps_by_backbone(self) -> dict[str, list[Tap]]:
         """The taps of each backbone that has any."""

@@ -1,4 +1,7 @@
-"""An engine that is believed only after its first batch agrees with XLA float32. Knows nothing of files or caches."""
+"""An engine that is believed only after its first batch agrees with a reference. Knows nothing of files or caches.
+
+The reference is XLA in float32 for the built-in networks, ONNX Runtime for ONNX files.
+"""
 
 import threading
 from collections.abc import Callable
@@ -8,22 +11,23 @@ from facedep_jax.backbones.engine_interface import Crops, Engine, Features, agre
 from facedep_jax.errors import EngineError
 from facedep_jax.progress_events import Note, Report, silent
 
-# Worst cosine of a row with XLA float32's, by precision. In bfloat16 the pooled top of MobileNetV2 agrees to 0.967
+REFERENCES = ("xla", "onnxruntime", "xla+onnxruntime")
+# Worst cosine of a row with the reference's, by precision. In bfloat16 the pooled top of MobileNetV2 agrees to 0.967
 # at worst on 4,260 real faces where its mid tap agrees to 0.997 (docs/performance.md); a wrong graph gives far less.
 TOLERANCE = {"float32": 0.9999, "bfloat16": 0.95}
 
 
 class CheckedEngine:
-    """Runs `engine`; compares its first batch with `reference()`, which is XLA float32 on the same pixels.
+    """Runs `engine`; compares its first batch with `reference()`, which is a float32 one on the same pixels.
 
     Beyond tolerance an engine chosen by `auto` is replaced by the reference and a warning is reported; one asked
-    for by name raises EngineError.
+    for by name raises EngineError, and so does any where the reference does not have all taps.
     """
 
     def __init__(self, engine: Engine, reference: Callable[[], Engine], named: bool, report: Report = silent):
         self._engine, self._reference, self._named, self._report = engine, reference, named, report
         self._lock = threading.Lock()
-        self._checked = engine.name == "xla" and engine.precision == "float32"
+        self._checked = engine.name in REFERENCES and engine.precision == "float32"
 
     def __getattr__(self, attribute: str) -> Any:
         """Name, version, device, precision, batch size and reason are those of the engine in use."""
@@ -44,15 +48,17 @@ class CheckedEngine:
         worst = agreement(features, expected)
         tap = min(worst, key=worst.__getitem__)
         said = (
-            f"{self._engine.name} {self._engine.precision} agrees with xla float32 to a cosine of {worst[tap]:.5f} at "
-            f"worst ({tap}, first {len(features[tap])} images)"
+            f"{self._engine.name} {self._engine.precision} agrees with {reference.name} float32 to a cosine of "
+            f"{worst[tap]:.5f} at worst ({tap}, first {len(features[tap])} images)"
         )
         if worst[tap] >= TOLERANCE[self._engine.precision]:
             self._report(Note(said))
             return features
-        if self._named:
-            raise EngineError(f"{said}, {TOLERANCE[self._engine.precision]} is needed; use --engine xla, or auto")
-        self._report(Note(f"{said}, {TOLERANCE[self._engine.precision]} is needed: going on with xla", "warning"))
+        said += f", {TOLERANCE[self._engine.precision]} is needed"
+        if self._named or len(expected) < len(features):
+            how = "use --engine xla, or auto" if self._named else "use --engine xla"
+            raise EngineError(f"{said}; {how}")
+        self._report(Note(f"{said}: going on with {reference.name}", "warning"))
         self._engine = reference
         return expected
 

@@ -2,8 +2,12 @@
 
 import importlib.util
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
 
 from facedep_jax.backbones.engine_interface import PRECISIONS, Engine, EngineSpec
+from facedep_jax.backbones.onnx_backbones.joined_engine import JoinedEngine
+from facedep_jax.backbones.onnx_backbones.onnx_backbone import OnnxBackbone
 from facedep_jax.backbones.taps import Tap, backbones_of, check_cells
 from facedep_jax.backbones.weights.load import Weights
 from facedep_jax.errors import EngineError
@@ -19,6 +23,7 @@ def load_engine(
     precision: str = "float32",
     batch_size: int = 16,
     in_flight: int = 1,
+    networks: Mapping[str, OnnxBackbone] = MappingProxyType({}),
 ) -> Engine:
     """Build the engine `name` ("auto" chooses, and says why in `.reason`); see `EngineSpec` for the rest.
 
@@ -32,11 +37,11 @@ def load_engine(
     if batch_size < 1:
         raise EngineError(f"a batch of {batch_size} images cannot be computed; give 1 or more")
     check_cells(taps, dict(sizes))
-    missing = [backbone for backbone in backbones_of(taps) if backbone not in weights]
+    missing = [backbone for backbone in backbones_of(taps) if backbone not in weights and backbone not in networks]
     if missing:
         raise EngineError(f"no weights for {', '.join(missing)}, which the taps need")
     chosen, reason = _choose(precision) if name == "auto" else (name, "asked for")
-    spec = EngineSpec(weights, taps, sizes, precision, batch_size, in_flight, reason)
+    spec = EngineSpec(weights, taps, sizes, precision, batch_size, in_flight, reason, networks)
     return _openvino_engine(spec) if chosen == "openvino" else _xla_engine(chosen, spec)
 
 
@@ -60,9 +65,28 @@ def _choose(precision: str) -> tuple[str, str]:
 
 
 def _xla_engine(name: str, spec: EngineSpec) -> Engine:
-    from facedep_jax.backbones.xla_engine import XlaEngine
+    """XLA for the built-in networks and ONNX Runtime for others, which XLA cannot read."""
+    others = {tap.backbone for tap in spec.taps} & set(spec.networks)
+    built_in = {tap.backbone for tap in spec.taps} - others
+    engines = [_onnxruntime_engine(spec.of(others))] if others else []
+    if built_in or not others:
+        from facedep_jax.backbones.xla_engine import XlaEngine
 
-    return XlaEngine(spec, platform=name.partition(":")[2] or None)
+        engines.insert(0, XlaEngine(spec.of(built_in), platform=name.partition(":")[2] or None))
+    return engines[0] if len(engines) == 1 else JoinedEngine(engines, spec.taps)
+
+
+def _onnxruntime_engine(spec: EngineSpec) -> Engine:
+    names = ", ".join(spec.networks)
+    try:
+        from facedep_jax.backbones.onnx_backbones.onnxruntime_engine import OnnxRuntimeEngine
+    except ImportError as error:
+        raise EngineError(
+            f"xla does not read ONNX files, and {names} is one: {error}; pip install 'facedep-jax[export]', or use "
+            "--engine openvino"
+        ) from error
+    reason = "xla does not read ONNX files; it computes on the CPU"
+    return OnnxRuntimeEngine(replace(spec, reason=f"{names} by onnxruntime: {reason}"))
 
 
 def _openvino_engine(spec: EngineSpec) -> Engine:

@@ -20,6 +20,7 @@ from openvino import opset13 as ops
 from facedep_jax.backbones.architectures import NONE, Folded, Padding, Scaling
 from facedep_jax.backbones.engine_interface import Crops, EngineSpec, Features, check_crops, padded
 from facedep_jax.backbones.network_graph import pooled_taps, pooling_matrix
+from facedep_jax.backbones.onnx_backbones.openvino_graph import write_onnx_graph
 from facedep_jax.backbones.taps import Tap
 from facedep_jax.backbones.weights.load import Weights
 from facedep_jax.errors import EngineError
@@ -54,8 +55,12 @@ class OpenVinoEngine:
         compiled = {}
         for backbone, own in spec.taps_by_backbone().items():
             size = self._sizes[backbone] = spec.sizes[backbone]
-            graph = write_graph(spec.weights[backbone], own, size, spec.batch_size)
-            compiled[backbone] = (_CORE.compile_model(graph, "CPU", hints), [str(tap) for tap in own])
+            names = [str(tap) for tap in own]
+            if backbone in spec.networks:
+                graph = write_onnx_graph(_CORE, _OpenVinoOps(), spec.networks[backbone], own, spec.batch_size)
+            else:
+                graph = write_graph(spec.weights[backbone], own, size, spec.batch_size)
+            compiled[backbone] = (_CORE.compile_model(graph, "CPU", hints), names)
         self._idle: SimpleQueue[_Requests] = SimpleQueue()
         for _ in range(self.in_flight):
             self._idle.put({b: (network.create_infer_request(), names) for b, (network, names) in compiled.items()})
@@ -70,19 +75,32 @@ class OpenVinoEngine:
             self._idle.put(requests)
 
     def _compute(self, requests: _Requests, crops: Crops, count: int) -> Features:
-        computed = {}
+        computed: Features = {}
         for backbone, (request, names) in requests.items():
-            request.infer([padded(crops[backbone], self.batch_size)], share_inputs=True)
-            for i, name in enumerate(names):
-                values = request.get_output_tensor(i).data[:count].transpose(0, 2, 3, 1)  # NCHW → NHWC
-                with np.errstate(over="ignore"):  # what float16 cannot hold is infinite, see Engine
-                    computed[name] = np.ascontiguousarray(values, dtype=np.float16)
+            rows = request.get_input_tensor().shape[0]  # fewer than a batch, where an ONNX file is fixed to so many
+            parts: dict[str, list[np.ndarray]] = {name: [] for name in names}
+            for start in range(0, max(count, 1), rows):
+                some = crops[backbone][start : start + rows]
+                request.infer([padded(some, rows)], share_inputs=True)
+                for i, name in enumerate(names):
+                    values = request.get_output_tensor(i).data[: len(some)].transpose(0, 2, 3, 1)  # NCHW → NHWC
+                    with np.errstate(over="ignore"):  # what float16 cannot hold is infinite, see Engine
+                        parts[name].append(np.ascontiguousarray(values, dtype=np.float16))
+            computed |= {name: each[0] if len(each) == 1 else np.concatenate(each) for name, each in parts.items()}
         return {name: computed[name] for name in self._taps}
 
 
 def computes_bfloat16() -> bool:
     """Whether this CPU has instructions for it."""
     return "BF16" in _CORE.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def run_once(content: bytes, output: str, values: np.ndarray) -> np.ndarray:
+    """One output of an ONNX file for one batch; raises what OpenVINO raises."""
+    model = _CORE.read_model(content)
+    model.reshape({model.input(0): list(values.shape)})
+    compiled = _CORE.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": openvino.Type.f32})
+    return compiled([values])[compiled.output(output)]
 
 
 def write_graph(weights: Weights, taps: Sequence[Tap], size: int, batch_size: int) -> openvino.Model:

@@ -6,8 +6,8 @@ A tap knows nothing of weights, engines or caches, and reading one loads no jax.
 import difflib
 import itertools
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from facedep_jax.errors import SettingsError
 
@@ -49,15 +49,16 @@ class Tap:
         return size // LAYERS[self.layer]
 
 
-def parse_taps(text: str) -> tuple[Tap, ...]:
-    """Read `backbone:layer@cells,…` in the order given.
+def parse_taps(text: str, further: Iterable[Tap] = ()) -> tuple[Tap, ...]:
+    """Read `backbone:layer@cells,…` in the order given. `further`: a tap of each backbone that is not built in.
 
     Raises SettingsError for an unknown name (naming the known ones), a grid outside 1..7, a tap given twice.
     """
     names = named_taps(text)
     if not names:
         raise SettingsError(f"no taps given; name at least one, for example {DEFAULT_TAPS.split(',')[0]}")
-    taps = tuple(_parse_tap(name) for name in names)
+    others = {f"{tap.backbone}:{tap.layer}": tap for tap in further}
+    taps = tuple(_parse_tap(name, others) for name in names)
     twice = sorted({str(tap) for tap in taps if taps.count(tap) > 1})
     if twice:
         raise SettingsError(f"taps given twice: {', '.join(twice)}; name each once")
@@ -109,22 +110,23 @@ def cell_bounds(pixels: int, cells: int) -> tuple[tuple[int, int], ...]:
 
 
 def backbones_of(taps: Iterable[Tap]) -> tuple[str, ...]:
-    """The backbones that `taps` need, in the order of BACKBONES."""
-    needed = {tap.backbone for tap in taps}
-    return tuple(name for name in BACKBONES if name in needed)
+    """The backbones that `taps` need, in the order of BACKBONES, others after them in the order of `taps`."""
+    needed = dict.fromkeys(tap.backbone for tap in taps)
+    return (*(name for name in BACKBONES if name in needed), *(name for name in needed if name not in BACKBONES))
 
 
-def _parse_tap(name: str) -> Tap:
+def _parse_tap(name: str, others: Mapping[str, Tap]) -> Tap:
     match = re.fullmatch(r"([^:@]+):([^:@]+)@(\d+)", name)
-    if not match or match[1] not in BACKBONES or match[2] not in LAYERS:
-        known = [f"{b}:{layer}" for b, layer in itertools.product(BACKBONES, LAYERS)]
+    other = others.get(f"{match[1]}:{match[2]}") if match else None
+    if not match or (not other and (match[1] not in BACKBONES or match[2] not in LAYERS)):
+        known = [*(f"{b}:{layer}" for b, layer in itertools.product(BACKBONES, LAYERS)), *others]
         near = difflib.get_close_matches(name.partition("@")[0], known, n=1)
         hint = f"did you mean {near[0]}@3? " if near else ""
         raise SettingsError(f"unknown tap {name!r}; {hint}known: {', '.join(known)}, each with @1 to @{MAX_CELLS}")
     cells = int(match[3])
     if not 1 <= cells <= MAX_CELLS:
         raise SettingsError(f"tap {name!r} asks for {cells} cells along a side; 1 to {MAX_CELLS} are possible")
-    return Tap(match[1], match[2], cells)
+    return replace(other, cells=cells) if other else Tap(match[1], match[2], cells)
 
 
 def _parse_size(text: str) -> int:

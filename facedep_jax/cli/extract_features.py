@@ -27,6 +27,13 @@ _INPUT_OPTIONS = (
     ),
     click.option("--engine", metavar="NAME", help="auto, xla or openvino.  [default: auto]"),
     click.option(
+        "--backbone",
+        multiple=True,
+        callback=lambda _context, _option, given: given or None,
+        metavar="NAME=FILE.onnx[:OUTPUT]",
+        help="A network of your own, which may be repeated. In scoring: where the run's lies, if it has moved.",
+    ),
+    click.option(
         "--faces",
         type=click.Choice(["none", "auto", "yunet", "haar"]),
         help="Find and crop faces first.  [default: none for images, auto for clips]",
@@ -92,6 +99,14 @@ def input_options(work: Work) -> Work:
 @input_options
 @click.option("--taps", help="What to keep, such as mobilenet_v2:mid@3,resnet50:top@1.")
 @click.option("--size", help="Input size, 224 or mobilenet_v2=224,resnet50=96; multiples of 32.")
+@click.option(
+    "--backbone-input",
+    multiple=True,
+    callback=lambda _context, _option, given: given or None,
+    metavar="NAME=KEY:VALUE,...",
+    help="How crops enter it: size:224, mean:0.485/0.456/0.406, std:…, order:rgb|bgr, range:1|255, layout:nchw|nhwc, "
+    "tokens:N|class.  [default: sizes as the file has them, ImageNet's mean and std of 0..1, rgb]",
+)
 @click.option("--precision", type=click.Choice(["float32", "bfloat16"]))
 @click.option("--color", type=click.Choice(["rgb", "grey"]))
 @click.option(

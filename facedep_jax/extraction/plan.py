@@ -3,8 +3,10 @@
 Knows nothing of files and caches.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import importlib.util
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -14,9 +16,14 @@ from jaxtyping import Float16, UInt8
 from facedep_jax.backbones.engine_interface import Engine
 from facedep_jax.backbones.engine_parity_check import CheckedEngine
 from facedep_jax.backbones.engines import load_engine
-from facedep_jax.backbones.taps import FLIPPED, Tap, check_cells, parse_sizes, parse_taps
+from facedep_jax.backbones.onnx_backbones.known_files import remember
+from facedep_jax.backbones.onnx_backbones.load import load_backbone
+from facedep_jax.backbones.onnx_backbones.onnx_backbone import OnnxBackbone
+from facedep_jax.backbones.onnx_backbones.options import parse_backbones
+from facedep_jax.backbones.taps import DEFAULT_SIZE, FLIPPED, Tap, backbones_of, check_cells, parse_sizes, parse_taps
 from facedep_jax.backbones.weights.load import Weights, find_weights
 from facedep_jax.disclaimer import UNTRAINED
+from facedep_jax.errors import SettingsError
 from facedep_jax.extraction.settings import ExtractSettings
 from facedep_jax.file_system import user_cache
 from facedep_jax.media import DECODERS, DEFAULT_MARGINS, DEFAULT_MIN_FACE, FaceChoice, InputSettings, resolve_faces
@@ -35,6 +42,7 @@ class ExtractionPlan:
     sizes: dict[str, int]
     weights: dict[str, Weights]
     faces: dict[str, FaceChoice]  # by kind of item
+    networks: dict[str, OnnxBackbone] = field(default_factory=dict)  # of backbones that are not built in
 
     def input_settings(self, kind: str) -> InputSettings:
         """What decides the pixels of images or clips (`kind`).
@@ -63,7 +71,8 @@ class ExtractionPlan:
         """
         settings, named = self.settings, kept_taps(self.taps, self.settings.flip)
         features = {
-            "weights": {name: _weights_entry(w, settings.weights) for name, w in self.weights.items()},
+            "weights": {name: _weights_entry(w, settings.weights) for name, w in self.weights.items()}
+            | {name: network.spec_entry() for name, network in self.networks.items()},
             "taps": list(named),
             "channels": {name: tap.channels for name, tap in named.items()},
             "size": self.sizes,
@@ -84,10 +93,12 @@ class ExtractionPlan:
 
 def plan_extraction(kinds: tuple[str, ...], settings: ExtractSettings, report: Report = silent) -> ExtractionPlan:
     """Check the settings, find weights and detectors, and state the spec. Raises before anything is written."""
-    taps = parse_taps(settings.taps)
-    sizes = parse_sizes(settings.size, tuple(dict.fromkeys(tap.backbone for tap in taps)))
+    networks = _networks(settings, report)
+    taps = _taps(settings, networks, report)
+    built_in = tuple(name for name in backbones_of(taps) if name not in networks)
+    sizes = _sizes(settings.size, built_in, networks)
     check_cells(taps, sizes)
-    weights = find_weights(settings.weights, list(sizes), report)
+    weights = find_weights(settings.weights, built_in, report) if built_in else {}
     folder = settings.weights if settings.weights and not settings.weights.startswith("random:") else None
     faces = {}
     for kind in kinds:
@@ -96,9 +107,38 @@ def plan_extraction(kinds: tuple[str, ...], settings: ExtractSettings, report: R
         report(Note(f"faces of {kind}s: {faces[kind].reason}"))
     if any(w.untrained for w in weights.values()):
         report(Note(UNTRAINED, "warning"))
-    plan = ExtractionPlan(settings, taps, sizes, weights, faces)
+    plan = ExtractionPlan(settings, taps, sizes, weights, faces, networks)
     _ = plan.spec  # raises what it raises now
     return plan
+
+
+def _networks(settings: ExtractSettings, report: Report) -> dict[str, OnnxBackbone]:
+    """The networks of `--backbone`, checked; where they lie is remembered for whoever uses the features."""
+    networks = {}
+    for asked in parse_backbones(settings.backbone or (), settings.backbone_input or ()):
+        network = networks[asked.name] = load_backbone(asked)
+        report(Note(network.described()))
+        if said := remember(network.path, network.sha256):
+            report(Note(said, "warning"))
+    return networks
+
+
+def _taps(settings: ExtractSettings, networks: Mapping[str, OnnxBackbone], report: Report) -> tuple[Tap, ...]:
+    """The taps asked for; a network that none of them names is kept at its usual grid."""
+    taps = parse_taps(settings.taps, [network.tap() for network in networks.values()])
+    unnamed = [network.tap() for name, network in networks.items() if name not in backbones_of(taps)]
+    for tap in unnamed:
+        report(Note(f"{tap} is kept, as --taps names no other of {tap.backbone}"))
+    return (*taps, *unnamed)
+
+
+def _sizes(text: str, built_in: Sequence[str], networks: Mapping[str, OnnxBackbone]) -> dict[str, int]:
+    named = [name for name in networks if re.search(rf"(^|,)\s*{re.escape(name)}\s*=", text)]
+    if named:
+        raise SettingsError(f"--size names {', '.join(named)}; say it with --backbone-input {named[0]}=size:224")
+    if not built_in and text != DEFAULT_SIZE:
+        raise SettingsError(f"--size is {text}, and no tap is of a built-in network; leave it out")
+    return parse_sizes(text, built_in) | {name: network.picture.size for name, network in networks.items()}
 
 
 def kept_taps(taps: tuple[Tap, ...], flip: bool) -> dict[str, Tap]:
@@ -133,10 +173,32 @@ class BothViews:
 
 def load_checked_engine(plan: ExtractionPlan, report: Report = silent, in_flight: int = 1) -> Engine:
     """The engine asked for, to be compared with XLA float32 on its first batch, with the views asked for."""
-    settings, inputs = plan.settings, (plan.weights, plan.taps, plan.sizes)
-    engine = load_engine(settings.engine, *inputs, settings.precision, settings.batch_size, in_flight)
+    settings, size = plan.settings, plan.settings.batch_size
+    inputs = (plan.weights, plan.taps, plan.sizes)
+    engine = load_engine(settings.engine, *inputs, settings.precision, size, in_flight, plan.networks)
     report(Note(f"engine: {engine.name} {engine.version} on {engine.device}, {engine.precision} ({engine.reason})"))
-    checked = CheckedEngine(
-        engine, lambda: load_engine("xla", *inputs, "float32", settings.batch_size), settings.engine != "auto", report
-    )
+    checked = _checked(plan, engine, report)
     return BothViews(checked) if settings.flip else checked
+
+
+def _checked(plan: ExtractionPlan, engine: Engine, report: Report) -> Engine:
+    """`engine`, to be compared on its first batch as far as there is a reference here; says what there is none for."""
+    there = importlib.util.find_spec("onnxruntime") is not None
+    networks = plan.networks if there else {}
+    if plan.networks and not there:
+        report(
+            Note(
+                f"{', '.join(plan.networks)} by {engine.name}: not compared, as onnxruntime is not installed "
+                "(pip install 'facedep-jax[export]')",
+                "warning",
+            )
+        )
+    taps = [tap for tap in plan.taps if tap.backbone in plan.weights or tap.backbone in networks]
+    if not taps:
+        return engine
+
+    def reference() -> Engine:
+        size = plan.settings.batch_size
+        return load_engine("xla", plan.weights, taps, plan.sizes, "float32", size, networks=networks)
+
+    return CheckedEngine(engine, reference, plan.settings.engine != "auto", report)

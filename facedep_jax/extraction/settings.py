@@ -34,6 +34,8 @@ class ExtractSettings:
     limit: int | None = None
     rehash: bool = False
     workers: int | None = None  # processes on this machine
+    backbone: tuple[str, ...] | None = None  # NAME=FILE.onnx[:OUTPUT], of networks that are not built in
+    backbone_input: tuple[str, ...] | None = None  # NAME=KEY:VALUE,…: how crops enter them
     scheduler: str | None = None  # of a dask.distributed cluster: its address, or its file
 
     @property

@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
+from facedep_jax.backbones.onnx_backbones.onnx_backbone import FAMILY
 from facedep_jax.cache.feature_spec import check_features
 from facedep_jax.disclaimer import INTENDED_USE, NOT_FOR, meaning
 from facedep_jax.errors import EngineError, OutputError, RunError
@@ -76,10 +77,16 @@ def export(head: Head, out: Path, given: ExtractSettings, report: Report = silen
     `given` says where the weights are; all else is the run's own. Raises WeightsError or SpecMismatch for weights
     that are not the run's, RunError where `out` holds another export, OutputError where it holds something else, and
     EngineError without onnx and onnxruntime, or where the file does not give JAX's numbers: then nothing is written.
-    RunError also for a head with a GRU, which the file cannot hold.
+    RunError also for a head with a GRU, or with an ONNX file among its backbones, which the file cannot hold.
     """
     if head.architecture.temporal == "gru":
         raise RunError(f"run {head.path} has a GRU, which cannot be exported; train with another --temporal")
+    own = [name for name, entry in head.features["weights"].items() if entry["family"] == FAMILY]
+    if own:
+        raise RunError(
+            f"run {head.path} reads {', '.join(own)}, which is an ONNX file of its own; export writes the built-in "
+            "networks and the head as one file: train with their taps alone (--taps), or use score-videos"
+        )
     packages = _packages()
     plan = plan_extraction((), extract_settings(head.features, given), report)
     _check_weights(head, plan)
