@@ -41,6 +41,26 @@ class Grid:
     side: int
     leading: int = 0
 
+    def fits(self, shape: Sequence[int], count: int) -> bool:
+        """Whether an output of `count` pictures is of this grid."""
+        side, channels = self.side, self.channels
+        expected = {
+            "vector": (channels,),
+            "nchw": (channels, side, side),
+            "nhwc": (side, side, channels),
+            "tokens": (self.leading + side**2, channels),
+            "class": (*shape[1:2], channels),
+        }[self.form]
+        return tuple(shape) == (count, *expected)
+
+    def misfit(self, shape: object, count: int) -> str:
+        """What to say of one that does not fit."""
+        places = f"{self.side}×{self.side} places" if self.side > 1 else "one place"
+        return (
+            f"the output {self.name} of {count} pictures is {shape}, expected a row for each picture, of {places} of "
+            f"{self.channels} numbers ({self.form}), as the graph says of it; export it again"
+        )
+
 
 def picture_of(path: Path, model: "onnx.ModelProto", how: BackboneInput) -> Picture:
     """The input. Raises WeightsError where it is no float picture of three channels, SettingsError without a size."""
@@ -96,9 +116,9 @@ def output_of(path: Path, model: "onnx.ModelProto", wanted: str | None) -> "onnx
         raise SettingsError(
             f"{path} has the outputs {', '.join(outputs)}; say which: {path.name}:{next(iter(outputs))}"
         )
-    name = next(iter(outputs)) if wanted is None else wanted
+    name = next(iter(outputs), "") if wanted is None else wanted
     if name not in outputs:
-        raise SettingsError(f"{path} has no output {name!r}; it has {', '.join(outputs)}")
+        raise SettingsError(f"{path} has no output {name!r}; it has {', '.join(outputs) or 'none'}")
     value = outputs[name]
     if value.type.tensor_type.elem_type not in _FLOATS:
         raise WeightsError(f"{path}: the output {name} is {_shown(value)}, expected float")
@@ -141,8 +161,8 @@ def _tokens(shown: str, name: str, count: int, channels: int, how: BackboneInput
 
 
 def dims_of(value: "onnx.ValueInfoProto") -> Dims:
-    """A value's shape, as far as the graph says it."""
-    return tuple(dim.dim_value or None for dim in value.type.tensor_type.shape.dim)
+    """A value's shape, as far as the graph says it; some say −1 for whatever comes."""
+    return tuple(dim.dim_value if dim.dim_value > 0 else None for dim in value.type.tensor_type.shape.dim)
 
 
 def _shown(value: "onnx.ValueInfoProto") -> str:
@@ -150,5 +170,6 @@ def _shown(value: "onnx.ValueInfoProto") -> str:
 
     kind = value.type.tensor_type
     dims = ", ".join(dim.dim_param or str(dim.dim_value or "?") for dim in kind.shape.dim)
-    name = _FLOATS.get(kind.elem_type) or onnx.TensorProto.DataType.Name(kind.elem_type).lower()
+    names = {number: name.lower() for name, number in onnx.TensorProto.DataType.items()}
+    name = _FLOATS.get(kind.elem_type) or names.get(kind.elem_type, f"of type {kind.elem_type}")
     return f"{name} ({dims})"

@@ -82,7 +82,22 @@ def _parsed(path: Path, content: bytes) -> "onnx.ModelProto":
         raise WeightsError(f"{path} is no ONNX file, or one that was cut off: {first_line(error)}") from error
     if not model.ir_version or not model.opset_import or not model.graph.node:
         raise WeightsError(f"{path} is no ONNX file: it holds no graph")
+    if any(isinstance(name, bytes) for name in _names(model)):  # which is how protobuf gives what is not UTF-8
+        raise WeightsError(f"{path} is damaged: names in it are no text")
     return model
+
+
+def _names(model: "onnx.ModelProto") -> Iterator[str | bytes]:
+    yield from (entry.domain for entry in model.opset_import)
+    yield from (part for function in model.functions for part in (function.domain, function.name))
+    yield from (entry.key for tensor in _external(model) for entry in tensor.external_data)
+    yield from (entry.value for tensor in _external(model) for entry in tensor.external_data)
+    for value in (*model.graph.input, *model.graph.output):
+        yield from (value.name, *(dim.dim_param for dim in value.type.tensor_type.shape.dim))
+    for graph in _graphs(model):
+        yield from (tensor.name for tensor in getattr(graph, "initializer", ()))
+        for node in graph.node:
+            yield from (node.op_type, node.domain, node.name, *node.input, *node.output)
 
 
 def _graphs(model: "onnx.ModelProto") -> "Iterator[onnx.GraphProto | onnx.FunctionProto]":

@@ -95,18 +95,15 @@ def scaled(network: OnnxBackbone, crops: UInt8[np.ndarray, "n s s 3"]) -> Float[
 def as_grid(network: OnnxBackbone, values: Float[np.ndarray, "..."], count: int) -> Float[np.ndarray, "n h h c"]:
     """An output as places of channels. Raises EngineError where it is not of the shape that the graph promised."""
     grid = network.grid
-    shape = (count, grid.side, grid.side, grid.channels)
+    if not grid.fits(values.shape, count):
+        raise EngineError(f"{network.path}: {grid.misfit(values.shape, count)}")
     if grid.form == "class":
         values = values[:, :1]
     elif grid.form == "tokens":
         values = values[:, grid.leading :]
     elif grid.form == "nchw":
         values = values.transpose(0, 2, 3, 1)
-    if values.shape[:1] != (count,) or values.size != np.prod(shape):
-        raise EngineError(
-            f"{network.path}: the output {grid.name} of {count} pictures is {values.shape}, expected a row for each"
-        )
-    return values.reshape(shape)
+    return values.reshape(count, grid.side, grid.side, grid.channels)
 
 
 def pooled(grid: Float[np.ndarray, "n h h c"], tap: Tap) -> Float[np.ndarray, "n S S c"]:

@@ -50,15 +50,14 @@ def _written(core: Any, vocabulary: Any, network: OnnxBackbone, taps: Sequence[T
 
 
 def _as_map(network: OnnxBackbone, value: Any, rows: int) -> Any:
-    """The output as (rows, channels, side, side). Raises EngineError unless it has a row for each picture."""
+    """The output as (rows, channels, side, side). Raises EngineError where it is not what the graph promised."""
     from openvino import opset13 as ops
 
     grid = network.grid
     shape = value.get_partial_shape()
-    if shape.is_dynamic or shape[0].get_length() != rows:
-        raise EngineError(
-            f"{network.path}: the output {grid.name} of {rows} pictures is {shape}, expected a row for each"
-        )
+    known = () if shape.is_dynamic else tuple(shape.to_shape())
+    if not grid.fits(known, rows):
+        raise EngineError(f"{network.path}: {grid.misfit(known or shape, rows)}")
     x = ops.convert(value, "f32")
     if grid.form == "nhwc":
         return ops.transpose(x, np.array([0, 3, 1, 2]))
