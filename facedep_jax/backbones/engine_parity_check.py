@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from facedep_jax.backbones.engine_interface import Crops, Engine, Features, agreement
+from facedep_jax.backbones.engine_interface import Crops, Engine, Features, agreement, finite_rows, require_usable
 from facedep_jax.errors import EngineError
 from facedep_jax.progress_events import Note, Report, silent
 
@@ -44,8 +44,11 @@ class CheckedEngine:
     def _compared(self, crops: Crops) -> Features:
         features, reference = self._engine(crops), self._reference()
         expected = reference(crops)
+        require_usable(expected)  # where there is nothing to compare, no engine is at fault
         self._checked = True
-        worst = agreement(features, expected)
+        rows = finite_rows(expected)
+        one, other = ({tap: values[tap][rows] for tap in expected} for values in (features, expected))
+        worst = agreement(one, other)
         tap = min(worst, key=worst.__getitem__)
         said = (
             f"{self._engine.name} {self._engine.precision} agrees with {reference.name} float32 to a cosine of "

@@ -16,11 +16,20 @@ def kernels(channels=6, seed=0, scale=0.2):
 
 
 def network(
-    *, batch="n", side=SIDE, layout="nchw", form="map", channels=6, float_type=TensorProto.FLOAT, extra=(), outputs=None
+    *,
+    batch="n",
+    side=SIDE,
+    layout="nchw",
+    form="map",
+    channels=6,
+    float_type=TensorProto.FLOAT,
+    extra=(),
+    outputs=None,
+    constants=(),
 ):
     """A convolution of stride 2 and a ReLU, then what `form` says: map, map_nhwc, vector, tokens or class_tokens.
 
-    `extra`: further nodes behind "y"; `outputs`: (name, type, shape) in place of y's own.
+    `extra`: further nodes behind "y", with their `constants`; `outputs`: (name, type, shape) in place of y's own.
     """
     kind = np.dtype(np.float16) if float_type == TensorProto.FLOAT16 else np.dtype(np.float32)
     entry = [batch, 3, side, side] if layout == "nchw" else [batch, side, side, 3]
@@ -56,7 +65,7 @@ def network(
         "small",
         [helper.make_tensor_value_info("x", float_type, entry)],
         [helper.make_tensor_value_info(*output) for output in outputs],
-        initial,
+        [*initial, *constants],
     )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
