@@ -6,7 +6,7 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from facedep_jax.backbones.engine_interface import PRECISIONS, Engine, EngineSpec
-from facedep_jax.backbones.onnx_backbones.joined_engine import JoinedEngine
+from facedep_jax.backbones.onnx_backbones.joined_engine import JoinedEngine, OneByOne
 from facedep_jax.backbones.onnx_backbones.onnx_backbone import OnnxBackbone
 from facedep_jax.backbones.taps import Tap, backbones_of, check_cells
 from facedep_jax.backbones.weights.load import Weights
@@ -43,6 +43,27 @@ def load_engine(
     chosen, reason = _choose(precision) if name == "auto" else (name, "asked for")
     spec = EngineSpec(weights, taps, sizes, precision, batch_size, in_flight, reason, networks)
     return _openvino_engine(spec) if chosen == "openvino" else _xla_engine(chosen, spec)
+
+
+def load_reference(
+    weights: Mapping[str, Weights],
+    taps: Sequence[Tap],
+    sizes: Mapping[str, int],
+    batch_size: int,
+    networks: Mapping[str, OnnxBackbone],
+) -> Engine:
+    """What other engines are compared with: XLA float32, and for ONNX files onnxruntime, one picture after the other.
+
+    Where that is not installed, OpenVINO is compared with itself: that shows networks that mix the pictures of a batch,
+    and nothing else. Raises what `load_engine` raises.
+    """
+    if not networks:
+        return load_engine("xla", weights, taps, sizes, "float32", batch_size)
+    runtime = "openvino" if importlib.util.find_spec("onnxruntime") is None else "xla"
+    others = [tap for tap in taps if tap.backbone in networks]
+    own = [tap for tap in taps if tap.backbone not in networks]
+    alone = OneByOne(load_engine(runtime, {}, others, sizes, "float32", 1, networks=networks), batch_size)
+    return JoinedEngine([load_engine("xla", weights, own, sizes, "float32", batch_size), alone], taps) if own else alone
 
 
 def _choose(precision: str) -> tuple[str, str]:

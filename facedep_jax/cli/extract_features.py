@@ -137,7 +137,8 @@ def extract_features(
     emotion_codes: str | None,
     **given: Any,
 ) -> CommandResult:
-    """Run frozen MobileNetV2 and ResNet50 once over every image and sampled frame; keep the features in a cache.
+    """Run frozen MobileNetV2, ResNet50 and any --backbone once over every image and sampled frame; keep the features
+    in a cache.
 
     SOURCE is a folder (split/emotion/file, emotion/file or plain files), a glob, a table (CSV, TSV, XLSX, Parquet
     or JSON lines) with a column path, tfds:NAME[/CONFIG]:SPLIT (prepared as array records), or kaggle:OWNER/DATASET

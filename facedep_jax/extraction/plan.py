@@ -15,7 +15,7 @@ from jaxtyping import Float16, UInt8
 
 from facedep_jax.backbones.engine_interface import Engine
 from facedep_jax.backbones.engine_parity_check import CheckedEngine
-from facedep_jax.backbones.engines import load_engine
+from facedep_jax.backbones.engines import load_engine, load_reference
 from facedep_jax.backbones.onnx_backbones.known_files import remember
 from facedep_jax.backbones.onnx_backbones.load import load_backbone
 from facedep_jax.backbones.onnx_backbones.onnx_backbone import OnnxBackbone
@@ -182,23 +182,13 @@ def load_checked_engine(plan: ExtractionPlan, report: Report = silent, in_flight
 
 
 def _checked(plan: ExtractionPlan, engine: Engine, report: Report) -> Engine:
-    """`engine`, to be compared on its first batch as far as there is a reference here; says what there is none for."""
-    there = importlib.util.find_spec("onnxruntime") is not None
-    networks = plan.networks if there else {}
-    if plan.networks and not there:
-        report(
-            Note(
-                f"{', '.join(plan.networks)} by {engine.name}: not compared, as onnxruntime is not installed "
-                "(pip install 'facedep-jax[export]')",
-                "warning",
-            )
-        )
-    taps = [tap for tap in plan.taps if tap.backbone in plan.weights or tap.backbone in networks]
-    if not taps:
-        return engine
+    """`engine`, to be compared on its first batch; says so where there is only half a reference here."""
+    if plan.networks and importlib.util.find_spec("onnxruntime") is None:
+        names = ", ".join(plan.networks)
+        alone = "is compared only with itself, picture by picture, as onnxruntime is not installed"
+        report(Note(f"{engine.name} of {names} {alone} (pip install 'facedep-jax[export]')", "warning"))
 
     def reference() -> Engine:
-        size = plan.settings.batch_size
-        return load_engine("xla", plan.weights, taps, plan.sizes, "float32", size, networks=networks)
+        return load_reference(plan.weights, plan.taps, plan.sizes, plan.settings.batch_size, plan.networks)
 
     return CheckedEngine(engine, reference, plan.settings.engine != "auto", report)

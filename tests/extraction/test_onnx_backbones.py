@@ -74,7 +74,9 @@ def test_features_in_the_cache_are_those_of_onnxruntime_for_the_same_pixels(file
     assert (summary["features"], summary["untrained"], summary["items_new"]) == ({TAP: [2, 2, 6]}, False, 3)
     said = [getattr(note, "text", "") for note in notes]
     assert any("by default, since --backbone-input does not say it: order, range" in text for text in said)
-    assert any("openvino float32 agrees with onnxruntime float32 to a cosine of 1.00000" in text for text in said)
+    assert any(
+        "openvino float32 agrees with onnxruntime one by one float32 to a cosine of 1.00000" in text for text in said
+    )
     cache = open_cache(tmp_path / "c")
     paths = {entry["item"]: entry["path"] for entry in cache.listings.to_dicts()}
     for item, row in zip(cache.items.id, cache.items.first_row, strict=True):

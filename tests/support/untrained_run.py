@@ -28,11 +28,13 @@ def untrained_head(
     kind: str = "image",
     temporal: str = "none",
     classes: tuple[str, ...] = PROXY_CLASSES,
+    settings: ExtractSettings = SMALL,
     **weights: str,
 ) -> Head:
-    """A head for features of SMALL, of items of `kind`; `weights` change what it says of its weights."""
-    plan = plan_extraction((kind,), SMALL)
-    inputs = Inputs(tuple(map(str, plan.taps)), tuple(t.cells for t in plan.taps), (576, 1280), len(classes))
+    """A head for features of `settings`, of items of `kind`; `weights` change what it says of its weights."""
+    plan = plan_extraction((kind,), settings)
+    widths = tuple(tap.channels for tap in plan.taps)
+    inputs = Inputs(tuple(map(str, plan.taps)), tuple(t.cells for t in plan.taps), widths, len(classes))
     architecture = Architecture(inputs, PRESETS["tiny"], temporal)
     arrays = flat_names(init_states(architecture, jax.random.split(jax.random.key(seed), members)))
     rng = np.random.default_rng(seed)
@@ -62,6 +64,7 @@ def write_run(
     window: float = 0.0,
     target: str = "proxy",
     learned: dict[str, dict[str, Any]] | None = None,
+    settings: ExtractSettings = SMALL,
     **known: str,
 ) -> Path:
     """A run at `folder` with such a head; a `temporal` one says that it learned from windows of so many seconds.
@@ -69,7 +72,7 @@ def write_run(
     cache = {"paths": ["cache"], "fingerprints": ["f" * 64]}
     train = to_table(TrainSettings(preset="tiny", temporal=temporal, window=window, target=target))
     classes = PROXY_CLASSES if target == "proxy" else ("happy", "neutral", "sad")
-    head = untrained_head(seed, temporal=temporal, classes=classes, **known)
+    head = untrained_head(seed, temporal=temporal, classes=classes, settings=settings, **known)
     head = replace(head, input=learned) if learned else head
     with atomic_folder(folder) as partial:
         write_head(partial, head, train, cache, {})

@@ -1,6 +1,8 @@
-"""Two engines as one: one for the built-in networks, one for ONNX files. Knows neither."""
+"""Engines put together: two as one, and one that gets each picture alone. Knows no engine."""
 
 from collections.abc import Sequence
+
+import numpy as np
 
 from facedep_jax.backbones.engine_interface import Crops, Engine, Features
 from facedep_jax.backbones.taps import Tap
@@ -25,3 +27,18 @@ class JoinedEngine:
         for engine in self._engines:
             computed |= engine(crops)
         return {tap: computed[tap] for tap in self._taps}
+
+
+class OneByOne:
+    """See `engine_interface.Engine`: `engine`, of batches of 1, for batches of any size, which no picture shares."""
+
+    def __init__(self, engine: Engine, batch_size: int):
+        self.name, self.version, self.device = f"{engine.name} one by one", engine.version, engine.device
+        self.precision, self.reason, self.in_flight = engine.precision, engine.reason, engine.in_flight
+        self.batch_size, self._engine = batch_size, engine
+
+    def __call__(self, crops: Crops) -> Features:
+        """See `Engine`."""
+        count = max(1, *(len(each) for each in crops.values()))  # of none: one empty batch
+        rows = [self._engine({name: each[i : i + 1] for name, each in crops.items()}) for i in range(count)]
+        return {tap: np.concatenate([row[tap] for row in rows]) for tap in rows[0]}

@@ -96,7 +96,8 @@ class OnnxBackbone:
         places = {
             "vector": "a vector",
             "class": "the first token (class)",
-            "tokens": f"{grid.side}×{grid.side} tokens" + (f" after {grid.leading} of none" if grid.leading else ""),
+            "tokens": f"{grid.side}×{grid.side} tokens"
+            + (f", without {grid.leading} before them" * bool(grid.leading)),
         }.get(grid.form, f"a map of {grid.side}×{grid.side}")
         usual = [key for key in ("mean", "std", "order", "range") if key not in how.stated]
         mean, std = ("/".join(f"{value:g}" for value in values) for values in (how.mean, how.std))

@@ -1,4 +1,4 @@
-"""The engine on ONNX Runtime: a file as it is, one picture after the other, scaled before and pooled after by NumPy.
+"""The engine on ONNX Runtime: a file as it is, scaled before and pooled after by NumPy.
 
 It is what every other engine's numbers of such a network are compared with. Knows nothing of the built-in networks.
 """
@@ -51,13 +51,16 @@ class OnnxRuntimeEngine:
     def _grids(self, network: OnnxBackbone, crops: UInt8[np.ndarray, "n s s 3"]) -> Float[np.ndarray, "n h h c"]:
         grid, picture, session = network.grid, network.picture, self._sessions[network.name]
         found = np.empty((len(crops), grid.side, grid.side, grid.channels), np.float32)
-        step = picture.batch or 1
+        step = picture.batch or max(1, len(crops))
         for start in range(0, len(crops), step):
             some = padded(crops[start : start + step], step)
             try:
                 values = run(session, picture.name, grid.name, scaled(network, some))
             except Exception as error:  # the runtime has no root of its own for what it raises
-                raise EngineError(f"onnxruntime cannot compute {network.name}: {first_line(error)}") from error
+                raise EngineError(
+                    f"onnxruntime cannot compute {network.path} for {step} pictures at a time: {first_line(error)}; "
+                    "export it for any batch, or use --batch-size 1"
+                ) from error
             found[start : start + step] = as_grid(network, values, step)[: len(crops) - start]
         return found
 

@@ -11,7 +11,7 @@ from facedep_jax.backbones.taps import BACKBONES, MAX_SIZE
 from facedep_jax.errors import SettingsError
 
 FORM = "NAME=FILE.onnx[:OUTPUT]"
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,39}")  # part of a tap's name, and of a path in a shard
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,39}")  # part of a tap's name; exports put a dot behind it
 _FILE = re.compile(r"(.+?\.onnx)(?::(.+))?", re.IGNORECASE | re.DOTALL)
 _COUNT = re.compile(r"\d{1,4}")
 KEYS = ("size", "mean", "std", "order", "range", "layout", "tokens")
@@ -80,7 +80,7 @@ def _parse_backbone(text: str) -> AskedBackbone:
         raise SettingsError(f"--backbone is {text!r}, expected {FORM}, a file whose name ends in .onnx")
     if not _NAME.fullmatch(name):
         raise SettingsError(
-            f"--backbone {name!r} is no name; give letters, digits, _, . and -, a letter first, 40 at most"
+            f"--backbone {name!r} is no name; give letters, digits, _ and -, a letter first, 40 at most"
         )
     if name.lower() in BACKBONES:
         raise SettingsError(f"--backbone {name} has the name of a built-in network; give another name")

@@ -1,5 +1,6 @@
 """ONNX files by every engine here: their numbers against ONNX Runtime's on the file itself, prepared by hand."""
 
+import importlib.util
 import sys
 from functools import partial
 
@@ -9,9 +10,9 @@ import pytest
 from onnx import TensorProto, helper
 from support.onnx_networks import SIDE, constant, network, saved
 
-from facedep_jax.backbones.engine_interface import finite_rows
+from facedep_jax.backbones.engine_interface import agreement, finite_rows
 from facedep_jax.backbones.engine_parity_check import CheckedEngine
-from facedep_jax.backbones.engines import load_engine
+from facedep_jax.backbones.engines import load_engine, load_reference
 from facedep_jax.backbones.onnx_backbones.load import load_backbone
 from facedep_jax.backbones.onnx_backbones.options import parse_backbones
 from facedep_jax.backbones.taps import parse_taps
@@ -165,16 +166,37 @@ def mixing(path):
     return saved(path, model)
 
 
-def test_a_network_that_mixes_the_pictures_of_a_batch_is_found_by_the_first(tmp_path):
+@pytest.mark.parametrize(("engine", "by"), [("openvino", "openvino"), ("xla", "onnxruntime")])
+def test_a_network_that_mixes_the_pictures_of_a_batch_is_found_by_the_first(tmp_path, engine, by):
     backbone, crops = backbone_of(mixing(tmp_path / "m.onnx")), {"a": crops_of(4)}
-    reference = engine_of("xla", backbone)
+    reference = load_reference({}, [backbone.tap()], {"a": SIDE}, 4, {"a": backbone})
     notes = []
-    with pytest.raises(EngineError, match=r"openvino float32 agrees with onnxruntime float32 to a cosine of -?0"):
-        CheckedEngine(engine_of("openvino", backbone), lambda: reference, True)(crops)
-    kept = CheckedEngine(engine_of("openvino", backbone), lambda: reference, False, notes.append)
+    with pytest.raises(
+        EngineError, match=rf"{by} float32 agrees with onnxruntime one by one float32 to a cosine of -?0"
+    ):
+        CheckedEngine(engine_of(engine, backbone), lambda: reference, True)(crops)
+    kept = CheckedEngine(engine_of(engine, backbone), lambda: reference, False, notes.append)
     alone = reference({"a": crops["a"][:1]})["a:out@1"]
     np.testing.assert_array_equal(kept(crops)["a:out@1"][:1], alone)
-    assert kept.name == "onnxruntime" and "going on with onnxruntime" in notes[0].text
+    assert kept.name == "onnxruntime one by one" and f"going on with {kept.name}" in notes[0].text
+
+
+def test_without_onnxruntime_such_a_network_is_found_too(tmp_path, monkeypatch):
+    """By OpenVINO itself, of each picture alone; the built-in networks are compared with XLA as ever."""
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnxruntime" else found(name))
+    good, bad = backbone_of(saved(tmp_path / "good.onnx", form="vector")), backbone_of(mixing(tmp_path / "bad.onnx"))
+    weights, sizes = find_weights("random:1", ["mobilenet_v2"]), {"mobilenet_v2": 32, "a": SIDE}
+    crops = {"mobilenet_v2": crops_of(3, 32), "a": crops_of(3)}
+    for backbone, agrees in ((good, True), (bad, False)):
+        taps = (backbone.tap(), *parse_taps("mobilenet_v2:mid@1"))
+        reference = load_reference(weights, taps, sizes, 4, {"a": backbone})
+        assert reference.name == "xla+openvino one by one"
+        engine = load_engine("openvino", weights, taps, sizes, batch_size=4, networks={"a": backbone})
+        one, other = engine(crops), reference(crops)
+        assert list(one) == list(other)
+        assert (min(agreement(one, other).values()) > 0.9999) is agrees
+    assert load_reference({}, [good.tap()], {"a": SIDE}, 4, {"a": good}).name == "openvino one by one"
 
 
 def test_a_file_that_changes_after_it_was_checked_is_not_computed(tmp_path):

@@ -10,10 +10,10 @@ from facedep_jax.errors import SettingsError
 
 
 def test_names_files_and_outputs():
-    texts = ["dino.v2-s=dir/m.onnx", "b=/x/y.ONNX:/last/Relu_output_0", "c=a b=c.onnx:Identity:0", "d=x.onnx.onnx:o"]
+    texts = ["dino_v2-s=dir/m.onnx", "b=/x/y.ONNX:/last/Relu_output_0", "c=a b=c.onnx:Identity:0", "d=x.onnx.onnx:o"]
     found = [(one.name, one.file, one.output) for one in parse_backbones(texts, [])]
     assert found == [
-        ("dino.v2-s", Path("dir/m.onnx"), None),
+        ("dino_v2-s", Path("dir/m.onnx"), None),
         ("b", Path("/x/y.ONNX"), "/last/Relu_output_0"),
         ("c", Path("a b=c.onnx"), "Identity:0"),
         ("d", Path("x.onnx.onnx"), "o"),
@@ -47,6 +47,7 @@ BAD = {
     "a=.onnx:": "whose name ends in .onnx",
     "a=": "whose name ends in .onnx",
     "=m.onnx": "--backbone '' is no name; give letters, digits",
+    "a.b=m.onnx": "'a.b' is no name",
     "a:b=m.onnx": "'a:b' is no name",
     "a@3=m.onnx": "'a@3' is no name",
     "a,b=m.onnx": "'a,b' is no name",
