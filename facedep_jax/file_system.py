@@ -22,7 +22,8 @@ PARTIAL = ".partial"  # … and that of a folder
 
 
 def user_cache() -> Path:
-    """The one directory outside the outputs that is written to: weights and where ONNX files lie, compiled graphs, detectors, fonts."""
+    """The one directory outside the outputs that is written to: weights, compiled graphs, detectors, fonts, and notes
+    of where ONNX files lie."""
     return Path(os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_dir("facedep-jax")).expanduser()
 
 

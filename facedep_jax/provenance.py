@@ -10,6 +10,7 @@ import tomli_w
 
 from facedep_jax import __version__
 from facedep_jax.file_system import write_atomically
+from facedep_jax.text_escaping import as_text
 
 PACKAGES = ("jax", "flax", "optax", "numpy", "h5py", "opencv-python-headless")
 
@@ -25,7 +26,7 @@ def versions() -> dict[str, str]:
 
 def write_config(path: Path, command: str, settings: dict[str, Any], records: dict[str, dict[str, Any]]) -> None:
     """Write the resolved settings of `command`, which `--config` reads back, and tables that only record."""
-    text = tomli_w.dumps({command: settings, "versions": versions(), **records}).encode()
+    text = as_text(tomli_w.dumps({command: settings, "versions": versions(), **records})).encode()
     write_atomically(path, text + config_check(text))
 
 

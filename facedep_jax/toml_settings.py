@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from facedep_jax.errors import SettingsError
+from facedep_jax.text_escaping import as_name
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -48,7 +49,7 @@ def resolve(cls: type[T], command: str, file: Path | None, given: dict[str, Any]
 def read_toml(file: Path) -> dict[str, Any]:
     """A TOML file. Raises SettingsError where it cannot be read."""
     try:
-        return tomllib.loads(Path(file).read_text())
+        return tomllib.loads(as_name(Path(file).read_text()))
     except OSError as error:
         raise SettingsError(f"{file} cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -50,6 +50,10 @@ class ExtractSettings:
                 not (self.workers and self.scheduler),
                 "--workers and --scheduler are both given; a cluster has workers of its own: give one of them",
             ),
+            (
+                all(isinstance(text, str) for text in (*(self.backbone or ()), *(self.backbone_input or ()))),
+                f"backbone is {self.backbone!r} and backbone_input {self.backbone_input!r}, expected lists of texts",
+            ),
             (self.color in ("rgb", "grey"), f"--color is {self.color!r}, expected rgb or grey"),
             (0 < self.fps <= 1000, f"--fps is {self.fps:g}, expected a number of frames a second, above 0 to 1000"),
             (

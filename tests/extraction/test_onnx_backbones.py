@@ -26,6 +26,7 @@ from facedep_jax.extraction.settings import ExtractSettings
 from facedep_jax.scoring.head_requirements import extract_settings
 from facedep_jax.sources import read_source
 from facedep_jax.sources.synthetic_faces import draw_faces
+from facedep_jax.toml_settings import resolve
 
 TAP = "a:y@2"
 SIZED = "a=mean:0.5,std:0.25"
@@ -255,3 +256,26 @@ def test_a_header_of_a_cache_holds_all_of_it(file, faces, tmp_path):
         "order": "rgb",
         "range": 1.0,
     }
+
+
+def test_a_configuration_names_backbones_in_lists(file, tmp_path):
+    config = tmp_path / "c.toml"
+    config.write_text(f'[extract]\ntaps = "{TAP}"\nbackbone = ["a={file}"]\nbackbone_input = ["{SIZED}"]\n')
+    settings = resolve(ExtractSettings, "extract", config, {"backbone": None})
+    assert [str(tap) for tap in plan_extraction(("image",), settings).taps] == [TAP]
+    config.write_text("[extract]\nbackbone = [3]\n")
+    with pytest.raises(SettingsError, match=r"backbone is \(3,\) and backbone_input None, expected lists of texts"):
+        resolve(ExtractSettings, "extract", config, {})
+
+
+def test_a_folder_whose_name_is_no_text(file, faces, tmp_path):
+    """The configuration beside the cache names it, and leads back to it."""
+    folder = tmp_path / "odd\udcff"
+    folder.mkdir()
+    moved = file.rename(folder / "m.onnx")
+    run(faces, tmp_path / "c", own(moved, limit=1))
+    again = resolve(ExtractSettings, "extract", tmp_path / "c" / "config.toml", {})
+    assert again.backbone == (f"a={moved}",)
+    assert run(faces, tmp_path / "c", again)["items_reused"] == 1
+    features = features_of(read_header(tmp_path / "c"), [TAP])
+    assert extract_settings(features, ExtractSettings()).backbone == (f"a={moved}:y",)

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     import onnx
 
 Dims = tuple[int | None, ...]  # None: whatever comes
-_FLOATS = {1: "float32", 10: "float16", 11: "float64", 16: "bfloat16"}  # TensorProto.DataType
+_FLOATS = {1: "float32", 10: "float16", 11: "float64"}  # TensorProto.DataType
+_ANY_FLOAT = "expected float32, float16 or float64"
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def picture_of(path: Path, model: "onnx.ModelProto", how: BackboneInput) -> Pict
     value, dims = inputs[0], dims_of(inputs[0])
     shown = f"{path}: the input {value.name} is {_shown(value)}"
     if value.type.tensor_type.elem_type not in _FLOATS:
-        raise WeightsError(f"{shown}, expected float; pixels are scaled before they enter")
+        raise WeightsError(f"{shown}, {_ANY_FLOAT}; pixels are scaled before they enter")
     if len(dims) != 4:
         raise WeightsError(f"{shown}, expected a picture (n, 3, height, width) or (n, height, width, 3)")
     layout = _layout(shown, dims, how)
@@ -121,7 +122,7 @@ def output_of(path: Path, model: "onnx.ModelProto", wanted: str | None) -> "onnx
         raise SettingsError(f"{path} has no output {name!r}; it has {', '.join(outputs) or 'none'}")
     value = outputs[name]
     if value.type.tensor_type.elem_type not in _FLOATS:
-        raise WeightsError(f"{path}: the output {name} is {_shown(value)}, expected float")
+        raise WeightsError(f"{path}: the output {name} is {_shown(value)}, {_ANY_FLOAT}")
     return value
 
 

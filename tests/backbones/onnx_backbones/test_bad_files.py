@@ -79,6 +79,7 @@ MODELS = {
     "two inputs": (two_inputs, r"has 2 inputs \(x, more\); a network of one picture is expected"),
     "no input": (without_inputs, r"has 0 inputs \(none\)"),
     "bytes in": (lambda: with_input(TensorProto.UINT8, ["n", 3, 16, 16]), r"x is uint8 \(n, 3, 16, 16\), expected"),
+    "bfloat16 in": (lambda: with_input(TensorProto.BFLOAT16, ["n", 3, 16, 16]), r"bfloat16 .*, expected float32, "),
     "a vector in": (lambda: with_input(FLOAT, ["n", 48]), r"x is float32 \(n, 48\), expected a picture \(n, 3, height"),
     "a clip in": (lambda: with_input(FLOAT, ["n", 3, 8, 16, 16]), r"expected a picture"),
     "grey": (lambda: with_input(FLOAT, ["n", 1, 16, 16]), r"\(n, 1, 16, 16\), expected three channels"),
@@ -185,6 +186,10 @@ def test_files_that_are_no_graphs(tmp_path):
         backbone_of(tmp_path / "folder.onnx")
     with pytest.raises(WeightsError, match=r"absent\.onnx does not exist"):
         backbone_of(tmp_path / "absent.onnx")
+    (tmp_path / "large.onnx").touch()
+    os.truncate(tmp_path / "large.onnx", 3 << 30)
+    with pytest.raises(WeightsError, match=r"large\.onnx has 3,221,225,472 bytes; a graph and its data may have 2 GB"):
+        backbone_of(tmp_path / "large.onnx")
     os.mkfifo(tmp_path / "pipe.onnx")
     with pytest.raises(WeightsError, match=r"pipe\.onnx is no regular file"):
         backbone_of(tmp_path / "pipe.onnx")
