@@ -20,7 +20,7 @@ from openvino import opset13 as ops
 from facedep_jax.backbones.architectures import NONE, Folded, Padding, Scaling
 from facedep_jax.backbones.engine_interface import Crops, EngineSpec, Features, check_crops, padded
 from facedep_jax.backbones.network_graph import pooled_taps, pooling_matrix
-from facedep_jax.backbones.onnx_backbones.openvino_graph import write_onnx_graph
+from facedep_jax.backbones.onnx_backbones.openvino_graph import compile_file
 from facedep_jax.backbones.taps import Tap
 from facedep_jax.backbones.weights.load import Weights
 from facedep_jax.errors import EngineError
@@ -57,10 +57,12 @@ class OpenVinoEngine:
             size = self._sizes[backbone] = spec.sizes[backbone]
             names = [str(tap) for tap in own]
             if backbone in spec.networks:
-                graph = write_onnx_graph(_CORE, _OpenVinoOps(), spec.networks[backbone], own, spec.batch_size)
+                network = spec.networks[backbone]
+                ready = compile_file(_CORE, _OpenVinoOps(), network, own, spec.batch_size, hints)
             else:
                 graph = write_graph(spec.weights[backbone], own, size, spec.batch_size)
-            compiled[backbone] = (_CORE.compile_model(graph, "CPU", hints), names)
+                ready = _CORE.compile_model(graph, "CPU", hints)
+            compiled[backbone] = (ready, names)
         self._idle: SimpleQueue[_Requests] = SimpleQueue()
         for _ in range(self.in_flight):
             self._idle.put({b: (network.create_infer_request(), names) for b, (network, names) in compiled.items()})

@@ -7,10 +7,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import onnxruntime
 import pytest
-from onnx import TensorProto, helper
-from support.onnx_networks import saved
+from support.onnx_networks import TensorProto, helper, onnx, run_file, saved
 
 from facedep_jax.backbones.onnx_backbones.known_files import recall
 from facedep_jax.cache import open_cache
@@ -28,6 +26,7 @@ from facedep_jax.sources import read_source
 from facedep_jax.sources.synthetic_faces import draw_faces
 from facedep_jax.toml_settings import resolve
 
+pytest.importorskip("openvino", reason="openvino (extra: cpu) is not installed")
 TAP = "a:y@2"
 SIZED = "a=mean:0.5,std:0.25"
 
@@ -59,8 +58,7 @@ def run(source, out, settings, report=lambda event: None):
 def by_hand(file, picture):
     """Averages over a 2 × 2 grid of what onnxruntime gives for a picture of the network's own size."""
     x = (picture[..., ::-1].astype(np.float32) / np.float32(255) - np.float32(0.5)) / np.float32(0.25)
-    session = onnxruntime.InferenceSession(file.read_bytes(), providers=["CPUExecutionProvider"])
-    out = session.run(None, {"x": np.ascontiguousarray(x.transpose(2, 0, 1)[None])})[0][0]
+    out = run_file(file, x.transpose(2, 0, 1)[None])[0]
     return out.reshape(6, 2, 4, 2, 4).mean((2, 4)).transpose(1, 2, 0)
 
 
@@ -230,8 +228,6 @@ def test_a_hash_that_is_a_path_leads_nowhere(features, file):
 
 
 def test_data_that_was_exchanged_is_found_by_the_spec(tmp_path):
-    import onnx
-
     file, data = tmp_path / "m.onnx", tmp_path / "m.data"
     onnx.save_model(onnx.load(saved(file)), file, save_as_external_data=True, location="m.data", size_threshold=0)
     features = features_of(plan_extraction(("image",), own(file)).spec, [TAP])

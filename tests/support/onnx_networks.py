@@ -1,8 +1,11 @@
 """Small ONNX graphs of every kind, made by hand: no network is trained or downloaded."""
 
 import numpy as np
-import onnx
-from onnx import TensorProto, helper, numpy_helper
+import pytest
+
+onnx = pytest.importorskip("onnx", reason="onnx (extra: cpu) is not installed")
+onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime (extra: export) is not installed")
+from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
 SIDE = 16
 
@@ -74,3 +77,9 @@ def saved(path, model=None, **how):
     """The file at `path`, with a network in it."""
     onnx.save(network(**how) if model is None else model, path)
     return path
+
+
+def run_file(path, x, name=None):
+    """One output of the file for its input "x", by onnxruntime."""
+    session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
+    return session.run([name or session.get_outputs()[0].name], {"x": np.ascontiguousarray(x)})[0]

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 2**31 - 2**20  # of a graph and its data in one message, which protobuf holds
 STANDARD = ("", "ai.onnx")  # the domains of ONNX's own operators
+AT_RANDOM = {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
 
 
 @dataclass(frozen=True)
@@ -187,4 +188,9 @@ def _check_operators(path: Path, model: "onnx.ModelProto") -> None:
         raise WeightsError(
             f"{path} has operators that are not in ONNX's standard: {', '.join(sorted(unknown)[:5])}; export it with "
             "standard operators alone"
+        )
+    drawn = sorted({node.op_type for graph in _graphs(model) for node in graph.node} & AT_RANDOM)
+    if drawn:
+        raise WeightsError(
+            f"{path} draws numbers at random ({', '.join(drawn)}); export it as it is used after training"
         )

@@ -11,14 +11,16 @@ from facedep_jax.backbones.taps import Tap
 from facedep_jax.errors import EngineError
 
 
-def write_onnx_graph(core: Any, vocabulary: Any, network: OnnxBackbone, taps: Sequence[Tap], batch_size: int) -> Any:
-    """uint8 (rows, size, size, 3) → each tap's grid (rows, channels, cells, cells), in their order.
+def compile_file(
+    core: Any, vocabulary: Any, network: OnnxBackbone, taps: Sequence[Tap], batch_size: int, hints: dict[str, Any]
+) -> Any:
+    """uint8 (rows, size, size, 3) → each tap's grid (rows, channels, cells, cells), in their order, compiled.
 
     `rows` is the batch that the file is fixed to, else `batch_size`. Raises EngineError where OpenVINO cannot.
     """
     rows = network.picture.batch or batch_size
     try:
-        return _written(core, vocabulary, network, taps, rows)
+        return core.compile_model(write_onnx_graph(core, vocabulary, network, taps, rows), "CPU", hints)
     except RuntimeError as error:
         raise EngineError(
             f"openvino cannot compute {network.path} for {rows} pictures at a time: {first_line(error)}; export it for "
@@ -26,7 +28,8 @@ def write_onnx_graph(core: Any, vocabulary: Any, network: OnnxBackbone, taps: Se
         ) from error
 
 
-def _written(core: Any, vocabulary: Any, network: OnnxBackbone, taps: Sequence[Tap], rows: int) -> Any:
+def write_onnx_graph(core: Any, vocabulary: Any, network: OnnxBackbone, taps: Sequence[Tap], rows: int) -> Any:
+    """The same, not compiled; raises what OpenVINO raises as well."""
     import openvino
     from openvino import opset13 as ops
 

@@ -3,10 +3,8 @@
 import os
 
 import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper
-from support.onnx_networks import constant, network, saved
+from support.onnx_networks import TensorProto, constant, helper, network, onnx, saved
 
 from facedep_jax.backbones.onnx_backbones.load import load_backbone
 from facedep_jax.backbones.onnx_backbones.options import parse_backbones
@@ -109,6 +107,10 @@ MODELS = {
     "another's operator": (of_domain, r"operators that are not in ONNX's standard: com.example::FusedGelu; export"),
     "an operator in a branch": (in_a_branch, r"not in ONNX's standard: Guess"),
     "an operator of no version": (lambda: output_of(["n", 6], helper.make_node("Mystery", ["y"], ["z"])), "Mystery"),
+    "noise": (
+        lambda: output_of(["n", 6], helper.make_node("RandomNormalLike", ["y"], ["z"])),
+        r"m.onnx draws numbers at random \(RandomNormalLike\); export it as it is used after training",
+    ),
     "an unconnected node": (unconnected, r"m.onnx is no valid ONNX graph: .*nowhere"),
 }  # fmt: skip
 

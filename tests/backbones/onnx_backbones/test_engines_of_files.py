@@ -5,10 +5,8 @@ import sys
 from functools import partial
 
 import numpy as np
-import onnxruntime
 import pytest
-from onnx import TensorProto, helper
-from support.onnx_networks import SIDE, constant, network, saved
+from support.onnx_networks import SIDE, TensorProto, constant, helper, network, run_file, saved
 
 from facedep_jax.backbones.engine_interface import agreement, finite_rows
 from facedep_jax.backbones.engine_parity_check import CheckedEngine
@@ -37,13 +35,11 @@ def engine_of(name, backbone, cells=None, batch_size=4, precision="float32"):
     return load_engine(name, {}, [backbone.tap(cells)], sizes, precision, batch_size, networks={"a": backbone})
 
 
-def by_hand(path, crops, layout="nchw", mean=MEAN, std=STD, bgr=False, divisor=255.0, name=None):
+def by_hand(path, crops, layout="nchw", mean=MEAN, std=STD, bgr=False, divisor=255.0):
     """The file's output as onnxruntime gives it for pixels that are scaled here."""
     x = (crops[..., ::-1] if bgr else crops).astype(np.float32) / np.float32(divisor)
     x = (x - mean) / std
-    x = x.transpose(0, 3, 1, 2) if layout == "nchw" else x
-    session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
-    return session.run([name or session.get_outputs()[0].name], {"x": np.ascontiguousarray(x)})[0]
+    return run_file(path, x.transpose(0, 3, 1, 2) if layout == "nchw" else x)
 
 
 def means(maps, cells):
@@ -224,6 +220,16 @@ def test_a_network_that_makes_one_row_of_a_batch_is_refused(tmp_path, engine):
     path = saved(tmp_path / "m.onnx", form="vector", batch=3, extra=[mean], outputs=[("one", 1, [1, 6])])
     with pytest.raises(EngineError, match=r"one of 3 pictures is \(1, 6\), expected a row for each picture"):
         engine_of(engine, backbone_of(path))({"a": crops_of(1)})
+
+
+def test_an_operator_that_openvino_does_not_have_is_named_and_onnxruntime_s_way_shown(tmp_path):
+    node = [helper.make_node("Det", ["y"], ["d"])]
+    backbone = backbone_of(saved(tmp_path / "m.onnx", extra=node, outputs=[("d", TensorProto.FLOAT, ["n", 6])]))
+    with pytest.raises(
+        EngineError, match=r"openvino cannot compute .*m\.onnx .*Det.* use --engine xla with onnxruntime"
+    ):
+        engine_of("openvino", backbone)
+    assert engine_of("xla", backbone)({"a": crops_of(2)})["a:d@1"].shape == (2, 1, 1, 6)
 
 
 def test_onnxruntime_refuses_bfloat16(tmp_path):
