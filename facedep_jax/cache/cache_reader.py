@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from jaxtyping import Float16, Int, Int64
+from jaxtyping import Float, Float16, Int, Int64
 
 from facedep_jax.cache.feature_reader import read_rows
 from facedep_jax.cache.feature_spec import FORMAT_VERSION, fingerprint, read_header, require_own_header
@@ -19,6 +19,7 @@ from facedep_jax.errors import CacheError, DamagedCache
 
 __all__ = ["LISTING", "Cache", "open_cache"]
 
+_ROUNDING = 1e-6  # seconds
 _TAP = re.compile(r"\w+:\w+@([1-9]\d{0,2})(~\w+)?")
 
 
@@ -106,6 +107,29 @@ class Cache:
         if failing.is_empty():
             return failing
         return failing.join(pl.DataFrame({"id": self.items.ids()}), on="id", how="anti", maintain_order="left")
+
+    def frames_of(
+        self, items: Int[np.ndarray, " k"], start: Float[np.ndarray, " k"], end: Float[np.ndarray, " k"]
+    ) -> tuple[Int[np.ndarray, " k"], Int[np.ndarray, " k"]]:
+        """The first row of each of `items` (places in `items`), and how many there are, from `start` to `end` seconds
+        on the file's clock, itself not in it; NaN: all of the item. None of a segment that has a fault.
+        """
+        first, count = self.items.first_row[items].astype(np.int64), self.items.rows[items].astype(np.int64)
+        for n in np.flatnonzero(~np.isnan(start)):
+            time = self.rows.time[first[n] : first[n] + count[n]]
+            low, high = np.searchsorted(time, (start[n], end[n]))
+            first[n], count[n] = first[n] + low, 0 if self.fault_of(int(items[n]), float(end[n])) else high - low
+        return first, count
+
+    def fault_of(self, item: int, end: float) -> str:
+        """Why no segment of `item` ends at `end`; empty if it may: so long after its clip as two frames are apart."""
+        first, count = int(self.items.first_row[item]), int(self.items.rows[item])
+        time = self.rows.time[first : first + count]
+        if not count:
+            return ""
+        last = max(float(time[-1]), float(time[0] + self.items.duration[item]))
+        apart = float(np.median(np.diff(time))) if count > 1 else 0.0
+        return f"ends at {end:g} s, and its clip at {last:.2f} s" if end > last + apart + _ROUNDING else ""
 
     def features(
         self,

@@ -1,8 +1,9 @@
-"""Clips and images as arrays with labels, out of one or several caches. It knows nothing of models.
+"""Clips, their segments and images as arrays with labels, out of one or several caches. It knows nothing of models.
 
-An image is a clip of one frame. Frames without a face have no feature and are left out; so are items without any.
-Clips may be cut into windows: each is an example then, and what is said of a clip is the mean over its windows.
-Features that do not fit into memory stay where they are; the rows that are asked for are read then.
+An image is a clip of one frame, and a segment a clip of the frames in it, at their times on the file's clock. Frames
+without a face have no feature and are left out; so are items without any. Clips may be cut into windows: each is an
+example then, and what is said of a clip is the mean over its windows. Features that do not fit into memory stay where
+they are; the rows that are asked for are read then.
 """
 
 import hashlib
@@ -23,10 +24,13 @@ from facedep_jax.dataset.lazy_features import Features, Stored
 from facedep_jax.errors import LabelError
 from facedep_jax.machine_resources import fits_machine
 from facedep_jax.progress_events import Note, Report, silent
+from facedep_jax.segments import segment_name, times_of
 from facedep_jax.text_columns import text_series
+from facedep_jax.text_escaping import as_name, printable
 
 REST_AND_POSITIVE = np.array([False, True])  # the classes of a target of two: which of them is positive
 DIGEST_BYTES = 64 * 2**20  # of features that are read at once to be compared
+NAMED = 3  # items that are left out
 MAX_FRAMES = 128  # of a clip or window, evenly spaced; bounds the memory that the longest costs all others
 
 
@@ -37,7 +41,8 @@ class Examples:
     `times` are in seconds; `mask` says which frames are real. `target` is the class, and `positive` says which classes
     are the proxy's positive side. `item`, `path`, `subject` (or None), `split` and `emotion` are object arrays. `views`
     holds the same clips seen in a mirror, by the same names of taps, where the caches do. Windows of one clip share a
-    number in `clip`, which is None where there are none.
+    number in `clip`, which is None where there are none. `start` and `end` are those of segments in seconds, NaN where
+    the whole clip is meant.
     """
 
     tokens: dict[str, Features]
@@ -49,6 +54,8 @@ class Examples:
     subject: np.ndarray
     split: np.ndarray
     emotion: np.ndarray
+    start: Float[np.ndarray, " n"] | None = None
+    end: Float[np.ndarray, " n"] | None = None
     views: dict[str, Features] | None = None
     clip: Int[np.ndarray, " n"] | None = None
     positive: Bool[np.ndarray, " classes"] = field(default_factory=REST_AND_POSITIVE.copy)
@@ -149,10 +156,10 @@ def gather(
     `window`, in seconds, clips are cut into such windows, and times are those since the window's beginning.
     """
     owner, item = _owners(caches, labels["item"])
-    which, rows, seconds, thinned = _pieces(caches, owner, item, window)
+    which, rows, seconds, thinned = _pieces(caches, owner, *_frames(caches, owner, item, labels), window)
     number = np.unique(which)
-    if lost := len(labels) - len(number):
-        report(Note(f"{lost} items without a frame that shows a face are left out", "warning"))
+    for text in _left_out(caches, owner, item, labels, number):
+        report(Note(text, "warning"))
     if len(number) < len(which):
         report(Note(f"{len(number):,} clips are cut into {len(which):,} windows of {window:g} s"))
     say_thinned(thinned, window, report)
@@ -183,9 +190,10 @@ def say_thinned(clips: int, window: float, report: Report) -> None:
         report(Note(f"{clips:,} clips have {what} than {MAX_FRAMES} frames with a face: so many of them are looked at"))
 
 
-def count_rows(caches: Sequence[Cache], items: pl.Series, window: float = 0.0) -> int:
-    """How many examples `gather` makes of items."""
-    return len(_pieces(caches, *_owners(caches, items), window)[0])
+def count_rows(caches: Sequence[Cache], labels: pl.DataFrame, window: float = 0.0) -> int:
+    """How many examples `gather` makes of `labels`."""
+    owner, item = _owners(caches, labels["item"])
+    return len(_pieces(caches, owner, *_frames(caches, owner, item, labels), window)[0])
 
 
 def _owners(caches: Sequence[Cache], items: pl.Series) -> tuple[Int[np.ndarray, " k"], Int[np.ndarray, " k"]]:
@@ -195,10 +203,45 @@ def _owners(caches: Sequence[Cache], items: pl.Series) -> tuple[Int[np.ndarray, 
     return owner, place - np.concatenate([[0], ends])[owner]
 
 
+def _frames(
+    caches: Sequence[Cache], owner: Int[np.ndarray, " k"], item: Int[np.ndarray, " k"], labels: pl.DataFrame
+) -> tuple[Int[np.ndarray, " k"], Int[np.ndarray, " k"]]:
+    """The frames of each row of `labels`, those of its segment: the first among its cache's rows, and how many."""
+    start, end = times_of(labels)
+    first, count = np.zeros((2, len(labels)), np.int64)
+    for number, cache in enumerate(caches):
+        mine = owner == number
+        first[mine], count[mine] = cache.frames_of(item[mine], start[mine], end[mine])
+    return first, count
+
+
+def _left_out(
+    caches: Sequence[Cache],
+    owner: Int[np.ndarray, " k"],
+    item: Int[np.ndarray, " k"],
+    labels: pl.DataFrame,
+    kept: Int[np.ndarray, " c"],
+) -> Iterator[str]:
+    """Sentences about the rows of `labels` that are not among those `kept`: no face, or a fault of the segment."""
+    lost = np.setdiff1d(np.arange(len(labels)), kept)
+    start, end = times_of(labels)
+    faults = {n: "" if np.isnan(end[n]) else caches[owner[n]].fault_of(int(item[n]), float(end[n])) for n in lost}
+    names = {n: segment_name(as_name(labels["path"][int(n)]), start[n], end[n]) for n in lost}
+    if faceless := [names[n] for n in lost if not faults[n]]:
+        yield f"{len(faceless)} items without a frame that shows a face are left out, such as {_some(faceless)}"
+    if beyond := [f"{names[n]}, which {faults[n]}" for n in lost if faults[n]]:
+        yield f"{len(beyond)} segments are left out: {_some(beyond)}"
+
+
+def _some(names: Sequence[str]) -> str:
+    return "; ".join(map(printable, names[:NAMED])) + (f" and {len(names) - NAMED:,} more" * (len(names) > NAMED))
+
+
 def columns_of(labels: pl.DataFrame) -> dict[str, Any]:
-    """Items, paths, subjects, splits and emotions, as `Examples` holds them."""
+    """Items, paths, subjects, splits, emotions and times of segments, as `Examples` holds them."""
     names = ("item", "path", "subject", "split", "emotion")
-    return {name: np.array(labels[name].to_list(), object) for name in names}
+    start, end = times_of(labels)
+    return {name: np.array(labels[name].to_list(), object) for name in names} | {"start": start, "end": end}
 
 
 def positions(caches: Sequence[Cache], items: pl.Series | np.ndarray) -> Int[np.ndarray, " k"]:
@@ -217,20 +260,25 @@ def positions(caches: Sequence[Cache], items: pl.Series | np.ndarray) -> Int[np.
 
 
 def _pieces(
-    caches: Sequence[Cache], owner: Int[np.ndarray, " k"], item: Int[np.ndarray, " k"], window: float
+    caches: Sequence[Cache],
+    owner: Int[np.ndarray, " k"],
+    first: Int[np.ndarray, " k"],
+    count: Int[np.ndarray, " k"],
+    window: float,
 ) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, "n t"], Float32[np.ndarray, "n t"], int]:
     """Every window of an item that shows a face: which item it is of, and the feature rows (−1: none) and times of its
-    frames; of how many items some are left out. What has one frame, as images have, is looked at all together.
+    frames; of how many items some are left out. `first` and `count` say which frames are an item's. What has one frame,
+    as images have, is looked at all together.
     """
     single, clips = [], []
     thinned: set[int] = set()
     for number, cache in enumerate(caches):
         mine = np.flatnonzero(owner == number)
-        one = cache.items.rows[item[mine]] == 1
-        row = cache.items.first_row[item[mine[one]]]
+        one = count[mine] == 1
+        row = first[mine[one]]
         single.append((mine[one], cache.rows.feature[row], np.zeros(len(row)) if window else cache.rows.time[row]))
         for n in mine[~one]:
-            for found, rows, seconds in _pieces_of(cache, int(item[n]), window):
+            for found, rows, seconds in _pieces_of(cache, int(first[n]), int(count[n]), window):
                 clips.append((n, rows, seconds))
                 thinned |= {int(n)} if found > len(rows) else set()
     images, feature, time = (np.concatenate(column) for column in zip(*single, strict=True))
@@ -245,9 +293,8 @@ def _pieces(
     return which[order], index[order], times[order], len(thinned)
 
 
-def _pieces_of(cache: Cache, item: int, window: float) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+def _pieces_of(cache: Cache, first: int, count: int, window: float) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
     """By window how many frames of an item have features, and feature rows and times of at most MAX_FRAMES of them."""
-    first, count = int(cache.items.first_row[item]), int(cache.items.rows[item])
     feature, time = cache.rows.feature[first : first + count], cache.rows.time[first : first + count]
     seen = np.flatnonzero(feature >= 0)
     number = in_windows(time, window)[seen]

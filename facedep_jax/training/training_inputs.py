@@ -49,7 +49,7 @@ def settled(
 
     A run is recognised by what was decided, and repeated by it.
     """
-    train = prepared.items.filter(pl.col("split") == "train")["item"]
+    train = prepared.items.filter(pl.col("split") == "train")
     rows = count_rows(caches, train, settings.window)
     steps = steps_for(settings, rows)
     decided = {"target": prepared.target.kind, **steps._asdict()}

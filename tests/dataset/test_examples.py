@@ -4,6 +4,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
+import polars as pl
 import pytest
 from support.planted import NO_BOX, QUICK, TAPS, labelled, planted_examples, spec, write_cache
 
@@ -123,6 +124,37 @@ def test_second_views_are_found_beside_plain_taps(tmp_path, stream):
     assert gather([plain], labelled([f"{1:064x}"]), [0], tuple(TAPS)).views is None
     mixed = gather([cache, plain], labelled([f"{i:064x}" for i in (1, 7)]), [0, 1], tuple(TAPS))
     assert mixed.views is None and len(mixed) == 2
+
+
+def test_the_frames_of_a_row_are_those_of_its_segment(clips):
+    """From its start on and before its end, at their times on the file's clock; windows are cut within it."""
+    labels = labelled([f"{i:064x}" for i in (2, 2, 0)]).with_columns(
+        start=pl.Series([0.25, 0.5, None]), end=pl.Series([0.75, 1.3, None])
+    )
+    found = gather([clips], labels, [1, 0, 1], tuple(TAPS))
+    assert [found.times[n, found.mask[n]].tolist() for n in range(3)] == [[0.25, 0.5], [0.5, 0.75, 1.0], [0.0, 0.5]]
+    assert (found.tokens["resnet50:top@1"][0, 1] == frame(f"{2:064x}", 2)["resnet50:top@1"]).all()
+    assert (found.start[:2].tolist(), found.end[:2].tolist()) == ([0.25, 0.5], [0.75, 1.3]) and np.isnan(found.start[2])
+    cut = gather([clips], labels, [1, 0, 1], tuple(TAPS), window=0.5)
+    assert cut.clip.tolist() == [0, 1, 1, 2, 2] and cut.times[:3].tolist() == [[0.0, 0.25], [0.0, 0.25], [0.0, 0.0]]
+    assert cut.clips.end.tolist()[:2] == [0.75, 1.3]
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "said"),
+    [
+        (0.3, 0.45, "1 items without a frame that shows a face are left out, such as x [0.3-0.45 s]"),
+        (0.5, 1.6, "1 segments are left out: x [0.5-1.6 s], which ends at 1.6 s, and its clip at 1.25 s"),
+        (0.5, 1.5, ""),  # less than a frame after the end
+    ],
+)
+def test_segments_without_a_face_or_beyond_the_clip_are_named(clips, start, end, said):
+    events = []
+    labels = labelled([f"{2:064x}"] * 2).with_columns(
+        start=pl.Series([0.0, start]), end=pl.Series([0.5, end]), path=pl.lit("x")
+    )
+    found = gather([clips], labels, [1, 0], tuple(TAPS), events.append)
+    assert [event.text for event in events] == [said] * bool(said) and len(found) == 2 - bool(said)
 
 
 def test_long_clips_are_thinned_evenly(clips, monkeypatch):
