@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 COMMANDS = ("extract", "train", "score")
 RECORDS = ("versions", "weights", "cache", "run")
-EARLIER = {"class_weight": 0.0}  # settings of training that came later, and what they were before
+# Settings of training that came later, and what they were before.
+EARLIER = {"class_weight": 0.0, "pooling": "mean", "train_fps": 0.0}
 SEEDS = 2**31  # what JAX without 64-bit integers, NumPy and SciPy all take
 
 T = TypeVar("T")

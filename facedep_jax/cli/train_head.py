@@ -20,7 +20,7 @@ from facedep_jax.cli.terminal.tables import (
 )
 from facedep_jax.disclaimer import meaning
 from facedep_jax.errors import RunError, SettingsError
-from facedep_jax.head import SIZES, TEMPORAL
+from facedep_jax.head import POOLING, SIZES, TEMPORAL
 from facedep_jax.progress_events import Report
 from facedep_jax.subject_ids import by_words
 
@@ -107,8 +107,20 @@ judged = partial(click.option, cls=GroupedOption, group="How it is judged")
     "--window",
     type=float,
     metavar="S",
-    help="Cut clips into windows of S seconds; a clip's logit is the mean of theirs.  [default: whole clips, of "
-    "which at most 128 frames are taken]",
+    help="Cut clips into windows of S seconds; every frame is in one.  [default: into as few as hold 128 frames at "
+    "most]",
+)
+@head(
+    "--pooling",
+    type=click.Choice(POOLING),
+    help="What the windows of a clip make of it: the mean of what each says, or one weighed by attention, which learns "
+    "from clips and not from single windows.  [default: mean]",
+)
+@head(
+    "--train-fps",
+    type=float,
+    metavar="F",
+    help="Look at F frames a second of clips, in training and in what measures it.  [default: all of the cache]",
 )
 @many("--seeds", type=int, metavar="N", help="Heads to train; the run's is their mean logit.  [default: 4]")
 @many("--seed", type=int, metavar="N", help="What all randomness starts from.  [default: 0]")

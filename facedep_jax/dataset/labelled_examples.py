@@ -1,9 +1,9 @@
 """Clips, their segments and images as arrays with labels, out of one or several caches. It knows nothing of models.
 
 An image is a clip of one frame, and a segment a clip of the frames in it, at their times on the file's clock. Frames
-without a face have no feature and are left out; so are items without any. Clips may be cut into windows: each is an
-example then, and what is said of a clip is the mean over its windows. Features that do not fit into memory stay where
-they are; the rows that are asked for are read then.
+without a face have no feature and are left out; so are items without any. Clips may be cut into windows
+(`clip_windows.py`): each is a row then, and rows of one clip say together what it is. Features that do not fit into
+memory stay where they are; the rows that are asked for are read then.
 """
 
 import hashlib
@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -20,6 +20,7 @@ from jaxtyping import Bool, Float, Float32, Int, Int32
 from facedep_jax.backbones.taps import FLIPPED
 from facedep_jax.cache import Cache
 from facedep_jax.cache.near_duplicates import near_duplicates
+from facedep_jax.dataset.clip_windows import MAX_FRAMES, cut, thinned
 from facedep_jax.dataset.lazy_features import Features, Stored
 from facedep_jax.errors import LabelError
 from facedep_jax.machine_resources import fits_machine
@@ -29,9 +30,8 @@ from facedep_jax.text_columns import text_series
 from facedep_jax.text_escaping import as_name, printable
 
 REST_AND_POSITIVE = np.array([False, True])  # the classes of a target of two: which of them is positive
-DIGEST_BYTES = 64 * 2**20  # of features that are read at once to be compared
+AT_ONCE = 64 * 2**20  # bytes of features that are read at once to be looked at
 NAMED = 3  # items that are left out
-MAX_FRAMES = 128  # of a clip or window, evenly spaced; bounds the memory that the longest costs all others
 
 
 @dataclass(frozen=True)
@@ -92,14 +92,18 @@ class Examples:
         """What is known of each clip: a row a clip, no features where there are windows, ordered by `clip`."""
         return self if self.clip is None else replace(self.only(()), clip=None)[self.first_windows]
 
-    def over_clips(self, scores: Float[np.ndarray, "m n ..."]) -> Float[np.ndarray, "m k ..."]:
-        """Scores of rows → scores of `clips`: the mean over the windows of each."""
+    def over_clips(
+        self, scores: Float[np.ndarray, "m n ..."], weight: Float[np.ndarray, "m n"] | None = None
+    ) -> Float[np.ndarray, "m k ..."]:
+        """Scores of rows → scores of `clips`: the mean over the windows of each, or their sum by `weight`."""
         if self.clip is None:
             return scores
         first, owner, count = self._windows
         sums = np.zeros((len(scores), len(first), *scores.shape[2:]), np.float64)
-        np.add.at(sums.swapaxes(0, 1), owner, scores.swapaxes(0, 1))
-        return (sums / count.reshape(-1, *(1,) * (scores.ndim - 2))).astype(scores.dtype)
+        further = (1,) * (scores.ndim - 2)
+        part = scores if weight is None else scores * weight.reshape(*weight.shape, *further)
+        np.add.at(sums.swapaxes(0, 1), owner, part.swapaxes(0, 1))
+        return (sums / count.reshape(-1, *further) if weight is None else sums).astype(scores.dtype)
 
     @property
     def first_windows(self) -> Int[np.ndarray, " k"]:
@@ -113,6 +117,12 @@ class Examples:
             return np.ones(len(self), np.float32)
         _, owner, count = self._windows
         return (1 / count[owner]).astype(np.float32)
+
+    @property
+    def frames(self) -> Int[np.ndarray, " n"]:
+        """How many frames are seen of the clip that each row is of."""
+        _, owner, _ = self._windows
+        return np.bincount(owner, self.mask.sum(1)).astype(np.int64)[owner]
 
     @property
     def places(self) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"]]:
@@ -149,32 +159,33 @@ def gather(
     stream: bool | None = False,
     window: float = 0.0,
     positive: Bool[np.ndarray, " classes"] = REST_AND_POSITIVE,
+    fps: float = 0.0,
 ) -> Examples:
     """Examples of those `labels` that have a frame with a face in one of `caches` (the first that holds the item).
 
     With `stream` features are left in the caches; None leaves them there if they would take too much memory. With
-    `window`, in seconds, clips are cut into such windows, and times are those since the window's beginning.
+    `window`, in seconds, clips are cut into such windows, and what has more than MAX_FRAMES frames is cut in any case;
+    times are then those since the window's beginning. With `fps`, so many frames a second are looked at and no more.
     """
     owner, item = _owners(caches, labels["item"])
-    which, rows, seconds, thinned = _pieces(caches, owner, *_frames(caches, owner, item, labels), window)
-    number = np.unique(which)
+    pieces = _pieces(caches, owner, *_frames(caches, owner, item, labels), window, fps)
+    number = np.unique(pieces.which)
     for text in _left_out(caches, owner, item, labels, number):
         report(Note(text, "warning"))
-    if len(number) < len(which):
-        report(Note(f"{len(number):,} clips are cut into {len(which):,} windows of {window:g} s"))
-    say_thinned(thinned, window, report)
-    if not len(which):
+    for text in pieces.said(window, fps):
+        report(Note(text))
+    if not len(number):
         raise LabelError("no labelled item has a frame with a face; look at the cache with `cache inspect`")
-    owner = owner[which]
+    owner, rows = owner[pieces.which], pieces.rows
     flipped = all(f"{tap}{FLIPPED}" in cache.taps for cache in caches for tap in taps)
     stored = Examples(
         {tap: Stored(tuple(caches), owner, rows, tap) for tap in taps},
-        seconds,
+        pieces.seconds,
         rows >= 0,
-        np.asarray(target, np.int32)[which],
-        **columns_of(labels[which]),
+        np.asarray(target, np.int32)[pieces.which],
+        **columns_of(labels[pieces.which]),
         views={tap: Stored(tuple(caches), owner, rows, f"{tap}{FLIPPED}") for tap in taps} if flipped else None,
-        clip=which if len(number) < len(which) else None,
+        clip=pieces.which if len(number) < len(rows) else None,
         positive=np.asarray(positive, bool),
     )
     if stream is None and not fits_machine(stored.feature_bytes):
@@ -183,17 +194,46 @@ def gather(
     return stored if stream else stored._with(lambda x: x[:], taps, {})
 
 
-def say_thinned(clips: int, window: float, report: Report) -> None:
-    """Say of how many clips not every frame is looked at (see `at_most`)."""
-    if clips:
-        what = f"windows of {window:g} s with more" if window else "more"
-        report(Note(f"{clips:,} clips have {what} than {MAX_FRAMES} frames with a face: so many of them are looked at"))
+class Pieces(NamedTuple):
+    """Every window of an item that shows a face: which item it is of, and feature rows (−1: none) and times of its
+    frames; and what is to be said of the clips among the items.
+    """
+
+    which: Int[np.ndarray, " n"]
+    rows: Int[np.ndarray, "n t"]
+    seconds: Float32[np.ndarray, "n t"]
+    long: int  # clips with more than MAX_FRAMES in one piece
+    faces: int  # frames of clips with a face
+    seen: int  # those that are looked at
+    lasting: float  # seconds of clips, from the first frame to the last
+
+    @property
+    def items(self) -> int:
+        """How many have a row at least."""
+        return len(np.unique(self.which))
+
+    def said(self, window: float, fps: float) -> Iterator[str]:
+        """How clips are cut, and how many frames are looked at where they are thinned."""
+        if self.items < len(self.which):
+            of = f" of {window:g} s" if window else ""
+            yield f"{self.items:,} clips are cut into {len(self.which):,} windows{of}"
+        if self.long:
+            what = f"windows of {window:g} s with more" if window else "more"
+            yield f"{self.long:,} clips have {what} than {MAX_FRAMES} frames with a face, and are cut further"
+        if fps:
+            yield self.thinned(fps)
+
+    def thinned(self, fps: float) -> str:
+        """How many frames of clips are looked at where they are thinned to `fps` a second."""
+        rate = f" ({self.faces / self.lasting:.3g} a second)" if self.lasting else ""
+        told = f"clips are thinned to {fps:g} frames a second: {self.seen:,} of {self.faces:,} frames with a face"
+        return f"{told}{rate} are looked at"
 
 
-def count_rows(caches: Sequence[Cache], labels: pl.DataFrame, window: float = 0.0) -> int:
-    """How many examples `gather` makes of `labels`."""
+def pieces_of(caches: Sequence[Cache], labels: pl.DataFrame, window: float = 0.0, fps: float = 0.0) -> Pieces:
+    """What `gather` makes of `labels`."""
     owner, item = _owners(caches, labels["item"])
-    return len(_pieces(caches, owner, *_frames(caches, owner, item, labels), window)[0])
+    return _pieces(caches, owner, *_frames(caches, owner, item, labels), window, fps)
 
 
 def _owners(caches: Sequence[Cache], items: pl.Series) -> tuple[Int[np.ndarray, " k"], Int[np.ndarray, " k"]]:
@@ -265,22 +305,20 @@ def _pieces(
     first: Int[np.ndarray, " k"],
     count: Int[np.ndarray, " k"],
     window: float,
-) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, "n t"], Float32[np.ndarray, "n t"], int]:
-    """Every window of an item that shows a face: which item it is of, and the feature rows (−1: none) and times of its
-    frames; of how many items some are left out. `first` and `count` say which frames are an item's. What has one frame,
-    as images have, is looked at all together.
-    """
+    fps: float,
+) -> Pieces:
+    """`first` and `count` say which frames are an item's. What has one, as images have, is looked at all together."""
     single, clips = [], []
-    thinned: set[int] = set()
+    told = np.zeros(4)
     for number, cache in enumerate(caches):
         mine = np.flatnonzero(owner == number)
         one = count[mine] == 1
         row = first[mine[one]]
         single.append((mine[one], cache.rows.feature[row], np.zeros(len(row)) if window else cache.rows.time[row]))
         for n in mine[~one]:
-            for found, rows, seconds in _pieces_of(cache, int(first[n]), int(count[n]), window):
-                clips.append((n, rows, seconds))
-                thinned |= {int(n)} if found > len(rows) else set()
+            windows, counts = _windows_of(cache, slice(int(first[n]), int(first[n] + count[n])), window, fps)
+            clips += [(n, *shown) for shown in windows]
+            told += counts
     images, feature, time = (np.concatenate(column) for column in zip(*single, strict=True))
     seen = feature >= 0
     which = np.concatenate([images[seen], np.array([n for n, *_ in clips], np.int64)])
@@ -290,30 +328,23 @@ def _pieces(
     for place, (_, rows, seconds) in enumerate(clips, start=int(seen.sum())):
         index[place, : len(rows)], times[place, : len(rows)] = rows, seconds
     order = np.argsort(which, kind="stable")
-    return which[order], index[order], times[order], len(thinned)
+    long, faces, looked_at = map(int, told[:3])
+    return Pieces(which[order], index[order], times[order], long, faces, looked_at, float(told[3]))
 
 
-def _pieces_of(cache: Cache, first: int, count: int, window: float) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-    """By window how many frames of an item have features, and feature rows and times of at most MAX_FRAMES of them."""
-    feature, time = cache.rows.feature[first : first + count], cache.rows.time[first : first + count]
-    seen = np.flatnonzero(feature >= 0)
-    number = in_windows(time, window)[seen]
-    for part in np.unique(number):
-        own = seen[number == part]
-        frames = at_most(own)
-        yield len(own), feature[frames], time[frames] - (time[0] + part * window if window else 0)
-
-
-def in_windows(time: Float[np.ndarray, " n"], window: float) -> Int[np.ndarray, " n"]:
-    """The number of the window of `window` seconds, counted from the first time, that each is in; 0 s: all in one."""
-    return np.floor((time - time[:1]) / window).astype(np.int64) if window else np.zeros(len(time), np.int64)
-
-
-def at_most(frames: Int[np.ndarray, " n"]) -> Int[np.ndarray, " k"]:
-    """At most MAX_FRAMES of them, evenly spaced."""
-    if len(frames) <= MAX_FRAMES:
-        return frames
-    return frames[np.linspace(0, len(frames) - 1, MAX_FRAMES).round().astype(int)]
+def _windows_of(
+    cache: Cache, own: slice, window: float, fps: float
+) -> tuple[list[tuple[np.ndarray, np.ndarray]], Float[np.ndarray, "4"]]:
+    """Feature rows and times of each window of the frames `own`; and, as `Pieces` has them, long to lasting."""
+    feature, time = cache.rows.feature[own], cache.rows.time[own]
+    if not (feature >= 0).any():
+        return [], np.zeros(4)
+    used = thinned(time, feature >= 0, fps)
+    windows = cut(time, used, window)
+    number, since = windows.number[used], windows.since(time)[used]
+    ends = np.flatnonzero(np.diff(number)) + 1
+    shown = list(zip(np.split(feature[used], ends), np.split(since, ends), strict=True))
+    return shown, np.array([windows.divided, (feature >= 0).sum(), used.sum(), time[-1] - time[0]])
 
 
 def look_alikes(caches: Sequence[Cache], examples: Examples) -> tuple[int, bool]:
@@ -330,10 +361,11 @@ def equal_pixels_across(caches: Sequence[Cache], examples: Examples) -> list[tup
 
     Pixels are not kept. Taken for equal are items of one perceptual hash, size and number of frames whose features
     are, in every tap and frame, the same bits: the networks have seen the same pixels. The same picture from another
-    engine may differ in the last bit; then it is a near-duplicate.
+    engine may differ in the last bit; then it is a near-duplicate. Of clips in windows the first one is compared.
     """
     split = text_series(examples.split, "split")
-    rows = _looks(caches, examples).with_columns(split, frames=examples.mask.sum(1)).with_row_index("row")
+    rows = _looks(caches, examples).with_columns(split, frames=examples.frames).with_row_index("row")
+    rows = rows[examples.first_windows]
     alike = rows.group_by("phash", "width", "height", "frames").agg("row", pl.col("split").n_unique())
     several = alike.filter(pl.col("split") > 1)["row"].to_list()
     return sorted(
@@ -344,7 +376,7 @@ def equal_pixels_across(caches: Sequence[Cache], examples: Examples) -> list[tup
 def _features_digests(examples: Examples, members: Sequence[int]) -> list[bytes]:
     """SHA-256 of the features of each, read together as far as memory is no matter."""
     digests, rows = [], np.array(members)
-    at_once = max(1, DIGEST_BYTES * len(examples) // examples.feature_bytes)
+    at_once = max(1, AT_ONCE * len(examples) // examples.feature_bytes)
     for start in range(0, len(rows), at_once):
         block = rows[start : start + at_once]
         parts = [x[block] for x in examples.tokens.values()]
@@ -374,8 +406,9 @@ def _looks(caches: Sequence[Cache], examples: Examples) -> pl.DataFrame:
     return pl.DataFrame(looks)
 
 
-def check_finite(tokens: Mapping[str, Features], block: int = 1024) -> None:
+def check_finite(tokens: Mapping[str, Features]) -> None:
     """Raise LabelError naming every tap that holds NaN or infinity, with the number of rows."""
+    block = max(1, AT_ONCE // max(x.nbytes // max(len(x), 1) for x in tokens.values()))
     bad = {
         tap: sum(
             int((~np.isfinite(x[i : i + block])).reshape(len(x[i : i + block]), -1).any(1).sum())

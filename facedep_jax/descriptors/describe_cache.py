@@ -75,8 +75,8 @@ def describe_cache(cache: Cache, head: Head | None = None, report: Report = sile
 def _checked(head: Head, cache: Cache, report: Report) -> str:
     if head.mixes:
         raise RunError(
-            f"{head.path or 'the head'} mixes frames in time and says one thing of all frames of a window; descriptors "
-            "need a head that judges every frame by itself: train one with --temporal none"
+            f"{head.path or 'the head'} {head.mixing} and says one thing of all frames of a window; descriptors need a "
+            "head that judges every frame by itself: train one with --temporal none --pooling mean"
         )
     return head.require_features(cache.spec, report)
 

@@ -40,7 +40,7 @@ def head_logits(
 ) -> tuple[Examples, Float[np.ndarray, "m n t classes"]]:
     """Those of `items` that show a face, cut into windows as `head` learned from them; its members' logits of each
     frame."""
-    examples = gather([cache], items, target, head.taps, report, window=head.window)
+    examples = gather([cache], items, target, head.taps, report, None, head.window, fps=head.fps)
     return examples.clips, clip_class_logits(head.architecture, head.states, examples)
 
 

@@ -1,7 +1,8 @@
 """Features → logits of classes and of the proxy, by every member of a head. It knows nothing of runs or labels."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +16,7 @@ from facedep_jax.dataset.lazy_features import Features
 from facedep_jax.head.calibration import Calibration
 from facedep_jax.head.device_memory import explained_memory
 from facedep_jax.head.model import Architecture, Tokens, graph_of
+from facedep_jax.head.window_pooling import weigh_windows
 
 READ_BATCH = 512  # rows per evaluation step
 FRAMES_AT_ONCE = 4096  # of one batch or evaluation step; a clip counts as many as the longest one has
@@ -61,17 +63,41 @@ def predict_classes(
     mask: Bool[np.ndarray, "n t"],
     batch: int | None = None,
 ) -> Float32[np.ndarray, "m n classes"]:
-    """Logits of n clips by every member. Batches have one shape: the last is padded on the host and cut after."""
+    """Logits of n windows by every member. Batches have one shape: the last is padded on the host and cut after."""
     batch = batch or read_rows_for(times.shape[1])
+    return _in_batches(partial(_predict, architecture, states), tokens, times, mask, batch)[0]
+
+
+def predict_windows(
+    architecture: Architecture,
+    states: nnx.State,
+    tokens: Mapping[str, Features],
+    times: Float32[np.ndarray, "n t"],
+    mask: Bool[np.ndarray, "n t"],
+) -> tuple[Float32[np.ndarray, "m n classes"], Float32[np.ndarray, "m n"]]:
+    """The same, and how much each window is to count in its clip before the softmax over the clip's windows."""
+    logits, score = _in_batches(
+        partial(_predict_windows, architecture, states), tokens, times, mask, read_rows_for(times.shape[1])
+    )
+    return logits, score
+
+
+def _in_batches(
+    predict: Callable[..., tuple[Any, ...]],
+    tokens: Mapping[str, Features],
+    times: Float32[np.ndarray, "n t"],
+    mask: Bool[np.ndarray, "n t"],
+    batch: int,
+) -> tuple[np.ndarray, ...]:
     parts = []
     for first in range(0, len(times), batch):
         rows = np.arange(first, min(first + batch, len(times)))
         index = np.resize(rows, batch)
         part = {tap: x[index] for tap, x in tokens.items()}
         with explained_memory("applying the head"):
-            logits = _predict(architecture, states, *jax.device_put((part, times[index], mask[index])))
-            parts.append(np.asarray(logits)[:, : len(rows)])
-    return np.concatenate(parts, 1)
+            found = predict(*jax.device_put((part, times[index], mask[index])))
+            parts.append([np.asarray(x)[:, : len(rows)] for x in found])
+    return tuple(np.concatenate(columns, 1) for columns in zip(*parts, strict=True))
 
 
 @partial(jax.jit, static_argnums=0)
@@ -81,9 +107,21 @@ def _predict(
     tokens: Tokens,
     times: Float32[Array, "n t"],
     mask: Bool[Array, "n t"],
-) -> Float32[Array, "m n classes"]:
+) -> tuple[Float32[Array, "m n classes"]]:
     graph = graph_of(architecture)
-    return jax.vmap(lambda state: nnx.merge(graph, state)(tokens, times, mask))(states)
+    return (jax.vmap(lambda state: nnx.merge(graph, state)(tokens, times, mask))(states),)
+
+
+@partial(jax.jit, static_argnums=0)
+def _predict_windows(
+    architecture: Architecture,
+    states: nnx.State,
+    tokens: Tokens,
+    times: Float32[Array, "n t"],
+    mask: Bool[Array, "n t"],
+) -> tuple[Float32[Array, "m n classes"], Float32[Array, "m n"]]:
+    graph = graph_of(architecture)
+    return jax.vmap(lambda state: nnx.merge(graph, state).windows(tokens, times, mask))(states)
 
 
 def read_rows_for(frames: int) -> int:
@@ -96,8 +134,11 @@ def clip_class_logits(
 ) -> Float32[np.ndarray, "m k t classes"]:
     """Logits of the frames of `examples.clips` by every member, NaN where a clip has fewer than others.
 
-    A head that mixes frames says one thing of a clip, as if it had one frame: the mean over its windows.
+    A head that mixes frames or weighs windows says one thing of a clip, as if it had one frame: the mean over windows.
     """
+    if architecture.pooling == "attention":
+        logits, score = predict_windows(architecture, states, examples.tokens, examples.times, examples.mask)
+        return examples.over_clips(logits, weigh_windows(score, examples.places[0]))[:, :, None]
     if architecture.temporal != "none" or (examples.times.shape[1] == 1 and examples.clip is None):
         classes = predict_classes(architecture, states, examples.tokens, examples.times, examples.mask)
         return examples.over_clips(classes)[:, :, None]

@@ -2,11 +2,13 @@
 
     tokens of a frame (taps × cells) → projection → spatial blocks → attention pooling ─┐
                                           └→ every cell's own read-out ─────────────────┴→ frame vector
-    frame vectors of a clip          → (temporal blocks, or a GRU, told the time in seconds) → mean → logits
+    frame vectors of a window        → (temporal blocks, or a GRU, told the time in seconds) → mean → logits
+    windows of a clip                → (attention pooling: a weight for each) → mean → logits
 
-One call sees clips; an image is a clip of one frame, and without a temporal part the logits of a clip are the mean of
-those of its frames. `nnx` is used in its functional subset: `init_states` makes a stack of parameter states, `graph_of`
-is what they are merged with, and dropout keys are arguments.
+One call sees windows; a short clip is one, an image is one of one frame, and without a temporal part the logits of a
+window are the mean of those of its frames. Those of a clip come from all its windows (`window_pooling.py`).
+`nnx` is used in its functional subset: `init_states` makes a stack of parameter states, `graph_of` is what they are
+merged with, and dropout keys are arguments.
 """
 
 import math
@@ -20,6 +22,7 @@ from jaxtyping import Array, Bool, Float, Key, UInt8
 
 from facedep_jax.head import SIZES
 from facedep_jax.head.gru import Recurrent
+from facedep_jax.head.window_pooling import WindowGate
 
 NEGATIVE = -1e30  # finite, so that a row without any unmasked entry gives equal weights and not NaN
 SMALL = 0.02  # deviation of embeddings at the start
@@ -62,6 +65,7 @@ class Architecture:
     inputs: Inputs
     shape: Shape
     temporal: str = "none"
+    pooling: str = "mean"
 
 
 Tokens = dict[str, Float[Array, "n t S S C"]]
@@ -178,6 +182,7 @@ class HeadModel(nnx.Module):
         depth = shape.depth if architecture.temporal == "transformer" else 0
         self.temporal = nnx.List([Block(shape, rngs) for _ in range(depth)])
         self.recurrent = nnx.List([Recurrent(width, rngs)] if architecture.temporal == "gru" else [])
+        self.window_gate = nnx.List([WindowGate(width, rngs)] if architecture.pooling == "attention" else [])
         self.classify = nnx.Linear(width, inputs.classes, rngs=rngs)
 
     def embed(self, tokens: Tokens, rate: Rate, key: Key[Array, ""] | None) -> Float[Array, "frames tokens d"]:
@@ -232,7 +237,20 @@ class HeadModel(nnx.Module):
         feature_rate: Rate = 0.0,
         gate: Float[Array, "frames tokens"] | None = None,
     ) -> Float[Array, "n classes"]:
-        """Logits of clips. Frames outside the mask change nothing; nothing is dropped without a key."""
+        """Logits of windows. Frames outside the mask change nothing; nothing is dropped without a key."""
+        return self.windows(tokens, times, mask, rate, key, feature_rate, gate)[0]
+
+    def windows(
+        self,
+        tokens: Tokens,
+        times: Float[Array, "n t"],
+        mask: Bool[Array, "n t"],
+        rate: Rate = 0.0,
+        key: Key[Array, ""] | None = None,
+        feature_rate: Rate = 0.0,
+        gate: Float[Array, "frames tokens"] | None = None,
+    ) -> tuple[Float[Array, "n classes"], Float[Array, " n"]]:
+        """Logits of windows, and how much each is to count in its clip; alike where they are pooled by their mean."""
         keys = [None] * (len(self.temporal) + 1) if key is None else jax.random.split(key, len(self.temporal) + 1)
         vector, _ = self.frames(tokens, rate, keys[0], feature_rate, gate)
         vector = vector.reshape(*times.shape, -1)
@@ -244,7 +262,11 @@ class HeadModel(nnx.Module):
             vector = layer(vector, times, mask)
         weight = mask.astype(jnp.float32)[..., None]
         logits = self.classify(vector) * weight
-        return logits.sum(1) / jnp.maximum(weight.sum(1), 1.0)
+        count = jnp.maximum(weight.sum(1), 1.0)
+        score = jnp.zeros(times.shape[0])
+        for gated in self.window_gate:
+            score = gated((vector * weight).sum(1) / count)
+        return logits.sum(1) / count, score
 
 
 def graph_of(architecture: Architecture) -> nnx.GraphDef[HeadModel]:

@@ -16,7 +16,13 @@ from facedep_jax.cache.feature_spec import check_features, stated_input
 from facedep_jax.dataset.lazy_features import Features
 from facedep_jax.disclaimer import UNTRAINED
 from facedep_jax.errors import LabelError, RunError
-from facedep_jax.head.batched_forward import READ_BATCH, class_probabilities, predict_classes, proxy_logits
+from facedep_jax.head.batched_forward import (
+    READ_BATCH,
+    class_probabilities,
+    predict_classes,
+    predict_windows,
+    proxy_logits,
+)
 from facedep_jax.head.calibration import RAW, Calibration, calibrate, over_frames
 from facedep_jax.head.doubts import auroc, joined, of_ranking, without_ranking
 from facedep_jax.head.model import Architecture, Inputs, Tokens, graph_of, init_states
@@ -27,7 +33,6 @@ from facedep_jax.toml_settings import differences, without_none
 
 # Of a spec's input, what decides how a face that was found is cut out, whatever kind of file it is in.
 _CUT = ("faces", "detector_sha256", "margin", "align", "min_face", "min_sharpness", "detection")
-FACE_BY_FACE = "the head mixes frames in time, and here every face is a clip of one frame to it: it was not trained so"
 
 
 class Validation(NamedTuple):
@@ -79,7 +84,8 @@ class Head:
     path: Path | None = None  # of the run, where there is one
     sha256: str = ""  # of head.safetensors
     validation: Validation | None = None  # of a head over emotions
-    window: float = 0.0  # seconds of the windows that it learned from, 0 for whole clips
+    window: float = 0.0  # seconds of the windows that it learned from, 0 for clips in as few as hold all frames
+    fps: float = 0.0  # frames a second of clips that it learned from, 0 for all that there were
     doubt: str = ""  # whether it has learned anything; empty where there is no reason to ask
 
     @property
@@ -89,8 +95,25 @@ class Head:
 
     @property
     def mixes(self) -> bool:
-        """Whether it looks at the order and times of a clip's frames, and not at each for itself."""
-        return self.architecture.temporal != "none"
+        """Whether it looks at several frames of a clip at once, or weighs its windows, and not at each for itself."""
+        return self.architecture.temporal != "none" or self.weighs
+
+    @property
+    def weighs(self) -> bool:
+        """Whether it gives the windows of a clip weights of their own."""
+        return self.architecture.pooling == "attention"
+
+    @property
+    def mixing(self) -> str:
+        """What it does with the frames of clips where it `mixes`, in words."""
+        parts = ["mixes frames in time"] if self.architecture.temporal != "none" else []
+        return " and ".join([*parts, *(["weighs the windows of a clip"] if self.weighs else [])])
+
+    @property
+    def face_by_face(self) -> str:
+        """What to say where it is given single faces; empty where that is what it was trained for."""
+        said = f"the head {self.mixing}, and here every face is a clip of one frame to it: it was not trained so"
+        return said if self.mixes else ""
 
     @property
     def target(self) -> str:
@@ -157,6 +180,16 @@ class Head:
         if not len(times):
             return np.zeros((self.members, 0, len(self.classes)), np.float32)
         return predict_classes(self.architecture, self.states, {tap: tokens[tap] for tap in self.taps}, times, mask)
+
+    def window_logits(
+        self,
+        tokens: Mapping[str, Features],
+        times: Float32[np.ndarray, "n t"],
+        mask: Bool[np.ndarray, "n t"],
+    ) -> tuple[Float32[np.ndarray, "m n classes"], Float32[np.ndarray, "m n"]]:
+        """`class_logits`, and how much each window is to count before the softmax over the windows of its clip."""
+        own = {tap: tokens[tap] for tap in self.taps}
+        return predict_windows(self.architecture, self.states, own, times, mask)
 
     def members_range(
         self, logits: Float[np.ndarray, "m n"]

@@ -21,7 +21,7 @@ from facedep_jax.errors import EngineError, OutputError, RunError
 from facedep_jax.extraction.plan import ExtractionPlan, plan_extraction
 from facedep_jax.extraction.settings import ExtractSettings
 from facedep_jax.file_system import atomic_file, writing
-from facedep_jax.head.trained_head import FACE_BY_FACE, Head
+from facedep_jax.head.trained_head import Head
 from facedep_jax.progress_events import Note, Report, silent
 from facedep_jax.provenance import versions
 from facedep_jax.scoring.head_requirements import extract_settings
@@ -92,8 +92,8 @@ def export(head: Head, out: Path, given: ExtractSettings, report: Report = silen
     _check_weights(head, plan)
     if plan.settings.precision != "float32":
         report(Note(f"the run's features are {plan.settings.precision}; the file computes in float32", "warning"))
-    if head.mixes:
-        report(Note(FACE_BY_FACE, "warning"))
+    if head.face_by_face:
+        report(Note(head.face_by_face, "warning"))
     model = write_model(head, plan)
     reused = _holds_equal(out, model)
     from facedep_jax.onnx_export.parity_check import PICTURES, check_file
@@ -186,6 +186,7 @@ def _describe(head: Head, plan: ExtractionPlan, outputs: dict[str, str]) -> dict
         "precision": {"run": features["precision"], "file": "float32", "note": PRECISION},
         "members": head.members,
         "temporal": f"{head.architecture.temporal}; a face is a clip of one frame at time 0",
+        **({"pooling": f"{head.architecture.pooling}; a face is the only window of its clip"} if head.weighs else {}),
         "weights": features["weights"],
         "head_sha256": head.sha256,
         "fingerprint": head.fingerprint,

@@ -31,7 +31,8 @@ STATES = {  # colours of the strip below the score, and what a state is called
 
 
 class _Window(Protocol):
-    """A stretch of a clip in seconds; `score` is the mean of its frames, None without a face."""
+    """A stretch of a clip in seconds; `score` is the mean of its frames, None without a face, and `weight` what it
+    counts in the clip, None where windows are not weighed."""
 
     @property
     def start_s(self) -> float: ...
@@ -39,6 +40,8 @@ class _Window(Protocol):
     def end_s(self) -> float: ...
     @property
     def score(self) -> float | None: ...
+    @property
+    def weight(self) -> float | None: ...
 
 
 def draw_timeline(
@@ -49,13 +52,16 @@ def draw_timeline(
     windows: Sequence[_Window] = (),
     stack: Sequence[str] = (),
 ) -> Figure:
-    """The probability of each frame, the mean of each window and of the clip with its interval, gaps without a score,
-    below what was found in every frame, and the emotions of `stack`, from the bottom, on each other.
+    """The probability of each frame, the mean of each window and of the clip with its interval, gaps without a score;
+    below, what each window counts where the head weighs them, the emotions of `stack`, from the bottom, on each other,
+    and what was found in every frame.
     """
-    inches = 5.0 if stack else 3.2
+    heights = {"weights": 3 if frames.weight is not None else 0, "emotions": 8 if stack else 0, "states": 1}
+    rows = {name: height for name, height in heights.items() if height}
+    inches = 3.2 + 0.225 * heights["emotions"] + 0.2 * heights["weights"]
     figure = Figure(figsize=(9, inches), dpi=110)
-    heights = (12, 8, 1) if stack else (12, 1)
-    axes, *below, strip = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)
+    axes, *below = figure.subplots(len(rows) + 1, 1, sharex=True, height_ratios=(12, *rows.values()))
+    at = dict(zip(rows, below, strict=True))
     # By hand: finding a layout takes as long as drawing, and a batch has hundreds of these.
     bottom, top = 0.464 / inches, 1 - (0.512 if warning else 0.288) / inches
     figure.subplots_adjust(left=0.065, right=0.775, bottom=bottom, top=top, hspace=0.2 if stack else 0.28)
@@ -72,9 +78,11 @@ def draw_timeline(
     axes.set_title(_title(score), loc="left", fontsize=10, parse_math=False)
     axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.02), fontsize=8, frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
-    for emotions in below:
-        _draw_emotions(emotions, frames, stack)
-    _draw_states(strip, frames)
+    if "weights" in at:
+        _draw_weights(at["weights"], windows)
+    if "emotions" in at:
+        _draw_emotions(at["emotions"], frames, stack)
+    _draw_states(at["states"], frames)
     if warning:
         figure.suptitle(warning, color="#b00020", fontsize=9, fontweight="bold", x=0.01, ha="left")
     return figure
@@ -85,6 +93,18 @@ def _draw_windows(axes: Axes, windows: Sequence[_Window]) -> None:
     seen = [(window.score, window.start_s, window.end_s) for window in windows if window.score is not None]
     if len(seen) > 1:
         axes.hlines(*zip(*seen, strict=True), color=QUIET, linewidth=2, alpha=0.8, label="window")
+
+
+def _draw_weights(axes: Axes, windows: Sequence[_Window]) -> None:
+    """A bar over the length of each window, as high as what it counts."""
+    known = [(one.start_s, one.end_s - one.start_s, one.weight) for one in windows if one.weight is not None]
+    if known:
+        left, width, height = zip(*known, strict=True)
+        axes.bar(left, height, width, align="edge", color=INK, linewidth=0, label=f"weight, at most {max(height):.2f}")
+        axes.set_ylim(0, 1.05 * max(height))
+        axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.3), fontsize=8, frameon=False)
+    axes.set(ylabel="weight")
+    axes.spines[["top", "right"]].set_visible(False)
 
 
 def _draw_emotions(axes: Axes, frames: _Frames, stack: Sequence[str]) -> None:

@@ -13,11 +13,13 @@ from jaxtyping import Float, Int
 from facedep_jax.media.frame_types import FACE_STATES, WITHOUT_CROP
 
 WIDTH, HEIGHT = 1000, 200
+WEIGHTS = 0.3  # of the height
 
 
 class _Frames(Protocol):
     """The sampled frames of a clip: seconds, codes of FACE_STATES, and probabilities, NaN where there is no face, of
-    the proxy and of each emotion, where the head knows them."""
+    the proxy and of each emotion, where the head knows them; and what the window of each counts in the clip, where the
+    head weighs windows."""
 
     @property
     def time(self) -> Float[np.ndarray, " t"]: ...
@@ -27,6 +29,8 @@ class _Frames(Protocol):
     def probability(self) -> Float[np.ndarray, " t"]: ...
     @property
     def emotions(self) -> Mapping[str, Float[np.ndarray, " t"]]: ...
+    @property
+    def weight(self) -> Float[np.ndarray, " t"] | None: ...
 
 
 class _ClipScore(Protocol):
@@ -77,13 +81,15 @@ class Gap:
 
 @dataclass(frozen=True)
 class Curve:
-    """An SVG path of the frames' probabilities, gaps, and heights of the clip's score, interval and the threshold."""
+    """An SVG path of the frames' probabilities, gaps, and heights of the clip's score, interval and the threshold; and
+    the area of the windows' weights, the largest a part WEIGHTS of the height, empty where the head weighs none."""
 
     path: str
     gaps: tuple[Gap, ...]
     threshold: int
     score: int | None
     band: tuple[int, int] | None  # top and height
+    weights: str = ""
 
 
 def curve_of(score: _ClipScore, frames: _Frames, threshold: float, points: int) -> Curve:
@@ -97,7 +103,8 @@ def curve_of(score: _ClipScore, frames: _Frames, threshold: float, points: int) 
     if score.low is not None and score.high is not None:
         band = (_up(score.high), max(1, _up(score.low) - _up(score.high)))
     own = None if score.score is None else _up(score.score)
-    return Curve(_path(x, probability), tuple(_gaps(frames, probability, starts)), _up(threshold), own, band)
+    gaps = tuple(_gaps(frames, probability, starts))
+    return Curve(_path(x, probability), gaps, _up(threshold), own, band, _weights(frames, starts))
 
 
 def starts_of(frames: _Frames, points: int) -> Int[np.ndarray, " n"]:
@@ -143,6 +150,17 @@ def _path(x: np.ndarray, probability: np.ndarray) -> str:
         parts.append(f"{'L' if joined else 'M'}{int(at)} {_up(p)}" + ("" if joined else "h0"))
         joined = True
     return "".join(parts)
+
+
+def _weights(frames: _Frames, starts: Int[np.ndarray, " n"]) -> str:
+    """The area under the largest weight of each point's frames, in steps; nothing where none has one."""
+    if frames.weight is None or not np.isfinite(frames.weight).any():
+        return ""
+    known = np.nan_to_num(frames.weight)
+    each, bounds = np.maximum.reduceat(known, starts), borders(frames, starts)
+    tops = np.rint(HEIGHT * (1 - WEIGHTS * each / known.max())).astype(int)
+    steps = "".join(f"V{top}H{end}" for top, end in zip(tops.tolist(), bounds[1:].tolist(), strict=True))
+    return f"M{bounds[0]} {HEIGHT}{steps}V{HEIGHT}Z"
 
 
 def _gaps(frames: _Frames, probability: Float[np.ndarray, " n"], starts: Int[np.ndarray, " n"]) -> Iterator[Gap]:

@@ -24,6 +24,11 @@ MIXES = (  # of a head that mixes frames
     "This head looks at several frames at once: it judges {} each as one. The figure of a frame is that of its window, "
     "and the score of a clip what the mean logit of its windows makes."
 )
+WEIGHS = (
+    "weight: what each window counts in the mean that makes the clip's score, as the head chose; the weights of a clip "
+    "are 1 together, and the highest step is the largest of them. They say where the head looked, not why. Such a "
+    "score has no interval within the clip."
+)
 HOW_TO_READ = (
     "score: the mean over frames with a face of the head's calibrated probability that the face is one of those called "
     "positive. It compares clips with each other and with the threshold; it is no measure of a person's state.",
@@ -105,6 +110,7 @@ def content(
     found = {gap.state for clip in larges for gap in clip["large"].gaps}
     failed = tuple((one.clip.clip, one.clip.reason) for one in scored if one.clip.status == "failed")
     odd = tuple((one.clip.clip, one.clip.decoding) for one in scored if one.clip.decoding)
+    weighs = any(clip["large"].weights for clip in larges)
     title, sections = from_markdown(card)
     columns, rows = _table(scored, ignored, threshold)
     return {
@@ -115,6 +121,7 @@ def content(
         "odd": Table(("clip", "what was odd"), odd, wrapped=True),
         "clips": larges,
         "gaps": GAPS,
+        "weighs": weighs,
         "states": [state for state in GAPS if state in found],
         "faces": faces,
         "deletion": deletion,
@@ -124,16 +131,16 @@ def content(
         "emotions": colours(stack),
         "bands_height": BANDS,
         "sections": [
-            Section("How to read this page", (BulletList(_how_to_read(judged, stack)),)),
+            Section("How to read this page", (BulletList(_how_to_read(judged, stack, weighs)),)),
             Section("Settings", (Table(("setting", "value"), tuple(_flat(settings)), wrapped=True),)),
         ],
         "card": {"title": title, "sections": sections} if card else None,
     }
 
 
-def _how_to_read(judged: str, stack: Sequence[str]) -> tuple[str, ...]:
+def _how_to_read(judged: str, stack: Sequence[str], weighs: bool) -> tuple[str, ...]:
     mixes, emotions = (MIXES.format(judged),) if judged else (), (EMOTIONS,) if stack else ()
-    return (*mixes, *HOW_TO_READ, *emotions)
+    return (*mixes, *((WEIGHS,) if weighs else ()), *HOW_TO_READ, *emotions)
 
 
 def _table(

@@ -144,7 +144,7 @@ def load_head(run: Path | str) -> Head:
         inputs = Inputs(
             tuple(record["taps"]), tuple(record["cells"]), tuple(record["channels"]), len(record["classes"])
         )
-        architecture = Architecture(inputs, PRESETS[train["preset"]], train["temporal"])
+        architecture = Architecture(inputs, PRESETS[train["preset"]], train["temporal"], train.get("pooling", "mean"))
         calibration = Calibration(record["scale"], record["bias"], record["threshold"])
         arrays = load_file(run / "head.safetensors")
         kept = run / "validation.safetensors"
@@ -162,6 +162,7 @@ def load_head(run: Path | str) -> Head:
             "sha256": hashlib.sha256((run / "head.safetensors").read_bytes()).hexdigest(),
             "validation": Validation(**load_file(kept)) if kept.exists() else None,
             "window": train.get("window", 0.0),
+            "fps": train.get("train_fps", 0.0),
         }
     except KeyError as error:
         raise RunError(f"{run} is damaged: config.toml lacks {error}; restore it from a copy or train again") from error

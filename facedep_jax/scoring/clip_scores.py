@@ -72,7 +72,10 @@ class ClipScore:
 
 @dataclass(frozen=True)
 class Window:
-    """A stretch of a clip in seconds; `score` is None without a face, the members' and emotions as in `ClipScore`."""
+    """A stretch of a clip in seconds; `score` is None without a face, the members' and emotions as in `ClipScore`.
+
+    `weight` is what it counts in the clip, by a head that weighs windows; else None.
+    """
 
     start_s: float
     end_s: float
@@ -82,6 +85,7 @@ class Window:
     members_low: float | None = None
     members_high: float | None = None
     emotions: dict[str, float] = field(default_factory=dict)
+    weight: float | None = None
 
 
 def score_clip(name: str, frames: Frames, duration: float, threshold: float, settings: ScoreSettings) -> ClipScore:
@@ -118,27 +122,37 @@ def score_clip(name: str, frames: Frames, duration: float, threshold: float, set
 def windows_of(frames: Frames, window: float, duration: float) -> list[Window]:
     """The windows of about `window` seconds that hold a sampled frame, from the first frame on."""
     numbers, extent = window_numbers(frames, window, duration), _extent(frames, duration)
-    length = extent / _count(frames, window, duration) if frames.window is None else window or extent
     first = float(frames.time[0])
+    starts, length = _starts(frames, window, duration)
     found = []
     for number in np.unique(numbers):
         here = numbers == number
         seen = here & np.isfinite(frames.probability)
-        start = first + float(number) * length
-        known = Window(start, min(start + length, first + extent), int(here.sum()), int(seen.sum()))
+        end = starts[number + 1] if number + 1 < len(starts) else min(starts[number] + length, first + extent)
+        known = Window(float(starts[number]), float(end), int(here.sum()), int(seen.sum()))
         if seen.any():
             low, high = _members(frames, seen)
             score = float(frames.probability[seen].mean())
             emotions = _emotions(frames, seen)
-            known = replace(known, score=score, members_low=low, members_high=high, emotions=emotions)
+            weight = None if frames.weight is None else float(frames.weight[seen][0])
+            known = replace(known, score=score, members_low=low, members_high=high, emotions=emotions, weight=weight)
         found.append(known)
     return found
 
 
+def _starts(frames: Frames, window: float, duration: float) -> tuple[Float[np.ndarray, " w"], float]:
+    """When each window begins, and how many seconds the last one lasts at most."""
+    extent = _extent(frames, duration)
+    if frames.windows is not None:
+        return frames.windows.start, window or extent
+    count = _count(frames, window, duration)
+    return frames.time[0] + np.arange(count) * (extent / count), extent / count
+
+
 def window_numbers(frames: Frames, window: float, duration: float) -> Int[np.ndarray, " t"]:
     """The number of each frame's window, counted from the first frame."""
-    if frames.window is not None:
-        return frames.window
+    if frames.windows is not None:
+        return frames.windows.number
     count = _count(frames, window, duration)
     along = (frames.time - frames.time[0]) / (_extent(frames, duration) or 1.0)
     # Rounded, since a frame on a border would fall to either side with the digits of its time.

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from facedep_jax.cache.cache_reader import Cache
+from facedep_jax.dataset.clip_windows import Windows
 from facedep_jax.head.batched_forward import proxy_logits
 from facedep_jax.head.trained_head import Head
 from facedep_jax.progress_events import Progress, Report, silent
@@ -31,9 +32,10 @@ class Frames:
     """The sampled frames of one clip: probability is NaN where there is no face; boxes in pixels.
 
     `members` are the probabilities by each member of the head; `feature` are rows of the cache's features, −1 without a
-    face, none where no cache holds them. With a head that mixes frames, `window` has the number of the window that each
-    was judged in, and `whole` what became of all with a face. `emotions` are the probabilities of each by a head over
-    emotions, in the vocabulary's order, NaN as `probability` is.
+    face, none where no cache holds them. With a head that mixes frames, `windows` says which window each was judged in,
+    and `whole` what became of all with a face; with one that weighs windows, `weight` is what that window counts in the
+    clip, whose windows count 1 together. `emotions` are the probabilities of each by a head over emotions, in the
+    vocabulary's order, NaN as `probability` is.
     """
 
     time: Float[np.ndarray, " t"]
@@ -42,9 +44,10 @@ class Frames:
     probability: Float[np.ndarray, " t"]
     members: Float[np.ndarray, "m t"] | None = None
     feature: Int[np.ndarray, " t"] = field(default_factory=lambda: np.zeros(0, np.int64))
-    window: Int[np.ndarray, " t"] | None = None
+    windows: Windows | None = None
     whole: Whole | None = None
     emotions: dict[str, Float[np.ndarray, " t"]] = field(default_factory=dict)
+    weight: Float[np.ndarray, " t"] | None = None
 
     def from_median(self) -> Float[np.ndarray, " t"]:
         """Each frame's probability minus the median of the clip's own."""

@@ -14,7 +14,7 @@ from facedep_jax.extraction.pipeline import UNUSABLE
 from facedep_jax.extraction.plan import ExtractionPlan, load_checked_engine, plan_extraction
 from facedep_jax.extraction.settings import ExtractSettings
 from facedep_jax.head.batched_forward import predict_classes, proxy_logits
-from facedep_jax.head.trained_head import FACE_BY_FACE, Head
+from facedep_jax.head.trained_head import Head
 from facedep_jax.media import Frame, Picture, read_image, read_view
 from facedep_jax.media.file_hashing import read_content
 from facedep_jax.progress_events import Failure, Note, Progress, Report, silent
@@ -89,8 +89,8 @@ def load_scorer(kind: str, head: Head, given: ExtractSettings, report: Report = 
 
     Everything that decides features is the run's own. Raises WeightsError where its weights are not to be found.
     """
-    if head.mixes:
-        report(Note(FACE_BY_FACE, "warning"))
+    if head.face_by_face:
+        report(Note(head.face_by_face, "warning"))
     settings = extract_settings(head.features, replace(aligned_as_learned(head, given, report), batch_size=1))
     with naming_weights(head, settings):
         plan = plan_extraction((kind,), settings, report)

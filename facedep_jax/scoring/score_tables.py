@@ -29,7 +29,7 @@ DIGITS = {"x": 1, "y": 1, "width": 1, "height": 1}  # after the point, in CSV; f
 EACH = 3  # files of one folder and kind that get a row each; more share one
 PICTURE = "pictures are scored by predict"
 MOST = 100  # rows; if there were more, files of a kind share one wherever they lie
-WINDOW_COLUMNS = ("clip", *(f.name for f in fields(Window) if f.name != EMOTIONS), "warning")
+WINDOW_COLUMNS = ("clip", *(f.name for f in fields(Window) if f.name not in (EMOTIONS, "weight")), "warning", "weight")
 COLUMNS = {"clips": CLIP_COLUMNS, "windows": WINDOW_COLUMNS, "frames": FRAME_COLUMNS}
 
 Schema = dict[str, type[pl.DataType]]

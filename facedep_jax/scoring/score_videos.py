@@ -173,13 +173,13 @@ def usual_window(head: Head) -> float:
 
 
 def _say_what_is_judged(head: Head, window: float, keep_crops: bool, report: Report) -> None:
-    said = f"the head mixes frames in time: it judges {_stretch(window)} each as one"
+    said = f"the head {head.mixing}: it judges {_stretch(window)} each as one"
     if window == head.window:
         report(Note(said))
     else:
         report(Note(f"{said}, though it learned from {_stretch(head.window)}", "warning"))
     if keep_crops:
-        report(Note("faces are kept but not shown: no single frame moves a score of a head that mixes them", "warning"))
+        report(Note("faces are kept but not shown: no single frame moves the score of such a head", "warning"))
 
 
 def _stretch(window: float) -> str:

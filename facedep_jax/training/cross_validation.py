@@ -24,7 +24,7 @@ from facedep_jax.runs.checkpoint import Stage
 from facedep_jax.subject_ids import grouped_by
 from facedep_jax.training.batches import TrainingData
 from facedep_jax.training.data_loader import EpochRunner
-from facedep_jax.training.ensemble import member_keys, plan_for, rates_for
+from facedep_jax.training.ensemble import learned, member_keys, plan_for, rates_for
 from facedep_jax.training.fit import EpochProgress, Fitted, finite_members, fit, row_weights
 from facedep_jax.training.settings import TrainSettings
 
@@ -151,11 +151,15 @@ def _fit_folds(
     progress: EpochProgress | None,
     stage: Stage | None,
 ) -> Fitted:
-    settings, count, share = points[0], len(examples), examples.share
+    settings = points[0]
+    known = learned(examples, settings)
+    count, share, own = len(known), known.share, np.arange(len(examples))
+    if known is not examples:
+        own = examples.first_windows
     train, val = np.zeros((2, len(folds.inner), count), np.float32)
     for number in range(len(folds.inner)):
-        rows, chosen, _ = folds.parts(number)
-        train[number, rows] = row_weights(examples.target[rows], examples.positive, settings, share[rows])
+        rows, chosen = (np.flatnonzero(np.isin(own, part)) for part in folds.parts(number)[:2])
+        train[number, rows] = row_weights(known.target[rows], known.positive, settings, share[rows])
         val[number, chosen] = share[chosen]
     train, val = (np.tile(np.repeat(weight, settings.seeds, 0), (len(points), 1)) for weight in (train, val))
     everyone, each = np.arange(count), len(folds.inner) * settings.seeds

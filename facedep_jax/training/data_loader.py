@@ -4,9 +4,7 @@ A block holds the rows of some batches, in the order in which they are taken; wh
 Steps, looks at validation and the state of training are those of `epoch.py`. What rows mean is not known here.
 """
 
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from functools import partial
 from typing import Any
@@ -20,12 +18,12 @@ from facedep_jax.cache.feature_reader import BLOCK_BYTES
 from facedep_jax.head.batched_forward import read_rows_for
 from facedep_jax.head.device_memory import explained_memory, fits_device, ran_out
 from facedep_jax.progress_events import Note, Report, silent
+from facedep_jax.training.bag_epochs import run_bags
 from facedep_jax.training.batches import TrainingData, padded
 from facedep_jax.training.device_sharding import by_batch, everywhere
 from facedep_jax.training.epoch import Carry, DeviceData, History, begin_epoch, close_epoch, other_view, run_epochs
+from facedep_jax.training.prefetch import ahead
 from facedep_jax.training.train_step import Batch, EpochState, Rates, TrainingPlan, read_logits, take_steps
-
-AHEAD = 3  # blocks on their way: the last ones of an epoch, to look at validation, are small
 
 
 class EpochRunner:
@@ -62,6 +60,8 @@ class EpochRunner:
         """
         with explained_memory("training", _advice(plan, self.streamed)):
             carry, rates = everywhere((carry, rates), plan.devices)
+            if plan.architecture.pooling == "attention":
+                return run_bags(plan, length, carry, rates, self._host, self._block_bytes)
             if self.streamed:
                 return run_streamed(plan, length, carry, rates, self._host, self._block_bytes)
             try:
@@ -138,18 +138,6 @@ def _val_block(
     clips = data.examples
     inputs = data.tokens(rows, size), padded(clips.times[rows], size), padded(clips.mask[rows], size)
     return everywhere(inputs, plan.devices)
-
-
-def ahead(works: Iterable[Callable[[], Any]], most: int = AHEAD) -> Generator[Any]:
-    """The results of `works` in their order, up to `most` of them being made or waiting while one is used."""
-    waiting: deque[Future] = deque()
-    with ThreadPoolExecutor(1) as thread:
-        for work in works:
-            waiting.append(thread.submit(work))
-            if len(waiting) > most:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
 
 
 _begin = jax.jit(begin_epoch, static_argnums=(0, 2))

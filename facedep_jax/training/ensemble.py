@@ -20,7 +20,7 @@ from facedep_jax.training.data_loader import EpochRunner
 from facedep_jax.training.device_sharding import devices_for
 from facedep_jax.training.fit import EpochProgress, Fitted, fit, row_weights
 from facedep_jax.training.settings import TrainSettings, steps_for
-from facedep_jax.training.train_step import Rates, TrainingPlan
+from facedep_jax.training.train_step import Rates, TrainingPlan, piece_rows
 
 
 class MemberRow(TypedDict):
@@ -56,14 +56,20 @@ def by_split(examples: Examples, settings: TrainSettings, members: int) -> Train
     Raises LabelError where one of the two lacks positive items, or others.
     """
     seen = examples[examples.split != "test"]
-    train, val = np.flatnonzero(seen.split == "train"), np.flatnonzero(seen.split == "val")
+    known = learned(seen, settings)
+    train, val = np.flatnonzero(known.split == "train"), np.flatnonzero(known.split == "val")
     for split, rows in (("train", train), ("val", val)):
-        if len(set(seen.label[rows].tolist())) < 2:
+        if len(set(known.label[rows].tolist())) < 2:
             raise LabelError(
                 f"the split {split} needs positive items and others; {len(rows)} items with a face are left"
             )
-    weight = row_weights(seen.target[train], seen.positive, settings, seen.share[train])
-    return TrainingData(seen, train, np.tile(weight, (members, 1)), val, np.tile(seen.share[val], (members, 1)))
+    weight = row_weights(known.target[train], known.positive, settings, known.share[train])
+    return TrainingData(seen, train, np.tile(weight, (members, 1)), val, np.tile(known.share[val], (members, 1)))
+
+
+def learned(examples: Examples, settings: TrainSettings) -> Examples:
+    """What is learned from one by one: windows, or whole clips where attention pools their windows."""
+    return examples.clips if settings.pooling == "attention" else examples
 
 
 def member_rows(logits: Float32[np.ndarray, "m n"], fitted: Fitted, clips: Examples) -> list[MemberRow]:
@@ -87,11 +93,19 @@ def _auroc_of(logit: Float32[np.ndarray, " n"], clips: Examples, split: str) -> 
 def plan_for(examples: Examples, settings: TrainSettings) -> TrainingPlan:
     """The static half of the hyperparameters for these examples."""
     inputs = inputs_of(examples.tokens, tuple(examples.tokens), len(examples.positive))
-    architecture = Architecture(inputs, PRESETS[settings.preset], settings.temporal)
-    steps = steps_for(settings, int((examples.split == "train").sum()))
-    batch = min(steps.batch_size, max(1, FRAMES_AT_ONCE // examples.times.shape[1]))
+    architecture = Architecture(inputs, PRESETS[settings.preset], settings.temporal, settings.pooling)
+    steps = steps_for(settings, int((learned(examples, settings).split == "train").sum()))
+    batch, together = steps.batch_size, piece_rows(examples.times.shape[1])
+    if settings.pooling == "mean":
+        batch = together = batch_rows(batch, examples.times.shape[1])
     numbers = steps.epochs, steps.patience, batch, settings.warmup, settings.clip_norm
-    return TrainingPlan(architecture, *numbers, devices_for(batch))
+    return TrainingPlan(architecture, *numbers, devices_for(together))
+
+
+def batch_rows(wanted: int, frames: int) -> int:
+    """How many windows of so many frames a batch has: not more than memory holds, and of clips whole pieces."""
+    most, piece = min(wanted, max(1, FRAMES_AT_ONCE // frames)), piece_rows(frames)
+    return most if frames == 1 or most <= piece else most // piece * piece
 
 
 def member_keys(seed: int, members: int) -> Key[jax.Array, " m"]:

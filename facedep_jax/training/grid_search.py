@@ -25,7 +25,7 @@ from facedep_jax.training.cross_validation import fold_aurocs, held_clips, held_
 from facedep_jax.training.data_loader import EpochRunner
 from facedep_jax.training.ensemble import by_split, member_keys, plan_for, rates_for
 from facedep_jax.training.fit import EpochProgress, finite_members, fit
-from facedep_jax.training.settings import TrainSettings, steps_for
+from facedep_jax.training.settings import TrainSettings
 from facedep_jax.training.train_step import Rates
 from facedep_jax.training.training_inputs import Found
 
@@ -34,6 +34,7 @@ PROGRAM = (
     "taps",
     "preset",
     "temporal",
+    "pooling",
     "batch_size",
     "epochs",
     "patience",
@@ -131,8 +132,7 @@ def search(
     members = base.seeds * max(base.folds, 1)
     groups = by_program(points, max(1, AT_ONCE // members))
     reached: dict[str, Reached] = place.recall("grid") or {}
-    learned = int((examples.split == "train").sum())
-    epochs = [steps_for(points[group[0]], learned).epochs for group in groups]
+    epochs = [plan_for(examples, points[group[0]]).epochs for group in groups]
     total, done = sum(epochs), 0
     for number, group in enumerate(groups):
         tried = [points[i] for i in group]

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from facedep_jax.errors import SettingsError
 from facedep_jax.evaluation.evaluate import Wanted
-from facedep_jax.head import SIZES, TEMPORAL
+from facedep_jax.head import POOLING, SIZES, TEMPORAL
 from facedep_jax.sources.class_labels import DEFAULT_POSITIVE
 from facedep_jax.sources.label_vocabulary import meant_by
 from facedep_jax.toml_settings import wrong_seed
@@ -22,7 +22,9 @@ class TrainSettings:
     taps: str | None = None  # a subset of the cache's taps; all by default
     preset: str = "base"
     temporal: str = "none"  # what mixes the frames of a clip: nothing, a transformer or a GRU
-    window: float = 0.0  # seconds that clips are cut into, whose mean logit is the clip's; 0: they are taken whole
+    window: float = 0.0  # seconds that clips are cut into; 0: into as few windows as hold all their frames
+    pooling: str = "mean"  # what the windows of a clip make of it: their mean, or one weighed by attention
+    train_fps: float = 0.0  # frames a second of clips that are looked at; 0: all
     seed: int = 0
     seeds: int = 4
     folds: int = 0  # also cross-validate over so many folds of train+val
@@ -104,6 +106,7 @@ _CHOICES = {
     "target": ("auto", "proxy", "emotion"),
     "preset": tuple(SIZES),
     "temporal": TEMPORAL,
+    "pooling": POOLING,
     "baselines": ("none", "quick", "full"),
 }
 _PARTS = ("warmup", "dropout", "feature_dropout", "label_smoothing")
@@ -114,6 +117,7 @@ _LEAST = {
     "patience": 1,
     "batch_size": 1,
     "window": 0.0,
+    "train_fps": 0.0,
     "learning_rate": 0.0,
     "weight_decay": 0.0,
     "clip_norm": 0.0,

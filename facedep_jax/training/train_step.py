@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +15,8 @@ from facedep_jax.head.batched_forward import proxy_logit
 from facedep_jax.head.model import Architecture, graph_of
 from facedep_jax.training.device_sharding import shared_out
 from facedep_jax.training.flat_parameters import flatten, layout, unflatten
+
+PIECE_FRAMES = 512  # of clips, of which a gradient is computed at once: this bounds the memory of a step
 
 
 class Rates(NamedTuple):
@@ -85,14 +87,19 @@ def take_steps(
         known = batch(number)
         tokens, times, mask, target = shared_out(known[:-1], plan.devices)
         inputs = Batch(tokens, times, mask, target, known.weight)
-        member = partial(_step, plan, positive, inputs, _schedule(plan, state.step, total), state.step)
+        member = partial(_step, plan, positive, inputs, cosine_schedule(plan, state.step, total), state.step)
         parameters, moments, seen = jax.vmap(member)(state.parameters, state.moments, keys, rates, inputs.weight)
         return EpochState(parameters, moments, state.step + 1, jax.tree.map(jnp.add, state.seen, seen))
 
     return jax.lax.fori_loop(0, steps, step, state)
 
 
-def _schedule(plan: TrainingPlan, number: Int32[Array, ""], total: int | Int32[Array, ""]) -> Float32[Array, ""]:
+def piece_rows(frames: int) -> int:
+    """How many clips or windows of so many frames are looked at together; images come all of a batch at once."""
+    return max(1, PIECE_FRAMES // frames)
+
+
+def cosine_schedule(plan: TrainingPlan, number: Int32[Array, ""], total: int | Int32[Array, ""]) -> Float32[Array, ""]:
     """Part of the peak rate at a step: linear warm-up, then a cosine down to 0."""
     number, total = (jnp.asarray(value, jnp.float32) for value in (number, total))
     warm = jnp.maximum(1.0, jnp.round(plan.warmup * total))
@@ -113,23 +120,73 @@ def _step(
     weight: Float32[Array, " n"],
 ) -> tuple[Float32[Array, " p"], optax.OptState, dict[str, Float32[Array, ""]]]:
     """One update of one member."""
-    architecture, seen = plan.architecture, (inputs.tokens, inputs.times, inputs.mask)
     chance = rates.dropout, jax.random.fold_in(key, number), rates.feature_dropout
     wanted = optax.smooth_labels(jax.nn.one_hot(inputs.target, positive.shape[0]), rates.label_smoothing)
-
-    def loss_of(state: nnx.State) -> tuple[Array, tuple[Array, Array]]:
-        logits = nnx.merge(graph_of(architecture), state)(*seen, *chance)
-        losses = optax.softmax_cross_entropy(logits, wanted) * weight
-        return losses.sum() / jnp.maximum(weight.sum(), 1e-12), (losses.sum(), logits)
-
-    (_, (total, logits)), gradient = jax.value_and_grad(loss_of, has_aux=True)(unflatten(architecture, parameters))
-    with jax.numpy_dtype_promotion("standard"):  # optax raises a float to an integer step count
-        updates, moments = _optimiser(plan).update(flatten(architecture, gradient), moments)
-    kernel = jnp.arange(parameters.size) < layout(architecture).kernels
-    decay = jnp.where(kernel, rates.weight_decay * parameters, 0.0)
-    new = parameters - rates.learning_rate * part_of_rate * (updates + decay)
+    seen = (inputs.tokens, inputs.times, inputs.mask)
+    state = unflatten(plan.architecture, parameters)
+    find = partial(_gradient, plan, state, weight.sum())
+    pieces = _pieces(*inputs.times.shape)
+    if pieces == 1:
+        gradient, (total, logits) = find(seen, wanted, weight, chance)
+    else:
+        gradient, (total, logits) = _in_pieces(find, pieces, (seen, wanted, weight), chance)
+    new, moments = update(plan, part_of_rate, parameters, moments, rates, gradient)
     right = (proxy_logit(logits, positive) > 0) == positive[inputs.target]
     return new, moments, {"loss": total, "right": jnp.where(right, weight, 0.0).sum(), "weight": weight.sum()}
+
+
+Found = tuple[Float32[Array, " p"], tuple[Array, Array]]  # a gradient, the sum of losses, and logits
+
+
+def _gradient(
+    plan: TrainingPlan, state: nnx.State, whole: Array, seen: Any, wanted: Array, weight: Array, chance: Any
+) -> Found:
+    def loss_of(state: nnx.State) -> tuple[Array, tuple[Array, Array]]:
+        logits = nnx.merge(graph_of(plan.architecture), state)(*seen, *chance)
+        losses = optax.softmax_cross_entropy(logits, wanted) * weight
+        return losses.sum() / jnp.maximum(whole, 1e-12), (losses.sum(), logits)
+
+    (_, found), gradient = jax.value_and_grad(loss_of, has_aux=True)(state)
+    return flatten(plan.architecture, gradient), found
+
+
+def _pieces(rows: int, frames: int) -> int:
+    """In how many equal pieces a batch is looked at: images in one."""
+    return (
+        1 if frames == 1 else next(n for n in range(1, rows + 1) if rows % n == 0 and rows // n <= piece_rows(frames))
+    )
+
+
+def _in_pieces(find: Callable[..., Found], pieces: int, rows: Any, chance: tuple[Array, Array, Array]) -> Found:
+    """The sum over pieces, each of rows from all over the batch, so that devices which share it share every piece."""
+    parts = jax.tree.map(lambda x: x.reshape(-1, pieces, *x.shape[1:]).swapaxes(0, 1), rows)
+
+    def add(so_far: tuple[Array, Array], part: Any) -> tuple[tuple[Array, Array], Array]:
+        number, own = part
+        rate, key, feature_rate = chance
+        gradient, (total, logits) = find(*own, (rate, jax.random.fold_in(key, number), feature_rate))
+        return (so_far[0] + gradient, so_far[1] + total), logits
+
+    shape = jax.eval_shape(lambda: find(*jax.tree.map(lambda x: x[0], parts), chance)[0])
+    start = jnp.zeros(shape.shape, shape.dtype), jnp.zeros(())
+    (gradient, total), logits = jax.lax.scan(add, start, (jnp.arange(pieces), parts))
+    return gradient, (total, logits.swapaxes(0, 1).reshape(-1, logits.shape[-1]))
+
+
+def update(
+    plan: TrainingPlan,
+    part_of_rate: Float32[Array, ""],
+    parameters: Float32[Array, " p"],
+    moments: optax.OptState,
+    rates: Rates,
+    gradient: Float32[Array, " p"],
+) -> tuple[Float32[Array, " p"], optax.OptState]:
+    """What a gradient makes of one member."""
+    with jax.numpy_dtype_promotion("standard"):  # optax raises a float to an integer step count
+        updates, moments = _optimiser(plan).update(gradient, moments)
+    kernel = jnp.arange(parameters.size) < layout(plan.architecture).kernels
+    decay = jnp.where(kernel, rates.weight_decay * parameters, 0.0)
+    return parameters - rates.learning_rate * part_of_rate * (updates + decay), moments
 
 
 def read_logits(

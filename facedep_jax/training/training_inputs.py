@@ -10,7 +10,7 @@ import polars as pl
 from facedep_jax.cache import Cache
 from facedep_jax.dataset.engine_confounding import engine_warnings
 from facedep_jax.dataset.folds import make_folds
-from facedep_jax.dataset.labelled_examples import Examples, check_finite, count_rows, gather, seen_in_training
+from facedep_jax.dataset.labelled_examples import Examples, check_finite, gather, pieces_of, seen_in_training
 from facedep_jax.dataset.listing_columns import Columns, listing_columns
 from facedep_jax.dataset.prepare import (
     Prepared,
@@ -22,7 +22,7 @@ from facedep_jax.dataset.prepare import (
 )
 from facedep_jax.disclaimer import UNTRAINED
 from facedep_jax.errors import SettingsError
-from facedep_jax.progress_events import Note, Report
+from facedep_jax.progress_events import Event, Note, Report
 from facedep_jax.sources.label_tables import apply_label_table
 from facedep_jax.toml_settings import to_table
 from facedep_jax.training.settings import MANY, TrainSettings, steps_for
@@ -50,9 +50,12 @@ def settled(
     A run is recognised by what was decided, and repeated by it.
     """
     train = prepared.items.filter(pl.col("split") == "train")
-    rows = count_rows(caches, train, settings.window)
+    cut = settings.window, settings.train_fps
+    pieces = pieces_of(caches, train, *cut)
+    rows = pieces.items if settings.pooling == "attention" else len(pieces.which)
     steps = steps_for(settings, rows)
     decided = {"target": prepared.target.kind, **steps._asdict()}
+    prepared = replace(prepared, notes=(*prepared.notes, *pieces_of(caches, prepared.items, *cut).said(*cut)))
     if steps != steps_for(settings, MANY):
         said = f"few to learn from ({rows:,}): {steps.epochs} epochs in batches of {steps.batch_size}, at most "
         said += f"{steps.patience} without a better validation AUC"
@@ -115,8 +118,14 @@ def examples_of(task: TrainingTask, report: Report) -> tuple[Examples, list[str]
         for text in texts:
             report(Note(text, level))
     what = task.caches, prepared.items, prepared.classes, prepared.taps
-    examples = gather(*what, report, settings.stream, settings.window, prepared.positive)
+
+    def unsaid(event: Event) -> None:
+        if not (isinstance(event, Note) and event.text in prepared.notes):
+            report(event)
+
+    examples = gather(*what, unsaid, settings.stream, settings.window, prepared.positive, settings.train_fps)
     require_clips(examples, settings.temporal)
+    require_windows(examples, settings.pooling)
     check_finite(examples.tokens)
     late = engine_warnings(task.caches, examples)
     late += duplicate_warnings(task.caches, examples, settings.allow_duplicates)
@@ -144,4 +153,13 @@ def require_clips(examples: Examples, temporal: str) -> None:
         raise SettingsError(
             f"temporal = {temporal} mixes the frames of clips, and every item here has one frame; use none: "
             "then the logit of a clip is the mean of its frames' logits"
+        )
+
+
+def require_windows(examples: Examples, pooling: str) -> None:
+    """Raise SettingsError where attention would have one window of every item to weigh, and so learn nothing."""
+    if pooling == "attention" and examples.clip is None:
+        raise SettingsError(
+            "pooling = attention weighs the windows of clips, and every item here is one window; cut clips into "
+            "shorter ones with --window, or use mean"
         )

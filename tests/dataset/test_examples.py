@@ -11,7 +11,7 @@ from support.planted import NO_BOX, QUICK, TAPS, labelled, planted_examples, spe
 from facedep_jax import open_cache
 from facedep_jax.backbones.taps import plain_taps
 from facedep_jax.cache import CacheWriter
-from facedep_jax.dataset import labelled_examples as module
+from facedep_jax.dataset import clip_windows
 from facedep_jax.dataset.labelled_examples import equal_pixels_across, gather, look_alikes
 from facedep_jax.dataset.prepare import duplicate_warnings
 from facedep_jax.errors import DamagedCache, LabelError
@@ -157,19 +157,32 @@ def test_segments_without_a_face_or_beyond_the_clip_are_named(clips, start, end,
     assert [event.text for event in events] == [said] * bool(said) and len(found) == 2 - bool(said)
 
 
-def test_long_clips_are_thinned_evenly(clips, monkeypatch):
-    monkeypatch.setattr(module, "MAX_FRAMES", 3)
+def test_long_clips_are_cut_and_no_frame_is_left_out(clips, monkeypatch):
+    monkeypatch.setattr(clip_windows, "MAX_FRAMES", 3)
     events = []
     found = gather([clips], labelled([f"{i:064x}" for i in (2, 0)]), [1, 0], tuple(TAPS), events.append)
-    assert found.times[0].tolist() == [0.0, 0.5, 1.0]
-    assert [event.text for event in events] == [
-        "1 clips have more than 3 frames with a face: so many of them are looked at"
-    ]
+    assert found.clip.tolist() == [0, 0, 1] and found.mask.sum(1).tolist() == [3, 2, 2]
+    assert found.times[:2].tolist() == [[0.0, 0.25, 0.5], [0.0, 0.25, 0.0]]  # since each window began
+    assert (found.tokens["resnet50:top@1"][1, 1] == frame(f"{2:064x}", 4)["resnet50:top@1"]).all()
+    assert found.frames.tolist() == [5, 5, 2]
+    told = "1 clips have more than 128 frames with a face, and are cut further"
+    assert [event.text for event in events] == ["2 clips are cut into 3 windows", told]
     del events[:]
     gather([clips], labelled([f"{2:064x}"]), [1], tuple(TAPS), events.append, window=0.5)
-    assert not any("looked at" in event.text for event in events)  # no window has more
-    gather([clips], labelled([f"{2:064x}"]), [1], tuple(TAPS), events.append, window=1.0)
-    assert "1 clips have windows of 1 s with more than 3 frames" in events[-1].text
+    assert not any("cut further" in event.text for event in events)  # no window has more
+    cut = gather([clips], labelled([f"{2:064x}"]), [1], tuple(TAPS), events.append, window=1.0)
+    assert "1 clips have windows of 1 s with more than 128 frames" in events[-1].text
+    assert cut.mask.sum(1).tolist() == [2, 2, 1] and cut.times[1].tolist() == [0.0, 0.25]
+
+
+def test_clips_are_thinned_on_request_and_the_rate_is_said(clips):
+    events = []
+    labels = labelled([f"{i:064x}" for i in (2, 0)])
+    found = gather([clips], labels, [1, 0], tuple(TAPS), events.append, fps=2.0)
+    assert found.times[found.mask].tolist() == [0.0, 0.5, 1.0, 0.0, 0.5]
+    assert [event.text for event in events] == [
+        "clips are thinned to 2 frames a second: 5 of 7 frames with a face (4.67 a second) are looked at"
+    ]
 
 
 def test_only_faceless_clips_are_an_error(clips):

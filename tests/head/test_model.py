@@ -23,7 +23,7 @@ from facedep_jax.training.data_loader import EpochRunner
 from facedep_jax.training.ensemble import member_keys, plan_for, rates_for
 from facedep_jax.training.epoch import start
 from facedep_jax.training.settings import TrainSettings
-from facedep_jax.training.train_step import TrainingPlan, _schedule
+from facedep_jax.training.train_step import TrainingPlan, cosine_schedule
 from facedep_jax.training.training_inputs import require_clips
 
 POSITIVE = np.array([False, True])
@@ -36,10 +36,11 @@ def test_the_schedule_by_hand():
     """Of 20 steps 4 warm up; then half a cosine."""
     architecture = Architecture(inputs_of({}, (), 2), PRESETS["tiny"])
     found = [
-        float(_schedule(TrainingPlan(architecture, 5, 5, 32, 0.2, 1.0), jnp.int32(n), 20)) for n in (0, 3, 4, 12, 19)
+        float(cosine_schedule(TrainingPlan(architecture, 5, 5, 32, 0.2, 1.0), jnp.int32(n), 20))
+        for n in (0, 3, 4, 12, 19)
     ]
     assert found == pytest.approx([0.25, 1.0, 1.0, 0.5, 0.5 + 0.5 * np.cos(np.pi * 15 / 16)], abs=1e-6)
-    assert float(_schedule(TrainingPlan(architecture, 5, 5, 32, 0.0, 1.0), jnp.int32(0), 20)) == 1.0
+    assert float(cosine_schedule(TrainingPlan(architecture, 5, 5, 32, 0.0, 1.0), jnp.int32(0), 20)) == 1.0
 
 
 def test_dropout_drops_its_part_keeps_the_mean_and_can_drop_rows_together():

@@ -30,7 +30,7 @@ from facedep_jax.extraction.settings import ExtractSettings
 from facedep_jax.file_system import atomic_folder
 from facedep_jax.head.calibration import Calibration
 from facedep_jax.head.model import PRESETS, Architecture, Inputs, init_states
-from facedep_jax.head.trained_head import FACE_BY_FACE, Head, flat_names, from_names
+from facedep_jax.head.trained_head import Head, flat_names, from_names
 from facedep_jax.media import DECODERS
 from facedep_jax.onnx_export.export import export, read_metadata
 from facedep_jax.progress_events import Note
@@ -320,8 +320,9 @@ def test_a_gru_is_refused_and_not_left_out(tmp_path):
 def test_a_head_that_mixes_frames_is_told_to_see_one(tmp_path):
     events = []
     export(write_run(tmp_path / "run", temporal="transformer"), tmp_path / "head.onnx", SMALL, events.append)
-    load_scorer("image", load_head(tmp_path / "run"), SMALL, events.append)
-    assert events.count(Note(FACE_BY_FACE, "warning")) == 2
+    head = load_head(tmp_path / "run")
+    load_scorer("image", head, SMALL, events.append)
+    assert events.count(Note(head.face_by_face, "warning")) == 2 and "mixes frames in time" in head.face_by_face
 
 
 def test_a_file_that_is_there_is_checked_and_kept(exported):

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from facedep_jax.dataset.clip_windows import cut
 from facedep_jax.errors import OutputError
 from facedep_jax.scoring.clip_scores import (
     ClipScore,
@@ -230,7 +231,13 @@ def test_emotions_of_a_clip_whose_frames_were_judged_as_one_are_its_own():
     own = with_emotions(happy=[0.8, 0.2], sad=[0.2, 0.8])
     whole = Whole(0.7, None, None, np.array([0.7]), {"happy": 0.3, "sad": 0.7})
     judged = Frames(
-        own.time, own.face, own.box, own.probability, window=np.array([0, 1]), whole=whole, emotions=own.emotions
+        own.time,
+        own.face,
+        own.box,
+        own.probability,
+        windows=cut(own.time, own.face > 0, 0.25),
+        whole=whole,
+        emotions=own.emotions,
     )
     assert score_clip("a", judged, 1.0, 0.5, SETTINGS).emotions == {"happy": 0.3, "sad": 0.7}
 

@@ -10,7 +10,7 @@ from support.planted import planted_examples, write_cache
 
 from facedep_jax import open_cache
 from facedep_jax.head.model import PRESETS, Architecture, Inputs
-from facedep_jax.training.train_step import TrainingPlan, _schedule
+from facedep_jax.training.train_step import TrainingPlan, cosine_schedule
 
 torch = pytest.importorskip("torch", reason="torch (extra: bench) is not installed")
 TOOLS = ROOT / "tools"
@@ -45,7 +45,7 @@ def test_another_head_would_not_be_measured(bench, peer, monkeypatch):
 def test_the_schedules_are_equal(peer):
     plan = TrainingPlan(Architecture(Inputs((), (), (), 2), PRESETS["tiny"]), 1, 1, 1, 0.1, 1.0)
     for step in (0, 3, 10, 57, 99):
-        assert float(_schedule(plan, jnp.int32(step), 100)) == pytest.approx(
+        assert float(cosine_schedule(plan, jnp.int32(step), 100)) == pytest.approx(
             peer.part_of_rate(step, 100, 0.1), abs=1e-6
         )
 

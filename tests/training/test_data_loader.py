@@ -24,9 +24,10 @@ from facedep_jax.head.model import graph_of
 from facedep_jax.head.trained_head import flat_names
 from facedep_jax.training import data_loader as module
 from facedep_jax.training.batches import TrainingData
-from facedep_jax.training.data_loader import EpochRunner, ahead
+from facedep_jax.training.data_loader import EpochRunner
 from facedep_jax.training.ensemble import member_keys, plan_for, rates_for
 from facedep_jax.training.epoch import epoch_order, other_view, run_epochs, start
+from facedep_jax.training.prefetch import ahead
 from facedep_jax.training.settings import TrainSettings
 
 SETTINGS = TrainSettings(preset="tiny", epochs=3, batch_size=32, learning_rate=3e-3, seeds=2, feature_dropout=0.1)
