@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Bool, Float, Float16, Int
+from jaxtyping import Array, Bool, Float, Int
 from numpy.typing import DTypeLike
 from scipy.linalg import cholesky, solve_triangular
 from scipy.optimize import minimize
@@ -105,7 +105,7 @@ class Probe:
     penalty: float
     positive: Bool[np.ndarray, " classes"]
 
-    def logits(self, features: Float16[np.ndarray, "n d"]) -> Float[np.ndarray, "n classes"]:
+    def logits(self, features: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n classes"]:
         """Of all rows, a block at a time."""
         blocks = range(0, len(features), 1024)
         weight = self.weight.astype(np.float32)
@@ -114,26 +114,26 @@ class Probe:
             + self.bias
         )
 
-    def proxy(self, features: Float16[np.ndarray, "n d"]) -> Float[np.ndarray, " n"]:
+    def proxy(self, features: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " n"]:
         """Log odds of the positive classes."""
         logits = self.logits(features)
         return logsumexp(logits[:, self.positive], 1) - logsumexp(logits[:, ~self.positive], 1)
 
 
-def flat_features(examples: Examples, taps: Sequence[str]) -> Float16[np.ndarray, "n d"]:
+def flat_features(examples: Examples, taps: Sequence[str]) -> Float[np.ndarray, "n d"]:
     """Tokens of `taps` side by side, the mean over the frames of a clip."""
     parts = []
     for tap in taps:
         tokens = examples.tokens[tap][:]  # read, where they are still in a cache
         if tokens.shape[1] > 1:
             weight = (examples.mask / examples.mask.sum(1, keepdims=True)).astype(np.float32)
-            tokens = np.einsum("ntijc,nt->nijc", tokens, weight, dtype=np.float32).astype(np.float16)
+            tokens = np.einsum("ntijc,nt->nijc", tokens, weight, dtype=np.float32).astype(tokens.dtype)
         parts.append(tokens.reshape(len(examples), -1))
     return np.concatenate(parts, 1)
 
 
 def fit_probe(
-    features: Float16[np.ndarray, "n d"],
+    features: Float[np.ndarray, "n d"],
     target: Int[np.ndarray, " n"] | Bool[np.ndarray, " n"],
     train: Int[np.ndarray, " a"],
     val: Int[np.ndarray, " b"],
@@ -226,7 +226,7 @@ def _pass(x: Array, y: Array, w: Array, weight: Array, bias: Array) -> Sums:
     return jax.lax.scan(block, zero, (x, y, w))[0]
 
 
-def space_of(features: Float16[np.ndarray, "n d"], train: Int[np.ndarray, " a"]) -> tuple[Space, Vector, Vector]:
+def space_of(features: Float[np.ndarray, "n d"], train: Int[np.ndarray, " a"]) -> tuple[Space, Vector, Vector]:
     """Where to solve for the rows `train`, with their mean and standard deviation."""
     rows = _blocks(len(train), features.shape[1], features.dtype)
     np.take(features, train, axis=0, out=rows[: len(train)], mode="clip")  # other modes copy once more

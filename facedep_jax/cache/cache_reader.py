@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from jaxtyping import Float, Float16, Int, Int64
+from jaxtyping import Float, Int, Int64
 
 from facedep_jax.cache.feature_reader import read_rows
-from facedep_jax.cache.feature_spec import FORMAT_VERSION, fingerprint, read_header, require_own_header
+from facedep_jax.cache.feature_spec import fingerprint, format_of, read_header, require_known, require_own_header
 from facedep_jax.cache.item_table import join
 from facedep_jax.cache.ledger_state import LISTING, latest_failures, listings_in_force, read_listings
 from facedep_jax.cache.manifest import load_manifest, open_shards
-from facedep_jax.cache.shard import Shard
+from facedep_jax.cache.shard import FEATURES, Shard
 from facedep_jax.errors import CacheError, DamagedCache
 
 __all__ = ["LISTING", "Cache", "open_cache"]
@@ -46,13 +46,11 @@ class Cache:
 
     def _check_shard(self, shard: Shard) -> None:
         where = f"{self.path}: shard {shard.path.name}"
-        if shard.attributes["format"] != FORMAT_VERSION:
-            raise CacheError(
-                f"{where} has format version {shard.attributes['format']}, this program reads {FORMAT_VERSION}; "
-                "update facedep-jax"
-            )
+        require_known(shard.attributes["format"], where)
         if shard.attributes["fingerprint"] != self.fingerprint:
             raise CacheError(f"{where} belongs to another cache; move it away, or run `cache repair`")
+        if shard.attributes["format"] != format_of(self.spec):
+            raise DamagedCache(f"{where} has format version {shard.attributes['format']}, its cache another")
         held = {tap: shape[1:] for tap, (_, shape) in shard.layout.items()}
         if held != self._shapes:
             raise DamagedCache(f"{where} holds {held}, the spec says {self._shapes}")
@@ -61,6 +59,11 @@ class Cache:
     def taps(self) -> tuple[str, ...]:
         """Names of the cached taps, such as `mobilenet_v2:mid@3`."""
         return tuple(self._shapes)
+
+    @property
+    def dtype(self) -> np.dtype:
+        """What features are kept as: float16, or float32."""
+        return np.dtype(FEATURES[format_of(self.spec)])
 
     @property
     def untrained(self) -> bool:
@@ -135,8 +138,8 @@ class Cache:
         self,
         tap: str,
         index: Int[np.ndarray, " n"] | None = None,
-        out: Float16[np.ndarray, "n s s c"] | None = None,
-    ) -> Float16[np.ndarray, "n s s c"]:
+        out: Float[np.ndarray, "n s s c"] | None = None,
+    ) -> Float[np.ndarray, "n s s c"]:
         """Features of one tap: all of them, or those at `index`, in the order of `index`. In memory of their own.
 
         With `out` they are put there and it is returned: into memory that was used before a large load takes half the
@@ -146,13 +149,15 @@ class Cache:
         index = np.arange(self.starts[-1]) if index is None else np.asarray(index, np.int64)
         shape = (len(index), *self.shape(tap))
         if out is None:
-            out = np.empty(shape, np.float16)
-        elif out.shape != shape or out.dtype != np.float16 or not out.flags.carray:
-            raise ValueError(f"out has to be a contiguous float16 array of {shape}, got {out.dtype} of {out.shape}")
+            out = np.empty(shape, self.dtype)
+        elif out.shape != shape or out.dtype != self.dtype or not out.flags.carray:
+            raise ValueError(
+                f"out has to be a contiguous {self.dtype} array of {shape}, got {out.dtype} of {out.shape}"
+            )
         read_rows(self.shards, self.starts, tap, index, np.arange(len(index)), out)
         return out
 
-    def maps(self, tap: str) -> list[Float16[np.ndarray, "n s s c"]]:
+    def maps(self, tap: str) -> list[Float[np.ndarray, "n s s c"]]:
         """The features of one tap where they lie: a read-only memory map for each shard. Nothing is copied."""
         self.shape(tap)
         return [shard.features(tap) for shard in self.shards]

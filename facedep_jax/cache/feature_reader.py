@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float16, Int, Int64
+from jaxtyping import Float, Int, Int64
 
 from facedep_jax.cache.hdf5_reader import NotAShard, open_regular
 from facedep_jax.cache.shard import Shard
@@ -60,7 +60,7 @@ def read_rows(
     tap: str,
     rows: Int[np.ndarray, " k"],
     places: Int[np.ndarray, " k"],
-    out: Float16[np.ndarray, "n S S C"],
+    out: Float[np.ndarray, "n S S C"],
 ) -> None:
     """Put feature rows `rows` of the shards' concatenation at `places` of `out`.
 

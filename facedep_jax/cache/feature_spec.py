@@ -10,7 +10,7 @@ from facedep_jax.errors import CacheError, DamagedCache, SpecMismatch
 from facedep_jax.file_system import write_atomically
 from facedep_jax.toml_settings import differences, without_none
 
-FORMAT_VERSION = 1
+FORMATS = {1: None, 2: "float32"}  # format version → `dtype` of the spec's features; 1 states none: float16
 DEEPEST = 8  # of objects in objects: a spec has five, and what compares or shows it goes down recursively
 FIRST_DECODER = 1  # of a spec that states none
 RESTORE = "`cache repair` writes it anew if config.toml is whole, else restore it from a copy; the shards are untouched"
@@ -22,6 +22,12 @@ def fingerprint(spec: dict[str, Any]) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
+def format_of(spec: Mapping[str, Any]) -> int:
+    """The format version that a cache of this spec has: by the type that its features are kept in."""
+    stated = spec["features"].get("dtype")
+    return next((version for version, dtype in FORMATS.items() if dtype == stated), 0)
+
+
 def cells_of(tap: str) -> int:
     """Cells along a side of the tap `backbone:layer@cells`, which `~view` may follow."""
     return int(tap.rpartition("@")[2].partition("~")[0])
@@ -29,7 +35,7 @@ def cells_of(tap: str) -> int:
 
 def write_header(folder: Path, spec: dict[str, Any]) -> None:
     """Write `cache.json`."""
-    header = {"format": FORMAT_VERSION, "fingerprint": fingerprint(spec), "spec": spec}
+    header = {"format": format_of(spec), "fingerprint": fingerprint(spec), "spec": spec}
     write_atomically(folder / "cache.json", json.dumps(header, indent=2) + "\n")
 
 
@@ -50,16 +56,20 @@ def read_header(folder: Path) -> dict[str, Any]:
         raise DamagedCache(f"{file} is damaged (it is nested too deeply); {RESTORE}") from error
     except (ValueError, KeyError, TypeError) as error:
         raise DamagedCache(f"{file} is damaged ({error}); {RESTORE}") from error
-    if version != FORMAT_VERSION:
-        raise CacheError(
-            f"{folder} has format version {version}, this program reads {FORMAT_VERSION}; update facedep-jax"
-        )
-    wrong = _fault(spec)
+    require_known(version, folder)
+    wrong = _fault(spec) or ("" if version == format_of(spec) else f"its format is {version} and its spec another's")
     if wrong:
         raise DamagedCache(f"{file} is damaged ({wrong}); {RESTORE}")
     if stated != fingerprint(spec):
         raise DamagedCache(f"{file} is damaged: its spec does not have the fingerprint it states; {RESTORE}")
     return spec
+
+
+def require_known(version: object, where: object) -> None:
+    """Raise CacheError for a format version that this program does not read."""
+    if version not in tuple(FORMATS):  # it may be anything, also what cannot be hashed
+        known = " and ".join(map(str, FORMATS))
+        raise CacheError(f"{where} has format version {version}, this program reads {known}; update facedep-jax")
 
 
 def _fault(spec: Any) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float16, Int
+from jaxtyping import Bool, Float, Int
 
 from facedep_jax.cache.hdf5_reader import Dataset, NotAShard, Structure, open_regular, read_exactly, read_structure
 from facedep_jax.errors import DamagedCache
@@ -30,7 +30,7 @@ ITEM_COLUMNS = {
 }
 ROW_COLUMNS = {"item": "<u4", "time": "<f8", "face": "u1", "box": "<f4", "score": "<f4", "feature": "<i8"}
 ATTRIBUTES = ("format", "fingerprint", "engine", "engine_version", "device")
-FEATURE = "<f2"
+FEATURES = {1: "<f2", 2: "<f4"}  # format version → type of features
 MAX_ROWS = 2**20  # of one shard: what its tables may take of memory is bounded, whatever the file claims
 
 
@@ -43,12 +43,12 @@ class ShardData:
 
     items: Mapping[str, np.ndarray]
     rows: Mapping[str, np.ndarray]
-    features: Mapping[str, np.ndarray]  # "mobilenet_v2:mid@3" → float16 (feature rows, S, S, C)
+    features: Mapping[str, np.ndarray]  # "mobilenet_v2:mid@3" → float16, or float32, (feature rows, S, S, C)
 
 
 @dataclass(frozen=True)
 class Shard:
-    """A checked shard: its tables in memory, and for every tap where the contiguous float16 values lie."""
+    """A checked shard: its tables in memory, and for every tap where the contiguous values lie."""
 
     path: Path
     attributes: dict[str, Any]
@@ -70,12 +70,16 @@ class Shard:
         """The same, for whoever has put the tables elsewhere."""
         return replace(self, items={}, rows={})
 
-    def features(self, tap: str) -> Float16[np.ndarray, "n S S C"]:
+    def features(self, tap: str) -> Float[np.ndarray, "n S S C"]:
         """A read-only memory map of one tap."""
         offset, shape = self.layout[tap]
-        if 0 in shape:
-            return np.zeros(shape, np.float16)
-        return np.memmap(self.path, FEATURE, "r", offset, shape)
+        dtype = _feature_type(self.attributes)
+        return np.zeros(shape, dtype) if 0 in shape else np.memmap(self.path, dtype, "r", offset, shape)
+
+
+def _feature_type(attributes: Mapping[str, Any]) -> str:
+    """What features are kept as; of a format that is not known, which readers refuse, as the first one."""
+    return FEATURES.get(attributes["format"], FEATURES[1])
 
 
 def feature_index(seen: Bool[np.ndarray, " rows"]) -> Int[np.ndarray, " rows"]:
@@ -108,7 +112,7 @@ def _hdf5_image(data: ShardData, attributes: dict[str, Any]) -> bytes:
             for name, dtype in columns.items():
                 file.create_dataset(f"{group}/{name}", data=np.asarray(table[name], dtype))
         for tap, values in data.features.items():
-            file.create_dataset(f"features/{tap.replace(':', '/')}", data=np.asarray(values, FEATURE))
+            file.create_dataset(f"features/{tap.replace(':', '/')}", data=np.asarray(values, _feature_type(attributes)))
         file.flush()
         return file.id.get_file_image()
 
@@ -161,12 +165,13 @@ def _check_types(structure: Structure) -> None:
         raise NotAShard(f"its attributes are {kinds}")
     expected = {f"items/{name}": dtype for name, dtype in ITEM_COLUMNS.items()}
     expected |= {f"rows/{name}": dtype for name, dtype in ROW_COLUMNS.items()}
-    expected |= {path: FEATURE for path in datasets if path.startswith("features/") and path.count("/") == 2}
+    feature = _feature_type(attributes)
+    expected |= {path: feature for path in datasets if path.startswith("features/") and path.count("/") == 2}
     if expected.keys() != datasets.keys():
         raise NotAShard(f"its datasets are not the format's: {sorted(expected.keys() ^ datasets.keys())}")
     for path, dtype in expected.items():
         inner = datasets[path].shape[1:]
-        fits = len(inner) == 3 if dtype == FEATURE else inner == ((4,) if path == "rows/box" else ())
+        fits = len(inner) == 3 if path.startswith("features/") else inner == ((4,) if path == "rows/box" else ())
         if not fits or not datasets[path].shape or not datasets[path].has_type(dtype):
             raise NotAShard(f"/{path} of shape {datasets[path].shape} is not the format's array of {dtype}")
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-from jaxtyping import Float16
+from jaxtyping import Float
 
-from facedep_jax.cache.feature_spec import FORMAT_VERSION, cells_of, fingerprint
+from facedep_jax.cache.feature_spec import cells_of, fingerprint, format_of
 from facedep_jax.cache.manifest_lines import ManifestLine, manifest_line
-from facedep_jax.cache.shard import ShardData, feature_index, write_shard
+from facedep_jax.cache.shard import FEATURES, ShardData, feature_index, write_shard
 
 MAX_BYTES = 64 * 2**20
 
@@ -42,7 +42,7 @@ class Row(NamedTuple):
     face: int
     box: tuple[float, float, float, float]
     score: float
-    features: Mapping[str, Float16[np.ndarray, "S S C"]] | None
+    features: Mapping[str, Float[np.ndarray, "S S C"]] | None
 
 
 @dataclass
@@ -90,7 +90,7 @@ class ShardWriter:
         face: int,
         box: tuple[float, float, float, float],
         score: float,
-        features: Mapping[str, Float16[np.ndarray, "S S C"]] | None,
+        features: Mapping[str, Float[np.ndarray, "S S C"]] | None,
     ) -> None:
         """Add a row to the item begun last; None where there is no face."""
         self._first_buffered = self._first_buffered or time.monotonic()
@@ -135,7 +135,7 @@ class ShardWriter:
             self.shards,
             data,
             {
-                "format": FORMAT_VERSION,
+                "format": format_of(self.spec),
                 "fingerprint": fingerprint(self.spec),
                 "engine": self.engine.name,
                 "engine_version": self.engine.version,
@@ -201,4 +201,4 @@ def shard_data(items: Sequence[OpenItem], spec: dict[str, Any]) -> ShardData:
 
 def _empty(spec: dict[str, Any], tap: str) -> np.ndarray:
     cells, channels = cells_of(tap), spec["features"]["channels"][tap]
-    return np.zeros((0, cells, cells, channels), np.float16)
+    return np.zeros((0, cells, cells, channels), FEATURES[format_of(spec)])

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float16, Int
+from jaxtyping import Bool, Float, Int
 
 from facedep_jax.cache import Cache
 from facedep_jax.cache.feature_reader import read_rows
@@ -30,8 +30,8 @@ class Stored:
 
     @property
     def dtype(self) -> np.dtype:
-        """Features are kept as float16."""
-        return np.dtype(np.float16)
+        """What the caches keep features as."""
+        return self.caches[0].dtype
 
     @property
     def nbytes(self) -> int:
@@ -41,15 +41,15 @@ class Stored:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, index: Any) -> Float16[np.ndarray, "..."]:
+    def __getitem__(self, index: Any) -> Float[np.ndarray, "..."]:
         rows = self.rows[index]
-        out = np.zeros((*rows.shape, *self.shape[2:]), np.float16)
+        out = np.zeros((*rows.shape, *self.shape[2:]), self.dtype)
         owner = np.broadcast_to(self.owner[:, None], self.rows.shape)[index]
         self._read(rows.reshape(-1), owner.reshape(-1), np.arange(rows.size), out.reshape(-1, *self.shape[2:]))
         return out
 
     def read(
-        self, clips: Int[np.ndarray, " k"], places: Int[np.ndarray, " k"], out: Float16[np.ndarray, "m t S S C"]
+        self, clips: Int[np.ndarray, " k"], places: Int[np.ndarray, " k"], out: Float[np.ndarray, "m t S S C"]
     ) -> None:
         """Put clips at places of `out`; what has no frame is left as it is."""
         frames = self.rows.shape[1]
@@ -63,7 +63,7 @@ class Stored:
         rows: Int[np.ndarray, " k"],
         owner: Int[np.ndarray, " k"],
         places: Int[np.ndarray, " k"],
-        out: Float16[np.ndarray, "m S S C"],
+        out: Float[np.ndarray, "m S S C"],
     ) -> None:
         for number, cache in enumerate(self.caches):
             there = np.flatnonzero((rows >= 0) & (owner == number))
@@ -74,4 +74,4 @@ class Stored:
         return Stored(self.caches, self.owner[clips], self.rows[clips], self.tap)
 
 
-Features = Float16[np.ndarray, "n t S S C"] | Stored
+Features = Float[np.ndarray, "n t S S C"] | Stored

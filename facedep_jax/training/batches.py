@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Bool, Float16, Float32, Int
+from jaxtyping import Bool, Float, Float32, Int
 
 from facedep_jax.cache.feature_reader import SEGMENT_BYTES, shuffled_blocks
 from facedep_jax.dataset.labelled_examples import Examples
@@ -28,7 +28,7 @@ class TrainingData:
     val_weight: Float32[np.ndarray, "m b"]
 
     def on_device(self, devices: int = 1) -> DeviceData:
-        """All of it, whole on each device; features stay float16."""
+        """All of it, whole on each device; features stay as they are kept."""
         clips = self.examples
         train, val = self.train.astype(np.int32), self.val.astype(np.int32)
         rows = train, self.train_weight, val, self.val_weight
@@ -37,13 +37,13 @@ class TrainingData:
 
     def tokens(
         self, rows: Int[np.ndarray, " k"], size: int, other: Bool[np.ndarray, " n"] | None = None
-    ) -> dict[str, Float16[np.ndarray, "size t S S C"]]:
+    ) -> dict[str, Float[np.ndarray, "size t S S C"]]:
         """Features of some rows, those marked by `other` in their other view, and zeros up to `size`."""
         clips, places = self.examples, np.arange(len(rows))
         seen = [(clips.tokens, places)]
         if other is not None and clips.views is not None:
             seen = [(clips.tokens, places[~other[rows]]), (clips.views, places[other[rows]])]
-        out = {tap: aligned_zeros((size, *x.shape[1:]), np.float16) for tap, x in clips.tokens.items()}
+        out = {tap: aligned_zeros((size, *x.shape[1:]), x.dtype) for tap, x in clips.tokens.items()}
         for view, some in seen:
             for tap, x in view.items():
                 _copy(x, rows[some], some, out[tap])
@@ -77,7 +77,7 @@ def padded(x: np.ndarray, size: int) -> np.ndarray:
     return np.concatenate([x, np.zeros((size - len(x), *x.shape[1:]), x.dtype)])
 
 
-def aligned_zeros(shape: tuple[int, ...], dtype: type) -> np.ndarray:
+def aligned_zeros(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     """Memory that a CPU device takes over as it is, where it would copy what begins anywhere else (64 bytes)."""
     size = math.prod(shape) * np.dtype(dtype).itemsize
     room = np.zeros(size + 64, np.uint8)

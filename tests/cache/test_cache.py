@@ -693,7 +693,7 @@ def nested(levels):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (header_with(format=2), "format version 2, this program reads 1"),
+        (header_with(format=3), "format version 3, this program reads 1 and 2"),
         (header_with(fingerprint="0" * 64), "does not have the fingerprint"),
         (lambda header: '{"format": 1}', "is damaged"),
         (header_with(spec=3), "two parts features and input"),

@@ -15,7 +15,7 @@ from support.paths import ROOT
 
 import facedep_jax
 from facedep_jax.cache.checksummed_jsonl import encode_line
-from facedep_jax.cache.feature_spec import write_header
+from facedep_jax.cache.feature_spec import fingerprint
 from facedep_jax.cache.maintenance import sandboxed_reader
 from facedep_jax.cache.maintenance.inspect import inspect_cache
 from facedep_jax.cache.maintenance.sandboxed_reader import in_child
@@ -205,7 +205,8 @@ def test_texts_of_a_stranger_end_in_a_sentence(tmp_path):
     (tmp_path / "pathless" / "listings.jsonl").write_bytes(encode_line({"item": None, "path": ["a"]}))
     for name, spec in (("number", 3), ("taps", SPEC | {"features": {"taps": ["../x"], "channels": {}}})):
         write_good(tmp_path / name)
-        write_header(tmp_path / name, spec)
+        header = {"format": 1, "fingerprint": fingerprint(spec), "spec": spec}
+        (tmp_path / name / "cache.json").write_text(json.dumps(header, indent=2) + "\n")
     for folder in sorted(tmp_path.iterdir()):
         with pytest.raises(CacheError, match=folder.name):
             in_child("inspect", folder)

@@ -223,7 +223,7 @@ def state(folder):
 
 def newer(folder):
     header = json.loads((folder / "cache.json").read_text())
-    (folder / "cache.json").write_text(json.dumps(header | {"format": 2}))
+    (folder / "cache.json").write_text(json.dumps(header | {"format": 3}))
 
 
 def foreign_shard(folder):
@@ -234,7 +234,7 @@ def foreign_shard(folder):
 def newer_shard(folder):
     shard = sorted((folder / "shards").glob("*.h5"))[0]
     with h5py.File(shard, "r+") as file:
-        file.attrs.modify("format", np.int64(2))
+        file.attrs.modify("format", np.int64(3))
 
 
 def other_taps(folder):
@@ -271,8 +271,8 @@ DAMAGES = {
     "too many channels": (channels_of(2**20), DamagedCache, "its spec states channels that cannot be"),
     "channels that are no number": (channels_of(True), DamagedCache, "its spec states channels that cannot be"),
     "channels not said": (no_taps, DamagedCache, "its spec does not say which taps there are"),
-    "newer": (newer, CacheError, "has format version 2, this program reads 1; update facedep-jax"),
-    "newer shard": (newer_shard, CacheError, "has format version 2, this program reads 1; update facedep-jax"),
+    "newer": (newer, CacheError, "has format version 3, this program reads 1 and 2; update facedep-jax"),
+    "newer shard": (newer_shard, CacheError, "has format version 3, this program reads 1 and 2; update facedep-jax"),
     "another fingerprint": (other_taps, DamagedCache, "cache.json: it is another cache's: its fingerprint is"),
     "without a shard": (
         lambda folder: sorted((folder / "shards").glob("*.h5"))[0].unlink(),

@@ -127,7 +127,7 @@ def test_purge_names_runs_scores_and_caches_and_alters_none(cache, tmp_path):
 
 def newer(cache):
     header = json.loads((cache / "cache.json").read_text())
-    (cache / "cache.json").write_text(json.dumps(header | {"format": 2}))
+    (cache / "cache.json").write_text(json.dumps(header | {"format": 3}))
 
 
 def another(cache):
@@ -161,7 +161,7 @@ COMMANDS = {
     "purge": ["purge", "C", "--subject", "ann"],
 }
 WRONG = {
-    "newer": (newer, "has format version 2, this program reads 1; update facedep-jax", {}),
+    "newer": (newer, "has format version 3, this program reads 1 and 2; update facedep-jax", {}),
     "another's fingerprint": (another, "its spec does not have the fingerprint it states", {}),
     "a file": (a_file, "is a file; a cache is a directory", {}),
     "without a shard": (

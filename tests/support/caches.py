@@ -161,7 +161,7 @@ def other_spec(tmp_path):
 def newer(tmp_path):
     make(tmp_path / "other", [9])
     header = json.loads((tmp_path / "other" / "cache.json").read_text())
-    (tmp_path / "other" / "cache.json").write_text(json.dumps(header | {"format": 2}))
+    (tmp_path / "other" / "cache.json").write_text(json.dumps(header | {"format": 3}))
 
 
 def foreign_shard(tmp_path):
@@ -173,7 +173,7 @@ def foreign_shard(tmp_path):
 
 BAD = {
     "another fingerprint": (other_spec, SpecMismatch, r"features\.size\.mobilenet_v2: 32 → 64"),
-    "newer": (newer, CacheError, "format version 2"),
+    "newer": (newer, CacheError, "format version 3"),
     "a file": (lambda t: (t / "other").write_text("x"), CacheError, "is a file"),
     "nothing": (lambda t: None, CacheError, "does not exist"),
     "a flipped bit": (lambda t: flip(shards(make(t / "other", [9]))[0]), DamagedCache, "nothing of it goes into"),

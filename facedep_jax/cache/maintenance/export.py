@@ -19,7 +19,7 @@ import numpy as np
 import polars as pl
 
 from facedep_jax.cache.cache_reader import Cache, open_cache
-from facedep_jax.cache.feature_spec import FORMAT_VERSION, cells_of, read_header
+from facedep_jax.cache.feature_spec import cells_of, format_of, read_header
 from facedep_jax.cache.maintenance.atomic_placement import make_ready, staged
 from facedep_jax.cache.maintenance.file_integrity import sound_shards
 from facedep_jax.cache.maintenance.hdf5_streaming_writer import Streamed, write_hdf5
@@ -100,7 +100,7 @@ def _attributes(cache: Cache) -> dict[str, Any]:
     said = [shard.attributes for shard in cache.shards]
     engines = {key: "; ".join(dict.fromkeys(s[key] for s in said)) for key in ("engine", "engine_version", "device")}
     return {
-        "format": FORMAT_VERSION,
+        "format": format_of(cache.spec),
         "fingerprint": cache.fingerprint,
         **engines,
         "spec": json.dumps(cache.spec, sort_keys=True),
@@ -132,7 +132,7 @@ def _features(cache: Cache, tap: str, source: np.ndarray) -> Streamed:
         for start in range(0, len(source), ROWS_AT_ONCE):
             yield cache.features(tap, source[start : start + ROWS_AT_ONCE])
 
-    return Streamed(np.dtype("<f2"), (len(source), cells, cells, channels), blocks)
+    return Streamed(cache.dtype, (len(source), cells, cells, channels), blocks)
 
 
 # How

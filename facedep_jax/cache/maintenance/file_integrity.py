@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from facedep_jax.cache.checksummed_jsonl import BadLine
-from facedep_jax.cache.feature_spec import FORMAT_VERSION, cells_of, fingerprint
+from facedep_jax.cache.feature_spec import cells_of, fingerprint, format_of
 from facedep_jax.cache.ledger_columns import read_columns
 from facedep_jax.cache.ledger_members import LEDGERS, read_ledger
 from facedep_jax.cache.ledger_state import FAILURE, KEY, with_columns
@@ -193,7 +193,7 @@ def _foreign(shard: Shard, spec: dict[str, Any]) -> Iterator[CacheProblem]:
     name = shard.path.name
     if shard.attributes["fingerprint"] != fingerprint(spec):
         yield problem(name, "foreign", "its fingerprint is another cache's")
-    if shard.attributes["format"] != FORMAT_VERSION:
+    if shard.attributes["format"] != format_of(spec):
         yield problem(name, "foreign", f"its format version is {shard.attributes['format']}")
     if set(shard.layout) != set(spec["features"]["taps"]):
         yield problem(name, "taps", f"holds {sorted(shard.layout)}")

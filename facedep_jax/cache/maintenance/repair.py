@@ -20,8 +20,8 @@ import polars as pl
 from facedep_jax.cache.checksummed_jsonl import drop_lines
 from facedep_jax.cache.clip_parts import Parts, Piece, equal_pieces
 from facedep_jax.cache.feature_spec import (
-    FORMAT_VERSION,
     fingerprint,
+    format_of,
     others_header,
     read_header,
     require_own_header,
@@ -116,7 +116,7 @@ def _recorded_spec(folder: Path) -> dict[str, Any] | None:
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     usable = own and (folder / "shards").is_dir()
-    return recorded if usable and _stated_version(folder) in (None, FORMAT_VERSION) else None
+    return recorded if usable and _stated_version(folder) in (None, format_of(recorded)) else None
 
 
 def _fingerprints(folder: Path) -> list[str]:

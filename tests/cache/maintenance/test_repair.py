@@ -379,10 +379,10 @@ def test_a_header_of_another_cache_takes_no_shard_along(cache, tmp_path):
 def test_places_that_cannot_be_repaired_are_not_touched(cache, tmp_path):
     with_config(cache)
     header = json.loads((cache / "cache.json").read_text())
-    (cache / "cache.json").write_text(json.dumps(header | {"format": 2}))
+    (cache / "cache.json").write_text(json.dumps(header | {"format": 3}))
     (tmp_path / "file").write_text("x")
     before = tree(tmp_path)
-    for place, message in (("c", "format version 2"), ("file", "is a file"), ("absent", "does not exist")):
+    for place, message in (("c", "format version 3"), ("file", "is a file"), ("absent", "does not exist")):
         with pytest.raises(CacheError, match=message):
             repair_cache(tmp_path / place)
     assert tree(tmp_path) == before
