@@ -20,7 +20,7 @@ from facedep_jax.text_escaping import as_name
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-COMMANDS = ("extract", "train", "score")
+COMMANDS = ("extract", "import", "train", "score")
 RECORDS = ("versions", "weights", "cache", "run")
 # Settings of training that came later, and what they were before.
 EARLIER = {"class_weight": 0.0, "pooling": "mean", "train_fps": 0.0}

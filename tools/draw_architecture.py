@@ -35,6 +35,7 @@ PLACES = {
     "runs": (2.6, HEADS), "head": (4.2, HEADS), "dataset": (3.0, HEADS),
     "onnx_export": (5.0, SCORES), "descriptors": (7.4, SCORES), "monitor": (9.8, SCORES), "scoring": (7.3, SCORES),
     "report": (10.3, SCORES),
+    "feature_import": (8.6, FEATURES),
     "extraction": (6.6, FEATURES), "sources": (3.0, FEATURES), "backbones": (5.7, FEATURES), "cache": (8.4, FEATURES),
     "media": (5.7, FEATURES),
 }  # fmt: skip

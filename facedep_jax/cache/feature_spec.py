@@ -132,6 +132,9 @@ def require_equal(folder: Path, held: dict[str, Any], wanted: dict[str, Any]) ->
     differing = spec_differences(held, wanted)
     if not differing:
         return
+    ours, theirs = made_of(held["features"]), made_of(wanted["features"])
+    if ours != theirs:
+        raise SpecMismatch(f"{folder} holds {ours}, and {theirs} cannot be added to them: choose another --out")
     remedy = "Choose another --out, or the cache's own settings"
     if any(".decoder: " in what for what in differing):
         remedy = (
@@ -144,11 +147,19 @@ def require_equal(folder: Path, held: dict[str, Any], wanted: dict[str, Any]) ->
     )
 
 
+def made_of(features: Mapping[str, Any]) -> str:
+    """What features are of, in words."""
+    layout = features.get("imported")
+    return f"features that were imported as {layout}" if layout else "features of pictures"
+
+
 def features_of(spec: Mapping[str, Any], taps: Sequence[str]) -> dict[str, Any]:
     """The `features` part of a spec as far as it concerns `taps`, in their order."""
     features = spec["features"]
     backbones = {tap.split(":")[0] for tap in taps}
     part = dict(features) | {"taps": list(taps), "channels": {tap: features["channels"].get(tap) for tap in taps}}
+    if "columns" in features:
+        part["columns"] = {tap: names for tap, names in features["columns"].items() if tap in taps}
     for key in ("weights", "size"):
         part[key] = {name: value for name, value in features[key].items() if name in backbones}
     return without_none(part)

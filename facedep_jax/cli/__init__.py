@@ -10,6 +10,7 @@ from facedep_jax.cli import (
     evaluate,
     export_onnx,
     extract_features,
+    import_features,
     labels,
     monitor,
     predict,
@@ -35,6 +36,7 @@ def main() -> None:
 
 for _command in (
     extract_features.extract_features,
+    import_features.import_features,
     train_head.train_head,
     evaluate.evaluate,
     labels.labels,

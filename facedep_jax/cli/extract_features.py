@@ -168,8 +168,6 @@ def extract_features(
 
 def show_extraction(console: "Console", summary: Mapping[str, Any]) -> None:
     """The summary of an extraction as a table, failures below it."""
-    from rich.markup import escape
-
     facts = [
         ("items", summary["items_total"]),
         ("new", summary["items_new"]),
@@ -186,6 +184,14 @@ def show_extraction(console: "Console", summary: Mapping[str, Any]) -> None:
         *((tap, "×".join(map(str, shape))) for tap, shape in summary["features"].items()),
     ]
     console.print(facts_table(f"cache {summary['cache']}", facts))
+    show_files(console, summary)
+    show_warning(console, summary)
+
+
+def show_files(console: "Console", summary: Mapping[str, Any]) -> None:
+    """Files that failed, are odd, or were passed over, and where all of them are."""
+    from rich.markup import escape
+
     for failure in summary["failures"][:20]:
         console.print(
             f"[red]failed[/] {escape(printable(failure['path']))}: {escape(printable(failure['reason']))}",
@@ -200,7 +206,6 @@ def show_extraction(console: "Console", summary: Mapping[str, Any]) -> None:
             "says what",
         )
     _show_ignored(console, summary)
-    show_warning(console, summary)
 
 
 def _show_ignored(console: "Console", summary: Mapping[str, Any]) -> None:

@@ -67,7 +67,7 @@ def describe_cache(cache: Cache, head: Head | None = None, report: Report = sile
         raise CacheError(
             f"{cache.path}: none of its {len(items):,} clips is listed any more; extract their source again"
         )
-    missing = (*_absent(cache, clips, values), *_unknown(head, values))
+    missing = (*_absent(cache, clips, values), *_unknown(head, values, _imported(cache) and _boxless(cache)))
     said = behaviour(head.positive_emotions if head else ())
     return Described(clips, names, missing, said, head.warning if head else "", inputs)
 
@@ -123,11 +123,30 @@ def _absent(cache: Cache, clips: pl.DataFrame, values: pl.DataFrame) -> Iterator
         yield f"{cache.items_cut_off:,} clips are not extracted to their end and have no row"
     if long := int(((values["seconds"] == 0) & (values["samples"] > 0)).sum()):
         yield f"{long:,} clips last no time by their frames, or more than {LONGEST // 3600} h, and have an empty row"
+    imported = _imported(cache)
     if values[COVERAGE[0]].null_count() == len(values):
-        yield "nobody looked for faces in these clips (--faces none): coverage and movement are empty"
+        how = "these files do not say" if imported else "nobody looked for faces in these clips (--faces none)"
+        yield f"{how}{' which frames show a face' * imported}: coverage and movement are empty"
+    elif imported and _boxless(cache):
+        yield (
+            "these files hold no landmarks in pixels, from which boxes come: movement is empty; import the group "
+            "landmarks, or OpenFace's tables with them"
+        )
+    if imported:
+        yield "smiles are counted by a head over emotions, and not by action unit 12, whatever was imported"
 
 
-def _unknown(head: Head | None, values: pl.DataFrame) -> Iterator[str]:
+def _imported(cache: Cache) -> bool:
+    """Whether its features are others' measurements."""
+    return "imported" in cache.spec["features"]
+
+
+def _boxless(cache: Cache) -> bool:
+    """Whether no frame has a box."""
+    return not np.isfinite(cache.rows.box).any()
+
+
+def _unknown(head: Head | None, values: pl.DataFrame, boxless: bool) -> Iterator[str]:
     """What cannot be said without such a head, or of such clips."""
     if head is None:
         yield "without --head there is how heads moved and how much was seen: no score, no emotions, no smiles"
@@ -139,7 +158,7 @@ def _unknown(head: Head | None, values: pl.DataFrame) -> Iterator[str]:
     elif absent := [name for name in (SMILE, REST) if name not in head.emotions]:
         what = {SMILE: "smiles", REST: "expressivity"}
         yield f"the head does not know {either(absent)}: nothing of {' and '.join(what[name] for name in absent)}"
-    looked = head is not None or values[COVERAGE[0]].null_count() < len(values)
+    looked = head is not None or (values[COVERAGE[0]].null_count() < len(values) and not boxless)
     if looked and (still := values["score_sd" if head else "move_mean"].null_count()):
         yield (
             f"{still:,} of {len(values):,} clips show a face for less than {SMOOTH:g} s, or at less than "

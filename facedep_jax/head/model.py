@@ -25,6 +25,7 @@ from facedep_jax.head.gru import Recurrent
 from facedep_jax.head.window_pooling import WindowGate
 
 NEGATIVE = -1e30  # finite, so that a row without any unmasked entry gives equal weights and not NaN
+FARTHEST = 10.0  # deviations from its mean that a measurement is shown from: one outlier is not to rule all
 SMALL = 0.02  # deviation of embeddings at the start
 LONGEST_PERIOD_S = 120.0  # slowest wave of the encoding of time; clips are seconds to minutes long
 SHORTEST_PERIOD_S = 0.2  # fastest: two samples at 10 frames/s
@@ -45,12 +46,16 @@ PRESETS = {name: Shape(*size) for name, size in SIZES.items()}
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a head is built for: names of its taps, their cells per side and channels, and the number of classes."""
+    """What a head is built for: names of its taps, their cells per side and channels, and the number of classes.
+
+    `measured` are the places of taps whose channels are measurements, each in a unit of its own.
+    """
 
     taps: tuple[str, ...]
     cells: tuple[int, ...]
     channels: tuple[int, ...]
     classes: int
+    measured: tuple[int, ...] = ()
 
     @property
     def tokens(self) -> int:
@@ -100,6 +105,23 @@ def normalise(x: Float[Array, "... c"]) -> Float[Array, "... c"]:
     mean = x.mean(-1, keepdims=True)
     variance = jnp.square(x - mean).mean(-1, keepdims=True)
     return (x - mean) * jax.lax.rsqrt(variance + 1e-6)
+
+
+class Standardised(nnx.Module):
+    """Measurements with mean 0 and deviation 1: `bias` and `scale` are of the items learned from, and fixed.
+
+    `normalise` would take millimetres and radians of one tap together, and how large all values are with it.
+    """
+
+    def __init__(self, channels: int):
+        self.bias, self.scale = nnx.Param(jnp.zeros(channels)), nnx.Param(jnp.ones(channels))
+
+    def __call__(self, x: Float[Array, "... c"]) -> Float[Array, "... c"]:
+        """As far as FARTHEST deviations from the mean."""
+        bias, scale = (jax.lax.stop_gradient(known[...]) for known in (self.bias, self.scale))
+        axes = (1,) * (x.ndim - 1)
+        x = (x.astype(jnp.float32) - bias.reshape(*axes, -1)) * scale.reshape(*axes, -1)
+        return jnp.clip(x, -FARTHEST, FARTHEST)
 
 
 def time_encoding(times: Float[Array, "n t"], width: int) -> Float[Array, "n t width"]:
@@ -170,6 +192,7 @@ class HeadModel(nnx.Module):
         width = shape.width
         self.inputs = inputs
         self.project = nnx.List([nnx.Linear(channels, width, rngs=rngs) for channels in inputs.channels])
+        self.measures = nnx.List([Standardised(inputs.channels[place]) for place in inputs.measured])
         self.tap_embedding = nnx.Param(jnp.zeros((len(inputs.taps), width)))
         self.backbones = tuple(dict.fromkeys(tap.split(":")[0] for tap in inputs.taps))
         self.backbone_embedding = nnx.Param(jnp.zeros((len(self.backbones), width)))
@@ -193,7 +216,8 @@ class HeadModel(nnx.Module):
         """
         parts = []
         for i, (tap, side) in enumerate(zip(self.inputs.taps, self.inputs.cells, strict=True)):
-            x = normalise(tokens[tap])
+            own = self.inputs.measured
+            x = self.measures[own.index(i)](tokens[tap]) if i in own else normalise(tokens[tap])
             x = self.project[i](x.reshape(-1, side * side, x.shape[-1]))  # (n, t, S, S, C) → (n*t, S*S, d)
             cell = self.cell_embedding[self.sides.index(side)][...]
             backbone = self.backbone_embedding[self.backbones.index(tap.split(":")[0])]

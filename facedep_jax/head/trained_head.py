@@ -290,8 +290,10 @@ def _weights(architecture: Architecture, states: nnx.State, tokens: Tokens) -> F
 
 
 def inputs_of(tokens: Mapping[str, Features], taps: tuple[str, ...], classes: int) -> Inputs:
-    """What a head for these tokens is built for."""
-    return Inputs(taps, tuple(tokens[t].shape[2] for t in taps), tuple(tokens[t].shape[-1] for t in taps), classes)
+    """What a head for these tokens is built for; those that are kept as float32 are measurements."""
+    measured = tuple(place for place, tap in enumerate(taps) if tokens[tap].dtype == np.float32)
+    cells, channels = (tuple(tokens[tap].shape[axis] for tap in taps) for axis in (2, -1))
+    return Inputs(taps, cells, channels, classes, measured)
 
 
 def flat_names(states: nnx.State) -> dict[str, np.ndarray]:

@@ -111,6 +111,7 @@ def write_head(
         "taps": list(inputs.taps),
         "cells": list(inputs.cells),
         "channels": list(inputs.channels),
+        **({"measured": list(inputs.measured)} if inputs.measured else {}),
         "scale": head.calibration.scale,
         "bias": head.calibration.bias,
         "threshold": head.calibration.threshold,
@@ -141,9 +142,8 @@ def load_head(run: Path | str) -> Head:
     if is_cnn(config):
         raise RunError(f"{run} is the run of a CNN on pixels, which has no head; give a run of train-head")
     try:
-        inputs = Inputs(
-            tuple(record["taps"]), tuple(record["cells"]), tuple(record["channels"]), len(record["classes"])
-        )
+        taps, cells, channels = (tuple(record[name]) for name in ("taps", "cells", "channels"))
+        inputs = Inputs(taps, cells, channels, len(record["classes"]), tuple(record.get("measured", ())))
         architecture = Architecture(inputs, PRESETS[train["preset"]], train["temporal"], train.get("pooling", "mean"))
         calibration = Calibration(record["scale"], record["bias"], record["threshold"])
         arrays = load_file(run / "head.safetensors")

@@ -9,6 +9,7 @@ from typing import Any
 from facedep_jax.backbones.onnx_backbones.known_files import recall, sha256_at
 from facedep_jax.backbones.onnx_backbones.onnx_backbone import FAMILY, input_of_entry
 from facedep_jax.backbones.onnx_backbones.options import AskedBackbone, parse_backbones
+from facedep_jax.cache.feature_spec import made_of
 from facedep_jax.errors import RunError, SettingsError, WeightsError
 from facedep_jax.extraction.settings import ExtractSettings
 from facedep_jax.head.trained_head import Head
@@ -22,6 +23,7 @@ def extract_settings(features: dict[str, Any], given: ExtractSettings) -> Extrac
     networks of the user's own by `--backbone`, in the folder of `--weights`, or where they were last. Raises
     WeightsError where one is not found.
     """
+    require_pictures(features)
     networks = own_networks(features, given)
     sizes = {name: size for name, size in features["size"].items() if name not in networks}
     seeds = {w["seed"] for w in features["weights"].values() if "seed" in w}
@@ -36,6 +38,15 @@ def extract_settings(features: dict[str, Any], given: ExtractSettings) -> Extrac
         backbone=tuple(asked for asked, _ in networks.values()) or None,
         backbone_input=tuple(how for _, how in networks.values()) or None,
     )
+
+
+def require_pictures(features: dict[str, Any]) -> None:
+    """Raise RunError for a run whose features no picture gives."""
+    if "imported" in features:
+        raise RunError(
+            f"the run learned from {made_of(features)} ({', '.join(features['taps'])}), and this command makes "
+            "features of pictures, which cannot be those; evaluate and describe use such a run on a cache of import-features"
+        )
 
 
 def own_networks(features: dict[str, Any], given: ExtractSettings) -> dict[str, tuple[str, str]]:

@@ -21,8 +21,18 @@ from facedep_jax.progress_events import Note, Report, silent
 from facedep_jax.training.bag_epochs import run_bags
 from facedep_jax.training.batches import TrainingData, padded
 from facedep_jax.training.device_sharding import by_batch, everywhere
-from facedep_jax.training.epoch import Carry, DeviceData, History, begin_epoch, close_epoch, other_view, run_epochs
+from facedep_jax.training.epoch import (
+    Carry,
+    DeviceData,
+    History,
+    begin_epoch,
+    close_epoch,
+    other_view,
+    run_epochs,
+    start,
+)
 from facedep_jax.training.prefetch import ahead
+from facedep_jax.training.standardise import standardised
 from facedep_jax.training.train_step import Batch, EpochState, Rates, TrainingPlan, read_logits, take_steps
 
 
@@ -48,6 +58,10 @@ class EpochRunner:
     def streamed(self) -> bool:
         """Whether the next epochs will be streamed."""
         return bool(self._stream) or self._host.examples.streamed
+
+    def start(self, plan: TrainingPlan, keys: Key[Array, " m"]) -> Carry:
+        """Before the first epoch: one member per key, which knows the mean and deviation of measurements."""
+        return standardised(start(plan, keys), plan.architecture.inputs, self._host.examples)
 
     def _go_over(self, why: str) -> None:
         self._stream, self._device = True, None

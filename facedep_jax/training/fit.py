@@ -20,7 +20,6 @@ from facedep_jax.progress_events import Progress, Report
 from facedep_jax.runs.checkpoint import History, Stage
 from facedep_jax.training.data_loader import EpochRunner
 from facedep_jax.training.device_sharding import first_device
-from facedep_jax.training.epoch import start
 from facedep_jax.training.settings import TrainSettings
 from facedep_jax.training.train_step import Rates, TrainingPlan
 
@@ -74,7 +73,7 @@ def fit(
     checkpoint there, to the same bits as if it had never stopped, and leaves new ones.
     Raises Diverged when a loss is not finite; not `strict`, that is left to see in the history.
     """
-    carry = start(plan, keys)
+    carry = runner.start(plan, keys)
     done, carry, history = (stage.load(carry) if stage else None) or (0, carry, {})
     if progress:
         progress(done, history)
