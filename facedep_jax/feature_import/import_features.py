@@ -23,7 +23,7 @@ from facedep_jax.cache.maintenance.ignored_files import IGNORED, note_ignored
 from facedep_jax.cache.tombstones import Purged
 from facedep_jax.errors import MediaError, SourceError
 from facedep_jax.extraction.outcomes import FailureRecord, Outcome, Outcomes, write_down
-from facedep_jax.extraction.pending_listings import Pending, settle_known
+from facedep_jax.extraction.pending_listings import Pending, settle_known, settle_refused
 from facedep_jax.feature_import.frame_tables import read_file
 from facedep_jax.feature_import.frames import NONE, MeasuredFrames, frames_of, joined, thinned
 from facedep_jax.feature_import.layouts import LAYOUTS
@@ -197,7 +197,7 @@ class _Import:
 
     def run(self) -> None:
         """Account for every listing."""
-        pending = Pending([(self.source, self.source.listings)])
+        pending = settle_refused(Pending([(self.source, self.source.listings)]), self.outcomes)
         if not self.settings.rehash:
             pending = settle_known(pending, self.known, self.purged, self.writer, self.outcomes)
         try:

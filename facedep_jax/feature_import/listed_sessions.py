@@ -61,7 +61,7 @@ def list_sessions(
         listings = subjects_from_table(listings, persons, True)
         listings, more = with_missing(listings, persons, _paths(sessions), "clip")
         warnings += more
-    listings = listings.with_frame(listings.frame.with_columns(kind=pl.lit("clip"), refused=pl.lit(None, pl.String)))
+    listings = listings.with_frame(listings.frame.with_columns(kind=pl.lit("clip")))  # whatever a table's names say
     left = passed_over((path, reason_of(path)) for path in others if path not in used)
     clauses = (f"{settings.format}: {len(sessions):,} sessions", *said)
     source = Source(folder.name or "source", str(folder), listings, left, True, "; ".join(clauses), warnings)
@@ -73,7 +73,8 @@ def _paths(sessions: Sequence[Session]) -> pl.Series:
 
 
 def _frame(sessions: Sequence[Session], persons: bool) -> pl.DataFrame:
-    frame = pl.DataFrame({"path": _paths(sessions)}).with_columns(kind=pl.lit("clip"))
+    refused = pl.Series([session.lacking or None for session in sessions], dtype=pl.String)
+    frame = pl.DataFrame({"path": _paths(sessions), "refused": refused}).with_columns(kind=pl.lit("clip"))
     files = ["; ".join(as_text(one.path) for one in session.files[1:]) or None for session in sessions]
     if any(files):
         frame = frame.with_columns(pl.Series(FILES, files, pl.String))

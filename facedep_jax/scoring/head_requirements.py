@@ -45,7 +45,8 @@ def require_pictures(features: dict[str, Any]) -> None:
     if "imported" in features:
         raise RunError(
             f"the run learned from {made_of(features)} ({', '.join(features['taps'])}), and this command makes "
-            "features of pictures, which cannot be those; evaluate and describe use such a run on a cache of import-features"
+            "features of pictures, which cannot be those; evaluate and describe use such a run on a cache that "
+            "import-features made"
         )
 
 
