@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Float64
 
@@ -26,7 +25,8 @@ def standardised(carry: Carry, inputs: Inputs, examples: Examples) -> Carry:
         if "measures" not in names:
             return leaf
         mean, scale = found[int(names[names.index("measures") + 1])]
-        return jnp.broadcast_to(jnp.asarray(mean if "bias" in names else scale, leaf.dtype), leaf.shape)
+        values = np.broadcast_to(mean if "bias" in names else scale, leaf.shape)
+        return jax.device_put(values.astype(leaf.dtype))
 
     states, best = (jax.tree_util.tree_map_with_path(known, state) for state in (carry.states, carry.best))
     return carry._replace(states=states, best=best)
