@@ -12,6 +12,7 @@ merged with, and dropout keys are arguments.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import jax
@@ -317,6 +318,20 @@ def init_states(architecture: Architecture, keys: Key[Array, " m"]) -> nnx.State
         for (path, leaf), end in zip(named, ends, strict=True)
     ]
     return jax.tree_util.tree_unflatten(tree, leaves)
+
+
+def with_moments(states: nnx.State, found: Sequence[tuple[np.ndarray, np.ndarray]]) -> nnx.State:
+    """Parameters that know of each tap of measurements the mean and what makes the deviation 1."""
+
+    def known(path: tuple, leaf: Array) -> Array:
+        names = [str(getattr(part, "key", "")) for part in path]
+        if "measures" not in names:
+            return leaf
+        mean, scale = found[int(names[names.index("measures") + 1])]
+        values = np.broadcast_to(mean if "bias" in names else scale, leaf.shape)
+        return jax.device_put(values.astype(leaf.dtype))
+
+    return jax.tree_util.tree_map_with_path(known, states)
 
 
 def _initial(path: list[str], shape: tuple[int, ...], drawn: Float[Array, "m size"]) -> Float[Array, "m ..."]:

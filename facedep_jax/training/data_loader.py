@@ -15,8 +15,10 @@ import numpy as np
 from jaxtyping import Array, Bool, Float32, Int, Int32, Key
 
 from facedep_jax.cache.feature_reader import BLOCK_BYTES
+from facedep_jax.dataset.measurement_moments import moments
 from facedep_jax.head.batched_forward import read_rows_for
 from facedep_jax.head.device_memory import explained_memory, fits_device, ran_out
+from facedep_jax.head.model import with_moments
 from facedep_jax.progress_events import Note, Report, silent
 from facedep_jax.training.bag_epochs import run_bags
 from facedep_jax.training.batches import TrainingData, padded
@@ -32,7 +34,6 @@ from facedep_jax.training.epoch import (
     start,
 )
 from facedep_jax.training.prefetch import ahead
-from facedep_jax.training.standardise import standardised
 from facedep_jax.training.train_step import Batch, EpochState, Rates, TrainingPlan, read_logits, take_steps
 
 
@@ -61,7 +62,10 @@ class EpochRunner:
 
     def start(self, plan: TrainingPlan, keys: Key[Array, " m"]) -> Carry:
         """Before the first epoch: one member per key, which knows the mean and deviation of measurements."""
-        return standardised(start(plan, keys), plan.architecture.inputs, self._host.examples)
+        carry, inputs = start(plan, keys), plan.architecture.inputs
+        found = [moments(self._host.examples, inputs.taps[place]) for place in inputs.measured]
+        states, best = (with_moments(each, found) for each in (carry.states, carry.best))
+        return carry._replace(states=states, best=best) if found else carry
 
     def _go_over(self, why: str) -> None:
         self._stream, self._device = True, None

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from support.planted import QUICK, planted_examples
 
+from facedep_jax.dataset.measurement_moments import moments
 from facedep_jax.evaluation.weighted_metrics import plain_auroc
 from facedep_jax.head.batched_forward import predict_classes, proxy_logits
 from facedep_jax.head.model import Inputs
 from facedep_jax.head.trained_head import flat_names
 from facedep_jax.training.ensemble import fit_members
-from facedep_jax.training.standardise import moments
 
 TAP = "openface:pose@1"
 SETTINGS = replace(QUICK, epochs=12, patience=12)
