@@ -13,7 +13,7 @@ from facedep_jax.errors import MediaError
 from facedep_jax.feature_import.frame_tables import FrameTable
 from facedep_jax.media.frame_types import FACE_STATES
 
-WHOLE, FOUND, SEVERAL, NONE, LOST = (FACE_STATES.index(s) for s in ("whole", "found", "several", "none", "lost"))
+WHOLE, FOUND, SEVERAL, NONE = (FACE_STATES.index(state) for state in ("whole", "found", "several", "none"))
 ALIKE = 0.02  # part by which two rates may differ: 29.97 and 30 are one, and files round times to milliseconds
 
 
