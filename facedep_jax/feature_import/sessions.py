@@ -119,7 +119,7 @@ def _files(folder: Path) -> list[str]:
         raise SourceError(f"{folder} is no folder; name the one that holds the features")
     found = []
     for place, folders, names in os.walk(folder, onerror=refuse):
-        links = [f"{name}/" for name in folders if os.path.islink(os.path.join(place, name))]
-        found += [os.path.normpath(os.path.join(os.path.relpath(place, folder), name)) for name in names]
-        found += [os.path.join(os.path.relpath(place, folder), name) for name in links]
+        links = [name for name in folders if os.path.islink(os.path.join(place, name))]
+        found += [os.path.relpath(os.path.join(place, name), folder) for name in names]
+        found += [f"{os.path.relpath(os.path.join(place, name), folder)}/" for name in links]
     return sorted(found)

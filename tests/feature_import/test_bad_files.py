@@ -261,6 +261,16 @@ def test_a_folder_of_two_formats(tmp_path):
     assert summary["ignored"][0]["reason"] == "an array or table of another --format"
 
 
+def test_links_to_folders_are_not_followed_and_are_named(tmp_path):
+    write_table(tmp_path / "s" / "in" / "a.csv", table())
+    (tmp_path / "s" / "link").symlink_to("in")
+    summary = take(tmp_path / "s", tmp_path / "c")
+    assert summary["items_total"] == 1
+    assert [(one["path"], one["reason"]) for one in summary["ignored"]] == [
+        ("link/", "a link to a folder, which is not followed")
+    ]
+
+
 def test_one_session_in_two_formats_fails(tmp_path):
     write_table(tmp_path / "1.csv", table())
     write_table(tmp_path / "2.csv", table())
