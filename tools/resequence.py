@@ -39,8 +39,8 @@ def resequence(
             for at, values in enumerate(_frames(source, taps, _order(rng, rows, side, frames, stretch))):
                 writer.add_row(at / fps, 1, (40.0, 40.0, 80.0, 80.0), 0.9, values)
             writer.end_item(SIZE, SIZE, frames / fps)
-            split, subject = SPLITS[number // 2 % 4], f"p{number}"
-            listing = {"item": item, "source": "resequenced", "path": f"{number:03d}.mp4", "emotion": side}
+            split, subject = SPLITS[number // 2 % 4], f"p{seed}-{number}"
+            listing = {"item": item, "source": "resequenced", "path": f"{seed}-{number:03d}.mp4", "emotion": side}
             writer.add_listing(listing | {"subject": subject, "split": split})
     return out
 
