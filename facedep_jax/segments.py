@@ -4,12 +4,22 @@ In a ledger all segments of a file stand in one member of its listing, since a l
 has a row with `start` and `end`, which are null where the whole file is meant.
 """
 
+import json
+from collections.abc import Sequence
+from typing import Any, TypeGuard
+
 import numpy as np
 import polars as pl
 from jaxtyping import Float
 
+from facedep_jax.text_escaping import as_name, printable
+
 TIMES = ("start", "end")
 MEMBER = "segments"  # of a listing, and how the column is called
+_ORDER = "\0order"
+OF_FILE = ("item", "source", "path", "decoding", "gone", "check", MEMBER)  # what no segment says
+LONGEST = 1e9  # seconds
+NAMED = 3  # of what a sentence is about
 UNIT = "\0unit"  # a column that no source has: what is labelled, an item or a segment of one
 
 
@@ -40,3 +50,75 @@ def with_units(rows: pl.DataFrame) -> pl.DataFrame:
     of_segment = pl.format("{}[{}-{}]", "item", *TIMES)
     unit = pl.when(pl.col("start").is_null()).then(pl.col("item")).otherwise(of_segment)
     return rows.with_columns(unit.alias(UNIT))
+
+
+def are_segments(value: object) -> TypeGuard[list[dict[str, Any]]]:
+    """Whether this is what `MEMBER` may hold: objects of `start`, `end` and texts."""
+    return isinstance(value, list) and bool(value) and all(isinstance(one, dict) and _is_segment(one) for one in value)
+
+
+def _is_segment(said: dict[str, Any]) -> bool:
+    start, end, further = said.get("start"), said.get("end"), [*said][2:]
+    if list(said)[:2] != [*TIMES] or not isinstance(start, int | float) or not isinstance(end, int | float):
+        return False
+    texts = all(isinstance(said[name], str) and name not in OF_FILE and "\0" not in name for name in further)
+    return texts and 0 <= start < end < LONGEST
+
+
+def segments_in(text: str | None) -> list[dict[str, Any]] | None:
+    """The segments that the member `MEMBER` of a listing holds; None for anything else, as a source's own column of
+    that name has."""
+    if text is None or not text.startswith("[{"):
+        return None
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return found if are_segments(found) else None
+
+
+def in_rows(listings: pl.DataFrame) -> pl.DataFrame:
+    """Listings with a row for each segment: of what a segment does not say, its file's listing says it.
+
+    A source's own columns `start` and `end` make room.
+    """
+    own = {name: f"{name}_column" for name in TIMES if listings.schema.get(name) == pl.String}
+    listings = with_times(listings.rename(own))
+    if MEMBER not in listings.columns:
+        return listings
+    rows = listings.with_row_index(_ORDER)
+    parts = list(map(segments_in, rows[MEMBER]))
+    packed = pl.Series([part is not None for part in parts], dtype=pl.Boolean)
+    if not packed.any():
+        return listings
+    said = [{_ORDER: at, **one} for at, part in enumerate(parts) for one in part or ()]
+    names = dict.fromkeys(name for one in said for name in one)
+    schema = {name: pl.Float64 if name in TIMES else pl.UInt32 if name == _ORDER else pl.String for name in names}
+    segments = pl.DataFrame(said, schema)
+    files = rows.filter(packed).drop(*TIMES, MEMBER)
+    both = files.join(segments, on=_ORDER, suffix="\0", maintain_order="left_right")
+    filled = [pl.coalesce(f"{name}\0", name).alias(name) for name in files.columns if f"{name}\0" in both.columns]
+    both = both.with_columns(filled).drop(f"{name}\0" for name in files.columns if f"{name}\0" in both.columns)
+    others = rows.filter(~packed)
+    found = pl.concat([others, both], how="diagonal").sort(_ORDER, maintain_order=True).drop(_ORDER)
+    return found if others[MEMBER].count() else found.drop(MEMBER)
+
+
+def count_overlapping(segments: pl.DataFrame, of: str) -> int:
+    """How many segments overlap another of the same file, which the column `of` says."""
+    rows = segments.sort(of, "start", "end")
+    before = pl.col("end").cum_max().shift(1).over(of)
+    after = pl.col("start").shift(-1).over(of)
+    overlaps = (before > pl.col("start")).fill_null(False) | (after < pl.col("end")).fill_null(False)
+    return int(rows.select(overlaps.sum()).item())
+
+
+def named_segments(rows: pl.DataFrame) -> list[str]:
+    """How a person reads of each row."""
+    return [segment_name(as_name(path), *times) for path, *times in with_times(rows).select("path", *TIMES).iter_rows()]
+
+
+def some(names: Sequence[str]) -> str:
+    """The first of names from outside, and how many more there are."""
+    more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
+    return "; ".join(map(printable, names[:NAMED])) + more

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 BY = {"subject": "subject", "image": "picture", "mixed": "subject where one is known, else by picture"}
 DRAWN = {"subject": "subjects", "image": "pictures", "mixed": "subjects and pictures of nobody known"}
 
+UNNAMED = "\0"  # in front of what stands for somebody who is not named: no name holds it
+
 
 def subject_key(name: str) -> str:
     """What subjects are compared by: NFC, without regard to case and blanks. Empty for a name of nothing else."""

@@ -16,6 +16,7 @@ from facedep_jax.cache.ledger_state import LISTING, latest_failures, listings_in
 from facedep_jax.cache.manifest import load_manifest, open_shards
 from facedep_jax.cache.shard import FEATURES, Shard
 from facedep_jax.errors import CacheError, DamagedCache
+from facedep_jax.segments import in_rows
 
 __all__ = ["LISTING", "Cache", "open_cache"]
 
@@ -90,6 +91,11 @@ class Cache:
                 f"({len(bad)} bad lines); the next extract-features into it mends them, or `cache repair`"
             )
         return listings_in_force(lines)
+
+    @cached_property
+    def listing_rows(self) -> pl.DataFrame:
+        """The listings, those of files that are cut with a row for each segment: `start` and `end` are its seconds."""
+        return in_rows(self.listings)
 
     @cached_property
     def table(self) -> pl.DataFrame:

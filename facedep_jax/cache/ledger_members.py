@@ -7,6 +7,7 @@ from types import UnionType
 from typing import Any, TypeGuard
 
 from facedep_jax.cache.checksummed_jsonl import BadLine, read_lines
+from facedep_jax.segments import MEMBER, are_segments
 
 LARGEST = 2**63
 
@@ -36,6 +37,11 @@ def _signature(value: object) -> bool:
     return isinstance(value, list) and len(value) == 5 and all(type(number) is int for number in value)
 
 
+def _segments(value: object) -> bool:
+    """Segments; or what a source said in a column of that name."""
+    return isinstance(value, str | None) or are_segments(value)
+
+
 LEDGERS: dict[str, dict[str, Kind]] = {  # and the members of every line
     "manifest.jsonl": {"file": str, "rows": _count, "items": _parts},
     "listings.jsonl": {"item": str | None, "source": str, "path": str},
@@ -45,7 +51,7 @@ LEDGERS: dict[str, dict[str, Kind]] = {  # and the members of every line
     "purged.jsonl": {"salt": _ascii, "hash": _ascii},
 }
 _IF_SAID: dict[str, dict[str, Kind]] = {
-    "listings.jsonl": {"emotion": str | None, "subject": str | None, "split": str | None}
+    "listings.jsonl": {"emotion": str | None, "subject": str | None, "split": str | None, MEMBER: _segments}
 }
 
 

@@ -8,6 +8,7 @@ import polars as pl
 
 from facedep_jax.cache.checksummed_jsonl import BadLine
 from facedep_jax.cache.ledger_columns import latest, read_columns
+from facedep_jax.segments import MEMBER, segments_in
 from facedep_jax.text_escaping import as_name
 
 LISTING = ("source", "path", "item", "emotion", "subject", "split")  # columns that every listing has
@@ -82,4 +83,6 @@ def entries_of(lines: pl.DataFrame) -> Iterator[dict[str, Any]]:
             yield {"source": as_name(row["source"]), "path": as_name(row["path"]), "item": row["item"], "gone": True}
             continue
         said = {name: text and as_name(text) for name, text in row.items() if name in LISTING or text is not None}
-        yield {as_name(name): text for name, text in said.items()}
+        entry = {as_name(name): text for name, text in said.items()}
+        segments = segments_in(entry.get(MEMBER))
+        yield entry if segments is None else entry | {MEMBER: segments}

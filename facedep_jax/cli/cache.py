@@ -84,14 +84,19 @@ def verify(report: Report, cache: Path, sample: float, seed: int | None) -> Comm
 @click.command("diff", cls=Command)
 @click.argument("cache", type=PATH)
 @click.argument("other", type=PATH)
-def diff(report: Report, cache: Path, other: Path) -> CommandResult:
+@click.option(
+    "--listings/--no-listings",
+    default=True,
+    help="Whether what is listed counts too: paths, labels, segments.  [default: it does]",
+)
+def diff(report: Report, cache: Path, other: Path, listings: bool) -> CommandResult:
     """Compare two caches.
 
     By ids, listings and values, wherever shards begin and end. Exit status 3 if they differ. Changes nothing.
     """
     from facedep_jax.cache.maintenance.verify import diff_caches
 
-    summary = diff_caches(cache, other)
+    summary = diff_caches(cache, other, listings)
     return CommandResult(summary, show_differences, not summary["equal"])
 
 
@@ -126,6 +131,7 @@ def show_inspection(console: "Console", summary: Mapping[str, Any]) -> None:
         ("rows", f"{summary['rows']} {_joined(summary['face_states'])}"),
         ("size", f"{summary['bytes'] / 1e6:.1f} MB in {summary['shards']} shards"),
         ("listings", f"{summary['listings']}, {summary['items_listed_twice']} items listed more than once"),
+        *([("segments", _segments_said(summary))] if summary["segments"] else []),
         ("subjects", f"{summary['subjects']}, {summary['subjects_in_several_splits']} of them in several splits"),
         (
             "look-alikes",
@@ -157,7 +163,14 @@ def show_inspection(console: "Console", summary: Mapping[str, Any]) -> None:
         console.print(
             f"[red]failed[/] {escape(failure['path'])}: {escape(failure['reason'])}", soft_wrap=not console.is_terminal
         )
+    show_lines(console, (f"failed {f['segment']}: {f['reason']}" for f in summary["segments_failed"]), SHOWN_LINES)
     show_warning(console, summary)
+
+
+def _segments_said(summary: Mapping[str, Any]) -> str:
+    overlap, wrong = summary["segments_overlapping"], len(summary["segments_failed"])
+    said = f"{summary['segments']} of {summary['files_cut']} listed files, {overlap} overlap another"
+    return f"{said}, {wrong} hold no frame" if wrong else said
 
 
 def _show_emotions(console: "Console", emotions: Mapping[str, Mapping[str, int]]) -> None:

@@ -52,6 +52,12 @@ MAIN = {  # headings of the most important descriptors, those that are there
     help="Give differences from the person's own clips: their median, or those of which the listings say so "
     "(visit=1, path=a.mp4).",
 )
+@click.option(
+    "--segments",
+    type=FILE,
+    metavar="TABLE",
+    help="Table with columns path or item, start and end (seconds, mm:ss or hh:mm:ss): describe these parts of clips.",
+)
 @positive_option
 def describe(
     report: Report,
@@ -60,9 +66,10 @@ def describe(
     out: Path | None,
     long: bool,
     baseline: str | None,
+    segments: Path | None,
     positive: tuple[str, ...] | None,
 ) -> CommandResult:
-    """Describe how faces behaved, a row a clip and a row a person.
+    """Describe how faces behaved, a row a clip, or a segment of one, and a row a person.
 
     Of every clip in a cache: how much the head moved and how much of it was seen; with a head over emotions also how
     often and how long each was likely, how much the face expressed, and whether that changed. Everything is counted in
@@ -75,7 +82,7 @@ def describe(
         raise SettingsError("--positive says what a head's score is of; name one with --head")
     opened = open_cache(cache)
     head = head_of(run, positive) if run else None
-    summary = describe_and_write(opened, head, out, report, long=long, baseline=baseline)
+    summary = describe_and_write(opened, head, out, report, long=long, baseline=baseline, segments=segments)
     return CommandResult(summary, show_descriptors)
 
 
@@ -102,8 +109,11 @@ def show_descriptors(console: "Console", summary: Mapping[str, Any]) -> None:
 def _table(title: str, name: str, rows: Sequence[Mapping[str, Any]]) -> "Table":
     from rich.markup import escape
 
+    from facedep_jax.segments import segment_name
+
     shown = {key: heading for key, heading in MAIN.items() if any(row.get(key) is not None for row in rows)}
     table = plain_table(title, name, "seen s", *shown.values(), names=(name,))
     for row in rows[:SHOWN_LINES]:
-        table.add_row(escape(row[name]), f"{row['seconds_seen']:.1f}", *(show_number(row[key]) for key in shown))
+        called = segment_name(row[name], row["start"], row["end"]) if name == "clip" else row[name]
+        table.add_row(escape(called), f"{row['seconds_seen']:.1f}", *(show_number(row[key]) for key in shown))
     return table

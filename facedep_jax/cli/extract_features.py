@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from facedep_jax.cli.command import FILE, PATH, Command, CommandResult, Work, all_failed
-from facedep_jax.cli.terminal.tables import facts_table, say, show_warning
+from facedep_jax.cli.terminal.tables import SHOWN_LINES, facts_table, say, show_lines, show_warning
 from facedep_jax.progress_events import Note, Report
 from facedep_jax.text_escaping import printable
 
@@ -68,7 +68,7 @@ EMOTION_CODES = click.option(
 
 def say_source(source: "Source", report: Report) -> None:
     """How a source was understood, and what there is to doubt."""
-    report(Note(f"{source.where}: {len(source.listings)} files, {source.layout}, {source.ignored} ignored"))
+    report(Note(f"{source.where}: {source.listings.files} files, {source.layout}, {source.ignored} ignored"))
     for text in source.warnings:
         report(Note(text, "warning"))
 
@@ -163,7 +163,7 @@ def extract_features(
     summary = extract(found, out or Path("cache") / found[0].name, settings, report)
     failed = [(failure["path"], failure["reason"]) for failure in summary["failures"]]
     nothing_done = "" if summary["items_new"] + summary["items_reused"] else all_failed(failed)
-    return CommandResult(summary, show_extraction, bool(failed), nothing_done)
+    return CommandResult(summary, show_extraction, bool(failed or summary["segments_failed"]), nothing_done)
 
 
 def show_extraction(console: "Console", summary: Mapping[str, Any]) -> None:
@@ -173,6 +173,7 @@ def show_extraction(console: "Console", summary: Mapping[str, Any]) -> None:
         ("new", summary["items_new"]),
         ("reused", summary["items_reused"]),
         ("failed", summary["items_failed"]),
+        *([("segments", summary["segments"])] if summary["segments"] else []),
         ("files ignored", summary["items_ignored"]),
         ("rows written", summary["rows"]),
         ("images/s", summary["images_per_second"]),
@@ -199,6 +200,8 @@ def show_files(console: "Console", summary: Mapping[str, Any]) -> None:
         )
     if len(summary["failures"]) > 20:
         say(console, f"… and {len(summary['failures']) - 20} more, all in {summary['cache']}/failures.jsonl")
+    wrong = (f"failed {fault['segment']}: {fault['reason']}" for fault in summary["segments_failed"])
+    show_lines(console, wrong, SHOWN_LINES)
     if odd := summary["files_odd"]:
         say(
             console,

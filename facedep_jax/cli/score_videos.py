@@ -47,6 +47,12 @@ NAMES = 18  # columns for a clip's name, and for a decision, that the likeliest 
     type=FILE,
     help="CSV with columns path (relative to the folder) and subject: who is in which clip.",
 )
+@click.option(
+    "--segments",
+    type=FILE,
+    metavar="TABLE",
+    help="Table with columns path, start and end (seconds, mm:ss or hh:mm:ss): score these parts of clips.",
+)
 @click.option("--subject-regex", metavar="RE", help="The first group found in a path is its subject.")
 @click.option("--retry-failed", is_flag=True, default=None, help="Try again the clips that failed before.")
 @click.option("--parquet", is_flag=True, help="Write clips, windows and frames as Parquet too.")
@@ -69,6 +75,7 @@ def score_videos(
     positive: tuple[str, ...] | None,
     subjects: Path | None,
     subject_regex: str | None,
+    segments: Path | None,
     parquet: bool,
     tables_only: bool,
     keep_crops: bool,
@@ -86,7 +93,7 @@ def score_videos(
     from facedep_jax.sources import read_source
     from facedep_jax.toml_settings import resolve
 
-    source = read_source(folder, subjects=subjects, subject_regex=subject_regex, recursive=recursive)
+    source = read_source(folder, subjects=subjects, subject_regex=subject_regex, recursive=recursive, segments=segments)
     say_source(source, report)
     chosen = run or newest_run(Path("runs"), report)
     head = head_of(chosen, positive)
@@ -103,8 +110,9 @@ def score_videos(
         tables_only=tables_only,
         keep_crops=keep_crops,
         parquet=parquet,
+        segments=str(segments.resolve()) if segments else None,
     )
-    failed = [(clip["clip"], clip["reason"]) for clip in summary["clips"] if clip["status"] == "failed"]
+    failed = [(_name(clip), clip["reason"]) for clip in summary["clips"] if clip["status"] == "failed"]
     nothing_done = all_failed(failed) if len(failed) == summary["clips_total"] else ""
     return CommandResult(summary, show_scores, bool(failed), nothing_done)
 
@@ -143,6 +151,12 @@ def show_scores(console: "Console", summary: Mapping[str, Any]) -> None:
     show_warning(console, summary)
 
 
+def _name(clip: Mapping[str, Any]) -> str:
+    from facedep_jax.segments import segment_name
+
+    return segment_name(clip["clip"], clip["segment_start_s"], clip["segment_end_s"])
+
+
 def _table_of(summary: Mapping[str, Any], emotions: bool) -> "Table":
     """Of all clips; with `emotions` the likeliest of each, where the head knows any."""
     from rich.markup import escape
@@ -163,5 +177,5 @@ def _table_of(summary: Mapping[str, Any], emotions: bool) -> "Table":
         own = "" if clip["relative"] is None else f"{clip['relative']:+.3f}"
         more = (*((own,) if relative else ()), *((escape(printable(leading(clip["emotions"]))),) if emotions else ()))
         shown = (score, interval, *more, escape(printable(decision)), coverage)
-        table.add_row(escape(printable(clip["clip"])), *shown)
+        table.add_row(escape(printable(_name(clip))), *shown)
     return table

@@ -141,7 +141,7 @@ def _evaluated(
         clean = task.of("test") & ~found["equal_bytes"] & ~found["same_subject"]
         alone = evaluate(last[clean], wanted) if clean.any() else None
         return plain, beside | {"nothing in training": Evaluated(last, {"val": None, "test": alone})}
-    columns = listing_columns(pictures.table, clips.item, clips.path)
+    columns = listing_columns(pictures.table, clips.unit, clips.path)
     best = calibrated(scores_of(clips, read_logits(trained.graph, trained.best, inputs, task.rows)), val)
     shown = calibrated(replace(last, columns=columns), val)
     return evaluate_splits(shown, clips.split, wanted), beside | {

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from facedep_jax.errors import LabelError
-from facedep_jax.sources.subject_splits import VAL_PART, Names, most_folds, subject_folds, subject_keys, take_part
+from facedep_jax.sources.subject_splits import VAL_PART, Names, most_folds, subject_folds, take_part, tied_keys
 
 
 class Folds(NamedTuple):
@@ -29,7 +29,7 @@ def make_folds(items: Names, subjects: Names, label: Bool[np.ndarray, " n"], fol
     made = _try_folds(items, subjects, label, folds, salt)
     if made:
         return made
-    most = most_folds(subject_keys(items, subjects), label)
+    most = most_folds(tied_keys(items, subjects), label)
     nearest = sorted(range(2, most + 1), key=lambda k: abs(k - folds))
     possible = next((k for k in nearest if _try_folds(items, subjects, label, k, salt)), None)
     noun = "subjects" if any(name is not None for name in subjects) else "pictures"
@@ -42,7 +42,7 @@ def make_folds(items: Names, subjects: Names, label: Bool[np.ndarray, " n"], fol
 
 def _try_folds(items: Names, subjects: Names, label: Bool[np.ndarray, " n"], folds: int, salt: int) -> Folds | None:
     """Folds, or None where a part would lack a class."""
-    keys, sides = subject_keys(items, subjects), label.astype(int)
+    keys, sides = tied_keys(items, subjects), label.astype(int)
     if folds > most_folds(keys, sides):
         return None
     fold = subject_folds(items, subjects, sides, folds, salt)

@@ -25,13 +25,13 @@ from facedep_jax.dataset.lazy_features import Features, Stored
 from facedep_jax.errors import LabelError
 from facedep_jax.machine_resources import fits_machine
 from facedep_jax.progress_events import Note, Report, silent
-from facedep_jax.segments import segment_name, times_of
+from facedep_jax.segments import TIMES, UNIT, segment_name, some, times_of, with_units
+from facedep_jax.subject_ids import UNNAMED
 from facedep_jax.text_columns import text_series
-from facedep_jax.text_escaping import as_name, printable
+from facedep_jax.text_escaping import as_name
 
 REST_AND_POSITIVE = np.array([False, True])  # the classes of a target of two: which of them is positive
 AT_ONCE = 64 * 2**20  # bytes of features that are read at once to be looked at
-NAMED = 3  # items that are left out
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,20 @@ class Examples:
     def label(self) -> Bool[np.ndarray, " n"]:
         """The proxy's side of each."""
         return self.positive[self.target]
+
+    @property
+    def unit(self) -> np.ndarray:
+        """The id of each item, of a segment its times besides: an object array."""
+        rows = {"item": text_series(self.item), **{n: pl.Series(getattr(self, n), dtype=pl.Float64) for n in TIMES}}
+        return with_units(pl.DataFrame(rows).fill_nan(None))[UNIT].to_numpy().astype(object)
+
+    @property
+    def person(self) -> np.ndarray:
+        """The subject of each, for an item that is there several times what stands for its own: an object array."""
+        items, count = np.unique(self.item.astype(str), return_inverse=True)[1], None
+        count = np.bincount(items)[items]
+        own = zip(self.subject, self.item, count, strict=True)
+        return np.array([f"{UNNAMED}{i}" if s is None and n > 1 else s for s, i, n in own], object)
 
     @property
     def streamed(self) -> bool:
@@ -268,13 +282,9 @@ def _left_out(
     faults = {n: "" if np.isnan(end[n]) else caches[owner[n]].fault_of(int(item[n]), float(end[n])) for n in lost}
     names = {n: segment_name(as_name(labels["path"][int(n)]), start[n], end[n]) for n in lost}
     if faceless := [names[n] for n in lost if not faults[n]]:
-        yield f"{len(faceless)} items without a frame that shows a face are left out, such as {_some(faceless)}"
+        yield f"{len(faceless)} items without a frame that shows a face are left out, such as {some(faceless)}"
     if beyond := [f"{names[n]}, which {faults[n]}" for n in lost if faults[n]]:
-        yield f"{len(beyond)} segments are left out: {_some(beyond)}"
-
-
-def _some(names: Sequence[str]) -> str:
-    return "; ".join(map(printable, names[:NAMED])) + (f" and {len(names) - NAMED:,} more" * (len(names) > NAMED))
+        yield f"{len(beyond)} segments are left out: {some(beyond)}"
 
 
 def columns_of(labels: pl.DataFrame) -> dict[str, Any]:

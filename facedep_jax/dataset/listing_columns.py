@@ -12,12 +12,13 @@ import numpy as np
 import polars as pl
 
 from facedep_jax.errors import SettingsError
+from facedep_jax.segments import MEMBER, UNIT, with_units
 from facedep_jax.sources.class_labels import LABELLED
 from facedep_jax.sources.label_tables import IN_CACHE, LABELS
 from facedep_jax.sources.listing_types import RATER
 from facedep_jax.text_columns import text_series
 
-OWN = ("check", "decoding", IN_CACHE, *LABELS, *(name for name in LABELLED if name != "source"))
+OWN = ("check", "decoding", MEMBER, UNIT, IN_CACHE, *LABELS, *(name for name in LABELLED if name != "source"))
 OF_LABELS = ("emotion", "subject", "split")  # by which groups can be made as well
 RENAMED = "_column"
 MOST_GROUPS = 12  # a column with more values is not made a table of unless it is asked for
@@ -25,24 +26,23 @@ MOST_GROUPS = 12  # a column with more values is not made a table of unless it i
 Columns = Mapping[str, np.ndarray]
 
 
-def listing_columns(listings: pl.DataFrame, items: np.ndarray, paths: np.ndarray) -> Columns:
-    """Further columns of the listings of `items`: object arrays of text, None where nothing is said.
+def listing_columns(listings: pl.DataFrame, units: np.ndarray, paths: np.ndarray) -> Columns:
+    """Further columns of the listings of `units` (see `with_units`): object arrays of text, None where nothing is said.
 
     An item that is listed several times is described by the listing of its path, and where that says nothing by the
     first one that does.
     """
+    listings = with_units(listings)
     names = [name for name in listings.columns if name not in OWN]
     taken = {name.removesuffix(RENAMED): name for name in names if name.endswith(RENAMED)}
     columns = {name: name for name in names if name not in taken.values()} | taken
-    wanted = pl.DataFrame({"item": text_series(items), "path": text_series(paths)})
+    wanted = pl.DataFrame({UNIT: text_series(units), "path": text_series(paths)})
     text = pl.col(pl.String)
-    said = listings.join(wanted, on="item", how="semi").with_columns(text.str.strip_chars())
+    said = listings.join(wanted, on=UNIT, how="semi").with_columns(text.str.strip_chars())
     said = said.with_columns(pl.when(text != "").then(text))
     first = [pl.col(name).drop_nulls().first() for name in names]
-    found = wanted.join(
-        said.group_by("item", "path").agg(first), on=["item", "path"], how="left", maintain_order="left"
-    )
-    others = wanted.join(said.group_by("item").agg(first), on="item", how="left", maintain_order="left")
+    found = wanted.join(said.group_by(UNIT, "path").agg(first), on=[UNIT, "path"], how="left", maintain_order="left")
+    others = wanted.join(said.group_by(UNIT).agg(first), on=UNIT, how="left", maintain_order="left")
     described = {
         name: pl.select(pl.coalesce(found[key], others[key])).to_series() for name, key in sorted(columns.items())
     }

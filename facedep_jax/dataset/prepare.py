@@ -69,8 +69,9 @@ def prepare(
 
 
 def listings_of(caches: Sequence[Cache]) -> pl.DataFrame:
-    """What all the caches list, one after the other, with the cache's path in the column `IN_CACHE`."""
-    parts = (cache.listings.with_columns(pl.lit(str(cache.path)).alias(IN_CACHE)) for cache in caches)
+    """What all the caches list, one after the other, segments each in a row, with the cache's path in the column
+    `IN_CACHE`."""
+    parts = (cache.listing_rows.with_columns(pl.lit(str(cache.path)).alias(IN_CACHE)) for cache in caches)
     return pl.concat(parts, how="diagonal")
 
 

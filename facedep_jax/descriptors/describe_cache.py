@@ -1,7 +1,8 @@
-"""Clips of a cache, and a head or none → a row of descriptors for each. Knows nothing of tables that are written."""
+"""Clips of a cache, or segments, and a head or none → descriptors of each. Knows nothing of tables that are written."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -18,6 +19,8 @@ from facedep_jax.errors import CacheError, RunError
 from facedep_jax.head.trained_head import Head
 from facedep_jax.progress_events import Note, Progress, Report, silent
 from facedep_jax.scoring.frame_scores import Frames, sampled_frames, score_items
+from facedep_jax.segments import TIMES, UNIT, named_segments, some, with_units
+from facedep_jax.sources.label_tables import apply_label_table
 from facedep_jax.sources.label_vocabulary import column_names
 from facedep_jax.sources.persons import with_columns_of_listings, with_persons
 from facedep_jax.text_escaping import printable
@@ -28,7 +31,8 @@ LONGEST = 24 * 3600  # seconds of one clip; a cache may come from a stranger, an
 
 @dataclass(frozen=True)
 class Described:
-    """Clips with the columns of their listings, `SEEN` and descriptors, null where one is not known.
+    """Clips, or segments, with the columns of their listings (`start` and `end` are those of segments), `SEEN` and
+    descriptors, null where one is not known.
 
     `names` are the descriptors, `missing` the sentences about what could not be described, `inputs` says how frames
     differ from those that the head learned from.
@@ -42,11 +46,15 @@ class Described:
     inputs: str = ""
 
 
-def describe_cache(cache: Cache, head: Head | None = None, report: Report = silent) -> Described:
-    """Describe every listed clip of `cache`; without a head how heads moved, and how much was seen.
+def describe_cache(
+    cache: Cache, head: Head | None = None, report: Report = silent, segments: Path | None = None
+) -> Described:
+    """Describe every listed clip of `cache`, or each of its segments; without a head how heads moved, and how much was
+    seen.
 
-    Raises CacheError without listed clips, SpecMismatch for features of another kind than the head's, RunError for a
-    head that mixes frames.
+    Segments are those of the listings; files that the table `segments` names are cut by it. Raises TableError for what
+    it cannot mean, CacheError without listed clips, SpecMismatch for features of another kind than the head's, RunError
+    for a head that mixes frames.
     """
     items = np.flatnonzero(cache.items.kind == "clip")
     if not len(items):
@@ -57,17 +65,22 @@ def describe_cache(cache: Cache, head: Head | None = None, report: Report = sile
     inputs = _checked(head, cache, report) if head else ""
     called = {name: printable(text) for name, text in column_names(head.emotions if head else (), TAKEN).items()}
     names = descriptor_names(head is not None, called.values())
+    listings = _listings(cache, segments, report)
     frames = score_items(cache, items.tolist(), head, report) if head else sampled_frames(cache, items.tolist())
     frames = [replace(one, emotions={called[name]: found for name, found in one.emotions.items()}) for one in frames]
-    rows = list(_rows(cache, items, frames, head, report))
-    values = pl.DataFrame(rows, {"item": pl.String, **dict.fromkeys((*SEEN, *names), pl.Float64)})
+    units = listings.filter(pl.col("item").is_in(cache.items.id[items].tolist())).unique(UNIT, maintain_order=True)
+    rows = list(_rows(cache, items, frames, units, head, report))
+    values = pl.DataFrame(rows, {UNIT: pl.String, **dict.fromkeys((*SEEN, *names), pl.Float64)})
     values = values.with_columns(pl.col(pl.Float64).fill_nan(None)).with_columns(pl.col(COUNTS).cast(pl.Int64))
-    clips = _listed(cache, values, report)
+    clips = _listed(listings, values)
     if clips.is_empty():
         raise CacheError(
             f"{cache.path}: none of its {len(items):,} clips is listed any more; extract their source again"
         )
-    missing = (*_absent(cache, clips, values), *_unknown(head, values, _imported(cache) and _boxless(cache)))
+    missing = (
+        *_absent(cache, listings, clips, values),
+        *_unknown(head, values, _imported(cache) and _boxless(cache)),
+    )
     said = behaviour(head.positive_emotions if head else ())
     return Described(clips, names, missing, said, head.warning if head else "", inputs)
 
@@ -82,15 +95,27 @@ def _checked(head: Head, cache: Cache, report: Report) -> str:
 
 
 def _rows(
-    cache: Cache, items: Int[np.ndarray, " k"], frames: Sequence[Frames], head: Head | None, report: Report
+    cache: Cache,
+    items: Int[np.ndarray, " k"],
+    frames: Sequence[Frames],
+    units: pl.DataFrame,
+    head: Head | None,
+    report: Report,
 ) -> Iterator[dict[str, str | float]]:
+    """A row for each of `units` that has no fault."""
     threshold = head.threshold if head else None
-    for number, (item, own) in enumerate(zip(items, frames, strict=True)):
-        report(Progress("describe", number, len(items), "clips"))
-        start, end = _extent(own, float(cache.items.duration[item]))
-        found = describe(own, start, end if end - start <= LONGEST else start, threshold)
-        yield {"item": str(cache.items.id[item])} | found | {"samples": float(len(own.time))}
-    report(Progress("describe", len(items), len(items), "clips"))
+    place = {item: number for number, item in enumerate(cache.items.id[items].tolist())}
+    for number, (unit, item, start, end) in enumerate(units.select(UNIT, "item", *TIMES).iter_rows()):
+        report(Progress("describe", number, len(units), "clips"))
+        at = place[item]
+        own, (first, last) = frames[at], _extent(frames[at], float(cache.items.duration[items[at]]))
+        if end is not None:
+            if cache.fault_of(int(items[at]), end):
+                continue
+            own, first, last = own.part(start, end), start, min(end, last)
+        found = describe(own, first, last if last - first <= LONGEST else first, threshold)
+        yield {UNIT: unit} | found | {"samples": float(len(own.time))}
+    report(Progress("describe", len(units), len(units), "clips"))
 
 
 def _extent(frames: Frames, duration: float) -> tuple[float, float]:
@@ -101,20 +126,37 @@ def _extent(frames: Frames, duration: float) -> tuple[float, float]:
     return first, max(last, min(first + duration, last + GAP / 2))
 
 
-def _listed(cache: Cache, values: pl.DataFrame, report: Report) -> pl.DataFrame:
-    """A row for each listing of a clip; `subject` is the person."""
-    listings, notes = with_persons(with_columns_of_listings(cache.listings))
+def _listings(cache: Cache, segments: Path | None, report: Report) -> pl.DataFrame:
+    """A row for each listing, or segment; `subject` is the person."""
+    listings = with_columns_of_listings(cache.listing_rows)
+    if segments:
+        listings, told = apply_label_table(listings, segments, further=True, recut=True)
+        for text in told:
+            report(Note(text))
+    listings, notes = with_persons(listings)
     for text in notes:
         report(Note(text))
-    own = set(listings.columns) & ({*values.columns, "clip", "baseline"} - {"item"})
+    return with_units(listings)
+
+
+def _listed(listings: pl.DataFrame, values: pl.DataFrame) -> pl.DataFrame:
+    """A row for each listing of a clip, or segment."""
+    own = set(listings.columns) & ({*values.columns, "clip", "baseline"} - {UNIT})
     listings = listings.rename({name: f"{name}_column" for name in own})
-    return listings.join(values, on="item", how="inner", maintain_order="left")
+    return listings.join(values, on=UNIT, how="inner", maintain_order="left").drop(UNIT)
 
 
-def _absent(cache: Cache, clips: pl.DataFrame, values: pl.DataFrame) -> Iterator[str]:
+def _absent(cache: Cache, listings: pl.DataFrame, clips: pl.DataFrame, values: pl.DataFrame) -> Iterator[str]:
     """What has no row, or an empty one."""
-    if unlisted := len(values) - clips["item"].n_unique():
+    if unlisted := int((cache.items.kind == "clip").sum()) - _clips_of(cache, listings):
         yield f"{unlisted:,} clips are listed by no source any more and have no row"
+    beyond = listings.drop_nulls("start").join(values, on=UNIT, how="anti")
+    beyond = beyond.filter(pl.col("item").is_in(cache.items.id.tolist()))
+    if len(beyond):
+        yield f"{len(beyond):,} segments end after their clip and have no row: {some(named_segments(beyond))}"
+    faceless = clips.drop_nulls("start").filter(pl.col("seconds_seen") == 0)
+    if len(faceless):
+        yield f"{len(faceless):,} segments show no face in a sampled frame: {some(named_segments(faceless))}"
     if odd := int(odd_decoding(clips).sum()):
         yield f"{odd:,} were decoded with something odd, mended or left out: `decoding` in the listings says what"
     if failed := len(cache.failures):
@@ -134,6 +176,12 @@ def _absent(cache: Cache, clips: pl.DataFrame, values: pl.DataFrame) -> Iterator
         )
     if imported:
         yield "smiles are counted by a head over emotions, and not by action unit 12, whatever was imported"
+
+
+def _clips_of(cache: Cache, listings: pl.DataFrame) -> int:
+    """How many clips are listed."""
+    clips = cache.items.id[cache.items.kind == "clip"].tolist()
+    return listings.filter(pl.col("item").is_in(clips))["item"].n_unique()
 
 
 def _imported(cache: Cache) -> bool:

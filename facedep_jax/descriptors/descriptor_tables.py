@@ -10,11 +10,12 @@ from facedep_jax.descriptors.describe_frames import SEEN
 from facedep_jax.descriptors.persons import seconds_of
 from facedep_jax.errors import OutputError, SettingsError
 from facedep_jax.file_system import make_folder, writing
+from facedep_jax.segments import TIMES
 from facedep_jax.text_columns import write_csv, write_parquet
 from facedep_jax.text_escaping import as_name, printable
 
 KINDS = (".csv", ".parquet")
-OF_CLIPS, OF_PERSONS = ("clip", "source", "subject"), ("subject", "clips")
+OF_CLIPS, OF_PERSONS = ("clip", "source", "subject", *TIMES), ("subject", "clips")
 DIGITS = 6  # after the point, in CSV
 
 

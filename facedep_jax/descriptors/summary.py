@@ -46,8 +46,10 @@ def describe_and_write(
     *,
     long: bool = False,
     baseline: str | None = None,
+    segments: Path | None = None,
 ) -> DescribeSummary:
     """Describe the clips and persons of `cache`, as differences from each person's `baseline` where one is asked for.
+    Files that the table `segments` names are cut by it, others as their listings say.
 
     With `out` their tables are written, with `long` a row a value too. Raises SettingsError and OutputError for places
     that tables cannot have, and what `describe_cache` and `from_baseline` raise.
@@ -56,7 +58,7 @@ def describe_and_write(
     if long and out is None:
         raise SettingsError("--long writes a table beside those of --out; name one with --out")
     where = places(out, long) if out else {}
-    described = describe_cache(cache, head, report)
+    described = describe_cache(cache, head, report, segments)
     persons = over_persons(described.clips, described.names)
     if baseline:
         clips, persons, without = from_baseline(described.clips, described.names, baseline)

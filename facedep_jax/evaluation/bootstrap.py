@@ -9,7 +9,7 @@ import polars as pl
 from jaxtyping import Bool, Float, Int
 
 from facedep_jax.evaluation.intervals import FEWEST, UNIT, Ends, bounded_interval, percentile_interval
-from facedep_jax.subject_ids import drawn, grouped_by
+from facedep_jax.subject_ids import UNNAMED, drawn, grouped_by
 from facedep_jax.text_columns import text_series
 
 BLOCK = 250_000  # resamples × items at once: what stays in a core's own cache
@@ -95,14 +95,14 @@ def too_few(sides: Sides, names: Sequence[str], clusters: Int[np.ndarray, " n"],
 def cluster_index(subject: np.ndarray) -> tuple[Int[np.ndarray, " n"], str]:
     """Number of each item's subject in the order of their coming, and what the intervals are by (`grouped_by`).
 
-    `subject` is an object array; an item with None is its own subject.
+    `subject` is an object array; an item with None is its own subject, and what is `UNNAMED` one that is not known.
     """
     names = text_series(subject, "subject")
     own = pl.when(pl.col("subject").is_null()).then("row")
     rows = names.to_frame().with_row_index("row").select("subject", own=own)
     groups = rows.unique(maintain_order=True).with_row_index("number")
     numbers = rows.join(groups, on=["subject", "own"], how="left", nulls_equal=True, maintain_order="left")["number"]
-    return numbers.to_numpy().astype(np.int64), grouped_by(names.count(), len(names))
+    return numbers.to_numpy().astype(np.int64), grouped_by(int((~names.str.starts_with(UNNAMED)).sum()), len(names))
 
 
 def _weights(clusters: Int[np.ndarray, " n"], resamples: int, seed: int) -> Iterator[Float[np.ndarray, "r n"]]:

@@ -21,6 +21,7 @@ from facedep_jax.head.calibration import over_frames
 from facedep_jax.head.trained_head import Head
 from facedep_jax.progress_events import Note, Report
 from facedep_jax.runs.run_directory import is_cnn, load_head, read_config
+from facedep_jax.segments import UNIT, with_units
 
 APPLIED, WRITTEN = "applied", "predictions.csv"
 
@@ -80,8 +81,8 @@ def _say_other_positives(run: Path, theirs: Sequence[str], ours: Head, report: R
 
 
 def _written(run: Path, warning: str, memory: pl.DataFrame, items: pl.DataFrame) -> Other:
-    known = memory.select("item", "probability").unique("item", keep="last")
-    found = items.join(known, on="item", how="left", maintain_order="left")
+    known = with_units(memory).select(UNIT, "probability").unique(UNIT, keep="last")
+    found = with_units(items).join(known, on=UNIT, how="left", maintain_order="left")
     lacking = found.filter(pl.col("probability").is_null())["path"]
     if len(lacking):
         raise LabelError(

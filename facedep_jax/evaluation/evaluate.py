@@ -144,12 +144,12 @@ class Evaluated:
 
 def scores_of(clips: Examples, logit: Float[np.ndarray, " n"], columns: Columns | None = None) -> Scores:
     """Scores of `clips` by a model that says one thing of each, not calibrated."""
-    return Scores(logit[:, None], clips.label, clips.subject, clips.emotion, columns=columns or {})
+    return Scores(logit[:, None], clips.label, clips.person, clips.emotion, columns=columns or {})
 
 
 def scores_of_members(clips: Examples, members: Float[np.ndarray, "m n t"], columns: Columns | None = None) -> Scores:
     """Scores of `clips` by an ensemble, from the logits of its members, not calibrated."""
-    return Scores(members.mean(0), clips.label, clips.subject, clips.emotion, members, columns or {})
+    return Scores(members.mean(0), clips.label, clips.person, clips.emotion, members, columns or {})
 
 
 def class_scores(

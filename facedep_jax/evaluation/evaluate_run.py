@@ -22,6 +22,7 @@ from facedep_jax.head.trained_head import Head
 from facedep_jax.progress_events import Event, Note, Report, silent
 from facedep_jax.runs.looks_at_test import Reads, looked, reads_of
 from facedep_jax.runs.run_directory import load_head, read_config
+from facedep_jax.segments import UNIT, with_units
 from facedep_jax.sources.class_labels import make_target
 from facedep_jax.sources.label_vocabulary import meant_by
 from facedep_jax.sources.labelled_items import count_labels, say_counts, sides_of
@@ -106,7 +107,8 @@ def evaluate_run(
     few = few_items_warning("the cache" if split == "all" else f"the {split} split", examples.label)
     for text in (*few, *odd_warnings([cache], examples.clips.item.tolist())):
         heard(Note(text, "warning"))
-    shown = items.join(text_series(examples.item, "item").to_frame(), on="item", maintain_order="right")
+    kept = text_series(examples.unit, UNIT).to_frame()
+    shown = with_units(items).join(kept, on=UNIT, maintain_order="right")
     other = None if against is None else other_run(Path(against), cache, shown, head, positive, heard)
     wanted = Wanted(emotions, tuple(prevalences), by, second_label, train["resamples"], train["seed"], words)
     columns = _columns(truth.listings, examples, by)
@@ -158,7 +160,7 @@ def _points(head: Head, memory: pl.DataFrame, positive: Sequence[str] | None) ->
 
 def _columns(listings: pl.DataFrame, examples: Examples, by: Sequence[str] | None) -> Columns:
     """Of the listings; the labels' own columns only when asked for."""
-    columns = listing_columns(listings, examples.item, examples.path)
+    columns = listing_columns(listings, examples.unit, examples.path)
     own = {name: getattr(examples, name) for name in OF_LABELS if name in (by or ())}
     return {**columns, **own}
 
@@ -186,7 +188,7 @@ def _of_split(labels: pl.DataFrame, split: str, own: bool) -> tuple[pl.DataFrame
     others = labels.filter(~pl.col("known"))
     unsaid = others.filter(pl.col("split").is_null())
     if split == "all":
-        return labels.unique("item", keep="first", maintain_order=True), notes
+        return with_units(labels).unique(UNIT, keep="first", maintain_order=True), notes
     chosen = pl.col("split") == split
     if not own and len(unsaid) and len(unsaid) == len(others):
         chosen = chosen | pl.col("split").is_null()
@@ -201,4 +203,4 @@ def _of_split(labels: pl.DataFrame, split: str, own: bool) -> tuple[pl.DataFrame
     learned = labels.filter(pl.col("known") & (pl.col("split") != "test") & (pl.col("split") != split))
     if len(learned) and not own:
         notes.append(f"{learned['item'].n_unique():,} items that the run learned from or chose by are not judged")
-    return labels.filter(chosen).unique("item", keep="first", maintain_order=True), notes
+    return with_units(labels).filter(chosen).unique(UNIT, keep="first", maintain_order=True), notes

@@ -13,6 +13,7 @@ import polars as pl
 from facedep_jax.cache import Cache
 from facedep_jax.errors import RunError
 from facedep_jax.runs.csv_and_json import ORIGIN, read_written
+from facedep_jax.segments import TIMES, UNIT, with_times, with_units
 from facedep_jax.sources.class_labels import LABELLED, collect_labels, normal
 from facedep_jax.sources.label_tables import apply_label_table
 from facedep_jax.sources.label_vocabulary import parse_aliases
@@ -45,6 +46,7 @@ def remembered(run: Path) -> pl.DataFrame:
             raise ValueError("a row is cut short")
         rows = rows.with_columns(pl.lit(None, pl.String).alias(name) for name in ORIGIN if name not in rows.columns)
         values = {"positive": pl.col("label") == "1", "probability": pl.col("probability").cast(pl.Float64)}
+        rows = with_times(rows).with_columns(pl.col(TIMES).cast(pl.Float64))
         return rows.with_columns(pl.coalesce("subject_id", "subject").alias("subject_id")).select(*LABELLED, **values)
     except (OSError, ValueError, pl.exceptions.PolarsError) as error:
         raise RunError(
@@ -67,29 +69,31 @@ def present_truth(
     any more is left out; `whole`: all that the run knows was in this cache. `aliases` are further words of emotions.
     """
     held = pl.Series("item", cache.items.id, dtype=pl.String).to_frame()
-    listings = with_columns_of_listings(cache.listings).join(held, on="item", how="semi", maintain_order="left")
+    listings = with_columns_of_listings(cache.listing_rows).join(held, on="item", how="semi", maintain_order="left")
+    known = with_units(known)
     was_here = known if whole else known.join(held, on="item", how="semi")
-    gone = was_here.join(listings, on="item", how="anti")["item"].n_unique()
-    first = known.unique("item", keep="first", maintain_order=True)
+    first = known.unique(UNIT, keep="first", maintain_order=True)
     told: tuple[str, ...] = ()
     if own_table:
-        listings = _as_known(listings, first, pl.lit(True), pl.lit(True))
+        listings = _as_known(with_units(_cut_as_known(listings, first)), first, pl.lit(True), pl.lit(True))
     if table:
         listings, told = apply_label_table(listings, table, further=True)
+    listings = with_units(listings)
+    gone = was_here.join(listings, on=UNIT, how="anti")[UNIT].n_unique()
     words = parse_aliases(aliases)
-    silent = [pl.col(name).is_null().all().over("item") for name in ("emotion", "subject")]
+    silent = [pl.col(name).is_null().all().over(UNIT) for name in ("emotion", "subject")]
     unsaid = _unsaid(listings.filter(silent[0]), first, "emotion") + _unsaid(
         listings.filter(silent[1]), first, "subject"
     )
     listings, persons = with_persons(_as_known(listings, first, *silent))
     mine = collect_labels(
-        listings.join(first, on="item", how="semi", maintain_order="left"), allow_duplicates=True, aliases=words
+        listings.join(first, on=UNIT, how="semi", maintain_order="left"), allow_duplicates=True, aliases=words
     )
     strange = collect_labels(
-        listings.join(first, on="item", how="anti", maintain_order="left"), allow_duplicates=True, aliases=words
+        listings.join(first, on=UNIT, how="anti", maintain_order="left"), allow_duplicates=True, aliases=words
     )
-    today = mine.items.unique("item", keep="first", maintain_order=True)
-    kept = known.select("item", "split").join(today.drop("split"), on="item", maintain_order="left").select(LABELLED)
+    today = with_units(mine.items).unique(UNIT, keep="first", maintain_order=True)
+    kept = known.select(UNIT, "split").join(today.drop("split"), on=UNIT, maintain_order="left").select(LABELLED)
     notes = [*told, *persons, *unsaid, *strange.notes, *_changes(today, first, own_table)]
     if gone:
         notes.append(f"{gone} items of the run are not listed any more and are not judged")
@@ -102,19 +106,28 @@ def present_truth(
 
 def _unsaid(listings: pl.DataFrame, first: pl.DataFrame, what: str) -> list[str]:
     """A note on items of the run of which these listings do not say what it knew."""
-    items = first.drop_nulls(what).join(listings, on="item", how="semi")
+    items = first.drop_nulls(what).join(listings, on=UNIT, how="semi")
     return [f"{len(items)} items are listed without {what}: the run's counts for them"] if len(items) else []
 
 
 def _as_known(listings: pl.DataFrame, first: pl.DataFrame, emotion: pl.Expr, subject: pl.Expr) -> pl.DataFrame:
     """Listings with the emotion and the subject that the run took for their items, where these are to be replaced."""
     new = {"emotion": "emotion", "subject": "subject_id", "subject_source": "subject_source"}
-    taken = first.select("item", **{f"\0{name}": pl.col(column) for name, column in new.items()})
-    found = listings.join(taken, on="item", how="left", maintain_order="left")
+    taken = first.select(UNIT, **{f"\0{name}": pl.col(column) for name, column in new.items()})
+    found = listings.join(taken, on=UNIT, how="left", maintain_order="left")
     known = pl.col("\0emotion").is_not_null()
     wanted = {"emotion": emotion, "subject": subject, "subject_source": subject}
     changed = {n: pl.when(known & where).then(f"\0{n}").otherwise(n) for n, where in wanted.items()}
     return found.with_columns(**changed).select(listings.columns)
+
+
+def _cut_as_known(listings: pl.DataFrame, first: pl.DataFrame) -> pl.DataFrame:
+    """Listings of whole files that the run knows cut, cut so: its table of labels did that."""
+    cut = first.drop_nulls("start").select("item", *TIMES)
+    whole = pl.col("start").is_null()
+    known = listings.filter(whole).drop(TIMES).join(cut, on="item", maintain_order="left")
+    others = listings.filter(whole).join(cut, on="item", how="anti", maintain_order="left")
+    return pl.concat([listings.filter(~whole), others, known.select(listings.columns)])
 
 
 def leaks(memory: pl.DataFrame, judged: pl.DataFrame, then: str = ": figures are too good") -> list[str]:
@@ -139,7 +152,7 @@ def leaks(memory: pl.DataFrame, judged: pl.DataFrame, then: str = ": figures are
 def _changes(today: pl.DataFrame, first: pl.DataFrame, own_table: str | None) -> list[str]:
     """What differs from what the run was made with."""
     where = f"{own_table}, which the run was made with" if own_table else "the run"
-    both = today.join(first, on="item", maintain_order="left", suffix="_then")
+    both = today.join(first, on=UNIT, maintain_order="left", suffix="_then")
     emotion = pl.Series([normal(name) for name in both["emotion_then"]], dtype=pl.String)
     then = {"emotion": emotion, "subject": subject_keys_of(both["subject_id_then"])}
     now = {"emotion": both["emotion"], "subject": subject_keys_of(both["subject_id"])}

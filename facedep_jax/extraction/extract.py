@@ -9,10 +9,13 @@ from typing import Any, TypedDict
 import polars as pl
 
 from facedep_jax.backbones.engine_parity_check import LazyEngine
+from facedep_jax.cache.cache_reader import open_cache
 from facedep_jax.cache.cache_writer import CacheWriter
 from facedep_jax.cache.feature_spec import fingerprint, read_header
 from facedep_jax.cache.file_hash_cache import KnownFiles
+from facedep_jax.cache.ledger_state import with_columns
 from facedep_jax.cache.maintenance.ignored_files import IGNORED, note_ignored
+from facedep_jax.cache.maintenance.segment_faults import SegmentFault, faulty_segments
 from facedep_jax.cache.tombstones import Purged
 from facedep_jax.extraction.local_extraction import Extraction, ItemResolver, KeepFrame
 from facedep_jax.extraction.main_guard import check_main_guard
@@ -22,7 +25,9 @@ from facedep_jax.extraction.plan import IN_FLIGHT, ExtractionPlan, kept_taps, lo
 from facedep_jax.extraction.settings import ExtractSettings
 from facedep_jax.progress_events import Note, Report, silent
 from facedep_jax.provenance import write_config
+from facedep_jax.segments import MEMBER
 from facedep_jax.sources import Source
+from facedep_jax.sources.segment_tables import packed
 from facedep_jax.text_escaping import as_name, as_text
 from facedep_jax.toml_settings import to_table
 
@@ -40,7 +45,8 @@ class IgnoredFile(TypedDict):
 class ExtractSummary(TypedDict):
     """What `extract` did. `ignored` are the first of the files that were passed over, and all are in the file
     `ignored_in`; `files_odd` counts listed files of which `decoding` says what was odd, mended or left out, now or in
-    an earlier run; `features`: (cells, cells, channels) by tap; `untrained`: whether the weights are random.
+    an earlier run; `segments` are those of the sources' files, `segments_failed` those of them that hold no frame;
+    `features`: (cells, cells, channels) by tap; `untrained`: whether the weights are random.
     """
 
     cache: str
@@ -55,6 +61,8 @@ class ExtractSummary(TypedDict):
     ignored: list[IgnoredFile]
     ignored_in: str | None
     files_odd: int
+    segments: int
+    segments_failed: list[SegmentFault]
     seconds: float
     images_per_second: float
     waited_seconds: dict[str, float]
@@ -97,6 +105,8 @@ def extract(
         with outcomes.waits.on("write"):
             writer.commit()
         odd = sum(writer.odd_of(source.where, source.listings.frame["path"]) for source in sources)
+    segments = sum(source.listings.frame["start"].count() for source in sources)
+    wrong = faulty_segments(open_cache(out), [source.where for source in sources]) if segments else []
     seconds = time.monotonic() - begun
     return {
         "cache": str(out),
@@ -111,6 +121,8 @@ def extract(
         "ignored": _first_ignored(sources),
         "ignored_in": str(out / IGNORED) if any(source.ignored for source in sources) else None,
         "files_odd": odd,
+        "segments": segments,
+        "segments_failed": wrong,
         "seconds": round(seconds, 3),
         "images_per_second": round(writer.features_committed / seconds, 3),
         "waited_seconds": {stage: round(spent, 3) for stage, spent in outcomes.waits.seconds.items()},
@@ -144,7 +156,7 @@ def _run(
     keep: KeepFrame | None,
 ) -> tuple[Outcomes, str]:
     """What became of the listings, and the name of the engine that computed ("none": there was nothing to compute)."""
-    pending = Pending([(source, source.listings) for source in sources])
+    pending = Pending([(source, packed(source.listings)) for source in sources])
     if plan.settings.limit is not None and plan.settings.limit < len(pending):
         report(Note(f"--limit: {plan.settings.limit} of {len(pending)} files, evenly spread over the listings"))
         pending = pending.spread(plan.settings.limit)
@@ -179,13 +191,16 @@ def _run(
 def _say_unsaid(pending: Pending, writer: CacheWriter, report: Report) -> None:
     """What was said of files before and is not now leaves the listings: a table may have been forgotten."""
     for source, listings in pending.parts:
-        said = ("emotion", "subject", "split")
-        both = listings.frame.join(writer.listed_of(source.where).select("path", *said), on="path", suffix="_before")
+        said = ("emotion", "subject", "split", MEMBER)
+        now, before = (with_columns(frame, said) for frame in (listings.frame, writer.listed_of(source.where)))
+        both = now.join(before.select("path", *said), on="path", suffix="_before")
         for name in said:
             lost = both.filter(pl.col(name).is_null() & pl.col(f"{name}_before").is_not_null())
+            if name != MEMBER:
+                lost = lost.filter(pl.col(MEMBER).is_null())  # else it is said of each segment
             if len(lost):
-                path, before = lost.select("path", f"{name}_before").row(0)
-                told = f"{len(lost):,} files have no {name} any more, for example {path}: {before} before"
+                path, was = lost.select("path", f"{name}_before").row(0)
+                told = f"{len(lost):,} files have no {name} any more, for example {path}: {was} before"
                 how = "; give --subjects or --subject-regex as then to keep them" if name == "subject" else ""
                 report(Note(f"{source.where}: {told}{how}", "warning"))
 

@@ -1,5 +1,6 @@
 """What became of every listing: counted, told, and written into a cache's writer. Knows nothing of pixels."""
 
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ import polars as pl
 from facedep_jax.cache.cache_writer import CacheWriter
 from facedep_jax.errors import MediaError
 from facedep_jax.progress_events import Failure, Progress, Report
+from facedep_jax.segments import MEMBER
 from facedep_jax.sources import Listing, Listings
 from facedep_jax.sources.listing_types import FURTHER, column_of
 from facedep_jax.text_escaping import as_text
@@ -144,7 +146,7 @@ class Outcomes:
 def write_down(writer: CacheWriter, outcome: Outcome) -> None:
     """Put the outcome into a cache's listings and failures."""
     listing, failure = outcome.listing, outcome.failure
-    entry = {
+    entry: dict[str, Any] = {
         "item": outcome.item,
         "source": outcome.where,
         "path": listing.path,
@@ -154,6 +156,8 @@ def write_down(writer: CacheWriter, outcome: Outcome) -> None:
     }
     if listing.subject_source:
         entry["subject_source"] = listing.subject_source
+    if listing.segments:
+        entry[MEMBER] = json.loads(listing.segments)
     others = {column_of(name): value for name, value in listing.extra.items()}
     writer.add_listing(entry | others | ({} if outcome.decoding is None else {"decoding": outcome.decoding}))
     if failure is None:
@@ -164,8 +168,8 @@ def write_down(writer: CacheWriter, outcome: Outcome) -> None:
 
 def listing_lines(where: str, listings: Listings, items: pl.Series) -> pl.DataFrame:
     """What `write_down` would write of many listings of a source whose items are there, as text columns."""
-    own = ("path", "emotion", "subject", "split", "subject_source")
     frame = listings.frame
+    own = ("path", "emotion", "subject", "split", "subject_source", *((MEMBER,) if MEMBER in frame.columns else ()))
     further = [name for name in frame.columns if name.startswith(FURTHER)]
     return frame.select(
         items.alias("item"),

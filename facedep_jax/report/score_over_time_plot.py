@@ -151,7 +151,7 @@ def _stretches(here: Bool[np.ndarray, " t"]) -> list[tuple[int, int]]:
 
 
 def _title(score: _ClipScore) -> str:
-    name = in_font(printable(score.clip))
+    name = in_font(printable(score.name))
     name = name if len(name) <= 60 else f"…{name[-59:]}"
     verdict = score.decision or f"abstained: {score.reason}"
     seen = f", face in {score.coverage:.0%} of {score.frames_sampled} frames" if score.decision else ""

@@ -52,7 +52,7 @@ EMOTIONS = (
 
 # Name of a column: what it sorts by, and how that is written where it is not written as it is.
 COLUMNS: dict[str, tuple[Callable[[_ClipScore], Any], Callable[[_ClipScore], str] | None]] = {
-    "clip": (lambda c: c.clip, None),
+    "clip": (lambda c: c.name, None),
     "score": (lambda c: c.score, None),
     "within the clip": (lambda c: c.low, lambda c: interval((c.low, c.high), 2)),
     "members": (lambda c: c.members_low, lambda c: interval((c.members_low, c.members_high), 2)),
@@ -108,8 +108,8 @@ def content(
     emotions that a head knows as they stand on each other, from below."""
     larges = [_figure(one.clip, one.frames, threshold, stack) for one in scored if one.frames is not None]
     found = {gap.state for clip in larges for gap in clip["large"].gaps}
-    failed = tuple((one.clip.clip, one.clip.reason) for one in scored if one.clip.status == "failed")
-    odd = tuple((one.clip.clip, one.clip.decoding) for one in scored if one.clip.decoding)
+    failed = tuple((one.clip.name, one.clip.reason) for one in scored if one.clip.status == "failed")
+    odd = tuple((one.clip.name, one.clip.decoding) for one in scored if one.clip.decoding)
     weighs = any(clip["large"].weights for clip in larges)
     title, sections = from_markdown(card)
     columns, rows = _table(scored, ignored, threshold)
@@ -173,12 +173,12 @@ def _figure(clip: _ClipScore, frames: _Frames, threshold: float, stack: Sequence
     bands = bands_of(frames, stack, LARGE)
     means = ", ".join(f"{band.emotion} {band.mean:.2f}" for band in reversed(bands))
     return {
-        "name": clip.clip,
+        "name": clip.name,
         "verdict": label,
-        "label": f"{clip.clip}: {label}",
+        "label": f"{clip.name}: {label}",
         "large": curve_of(clip, frames, threshold, LARGE),
         "bands": bands,
-        "bands_label": f"{clip.clip}, emotions over time, on average: {means}",
+        "bands_label": f"{clip.name}, emotions over time, on average: {means}",
         "begin": f"{frames.time[0]:.1f} s",
         "end": f"{frames.time[-1]:.1f} s",
     }
@@ -207,7 +207,7 @@ def faces_of(
         jpegs = [(frame, picture(one.item, frame.number, SIDE)) for frame in each]
         faces = [_face(frame, jpeg) for frame, jpeg in jpegs if jpeg]
         if faces:
-            found.append({"name": one.clip.clip, "faces": faces})
+            found.append({"name": one.clip.name, "faces": faces})
     return found
 
 

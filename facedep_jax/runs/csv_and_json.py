@@ -11,6 +11,7 @@ import polars as pl
 from jaxtyping import Float
 
 from facedep_jax.dataset.labelled_examples import Examples
+from facedep_jax.segments import TIMES, UNIT, with_units
 from facedep_jax.sources.label_vocabulary import column_names
 from facedep_jax.text_columns import text_series
 from facedep_jax.text_escaping import FORMULA, as_text
@@ -33,9 +34,9 @@ def scored_table(
     `said` are the labelled items, by which is told where the clips' subjects come from.
     """
     names = ("item", "path", "subject", "split", "emotion")
-    rows = pl.DataFrame({name: text_series(getattr(clips, name)) for name in names})
-    origin = said.select("item", "split", *ORIGIN).unique(["item", "split"], keep="first")
-    rows = rows.join(origin, on=["item", "split"], how="left", maintain_order="left")
+    rows = pl.DataFrame({name: text_series(getattr(clips, name)) for name in names} | {UNIT: text_series(clips.unit)})
+    origin = with_units(said).select(UNIT, "split", *ORIGIN, *TIMES).unique([UNIT, "split"], keep="first")
+    rows = rows.join(origin, on=[UNIT, "split"], how="left", maintain_order="left").drop(UNIT)
     return rows.with_columns(
         pl.Series("label", clips.label.astype(int)),
         pl.Series("logit", logit, pl.Float64),

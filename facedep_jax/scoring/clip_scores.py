@@ -15,6 +15,7 @@ from scipy.special import expit, logit
 
 from facedep_jax.scoring.correlated_mean import FEWEST, half_width
 from facedep_jax.scoring.frame_scores import Frames
+from facedep_jax.segments import segment_name
 from facedep_jax.toml_settings import check_rules
 
 
@@ -41,7 +42,8 @@ class ClipScore:
     `windows` counts those with a face. `relative` is the score minus the median over the subject's clips, see
     `relative_to_subjects`; `inputs` says how crops differ from those that the head learned from, and `decoding`
     what was odd about the file, "" where there is nothing to say. `emotions` are the mean probabilities of each, by a
-    head over emotions, in the vocabulary's order; nothing without a face.
+    head over emotions, in the vocabulary's order; nothing without a face. Where all this is of a segment of the clip,
+    `segment_start_s` and `segment_end_s` say from when to when on the file's clock.
     """
 
     clip: str
@@ -62,7 +64,14 @@ class ClipScore:
     relative: float | None = None
     inputs: str = ""
     decoding: str = ""
+    segment_start_s: float | None = None
+    segment_end_s: float | None = None
     emotions: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """What a person knows it by: of a segment the times beside the clip."""
+        return segment_name(self.clip, self.segment_start_s, self.segment_end_s)
 
     @property
     def decided_score(self) -> float | None:

@@ -13,6 +13,7 @@ from facedep_jax.head.batched_forward import proxy_logits
 from facedep_jax.head.trained_head import Head
 from facedep_jax.progress_events import Progress, Report, silent
 
+Span = tuple[int, int]  # the first row of a segment, and how many there are
 BATCH = 512  # frames the head sees at once, of however many clips
 
 
@@ -35,7 +36,7 @@ class Frames:
     face, none where no cache holds them. With a head that mixes frames, `windows` says which window each was judged in,
     and `whole` what became of all with a face; with one that weighs windows, `weight` is what that window counts in the
     clip, whose windows count 1 together. `emotions` are the probabilities of each by a head over emotions, in the
-    vocabulary's order, NaN as `probability` is.
+    vocabulary's order, NaN as `probability` is. `begin` is how many frames of the file come before those of a segment.
     """
 
     time: Float[np.ndarray, " t"]
@@ -48,6 +49,16 @@ class Frames:
     whole: Whole | None = None
     emotions: dict[str, Float[np.ndarray, " t"]] = field(default_factory=dict)
     weight: Float[np.ndarray, " t"] | None = None
+    begin: int = 0
+
+    def part(self, start: float, end: float) -> "Frames":
+        """Those from `start` to `end` seconds, itself not in it, by a head that judges each by itself."""
+        low, high = np.searchsorted(self.time, (start, end))
+        own = slice(int(low), int(high))
+        emotions = {name: found[own] for name, found in self.emotions.items()}
+        columns = {n: getattr(self, n)[own] for n in ("time", "face", "box", "probability", "feature")}
+        members = None if self.members is None else self.members[:, own]
+        return replace(self, **columns, members=members, emotions=emotions, begin=self.begin + own.start)
 
     def from_median(self) -> Float[np.ndarray, " t"]:
         """Each frame's probability minus the median of the clip's own."""
@@ -55,12 +66,14 @@ class Frames:
         return self.probability - (np.median(self.probability[seen]) if seen.any() else np.nan)
 
 
-def score_items(cache: Cache, items: Sequence[int], head: Head, report: Report = silent) -> list[Frames]:
-    """Probabilities of all rows of each of `items`, images or clips.
+def score_items(
+    cache: Cache, items: Sequence[int], head: Head, report: Report = silent, spans: Sequence[Span] | None = None
+) -> list[Frames]:
+    """Probabilities of all rows of each of `items`, images or clips, or of the `spans` of them (see `sampled_frames`).
 
     Frames of several clips share a batch: short clips one by one would mostly fill batches with padding.
     """
-    clips = sampled_frames(cache, items)
+    clips = sampled_frames(cache, items, spans)
     feature = np.concatenate([clip.feature for clip in clips]) if clips else np.zeros(0, np.int64)
     probability = np.full(len(feature), np.nan)
     members = np.full((head.members, len(feature)), np.nan)
@@ -89,14 +102,18 @@ def score_items(cache: Cache, items: Sequence[int], head: Head, report: Report =
     ]
 
 
-def sampled_frames(cache: Cache, items: Sequence[int]) -> list[Frames]:
-    """All rows of each of `items`, images or clips, without a probability yet."""
+def sampled_frames(cache: Cache, items: Sequence[int], spans: Sequence[Span] | None = None) -> list[Frames]:
+    """All rows of each of `items`, images or clips, without a probability yet.
+
+    With `spans`, the first row and the number of rows of a segment of each (`Cache.frames_of`), those.
+    """
     found, rows = [], cache.rows
-    for item in items:
-        first = int(cache.items.first_row[item])
-        own = slice(first, first + int(cache.items.rows[item]))
-        unknown = np.full(own.stop - own.start, np.nan)
-        found.append(Frames(rows.time[own], rows.face[own], rows.box[own], unknown, None, rows.feature[own]))
+    for number, item in enumerate(items):
+        start = int(cache.items.first_row[item])
+        first, count = (start, int(cache.items.rows[item])) if spans is None else spans[number]
+        own = slice(first, first + count)
+        part = rows.time[own], rows.face[own], rows.box[own], np.full(count, np.nan), None, rows.feature[own]
+        found.append(Frames(*part, begin=first - start))
     return found
 
 

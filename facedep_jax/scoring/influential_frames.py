@@ -86,4 +86,4 @@ def _influential_frame(frames: Frames, number: int, shading: np.ndarray) -> Infl
     seen = frames.probability[np.isfinite(frames.probability)]
     p = float(frames.probability[number])
     moved = (p - (seen.sum() - p) / (len(seen) - 1)) / len(seen) if len(seen) > 1 else p
-    return InfluentialFrame(number, float(frames.time[number]), p, float(moved), shading)
+    return InfluentialFrame(frames.begin + number, float(frames.time[number]), p, float(moved), shading)

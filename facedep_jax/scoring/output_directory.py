@@ -59,7 +59,7 @@ def refuse_other(out: Path, asked: dict[str, dict[str, Any]], cache: Path) -> No
 def name_strays(out: Path, scored: Sequence[Scored], report: Report) -> None:
     """Say which timelines and faces of earlier passes are of clips that are not among these scores."""
     known = {
-        "plots": {plot_name(one.clip.clip) for one in scored if one.frames is not None},
+        "plots": {plot_name(one.clip.name) for one in scored if one.frames is not None},
         "crops": {one.item for one in scored},
     }
     for folder, own in known.items():

@@ -21,18 +21,21 @@ from facedep_jax.sources.label_vocabulary import column_names
 from facedep_jax.text_columns import write_csv, write_parquet
 from facedep_jax.text_escaping import as_name, printable
 
-ADDED = ("windows", "subject", "relative", "inputs", "decoding")  # columns that came later stand last
+SEGMENT = ("segment_start_s", "segment_end_s")
+ADDED = ("windows", "subject", "relative", "inputs", "decoding", *SEGMENT)  # columns that came later stand last
 EMOTIONS = "emotions"  # a field that has a column for each, at the end
 CLIP_COLUMNS = (*(f.name for f in fields(ClipScore) if f.name not in (*ADDED, EMOTIONS)), "warning", *ADDED)
-FRAME_COLUMNS = ("clip", "time_s", "face", "x", "y", "width", "height", "probability", "warning", "relative")
+FRAME_COLUMNS = ("clip", "time_s", "face", "x", "y", "width", "height", "probability", "warning", "relative", *SEGMENT)
 DIGITS = {"x": 1, "y": 1, "width": 1, "height": 1}  # after the point, in CSV; four of all others
 EACH = 3  # files of one folder and kind that get a row each; more share one
 PICTURE = "pictures are scored by predict"
 MOST = 100  # rows; if there were more, files of a kind share one wherever they lie
-WINDOW_COLUMNS = ("clip", *(f.name for f in fields(Window) if f.name not in (EMOTIONS, "weight")), "warning", "weight")
+WINDOW_LAST = ("warning", "weight", *SEGMENT)
+WINDOW_COLUMNS = ("clip", *(f.name for f in fields(Window) if f.name not in (EMOTIONS, "weight")), *WINDOW_LAST)
 COLUMNS = {"clips": CLIP_COLUMNS, "windows": WINDOW_COLUMNS, "frames": FRAME_COLUMNS}
 
 Schema = dict[str, type[pl.DataType]]
+TIMES: Schema = dict.fromkeys(SEGMENT, pl.Float64)
 Kind = tuple[str, str]  # what several files are called, and why they have no score
 
 
@@ -65,14 +68,16 @@ def score_frames(
     }
     clips = [_printed(asdict(clip), called["clips"]) for clip in (*(one.clip for one in scored), *ignored)]
     windows = [
-        _printed({"clip": one.clip.clip, **vars(window)}, called["windows"]) for one in scored for window in one.windows
+        _printed({"clip": one.clip.clip, **_segment(one), **vars(window)}, called["windows"])
+        for one in scored
+        for window in one.windows
     ]
     frames = [_frames(one, called["frames"]) for one in scored if one.frames is not None]
     schema: Schema = {name: pl.Float64 for name in FRAME_COLUMNS if name != "warning"}
     schema |= {"clip": pl.String, "face": pl.String}
     found = {
         "clips": pl.DataFrame(clips, _schema(ClipScore) | _floats(called["clips"])),
-        "windows": pl.DataFrame(windows, {"clip": pl.String, **_schema(Window), **_floats(called["windows"])}),
+        "windows": pl.DataFrame(windows, {"clip": pl.String, **TIMES, **_schema(Window), **_floats(called["windows"])}),
         "frames": pl.concat([pl.DataFrame(schema=schema | _floats(called["frames"])), *frames]),
     }
     return {
@@ -88,6 +93,10 @@ def _printed(row: dict[str, Any], called: Mapping[str, str]) -> dict[str, Any]:
     emotions = row.pop(EMOTIONS)
     row |= {name: emotions.get(emotion) for emotion, name in called.items()}
     return {name: printable(value) if isinstance(value, str) else value for name, value in row.items()}
+
+
+def _segment(one: Scored) -> dict[str, float | None]:
+    return {name: getattr(one.clip, name) for name in SEGMENT}
 
 
 def _schema(cls: type) -> Schema:
@@ -116,6 +125,7 @@ def _frames(one: Scored, called: Mapping[str, str]) -> pl.DataFrame:
             "height": height,
             "probability": np.asarray(frames.probability, np.float64),
             "relative": np.asarray(relative, np.float64),
+            **{name: pl.Series([time] * len(frames.time), dtype=pl.Float64) for name, time in _segment(one).items()},
             **{name: np.asarray(frames.emotions[emotion], np.float64) for emotion, name in called.items()},
         }
     )

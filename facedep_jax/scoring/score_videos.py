@@ -30,7 +30,7 @@ from facedep_jax.scoring.score_cached_clips import Scored, score_cache
 from facedep_jax.scoring.score_tables import PICTURE, ignored_rows, write_tables
 from facedep_jax.sources import Source
 from facedep_jax.text_escaping import as_name, printable
-from facedep_jax.toml_settings import to_table
+from facedep_jax.toml_settings import to_table, without_none
 
 DECIDING = (  # settings of extraction that make other scores, as they were asked for
     "faces",
@@ -51,6 +51,7 @@ class ScoreSummary(TypedDict):
     clips_scored: int
     clips_failed: int
     clips_abstained: int
+    segments: int  # of clips that are cut, each counted as a clip
     frames: int
     windows: int
     scores: str
@@ -86,14 +87,15 @@ def score_videos(
     tables_only: bool = False,
     keep_crops: bool = False,
     parquet: bool = False,
+    segments: str | None = None,
 ) -> ScoreSummary:
     """Score every clip of `source` into the directory `out`.
 
     `given` says how clips are read (weights, faces, frames a second); what decides features is the run's own. With
     `tables_only` nothing is drawn, with `parquet` tables are written as Parquet too, with `keep_crops` the faces are
-    kept and shown on the page. Raises SourceError without clips, WeightsError without the run's weights, RunError for
-    scores of another folder, head or settings, and what `extract` raises. A clip that cannot be used is listed as
-    failed.
+    kept and shown on the page; `segments` is the table that the clips were cut by, for the record. Raises SourceError
+    without clips, WeightsError without the run's weights, RunError for scores of another folder, head or settings, and
+    what `extract` raises. A clip that cannot be used is listed as failed.
     """
     begun = time.monotonic()
     clips, ignored = _only_clips(source, report)
@@ -101,12 +103,13 @@ def score_videos(
     shows_faces = keep_crops and not head.mixes
     if head.mixes:
         _say_what_is_judged(head, settings.window, keep_crops, report)
-    wanted = {"score": _resolved(given, settings), **records}
+    cut = {"segments": segments}
+    wanted = {"score": without_none(_resolved(given, settings) | cut), **records}
     folder, crops = cache or out / "cache", Crops(out / "crops")
     given = aligned_as_learned(head, given, report)
     asked = extract_settings(head.features, given)
     refuse_foreign(out)
-    refuse_other(out, {**records, "score": to_table(settings)}, folder)
+    refuse_other(out, {**records, "score": to_table(settings) | cut}, folder)
 
     def check(spec: dict[str, Any]) -> None:
         head.require_features(spec)
@@ -207,6 +210,7 @@ def _summary(
         "clips_scored": statuses.count("scored"),
         "clips_failed": statuses.count("failed"),
         "clips_abstained": statuses.count("abstained"),
+        "segments": sum(one.clip.segment_end_s is not None for one in scored),
         "frames": sum(one.clip.frames_sampled or 0 for one in scored),
         "windows": sum(len(one.windows) for one in scored),
         "scores": str(out / "clips.csv"),

@@ -19,7 +19,7 @@ from facedep_jax.head.trained_head import Head
 from facedep_jax.head.window_pooling import weigh_windows
 from facedep_jax.progress_events import Note, Progress, Report, silent
 from facedep_jax.scoring.correlated_mean import FEWEST, half_width
-from facedep_jax.scoring.frame_scores import Frames, Whole, sampled_frames, tokens_of
+from facedep_jax.scoring.frame_scores import Frames, Span, Whole, sampled_frames, tokens_of
 
 AT_ONCE = 2048  # frames, of however many windows
 
@@ -34,12 +34,17 @@ class _Stretch:
 
 
 def score_windows(
-    cache: Cache, items: Sequence[int], head: Head, window: float, report: Report = silent
+    cache: Cache,
+    items: Sequence[int],
+    head: Head,
+    window: float,
+    report: Report = silent,
+    spans: Sequence[Span] | None = None,
 ) -> list[Frames]:
-    """The frames of `items`, each with the probability of its window: of `window` seconds or less, 0 for as few windows
-    as hold all frames. A head that learned from fewer frames a second sees as many.
+    """The frames of `items`, or `spans` of them, with probabilities of their windows: of `window` seconds or less, 0
+    for as few windows as hold all frames. A head that learned from fewer frames a second sees as many.
     """
-    clips = sampled_frames(cache, items)
+    clips = sampled_frames(cache, items, spans)
     used = [thinned(frames.time, frames.feature >= 0, head.fps) for frames in clips]
     clips = [replace(frames, windows=cut(frames.time, seen, window)) for frames, seen in zip(clips, used, strict=True)]
     stretches = [list(_stretches(frames, seen)) for frames, seen in zip(clips, used, strict=True)]

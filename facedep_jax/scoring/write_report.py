@@ -32,7 +32,7 @@ def draw_timelines(folder: Path, scored: Sequence[Scored], head: Head, report: R
     for number, (one, frames) in enumerate(drawable):
         report(Progress("plots", number, len(drawable), "clips"))
         drawn = draw_timeline(one.clip, frames, head.threshold, head.warning, one.windows, stack)
-        save(drawn, folder / plot_name(one.clip.clip))
+        save(drawn, folder / plot_name(one.clip.name))
     if drawable:
         report(Progress("plots", len(drawable), len(drawable), "clips"))
 
@@ -101,11 +101,10 @@ def find_shown(
     `asked` are the settings that the clips were extracted with, should a crop have to be made again.
     """
     influential, deletion = find_influential_frames(cache, scored, head)
-    wanted = {
-        one.item: (one.listing.file, {frame.number for frame in each})
-        for one, each in zip(scored, influential, strict=True)
-        if each
-    }
+    wanted: dict[str, tuple[Path, set[int]]] = {}
+    for one, each in zip(scored, influential, strict=True):
+        if each:
+            wanted.setdefault(one.item, (one.listing.file, set()))[1].update(frame.number for frame in each)
     if any(crops.lacks(item, numbers) for item, (_, numbers) in wanted.items()):
         crops.fetch(wanted, plan_extraction(("clip",), asked).input_settings("clip"), report)
     return influential, deletion

@@ -17,6 +17,7 @@ from facedep_jax.sources.label_vocabulary import decode
 from facedep_jax.sources.listing_types import FURTHER, RATER, Listing, Listings, Source, passed_over
 from facedep_jax.sources.manifest_files import is_manifest, list_manifest
 from facedep_jax.sources.missing_files import with_missing
+from facedep_jax.sources.segment_tables import cut_by, read_segments
 from facedep_jax.sources.subjects import read_subjects, subjects_from_regex, subjects_from_table
 from facedep_jax.sources.user_tables import UserTable, path_keys
 from facedep_jax.text_columns import text_frame
@@ -53,13 +54,20 @@ def read_source(
     emotion_codes: str | None = None,
     recursive: bool = True,
     report: Report = silent,
+    segments: Path | None = None,
 ) -> Source:
     """Read a folder, a glob, a file, a table with a column path, or what `tfds:` and `kaggle:` name.
 
+    `segments` is a table by which its files are cut (see `cut_by`).
     Raises SourceError if nothing is there, if nothing there is an image or clip, or if `subjects` or `subject_regex`
     say nothing of any file.
     """
     found = _require_listings(_read(source, recursive, report))
+    if segments:
+        found = _without(found, segments)
+        listings, told, warnings = cut_by(found.listings, read_segments(segments))
+        layout = f"{found.layout}; {told}"
+        found = replace(found, listings=listings, layout=layout, warnings=(*found.warnings, *warnings))
     return _completed([found], subjects, subject_regex, emotion_codes)[0]
 
 

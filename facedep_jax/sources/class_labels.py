@@ -1,7 +1,8 @@
 """From emotion names to a target for training. Labels know nothing of features: they see listings and item ids.
 
-Listings are rows with `item`, `path`, `source`, `emotion`, `subject` and `split`. Several may name one item (equal
-bytes); what training sees is one row per item, or per item and split.
+Listings are rows with `item`, `path`, `source`, `emotion`, `subject` and `split`, and of segments `start` and `end`.
+Several may name one item (equal bytes), or one segment of it; what training sees is one row for each of them, or for
+each and split. Of a split the whole item has a say: its segments do not go into two.
 """
 
 from collections import Counter
@@ -12,6 +13,7 @@ from functools import partial
 import polars as pl
 
 from facedep_jax.errors import LabelError
+from facedep_jax.segments import TIMES, UNIT, count_overlapping, named_segments, with_times, with_units
 from facedep_jax.sources.label_vocabulary import (
     EMOTIONS,
     canonical,
@@ -27,14 +29,14 @@ DEFAULT_POSITIVE = ("sad", "sadness", "neutral")
 PROXY_CLASSES = ("rest", "positive")
 
 
-LABELLED = ("item", "path", "source", "emotion", "subject", "subject_id", "subject_source", "split")
+LABELLED = ("item", "path", "source", "emotion", "subject", "subject_id", "subject_source", "split", *TIMES)
 
 
 @dataclass(frozen=True)
 class Labels:
     """Items with their emotions, what was left out, and sentences for the user about it.
 
-    `items` has the text columns `LABELLED`, a row for each item, or for each item and split: `split` is train, val,
+    `items` has the columns `LABELLED`, a row for each item or segment, or for each and split: `split` is train, val,
     test or null (not said), `subject` the name of a person (`with_persons`).
     """
 
@@ -53,7 +55,7 @@ def normal(emotion: str | None, aliases: Mapping[str, str] | None = None) -> str
 def collect_labels(
     listings: pl.DataFrame, *, allow_duplicates: bool = False, aliases: Mapping[str, str] | None = None
 ) -> Labels:
-    """One row per item from listings, as `with_persons` gives them, in the order found.
+    """One row per item, or segment, from listings, as `with_persons` gives them, in the order found.
 
     Listings without an emotion are counted and left out; so are items with two different emotions. What one listing of
     an item does not say of subject and split is what another says. An item that is listed in two splits is a
@@ -62,36 +64,49 @@ def collect_labels(
     emotion = _mapped(listings["emotion"], partial(normal, aliases=aliases))
     for name in listings["split"].filter(emotion.is_not_null()).unique():
         split_name(name)  # of what has no label an unknown split does not matter
-    own = listings.select(LABELLED)  # a further column of the source may be called anything
+    own = with_units(with_times(listings).select(LABELLED))  # a further column of the source may be called anything
     said = own.with_columns(emotion, _mapped(listings["split"], _split_or_none)).with_row_index("order")
     labelled = said.drop_nulls(["emotion", "item"])
     several = labelled.filter(pl.col("item").is_duplicated())  # few as a rule: what follows costs more a row
-    conflicting = several.filter(pl.col("emotion").n_unique().over("item") > 1)
+    conflicting = several.filter(pl.col("emotion").n_unique().over(UNIT) > 1)
     several = _filled(
-        several.join(conflicting, on="item", how="anti", maintain_order="left"), said, "split", ("split",)
+        several.join(conflicting, on=UNIT, how="anti", maintain_order="left"), said, "split", ("split",), "item"
     )
     across = several.filter(pl.col("split").n_unique().over("item") > 1)
     if len(across) and not allow_duplicates:
         raise LabelError(_across_message(across))
-    once = _filled(labelled.filter(~pl.col("item").is_duplicated()), said, "split", ("split",))
+    once = _filled(labelled.filter(~pl.col("item").is_duplicated()), said, "split", ("split",), "item")
     kept = pl.concat([once, _most_telling(several)]).sort("order")
-    kept = _filled(kept, said, "subject", ("path", "source", "subject", "subject_id", "subject_source"))
+    kept = _filled(kept, said, "subject", ("path", "source", "subject", "subject_id", "subject_source"), UNIT)
     counts = {
         "unlabelled": said["emotion"].null_count(),
-        "conflicting": conflicting["item"].n_unique(),
+        "conflicting": conflicting[UNIT].n_unique(),
         "duplicated": across["item"].n_unique(),
         "repeated": len(labelled) - len(conflicting) - len(kept),
     }
     disputed = _two_persons(said)
-    return Labels(kept.select(LABELLED), counts, _notes(counts), _warnings(counts, conflicting) + disputed, disputed)
+    notes, warnings = _notes(counts) + _segments_said(kept), _warnings(counts, conflicting) + disputed
+    return Labels(kept.select(LABELLED), counts, notes, warnings, disputed)
+
+
+def _segments_said(items: pl.DataFrame) -> tuple[str, ...]:
+    """A sentence on segments, and on items that are there whole as well."""
+    segments = items.drop_nulls("start")
+    if segments.is_empty():
+        return ()
+    whole = items.filter(pl.col("start").is_null()).join(segments, on="item", how="semi")
+    also = f"; {len(whole):,} of these items are listed whole as well" if len(whole) else ""
+    overlapping = count_overlapping(segments, "item")
+    said = f"{len(segments):,} segments of {segments['item'].n_unique():,} items"
+    return (f"{said}{f', {overlapping:,} of which overlap another' if overlapping else ''}{also}",)
 
 
 def _most_telling(rows: pl.DataFrame) -> pl.DataFrame:
-    """Of each item in each split the first row that names a subject, else the first, in the place of the first."""
+    """Of each unit in each split the first row that names a subject, else the first, in the place of the first."""
     telling = rows.sort(pl.col("subject").is_null(), maintain_order=True)
-    kept = telling.unique(["item", "split"], keep="first", maintain_order=True)
-    first = rows.group_by("item", "split").agg(pl.col("order").min())
-    return kept.drop("order").join(first, on=["item", "split"], nulls_equal=True).select(rows.columns)
+    kept = telling.unique([UNIT, "split"], keep="first", maintain_order=True)
+    first = rows.group_by(UNIT, "split").agg(pl.col("order").min())
+    return kept.drop("order").join(first, on=[UNIT, "split"], nulls_equal=True).select(rows.columns)
 
 
 def _split_or_none(name: str | None) -> str | None:
@@ -108,14 +123,14 @@ def _mapped(column: pl.Series, meaning: Callable[[str | None], str | None]) -> p
     return column.replace_strict(known, meant, default=None, return_dtype=pl.String).alias(column.name)
 
 
-def _filled(rows: pl.DataFrame, said: pl.DataFrame, by: str, columns: Sequence[str]) -> pl.DataFrame:
-    """Rows of which `by` is null with the `columns` of the first listing of their item where it is not."""
+def _filled(rows: pl.DataFrame, said: pl.DataFrame, by: str, columns: Sequence[str], of: str) -> pl.DataFrame:
+    """Rows of which `by` is null with `columns` of the first listing of their item, or unit (`of`), where it is not."""
     silent = rows.filter(pl.col(by).is_null())
-    telling = said.drop_nulls([by, "item"]).join(silent, on="item", how="semi", maintain_order="left")
+    telling = said.drop_nulls([by, "item"]).join(silent, on=of, how="semi", maintain_order="left")
     if telling.is_empty():
         return rows
-    first = telling.unique("item", keep="first", maintain_order=True).select("item", *columns)
-    found = rows.join(first, on="item", how="left", maintain_order="left", suffix="\0")
+    first = telling.unique(of, keep="first", maintain_order=True).select(of, *columns)
+    found = rows.join(first, on=of, how="left", maintain_order="left", suffix="\0")
     taken = pl.col(by).is_null() & pl.col(f"{by}\0").is_not_null()
     filled = {name: pl.when(taken).then(f"{name}\0").otherwise(name) for name in columns}
     return found.with_columns(**filled).select(rows.columns)
@@ -123,7 +138,8 @@ def _filled(rows: pl.DataFrame, said: pl.DataFrame, by: str, columns: Sequence[s
 
 def _across_message(across: pl.DataFrame) -> str:
     example = across.filter(pl.col("item") == across["item"][0]).unique("split", keep="first", maintain_order=True)
-    places = " and ".join(f"{path} ({split or 'no split'})" for path, split in example.select("path", "split").rows())
+    splits = zip(named_segments(example), example["split"], strict=True)
+    places = " and ".join(f"{name} ({split or 'no split'})" for name, split in splits)
     return (
         f"{across['item'].n_unique()} items are listed in more than one split, for example {places}: a score on one "
         "would be a memory of the other. Remove them from all but one split, or pass --allow-duplicates to train "
@@ -142,9 +158,10 @@ def _notes(counts: dict[str, int]) -> tuple[str, ...]:
 def _warnings(counts: dict[str, int], conflicting: pl.DataFrame) -> tuple[str, ...]:
     warnings = []
     if len(conflicting):
-        first = conflicting.filter(pl.col("item") == conflicting["item"][0])
+        first = conflicting.filter(pl.col(UNIT) == conflicting[UNIT][0])
         first = first.unique("emotion", keep="first", maintain_order=True).head(2)
-        said = ", ".join(f"{path} says {emotion}" for path, emotion in first.select("path", "emotion").rows())
+        emotions = zip(named_segments(first), first["emotion"], strict=True)
+        said = ", ".join(f"{name} says {emotion}" for name, emotion in emotions)
         warnings.append(f"{counts['conflicting']} items carry conflicting labels and are dropped, for example {said}")
     if counts["duplicated"]:
         warnings.append(
@@ -156,14 +173,14 @@ def _warnings(counts: dict[str, int], conflicting: pl.DataFrame) -> tuple[str, .
 
 def _two_persons(said: pl.DataFrame) -> tuple[str, ...]:
     """A sentence about items whose listings name different persons."""
-    named = said.drop_nulls(["item", "subject"]).filter(pl.col("item").is_duplicated())
-    named = named.unique(["item", "subject"], keep="first", maintain_order=True).filter(pl.col("item").is_duplicated())
+    named = said.drop_nulls(["item", "subject"]).filter(pl.col(UNIT).is_duplicated())
+    named = named.unique([UNIT, "subject"], keep="first", maintain_order=True).filter(pl.col(UNIT).is_duplicated())
     if named.is_empty():
         return ()
-    first = named.filter(pl.col("item") == named["item"][0])
+    first = named.filter(pl.col(UNIT) == named[UNIT][0])
     told = " and ".join(f"{subject} by {path}" for path, subject in first.select("path", "subject").head(2).rows())
     return (
-        f"{named['item'].n_unique()} items are said to show different persons, for example {told}; the first listing "
+        f"{named[UNIT].n_unique()} items are said to show different persons, for example {told}; the first listing "
         "counts",
     )
 

@@ -12,11 +12,13 @@ from pathlib import Path
 import polars as pl
 
 from facedep_jax.errors import SourceError, TableError
+from facedep_jax.segments import TIMES
 from facedep_jax.sources.file_kinds import FileKind, developed, kind_by_name, kind_of, media_by_name
 from facedep_jax.sources.label_vocabulary import canonical, is_emotion, known_split, say_unknown, unknown_words
 from facedep_jax.sources.listing_types import FURTHER, Listings, Source, passed_over
 from facedep_jax.sources.missing_files import with_missing
-from facedep_jax.sources.user_tables import UserTable, overlay, positions, read_table
+from facedep_jax.sources.segment_tables import once, rows_of, timed
+from facedep_jax.sources.user_tables import UserTable, overlay, read_table
 from facedep_jax.text_columns import text_series
 from facedep_jax.text_escaping import as_text, printable
 
@@ -155,16 +157,17 @@ def _with_label_table(listings: Listings, root: Path, usual: str) -> tuple[Listi
     It is not where it names no paths: then it is some other table. Rows that name no file are listed. Raises TableError
     where it cannot be read: the folders would say something else.
     """
-    table = read_table(root / _TABLE, ("path", *_SAYS))
+    table = read_table(root / _TABLE, ("path", *_SAYS, *TIMES))
     try:
         table.require("path", any_of=_SAYS)
     except TableError as error:
         said = str(error).removeprefix(f"{root / _TABLE} ")
         return listings, (), f"{_TABLE} is not used: {said}", False
-    table = table.once("path")
-    paths, folders = listings.frame["path"], listings.frame["emotion"]
-    at = positions(paths, table.frame["path"])
-    frame = listings.frame.with_columns(pl.when(at.is_not_null()).then(folders).alias(f"{FURTHER}folder"))
+    table = once(timed(table), "path")
+    paths = listings.frame["path"]
+    frame, at = rows_of(listings.frame, table, ["path"])
+    folders = frame["emotion"]
+    frame = frame.with_columns(pl.when(at.is_not_null()).then(folders).alias(f"{FURTHER}folder"))
     frame = overlay(frame, table.without_key("path"), at)
     told = _told(table, folders, frame["emotion"], at)
     return *with_missing(listings.with_frame(frame), table, paths, usual), told, True
@@ -174,7 +177,7 @@ def _told(table: UserTable, folders: pl.Series, emotions: pl.Series, at: pl.Seri
     """What the table changed, in one clause."""
     pairs = zip(folders, emotions, strict=True)
     disagree = sum(bool(old and new and canonical(old) != canonical(new)) for old, new in pairs)
-    said = f"{_TABLE} says {', '.join(role for role in table.roles if role != 'path')}"
+    said = f"{_TABLE} says {', '.join(role for role in table.roles if role not in ('path', *TIMES))}"
     if disagree:
         said += f"; it disagrees with the folder of {disagree:,} of {len(at):,} files and wins"
     if without := at.null_count():

@@ -9,8 +9,10 @@ from pathlib import Path
 import polars as pl
 
 from facedep_jax.errors import TableError
+from facedep_jax.segments import TIMES
 from facedep_jax.sources.listing_types import FURTHER, column_of
 from facedep_jax.sources.persons import with_columns_of_listings
+from facedep_jax.sources.segment_tables import once, require_segments, rows_of, timed, uncut
 from facedep_jax.sources.user_tables import (
     UserTable,
     is_absent,
@@ -18,7 +20,6 @@ from facedep_jax.sources.user_tables import (
     overlay,
     path_hint,
     path_keys,
-    positions,
     read_table,
 )
 
@@ -28,20 +29,23 @@ _SAYS = ("emotion", "subject", "split")
 
 
 def apply_label_table(
-    listings: pl.DataFrame, path: Path, *, further: bool = False
+    listings: pl.DataFrame, path: Path, *, further: bool = False, recut: bool = False
 ) -> tuple[pl.DataFrame, tuple[str, ...]]:
     """Listings with emotion, subject and split as the table says, and sentences on what it says something of.
 
     Its columns are `path` or `item`, any of emotion (or label), subject and split, and with `further` any others, which
-    come along. An empty cell leaves what is there. Where sources list different items by one path, a column `source`
-    has to say which is meant. Raises TableError for other headings, and for rows that match no listing, that match
-    several, or that are there twice and differ.
+    come along; with `start` and `end` a row is of a segment: of one that is listed, or else it cuts a file that is
+    listed whole, with `recut` any file. An empty cell leaves what is there. Where sources list different items by one
+    path, a column `source` has to say which is meant. Raises TableError for other headings, and for rows that match no
+    listing, that match several, or that are there twice and differ.
     """
     listings = with_columns_of_listings(listings)
     table, keys = _read(path, listings, further)
+    if recut:
+        table = require_segments(table)
     names, ours = joined_keys(table.frame, keys), joined_keys(listings, keys)
     _require_matched(table, keys, table.frame.filter(is_absent(names, ours)), listings)
-    at = positions(ours, names)
+    listings, at = rows_of(uncut(listings, table, keys) if recut else listings, table, keys)
     if keys == ["path"]:
         _require_one_item(table, listings.filter(at.is_not_null()))
     said = table.without_key(*keys)
@@ -57,20 +61,20 @@ def apply_label_table(
 
 def _read(path: Path, listings: pl.DataFrame, further: bool) -> tuple[UserTable, list[str]]:
     """The table, one row for each listing that it means, and the columns by which it means them."""
-    table = read_table(path, ("item", "path", "source", *_SAYS))
+    table = read_table(path, ("item", "path", "source", *_SAYS, *TIMES))
     keys = ["item" if "item" in table.roles else "path"]
     if "source" in table.roles:
         if keys == ["path"] and table.frame["source"].is_in(listings["source"].implode()).any():
             keys.append("source")
         else:  # the user's own, as the cache would call it
-            table = read_table(path, ("item", "path", *_SAYS))
+            table = read_table(path, ("item", "path", *_SAYS, *TIMES))
             if keys == ["path"]:
                 told = "its source names none of the cache's and does not count"
                 table = replace(table, said=(*table.said, told))
     table.require(keys[0], any_of=() if further else _SAYS)
     if "path" in table.roles and keys == ["item"]:
         table = table.without("path")
-    return table.once(*keys), keys
+    return once(timed(table), *keys), keys
 
 
 def _require_matched(table: UserTable, keys: list[str], lost: pl.DataFrame, listings: pl.DataFrame) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import polars as pl
 
 from facedep_jax.errors import LabelError
+from facedep_jax.segments import UNIT, with_units
 from facedep_jax.sources.class_labels import DEFAULT_POSITIVE, Target, collect_labels, make_target
 from facedep_jax.sources.label_tables import apply_label_table
 from facedep_jax.sources.label_vocabulary import parse_aliases
@@ -28,7 +29,7 @@ FEW_TO_LEARN = 10  # training items of an emotion, below which a head hardly lea
 class LabelledItems:
     """Items, each in a split, and the target of their emotions. `data` is what a run remembers of them.
 
-    `items` has the text columns `LABELLED`, `label_counts` the items by emotion under `positive` and `rest`.
+    `items` has the columns `LABELLED`, `label_counts` the items by emotion under `positive` and `rest`.
     """
 
     items: pl.DataFrame
@@ -50,7 +51,7 @@ def labelled_items(
     seed: int = 0,
     aliases: Sequence[str] = (),
 ) -> LabelledItems:
-    """One item for all listings of equal bytes, with what the CSV `table` says instead where there is one.
+    """One item for all listings of equal bytes, or of one segment; what a CSV `table` says counts instead of theirs.
 
     `held` are the ids of the items that may be taken; None: all. `aliases` are further words, as word=emotion.
 
@@ -99,7 +100,8 @@ def say_counts(counts: Mapping[str, Mapping[str, int]]) -> str:
 
 def _digest(items: pl.DataFrame) -> str:
     """What the labels of a run are recognised by, in whatever order they are found."""
-    rows = items.select("item", "split", "emotion", pl.col("subject").fill_null("")).sort(pl.all())
+    units = with_units(items).with_columns(item=pl.col(UNIT))
+    rows = units.select("item", "split", "emotion", pl.col("subject").fill_null("")).sort(pl.all())
     words = {
         name: rows[name].replace_strict(known := rows[name].unique(), [json.dumps(as_name(text)) for text in known])
         for name in ("emotion", "subject")  # ids and names of splits need no escaping

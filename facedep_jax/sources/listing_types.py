@@ -4,10 +4,11 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import overload
+from typing import Any, overload
 
 import polars as pl
 
+from facedep_jax.segments import MEMBER, TIMES, with_times
 from facedep_jax.text_columns import text_frame, text_series
 from facedep_jax.text_escaping import as_name, as_text
 
@@ -16,10 +17,11 @@ RATER = re.compile(r"(emotion|label)_?[0-9]+")  # heading of another rater's emo
 FURTHER = "+"  # in front of the name of a column that is the source's own
 TAKEN = (  # names that columns of listings have; a further column of a source that is called so has NAME_column
     "item", "source", "path", "emotion", "subject", "subject_id", "subject_source", "split", "decoding", "gone",
-    "check",
+    "check", MEMBER,
 )  # fmt: skip
 # Columns of what a listing says itself.
 OWN = ("path", "kind", "emotion", "subject", "split", "subject_source", "refused")
+OF_FILES = ("path", "kind", "refused", "file")  # of these, what segments of one file have in common
 
 
 def passed_over(files: Iterable[tuple[str, str]]) -> pl.DataFrame:
@@ -38,7 +40,8 @@ class Listing:
     """`path` as the source names it, `file` where its bytes are; emotion, subject and split where said.
 
     `subject_source` is the table that names the subject, where one does: it may name a person in several sources.
-    `refused` is why a file of a kind that is not read fails, unopened.
+    `refused` is why a file of a kind that is not read fails, unopened. `start` and `end` are seconds where a segment
+    of the file is meant; `segments` are all of them as JSON, in a listing that stands for the whole file.
     """
 
     path: str
@@ -50,25 +53,30 @@ class Listing:
     extra: dict[str, str] = field(default_factory=dict)
     subject_source: str | None = None
     refused: str | None = None
+    start: float | None = None
+    end: float | None = None
+    segments: str | None = None
 
 
 class Listings(Sequence[Listing]):
     """Listings of files below `root` as columns, of which a `Listing` is made when it is asked for.
 
-    `frame` has the text columns `OWN`, `file` where files are called otherwise than their paths, and the source's
-    further columns with `FURTHER` in front.
+    `frame` has the text columns `OWN`, the times of segments, `file` where files are called otherwise than their paths,
+    and the source's further columns with `FURTHER` in front.
     """
 
     def __init__(self, root: Path, frame: pl.DataFrame):
         lacking = {name: pl.lit(None, pl.String) for name in OWN if name not in frame.columns}
-        self.root, self.frame = root, frame.with_columns(**lacking)
+        self.root, self.frame = root, with_times(frame.with_columns(**lacking))
 
     @classmethod
-    def of(cls, listings: Iterable[Listing]) -> "Listings":
+    def of(cls, listings: Sequence[Listing]) -> "Listings":
         """Those, wherever their files are."""
         further = ({f"{FURTHER}{name}": value for name, value in one.extra.items()} for one in listings)
-        own = ({name: getattr(one, name) for name in OWN} | {"file": str(one.file)} for one in listings)
-        return cls(Path("/"), text_frame([a | b for a, b in zip(own, further, strict=True)], (*OWN, "file")))
+        own = ({name: getattr(one, name) for name in (*OWN, MEMBER)} | {"file": str(one.file)} for one in listings)
+        frame = text_frame([a | b for a, b in zip(own, further, strict=True)], (*OWN, "file"))
+        times = {name: pl.Series([getattr(one, name) for one in listings], dtype=pl.Float64) for name in TIMES}
+        return cls(Path("/"), frame.with_columns(**times))
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -85,13 +93,19 @@ class Listings(Sequence[Listing]):
 
     def __iter__(self) -> Iterator[Listing]:
         for row in self.frame.iter_rows(named=True):
-            said = {name: as_name(value) for name, value in row.items() if value is not None}
+            start, end = row.pop("start"), row.pop("end")
+            said: dict[str, Any] = {name: as_name(value) for name, value in row.items() if value is not None}
             file = self.root / said.pop("file", said["path"])
             extra = {name[len(FURTHER) :]: said.pop(name) for name in [*said] if name.startswith(FURTHER)}
-            yield Listing(file=file, extra=extra, **said)
+            yield Listing(file=file, extra=extra, start=start, end=end, **said)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Listings) and list(self) == list(other)
+
+    @property
+    def files(self) -> int:
+        """How many files there are."""
+        return self.frame["path"].n_unique() if self.frame["start"].count() else len(self)
 
     def kinds(self) -> tuple[str, ...]:
         """The kinds of item present, images first; those of files that are not read only where there are no others."""

@@ -1,4 +1,6 @@
-"""Manifests: tables with one row a file, `path` and whatever else the row says. Every row is a request."""
+"""Manifests: tables with one row a file, or a segment of one, `path` and whatever else the row says. Every row is a
+request.
+"""
 
 import os
 import unicodedata
@@ -6,11 +8,15 @@ from pathlib import Path
 
 import polars as pl
 
+from facedep_jax.segments import TIMES, with_times
 from facedep_jax.sources.file_kinds import kind_of
 from facedep_jax.sources.listing_types import Listings, Source, passed_over
+from facedep_jax.sources.segment_tables import once, timed
 from facedep_jax.sources.table_files import SUFFIXES
 from facedep_jax.sources.user_tables import path_hint, read_table
 from facedep_jax.text_escaping import as_name, as_text
+
+_SAYS = ("path", "emotion", "subject", "split")
 
 
 def is_manifest(path: Path) -> bool:
@@ -21,18 +27,26 @@ def is_manifest(path: Path) -> bool:
 def list_manifest(manifest: Path) -> Source:
     """Listings of a manifest, paths relative to its folder. A row whose file cannot be taken fails when it is read.
 
-    Raises TableError for a manifest without `path`, with a row that cannot be read or two that disagree.
+    Raises TableError for a manifest without `path`, with a row that cannot be read or two that disagree, and for times
+    that cannot be meant.
     """
-    table = read_table(manifest, ("path", "emotion", "subject", "split"))
+    table = read_table(manifest, (*_SAYS, *TIMES))
     table.require("path")
-    table = table.once("path")
-    names = [_as_on_disk(manifest.parent, as_name(path)) for path in table.frame["path"]]
-    kinds = [kind_of(manifest.parent / name) for name in names]
+    found = {path: _as_on_disk(manifest.parent, as_name(path)) for path in table.frame["path"].unique().drop_nulls()}
+    known = {path: kind_of(manifest.parent / name) for path, name in found.items()}
+    images = pl.Series([p is not None and known[p].kind == "image" for p in table.frame["path"]], dtype=pl.Boolean)
+    if images.all() and "start" in table.roles:  # pictures have no times: these columns are the user's own
+        table = read_table(manifest, _SAYS)
+    table = once(timed(table, images), "path")
+    names, kinds = [found[path] for path in table.frame["path"]], [known[path] for path in table.frame["path"]]
     there = {kind.kind for kind in kinds}
     usual = "clip" if "clip" in there and "image" not in there else "image"
+    cut = with_times(table.frame)["start"].is_not_null()
     frame = table.without_key("path").with_columns(
         path=pl.Series(map(as_text, names), dtype=pl.String),
-        kind=pl.Series([kind.kind or usual for kind in kinds], dtype=pl.String),
+        kind=pl.Series(
+            [k.kind or ("clip" if own else usual) for k, own in zip(kinds, cut, strict=True)], dtype=pl.String
+        ),
         refused=pl.Series([(kind.kind and kind.reason) or None for kind in kinds], dtype=pl.String),
     )
     listings = Listings(manifest.parent, frame)

@@ -11,6 +11,7 @@ import polars as pl
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from facedep_jax.segments import with_times
 from facedep_jax.sources.listing_types import column_of
 from facedep_jax.subject_ids import shown_spelling, subject_key
 
@@ -28,7 +29,7 @@ def with_columns_of_listings(listings: pl.DataFrame) -> pl.DataFrame:
         own = [name for name in (column_of("subject_id"), "subject_id") if name in listings.columns]
         listings = listings.with_columns(pl.coalesce(own).alias(column_of("subject_id"))).drop("subject_id")
     absent = [pl.lit(None, pl.String).alias(name) for name in NAMED if name not in listings.columns]
-    return listings.with_columns(absent)
+    return with_times(listings.with_columns(absent))
 
 
 def subject_keys_of(subjects: pl.Series) -> pl.Series:

@@ -53,6 +53,19 @@ def subject_keys(items: Names, subjects: Names) -> pl.Series:
     return rows.select(pl.coalesce("subject:" + pl.col("subject"), "item:" + pl.col("item"))).to_series()
 
 
+def tied_keys(items: Names, subjects: Names) -> pl.Series:
+    """`subject_keys`, but one for all that hangs together by an item: persons of segments of one file."""
+    found = pl.DataFrame({"item": text_series(items), "key": subject_keys(items, subjects)})
+    if not found["item"].is_duplicated().any():
+        return found["key"]
+    while True:
+        tied = found.with_columns(pl.col("key").min().over("item").alias("tied"))
+        tied = tied.with_columns(pl.col("tied").min().over("key"))
+        if (tied["tied"] == tied["key"]).all():
+            return found["key"]
+        found = tied.select("item", key="tied")
+
+
 def assign_splits(given: Names, items: Names, subjects: Names, target: Numbers, seed: int = 0) -> Splits:
     """Decide train, val and test.
 
@@ -61,7 +74,7 @@ def assign_splits(given: Names, items: Names, subjects: Names, target: Numbers, 
     where nobody is named; such an item is a person of its own.
     Raises LabelError when there is nothing to train on or too few persons for a validation split.
     """
-    keys, told, sides = subject_keys(items, subjects), text_series(given), np.asarray(target)
+    keys, told, sides = tied_keys(items, subjects), text_series(given), np.asarray(target)
     people = text_series(subjects)
     by = grouped_by(people.count(), len(people))
     have = dict(told.drop_nulls().value_counts(sort=True).iter_rows())
@@ -140,7 +153,7 @@ def subject_folds(items: Names, subjects: Names, target: Numbers, folds: int, se
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
-    keys, names = subject_keys(items, subjects), text_series(items)
+    keys, names = tied_keys(items, subjects), text_series(items)
     if folds > most_folds(keys, target):
         noun = "subjects" if text_series(subjects).count() else "pictures"
         raise LabelError(f"{folds} folds need as many {noun} of every class; there are {most_folds(keys, target)}")

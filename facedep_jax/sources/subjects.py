@@ -6,15 +6,17 @@ from pathlib import Path
 import polars as pl
 
 from facedep_jax.errors import SettingsError, SourceError, TableError
+from facedep_jax.segments import TIMES
 from facedep_jax.sources.listing_types import Listings
-from facedep_jax.sources.user_tables import UserTable, overlay, path_hint, positions, read_table
+from facedep_jax.sources.segment_tables import once, rows_of, timed
+from facedep_jax.sources.user_tables import UserTable, overlay, path_hint, read_table
 
 
 def read_subjects(table: Path) -> UserTable:
-    """A table with `path` (relative to the source) and `subject`. Raises TableError."""
-    found = read_table(table, ("path", "subject"))
+    """A table with `path` (relative to the source), `subject`; of segments `start` and `end`. Raises TableError."""
+    found = timed(read_table(table, ("path", "subject", *TIMES)))
     found.require("path", "subject")
-    return found.once("path")
+    return once(found, "path")
 
 
 def subjects_from_table(listings: Listings, table: UserTable, required: bool) -> Listings:
@@ -23,7 +25,7 @@ def subjects_from_table(listings: Listings, table: UserTable, required: bool) ->
     Raises TableError if `required` and the table names none of the paths: another root was meant.
     """
     paths, ours = table.frame["path"], listings.frame["path"]
-    at = positions(ours, paths)
+    frame, at = rows_of(listings.frame, table, ["path"])
     if required and at.null_count() == len(at):
         hint = path_hint(paths)
         raise TableError(
@@ -32,7 +34,7 @@ def subjects_from_table(listings: Listings, table: UserTable, required: bool) ->
         )
     by = pl.when(pl.col("subject").is_not_null()).then(pl.lit(str(table.path.resolve())))
     said = table.without_key("path").with_columns(subject_source=by)
-    return listings.with_frame(overlay(listings.frame, said, at))
+    return listings.with_frame(overlay(frame, said, at))
 
 
 def subjects_from_regex(listings: Listings, pattern: str, required: bool) -> Listings:

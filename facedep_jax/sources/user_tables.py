@@ -15,6 +15,7 @@ from typing import TypeVar
 import polars as pl
 
 from facedep_jax.errors import TableError
+from facedep_jax.segments import segment_name
 from facedep_jax.sources.listing_types import FURTHER, RATER
 from facedep_jax.sources.table_files import RawTable, is_missing, read_rows
 from facedep_jax.text_escaping import as_text
@@ -26,7 +27,20 @@ ROLES: dict[str, tuple[str, ...]] = {  # what a column is used for → its headi
     "subject": ("subject",),
     "split": ("split", "usage"),  # FER2013 says Usage
     "source": ("source",),
+    "start": (
+        "start",
+        "start_s",
+        "start_time",
+        "starttime",
+        "start_sec",
+        "start_seconds",
+        "begin",
+        "begin_time",
+        "onset",
+    ),
+    "end": ("end", "end_s", "end_time", "endtime", "end_sec", "end_seconds", "stop", "stop_time", "offset"),
 }
+_PAIR = ("start", "end")  # one is not used without the other, nor onset without offset
 _LOOKS: dict[str, frozenset[str]] = {  # words of a heading that is not used → what it may have been meant for
     "subject": frozenset({"subject", "subjects", "participant", "person", "patient", "identity", "actor", "speaker"}),
     "split": frozenset({"split", "set", "subset", "partition", "usage", "fold"}),
@@ -77,8 +91,8 @@ class UserTable:
             columns = ", ".join(map(repr, self.frame.columns)) or "no headings"
             raise TableError(f"{self.path} has no {' and no '.join(lacking)}; it has {columns}")
 
-    def once(self, *keys: str) -> "UserTable":
-        """One row for each of `keys` (path or item, and source).
+    def once(self, *keys: str, times: bool = False) -> "UserTable":
+        """One row for each of `keys` (path or item, and source), and with `times` for each segment of it.
 
         Raises TableError for rows without one, and where two rows say different things of one.
         """
@@ -87,7 +101,10 @@ class UserTable:
             if empty:
                 raise TableError(f"{self.path}, line {empty[0]}: no {role} ({len(empty)} such rows)")
         rows = self.frame.with_columns(joined_keys(self.frame, keys).alias(_KEY), pl.Series(_LINE, self.lines))
-        others = [name for name in self.frame.columns if name not in keys]
+        if times:
+            when = pl.concat_str([_KEY, *_PAIR], separator="\0", ignore_nulls=True)
+            rows = rows.with_columns(when.alias(_KEY))
+        others = [name for name in self.frame.columns if name not in (*keys, *(_PAIR if times else ()))]
         several = rows.unique([_KEY, *others], maintain_order=True).filter(pl.col(_KEY).is_duplicated())
         if len(several):
             raise TableError(self._differing(several, keys[0], others))
@@ -99,9 +116,12 @@ class UserTable:
         one, other = several.filter(pl.col(_KEY) == several[_KEY][0]).head(2).iter_rows(named=True)
         column = next(name for name in others if one[name] != other[name])
         said = " and ".join(f"{row[column] or 'nothing'} in line {row[_LINE]}" for row in (one, other))
+        segment = isinstance(one.get("start"), float)
+        name = segment_name(one[role], one["start"], one["end"]) if segment else one[role]
+        what = "segments" if segment else f"values of {role}"
         return (
-            f"{self.path}: {several[_KEY].n_unique()} values of {role} stand in rows that differ, for example "
-            f"{one[role]} ({column}: {said}); keep one row for each, and further raters in columns emotion2, emotion3 …"
+            f"{self.path}: {several[_KEY].n_unique()} {what} stand in rows that differ, for example "
+            f"{name} ({column}: {said}); keep one row for each, and further raters in columns emotion2, emotion3 …"
         )
 
 
@@ -162,7 +182,9 @@ def read_table(path: Path, uses: Sequence[str]) -> UserTable:
         at = next((names.index(name) for name in ROLES[role] if name in names), None)
         if at is not None:
             used[role] = at
-            _require_no_errors(path, raw, at)
+    used = _in_pairs(used, names)
+    for at in used.values():
+        _require_no_errors(path, raw, at)
     frame = pl.DataFrame(
         {role: columns[at] if role == "path" else _nfc(columns[at]) for role, at in used.items()}
         | {
@@ -174,6 +196,13 @@ def read_table(path: Path, uses: Sequence[str]) -> UserTable:
     return UserTable(
         Path(path), frame, raw.lines, {r: raw.headings[at].strip() for r, at in used.items()}, _said(raw, used)
     )
+
+
+def _in_pairs(used: Mapping[str, int], names: Sequence[str]) -> dict[str, int]:
+    """The same columns without `start` or `end` where the other is not there, or is of another pair of words."""
+    there = [names[used[role]] for role in _PAIR if role in used]
+    mixed = len(there) == 1 or (len(there) == 2 and ("onset" in there) != ("offset" in there))
+    return {role: at for role, at in used.items() if not mixed or role not in _PAIR}
 
 
 def _heading(text: str) -> str:

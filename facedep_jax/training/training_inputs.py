@@ -144,7 +144,7 @@ def listing_columns_of(task: TrainingTask, clips: Examples) -> Columns:
     listings = listings_of(task.caches)
     if task.settings.labels:
         listings, _ = apply_label_table(listings, Path(task.settings.labels), further=True)
-    return listing_columns(listings, clips.item, clips.path)
+    return listing_columns(listings, clips.unit, clips.path)
 
 
 def require_clips(examples: Examples, temporal: str) -> None:

@@ -224,7 +224,8 @@ def _blocks(count: int) -> Iterator[slice]:
 
 
 def _listings(cache: Cache) -> Table:
-    return _texts(cache.listings)
+    rows = cache.listing_rows
+    return _texts(rows if rows["start"].count() else cache.listings)  # without segments as they always were
 
 
 def _failures(cache: Cache) -> Table:
@@ -232,7 +233,7 @@ def _failures(cache: Cache) -> Table:
 
 
 def _texts(frame: pl.DataFrame) -> Table:
-    return frame.columns, ([cell and as_name(cell) for cell in row] for row in frame.iter_rows())
+    return frame.columns, ([as_name(c) if isinstance(c, str) else c for c in row] for row in frame.iter_rows())
 
 
 TABLES: dict[str, Callable[[Cache], Table]] = {

@@ -12,11 +12,13 @@ from jaxtyping import Float, Float32, Int
 from facedep_jax.cache.cache_reader import Cache, open_cache
 from facedep_jax.cache.ledger_state import LISTING, odd_decoding, with_columns
 from facedep_jax.cache.maintenance.ignored_files import read_ignored
+from facedep_jax.cache.maintenance.segment_faults import SegmentFault, faulty_segments
 from facedep_jax.cache.manifest import manifest_is_whole
 from facedep_jax.cache.near_duplicates import DISTANCE, LIKENESS, hash_pairs, likenesses
 from facedep_jax.cache.tombstones import Purged
 from facedep_jax.media.frame_types import FACE_STATES
 from facedep_jax.progress_events import Progress, Report, silent
+from facedep_jax.segments import count_overlapping
 from facedep_jax.subject_ids import subject_key
 from facedep_jax.text_escaping import as_name
 
@@ -75,9 +77,10 @@ class NearDuplicates(TypedDict):
 
 
 class InspectSummary(TypedDict):
-    """What is in a cache. `files_odd` counts listings whose `decoding` says what was odd, mended or left out,
-    `files_ignored` what was passed over in the sources; `likenesses` are those of all candidates, counted between
-    `EDGES`.
+    """What is in a cache. `segments` are those of the `files_cut` among the listings, `segments_failed` those that hold
+    no frame; emotions and subjects are counted by segment. `files_odd` counts listings whose `decoding` says what was
+    odd, mended or left out, `files_ignored` what was passed over in the sources; `likenesses` are those of all
+    candidates, counted between `EDGES`.
     """
 
     cache: str
@@ -96,6 +99,10 @@ class InspectSummary(TypedDict):
     face_states: dict[str, int]
     listings: int
     items_listed_twice: int
+    segments: int
+    files_cut: int
+    segments_overlapping: int
+    segments_failed: list[SegmentFault]
     files_odd: int
     files_ignored: int
     emotions: dict[str, dict[str, int]]
@@ -118,8 +125,9 @@ def inspect_cache(folder: str | Path, report: Report = silent, curves: bool = Fa
     report(next(steps))
     cache = open_cache(folder)
     report(next(steps))
-    listings = cache.listings
-    subjects = _subjects(listings)
+    listings, rows = cache.listings, cache.listing_rows
+    segments = rows.drop_nulls("start")
+    subjects = _subjects(rows)
     report(next(steps))
     pairs, alike, every = _candidates(cache)
     report(next(steps))
@@ -140,9 +148,13 @@ def inspect_cache(folder: str | Path, report: Report = silent, curves: bool = Fa
         "face_states": {FACE_STATES[int(code)]: count for code, count in _counts(cache.rows.face).items()},
         "listings": listings.height,
         "items_listed_twice": listings["item"].drop_nulls().value_counts().filter(pl.col("count") > 1).height,
+        "segments": segments.height,
+        "files_cut": segments.n_unique(("source", "path")) if segments.height else 0,
+        "segments_overlapping": count_overlapping(segments, "item"),
+        "segments_failed": faulty_segments(cache),
         "files_odd": int(odd_decoding(listings).sum()),
         "files_ignored": len(read_ignored(cache.path)),
-        "emotions": _emotions(listings),
+        "emotions": _emotions(rows),
         "subjects": len(subjects),
         "subjects_in_several_splits": sum(len(row["splits"]) > 1 for row in subjects),
         "subject_table": subjects,

@@ -32,8 +32,11 @@ from facedep_jax.cache.tombstones import Purged
 from facedep_jax.errors import CacheError, SettingsError
 from facedep_jax.file_system import fsync_directory, writing
 from facedep_jax.progress_events import Note, Report, silent
+from facedep_jax.segments import MEMBER, in_rows
 from facedep_jax.subject_ids import spellings
 from facedep_jax.text_escaping import as_name, as_text
+
+_LINE = "\0line"  # a column that no ledger has
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,7 @@ def purge_cache(
     require_places(also)
     with nullcontext() if dry_run else write_lock(folder):
         shards = sound_shards(folder, spec, "nobody can be removed from it for certain", report, not dry_run)
-        listings = read_listings(folder, ("source", "path", "item", "subject"))[0]
+        listings = of_anybody(read_listings(folder, ("source", "path", "item", "subject", MEMBER))[0], subjects)
         selection = select_for_purge(listings, ids, subjects)
         _require_found(folder, shards, ids, subjects, listings)
         _say_namesakes(listings, subjects, report)
@@ -104,6 +107,18 @@ def purge_cache(
             take_out(folder, selection, report)
     summary["traces"] = find_traces(also, summary["ids"], summary["listed_as"], subjects, report)
     return summary
+
+
+def of_anybody(lines: pl.DataFrame, subjects: Collection[str]) -> pl.DataFrame:
+    """Lines of listings, each with one subject: of a file whose segments show several, one of `subjects` if they do.
+
+    Features are of the whole file, so that it goes for any of them.
+    """
+    rows = in_rows(lines.with_row_index(_LINE))
+    wanted = spellings(rows["subject"].unique().drop_nulls(), map(as_text, subjects))
+    theirs = pl.col("subject").is_in(wanted).fill_null(False)
+    said = rows.sort(~theirs, pl.col("subject").is_null(), maintain_order=True).unique(_LINE, keep="first")
+    return said.sort(_LINE).select(name for name in lines.columns if name != MEMBER)
 
 
 def select_for_purge(listings: pl.DataFrame, ids: Collection[str], subjects: Collection[str]) -> PurgeSelection:

@@ -151,8 +151,9 @@ def _strangers(
     return header, {each["file"] for each in problems if each["kind"] in ("foreign", "taps")}
 
 
-def diff_caches(first: str | Path, second: str | Path) -> DiffSummary:
-    """Compare ids, listings and values of two caches, whatever the boundaries and order of their shards."""
+def diff_caches(first: str | Path, second: str | Path, listings: bool = True) -> DiffSummary:
+    """Compare ids, values and, unless they are left out, listings of two caches, whatever the boundaries and order of
+    their shards."""
     a, b = open_cache(first), open_cache(second)
     differences = []
     if a.fingerprint != b.fingerprint:
@@ -161,7 +162,7 @@ def diff_caches(first: str | Path, second: str | Path) -> DiffSummary:
     for name, mine, others in (("first", one, other), ("second", other, one)):
         only = mine.join(others, on="item", how="anti")["item"].sort()
         differences += [f"{len(only)} items only in the {name}, such as {only[0][:12]}"] if len(only) else []
-    differences += _listing_differences(a.listings, b.listings)
+    differences += _listing_differences(a.listings, b.listings) if listings else []
     if not differences:
         differences += _value_differences(a, b)
     return {"equal": not differences, "differences": differences}
