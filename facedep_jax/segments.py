@@ -61,6 +61,8 @@ def _is_segment(said: dict[str, Any]) -> bool:
     start, end, further = said.get("start"), said.get("end"), [*said][2:]
     if list(said)[:2] != [*TIMES] or not isinstance(start, int | float) or not isinstance(end, int | float):
         return False
+    if isinstance(start, bool) or isinstance(end, bool):
+        return False
     texts = all(isinstance(said[name], str) and name not in OF_FILE and "\0" not in name for name in further)
     return texts and 0 <= start < end < LONGEST
 

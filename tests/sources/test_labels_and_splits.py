@@ -10,7 +10,14 @@ from facedep_jax.sources.class_labels import collect_labels, make_target
 from facedep_jax.sources.label_vocabulary import decode, parse_aliases
 from facedep_jax.sources.labelled_items import labelled_items
 from facedep_jax.sources.persons import with_columns_of_listings, with_persons
-from facedep_jax.sources.subject_splits import assign_splits, most_folds, split_name, subject_folds, take_part
+from facedep_jax.sources.subject_splits import (
+    assign_splits,
+    most_folds,
+    split_name,
+    subject_folds,
+    take_part,
+    tied_keys,
+)
 from facedep_jax.text_columns import text_frame
 from facedep_jax.training.settings import TrainSettings
 
@@ -364,3 +371,77 @@ def test_what_counts_as_positive_is_said_with_counts():
     found = labelled_items(frame(*rows))
     assert found.label_counts == {"positive": {"neutral": 20, "sad": 20}, "rest": {"angry": 20}}
     assert "positive: neutral 20, sad 20; rest: angry 20" in found.notes
+
+
+def segments(*rows):
+    """Listings of segments: item, start, end, and what else they say."""
+    times = {name: pl.Series([row[n] for row in rows], dtype=pl.Float64) for n, name in ((1, "start"), (2, "end"))}
+    said = [listing(row[0], row[3], *row[4:], path=f"{row[0]}.mp4") for row in rows]
+    return with_columns_of_listings(text_frame(said, ("item", "path", "emotion", "subject", "split"))).with_columns(
+        **times
+    )
+
+
+def test_segments_of_one_item_have_labels_of_their_own():
+    rows = segments(("a", 0, 1, "sad"), ("a", 1, 2, "happy"), ("a", 1, 2, "happy"), ("b", None, None, "sad"))
+    found = collect_labels(with_persons(rows)[0])
+    assert found.items.select("item", "start", "emotion").rows() == [
+        ("a", 0.0, "sad"), ("a", 1.0, "happy"), ("b", None, "sad"),
+    ]  # fmt: skip
+    assert found.counts["repeated"] == 1 and "2 segments of 1 items" in found.notes
+
+
+def test_overlapping_segments_and_files_that_are_there_whole_too_are_said():
+    rows = segments(("a", 0, 2, "sad"), ("a", 1, 3, "happy"), ("a", None, None, "sad"), ("b", 0, 1, "sad"))
+    found = collect_labels(with_persons(rows)[0])
+    said = "3 segments of 2 items, 2 of which overlap another; 1 of these items are listed whole as well"
+    assert said in found.notes
+
+
+def test_one_segment_with_two_labels_is_dropped_and_named():
+    rows = segments(("a", 0, 1, "sad"), ("a", 0, 1, "happy"), ("a", 1, 2, "happy"))
+    found = collect_labels(with_persons(rows)[0])
+    assert found.counts["conflicting"] == 1 and len(found.items) == 1
+    assert "a.mp4 [0-1 s] says sad, a.mp4 [0-1 s] says happy" in found.warnings[0]
+
+
+def test_segments_of_one_item_in_two_splits_are_the_leak_that_items_are():
+    rows = segments(("a", 0, 1, "sad", "train"), ("a", 1, 2, "happy", "test"))
+    with pytest.raises(LabelError, match=r"1 items .* a.mp4 \[0-1 s\] \(train\) and a.mp4 \[1-2 s\] \(test\)"):
+        collect_labels(with_persons(rows)[0])
+    kept = collect_labels(with_persons(rows)[0], allow_duplicates=True)
+    assert kept.items["split"].to_list() == ["train", "test"]
+
+
+def test_a_segment_without_a_split_is_in_that_of_its_item():
+    rows = segments(("a", 0, 1, "sad", "val"), ("a", 1, 2, "happy"))
+    assert collect_labels(with_persons(rows)[0]).items["split"].to_list() == ["val", "val"]
+
+
+@pytest.mark.parametrize("named", [(None, None), ("p", None), ("p", "q")])
+def test_splits_and_folds_that_are_made_keep_an_item_together(named):
+    """Also where its segments show different persons, and each of these is elsewhere as well."""
+    items = [f"i{n // 2}" for n in range(120)]
+    subjects = [name and f"{name}{n // 2 % 20 if name == 'p' else n // 2 % 7}" for n, name in enumerate(named * 60)]
+    target = [n % 2 for n in range(120)]
+    splits = assign_splits([None] * 120, items, subjects, target).names if named[1] is None else None
+    for places in (splits, subject_folds(items, subjects, target, 2) if named[1] is None else None):
+        if places is not None:
+            rows = pl.DataFrame({"item": items, "place": list(map(str, places))})
+            assert rows.group_by("item").agg(pl.col("place").n_unique())["place"].max() == 1
+    keys = tied_keys(items, subjects)
+    assert pl.DataFrame({"item": items, "key": keys}).group_by("item").agg(pl.col("key").n_unique())["key"].max() == 1
+    if named[1]:  # person p0 is in items 0, 20, 40, whose other persons are q0, q6, q5, and so on
+        assert keys.n_unique() == 1
+
+
+def test_keys_are_what_they_were_where_no_item_is_there_twice():
+    items, subjects = ["a", "b", "c"], ["p", "p", None]
+    assert tied_keys(items, subjects).to_list() == ["subject:p", "subject:p", "item:c"]
+
+
+def test_the_labels_of_a_run_are_recognised_by_their_segments_too():
+    rows = [(f"i{n}", 0, 1, "sad" if n % 2 else "happy", None, f"p{n}") for n in range(12)]
+    later = [(item, 0, 2, *said) for item, _, _, *said in rows]
+    one, other = (labelled_items(segments(*which)).data["labels_sha256"] for which in (rows, later))
+    assert one != other
