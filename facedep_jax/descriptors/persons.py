@@ -11,7 +11,7 @@ import polars as pl
 from facedep_jax.descriptors.describe_frames import SEEN
 from facedep_jax.descriptors.movement import COVERAGE
 from facedep_jax.errors import LabelError, SettingsError
-from facedep_jax.segments import TIMES
+from facedep_jax.segments import TIMES, with_times
 from facedep_jax.text_escaping import as_name, as_text
 
 MEDIAN = "median"
@@ -34,7 +34,8 @@ def over_persons(clips: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
 
 def _once(clips: pl.DataFrame) -> pl.DataFrame:
     """Clips of somebody, copies left out."""
-    return clips.drop_nulls("subject").unique(["subject", "item", *TIMES], keep="first", maintain_order=True)
+    known = with_times(clips).drop_nulls("subject")
+    return known.unique(["subject", "item", *TIMES], keep="first", maintain_order=True)
 
 
 def _mean(name: str) -> pl.Expr:

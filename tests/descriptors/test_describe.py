@@ -85,7 +85,7 @@ def test_a_row_a_clip_with_every_descriptor_and_what_it_means(tables, work):
     found = rows(path)
     assert [row["clip"] for row in found] == [in_tables(name) for name in CLIPS]
     names = descriptor_names(True, EMOTIONS)
-    assert tuple(found[0]) == ("clip", "source", "subject", *SEEN, *names, *OF_ALL)
+    assert tuple(found[0]) == ("clip", "source", "subject", "start", "end", *SEEN, *names, *OF_ALL)
     assert summary["descriptors"] == [*names] and summary["positive"] == ["neutral", "sad"]
     assert {row["meaning"] for row in found} == {behaviour(("neutral", "sad"))} == {summary["meaning"]}
     assert "not a diagnosis" in summary["meaning"] and "neutral or sad" in summary["meaning"]
@@ -206,11 +206,11 @@ def test_what_is_left_out_is_counted(tables, work):
     warnings = " ".join(tables[0]["warnings"])
     assert "1 clips are listed by no source any more" in warnings
     assert "1 files could not be extracted and have no row" in warnings
-    assert "2 of 7 clips show a face for less than 1 s" in warnings
+    assert "2 of 6 clips show a face for less than 1 s" in warnings
     assert "nobody looked for faces" in " ".join(told(work / "whole", "--head", work / "run")[0]["warnings"])
     warnings = " ".join(told(work / "whole")[0]["warnings"])
     assert "nobody looked for faces" in warnings and "show a face for less" not in warnings
-    assert "7 of 7 clips show a face for less than 1 s, or at less" in " ".join(told(work / "rare")[0]["warnings"])
+    assert "6 of 6 clips show a face for less than 1 s, or at less" in " ".join(told(work / "rare")[0]["warnings"])
 
 
 def test_a_clip_of_nobody_known_and_one_that_states_to_last_for_years(work):
