@@ -200,7 +200,8 @@ def _say_unsaid(pending: Pending, writer: CacheWriter, report: Report) -> None:
                 lost = lost.filter(pl.col(MEMBER).is_null())  # else it is said of each segment
             if len(lost):
                 path, was = lost.select("path", f"{name}_before").row(0)
-                told = f"{len(lost):,} files have no {name} any more, for example {path}: {was} before"
+                told = f"{len(lost):,} files have no {name} any more, for example {path}"
+                told += f": {was} before" if name != MEMBER else ", and are taken whole"
                 how = "; give --subjects or --subject-regex as then to keep them" if name == "subject" else ""
                 report(Note(f"{source.where}: {told}{how}", "warning"))
 

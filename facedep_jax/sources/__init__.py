@@ -114,7 +114,7 @@ def _completed(
     found = [_unread_said(one) for one in found]
     if subjects:
         found = [_without(one, subjects) for one in found]
-        table = read_subjects(subjects)
+        table = read_subjects(subjects, any("clip" in one.kinds() for one in found))
         found = [replace(one, listings=subjects_from_table(one.listings, table, alone)) for one in found]
         paths = pl.concat([one.listings.frame["path"] for one in found])
         _require_one_source(found, table)

@@ -157,7 +157,7 @@ def _with_label_table(listings: Listings, root: Path, usual: str) -> tuple[Listi
     It is not where it names no paths: then it is some other table. Rows that name no file are listed. Raises TableError
     where it cannot be read: the folders would say something else.
     """
-    table = read_table(root / _TABLE, ("path", *_SAYS, *TIMES))
+    table = read_table(root / _TABLE, ("path", *_SAYS, *(TIMES if "clip" in listings.kinds() else ())))
     try:
         table.require("path", any_of=_SAYS)
     except TableError as error:

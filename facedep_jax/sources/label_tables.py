@@ -10,6 +10,7 @@ import polars as pl
 
 from facedep_jax.errors import TableError
 from facedep_jax.segments import TIMES
+from facedep_jax.sources.file_kinds import kind_by_name
 from facedep_jax.sources.listing_types import FURTHER, column_of
 from facedep_jax.sources.persons import with_columns_of_listings
 from facedep_jax.sources.segment_tables import once, require_segments, rows_of, timed, uncut
@@ -52,22 +53,29 @@ def apply_label_table(
     if "subject" in table.roles:
         by = pl.when(pl.col("subject").is_not_null()).then(pl.lit(str(Path(path).resolve())))
         said = said.with_columns(subject_source=by)
-    others = {name: column_of(name.removeprefix(FURTHER)) for name in said.columns if name.startswith(FURTHER)}
+    others = {name: _called(name.removeprefix(FURTHER)) for name in said.columns if name.startswith(FURTHER)}
     said = said.rename(others)
     if not further:
         said = said.drop(others.values(), strict=False)
     return overlay(listings, said, at), (_counted(table, listings, at), *(f"{path}: {text}" for text in table.said))
 
 
+def _called(name: str) -> str:
+    """What a further column is called beside listings in rows, of which `start` and `end` are times."""
+    return f"{name}_column" if name in TIMES else column_of(name)
+
+
 def _read(path: Path, listings: pl.DataFrame, further: bool) -> tuple[UserTable, list[str]]:
     """The table, one row for each listing that it means, and the columns by which it means them."""
-    table = read_table(path, ("item", "path", "source", *_SAYS, *TIMES))
+    kinds = (kind_by_name(name) for name in listings["path"])
+    times = TIMES if any(kind is None or kind.kind != "image" for kind in kinds) else ()  # pictures have no segments
+    table = read_table(path, ("item", "path", "source", *_SAYS, *times))
     keys = ["item" if "item" in table.roles else "path"]
     if "source" in table.roles:
         if keys == ["path"] and table.frame["source"].is_in(listings["source"].implode()).any():
             keys.append("source")
         else:  # the user's own, as the cache would call it
-            table = read_table(path, ("item", "path", *_SAYS, *TIMES))
+            table = read_table(path, ("item", "path", *_SAYS, *times))
             if keys == ["path"]:
                 told = "its source names none of the cache's and does not count"
                 table = replace(table, said=(*table.said, told))

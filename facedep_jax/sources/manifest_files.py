@@ -8,10 +8,10 @@ from pathlib import Path
 
 import polars as pl
 
-from facedep_jax.segments import TIMES, with_times
+from facedep_jax.segments import TIMES
 from facedep_jax.sources.file_kinds import kind_of
 from facedep_jax.sources.listing_types import Listings, Source, passed_over
-from facedep_jax.sources.segment_tables import once, timed
+from facedep_jax.sources.segment_tables import once, timed, times_said
 from facedep_jax.sources.table_files import SUFFIXES
 from facedep_jax.sources.user_tables import path_hint, read_table
 from facedep_jax.text_escaping import as_name, as_text
@@ -41,7 +41,7 @@ def list_manifest(manifest: Path) -> Source:
     names, kinds = [found[path] for path in table.frame["path"]], [known[path] for path in table.frame["path"]]
     there = {kind.kind for kind in kinds}
     usual = "clip" if "clip" in there and "image" not in there else "image"
-    cut = with_times(table.frame)["start"].is_not_null()
+    cut = times_said(table)["start"].is_not_null()
     frame = table.without_key("path").with_columns(
         path=pl.Series(map(as_text, names), dtype=pl.String),
         kind=pl.Series(

@@ -97,12 +97,19 @@ def _times(table: UserTable, row: dict[str, Any], image: bool) -> tuple[float | 
     return found[0], found[1]
 
 
+def times_said(table: UserTable) -> pl.DataFrame:
+    """`start` and `end` of each row, null in a table where these are no times, or a further column has such a name."""
+    if "start" in table.roles:
+        return table.frame.select(TIMES)
+    return pl.DataFrame(dict.fromkeys(TIMES, pl.Series([None] * len(table.frame), dtype=pl.Float64)))
+
+
 def once(table: UserTable, *keys: str) -> UserTable:
     """`UserTable.once` for each of `keys` or, in a table with times, for each segment; segments are counted in `said`.
 
     Raises TableError as that does, and for a file that stands there whole as well.
     """
-    if table.frame.schema.get("start") != pl.Float64:
+    if "start" not in table.roles:
         return table.once(*keys)
     table = table.once(*keys, times=True)
     rows = table.frame.select(*TIMES, key=joined_keys(table.frame, keys)).with_columns(line=pl.Series(table.lines))
@@ -132,10 +139,11 @@ def rows_of(frame: pl.DataFrame, table: UserTable, keys: Sequence[str]) -> tuple
     Of a segment that is one of equal times, or one without times. Raises TableError for a segment of the table that is
     none of those into which its file is cut already.
     """
-    if not any("start" in one.columns and one["start"].count() for one in (frame, table.frame)):
+    times = times_said(table)
+    if not times["start"].count() and not with_times(frame)["start"].count():
         return frame, positions(joined_keys(frame, keys), joined_keys(table.frame, keys))
     rows = with_times(frame).with_columns(joined_keys(frame, keys).alias(_KEY)).with_row_index(_ORDER)
-    said = with_times(table.frame).select(*TIMES, joined_keys(table.frame, keys).alias(_KEY)).with_row_index(_ROW)
+    said = times.with_columns(joined_keys(table.frame, keys).alias(_KEY)).with_row_index(_ROW)
     is_whole = pl.col("start").is_null()
     whole, parts, of_files, of_parts = (r.filter(w) for r in (rows, said) for w in (is_whole, ~is_whole))
     of_files = of_files.select(_KEY, _ROW)

@@ -12,9 +12,12 @@ from facedep_jax.sources.segment_tables import once, rows_of, timed
 from facedep_jax.sources.user_tables import UserTable, overlay, path_hint, read_table
 
 
-def read_subjects(table: Path) -> UserTable:
-    """A table with `path` (relative to the source), `subject`; of segments `start` and `end`. Raises TableError."""
-    found = timed(read_table(table, ("path", "subject", *TIMES)))
+def read_subjects(table: Path, clips: bool = True) -> UserTable:
+    """A table with `path` (relative to the source), `subject`; of segments `start` and `end`. Raises TableError.
+
+    Without `clips` these two are the user's own: pictures have no segments.
+    """
+    found = timed(read_table(table, ("path", "subject", *(TIMES if clips else ()))))
     found.require("path", "subject")
     return once(found, "path")
 

@@ -116,7 +116,7 @@ class UserTable:
         one, other = several.filter(pl.col(_KEY) == several[_KEY][0]).head(2).iter_rows(named=True)
         column = next(name for name in others if one[name] != other[name])
         said = " and ".join(f"{row[column] or 'nothing'} in line {row[_LINE]}" for row in (one, other))
-        segment = isinstance(one.get("start"), float)
+        segment = "start" in self.roles and one["start"] is not None
         name = segment_name(one[role], one["start"], one["end"]) if segment else one[role]
         what = "segments" if segment else f"values of {role}"
         return (

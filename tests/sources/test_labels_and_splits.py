@@ -5,6 +5,7 @@ import polars as pl
 import pytest
 
 from facedep_jax.cnn.settings import CnnSettings
+from facedep_jax.dataset.folds import make_folds
 from facedep_jax.errors import LabelError, SettingsError
 from facedep_jax.sources.class_labels import collect_labels, make_target
 from facedep_jax.sources.label_vocabulary import decode, parse_aliases
@@ -418,21 +419,27 @@ def test_a_segment_without_a_split_is_in_that_of_its_item():
     assert collect_labels(with_persons(rows)[0]).items["split"].to_list() == ["val", "val"]
 
 
-@pytest.mark.parametrize("named", [(None, None), ("p", None), ("p", "q")])
-def test_splits_and_folds_that_are_made_keep_an_item_together(named):
-    """Also where its segments show different persons, and each of these is elsewhere as well."""
-    items = [f"i{n // 2}" for n in range(120)]
-    subjects = [name and f"{name}{n // 2 % 20 if name == 'p' else n // 2 % 7}" for n, name in enumerate(named * 60)]
-    target = [n % 2 for n in range(120)]
-    splits = assign_splits([None] * 120, items, subjects, target).names if named[1] is None else None
-    for places in (splits, subject_folds(items, subjects, target, 2) if named[1] is None else None):
-        if places is not None:
-            rows = pl.DataFrame({"item": items, "place": list(map(str, places))})
-            assert rows.group_by("item").agg(pl.col("place").n_unique())["place"].max() == 1
-    keys = tied_keys(items, subjects)
-    assert pl.DataFrame({"item": items, "key": keys}).group_by("item").agg(pl.col("key").n_unique())["key"].max() == 1
-    if named[1]:  # person p0 is in items 0, 20, 40, whose other persons are q0, q6, q5, and so on
-        assert keys.n_unique() == 1
+def of_items(items, places):
+    """In how many places the segments of an item are, at most."""
+    rows = pl.DataFrame({"item": items, "place": list(map(str, places))})
+    return rows.group_by("item").agg(pl.col("place").n_unique())["place"].max()
+
+
+@pytest.mark.parametrize("persons", [lambda n: None, lambda n: f"p{n // 2 % 20}" if n % 2 else None, lambda n: f"p{n}"])
+def test_splits_and_folds_that_are_made_keep_an_item_together(persons):
+    """Also where a segment names nobody, or its segments show different persons."""
+    items, target = [f"i{n // 2}" for n in range(120)], [n % 2 for n in range(120)]
+    subjects = [persons(n) for n in range(120)]
+    assert of_items(items, assign_splits([None] * 120, items, subjects, target).names) == 1
+    assert of_items(items, subject_folds(items, subjects, target, 4)) == 1
+    made = make_folds(items, subjects, np.array(target, bool), 3)
+    assert all(of_items(items, np.isin(np.arange(120), part)) == 1 for fold in range(3) for part in made.parts(fold))
+
+
+def test_persons_who_share_a_file_are_tied_by_whoever_else_shares_one():
+    items, subjects = ["a", "a", "b", "b", "c", "d"], ["p", "q", "q", None, "r", "p"]
+    keys = tied_keys(items, subjects).to_list()
+    assert len({*keys[:4], keys[5]}) == 1 and keys[4] == "subject:r"
 
 
 def test_keys_are_what_they_were_where_no_item_is_there_twice():

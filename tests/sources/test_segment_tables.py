@@ -97,6 +97,21 @@ def test_times_of_a_table_of_pictures_stay_the_user_s_own(folder):
     assert times(source) == [("c.jpg", None, None)] and source.listings[0].extra["start"] == "2024-05-01"
 
 
+def test_times_of_pictures_stay_the_user_s_own_in_every_table(tmp_path):
+    (tmp_path / "c.jpg").write_bytes(PICTURE * 8)
+    (tmp_path / "labels.csv").write_text("path,emotion,start,end\nc.jpg,sad,2024-05-01,x\n")
+    (tmp_path / "s.csv").write_text("path,subject,start,end\nc.jpg,P1,yesterday,x\n")
+    one = read_source(str(tmp_path), subjects=tmp_path / "s.csv").listings[0]
+    assert (one.emotion, one.subject, one.start, one.extra["start"]) == ("sad", "P1", None, "yesterday")
+    listings = pl.DataFrame({"source": ["/s"], "path": ["c.jpg"], "item": ["1"], "emotion": ["happy"]})
+    found, _ = apply_label_table(listings, tmp_path / "labels.csv")
+    assert found.select("emotion", "start").rows() == [("sad", None)]
+    cut = listings.with_columns(path=pl.lit("a.mp4"), start=pl.lit(0.0), end=pl.lit(1.0))  # start is no time, alone
+    (tmp_path / "labels.csv").write_text("path,emotion,start,offset\na.mp4,sad,2024-05-01,2\n")
+    found, _ = apply_label_table(cut, tmp_path / "labels.csv", further=True)
+    assert found.select("emotion", "start", "start_column").rows() == [("sad", 0.0, "2024-05-01")]
+
+
 def test_a_ledger_s_listing_holds_the_segments_of_its_file_and_gives_them_back(folder):
     """What they say alike is said of the file, but for the emotion."""
     head = "path,emotion,subject,split,start,end,visit"
