@@ -15,6 +15,7 @@ from facedep_jax.dataset import clip_windows
 from facedep_jax.dataset.labelled_examples import equal_pixels_across, gather, look_alikes
 from facedep_jax.dataset.prepare import duplicate_warnings
 from facedep_jax.errors import DamagedCache, LabelError
+from facedep_jax.evaluation.bootstrap import cluster_index
 from facedep_jax.training.train_head import train_head
 
 
@@ -138,6 +139,15 @@ def test_the_frames_of_a_row_are_those_of_its_segment(clips):
     cut = gather([clips], labels, [1, 0, 1], tuple(TAPS), window=0.5)
     assert cut.clip.tolist() == [0, 1, 1, 2, 2] and cut.times[:3].tolist() == [[0.0, 0.25], [0.0, 0.25], [0.0, 0.0]]
     assert cut.clips.end.tolist()[:2] == [0.75, 1.3]
+
+
+def test_segments_of_a_file_of_nobody_known_count_as_one_in_intervals(clips):
+    times = {"start": pl.Series([0.0, 0.5, None]), "end": pl.Series([0.5, 1.0, None])}
+    labels = labelled([f"{i:064x}" for i in (2, 2, 0)]).with_columns(**times, subject=pl.lit(None, pl.String))
+    found = gather([clips], labels, [1, 0, 1], tuple(TAPS))
+    numbers, by = cluster_index(found.person)
+    assert (numbers.tolist(), by) == ([0, 0, 1], "image") and found.subject.tolist() == [None] * 3
+    assert len(set(found.unit)) == 3 and found.unit[2] == found.item[2]
 
 
 @pytest.mark.parametrize(
