@@ -103,7 +103,7 @@ def _draw_weights(axes: Axes, windows: Sequence[_Window]) -> None:
         axes.bar(left, height, width, align="edge", color=INK, linewidth=0, label=f"weight, at most {max(height):.2f}")
         axes.set_ylim(0, 1.05 * max(height))
         axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.3), fontsize=8, frameon=False)
-    axes.set(ylabel="weight")
+    axes.set(ylabel="weight", yticks=())
     axes.spines[["top", "right"]].set_visible(False)
 
 

@@ -162,7 +162,7 @@ def test_the_gradient_of_chunks_is_that_of_all_windows_at_once(uneven, monkeypat
     for chunk in chunks:
         found = add_gradient(plan, state, rates, carry.key, slope, found, chunk)
 
-    rows = examples[batch.rows]
+    rows = data.examples[batch.rows]
 
     def loss(parameters):
         model = nnx.merge(graph_of(plan.architecture), unflatten(plan.architecture, parameters))
