@@ -17,24 +17,34 @@ Draws = Float[np.ndarray, " r"]
 
 
 def bounded_interval(value: float, drawn: Draws, subjects: int, span: tuple[float, float] = UNIT) -> Ends:
+    """`effective_interval` by the variance over resamples."""
+    return effective_interval(value, float(np.var(drawn)) * subjects / (subjects - 1), subjects, span)
+
+
+def effective_interval(value: float, variance: float, subjects: int, span: tuple[float, float] = UNIT) -> Ends:
     """Wilson's interval (1927) of a figure that lies within `span`, on an effective number of subjects.
 
-    That number is p (1 − p) / V, with V the variance over resamples (Korn and Graubard, Survey Methodology 24 (1998)
-    193); where the figure is at an end of the span, it is `subjects`. Student's t with one degree of freedom less than
+    That number is p (1 − p) / V, with V the figure's `variance` (Korn and Graubard, Survey Methodology 24 (1998) 193);
+    where the figure is at an end of the span, it is `subjects`. Student's t with one degree of freedom less than
     subjects stands in place of 1.96.
     """
     low, high = span
     assert low - 1e-9 <= value <= high + 1e-9, f"{value} lies outside {span}"
     part = float(np.clip((value - low) / (high - low), 0, 1))
     between = 1e-9 < part < 1 - 1e-9
-    variance = np.var(drawn) / (high - low) ** 2 * subjects / (subjects - 1)
+    variance = variance / (high - low) ** 2
     if variance < 1e-18 and between:
         return [value, value]  # as the AUC of equal scores: no subject can change it
     count = part * (1 - part) / variance if between else subjects  # a precision of 1 varies where nothing is drawn
+    return [low + (high - low) * end for end in wilson_interval(part, count, subjects)]
+
+
+def wilson_interval(part: float, count: float, subjects: int) -> list[float]:
+    """Of a part of `count`, which need not be whole; Student's t as in `effective_interval`."""
     t = stdtrit(subjects - 1, 0.975)
     middle = (part + t * t / (2 * count)) / (1 + t * t / count)
     half = t / (1 + t * t / count) * np.sqrt(part * (1 - part) / count + t * t / (4 * count * count))
-    return [float(low + (high - low) * np.clip(end, 0, 1)) for end in (middle - half, middle + half)]
+    return [float(np.clip(end, 0, 1)) for end in (middle - half, middle + half)]
 
 
 def percentile_interval(drawn: Draws, subjects: int) -> Ends:

@@ -1,0 +1,48 @@
+"""AUCs of persons and how much they vary, by DeLong, DeLong and Clarke-Pearson (Biometrics 44 (1988) 837).
+
+A person's placement is the part of the other class whom they stand on the right side of, ties counting half: the mean
+of either class's placements is the AUC, and their variances make the AUC's. It draws nothing.
+"""
+
+import numpy as np
+from jaxtyping import Bool, Float
+from scipy.stats import rankdata
+
+Labels = Bool[np.ndarray, " n"]
+
+
+def placements(score: Float[np.ndarray, " n"], positive: Labels) -> Float[np.ndarray, " n"]:
+    """Of each person, in their order; NaN where the other class is empty."""
+    found = np.full(len(score), np.nan)
+    if not positive.any() or positive.all():
+        return found
+    everywhere = rankdata(score)
+    for side in (positive, ~positive):
+        found[side] = (everywhere[side] - rankdata(score[side])) / (~side).sum()
+    found[~positive] = 1 - found[~positive]
+    return found
+
+
+def aucs_of_rows(rows: Float[np.ndarray, "repeats n"], positive: Labels) -> list[float]:
+    """The AUC of each repeat over the persons that it judged (not NaN), NaN where it judged one class alone."""
+    judged = np.isfinite(rows)
+    each = [(placements(row[own], positive[own]), positive[own]) for row, own in zip(rows, judged, strict=True)]
+    return [float(places[above].mean()) if above.any() else float("nan") for places, above in each]
+
+
+def auc_variances(
+    rows: Float[np.ndarray, "repeats n"], positive: Labels, other: Float[np.ndarray, "repeats n"] | None = None
+) -> list[float]:
+    """DeLong's variance of each repeat's AUC, of independent scores; with `other`, of its AUC minus that of `other`,
+    which judged the same persons. NaN where a repeat judged fewer than two persons of a class."""
+    found = []
+    for number, row in enumerate(rows):
+        own = np.isfinite(row)
+        above = positive[own]
+        parts = placements(row[own], above)
+        if other is not None:
+            parts = parts - placements(other[number][own], above)
+        sides = (parts[above], parts[~above])
+        enough = min(map(len, sides)) > 1
+        found.append(float(sum(side.var(ddof=1) / len(side) for side in sides)) if enough else float("nan"))
+    return found

@@ -1,0 +1,117 @@
+"""How far predicted questionnaire scores agree with those that persons gave. It does not know what predicted them.
+
+Functions of `weight` (r, n), as `bootstrap` draws it: how often each of n persons counts in each of r weightings.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from facedep_jax.evaluation.persons.repeated_folds import (
+    as_persons,
+    as_repeats,
+    few_persons,
+    judged_counts,
+    repeated_bootstrap,
+)
+from facedep_jax.evaluation.weighted_metrics import PerRow, Scores, Weight, ratio
+
+CORRELATIONS = ("ccc", "pearson", "spearman")  # from −1 to 1
+
+
+def mean_absolute_error(predicted: Scores, true: Scores, weight: Weight) -> PerRow:
+    """In points of the score."""
+    return ratio(weight @ np.abs(predicted - true), weight.sum(1))
+
+
+def root_mean_squared_error(predicted: Scores, true: Scores, weight: Weight) -> PerRow:
+    """In points of the score."""
+    return np.sqrt(ratio(weight @ np.square(predicted - true), weight.sum(1)))
+
+
+def concordance(predicted: Scores, true: Scores, weight: Weight) -> PerRow:
+    """Lin's concordance correlation (Biometrics 45 (1989) 255), 2 s_xy / (s_x² + s_y² + (x̄ − ȳ)²).
+
+    Variances have n below, as Lin's have and those of the AVEC challenges, not n − 1; NaN where all are one value.
+    """
+    sxx, syy, sxy, apart = _moments(predicted, true, weight)
+    return ratio(2 * sxy, sxx + syy + np.square(apart))
+
+
+def pearson(predicted: Scores, true: Scores, weight: Weight) -> PerRow:
+    """Product-moment correlation, NaN where either side does not vary."""
+    sxx, syy, sxy, _ = _moments(predicted, true, weight)
+    return np.clip(ratio(sxy, np.sqrt(sxx * syy)), -1, 1)
+
+
+def spearman(predicted: Scores, true: Scores, weight: Weight) -> PerRow:
+    """Pearson's correlation of ranks; equal values share the mean of theirs."""
+    centred = [_ranks(side, weight) for side in (predicted, true)]
+    total = weight.sum(1, keepdims=True)
+    centred = [rank - (weight * rank).sum(1, keepdims=True) / total for rank in centred]
+    sxx, syy, sxy = ((weight * a * b).sum(1) for a, b in ((centred[0],) * 2, (centred[1],) * 2, centred))
+    return np.clip(ratio(sxy, np.sqrt(sxx * syy)), -1, 1)
+
+
+FIGURES: dict[str, Callable[[Scores, Scores, Weight], PerRow]] = {
+    "mae": mean_absolute_error,
+    "rmse": root_mean_squared_error,
+    "ccc": concordance,
+    "pearson": pearson,
+    "spearman": spearman,
+}
+
+
+def score_agreement(
+    predicted: Float[np.ndarray, "*repeats n"],
+    true: Scores,
+    cross_validated: bool,
+    *,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """`mae`, `rmse` (points), `ccc`, `pearson`, `spearman` of out-of-fold predictions, each with `_ci`, 95 %.
+
+    `predicted` has a row for each repeat, NaN where a person was not judged, and `cross_validated` is as in
+    `person_classification`; figures are means of the repeats'. Intervals are over draws of persons, null of fewer than
+    five (`too_few`). A figure that is undefined, as a correlation with a constant, is null. SettingsError on other
+    shapes, or true scores that are not finite.
+    """
+    true = as_persons(true, "true scores")
+    rows = as_repeats(predicted, len(true))
+    judged = np.isfinite(rows).any(0)
+    counts, rows, true = judged_counts(rows), rows[:, judged], true[judged]
+
+    def figures(row: int, weight: Weight) -> dict[str, PerRow]:
+        own = np.isfinite(rows[row])
+        return {name: figure(rows[row, own], true[own], weight[:, own]) for name, figure in FIGURES.items()}
+
+    found: dict[str, Any] = counts | {"cross_validated": cross_validated}
+    for name, drawn in repeated_bootstrap(figures, len(rows), len(true), cross_validated, resamples, seed).items():
+        found |= drawn.field(name, len(true), (-1.0, 1.0) if name in CORRELATIONS else None)
+    return found | {"too_few": few_persons({"judged": len(true)})}
+
+
+def _moments(x: Scores, y: Scores, weight: Weight) -> tuple[PerRow, PerRow, PerRow, PerRow]:
+    """Variances and covariance with n below, and x̄ − ȳ; from numbers near 0, so that large scores lose no digits."""
+    middle = y.mean() if len(y) else 0.0
+    x, y, total = x - middle, y - middle, weight.sum(1)
+    mx, my = ratio(weight @ x, total), ratio(weight @ y, total)
+    return (
+        np.maximum(ratio(weight @ (x * x), total) - mx * mx, 0),
+        np.maximum(ratio(weight @ (y * y), total) - my * my, 0),
+        ratio(weight @ (x * y), total) - mx * my,
+        mx - my,
+    )
+
+
+def _ranks(values: Scores, weight: Weight) -> Float[np.ndarray, "r n"]:
+    """Mean rank of each value among the weighted ones: the weight below it and half of that beside it."""
+    _, place = np.unique(values, return_inverse=True)
+    level = np.zeros((len(weight), int(place.max(initial=-1)) + 1))
+    order = np.argsort(place, kind="stable")
+    starts = np.flatnonzero(np.r_[True, np.diff(place[order]) > 0])[: level.shape[1]]
+    level = np.add.reduceat(weight[:, order], starts, axis=1) if len(values) else level
+    return (np.cumsum(level, 1) - level / 2)[:, place]
