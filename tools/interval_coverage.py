@@ -1,11 +1,14 @@
-"""How often the interval within a clip holds what it promises.
+"""How often the interval within a clip, and the intervals over persons, hold what they promise.
 
-    python tools/interval_coverage.py [--draws 4000] [--json]
+    python tools/interval_coverage.py [--of clips|persons] [--draws 4000] [--json]
 
 Clips are made up whose mean is known, one frame a window, and scored as `score-videos` scores them. Three ways: *ar1*,
 a logit of which each window has a part of the one before; *states*, two expressions, each kept for a while; *drift*, a
 slow ar1 beside as much noise as leaves the correlation of neighbours. Prints a Markdown table: in how many of 100 clips
 the interval holds the mean, of 95 promised, and how wide it is on average, beside what drawing windows alone gives.
+
+Persons: cohorts as in tools/benchmark/person_cohorts.py. Prints how many of 100 intervals hold the truth, in brackets
+how wide they are, and the mean of what is found beside what it is.
 """
 
 import argparse
@@ -14,6 +17,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from benchmark import person_cohorts
 from benchmark.report import markdown_table
 from jaxtyping import Float
 from scipy.signal import lfilter
@@ -111,11 +115,17 @@ def markdown(rows: list[dict[str, Any]]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--draws", type=int, default=4000, help="clips of each kind")
+    parser.add_argument("--of", choices=("clips", "persons"), default="clips")
+    parser.add_argument("--draws", type=int, default=4000, help="clips, or cohorts, of each kind")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    rows = [measured(g, c, n, options.draws) for g in GENERATORS for c in CORRELATIONS for n in WINDOWS]
-    print(json.dumps(rows, indent=1) if options.json else markdown(rows))
+    if options.of == "persons":
+        rows = person_cohorts.measured(options.draws)
+        shown = markdown_table(*person_cohorts.table(rows))
+    else:
+        rows = [measured(g, c, n, options.draws) for g in GENERATORS for c in CORRELATIONS for n in WINDOWS]
+        shown = markdown(rows)
+    print(json.dumps(rows, indent=1) if options.json else shown)
 
 
 if __name__ == "__main__":

@@ -21,8 +21,8 @@ def bland_altman(predicted: Float[np.ndarray, " n"], true: Float[np.ndarray, " n
 
     Their standard errors: the bias s/√n, a limit s √(1/n + z²/2(n − 1)), both with Student's t of n − 1. `slope` is
     that of the difference on the mean of both, with t of n − 2: below 0 where predictions are drawn to the middle.
-    Intervals are null of fewer than five persons, everything of fewer than three. SettingsError where numbers are not finite or
-    one of each person.
+    Intervals are null of fewer than five persons, everything of fewer than three. SettingsError where numbers are
+    not finite or not one of each person.
     """
     predicted, true = as_persons(predicted, "predicted scores"), as_persons(true, "true scores")
     if predicted.shape != true.shape:

@@ -96,15 +96,17 @@ def score_agreement(
 
 def _moments(x: Scores, y: Scores, weight: Weight) -> tuple[PerRow, PerRow, PerRow, PerRow]:
     """Variances and covariance with n below, and x̄ − ȳ; from numbers near 0, so that large scores lose no digits."""
-    middle = y.mean() if len(y) else 0.0
-    x, y, total = x - middle, y - middle, weight.sum(1)
+    near, total = [np.median(side) if len(side) else 0.0 for side in (x, y)], weight.sum(1)
+    x, y = x - near[0], y - near[1]
     mx, my = ratio(weight @ x, total), ratio(weight @ y, total)
-    return (
-        np.maximum(ratio(weight @ (x * x), total) - mx * mx, 0),
-        np.maximum(ratio(weight @ (y * y), total) - my * my, 0),
-        ratio(weight @ (x * y), total) - mx * my,
-        mx - my,
-    )
+    sxx, syy = (_variance(ratio(weight @ (s * s), total), m) for s, m in ((x, mx), (y, my)))
+    return sxx, syy, ratio(weight @ (x * y), total) - mx * my, mx - my + near[0] - near[1]
+
+
+def _variance(square: PerRow, mean: PerRow) -> PerRow:
+    """From the mean square, 0 where all that differs is rounding."""
+    found = square - mean * mean
+    return np.where(found > 1e-12 * square, found, np.where(np.isnan(found), np.nan, 0.0))
 
 
 def _ranks(values: Scores, weight: Weight) -> Float[np.ndarray, "r n"]:
