@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from support.paths import ROOT
 
@@ -53,6 +54,14 @@ def test_the_coverage_of_intervals_is_counted_beside_that_of_the_rule_before():
     assert len(rows) == 3 * 3 * 6
     alike = [row for row in rows if (row["generator"], row["correlation"]) == ("ar1", 0.5)]
     assert all(row["ours"]["coverage"] > 0.8 > row["windows alone"]["coverage"] + 0.01 for row in alike[:3])
+
+
+def test_the_coverage_of_intervals_over_persons_is_counted_for_new_ones_and_out_of_folds():
+    rows = json.loads(tool("interval_coverage.py", "--of", "persons", "--draws", "1", "--json"))
+    truth = {(row["figure"], row["strength"]): row["truth"] for row in rows if row["persons"] == 12}
+    assert len(rows) == 2 * 4 * 4 + 2 * 5 * 4 + 2 * 4 * 3 and 0.69 < truth["auc", 0.74] < 0.71
+    assert truth["auc, folds", 0.0] == 0.5 and truth["auc difference, folds", 1.19] == 0
+    assert np.mean([row["coverage"] for row in rows]) > 0.8
 
 
 def test_the_coverage_of_figures_is_counted_beside_that_of_percentiles():

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from facedep_jax.errors import SettingsError
-from facedep_jax.evaluation.persons.repeated_folds import few_persons, repeated_bootstrap
+from facedep_jax.evaluation.persons.repeated_folds import few_persons, over_repeats
 from facedep_jax.evaluation.weighted_metrics import PerRow, Weight, ratio
 
 POWERS = {"kappa_linear": 1, "kappa_quadratic": 2}
@@ -28,9 +28,6 @@ def band_agreement(
     true: Int[np.ndarray, " n"],
     bands: int,
     cross_validated: bool,
-    *,
-    resamples: int = 2000,
-    seed: int = 0,
 ) -> dict[str, Any]:
     """`accuracy`, `kappa_linear` and `kappa_quadratic` of ordered bands 0 … `bands` − 1, each with `_ci`, 95 %.
 
@@ -52,6 +49,6 @@ def band_agreement(
         return equal | {name: weighted_kappa(table, power) for name, power in POWERS.items()}
 
     found: dict[str, Any] = {"n": len(true), "repeats": len(rows), "cross_validated": cross_validated}
-    for name, drawn in repeated_bootstrap(figures, len(rows), len(true), cross_validated, resamples, seed).items():
-        found |= drawn.field(name, len(true), (-1.0, 1.0) if name in POWERS else (0.0, 1.0))
+    for name, one in over_repeats(figures, rows.astype(np.float64), cross_validated).items():
+        found |= one.field(name, len(true), "correlation" if name in POWERS else "part")
     return found | {"too_few": few_persons({"judged": len(true)})}

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
-from facedep_jax.evaluation.intervals import FEWEST, UNIT, Ends, effective_interval
+from facedep_jax.evaluation.intervals import FEWEST, Ends, effective_interval
 from facedep_jax.evaluation.persons.auc_placements import Labels, auc_variances, aucs_of_rows
 from facedep_jax.evaluation.persons.combined_intervals import mean_interval
 from facedep_jax.evaluation.persons.repeated_folds import (
@@ -20,7 +20,7 @@ from facedep_jax.evaluation.persons.repeated_folds import (
     judged_counts,
     mean_over_repeats,
     out_of_fold_variance,
-    repeated_bootstrap,
+    over_repeats,
 )
 from facedep_jax.evaluation.weighted_metrics import PerRow, Weight, cells, none_if_nan, ratio
 
@@ -30,9 +30,6 @@ def person_classification(
     positive: Labels,
     cutoff: float,
     cross_validated: bool,
-    *,
-    resamples: int = 2000,
-    seed: int = 0,
 ) -> dict[str, Any]:
     """Figures of out-of-fold scores of n persons, of which `score` has a row for each repeat, NaN of who is not judged.
 
@@ -53,7 +50,7 @@ def person_classification(
     found |= part_called("sensitivity", rows >= cutoff, rows, positive, cross_validated)
     found |= part_called("specificity", rows < cutoff, rows, ~positive, cross_validated)
     found |= _balanced(found)
-    found |= _macro_f1(rows, positive, cutoff, cross_validated, resamples, seed)
+    found |= _macro_f1(rows, positive, cutoff, cross_validated)
     return found | {"too_few": few_persons(sides)}
 
 
@@ -101,13 +98,11 @@ def macro_f1(row: Float[np.ndarray, " n"], positive: Labels, cutoff: float, weig
     return (ratio(2 * tp, 2 * tp + fp + fn) + ratio(2 * tn, 2 * tn + fp + fn)) / 2 * both
 
 
-def _macro_f1(
-    rows: Rows, positive: Labels, cutoff: float, cross_validated: bool, resamples: int, seed: int
-) -> dict[str, Any]:
-    """Wilson's interval on an effective number of persons, by the variance over draws of persons."""
+def _macro_f1(rows: Rows, positive: Labels, cutoff: float, cross_validated: bool) -> dict[str, Any]:
+    """Wilson's interval on an effective number of persons, by the jackknife."""
 
     def figures(row: int, weight: Weight) -> dict[str, PerRow]:
         return {"macro_f1": macro_f1(rows[row], positive, cutoff, weight)}
 
-    drawn = repeated_bootstrap(figures, len(rows), len(positive), cross_validated, resamples, seed)["macro_f1"]
-    return drawn.field("macro_f1", int(min(positive.sum(), (~positive).sum())), UNIT)
+    found = over_repeats(figures, rows, cross_validated)["macro_f1"]
+    return found.field("macro_f1", int(min(positive.sum(), (~positive).sum())), "part")

@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
+from scipy.special import stdtrit
 
 from facedep_jax.errors import SettingsError
-from facedep_jax.evaluation.bootstrap import bootstrap
-from facedep_jax.evaluation.intervals import FEWEST, UNIT, Ends, effective_interval, percentile_interval
+from facedep_jax.evaluation.intervals import FEWEST, UNIT, Ends, effective_interval
 from facedep_jax.evaluation.weighted_metrics import none_if_nan
 
 Rows = Float[np.ndarray, "repeats n"]
@@ -42,46 +42,50 @@ def out_of_fold_variance(variances: Sequence[float], values: Sequence[float], cr
 
 @dataclass(frozen=True)
 class Repeated:
-    """A figure on average over repeats (NaN where undefined), its draws, and the variance as it is out of folds."""
+    """A figure on average over repeats (NaN where undefined), and its variance as it is out of folds."""
 
     value: float
-    drawn: Float[np.ndarray, " resamples"]
     variance: float
 
-    def interval(self, persons: int, span: tuple[float, float] | None = UNIT) -> Ends:
-        """95 %; of fewer than five persons none. `span` as in `Sampled.interval`."""
-        known = self.drawn[np.isfinite(self.drawn)]
-        if persons < FEWEST or not len(known) or not np.isfinite([self.value, self.variance]).all():
+    def interval(self, persons: int, kind: str) -> Ends:
+        """95 % with Student's t of `persons` − 1; of fewer than five none.
+
+        Of a `part` of 1 Wilson's on an effective number of persons, of a `correlation`, from −1 to 1, by Fisher's z,
+        and of an `error`, from 0 on, by its logarithm, both with the variance carried over (delta method).
+        """
+        value, deviation = self.value, np.sqrt(self.variance)
+        if persons < FEWEST or not np.isfinite([value, deviation]).all():
             return NONE
-        if span is not None:
-            return effective_interval(self.value, self.variance, persons, span)
-        found = np.var(known) * persons / (persons - 1)
-        stretch = np.sqrt(self.variance / found) if found > 0 else 1.0
-        return percentile_interval(self.value + stretch * (known - self.value), persons)
+        t = float(stdtrit(persons - 1, 0.975)) * deviation
+        if kind == "error":
+            return [value * np.exp(-t / value), value * np.exp(t / value)] if value > 0 else [value, value]
+        if kind == "correlation" and abs(value) < 1 - 1e-9:
+            z, away = np.arctanh(value), t / (1 - value * value)
+            return [float(np.tanh(z - away)), float(np.tanh(z + away))]
+        return effective_interval(value, self.variance, persons, UNIT if kind == "part" else (-1.0, 1.0))
 
-    def field(self, name: str, persons: int, span: tuple[float, float] | None = UNIT) -> dict[str, Any]:
+    def field(self, name: str, persons: int, kind: str) -> dict[str, Any]:
         """`name` and `name_ci` as they stand in a summary."""
-        return {name: none_if_nan(self.value), f"{name}_ci": self.interval(persons, span)}
+        return {name: none_if_nan(self.value), f"{name}_ci": self.interval(persons, kind)}
 
 
-def repeated_bootstrap(
-    figures: RowFigures, repeats: int, persons: int, cross_validated: bool, resamples: int, seed: int
-) -> dict[str, Repeated]:
-    """`figures` of a row's number and weights of persons, for all persons once and for draws of them."""
-
-    def of_all(weight: Float[np.ndarray, "r n"]) -> dict[str, Float[np.ndarray, " r"]]:
-        each = [figures(row, weight) for row in range(repeats)]
-        return {f"{name} {row}": values for row, found in enumerate(each) for name, values in found.items()}
-
-    sampled = bootstrap(of_all, np.arange(persons), resamples, seed)
-    found = {}
-    for name in (full.removesuffix(" 0") for full in sampled.value if full.endswith(" 0")):
-        values = [sampled.value[f"{name} {row}"] for row in range(repeats)]
-        drawn = [sampled.drawn[f"{name} {row}"] for row in range(repeats)]
-        variances = [_variance(draws, persons) for draws in drawn]
-        variance = out_of_fold_variance(variances, values, cross_validated)
-        found[name] = Repeated(float(mean_over_repeats(values)), mean_over_repeats(drawn), variance)
-    return found
+def over_repeats(figures: RowFigures, rows: Rows, cross_validated: bool) -> dict[str, Repeated]:
+    """`figures` of a row's number and weights of persons; their variance by leaving out each person whom it judged
+    (the jackknife, Tukey 1958), (n − 1)/n Σ (θ₋ᵢ − θ̄)²."""
+    one, persons = np.ones((1, rows.shape[1])), np.arange(rows.shape[1])
+    values: dict[str, list[float]] = {}
+    variances: dict[str, list[float]] = {}
+    for number, row in enumerate(rows):
+        without = (np.flatnonzero(np.isfinite(row))[:, None] != persons).astype(np.float64)
+        left = figures(number, without)
+        for name, value in figures(number, one).items():
+            values.setdefault(name, []).append(float(value[0]))
+            enough = len(without) > 1
+            variances.setdefault(name, []).append((len(without) - 1) * float(np.var(left[name])) if enough else np.nan)
+    return {
+        name: Repeated(float(mean_over_repeats(each)), out_of_fold_variance(variances[name], each, cross_validated))
+        for name, each in values.items()
+    }
 
 
 def mean_over_repeats(values: Sequence[float] | Sequence[np.ndarray]) -> np.ndarray:
@@ -139,8 +143,3 @@ def few_persons(counts: dict[str, int]) -> list[str]:
         for name, count in counts.items()
         if count < FEWEST
     ]
-
-
-def _variance(draws: np.ndarray, persons: int) -> float:
-    known = draws[np.isfinite(draws)]
-    return float(np.var(known)) * persons / max(persons - 1, 1) if len(known) else float("nan")

@@ -1,6 +1,6 @@
 """How far predicted questionnaire scores agree with those that persons gave. It does not know what predicted them.
 
-Functions of `weight` (r, n), as `bootstrap` draws it: how often each of n persons counts in each of r weightings.
+Functions of `weight` (r, n): how often each of n persons counts in each of r weightings, as `bootstrap` draws them.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from facedep_jax.evaluation.persons.repeated_folds import (
     as_repeats,
     few_persons,
     judged_counts,
-    repeated_bootstrap,
+    over_repeats,
 )
 from facedep_jax.evaluation.weighted_metrics import PerRow, Scores, Weight, ratio
 
@@ -64,20 +64,13 @@ FIGURES: dict[str, Callable[[Scores, Scores, Weight], PerRow]] = {
 }
 
 
-def score_agreement(
-    predicted: Float[np.ndarray, "*repeats n"],
-    true: Scores,
-    cross_validated: bool,
-    *,
-    resamples: int = 2000,
-    seed: int = 0,
-) -> dict[str, Any]:
+def score_agreement(predicted: Float[np.ndarray, "*repeats n"], true: Scores, cross_validated: bool) -> dict[str, Any]:
     """`mae`, `rmse` (points), `ccc`, `pearson`, `spearman` of out-of-fold predictions, each with `_ci`, 95 %.
 
     `predicted` has a row for each repeat, NaN where a person was not judged, and `cross_validated` is as in
-    `person_classification`; figures are means of the repeats'. Intervals are over draws of persons, null of fewer than
-    five (`too_few`). A figure that is undefined, as a correlation with a constant, is null. SettingsError on other
-    shapes, or true scores that are not finite.
+    `person_classification`; figures are means of the repeats'. Intervals are by the jackknife over persons, null of
+    fewer than five (`too_few`). A figure that is undefined, as a correlation with a constant, is null. SettingsError on
+    other shapes, or true scores that are not finite.
     """
     true = as_persons(true, "true scores")
     rows = as_repeats(predicted, len(true))
@@ -89,8 +82,8 @@ def score_agreement(
         return {name: figure(rows[row, own], true[own], weight[:, own]) for name, figure in FIGURES.items()}
 
     found: dict[str, Any] = counts | {"cross_validated": cross_validated}
-    for name, drawn in repeated_bootstrap(figures, len(rows), len(true), cross_validated, resamples, seed).items():
-        found |= drawn.field(name, len(true), (-1.0, 1.0) if name in CORRELATIONS else None)
+    for name, one in over_repeats(figures, rows, cross_validated).items():
+        found |= one.field(name, len(true), "correlation" if name in CORRELATIONS else "error")
     return found | {"too_few": few_persons({"judged": len(true)})}
 
 

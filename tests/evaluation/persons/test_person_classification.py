@@ -42,7 +42,7 @@ def test_auc_and_its_variance_are_those_of_all_pairs():
 
 
 def test_figures_are_scikit_learn_s():
-    found = person_classification(ONE, POSITIVE, 0.3, False, resamples=100)
+    found = person_classification(ONE, POSITIVE, 0.3, False)
     called = ONE >= 0.3
     expected = {
         "auc": metrics.roc_auc_score(POSITIVE, ONE),
@@ -66,7 +66,7 @@ def test_wilson_s_interval_is_scipy_s_where_persons_are_many():
 def test_reversal_and_order():
     order = RNG.permutation(30)
     one, same, turned = (
-        person_classification(*args, resamples=50)
+        person_classification(*args)
         for args in (
             (ONE, POSITIVE, 0.33, False),
             (ONE[order], POSITIVE[order], 0.33, False),
@@ -83,7 +83,7 @@ def test_repeats_are_averaged_and_who_is_never_judged_counts_for_nothing():
     rows = np.stack([ONE, TWO])
     rows[1, 0] = np.nan
     rows[:, 29] = np.nan
-    found = person_classification(rows, POSITIVE, 0.3, True, resamples=50)
+    found = person_classification(rows, POSITIVE, 0.3, True)
     aucs = [metrics.roc_auc_score(POSITIVE[:29], ONE[:29]), metrics.roc_auc_score(POSITIVE[1:29], TWO[1:29])]
     assert found["auc"] == pytest.approx(np.mean(aucs))
     assert (found["n"], found["not_judged"], found["partly_judged"], found["negative"]) == (29, 1, 1, 17)
@@ -101,7 +101,7 @@ def test_variance_out_of_folds_is_twice_less_what_averaging_took_away():
 
 def test_all_right_of_six_and_six_is_not_certain():
     positive = np.arange(12) < 6
-    found = person_classification(positive.astype(float), positive, 0.5, True, resamples=50)
+    found = person_classification(positive.astype(float), positive, 0.5, True)
     for name in ("auc", "sensitivity", "balanced_accuracy", "macro_f1"):
         assert found[name] == 1 and found[f"{name}_ci"][0] < 0.8 and found[f"{name}_ci"][1] == 1
     same = auc_difference(positive.astype(float), positive.astype(float), positive, True)
@@ -110,11 +110,11 @@ def test_all_right_of_six_and_six_is_not_certain():
 
 def test_four_on_a_side_have_no_interval_and_it_is_said():
     positive = np.arange(30) < 4
-    found = person_classification(ONE, positive, 0.3, False, resamples=20)
+    found = person_classification(ONE, positive, 0.3, False)
     assert found["auc_ci"] == found["sensitivity_ci"] == found["balanced_accuracy_ci"] == [None, None]
     assert found["macro_f1_ci"] == [None, None] and found["specificity_ci"][0] is not None
     assert "fewer than 5 persons (4) are positive" in found["too_few"][0]
-    one_class = person_classification(ONE, np.zeros(30, bool), 0.3, False, resamples=20)
+    one_class = person_classification(ONE, np.zeros(30, bool), 0.3, False)
     assert one_class["auc"] is None and one_class["sensitivity"] is None and one_class["macro_f1"] is None
     with pytest.raises(SettingsError, match="one row of true and false"):
         person_classification(ONE, POSITIVE.astype(int), 0.3, False)

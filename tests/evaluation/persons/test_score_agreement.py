@@ -59,7 +59,7 @@ def test_order_of_persons_does_not_matter_and_reversal_turns_correlations():
 
 
 def test_a_constant_prediction_has_no_correlation_and_no_concordance():
-    found = score_agreement(np.full(40, 5.0), TRUE, False, resamples=50)
+    found = score_agreement(np.full(40, 5.0), TRUE, False)
     assert found["pearson"] is None and found["spearman"] is None and found["pearson_ci"] == [None, None]
     assert found["ccc"] == 0 and found["mae"] > 0
 
@@ -68,21 +68,21 @@ def test_rows_are_averaged_and_who_was_not_judged_is_counted():
     rows = np.stack([PREDICTED, PREDICTED + 1, PREDICTED])
     rows[0, :3] = np.nan
     rows[:, 39] = np.nan
-    found = score_agreement(rows, TRUE, True, resamples=200)
+    found = score_agreement(rows, TRUE, True)
     each = [plain(row[np.isfinite(row)], TRUE[np.isfinite(row)]) for row in rows]
     assert found["ccc"] == pytest.approx(np.mean([one["ccc"] for one in each]), abs=1e-9)
     assert (found["n"], found["not_judged"], found["partly_judged"], found["repeats"]) == (39, 1, 3, 3)
 
 
 def test_predictions_out_of_folds_are_less_certain_than_those_of_new_persons():
-    new, folded = (score_agreement(PREDICTED, TRUE, learned, resamples=400) for learned in (False, True))
+    new, folded = (score_agreement(PREDICTED, TRUE, learned) for learned in (False, True))
     for name in ("mae", "rmse", "pearson"):
         (low, high), (lower, higher) = new[f"{name}_ci"], folded[f"{name}_ci"]
         assert 1.25 < (higher - lower) / (high - low) < 1.5  # √2, a little less where bounds press
 
 
 def test_of_four_persons_there_is_no_interval():
-    found = score_agreement(PREDICTED[:4], TRUE[:4], False, resamples=20)
+    found = score_agreement(PREDICTED[:4], TRUE[:4], False)
     assert found["mae_ci"] == [None, None] and "fewer than 5 persons (4) are judged" in found["too_few"][0]
 
 
@@ -155,7 +155,7 @@ def test_weighted_kappa_is_scikit_learn_s(power, weights):
     np.add.at(table, (one, two), 1)
     expected = metrics.cohen_kappa_score(one, two, weights=weights)
     assert weighted_kappa(table[None], power) == pytest.approx([expected], abs=1e-9)
-    found = band_agreement(two, one, 4, False, resamples=100)
+    found = band_agreement(two, one, 4, False)
     assert found[f"kappa_{weights}"] == pytest.approx(expected, abs=1e-9)
     low, high = found[f"kappa_{weights}_ci"]
     assert low < expected < high
