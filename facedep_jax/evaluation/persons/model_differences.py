@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, TypedDict
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from scipy.special import stdtrit
 
 from facedep_jax.errors import SettingsError
@@ -41,17 +41,24 @@ class PermutationTest(TypedDict):
     chance_ci: list[float]
 
 
-def auc_difference(first: Predicted, second: Predicted, positive: Labels, cross_validated: bool) -> dict[str, Any]:
+def auc_difference(
+    first: Predicted,
+    second: Predicted,
+    positive: Labels,
+    cross_validated: bool,
+    fold: Int[np.ndarray, "repeats n"] | None = None,
+) -> dict[str, Any]:
     """First minus second AUC, on average over repeats, of persons whom both judged (`n`; of others `left_out`).
 
     `auc_ci` joins both models' intervals (Zou and Donner 2008) by the correlation of their placements (DeLong et al.
     1988); null of fewer than five persons on a side (`too_few`). `cross_validated` where either model was. One row is
-    compared with every repeat of the other; SettingsError on other numbers of rows.
+    compared with every repeat of the other; SettingsError on other numbers of rows. `fold` as in `auc_with_interval`.
     """
     positive = as_labels(positive)
     one, two, judged = _both(first, second, len(positive))
     positive = positive[judged]
-    found = [auc_with_interval(rows, positive, cross_validated) for rows in (one, two)]
+    fold = None if fold is None else fold[:, judged]
+    found = [auc_with_interval(rows, positive, cross_validated, fold) for rows in (one, two)]
     own, other, apart = (float(mean_over_repeats(v)) for v in _variances(one, two, positive))
     spread = np.sqrt(own * other)
     correlation = float(np.clip((own + other - apart) / 2 / spread, -1, 1)) if spread > 0 else 0.0

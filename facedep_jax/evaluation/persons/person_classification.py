@@ -6,10 +6,10 @@ It does not know what was learned, or how.
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from facedep_jax.evaluation.intervals import FEWEST, Ends, effective_interval
-from facedep_jax.evaluation.persons.auc_placements import Labels, auc_variances, aucs_of_rows
+from facedep_jax.evaluation.persons.auc_placements import Labels, auc_variances, auc_within_folds, aucs_of_rows
 from facedep_jax.evaluation.persons.combined_intervals import mean_interval
 from facedep_jax.evaluation.persons.repeated_folds import (
     NONE,
@@ -54,12 +54,18 @@ def person_classification(
     return found | {"too_few": few_persons(sides)}
 
 
-def auc_with_interval(rows: Rows, positive: Labels, cross_validated: bool) -> dict[str, Any]:
+def auc_with_interval(
+    rows: Rows, positive: Labels, cross_validated: bool, fold: Int[np.ndarray, "repeats n"] | None = None
+) -> dict[str, Any]:
     """`auc`, the mean of the repeats' (all in one ranking would compare scores of models that never meant the same by
-    them), and `auc_ci`: Wilson's interval on an effective number of persons, by DeLong's variance."""
+    them), and `auc_ci`: Wilson's interval on an effective number of persons, by DeLong's variance.
+
+    With `fold`, in which each person was judged, `auc` is of the pairs that one model ranked and learned from neither.
+    """
     values = aucs_of_rows(rows, positive)
     value, fewest = float(mean_over_repeats(values)), int(min(positive.sum(), (~positive).sum()))
     variance = out_of_fold_variance(auc_variances(rows, positive), values, cross_validated)
+    value = value if fold is None else auc_within_folds(rows, positive, fold)
     return {"auc": none_if_nan(value), "auc_ci": _interval(value, variance, fewest)}
 
 
