@@ -31,6 +31,7 @@ PARTS = {"features, once": FEATURES, "heads, often": HEADS, "scores, offline": S
 # Where rooms stand from left to right, and of which part they are; from top to bottom says the table.
 PLACES = {
     TOP: (5.9, PLAIN), GROUND: (5.9, PLAIN),
+    "study": (9.8, SCORES),
     "training": (1.3, HEADS), "cnn": (3.62, HEADS), "baselines": (2.6, HEADS), "evaluation": (2.6, HEADS),
     "runs": (2.6, HEADS), "head": (4.2, HEADS), "dataset": (3.0, HEADS),
     "onnx_export": (5.0, SCORES), "descriptors": (7.4, SCORES), "monitor": (9.8, SCORES), "scoring": (7.3, SCORES),

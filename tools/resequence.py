@@ -36,7 +36,7 @@ def resequence(
             rng = np.random.default_rng([seed, number])
             side, item = SIDES[number % 2], hashlib.sha256(f"{seed} {number}".encode()).hexdigest()
             writer.begin_item(item, "clip")
-            for at, values in enumerate(_frames(source, taps, _order(rng, rows, side, frames, stretch))):
+            for at, values in enumerate(features_of(source, taps, _order(rng, rows, side, frames, stretch))):
                 writer.add_row(at / fps, 1, (40.0, 40.0, 80.0, 80.0), 0.9, values)
             writer.end_item(SIZE, SIZE, frames / fps)
             split, subject = SPLITS[number // 2 % 4], f"p{seed}-{number}"
@@ -45,12 +45,12 @@ def resequence(
     return out
 
 
-def spec_of(source: Cache, taps: tuple[str, ...], fps: float) -> dict[str, Any]:
-    """The source's features, without second views, of clips."""
+def spec_of(source: Cache, taps: tuple[str, ...], fps: float, side: int = SIZE) -> dict[str, Any]:
+    """The source's features, without second views, of clips whose longer side is `side` pixels."""
     features = source.spec["features"]
     own = {name: value for name, value in features.items() if name not in ("taps", "channels", "flipped")}
     own |= {"taps": list(taps), "channels": {tap: features["channels"][tap] for tap in taps}}
-    return {"features": own, "input": {"clip": {"faces": "yunet", "fps": fps, "max_size": SIZE}}}
+    return {"features": own, "input": {"clip": {"faces": "yunet", "fps": fps, "max_size": side}}}
 
 
 def _rows_of(source: Cache, side: str) -> np.ndarray:
@@ -69,7 +69,8 @@ def _order(rng: np.random.Generator, rows: dict[str, np.ndarray], side: str, fra
     return chosen
 
 
-def _frames(source: Cache, taps: tuple[str, ...], rows: np.ndarray, block: int = 1024) -> Iterator[dict[str, Any]]:
+def features_of(source: Cache, taps: tuple[str, ...], rows: np.ndarray, block: int = 1024) -> Iterator[dict[str, Any]]:
+    """What a cache keeps of each of `rows`."""
     for begin in range(0, len(rows), block):
         held = {tap: source.features(tap, rows[begin : begin + block]) for tap in taps}
         for at in range(len(rows[begin : begin + block])):
