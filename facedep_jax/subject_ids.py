@@ -1,5 +1,6 @@
 """When two names of subjects are one, and what is said of groups by subject. Knows nothing of tables or splits."""
 
+import re
 import unicodedata
 from collections.abc import Iterable
 
@@ -13,6 +14,12 @@ def subject_key(name: str) -> str:
     """What subjects are compared by: NFC, without regard to case and blanks. Empty for a name of nothing else."""
     folded = name.lower() if name.isascii() else _nfc(_nfc(name).casefold())
     return "".join(folded.split())
+
+
+def session_key(name: str) -> str:
+    """What the names of sessions are compared by: 001 and 1 are one, as are 300 and 300_P."""
+    name = name.strip().removesuffix("_P")
+    return str(int(name)) if re.fullmatch(r"\d{1,9}", name) else name
 
 
 def shown_spelling(name: str) -> str:

@@ -20,8 +20,8 @@ from facedep_jax.text_escaping import as_name
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-COMMANDS = ("extract", "import", "train", "score")
-RECORDS = ("versions", "weights", "cache", "run")
+COMMANDS = ("extract", "import", "train", "score", "study")
+RECORDS = ("versions", "weights", "cache", "run", "inputs")
 # Settings of training that came later, and what they were before.
 EARLIER = {"class_weight": 0.0, "pooling": "mean", "train_fps": 0.0}
 SEEDS = 2**31  # what JAX without 64-bit integers, NumPy and SciPy all take

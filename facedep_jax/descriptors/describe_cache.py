@@ -62,16 +62,10 @@ def describe_cache(
             f"{cache.path} holds {len(cache.items):,} images and no clip; descriptors are of faces over time: extract "
             "clips into a cache"
         )
-    inputs = _checked(head, cache, report) if head else ""
-    called = {name: printable(text) for name, text in column_names(head.emotions if head else (), TAKEN).items()}
-    names = descriptor_names(head is not None, called.values())
+    inputs = require_framewise(head, cache, report) if head else ""
     listings = _listings(cache, segments, report)
-    frames = score_items(cache, items.tolist(), head, report) if head else sampled_frames(cache, items.tolist())
-    frames = [replace(one, emotions={called[name]: found for name, found in one.emotions.items()}) for one in frames]
     units = listings.filter(pl.col("item").is_in(cache.items.id[items].tolist())).unique(UNIT, maintain_order=True)
-    rows = list(_rows(cache, items, frames, units, head, report))
-    values = pl.DataFrame(rows, {UNIT: pl.String, **dict.fromkeys((*SEEN, *names), pl.Float64)})
-    values = values.with_columns(pl.col(pl.Float64).fill_nan(None)).with_columns(pl.col(COUNTS).cast(pl.Int64))
+    values, names = describe_units(cache, units, head, report)
     clips = _listed(listings, values)
     if clips.is_empty():
         raise CacheError(
@@ -79,13 +73,34 @@ def describe_cache(
         )
     missing = (
         *_absent(cache, listings, clips, values),
-        *_unknown(head, values, _imported(cache) and _boxless(cache)),
+        *_unknown(head, values, is_imported(cache) and _boxless(cache)),
     )
     said = behaviour(head.positive_emotions if head else ())
     return Described(clips, names, missing, said, head.warning if head else "", inputs)
 
 
-def _checked(head: Head, cache: Cache, report: Report) -> str:
+def describe_units(
+    cache: Cache, units: pl.DataFrame, head: Head | None = None, report: Report = silent
+) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    """`UNIT`, `SEEN` and descriptors of each of `units` (`UNIT`, item, start, end) that lies in its clip; and the names
+    of the descriptors. `head` judges every frame by itself.
+    """
+    items = np.flatnonzero((cache.items.kind == "clip") & np.isin(cache.items.id, units["item"].to_list()))
+    called = {name: printable(text) for name, text in column_names(head.emotions if head else (), TAKEN).items()}
+    names = descriptor_names(head is not None, called.values())
+    frames = score_items(cache, items.tolist(), head, report) if head else sampled_frames(cache, items.tolist())
+    frames = [replace(one, emotions={called[name]: found for name, found in one.emotions.items()}) for one in frames]
+    rows = list(_rows(cache, items, frames, units, head, report))
+    values = pl.DataFrame(rows, {UNIT: pl.String, **dict.fromkeys((*SEEN, *names), pl.Float64)})
+    values = values.with_columns(pl.col(pl.Float64).fill_nan(None)).with_columns(pl.col(COUNTS).cast(pl.Int64))
+    return values, names
+
+
+def require_framewise(head: Head, cache: Cache, report: Report = silent) -> str:
+    """In what inputs differ from those of `head`, "" where they are alike.
+
+    Raises RunError for a head that mixes frames, SpecMismatch for features of another kind than its own.
+    """
     if head.mixes:
         raise RunError(
             f"{head.path or 'the head'} {head.mixing} and says one thing of all frames of a window; descriptors need a "
@@ -165,7 +180,7 @@ def _absent(cache: Cache, listings: pl.DataFrame, clips: pl.DataFrame, values: p
         yield f"{cache.items_cut_off:,} clips are not extracted to their end and have no row"
     if long := int(((values["seconds"] == 0) & (values["samples"] > 0)).sum()):
         yield f"{long:,} clips last no time by their frames, or more than {LONGEST // 3600} h, and have an empty row"
-    imported = _imported(cache)
+    imported = is_imported(cache)
     if values[COVERAGE[0]].null_count() == len(values):
         how = "these files do not say" if imported else "nobody looked for faces in these clips (--faces none)"
         yield f"{how}{' which frames show a face' * imported}: coverage and movement are empty"
@@ -184,8 +199,8 @@ def _clips_of(cache: Cache, listings: pl.DataFrame) -> int:
     return listings.filter(pl.col("item").is_in(clips))["item"].n_unique()
 
 
-def _imported(cache: Cache) -> bool:
-    """Whether its features are others' measurements."""
+def is_imported(cache: Cache) -> bool:
+    """Whether its features are others' measurements, so that no picture is known."""
     return "imported" in cache.spec["features"]
 
 

@@ -15,6 +15,7 @@ from facedep_jax.errors import TableError
 from facedep_jax.sources.label_vocabulary import known_split
 from facedep_jax.sources.listing_types import FURTHER
 from facedep_jax.sources.table_files import RawTable, is_missing, read_rows
+from facedep_jax.subject_ids import session_key
 from facedep_jax.text_escaping import as_text
 
 _IDS = ("participant_id", "index", "id", "video_id", "session")
@@ -37,12 +38,6 @@ class CorpusTables:
     rows: dict[str, dict[str, str]]
     used: frozenset[str]
     said: tuple[str, ...]
-
-
-def session_key(name: str) -> str:
-    """What the names of sessions are compared by: 001 and 1 are one, as are 300 and 300_P."""
-    name = name.strip().removesuffix("_P")
-    return str(int(name)) if re.fullmatch(r"\d{1,9}", name) else name
 
 
 def read_corpus_tables(folder: Path, others: Iterable[str], named: Sequence[Path]) -> CorpusTables:

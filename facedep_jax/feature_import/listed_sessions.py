@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from facedep_jax.errors import SourceError
-from facedep_jax.feature_import.corpus_tables import CorpusTables, as_columns, read_corpus_tables, session_key
+from facedep_jax.feature_import.corpus_tables import CorpusTables, as_columns, read_corpus_tables
 from facedep_jax.feature_import.layouts import LAYOUTS
 from facedep_jax.feature_import.sessions import TABLE, Session, find_sessions, reason_of
 from facedep_jax.feature_import.settings import ImportSettings
@@ -16,6 +16,7 @@ from facedep_jax.sources.listing_types import FURTHER, Listings, Source, passed_
 from facedep_jax.sources.missing_files import with_missing
 from facedep_jax.sources.subjects import read_subjects, subjects_from_table
 from facedep_jax.sources.user_tables import overlay, positions, read_table
+from facedep_jax.subject_ids import session_key
 from facedep_jax.text_escaping import as_text
 
 FILES = f"{FURTHER}files"  # of a session of several, those beside the one that it is listed by

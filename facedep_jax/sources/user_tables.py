@@ -7,7 +7,7 @@ nothing are missing; ids and paths are NFC. A column that looks as if it meant w
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -168,10 +168,11 @@ def path_hint(paths: pl.Series) -> str:
     return ""
 
 
-def read_table(path: Path, uses: Sequence[str]) -> UserTable:
+def read_table(path: Path, uses: Sequence[str], looks: Collection[str] = tuple(_LOOKS)) -> UserTable:
     """The table in a file, of whose columns those of the roles `uses` are used. Raises TableError.
 
-    Where one role has several headings the first counts, and the others stay further columns.
+    Where one role has several headings the first counts, and the others stay further columns; of these it is said which
+    look as if they were meant for one of `looks`.
     """
     raw = read_rows(Path(path))
     names = [_heading(name) for name in raw.headings]
@@ -184,7 +185,7 @@ def read_table(path: Path, uses: Sequence[str]) -> UserTable:
             used[role] = at
     used = _in_pairs(used, names)
     for at in used.values():
-        _require_no_errors(path, raw, at)
+        require_no_errors(path, raw.lines, columns[at])
     frame = pl.DataFrame(
         {role: columns[at] if role == "path" else _nfc(columns[at]) for role, at in used.items()}
         | {
@@ -194,7 +195,7 @@ def read_table(path: Path, uses: Sequence[str]) -> UserTable:
         },
     )
     return UserTable(
-        Path(path), frame, raw.lines, {r: raw.headings[at].strip() for r, at in used.items()}, _said(raw, used)
+        Path(path), frame, raw.lines, {r: raw.headings[at].strip() for r, at in used.items()}, _said(raw, used, looks)
     )
 
 
@@ -217,13 +218,12 @@ def _require_distinct(path: Path, raw: RawTable) -> None:
         raise TableError(f"{path} has a column twice, without regard to case and blanks: {written}; keep one")
 
 
-def _require_no_errors(path: Path, raw: RawTable, number: int) -> None:
+def require_no_errors(path: Path, lines: Sequence[int], cells: pl.Series) -> None:
     """Raise TableError for what a spreadsheet shows where a formula failed: all such cells would be one subject."""
-    for line, row in zip(raw.lines, raw.rows, strict=True):
-        if (row[number] or "").strip() in _ERRORS:
+    for line, cell in zip(lines, cells, strict=True):
+        if cell in _ERRORS:
             raise TableError(
-                f"{path}, line {line}: {(row[number] or '').strip()} is what a formula says that failed; mend it, or "
-                "leave the cell empty"
+                f"{path}, line {line}: {cell} is what a formula says that failed; mend it, or leave the cell empty"
             )
 
 
@@ -242,7 +242,7 @@ def _nfc(column: pl.Series) -> pl.Series:
     return column.str.normalize("NFC")
 
 
-def _said(raw: RawTable, used: Mapping[str, int]) -> tuple[str, ...]:
+def _said(raw: RawTable, used: Mapping[str, int], looks: Collection[str]) -> tuple[str, ...]:
     said = list(raw.said)
     for role, at in used.items():
         if _heading(raw.headings[at]) != role:
@@ -250,7 +250,7 @@ def _said(raw: RawTable, used: Mapping[str, int]) -> tuple[str, ...]:
     unused = []
     for number, name in enumerate(raw.headings):
         words = set(re.findall(r"[^\W\d_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).casefold()))
-        like = next((what for what, known in _LOOKS.items() if words & known), None)
+        like = next((what for what, known in _LOOKS.items() if what in looks and words & known), None)
         if number not in used.values() and like and not RATER.fullmatch(_heading(name)):
             unused.append(f"{name.strip()} (as {like})")
     if unused:

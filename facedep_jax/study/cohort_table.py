@@ -1,0 +1,210 @@
+"""Tables of persons, visits, clips or segments with labels and scores, as columns of known meaning. Knows no cache.
+
+A person may have several rows, of visits or of clips; what they say of one visit has to be the same. All tables of a
+study name persons together: equal names, by `subject_key`, are one person.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from jaxtyping import Float, Int
+
+from facedep_jax.errors import SettingsError, TableError
+from facedep_jax.segments import TIMES, some, with_times
+from facedep_jax.sources.persons import with_persons
+from facedep_jax.sources.segment_tables import timed
+from facedep_jax.sources.user_tables import UserTable, read_table
+from facedep_jax.study.cohort_columns import HEADINGS, cells_of, options_for, partition_in_name, roles_of
+from facedep_jax.study.cohort_labels import two_classes
+from facedep_jax.study.settings import StudySettings
+from facedep_jax.subject_ids import session_key
+from facedep_jax.text_escaping import printable
+
+OF_UNIT = ("label", "score", "partition")
+GROUP = "group "  # in front of the names of further columns
+_KINDS = {**dict.fromkeys(HEADINGS, pl.String), "score": pl.Float64, **dict.fromkeys(TIMES, pl.Float64)}
+
+
+@dataclass(frozen=True)
+class CohortTable:
+    """`rows`: subject, path, visit, start, end, label, score and partition, null where nothing is said, `table` and
+    `line` where it stands, and further columns, whose names are `groups`, with `GROUP` in front.
+
+    `headings` are those of the roles that have a column; `said` are clauses on what was understood.
+    """
+
+    path: Path
+    rows: pl.DataFrame
+    groups: tuple[str, ...]
+    headings: Mapping[str, str]
+    said: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return _name(self.rows["table"].unique(maintain_order=True).to_list())
+
+
+def read_cohort(paths: Sequence[Path], settings: StudySettings) -> CohortTable:
+    """One table, or several, as corpora hand them out for each partition.
+
+    Raises TableError for what cannot be meant, SettingsError for an option that names no column.
+    """
+    tables = [_rows_in(Path(path)) for path in paths]
+    read = [_read(*one) for one in zip(tables, options_for(tables, settings.columns), strict=True)]
+    headings = {role: heading for one in reversed(read) for role, heading in one.headings.items()}
+    rows, names = _one_spelling([one.rows for one in read])
+    where = _name(paths)
+    if not rows["label"].count() and not rows["score"].count():
+        raise TableError(
+            f"{where} has no column with labels or scores, or says nothing in it; it has {', '.join(_columns(read))}; "
+            "say which it is with --column label=HEADING or --column score=HEADING"
+        )
+    label, by_label = two_classes(rows, settings, where)
+    rows, notes = _with_persons(rows.with_columns(label=label))
+    _require_groups(settings.groups, names, where)
+    said = (clause for one in read for clause in one.said)
+    further = (f"further columns: {', '.join(names)}",) if names else ()
+    clauses = (*said, *further, *by_label, *notes, *_unclear(rows, settings.groups))
+    return CohortTable(Path(paths[0]), rows, names, headings, tuple(dict.fromkeys(clauses)))
+
+
+def _name(paths: Sequence[Path | str]) -> str:
+    return f"{paths[0]} and {len(paths) - 1} more tables" if len(paths) > 1 else str(paths[0])
+
+
+def _rows_in(path: Path) -> UserTable:
+    table = timed(read_table(path, TIMES, looks=TIMES))
+    if table.frame.is_empty():
+        raise TableError(f"{path} has no rows; expected one for each person, visit or clip")
+    return table
+
+
+def _read(table: UserTable, options: Sequence[str]) -> CohortTable:
+    """One table; its labels are words yet."""
+    path = table.path
+    headings, said = roles_of(table, options)
+    if "subject" not in headings:
+        raise TableError(
+            f"{path} has no column that names persons, such as subject or Participant_ID; it has "
+            f"{', '.join(table.frame.columns)}; say which it is with --column subject=HEADING"
+        )
+    cells = cells_of(table, headings)
+    nobody = [line for line, name in zip(table.lines, cells["subject"], strict=True) if name is None]
+    if nobody:
+        raise TableError(f"{path}, line {nobody[0]}: no {headings['subject']} ({len(nobody):,} such rows)")
+    if "partition" not in headings and (named := partition_in_name(path)) and "partition=" not in options:
+        cells["partition"] = pl.Series([named] * len(table.lines))
+        headings |= {"partition": path.name}
+        said = (*said, f"{path.name} is of the partition {named}, by its name")
+    used = {*headings.values(), *(TIMES if "start" in table.roles else ())}
+    further = {f"{GROUP}{name}": table.frame[name] for name in table.frame.columns if name not in used}
+    times = {name: table.frame[name] for name in TIMES if "start" in table.roles}
+    rows = with_times(pl.DataFrame(cells | times | further))
+    absent = [pl.lit(None, kind).alias(name) for name, kind in _KINDS.items() if name not in rows.columns]
+    rows = rows.with_columns(*absent, table=pl.lit(str(path)), line=pl.Series(table.lines, dtype=pl.Int64))
+    return CohortTable(path, rows, tuple(name.removeprefix(GROUP) for name in further), headings, (*table.said, *said))
+
+
+def _one_spelling(tables: Sequence[pl.DataFrame]) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    """The rows of all tables, in which a further column is called as where it is called so first; and their names."""
+    first: dict[str, str] = {}
+    for table in tables:
+        for name in table.columns:
+            first.setdefault(name.casefold(), name)
+    alike = [table.rename({name: first[name.casefold()] for name in table.columns}) for table in tables]
+    rows = pl.concat(alike, how="diagonal")
+    return rows, tuple(name.removeprefix(GROUP) for name in rows.columns if name.startswith(GROUP))
+
+
+def _columns(tables: Sequence[CohortTable]) -> list[str]:
+    return list(dict.fromkeys(name for one in tables for name in (*one.headings.values(), *one.groups)))
+
+
+def _with_persons(rows: pl.DataFrame) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    """Rows whose `subject` is equal for one person and different for two, by the rule of all tables."""
+    one = pl.lit("", pl.String)
+    found, notes = with_persons(rows.with_columns(source=one, subject_source=one, item=pl.lit(None, pl.String)))
+    found = found.drop("source", "subject_source", "item", "subject_id")
+    by_key: dict[str, list[str]] = {}
+    for name in found["subject"].unique(maintain_order=True):
+        by_key.setdefault(session_key(name), []).append(name)
+    several = [" and ".join(map(printable, names[:2])) for names in by_key.values() if len(names) > 1]
+    if several:
+        notes += (f"subjects that differ by zeros in front or _P are different persons: {some(several)}",)
+    return found, notes
+
+
+def _require_groups(asked: Sequence[str], there: Sequence[str], where: str) -> None:
+    absent = [name for name in asked if name not in there]
+    if absent:
+        raise SettingsError(
+            f"--group {absent[0]}: {where} has no such further column; it has {', '.join(there) or 'none'}"
+        )
+
+
+def _unclear(rows: pl.DataFrame, groups: Sequence[str]) -> list[str]:
+    """What to say of visits and persons of whom too little is said, or several things of a group."""
+    said = []
+    mixed = rows.filter(pl.col("visit").is_null() & (pl.col("visit").count().over("subject") > 0))
+    if len(mixed):
+        said.append(f"{len(mixed):,} rows name no visit where others of the person do: that is one visit of its own")
+    silent = rows.group_by("subject", "visit").agg(pl.col("label", "score").count())
+    if count := len(silent.filter((pl.col("label") == 0) & (pl.col("score") == 0))):
+        said.append(f"{count:,} of {len(silent):,} visits have neither label nor score")
+    parted = rows.group_by("subject").agg(pl.col("partition").count())["partition"]
+    if (count := int((parted == 0).sum())) and count < len(parted):
+        said.append(f"{count:,} of {len(parted):,} persons are in no partition")
+    for name in groups:
+        several = rows.group_by("subject", "visit").agg(pl.col(f"{GROUP}{name}").drop_nulls().n_unique().alias("n"))
+        if count := int((several["n"] > 1).sum()):
+            said.append(
+                f"{count:,} visits have rows that say different things of {name}, and are in none of its groups"
+            )
+    return said
+
+
+def units_of(table: CohortTable) -> pl.DataFrame:
+    """A row for each person and visit: unit, subject, visit, label, score, partition, and further columns that all rows
+    of it say alike (others are null). Raises TableError where two rows say different things that figures hang on.
+    """
+    for name in OF_UNIT:
+        _require_alike(table, name, ["subject"] if name == "partition" else ["subject", "visit"])
+    groups = [f"{GROUP}{name}" for name in table.groups]
+    said = (pl.col(name).drop_nulls() for name in groups)
+    alike = [pl.when(one.n_unique() == 1).then(one.first()).alias(name) for name, one in zip(groups, said, strict=True)]
+    values = (pl.col(name).drop_nulls().first() for name in OF_UNIT)
+    rows = table.rows.with_columns(pl.col("partition").drop_nulls().first().over("subject"))
+    return rows.group_by("subject", "visit", maintain_order=True).agg(*values, *alike).with_row_index("unit")
+
+
+def _require_alike(table: CohortTable, name: str, whom: list[str]) -> None:
+    """Raise TableError where rows of one person, or visit, differ."""
+    once = table.rows.drop_nulls(name).unique([*whom, name], maintain_order=True)
+    several = once.filter(pl.struct(whom).is_duplicated())
+    if several.is_empty():
+        return
+    own = several.filter(pl.col("subject") == several["subject"][0])
+    own = own.filter(pl.col("visit").eq_missing(own["visit"][0])) if "visit" in whom else own
+    one, two = own.head(2).iter_rows(named=True)
+    told = " and ".join(f"{_shown(row[name])} ({row['table']}, line {row['line']})" for row in (one, two))
+    visit = f" at visit {printable(one['visit'])}" if "visit" in whom and one["visit"] is not None else ""
+    more = several.select(whom).n_unique() - 1
+    raise TableError(
+        f"{name} of {printable(one['subject'])}{visit} is {told}{f', and {more:,} more are so' if more else ''}; one "
+        f"{'person' if name == 'partition' else 'visit'} has one {name}"
+    )
+
+
+def _shown(value: bool | float | str) -> str:
+    if isinstance(value, bool):
+        return "positive" if value else "negative"
+    return value if isinstance(value, str) else f"{value:g}"
+
+
+def bands_of(scores: Float[np.ndarray, " n"], bounds: Sequence[float]) -> Int[np.ndarray, " n"]:
+    """The band of each score, 0 below the first of `bounds`."""
+    return np.searchsorted(np.asarray(bounds), scores, side="right")

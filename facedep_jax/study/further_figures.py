@@ -1,0 +1,90 @@
+"""What a study says besides its models: groups, severity bands, visits, and each person's predictions."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+from jaxtyping import Float
+
+from facedep_jax.evaluation.persons.band_agreement import band_agreement
+from facedep_jax.evaluation.persons.group_differences import group_classification, group_errors
+from facedep_jax.evaluation.persons.limits_of_agreement import bland_altman
+from facedep_jax.evaluation.persons.retest_reliability import retest_reliability
+from facedep_jax.study.cohort import Cohort
+from facedep_jax.study.cohort_table import bands_of
+from facedep_jax.study.linear_models import Columns
+from facedep_jax.study.models import DESCRIPTOR, HALF, Judged
+from facedep_jax.study.person_values import SCORE as SCORE_COLUMN
+from facedep_jax.study.protocols import OFFICIAL, Protocol
+
+
+class OneTarget(NamedTuple):
+    """What became of one target: the models' predictions, columns of behaviour, what is stated, and the persons."""
+
+    judged: Judged
+    columns: Columns
+    truth: Float[np.ndarray, " n"]
+    rows: pl.DataFrame
+    how: Protocol
+
+
+def of_scores(one: OneTarget, bands: Sequence[float]) -> dict[str, Any]:
+    """How the descriptors' predictions, the mean over repeats, agree with stated scores, and with severity bands."""
+    value = mean_over_repeats(one.judged.predictions[DESCRIPTOR].value)
+    known = np.isfinite(value)
+    more: dict[str, Any] = {"bland_altman": bland_altman(value[known], one.truth[known])}
+    if bands:
+        given, stated = (bands_of(x[known], bands) for x in (value, one.truth))
+        more["bands"] = band_agreement(given, stated, len(bands) + 1, one.how.name != OFFICIAL)
+    return more
+
+
+def of_groups(found: Mapping[str, OneTarget], names: Sequence[str]) -> dict[str, dict[str, list[dict[str, Any]]]]:
+    """Figures of the descriptors' model, by each further column that was asked for."""
+    result: dict[str, dict[str, list[dict[str, Any]]]] = {name: {} for name in names}
+    for target, one in found.items():
+        value, crossed = one.judged.predictions[DESCRIPTOR].value, one.how.name != OFFICIAL
+        for name in names:
+            group = np.array(one.rows[f"group {name}"].to_list(), object)
+            result[name][target] = (
+                group_classification(value, one.truth > 0, group, HALF, crossed)
+                if target == "classes"
+                else group_errors(value, one.truth, group, crossed)
+            )
+    return result
+
+
+def of_visits(cohort: Cohort) -> dict[str, dict[str, Any]]:
+    """ICC and least detectable change of what nothing was learned for, over persons with the most visits."""
+    seen = cohort.visits.join(cohort.values.rows, on="unit", how="inner", maintain_order="left")
+    several = seen.filter(pl.len().over("subject") > 1)
+    if several.is_empty():
+        return {}
+    count = max(several.group_by("subject").len()["len"].to_list())
+    wanted = [name for name in (SCORE_COLUMN, "expressivity", "smile_part", "move_mean") if name in seen.columns]
+    found = {}
+    for name in wanted:
+        lists = several.group_by("subject", maintain_order=True).agg(pl.col(name))[name].to_list()
+        scores = np.array([[*one, *[None] * (count - len(one))] for one in lists], float)
+        if np.isfinite(scores).all(1).sum() >= 2:
+            found[name] = retest_reliability(scores)
+    return found
+
+
+def predictions(found: Mapping[str, OneTarget]) -> pl.DataFrame:
+    """A row a target, model and person: what is stated, the mean over repeats, and in how many they were judged."""
+    parts = []
+    for target, one in found.items():
+        rows = one.rows.select("subject", "visit", "partition", "label", "score")
+        for name, given in one.judged.predictions.items():
+            value, count = mean_over_repeats(given.value), np.isfinite(given.value).sum(0)
+            own = pl.Series("predicted", value, pl.Float64).fill_nan(None), pl.Series("repeats", count)
+            parts.append(rows.with_columns(pl.lit(target).alias("target"), pl.lit(name).alias("model"), *own))
+    return pl.concat(parts)
+
+
+def mean_over_repeats(rows: Float[np.ndarray, "r n"]) -> Float[np.ndarray, " n"]:
+    """What each person is given on average, NaN of who was never judged."""
+    count = np.isfinite(rows).sum(0)
+    return np.where(count > 0, np.nansum(rows, 0) / np.maximum(count, 1), np.nan)

@@ -1,0 +1,183 @@
+"""The models of a study, judged alike: what each gives persons whom it has not seen, and the figures of that.
+
+dummy: the part of positives, or the mean, of those learned from. confounds: how persons were filmed, and not how they
+behaved. descriptors: how their faces behaved. score: the head's own score as it is, nothing learned.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, Shaped
+from threadpoolctl import threadpool_limits
+
+from facedep_jax.evaluation.persons.model_differences import auc_difference, error_difference, permutation_test
+from facedep_jax.evaluation.persons.person_classification import auc_with_interval, person_classification
+from facedep_jax.evaluation.persons.repeated_folds import as_repeats
+from facedep_jax.evaluation.persons.score_agreement import score_agreement
+from facedep_jax.evaluation.weighted_metrics import plain_auroc
+from facedep_jax.progress_events import Progress, Report, silent
+from facedep_jax.study.linear_models import Columns
+from facedep_jax.study.out_of_fold import OutOfFold, classify, predict_scores, rank_labels, regress
+from facedep_jax.study.permutation_test import auc_of_labellings, permuted_rows
+from facedep_jax.study.protocols import OFFICIAL, REPEATED, Protocol
+
+DUMMY, CONFOUND, DESCRIPTOR, SCORE = "dummy", "confounds", "descriptors", "score"
+LEARNED = (CONFOUND, DESCRIPTOR)
+HALF = 0.5  # probability from which a person is called positive
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A target's predictions by model, figures, differences between models, and tests against chance."""
+
+    predictions: dict[str, OutOfFold]
+    figures: dict[str, dict[str, Any]]
+    differences: dict[str, dict[str, Any]]  # "descriptors − confounds" …
+    chance: dict[str, dict[str, Any]]
+
+
+def _nothing(columns: Columns) -> Columns:
+    return Columns(np.zeros((len(columns.values), 0)), (), ())
+
+
+def judge_classes(
+    columns: Mapping[str, Columns],
+    plain: Float[np.ndarray, " n"] | None,
+    label: Bool[np.ndarray, " n"],
+    how: Protocol,
+    rows: Int[np.ndarray, "n m"],
+    report: Report = silent,
+) -> Judged:
+    """Whether classes are told apart. `columns` are those of LEARNED; `plain` is the score as it is, NaN if unknown;
+    `rows` are `labellings`."""
+    learned = {name: classify(own, label, how) for name, own in columns.items()}
+    found = {DUMMY: classify(_nothing(columns[DESCRIPTOR]), label, how)} | learned
+    if plain is not None:
+        found[SCORE] = _as_it_is(plain, how)
+    crossed = how.name != OFFICIAL
+    figures = {}
+    for name, one in found.items():
+        figures[name] = person_classification(one.value, label, HALF, crossed and name != SCORE)
+        fold = None if name == SCORE else how.fold
+        ranked = as_repeats(one.ranking, len(label))
+        known = np.isfinite(ranked).any(0)
+        own = None if fold is None else fold[:, known]
+        figures[name] |= auc_with_interval(ranked[:, known], label[known], crossed and name != SCORE, own)
+        if name == SCORE:  # where its own threshold lies says nothing of these persons
+            figures[name] = {key: value for key, value in figures[name].items() if not key.startswith(_DECIDED)}
+    pairs = _pairs(found)
+    differences = {
+        f"{one} − {other}": auc_difference(found[one].ranking, found[other].ranking, label, crossed, how.fold)
+        for one, other in pairs
+    }
+    return Judged(found, figures, differences, _class_chance(columns, plain, label, how, rows, report))
+
+
+_DECIDED = ("sensitivity", "specificity", "balanced_accuracy", "macro_f1")
+
+
+def judge_scores(
+    columns: Mapping[str, Columns],
+    plain: Float[np.ndarray, " n"] | None,
+    score: Float[np.ndarray, " n"],
+    how: Protocol,
+    rows: Int[np.ndarray, "n m"],
+    report: Report = silent,
+) -> Judged:
+    """How near predictions come to a questionnaire's score; that of the head alone is brought to its points by a line
+    through those learned from."""
+    found = {DUMMY: regress(_nothing(columns[DESCRIPTOR]), score, how)}
+    found |= {name: regress(own, score, how) for name, own in columns.items()}
+    if plain is not None:
+        found[SCORE] = regress(Columns(plain[:, None], ("score",), ("score",)), score, how)
+    crossed = how.name != OFFICIAL
+    figures = {name: score_agreement(one.value, score, crossed) for name, one in found.items()}
+    differences = {
+        f"{one} − {other}": error_difference(found[one].value, found[other].value, score, crossed)
+        for one, other in _pairs(found)
+    }
+    return Judged(found, figures, differences, _score_chance(columns, score, how, rows, report))
+
+
+def _pairs(found: Mapping[str, OutOfFold]) -> list[tuple[str, str]]:
+    wanted = ((DESCRIPTOR, DUMMY), (DESCRIPTOR, CONFOUND), (DESCRIPTOR, SCORE), (SCORE, DUMMY), (SCORE, CONFOUND))
+    return [(one, other) for one, other in (*wanted, (CONFOUND, DUMMY)) if one in found and other in found]
+
+
+def _as_it_is(plain: Float[np.ndarray, " n"], how: Protocol) -> OutOfFold:
+    """Of the persons whom others judge as well."""
+    judged = np.zeros(len(plain), bool)
+    for split in how.repeats[0]:
+        judged[split.held] = True
+    rows = np.where(judged, plain, np.nan)[None]
+    return OutOfFold(rows, rows)
+
+
+def _class_chance(
+    columns: Mapping[str, Columns],
+    plain: Float[np.ndarray, " n"] | None,
+    label: Bool[np.ndarray, " n"],
+    how: Protocol,
+    rows: Int[np.ndarray, "n m"],
+    report: Report,
+) -> dict[str, dict[str, Any]]:
+    def auc(own: Columns, labels: Bool[np.ndarray, "n m"], folds: Protocol) -> Float[np.ndarray, " m"]:
+        return auc_of_labellings(rank_labels(own, labels, folds), labels, folds)
+
+    found = {name: _against_chance(own, label, how, rows, auc, name, report) for name, own in columns.items()}
+    if plain is not None and rows.shape[1]:
+        ranking = _as_it_is(plain, how).ranking[0]
+        known = np.isfinite(ranking)
+        drawn = [plain_auroc(ranking[known], label[at][known]) for at in rows.T]
+        found[SCORE] = dict(permutation_test(plain_auroc(ranking[known], label[known]), drawn))
+    return {name: one for name, one in found.items() if one}
+
+
+def _score_chance(
+    columns: Mapping[str, Columns],
+    score: Float[np.ndarray, " n"],
+    how: Protocol,
+    rows: Int[np.ndarray, "n m"],
+    report: Report,
+) -> dict[str, dict[str, Any]]:
+    def nearness(own: Columns, scores: Float[np.ndarray, "n m"], folds: Protocol) -> Float[np.ndarray, " m"]:
+        return -np.nanmean(np.abs(predict_scores(own, scores, folds) - scores), axis=(0, 1))
+
+    found = {name: _against_chance(own, score, how, rows, nearness, name, report) for name, own in columns.items()}
+    return {name: one for name, one in found.items() if one}
+
+
+def _against_chance(
+    own: Columns,
+    target: Shaped[np.ndarray, " n"],
+    how: Protocol,
+    rows: Int[np.ndarray, "n m"],
+    figure: Callable[[Columns, Any, Protocol], Float[np.ndarray, " m"]],
+    name: str,
+    report: Report,
+) -> dict[str, Any]:
+    """The figure beside those of the labellings `rows`, each with folds drawn for it; nothing where there are none."""
+    count = rows.shape[1]
+    if not count or not own.names:
+        return {}
+    observed = float(figure(own, target[:, None], how)[0])
+    if how.name != REPEATED:
+        return dict(permutation_test(observed, figure(own, target[rows], how)))
+    drawn = []
+    with threadpool_limits(1):  # of matrices so small that several threads wait for each other
+        for number, at in enumerate(rows.T):
+            report(Progress(f"permute for {name}", number, count, "labellings"))
+            drawn.append(float(figure(own, target[at][:, None], how.carried(at))[0]))
+    report(Progress(f"permute for {name}", count, count, "labellings"))
+    return dict(permutation_test(observed, drawn))
+
+
+def labellings(how: Protocol, count: int, seed: int) -> Int[np.ndarray, "n m"]:
+    """For m labellings the row that each row has its label from: among those learned from and among those judged, where
+    a table says who is which."""
+    block = np.zeros(how.rows, int)
+    if how.name == OFFICIAL:
+        block[how.repeats[0][0].held] = 1
+    return permuted_rows(block, count, seed)

@@ -1,0 +1,103 @@
+"""Clips of each person and visit → descriptors, and what may stand in for them without being behaviour (confounds)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from jaxtyping import Float
+
+from facedep_jax.cache.cache_reader import Cache
+from facedep_jax.descriptors.describe_cache import describe_units, is_imported, require_framewise
+from facedep_jax.descriptors.describe_frames import SEEN
+from facedep_jax.descriptors.expression import EMOTIONAL
+from facedep_jax.descriptors.movement import COVERAGE, MOVEMENT
+from facedep_jax.descriptors.persons import over_persons
+from facedep_jax.head.trained_head import Head
+from facedep_jax.progress_events import Report
+from facedep_jax.segments import UNIT, times_of, with_units
+from facedep_jax.study.linear_models import Columns
+
+CONFOUNDS = ("seconds", "clips", "samples_per_second", "coverage", "face_size", "resolution")
+SCORE = "score_mean"
+ROUNDING = 1e-9
+
+
+@dataclass(frozen=True)
+class PersonValues:
+    """A row for each unit that was matched: `unit`, `SEEN`, `descriptors` and `CONFOUNDS`, null where not known."""
+
+    rows: pl.DataFrame
+    descriptors: tuple[str, ...]
+    inputs: str
+
+    def columns(self, names: Sequence[str], units: pl.Series) -> Columns:
+        """Those of the columns `names` in which `units` differ, a row for each of these; columns of one signal are a
+        family.
+        """
+        rows = pl.DataFrame({"unit": units}).join(self.rows, on="unit", how="left", maintain_order="left")
+        known = [name for name in names if _differs(rows[name])]
+        values = rows.select(pl.col(known).cast(pl.Float64)).fill_null(np.nan).to_numpy()
+        return Columns(values.reshape(len(units), len(known)), tuple(known), tuple(map(family_of, known)))
+
+
+def _differs(values: pl.Series) -> bool:
+    """Whether anybody differs in it, by more than numbers are rounded."""
+    known = values.drop_nulls().cast(pl.Float64).to_numpy()
+    return len(known) > 1 and bool(np.ptp(known) > ROUNDING * np.abs(known).max())
+
+
+def family_of(name: str) -> str:
+    """What a descriptor is of: one signal, movement, expression as a whole, or itself for a confound."""
+    if name in MOVEMENT:
+        return "movement"
+    if name in EMOTIONAL or name.startswith("smile_"):
+        return "expression"
+    return name if name in CONFOUNDS else name.rpartition("_bout_s")[0] or name.rpartition("_")[0]
+
+
+def describe_persons(caches: Sequence[Cache], parts: pl.DataFrame, head: Head | None, report: Report) -> PersonValues:
+    """Means over each unit's clips, weighted by the seconds that they speak of.
+
+    Raises what `require_framewise` raises for the head.
+    """
+    inputs = [require_framewise(head, cache, report) for cache in caches] if head else []
+    tables: list[pl.DataFrame] = []
+    names: tuple[str, ...] = ()
+    for number, cache in enumerate(caches):
+        own = with_units(parts.filter(pl.col("cache") == number))
+        if len(own):
+            values, names = describe_units(cache, own.unique(UNIT, maintain_order=True), head, report)
+            own = own.join(values, on=UNIT, how="inner", maintain_order="left")
+            tables.append(own.with_columns(_picture(cache, own)))
+    clips = pl.concat(tables).with_columns(subject=pl.col("unit").cast(pl.String))
+    sizes = ("face_size", "resolution")
+    rows = over_persons(clips, (*names, *sizes)).with_columns(unit=pl.col("subject").cast(pl.UInt32)).drop("subject")
+    rate = pl.when(pl.col("seconds") > 0).then(pl.col("samples") / pl.col("seconds"))
+    rows = rows.with_columns(rate.alias("samples_per_second"), pl.col("clips").cast(pl.Float64))
+    behaviour = tuple(name for name in names if name not in (*COVERAGE, *SEEN))
+    return PersonValues(rows, behaviour, "; ".join(dict.fromkeys(filter(None, inputs))))
+
+
+def _picture(cache: Cache, parts: pl.DataFrame) -> list[pl.Series]:
+    """Of each part how large the picture is, as the side of a square in pixels, and the face, as a part of that side;
+    null where it is not known.
+    """
+    place = parts["place"].to_numpy()
+    start, end = times_of(parts)
+    sides = np.sqrt(cache.items.width[place].astype(float) * cache.items.height[place])
+    if is_imported(cache):
+        sides = np.full(len(place), np.nan)
+    first, count = cache.frames_of(place, start, end)
+    faces = [_face(cache.rows.box[a : a + n]) for a, n in zip(first, count, strict=True)]
+    return [
+        pl.Series("face_size", np.array(faces) / sides).fill_nan(None),
+        pl.Series("resolution", sides).fill_nan(None),
+    ]
+
+
+def _face(boxes: Float[np.ndarray, "n 4"]) -> float:
+    """The mean side of the boxes that there are."""
+    area = boxes[:, 2] * boxes[:, 3]
+    known = area[np.isfinite(area)]
+    return float(np.sqrt(known).mean()) if len(known) else np.nan

@@ -1,0 +1,149 @@
+"""A table of persons and caches → models, figures and tables. Who does what in which order."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypedDict
+
+import numpy as np
+import polars as pl
+
+from facedep_jax.cache.cache_reader import Cache
+from facedep_jax.disclaimer import behaviour
+from facedep_jax.errors import LabelError, OutputError
+from facedep_jax.head.trained_head import Head
+from facedep_jax.progress_events import Note, Report, silent
+from facedep_jax.study.carriers import Carrier, carriers
+from facedep_jax.study.cohort import Cohort, by_corpora, cohort_of, left_out, unmatched
+from facedep_jax.study.cohort_matching import match_clips
+from facedep_jax.study.cohort_table import read_cohort, units_of
+from facedep_jax.study.further_figures import OneTarget, of_groups, of_scores, of_visits, predictions
+from facedep_jax.study.models import CONFOUND, DESCRIPTOR, LEARNED, judge_classes, judge_scores, labellings
+from facedep_jax.study.person_values import CONFOUNDS, describe_persons
+from facedep_jax.study.person_values import SCORE as SCORE_COLUMN
+from facedep_jax.study.protocols import OFFICIAL, choose_protocol
+from facedep_jax.study.settings import StudySettings
+from facedep_jax.study.verdict import verdicts
+
+TARGETS = {"classes": "label", "scores": "score"}  # and the columns that state them
+
+
+class StudySummary(TypedDict):
+    """What a study found; `classes` and `scores` hold models, differences and tests against chance, and are null where
+    the table has no such target."""
+
+    study: str
+    table: str
+    caches: list[str]
+    run: str | None
+    flow: dict[str, int]
+    rule: str
+    protocol: str
+    persons: int
+    positive: int | None
+    classes: dict[str, Any] | None
+    scores: dict[str, Any] | None
+    groups: dict[str, dict[str, list[dict[str, Any]]]]
+    retest: dict[str, dict[str, Any]]
+    carriers: dict[str, list[Carrier]]
+    verdicts: list[str]
+    warnings: list[str]
+    notes: list[str]
+    warning: str
+    untrained: bool
+    inputs: str
+    meaning: str
+    seconds: float
+
+
+def run_study(
+    tables: Sequence[Path],
+    caches: Sequence[Cache],
+    settings: StudySettings,
+    out: Path,
+    head: Head | None = None,
+    report: Report = silent,
+) -> tuple[StudySummary, dict[str, pl.DataFrame]]:
+    """The summary, and the tables `predictions`, `persons` and `unmatched`.
+
+    Raises TableError for what a table cannot mean, LabelError where persons are too few, OutputError where `out` holds
+    something, and what `require_framewise` raises for the head.
+    """
+    begun = time.monotonic()
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise OutputError(f"{out} is there already and not empty; a study is written once: choose another --out")
+    table = read_cohort(tables, settings)
+    units = units_of(table)
+    train, test = (_numbers(caches, names) for names in (settings.train, settings.test))
+    matched = match_clips(table, units, caches, train, test)
+    units = by_corpora(units, matched, train) if train else units
+    cohort = cohort_of(units, matched, describe_persons(caches, matched.parts, head, report))
+    warnings = left_out(table, matched, cohort)
+    for text in warnings:
+        report(Note(text, "warning"))
+    found = {name: one for name in TARGETS if (one := _judge(name, cohort, settings, head is not None, report))}
+    if not found:
+        raise LabelError(f"{table.name}: no two of the persons with clips differ in label or score")
+    classes, scores = found.get("classes"), found.get("scores")
+    summary: StudySummary = {
+        "study": str(out),
+        "table": table.name,
+        "caches": [str(cache.path) for cache in caches],
+        "run": str(head.path) if head else None,
+        "flow": cohort.flow,
+        "rule": matched.rule,
+        "protocol": next(iter(found.values())).how.said,
+        "persons": len(cohort.units),
+        "positive": int(classes.truth.sum()) if classes else None,
+        "classes": _figures(classes) if classes else None,
+        "scores": _figures(scores) | of_scores(scores, settings.bands) if scores else None,
+        "groups": of_groups(found, settings.groups),
+        "retest": of_visits(cohort),
+        "carriers": {name: carriers(one.columns, one.truth, settings.seed) for name, one in found.items()},
+        "verdicts": verdicts(classes and classes.judged, scores and scores.judged, len(cohort.units)),
+        "warnings": warnings,
+        "notes": [*table.said, *matched.said],
+        "warning": head.warning if head else "",
+        "untrained": head.untrained if head else any(cache.untrained for cache in caches),
+        "inputs": cohort.values.inputs,
+        "meaning": f"{behaviour(head.positive_emotions if head else ())} What is learned here is what the table says.",
+        "seconds": round(time.monotonic() - begun, 3),
+    }
+    written = {
+        "predictions": predictions(found),
+        "persons": cohort.visits.join(cohort.values.rows, on="unit", how="left", maintain_order="left").drop("unit"),
+        "unmatched": unmatched(matched),
+    }
+    return summary, written
+
+
+def _numbers(caches: Sequence[Cache], names: Sequence[str]) -> list[int]:
+    """Which of the caches are called so."""
+    places = [Path(name).resolve() for name in names]
+    return [number for number, cache in enumerate(caches) if cache.path.resolve() in places]
+
+
+def _judge(name: str, cohort: Cohort, settings: StudySettings, scored: bool, report: Report) -> OneTarget | None:
+    """The models of one target, None where no two persons differ in it."""
+    rows = cohort.units.drop_nulls(TARGETS[name])
+    truth = rows[TARGETS[name]].to_numpy()
+    if len(np.unique(truth)) < 2:
+        return None
+    asked = OFFICIAL if settings.train else settings.protocol
+    partition = np.array(rows["partition"].to_list(), object)
+    drawn = settings.folds, settings.repeats, settings.seed
+    how = choose_protocol(asked, truth.astype(float), partition, *drawn)
+    report(Note(f"{name}: {len(rows)} persons; {how.said}"))
+    names = {CONFOUND: CONFOUNDS, DESCRIPTOR: cohort.values.descriptors}
+    columns = {model: cohort.values.columns(names[model], rows["unit"]) for model in LEARNED}
+    plain = None
+    if scored:
+        values = rows.select("unit").join(cohort.values.rows, on="unit", how="left", maintain_order="left")
+        plain = values[SCORE_COLUMN].cast(pl.Float64).fill_null(np.nan).to_numpy()
+    judge = judge_classes if name == "classes" else judge_scores
+    judged = judge(columns, plain, truth, how, labellings(how, settings.permutations, settings.seed), report)
+    return OneTarget(judged, columns[DESCRIPTOR], truth.astype(float), rows, how)
+
+
+def _figures(one: OneTarget) -> dict[str, Any]:
+    return {"models": one.judged.figures, "differences": one.judged.differences, "chance": one.judged.chance}

@@ -1,0 +1,67 @@
+"""What a study may be said to show, in sentences: the first lines of its page. It computes nothing."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from facedep_jax.study.models import CONFOUND, DESCRIPTOR, DUMMY, SCORE, Judged
+
+ALPHA = 0.05
+FEW = 100  # persons below whom an AUC is known to a tenth at best
+
+
+def verdicts(classes: Judged | None, scores: Judged | None, persons: int) -> list[str]:
+    """Whether each model beats chance, and the confounds, for every target."""
+    found = []
+    if classes:
+        found += _of(classes, "auc", "tells the classes apart", better=1)
+    if scores:
+        found += _of(scores, "mae", "comes nearer to the scores than their mean does", better=-1)
+    if persons < FEW:
+        found.append(
+            f"With {persons} persons intervals are wide: what is not shown here may be there, and models between which "
+            "no difference is shown need not be equal"
+        )
+    return found
+
+
+def _of(judged: Judged, figure: str, does: str, better: int) -> list[str]:
+    found = []
+    beats = {name: _beats(judged, name, figure, better) for name in (CONFOUND, DESCRIPTOR, SCORE)}
+    if beats[CONFOUND]:
+        shown = _shown(judged, CONFOUND, figure)
+        found.append(f"CONFOUNDED: how persons were filmed alone (length, size of the face, coverage …) {does}{shown}")
+    for name, called in ((DESCRIPTOR, "The model of behaviour"), (SCORE, "The head's score as it is")):
+        if name not in judged.figures:
+            continue
+        shown = _shown(judged, name, figure)
+        if not beats[name]:
+            found.append(f"{called} is NOT shown to be better than chance{shown}")
+        elif beats[CONFOUND] and not _above(judged.differences.get(f"{name} − {CONFOUND}"), figure, better):
+            found.append(f"{called} {does}, but is NOT shown to be better than how persons were filmed{shown}")
+        else:
+            found.append(f"{called} {does}{shown}")
+    return found
+
+
+def _beats(judged: Judged, name: str, figure: str, better: int) -> bool:
+    """Whether the permutation test says so or, where there is none, the interval."""
+    if name not in judged.figures:
+        return False
+    if name in judged.chance:
+        return bool(judged.chance[name]["p"] <= ALPHA)
+    return _above(judged.differences.get(f"{name} − {DUMMY}"), figure, better)
+
+
+def _above(difference: Mapping[str, Any] | None, figure: str, better: int) -> bool:
+    low, high = (difference or {}).get(f"{figure}_ci") or (None, None)
+    return low is not None and high is not None and (low > 0 if better > 0 else high < 0)
+
+
+def _shown(judged: Judged, name: str, figure: str) -> str:
+    entry = judged.figures[name]
+    value, (low, high) = entry.get(figure), entry.get(f"{figure}_ci") or (None, None)
+    if value is None:
+        return ""
+    interval = "" if low is None or high is None else f", {low:.2f} to {high:.2f}"
+    p = f", p = {judged.chance[name]['p']:.3f}" if name in judged.chance else ""
+    return f" ({figure.upper()} {value:.2f}{interval}{p})"

@@ -1,0 +1,151 @@
+"""A study from the command line: a table and a cache to figures, a page and a draft."""
+
+import csv
+import json
+
+import pytest
+from support.caches import identity
+from support.clip_cache import ENGINE, add_clip
+from support.untrained_run import SMALL, write_run
+
+from facedep_jax.cache import CacheWriter
+from facedep_jax.cli import main
+from facedep_jax.extraction.plan import plan_extraction
+
+PERSONS = 24
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory):
+    """Persons of one clip each, whose boxes drift the faster the higher the number."""
+    folder = tmp_path_factory.mktemp("study")
+    spec = plan_extraction(("clip",), SMALL).spec
+    with CacheWriter(folder / "cache", spec, ENGINE) as writer:
+        for person in range(PERSONS):
+            add_clip(writer, person + 10, 24)
+            listing = {"item": identity(person + 10), "source": "/s", "path": f"p{person:02d}.mp4", "emotion": None}
+            writer.add_listing(listing)
+    write_run(folder / "run", target="emotion")
+    write_run(folder / "gru", temporal="gru")
+    return folder
+
+
+def table(folder, rows, name="t.csv"):
+    with open(folder / name, "w", newline="") as stream:
+        csv.writer(stream).writerows(rows)
+    return folder / name
+
+
+def persons(folder, name="t.csv", label=lambda n: n >= PERSONS // 2, extra=()):
+    rows = [("subject", "path", "label", "PHQ8_Score", "Gender")]
+    rows += [(f"s{n}", f"p{n:02d}.mp4", int(label(n)), n % 24, "MF"[n % 2]) for n in range(PERSONS)]
+    return table(folder, [*rows, *extra], name)
+
+
+def study(capsys, *arguments):
+    with pytest.raises(SystemExit) as ended:
+        main([*map(str, ("study", *arguments)), "--json", "--permutations", "19", "--repeats", "2"])
+    out, said = capsys.readouterr()
+    return ended.value.code, json.loads(out) if out.strip() else {}, said
+
+
+def test_a_study_is_judged_written_and_repeated_by_its_own_settings(work, capsys):
+    where = persons(work, extra=[("away", "not there.mp4", 1, 9, "F")])
+    options = "--group", "Gender", "--bands", "5,10,15,20"
+    code, found, said = study(capsys, where, work / "cache", "--head", work / "run", "--out", work / "one", *options)
+    assert code == 0
+    assert found["flow"]["persons in the table"] == PERSONS + 1 and found["flow"]["with a face"] == PERSONS
+    # Boxes drift by 10 pixels a second times the number of the clip, so movement tells high numbers from low ones.
+    assert found["classes"]["models"]["descriptors"]["auc"] > 0.9
+    assert found["classes"]["chance"]["descriptors"]["p"] == 0.05
+    assert found["classes"]["models"]["dummy"]["auc"] == 0.5
+    assert (
+        set(found["classes"]["models"])
+        == set(found["scores"]["models"])
+        == {"dummy", "confounds", "descriptors", "score"}
+    )
+    assert found["scores"]["models"]["descriptors"]["mae"] < found["scores"]["models"]["dummy"]["mae"]
+    assert {row["group"] for row in found["groups"]["Gender"]["classes"]} == {"M", "F"}
+    assert 0 <= found["scores"]["bands"]["accuracy"] <= 1
+    assert "away" in said and "unmatched.csv" in said and found["untrained"]
+    files = {path.name for path in (work / "one").iterdir()}
+    assert files >= {"metrics.json", "predictions.csv", "persons.csv", "unmatched.csv", "report.html", "TRIPOD.md"}
+    page = (work / "one" / "report.html").read_text()
+    assert "What cannot be concluded" in page and "UNTRAINED" in page and "not a diagnosis" in page
+    assert "TO WRITE" in (work / "one" / "TRIPOD.md").read_text()
+    with open(work / "one" / "unmatched.csv") as stream:
+        assert [row["subject"] for row in csv.DictReader(stream) if row["what"] == "person without a clip"] == ["away"]
+    again = "--config", work / "one" / "config.toml", "--out", work / "two", "--head", work / "run"
+    with pytest.raises(SystemExit):
+        main([*map(str, ("study", where, work / "cache", *again))])
+    capsys.readouterr()
+    assert (work / "one" / "predictions.csv").read_bytes() == (work / "two" / "predictions.csv").read_bytes()
+
+
+def test_predictions_are_of_persons_who_were_not_learned_from(work, capsys):
+    half = persons(work, "half.csv")
+    _, before, _ = study(capsys, half, work / "cache", "--out", work / "half", "--protocol", "loso")
+    turned = persons(work, "turned.csv", label=lambda n: (n >= PERSONS // 2) != (n == 3))
+    study(capsys, turned, work / "cache", "--out", work / "turned", "--protocol", "loso")
+    assert before["protocol"] == f"leave one person out, {PERSONS} persons"
+
+    def of(name):
+        with open(work / name / "predictions.csv") as stream:
+            rows = [
+                row for row in csv.DictReader(stream) if row["target"] == "classes" and row["model"] == "descriptors"
+            ]
+        return {row["subject"]: float(row["predicted"]) for row in rows}
+
+    one, other = of("half"), of("turned")
+    assert one["s3"] == pytest.approx(other["s3"], abs=1e-9)
+    assert max(abs(one[name] - other[name]) for name in one) > 1e-3
+
+
+def test_without_a_head_there_is_movement_and_no_score(work, capsys):
+    _, found, _ = study(capsys, persons(work, "plain.csv"), work / "cache", "--out", work / "plain")
+    assert "score" not in found["classes"]["models"]
+    assert {row["name"] for row in found["carriers"]["classes"]} <= {"move_mean", "move_q90", "size_change"}
+
+
+def test_partitions_of_the_table_are_the_protocol(work, capsys):
+    rows = [("subject", "path", "label", "split")]
+    rows += [(f"s{n}", f"p{n:02d}.mp4", n % 2, ["train", "dev", "test"][n % 3]) for n in range(PERSONS)]
+    _, found, _ = study(capsys, table(work, rows, "split.csv"), work / "cache", "--out", work / "split")
+    assert found["protocol"].startswith("learned from those whom the table calls train")
+    assert found["classes"]["models"]["descriptors"]["n"] == PERSONS * 2 // 3
+    assert found["scores"] is None
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "said"),
+    [
+        (("--head", "gru"), 1, "descriptors need a head that judges every frame by itself"),
+        (("--cutoff", "99"), 2, "cutoff"),
+        (("--protocol", "official"), 1, "persons to learn from and to judge are needed"),
+        (("--folds", "13"), 1, "13 folds need as many persons of each class"),
+        (("--train", "cache"), 2, "give both or neither"),
+        (("--bands", "5,three"), 2, "no list of numbers"),
+        (("--bands", "10,5"), 2, "expected rising lower ends"),
+        (("--group", "shoe"), 2, "shoe"),
+        (("--permutations", "5"), 2, "expected 19 to 100000"),
+    ],
+)
+def test_what_cannot_be_meant_is_a_sentence(work, capsys, change, code, said):
+    option, value = change
+    value = work / value if (work / value).exists() else value
+    where = persons(work, "bad.csv")
+    with pytest.raises(SystemExit) as ended:
+        main([*map(str, ("study", where, work / "cache", "--out", work / "bad", option, value))])
+    assert ended.value.code == code
+    assert said in " ".join(capsys.readouterr().err.split())
+    assert not (work / "bad").exists()
+
+
+def test_a_study_is_written_once_and_needs_persons(work, capsys):
+    (work / "full").mkdir(exist_ok=True)
+    (work / "full" / "mine.txt").write_text("mine")
+    where = persons(work, "again.csv")
+    assert study(capsys, where, work / "cache", "--out", work / "full")[0] == 1
+    few = table(work, [("subject", "path", "label"), *((f"s{n}", f"p{n:02d}.mp4", n % 2) for n in range(6))], "few.csv")
+    code, _, said = study(capsys, few, work / "cache", "--out", work / "few")
+    assert code == 1 and "at least 8 persons" in said
