@@ -96,6 +96,9 @@ def study(
     given = {name: None if value in ((), []) else value for name, value in given.items()} | {"positive": positive_label}
     settings = resolve(StudySettings, "study", config, given)
     named = [*dict.fromkeys((*caches, *map(Path, settings.train), *map(Path, settings.test)))]
+    judged = {Path(name).resolve() for name in (*settings.train, *settings.test)}
+    if judged and (extra := [cache for cache in caches if cache.resolve() not in judged]):
+        raise SettingsError(f"{extra[0]} is neither learned from nor judged; name it with --train or --test")
     if not named:
         raise SettingsError("no cache is named; give CACHE, or --train and --test")
     opened = [open_cache(cache) for cache in named]
@@ -114,7 +117,9 @@ def show_study(console: "Console", summary: Mapping[str, Any]) -> None:
         say(console, text)
     for target, figures in (("classes", ("auc", "sensitivity", "specificity")), ("scores", ("mae", "ccc", "spearman"))):
         if summary[target]:
-            table = plain_table(f"{target}, {summary['persons']} persons", "model", *figures, "p", names=("model",))
+            table = plain_table(
+                f"{target}, {summary['persons'][target]} persons judged", "model", *figures, "p", names=("model",)
+            )
             for name, entry in summary[target]["models"].items():
                 chance = summary[target]["chance"].get(name)
                 p = "–" if chance is None else f"{chance['p']:.3f}"

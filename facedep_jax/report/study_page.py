@@ -13,7 +13,7 @@ MODELS = {
     "dummy": "dummy: the part of positives, or the mean",
     "confounds": "confounds: how persons were filmed",
     "descriptors": "descriptors: how their faces behaved",
-    "score": "the head's score as it is",
+    "score": "the head's score (of scores: a line through it)",
 }
 CLASSES = {
     "auc": "AUC",
@@ -36,8 +36,8 @@ NOT_CONCLUDED = (
 def study_sections(summary: Mapping[str, Any], plots: Mapping[str, str]) -> list[Section]:
     """The page's sections; `plots` are captions of the pictures that are there, by file."""
     found = [
-        Section("What it says", (BulletList(tuple(f"{text}." for text in summary["verdicts"])),)),
         Section("Not to be used for", (NOT_FOR,)),
+        Section("What it says", (BulletList(tuple(f"{text}." for text in summary["verdicts"])),)),
         Section("Persons", _persons(summary)),
     ]
     for target, title, figures in (("classes", "Classes", CLASSES), ("scores", "Scores", SCORES)):
@@ -56,10 +56,13 @@ def _persons(summary: Mapping[str, Any]) -> tuple[Any, ...]:
     flow = Table(("step", "count"), tuple((what, f"{count:,}") for what, count in summary["flow"].items()))
     said = (f"Clips are found by {summary['rule']}.", *(f"{text}." for text in summary["notes"]))
     warned = tuple(f"{text}." for text in summary["warnings"])
+    if summary["inputs"]:
+        warned += (f"Frames differ from those that the head learned from: {summary['inputs']}.",)
     return (
         flow,
         BulletList((*said, *warned)),
-        f"Protocol: {summary['protocol']}. Each person is judged by one visit, the first.",
+        f"Protocol: {summary['protocol']}. Each person is judged by one visit: the first row with a face and "
+        "something stated.",
     )
 
 
@@ -69,9 +72,9 @@ def _models(target: Mapping[str, Any], figures: Mapping[str, str]) -> tuple[Tabl
     for name, entry in target["models"].items():
         chance = target["chance"].get(name)
         p = GAP if chance is None else f"{chance['p']:.3f}"
-        rows.append((MODELS[name], *(estimate(entry, figure) for figure in figures), p))
+        rows.append((MODELS[name], f"{entry['n']:,}", *(estimate(entry, figure) for figure in figures), p))
     note = "95 % intervals over persons; p by permutation of the whole protocol."
-    models = Table(("model", *figures.values(), "p"), tuple(rows), note=note)
+    models = Table(("model", "persons", *figures.values(), "p"), tuple(rows), note=note)
     pairs = tuple((name, signed(entry, first)) for name, entry in target["differences"].items())
     return models, Table(("difference", figures[first]), pairs, title="Paired differences, the same persons")
 
@@ -95,7 +98,8 @@ def _carriers(rows: list[dict[str, Any]]) -> tuple[Table]:
     shown = tuple((row["name"], signed(row, "coefficient"), f"{row['known']:,}") for row in rows[:SHOWN])
     more = f" {len(rows) - SHOWN} more are in metrics.json." if len(rows) > SHOWN else ""
     note = (
-        "Coefficient per deviation of the column, shrunken, with 95 % over persons drawn again; columns of one signal "
+        "Of a model of all persons with a statement: coefficient per deviation of the column, shrunken, with 95 % by "
+        "leaving persons out; columns of one signal "
         f"share what it carries.{more}"
     )
     return (Table(("descriptor", "coefficient", "persons known"), shown, note=note),)
@@ -123,11 +127,14 @@ def _group(name: str, one: tuple[str, list[dict[str, Any]]]) -> Table:
 
 def _retest(found: Mapping[str, Mapping[str, Any]]) -> Table:
     rows = tuple(
-        (name, f"{one['n']:,}", estimate(one, "icc_agreement"), number(one["mdc_agreement"]))
+        (
+            name,
+            " and ".join(one["between"]),
+            f"{one['n']:,} of {one['n'] + one['left_out']:,}",
+            estimate(one, "icc_agreement"),
+            number(one["mdc_agreement"]),
+        )
         for name, one in found.items()
     )
-    return Table(
-        ("value", "persons", "ICC(A,1)", "minimal detectable change"),
-        rows,
-        note="Of values that nothing was learned for; persons without all visits are left out.",
-    )
+    note = "Of values that nothing was learned for; who lacks one of the two visits is left out."
+    return Table(("value", "visits", "persons", "ICC(A,1)", "minimal detectable change"), rows, note=note)

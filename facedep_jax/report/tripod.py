@@ -21,24 +21,24 @@ def tripod(summary: Mapping[str, Any]) -> str:
         if summary[target]
         for model, entry in summary[target]["models"].items()
     ]
-    persons = f"{summary['persons']:,} persons"
+    persons = ", ".join(f"{name}: {count:,} persons judged" for name, count in summary["persons"].items())
     persons += "" if summary["positive"] is None else f", {summary['positive']:,} positive"
     said = {
         "1 Title": f"{WRITE}a model that was developed, validated, or both; population and outcome.",
         "2 Abstract": f"{WRITE}see TRIPOD+AI for abstracts.",
         "3 Background": f"{WRITE}why, for whom, which models exist; known inequalities between groups.",
         "4 Objectives": f"{WRITE}development or validation; what was planned before the data were looked at.",
-        "5 Data": f"{summary['table']}; features of {', '.join(summary['caches'])}. {WRITE}source, dates, consent.",
+        "5 Data": f"{', '.join(summary['tables'])}; features of {', '.join(summary['caches'])}. {WRITE}dates, consent.",
         "6 Participants": f"{WRITE}setting, how persons were found, in- and exclusion, treatments. Flow: {flow}.",
         "7 Data preparation": f"Clips were found by {summary['rule']}. Descriptors are those that `describe` gives; "
         "unknown values count as the mean of those learned from.",
         "8 Outcome": f"{WRITE}questionnaire or interview, who asked, when relative to the recording, whether blind.",
         "9 Predictors": f"Descriptors by the head {summary['run'] or '(none)'}. {WRITE}how faces were filmed.",
         "10 Sample size": f"{persons}. {WRITE}how it was arrived at.",
-        "11 Missing data": "; ".join(summary["warnings"]) or "Nobody of the table is missing.",
+        "11 Missing data": "; ".join((*summary["warnings"], *summary["notes"])),
         "12 Analytical methods": "Ridge models on standardised descriptors, the penalty chosen by leaving persons out "
         f"among those learned from. {summary['protocol']}. Intervals over persons, permutation of the whole protocol.",
-        "13 Class imbalance": "Folds hold their share of each class; probabilities are as frequent as the class was.",
+        "13 Class imbalance": f"{summary['protocol']}; probabilities are as frequent as the class was.",
         "14 Fairness": f"Groups: {', '.join(summary['groups'])}." if summary["groups"] else f"{WRITE}why none.",
         "15 Model output": "Probability of the stated class, cut at 0.5, or points of the questionnaire.",
         "16 Training versus evaluation": "No person is learned from and judged by the same model.",

@@ -34,16 +34,16 @@ def by_corpora(units: pl.DataFrame, matched: Matched, train: Sequence[int]) -> p
 
 
 def cohort_of(units: pl.DataFrame, matched: Matched, values: PersonValues) -> Cohort:
-    """Persons with a face, each by the first visit that shows one."""
+    """Persons with a face and something stated, each by the first row of the table that has both."""
     faced = values.rows.filter(pl.col("seconds_seen") > 0)["unit"]
     visits = units.filter(pl.col("unit").is_in(matched.parts["unit"].unique().implode()))
     seen = visits.filter(pl.col("unit").is_in(faced.implode()))
-    persons = seen.unique("subject", keep="first", maintain_order=True)
-    said = persons.filter(pl.col("label").is_not_null() | pl.col("score").is_not_null())
+    stated = seen.filter(pl.col("label").is_not_null() | pl.col("score").is_not_null())
+    said = stated.unique("subject", keep="first", maintain_order=True)
     flow = {
         "persons in the table": units["subject"].n_unique(),
         "with clips": visits["subject"].n_unique(),
-        "with a face": len(persons),
+        "with a face": seen["subject"].n_unique(),
         "with a label or score": len(said),
         "visits": len(seen),
     }
@@ -67,6 +67,11 @@ def left_out(table: CohortTable, matched: Matched, cohort: Cohort) -> list[str]:
         found.append(f"{count:,} persons have clips and no face in them; nothing is said of them")
     if count := cohort.flow["with a face"] - cohort.flow["with a label or score"]:
         found.append(f"{count:,} persons with a face have neither label nor score, and are left out")
+    earliest = cohort.visits.unique("subject", keep="first")
+    if count := len(cohort.units.join(earliest, on="unit", how="anti")):
+        found.append(
+            f"{count:,} persons are judged by a later visit: their first shows no face, or nothing is said of it"
+        )
     return found
 
 

@@ -27,6 +27,12 @@ class OneTarget(NamedTuple):
     truth: Float[np.ndarray, " n"]
     rows: pl.DataFrame
     how: Protocol
+    said: tuple[str, ...]
+
+    @property
+    def judged_count(self) -> int:
+        """How many persons are judged."""
+        return int(np.isfinite(self.judged.predictions[DESCRIPTOR].value).any(0).sum())
 
 
 def of_scores(one: OneTarget, bands: Sequence[float]) -> dict[str, Any]:
@@ -44,31 +50,32 @@ def of_groups(found: Mapping[str, OneTarget], names: Sequence[str]) -> dict[str,
     """Figures of the descriptors' model, by each further column that was asked for."""
     result: dict[str, dict[str, list[dict[str, Any]]]] = {name: {} for name in names}
     for target, one in found.items():
-        value, crossed = one.judged.predictions[DESCRIPTOR].value, one.how.name != OFFICIAL
+        given, crossed = one.judged.predictions[DESCRIPTOR], one.how.name != OFFICIAL
         for name in names:
             group = np.array(one.rows[f"group {name}"].to_list(), object)
             result[name][target] = (
-                group_classification(value, one.truth > 0, group, HALF, crossed)
+                group_classification(given.value, one.truth > 0, group, HALF, crossed, given.ranking, one.how.fold)
                 if target == "classes"
-                else group_errors(value, one.truth, group, crossed)
+                else group_errors(given.value, one.truth, group, crossed)
             )
     return result
 
 
 def of_visits(cohort: Cohort) -> dict[str, dict[str, Any]]:
-    """ICC and least detectable change of what nothing was learned for, over persons with the most visits."""
+    """ICC and least detectable change of what nothing was learned for, between the two visits that most have."""
     seen = cohort.visits.join(cohort.values.rows, on="unit", how="inner", maintain_order="left")
-    several = seen.filter(pl.len().over("subject") > 1)
-    if several.is_empty():
+    counts = seen.drop_nulls("visit").group_by("visit", maintain_order=True).len()
+    common = counts.sort("len", descending=True, maintain_order=True)["visit"].head(2).to_list()
+    if len(common) < 2:
         return {}
-    count = max(several.group_by("subject").len()["len"].to_list())
-    wanted = [name for name in (SCORE_COLUMN, "expressivity", "smile_part", "move_mean") if name in seen.columns]
     found = {}
-    for name in wanted:
-        lists = several.group_by("subject", maintain_order=True).agg(pl.col(name))[name].to_list()
-        scores = np.array([[*one, *[None] * (count - len(one))] for one in lists], float)
-        if np.isfinite(scores).all(1).sum() >= 2:
-            found[name] = retest_reliability(scores)
+    for name in (SCORE_COLUMN, "expressivity", "smile_part", "move_mean"):
+        if name in seen.columns:
+            rows = seen.filter(pl.col("visit").is_in(common))
+            wide = rows.pivot("visit", index="subject", values=name, maintain_order=True)
+            scores = wide.select(pl.col(common).cast(pl.Float64)).fill_null(np.nan).to_numpy()
+            if np.isfinite(scores).all(1).sum() >= 2:
+                found[name] = {"between": common} | retest_reliability(scores)
     return found
 
 

@@ -30,12 +30,14 @@ HALF = 0.5  # probability from which a person is called positive
 
 @dataclass(frozen=True)
 class Judged:
-    """A target's predictions by model, figures, differences between models, and tests against chance."""
+    """A target's predictions by model, figures, differences between models, tests against chance, and how many columns
+    persons differ in."""
 
     predictions: dict[str, OutOfFold]
     figures: dict[str, dict[str, Any]]
     differences: dict[str, dict[str, Any]]  # "descriptors − confounds" …
     chance: dict[str, dict[str, Any]]
+    columns: dict[str, int]
 
 
 def _nothing(columns: Columns) -> Columns:
@@ -72,7 +74,8 @@ def judge_classes(
         f"{one} − {other}": auc_difference(found[one].ranking, found[other].ranking, label, crossed, how.fold)
         for one, other in pairs
     }
-    return Judged(found, figures, differences, _class_chance(columns, plain, label, how, rows, report))
+    chance = _class_chance(columns, plain, label, how, rows, report)
+    return Judged(found, figures, differences, chance, {name: len(own.names) for name, own in columns.items()})
 
 
 _DECIDED = ("sensitivity", "specificity", "balanced_accuracy", "macro_f1")
@@ -98,7 +101,8 @@ def judge_scores(
         f"{one} − {other}": error_difference(found[one].value, found[other].value, score, crossed)
         for one, other in _pairs(found)
     }
-    return Judged(found, figures, differences, _score_chance(columns, score, how, rows, report))
+    chance = _score_chance(columns, score, how, rows, report)
+    return Judged(found, figures, differences, chance, {name: len(own.names) for name, own in columns.items()})
 
 
 def _pairs(found: Mapping[str, OutOfFold]) -> list[tuple[str, str]]:
@@ -127,11 +131,12 @@ def _class_chance(
         return auc_of_labellings(rank_labels(own, labels, folds), labels, folds)
 
     found = {name: _against_chance(own, label, how, rows, auc, name, report) for name, own in columns.items()}
-    if plain is not None and rows.shape[1]:
-        ranking = _as_it_is(plain, how).ranking[0]
-        known = np.isfinite(ranking)
-        drawn = [plain_auroc(ranking[known], label[at][known]) for at in rows.T]
-        found[SCORE] = dict(permutation_test(plain_auroc(ranking[known], label[known]), drawn))
+    ranking = np.full(len(label), np.nan) if plain is None else _as_it_is(plain, how).ranking[0]
+    known = np.isfinite(ranking)
+    if rows.shape[1] and len(np.unique(label[known])) == 2:
+        drawn = np.array([plain_auroc(ranking[known], label[at][known]) for at in rows.T])
+        drawn = drawn[np.isfinite(drawn)]  # labellings that give those of known score both classes
+        found[SCORE] = dict(permutation_test(plain_auroc(ranking[known], label[known]), drawn)) if len(drawn) else {}
     return {name: one for name, one in found.items() if one}
 
 
@@ -179,5 +184,6 @@ def labellings(how: Protocol, count: int, seed: int) -> Int[np.ndarray, "n m"]:
     a table says who is which."""
     block = np.zeros(how.rows, int)
     if how.name == OFFICIAL:
-        block[how.repeats[0][0].held] = 1
+        train, held = how.repeats[0][0]
+        block[train], block[held] = 1, 2
     return permuted_rows(block, count, seed)

@@ -52,11 +52,11 @@ class Protocol:
     @property
     def said(self) -> str:
         """In words."""
-        folds = len(self.repeats[0])
+        folds, first = len(self.repeats[0]), self.repeats[0][0]
         return {
             LEAVE_ONE_OUT: f"leave one person out, {folds} persons",
             REPEATED: f"{folds} folds of persons, drawn {len(self.repeats)} times",
-            OFFICIAL: "learned from those whom the table calls train, judged on the others",
+            OFFICIAL: f"learned from {len(first.train)} persons of train, {len(first.held)} of dev or test judged",
         }[self.name]
 
 
@@ -102,19 +102,29 @@ def by_partition(partition: np.ndarray) -> Protocol:
 
 
 def choose_protocol(
-    name: str, order: Float[np.ndarray, " n"], partition: np.ndarray, folds: int, repeats: int, seed: int
+    name: str, order: Float[np.ndarray, " n"], partition: np.ndarray, classes: bool, folds: int, repeats: int, seed: int
 ) -> Protocol:
     """The protocol called `name`; AUTO: as the table's partitions say where it has some to learn from and to judge.
 
-    `order` are classes, 0 and 1, or scores. Raises LabelError for what these persons are too few for.
+    `order` are scores, or classes, 0 and 1, if `classes`. Raises LabelError for what these persons are too few for.
     """
     stated = {text for text in partition if text is not None}
     if name == OFFICIAL or (name == AUTO and "train" in stated and stated & {"val", "test"}):
-        return by_partition(partition)
+        how = by_partition(partition)
+        for what, rows in zip(("to learn from", "to judge"), how.repeats[0][0], strict=True):
+            if classes and len(np.unique(order[rows])) < 2:
+                raise LabelError(
+                    f"all {len(rows)} persons {what} are of one class; both classes are needed on both sides"
+                )
+        return how
+    counts = np.bincount(order.astype(int), minlength=2) if classes else np.array([len(order)])
     if name == LEAVE_ONE_OUT:
+        if counts.min() < 2:
+            raise LabelError(
+                "of one class there is one person, and nothing is left to learn from when that one is held out"
+            )
         return leave_one_out(len(order))
-    values, counts = np.unique(order, return_counts=True)
-    if len(values) == 2 and counts.min() < folds:
+    if counts.min() < folds:
         raise LabelError(
             f"{folds} folds need as many persons of each class, and one has {counts.min()}; use --folds, or --protocol "
             "loso"

@@ -1,7 +1,7 @@
 """A table of persons and caches → models, figures and tables. Who does what in which order."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -10,18 +10,19 @@ import polars as pl
 
 from facedep_jax.cache.cache_reader import Cache
 from facedep_jax.disclaimer import behaviour
-from facedep_jax.errors import LabelError, OutputError
+from facedep_jax.errors import LabelError, OutputError, SettingsError
 from facedep_jax.head.trained_head import Head
 from facedep_jax.progress_events import Note, Report, silent
 from facedep_jax.study.carriers import Carrier, carriers
-from facedep_jax.study.cohort import Cohort, by_corpora, cohort_of, left_out, unmatched
+from facedep_jax.study.cohort import LEAST_PERSONS, Cohort, by_corpora, cohort_of, left_out, unmatched
 from facedep_jax.study.cohort_matching import match_clips
 from facedep_jax.study.cohort_table import read_cohort, units_of
 from facedep_jax.study.further_figures import OneTarget, of_groups, of_scores, of_visits, predictions
+from facedep_jax.study.linear_models import Columns
 from facedep_jax.study.models import CONFOUND, DESCRIPTOR, LEARNED, judge_classes, judge_scores, labellings
 from facedep_jax.study.person_values import CONFOUNDS, describe_persons
 from facedep_jax.study.person_values import SCORE as SCORE_COLUMN
-from facedep_jax.study.protocols import OFFICIAL, choose_protocol
+from facedep_jax.study.protocols import LEAVE_ONE_OUT, OFFICIAL, choose_protocol
 from facedep_jax.study.settings import StudySettings
 from facedep_jax.study.verdict import verdicts
 
@@ -33,13 +34,14 @@ class StudySummary(TypedDict):
     the table has no such target."""
 
     study: str
-    table: str
+    tables: list[str]
     caches: list[str]
     run: str | None
+    run_positive: list[str]
     flow: dict[str, int]
     rule: str
     protocol: str
-    persons: int
+    persons: dict[str, int]
     positive: int | None
     classes: dict[str, Any] | None
     scores: dict[str, Any] | None
@@ -79,30 +81,36 @@ def run_study(
     units = by_corpora(units, matched, train) if train else units
     cohort = cohort_of(units, matched, describe_persons(caches, matched.parts, head, report))
     warnings = left_out(table, matched, cohort)
+    found = {name: one for name in TARGETS if (one := _judge(name, cohort, settings, head is not None, report))}
+    if settings.bands and "scores" not in found:
+        raise SettingsError(f"--bands are of scores, and {table.name} has none")
+    warnings += _doubts(found, len(cohort.units))
     for text in warnings:
         report(Note(text, "warning"))
-    found = {name: one for name in TARGETS if (one := _judge(name, cohort, settings, head is not None, report))}
-    if not found:
-        raise LabelError(f"{table.name}: no two of the persons with clips differ in label or score")
     classes, scores = found.get("classes"), found.get("scores")
     summary: StudySummary = {
         "study": str(out),
-        "table": table.name,
+        "tables": list(map(str, tables)),
         "caches": [str(cache.path) for cache in caches],
         "run": str(head.path) if head else None,
+        "run_positive": list(head.positive_emotions) if head else [],
         "flow": cohort.flow,
         "rule": matched.rule,
-        "protocol": next(iter(found.values())).how.said,
-        "persons": len(cohort.units),
+        "protocol": "; ".join(f"{name}: {one.how.said}" for name, one in found.items()),
+        "persons": {name: one.judged_count for name, one in found.items()},
         "positive": int(classes.truth.sum()) if classes else None,
         "classes": _figures(classes) if classes else None,
         "scores": _figures(scores) | of_scores(scores, settings.bands) if scores else None,
         "groups": of_groups(found, settings.groups),
         "retest": of_visits(cohort),
-        "carriers": {name: carriers(one.columns, one.truth, settings.seed) for name, one in found.items()},
-        "verdicts": verdicts(classes and classes.judged, scores and scores.judged, len(cohort.units)),
+        "carriers": {name: carriers(one.columns, one.truth) for name, one in found.items()},
+        "verdicts": verdicts(
+            classes and classes.judged,
+            scores and scores.judged,
+            min(one.judged_count for one in found.values()),
+        ),
         "warnings": warnings,
-        "notes": [*table.said, *matched.said],
+        "notes": [*table.said, *matched.said, *(said for one in found.values() for said in one.said)],
         "warning": head.warning if head else "",
         "untrained": head.untrained if head else any(cache.untrained for cache in caches),
         "inputs": cohort.values.inputs,
@@ -124,26 +132,68 @@ def _numbers(caches: Sequence[Cache], names: Sequence[str]) -> list[int]:
 
 
 def _judge(name: str, cohort: Cohort, settings: StudySettings, scored: bool, report: Report) -> OneTarget | None:
-    """The models of one target, None where no two persons differ in it."""
+    """The models of one target, None where the table states none. Raises LabelError where nothing can be judged."""
     rows = cohort.units.drop_nulls(TARGETS[name])
-    truth = rows[TARGETS[name]].to_numpy()
-    if len(np.unique(truth)) < 2:
+    if rows.is_empty():
         return None
+    truth = rows[TARGETS[name]].to_numpy()
+    if len(np.unique(truth)) < 2 or len(rows) < LEAST_PERSONS:
+        raise LabelError(
+            f"{name}: {len(rows)} persons with a face state one, {len(np.unique(truth))} of them different; at least "
+            f"{LEAST_PERSONS} persons and two are needed, or leave it out with --column {TARGETS[name]}="
+        )
     asked = OFFICIAL if settings.train else settings.protocol
     partition = np.array(rows["partition"].to_list(), object)
     drawn = settings.folds, settings.repeats, settings.seed
-    how = choose_protocol(asked, truth.astype(float), partition, *drawn)
+    how = choose_protocol(asked, truth.astype(float), partition, name == "classes", *drawn)
     report(Note(f"{name}: {len(rows)} persons; {how.said}"))
     names = {CONFOUND: CONFOUNDS, DESCRIPTOR: cohort.values.descriptors}
     columns = {model: cohort.values.columns(names[model], rows["unit"]) for model in LEARNED}
+    if not columns[DESCRIPTOR].names:
+        raise LabelError(
+            f"{name}: no descriptor is known in which two of {len(rows)} persons differ, so there is no behaviour to "
+            "judge; give --head, look for faces when extracting, or import landmarks in pixels"
+        )
+    said = tuple(_known(name, model, names[model], one) for model, one in columns.items())
     plain = None
     if scored:
         values = rows.select("unit").join(cohort.values.rows, on="unit", how="left", maintain_order="left")
         plain = values[SCORE_COLUMN].cast(pl.Float64).fill_null(np.nan).to_numpy()
     judge = judge_classes if name == "classes" else judge_scores
     judged = judge(columns, plain, truth, how, labellings(how, settings.permutations, settings.seed), report)
-    return OneTarget(judged, columns[DESCRIPTOR], truth.astype(float), rows, how)
+    return OneTarget(judged, columns[DESCRIPTOR], truth.astype(float), rows, how, said)
+
+
+def _known(target: str, model: str, wanted: Sequence[str], columns: Columns) -> str:
+    """Which columns a model has, and of how many persons it knows none."""
+    absent = [name for name in wanted if name not in columns.names]
+    said = f"{target}, {model}: {len(columns.names)} columns"
+    if model == CONFOUND:
+        said += f" ({', '.join(columns.names) or 'none'}); not known or the same of all: {', '.join(absent) or 'none'}"
+    unknown = int(np.isnan(columns.values).all(1).sum()) if columns.names else 0
+    return said + (f"; {unknown} persons of whom none is known count as the mean" if unknown else "")
+
+
+def _doubts(found: Mapping[str, OneTarget], persons: int) -> list[str]:
+    """Who is not judged, and figures that lie too low."""
+    lacking = {name: persons - one.judged_count for name, one in found.items()}
+    said = [
+        f"{name}: {count} of {persons} persons are not judged: nothing is stated, or they are learned from only"
+        for name, count in lacking.items()
+        if count
+    ]
+    if any(one.how.name == LEAVE_ONE_OUT for one in found.values()):
+        said.append(
+            "with one person left out at a time, each moves what is learned from away from themselves: AUCs, "
+            "correlations and figures at 0.5 lie too low where little is to be found, of which p alone takes account"
+        )
+    return said
 
 
 def _figures(one: OneTarget) -> dict[str, Any]:
-    return {"models": one.judged.figures, "differences": one.judged.differences, "chance": one.judged.chance}
+    return {
+        "models": one.judged.figures,
+        "differences": one.judged.differences,
+        "chance": one.judged.chance,
+        "columns": one.judged.columns,
+    }

@@ -32,15 +32,15 @@ def write_study(
         write_json(folder / "metrics.json", summary)
         for name, table in tables.items():
             write_csv(folder / f"{name}.csv", table)
-        records = {"study": {name: summary[name] for name in ("table", "caches", "run") if summary[name]}}
-        write_config(folder / "config.toml", "study", to_table(settings), {"inputs": records["study"]})
+        inputs = {name: summary[name] for name in ("tables", "caches", "run", "run_positive") if summary[name]}
+        write_config(folder / "config.toml", "study", to_table(settings), {"inputs": inputs})
         plots = _draw(folder, summary, tables["predictions"])
         facts = {
-            "table": summary["table"],
+            "tables": ", ".join(summary["tables"]),
             "caches": ", ".join(summary["caches"]),
             "head": summary["run"],
-            "persons": summary["persons"],
-            "of them positive": summary["positive"],
+            "persons judged": ", ".join(f"{name} {count:,}" for name, count in summary["persons"].items()),
+            "stated positive": summary["positive"],
             "protocol": summary["protocol"],
             "seconds": f"{summary['seconds']:.1f}",
         }
@@ -57,7 +57,9 @@ def _draw(folder: Path, summary: Mapping[str, Any], predictions: pl.DataFrame) -
     for target, figure, heading, chance in (("classes", "auc", "AUC", 0.5), ("scores", "mae", "MAE", None)):
         if not summary[target]:
             continue
-        drawn = study_plots.draw_study_models(summary[target]["models"], figure, heading, chance)
+        drawn = study_plots.draw_study_models(
+            summary[target]["models"], figure, heading, None if "leave one" in summary["protocol"] else chance
+        )
         save(drawn, folder / f"{target}_models.png")
         found[f"{target}_models.png"] = f"{heading} of each model with 95 % intervals over persons"
         own = predictions.filter((pl.col("target") == target) & (pl.col("model") == DESCRIPTOR)).drop_nulls("predicted")

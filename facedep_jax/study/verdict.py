@@ -27,9 +27,13 @@ def verdicts(classes: Judged | None, scores: Judged | None, persons: int) -> lis
 def _of(judged: Judged, figure: str, does: str, better: int) -> list[str]:
     found = []
     beats = {name: _beats(judged, name, figure, better) for name in (CONFOUND, DESCRIPTOR, SCORE)}
+    if judged.columns.get(CONFOUND) == 0:
+        found.append(
+            "Whether it is how persons were filmed CANNOT be said: nothing of that is known in which they differ"
+        )
     if beats[CONFOUND]:
         shown = _shown(judged, CONFOUND, figure)
-        found.append(f"CONFOUNDED: how persons were filmed alone (length, size of the face, coverage …) {does}{shown}")
+        found.append(f"CONFOUNDED: how persons were filmed alone {does}{shown}")
     for name, called in ((DESCRIPTOR, "The model of behaviour"), (SCORE, "The head's score as it is")):
         if name not in judged.figures:
             continue

@@ -98,15 +98,15 @@ def test_folds_hold_every_person_once_and_their_share_of_classes():
 def test_the_protocol_is_the_table_s_where_it_states_one():
     partition = np.array(["train"] * 6 + ["val"] * 2 + ["test"] * 2 + [None], object)
     order = np.arange(11) % 2.0
-    assert choose_protocol(AUTO, order, partition, 5, 10, 0).name == OFFICIAL
-    assert choose_protocol(AUTO, order, np.full(11, None, object), 5, 2, 0).name == REPEATED
-    assert choose_protocol(LEAVE_ONE_OUT, order, partition, 5, 10, 0).name == LEAVE_ONE_OUT
+    assert choose_protocol(AUTO, order, partition, True, 5, 10, 0).name == OFFICIAL
+    assert choose_protocol(AUTO, order, np.full(11, None, object), True, 5, 2, 0).name == REPEATED
+    assert choose_protocol(LEAVE_ONE_OUT, order, partition, True, 5, 10, 0).name == LEAVE_ONE_OUT
     (split,) = by_partition(partition).repeats[0]
     assert list(split.train) == list(range(6)) and list(split.held) == [6, 7, 8, 9]
     with pytest.raises(LabelError, match="hold 0 train, 0 val, 0 test"):
         by_partition(np.full(11, None, object))
     with pytest.raises(LabelError, match="one has 2; use --folds"):
-        choose_protocol(REPEATED, np.array([1.0, 1, *[0] * 9]), partition, 5, 2, 0)
+        choose_protocol(REPEATED, np.array([1.0, 1, *[0] * 9]), partition, True, 5, 2, 0)
     with pytest.raises(LabelError, match="at least 4 are needed"):
         leave_one_out(3)
 
@@ -152,7 +152,7 @@ def test_pairs_over_folds_would_be_ranked_backwards():
 @pytest.mark.parametrize("protocol", [REPEATED, LEAVE_ONE_OUT])
 def test_what_is_there_is_found(protocol):
     columns, label = cohort(60, 2.0, 5)
-    how = choose_protocol(protocol, label.astype(float), np.full(60, None, object), 5, 3, 0)
+    how = choose_protocol(protocol, label.astype(float), np.full(60, None, object), True, 5, 3, 0)
     plain = columns.values[:, 0]
     judged = judge_classes({DESCRIPTOR: columns}, plain, label, how, labellings(how, 39, 0))
     assert judged.figures[DESCRIPTOR]["auc"] > 0.8
@@ -161,7 +161,7 @@ def test_what_is_there_is_found(protocol):
     low, high = judged.differences["descriptors − dummy"]["auc_ci"]
     assert 0 < low < high
     assert "sensitivity" not in judged.figures["score"]  # where its own threshold lies says nothing of these persons
-    first = carriers(columns, label.astype(float), 0)
+    first = carriers(columns, label.astype(float))
     assert len({row["name"] for row in first[:4]} & {"c0", "c1", "c2", "c3"}) >= 3
     assert all(row["coefficient_ci"][0] <= row["coefficient"] <= row["coefficient_ci"][1] for row in first)
 
@@ -169,7 +169,7 @@ def test_what_is_there_is_found(protocol):
 def test_scores_are_predicted_in_their_own_points_and_the_mean_is_what_has_to_be_beaten():
     columns, _ = cohort(50, 0.0, 2)
     score = 10 + 4 * columns.values[:, 0]
-    how = choose_protocol(REPEATED, score, np.full(50, None, object), 5, 3, 0)
+    how = choose_protocol(REPEATED, score, np.full(50, None, object), False, 5, 3, 0)
     judged = judge_scores({DESCRIPTOR: columns}, columns.values[:, 0], score, how, labellings(how, 19, 0))
     assert judged.figures[DESCRIPTOR]["mae"] < 0.5 * judged.figures[DUMMY]["mae"]
     assert judged.figures["score"]["mae"] < 0.1  # a line through what it is itself
@@ -181,9 +181,29 @@ def test_scores_are_predicted_in_their_own_points_and_the_mean_is_what_has_to_be
 def test_an_official_partition_judges_nobody_who_was_learned_from():
     columns, label = cohort(40, 2.0, 1)
     partition = np.array((["train"] * 6 + ["test"] * 2) * 5, object)
-    how = choose_protocol(AUTO, label.astype(float), partition, 5, 10, 0)
+    how = choose_protocol(AUTO, label.astype(float), partition, True, 5, 10, 0)
     judged = judge_classes({DESCRIPTOR: columns}, None, label, how, labellings(how, 19, 0))
     np.testing.assert_array_equal(np.isfinite(judged.predictions[DESCRIPTOR].value[0]), partition == "test")
     assert judged.figures[DESCRIPTOR]["not_judged"] == 30
     rows = labellings(how, 19, 0)
     assert (partition[rows] == partition[:, None]).all()
+
+
+def test_intervals_of_coefficients_hold_nothing_where_nothing_is_about_as_often_as_promised():
+    held, count = 0, 0
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        rows = carriers(columns_of(rng.normal(size=(40, 5))), rng.normal(size=40))
+        held += sum(low <= 0 <= high for low, high in (row["coefficient_ci"] for row in rows))
+        count += len(rows)
+    assert 0.88 <= held / count <= 1
+    line = np.linspace(-1, 1, 40)[:, None]
+    (row,) = carriers(columns_of(line), line[:, 0])
+    assert row["coefficient_ci"][0] > 0
+
+
+def test_labels_stay_on_their_side_of_an_official_partition():
+    partition = np.array(["train"] * 10 + ["test"] * 10 + [None] * 10, object)
+    rows = labellings(by_partition(partition), 50, 0)
+    assert (partition[rows] == partition[:, None]).all()
+    assert (rows != np.arange(30)[:, None]).any(1).all()

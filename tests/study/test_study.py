@@ -87,7 +87,7 @@ def test_predictions_are_of_persons_who_were_not_learned_from(work, capsys):
     _, before, _ = study(capsys, half, work / "cache", "--out", work / "half", "--protocol", "loso")
     turned = persons(work, "turned.csv", label=lambda n: (n >= PERSONS // 2) != (n == 3))
     study(capsys, turned, work / "cache", "--out", work / "turned", "--protocol", "loso")
-    assert before["protocol"] == f"leave one person out, {PERSONS} persons"
+    assert f"leave one person out, {PERSONS} persons" in before["protocol"]
 
     def of(name):
         with open(work / name / "predictions.csv") as stream:
@@ -104,16 +104,67 @@ def test_predictions_are_of_persons_who_were_not_learned_from(work, capsys):
 def test_without_a_head_there_is_movement_and_no_score(work, capsys):
     _, found, _ = study(capsys, persons(work, "plain.csv"), work / "cache", "--out", work / "plain")
     assert "score" not in found["classes"]["models"]
-    assert {row["name"] for row in found["carriers"]["classes"]} <= {"move_mean", "move_q90", "size_change"}
+    assert {row["name"] for row in found["carriers"]["classes"]} == {"move_mean", "move_q90"}
 
 
 def test_partitions_of_the_table_are_the_protocol(work, capsys):
     rows = [("subject", "path", "label", "split")]
     rows += [(f"s{n}", f"p{n:02d}.mp4", n % 2, ["train", "dev", "test"][n % 3]) for n in range(PERSONS)]
     _, found, _ = study(capsys, table(work, rows, "split.csv"), work / "cache", "--out", work / "split")
-    assert found["protocol"].startswith("learned from those whom the table calls train")
+    said = f"classes: learned from {PERSONS // 3} persons of train, {PERSONS * 2 // 3} of dev or test judged"
+    assert found["protocol"] == said
     assert found["classes"]["models"]["descriptors"]["n"] == PERSONS * 2 // 3
     assert found["scores"] is None
+
+
+def test_two_corpora_are_learned_from_and_judged_and_nothing_else(work, capsys):
+    for name, numbers in (("a", range(14)), ("b", range(14, PERSONS))):
+        with CacheWriter(work / name, plan_extraction(("clip",), SMALL).spec, ENGINE) as writer:
+            for person in numbers:
+                add_clip(writer, person + 10, 24)
+                listing = {"item": identity(person + 10), "source": "/s", "path": f"p{person:02d}.mp4", "emotion": None}
+                writer.add_listing(listing)
+    where = persons(work, "two.csv", label=lambda n: n % 3 == 0)
+    corpora = "--train", work / "a", "--test", work / "b"
+    code, found, said = study(capsys, where, *corpora, "--out", work / "two corpora")
+    assert code == 0
+    assert found["protocol"].startswith("classes: learned from 14 persons of train, 10 of dev or test judged")
+    assert found["persons"] == {"classes": 10, "scores": 10}
+    assert "14 of 24 persons are not judged" in said
+    code, _, said = study(capsys, where, work / "cache", *corpora, "--out", work / "three")
+    assert code == 2 and "is neither learned from nor judged" in " ".join(said.split())
+
+
+def test_visits_are_told_apart_by_name_and_judged_where_something_is_stated(work, capsys):
+    half = PERSONS // 2
+    rows = [("subject", "path", "visit", "label")]
+    for n in range(half):  # the later visit first for some; of two persons something is stated of that alone
+        first = (f"s{n}", f"p{n:02d}.mp4", "1", "" if n < 2 else n % 2)
+        second = (f"s{n}", f"p{n + half:02d}.mp4", "2", n % 2)
+        rows += [second, first] if n % 3 == 0 else [first, second]
+    code, found, said = study(capsys, table(work, rows, "visits.csv"), work / "cache", "--out", work / "visits")
+    assert code == 0 and found["persons"] == {"classes": half}
+    assert found["flow"]["visits"] == PERSONS
+    assert "1 persons are judged by a later visit" in said  # s1; the rows of s0 begin with the later one
+    assert found["retest"]["move_mean"]["n"] == half
+    assert (
+        found["retest"]["move_mean"]["icc_consistency"] > 0.99
+    )  # boxes of the second drift faster by the same for all
+    assert "minimal detectable change" in (work / "visits" / "report.html").read_text()
+
+
+def test_what_is_stated_of_few_or_of_one_side_alone_is_refused(work, capsys):
+    rows = [("subject", "path", "label", "score", "split")]
+    split = ["train" if n < 16 else "test" for n in range(PERSONS)]
+    rows += [(f"s{n}", f"p{n:02d}.mp4", int(n >= 16), n if n < 5 else "", split[n]) for n in range(PERSONS)]
+    where = table(work, rows, "sides.csv")
+    code, _, said = study(capsys, where, work / "cache", "--out", work / "sides")
+    assert code == 1 and "all 16 persons to learn from are of one class" in " ".join(said.split())
+    free = "--column", "partition="
+    code, _, said = study(capsys, where, work / "cache", "--out", work / "sides", *free)
+    assert code == 1 and "scores: 5 persons with a face state one" in " ".join(said.split())
+    code, found, _ = study(capsys, where, work / "cache", "--out", work / "sides", *free, "--column", "score=")
+    assert code == 0 and found["scores"] is None and found["persons"] == {"classes": PERSONS}
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from facedep_jax.errors import SettingsError
 from facedep_jax.evaluation.persons.auc_placements import Labels
@@ -18,19 +18,30 @@ Members = Bool[np.ndarray, " n"]
 
 
 def group_classification(
-    score: Predicted, positive: Labels, group: np.ndarray, cutoff: float, cross_validated: bool
+    score: Predicted,
+    positive: Labels,
+    group: np.ndarray,
+    cutoff: float,
+    cross_validated: bool,
+    ranking: Predicted | None = None,
+    fold: Int[np.ndarray, "repeats n"] | None = None,
 ) -> list[dict[str, Any]]:
     """A row for each value of `group` (objects, None where unknown): `auc`, `sensitivity`, `specificity`, with `_ci`.
 
     `X_difference` is the group's minus that of the persons of all other groups, with `_ci` (Newcombe 1998, Zou and
     Donner 2008). Without five persons on a side that a figure hangs on, in the group or among the others, there is no
-    interval, and `too_few` says so. The row of None has no difference. The rest is as in `person_classification`.
+    interval, and `too_few` says so. The row of None has no difference. The rest is as in `person_classification`; AUCs
+    are of `ranking` where it is not the score itself, with `fold` as in `auc_with_interval`.
     """
     positive = as_labels(positive)
     rows = as_repeats(score, len(positive))
+    ranks = rows if ranking is None else as_repeats(ranking, len(positive))
     found = []
     for name, own, others in _groups(group, rows):
         figures = [_classified(rows[:, side], positive[side], cutoff, cross_validated) for side in (own, others)]
+        for one, side in zip(figures, (own, others), strict=True):
+            within = None if fold is None else fold[:, side]
+            one |= auc_with_interval(ranks[:, side], positive[side], cross_validated, within)
         counts = [{"positive": int(positive[s].sum()), "negative": int((~positive[s]).sum())} for s in (own, others)]
         found.append(_row(name, own, counts, figures, DECIDED))
     return found
@@ -81,7 +92,6 @@ def _row(
 
 def _classified(rows: Rows, positive: Labels, cutoff: float, cross_validated: bool) -> dict[str, Any]:
     return {
-        **auc_with_interval(rows, positive, cross_validated),
         **part_called("sensitivity", rows >= cutoff, rows, positive, cross_validated),
         **part_called("specificity", rows < cutoff, rows, ~positive, cross_validated),
     }
