@@ -20,6 +20,7 @@ from facedep_jax.cache.cache_writer import CacheWriter
 from facedep_jax.cache.feature_spec import fingerprint, read_header
 from facedep_jax.cache.file_hash_cache import KnownFiles
 from facedep_jax.cache.maintenance.ignored_files import IGNORED, note_ignored
+from facedep_jax.cache.maintenance.segment_faults import SegmentFault
 from facedep_jax.cache.tombstones import Purged
 from facedep_jax.errors import MediaError, SourceError
 from facedep_jax.extraction.outcomes import FailureRecord, Outcome, Outcomes, write_down
@@ -60,6 +61,7 @@ class IgnoredFile(TypedDict):
 class ImportSummary(TypedDict):
     """What `import_features` did. `frames` and `frames_without_face`, by reason, are those of the files read now;
     `labelled` and `subjects` count listings with a label, and persons; `features`: (cells, cells, channels) by tap.
+    `segments` and `segments_failed` are as `extract` has them: files are imported whole, and there are none.
     """
 
     cache: str
@@ -80,6 +82,8 @@ class ImportSummary(TypedDict):
     ignored: list[IgnoredFile]
     ignored_in: str | None
     files_odd: int
+    segments: int
+    segments_failed: list[SegmentFault]
     seconds: float
     features: dict[str, list[int]]
     failures: list[FailureRecord]
@@ -135,6 +139,8 @@ def import_features(
         "ignored": [IgnoredFile(source=source.where, path=path, reason=reason) for path, reason in others],
         "ignored_in": str(out / IGNORED) if source.ignored else None,
         "files_odd": odd,
+        "segments": 0,
+        "segments_failed": [],
         "seconds": round(time.monotonic() - begun, 3),
         "features": {tap: [1, 1, width] for tap, width in shape.channels.items()},
         "failures": outcomes.failures,

@@ -361,3 +361,15 @@ def test_the_command_ends_in_status_3_and_says_it_in_json(tmp_path):
         "gone.csv": "cannot be read: No such file or directory",
     }
     assert summary["labelled"] == 2
+
+
+def test_the_command_shows_a_table(tmp_path):
+    np.save(tmp_path / "a.npy", np.ones((5, 3)))
+    command = [sys.executable, "-m", "facedep_jax", "import-features", ".", "--format", "npy", "--name", "x:all",
+               "--rate", "30", "--out", "c"]  # fmt: skip
+    done = subprocess.run(
+        command, cwd=tmp_path, env={"PYTHONPATH": str(ROOT), "PATH": ""}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    shown = done.stdout + done.stderr
+    assert "frames read" in shown and "x:all@1" in shown
