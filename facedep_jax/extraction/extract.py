@@ -13,19 +13,17 @@ from facedep_jax.cache.cache_reader import open_cache
 from facedep_jax.cache.cache_writer import CacheWriter
 from facedep_jax.cache.feature_spec import fingerprint, read_header
 from facedep_jax.cache.file_hash_cache import KnownFiles
-from facedep_jax.cache.ledger_state import with_columns
 from facedep_jax.cache.maintenance.ignored_files import IGNORED, note_ignored
 from facedep_jax.cache.maintenance.segment_faults import SegmentFault, faulty_segments
 from facedep_jax.cache.tombstones import Purged
 from facedep_jax.extraction.local_extraction import Extraction, ItemResolver, KeepFrame
 from facedep_jax.extraction.main_guard import check_main_guard
 from facedep_jax.extraction.outcomes import FailureRecord, Outcomes, write_down
-from facedep_jax.extraction.pending_listings import Pending, settle_known, settle_refused
+from facedep_jax.extraction.pending_listings import Pending, say_unsaid, settle_known, settle_refused
 from facedep_jax.extraction.plan import IN_FLIGHT, ExtractionPlan, kept_taps, load_checked_engine, plan_extraction
 from facedep_jax.extraction.settings import ExtractSettings
 from facedep_jax.progress_events import Note, Report, silent
 from facedep_jax.provenance import write_config
-from facedep_jax.segments import MEMBER
 from facedep_jax.sources import Source
 from facedep_jax.sources.segment_tables import packed
 from facedep_jax.text_escaping import as_name, as_text
@@ -160,7 +158,7 @@ def _run(
     if plan.settings.limit is not None and plan.settings.limit < len(pending):
         report(Note(f"--limit: {plan.settings.limit} of {len(pending)} files, evenly spread over the listings"))
         pending = pending.spread(plan.settings.limit)
-    _say_unsaid(pending, writer, report)
+    say_unsaid(pending, writer, report, {"subject": "--subjects or --subject-regex"})
     known, purged = KnownFiles(writer.folder), Purged(writer.folder)
     items = ItemResolver(known, purged, plan.settings.rehash)
     failed_before = {} if plan.settings.retry_failed else dict(writer.failed)
@@ -186,24 +184,6 @@ def _run(
         _retire(sources, writer, report)
     _say_nested(sources, writer, report)
     return outcomes, name
-
-
-def _say_unsaid(pending: Pending, writer: CacheWriter, report: Report) -> None:
-    """What was said of files before and is not now leaves the listings: a table may have been forgotten."""
-    for source, listings in pending.parts:
-        said = ("emotion", "subject", "split", MEMBER)
-        now, before = (with_columns(frame, said) for frame in (listings.frame, writer.listed_of(source.where)))
-        both = now.join(before.select("path", *said), on="path", suffix="_before")
-        for name in said:
-            lost = both.filter(pl.col(name).is_null() & pl.col(f"{name}_before").is_not_null())
-            if name != MEMBER:
-                lost = lost.filter(pl.col(MEMBER).is_null())  # else it is said of each segment
-            if len(lost):
-                path, was = lost.select("path", f"{name}_before").row(0)
-                told = f"{len(lost):,} files have no {name} any more, for example {path}"
-                told += f": {was} before" if name != MEMBER else ", and are taken whole"
-                how = "; give --subjects or --subject-regex as then to keep them" if name == "subject" else ""
-                report(Note(f"{source.where}: {told}{how}", "warning"))
 
 
 def _retire(sources: Sequence[Source], writer: CacheWriter, report: Report) -> None:

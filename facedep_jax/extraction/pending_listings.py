@@ -3,7 +3,7 @@
 Knows nothing of pixels.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,9 +11,12 @@ import polars as pl
 
 from facedep_jax.cache.cache_writer import CacheWriter
 from facedep_jax.cache.file_hash_cache import KnownFiles
+from facedep_jax.cache.ledger_state import with_columns
 from facedep_jax.cache.tombstones import Purged
 from facedep_jax.errors import MediaError
 from facedep_jax.extraction.outcomes import Outcomes, listing_lines
+from facedep_jax.progress_events import Note, Report
+from facedep_jax.segments import MEMBER
 from facedep_jax.sources import Listing, Listings, Source
 from facedep_jax.text_escaping import as_text
 
@@ -49,6 +52,27 @@ class Pending:
         """Those of each source that its mask has."""
         pairs = zip(self.parts, masks, strict=True)
         return Pending([(source, ls.with_frame(ls.frame.filter(mask))) for (source, ls), mask in pairs])
+
+
+def say_unsaid(pending: Pending, writer: CacheWriter, report: Report, options: Mapping[str, str]) -> None:
+    """What was said of files before and is not now leaves the listings: a table may have been forgotten.
+
+    `options` name, by column, what to give to keep it.
+    """
+    for source, listings in pending.parts:
+        said = ("emotion", "subject", "split", MEMBER)
+        now, before = (with_columns(frame, said) for frame in (listings.frame, writer.listed_of(source.where)))
+        both = now.join(before.select("path", *said), on="path", suffix="_before")
+        for name in said:
+            lost = both.filter(pl.col(name).is_null() & pl.col(f"{name}_before").is_not_null())
+            if name != MEMBER:
+                lost = lost.filter(pl.col(MEMBER).is_null())  # else it is said of each segment
+            if len(lost):
+                path, was = lost.select("path", f"{name}_before").row(0)
+                told = f"{len(lost):,} files have no {name} any more, for example {path}"
+                told += f": {was} before" if name != MEMBER else ", and are taken whole"
+                how = f"; give {options[name]} as then to keep them" if name in options else ""
+                report(Note(f"{source.where}: {told}{how}", "warning"))
 
 
 def settle_refused(pending: Pending, outcomes: Outcomes) -> Pending:

@@ -103,22 +103,29 @@ def _times(
     table: FrameTable, rows: Int[np.ndarray, " n"], rate: float | None
 ) -> tuple[Float[np.ndarray, " n"], float | None]:
     """Seconds of frames, and how many there are in one."""
-    time = _said(table, "time", rows)
+    time, frame = (_said(table, name, rows) for name in ("time", "frame"))
     if time is None:
         if rate is None:
             raise MediaError("states no times: say its frames a second with --rate")
-        return np.arange(len(rows)) / rate, rate
-    steps = np.diff(time)
-    if (steps <= 0).any():
-        at = int(np.flatnonzero(steps <= 0)[0])
-        how = "again" if steps[at] == 0 else f"after {time[at]:g}"
-        raise MediaError(f"{table.where(rows[at + 1])}: time {time[at + 1]:g} stands there {how}; times have to go on")
-    if not len(steps):
+        if frame is None:
+            return np.arange(len(rows)) / rate, rate
+        _require_rising(table, "frame", rows, frame)
+        return (frame - frame[0]) / rate, rate
+    _require_rising(table, "time", rows, time)
+    if len(time) < 2:
         return time, None
-    frame = _said(table, "frame", rows)
     if frame is not None and frame[-1] > frame[0]:
         return time, float((frame[-1] - frame[0]) / (time[-1] - time[0]))
-    return time, float(1 / np.median(steps))
+    return time, float(1 / np.median(np.diff(time)))
+
+
+def _require_rising(table: FrameTable, name: str, rows: Int[np.ndarray, " n"], values: Float[np.ndarray, " n"]) -> None:
+    back = np.flatnonzero(np.diff(values) <= 0)
+    if len(back):
+        before, found = values[back[0]], values[back[0] + 1]
+        how = "again" if found == before else f"after {before:g}"
+        where = table.where(rows[back[0] + 1])
+        raise MediaError(f"{where}: {name} {found:g} stands there {how}; {name}s have to go on")
 
 
 def _blank(table: FrameTable, rows: Int[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:

@@ -24,7 +24,7 @@ from facedep_jax.cache.maintenance.segment_faults import SegmentFault
 from facedep_jax.cache.tombstones import Purged
 from facedep_jax.errors import MediaError, SourceError
 from facedep_jax.extraction.outcomes import FailureRecord, Outcome, Outcomes, write_down
-from facedep_jax.extraction.pending_listings import Pending, settle_known, settle_refused
+from facedep_jax.extraction.pending_listings import Pending, say_unsaid, settle_known, settle_refused
 from facedep_jax.feature_import.frame_tables import read_file
 from facedep_jax.feature_import.frames import NONE, MeasuredFrames, frames_of, joined, thinned
 from facedep_jax.feature_import.layouts import LAYOUTS
@@ -39,6 +39,7 @@ from facedep_jax.sources import Listing, Source
 from facedep_jax.toml_settings import to_table
 
 FIRST_IGNORED = 10  # files that a summary names
+KEPT_BY = {"emotion": "--labels", "subject": "--labels or --subjects", "split": "--labels"}  # what is said of files
 
 
 @dataclass(frozen=True)
@@ -203,7 +204,9 @@ class _Import:
 
     def run(self) -> None:
         """Account for every listing."""
-        pending = settle_refused(Pending([(self.source, self.source.listings)]), self.outcomes)
+        pending = Pending([(self.source, self.source.listings)])
+        say_unsaid(pending, self.writer, self.outcomes.report, KEPT_BY)
+        pending = settle_refused(pending, self.outcomes)
         if not self.settings.rehash:
             pending = settle_known(pending, self.known, self.purged, self.writer, self.outcomes)
         try:

@@ -7,15 +7,16 @@ from pathlib import Path
 
 import polars as pl
 
-from facedep_jax.errors import SourceError
+from facedep_jax.errors import SourceError, TableError
 from facedep_jax.feature_import.corpus_tables import CorpusTables, as_columns, read_corpus_tables
 from facedep_jax.feature_import.layouts import LAYOUTS
 from facedep_jax.feature_import.sessions import TABLE, Session, find_sessions, reason_of
 from facedep_jax.feature_import.settings import ImportSettings
+from facedep_jax.segments import TIMES
 from facedep_jax.sources.listing_types import FURTHER, Listings, Source, passed_over
 from facedep_jax.sources.missing_files import with_missing
 from facedep_jax.sources.subjects import read_subjects, subjects_from_table
-from facedep_jax.sources.user_tables import overlay, positions, read_table
+from facedep_jax.sources.user_tables import UserTable, overlay, positions, read_table
 from facedep_jax.subject_ids import session_key
 from facedep_jax.text_escaping import as_text
 
@@ -58,7 +59,7 @@ def list_sessions(
             listings, said, warnings = _with_table(listings, table)
             used |= {TABLE} if not labels else frozenset()
     if subjects:
-        persons = read_subjects(subjects)
+        persons = _whole(read_subjects(subjects))
         listings = subjects_from_table(listings, persons, True)
         listings, more = with_missing(listings, persons, _paths(sessions), "clip")
         warnings += more
@@ -104,7 +105,7 @@ def _with_corpus(
 
 def _with_table(listings: Listings, path: Path) -> tuple[Listings, tuple[str, ...], tuple[str, ...]]:
     """Listings with what a table of paths says; its rows that name no file are listed, and fail."""
-    table = read_table(path, ("path", "emotion", "subject", "split"))
+    table = _whole(read_table(path, ("path", "emotion", "subject", "split", *TIMES)))
     table.require("path")
     table = table.once("path")
     paths = listings.frame["path"]
@@ -113,3 +114,18 @@ def _with_table(listings: Listings, path: Path) -> tuple[Listings, tuple[str, ..
     said = f"{path.name} says something of {at.count():,} of {len(at):,} sessions"
     listings, warnings = with_missing(listings, table, paths, "clip")
     return listings, (said, *table.said), warnings
+
+
+def _whole(table: UserTable) -> UserTable:
+    """The table without its columns of times. Raises TableError where a row has one."""
+    if "start" not in table.roles:
+        return table
+    timed = table.frame.select(pl.any_horizontal(pl.col(TIMES).is_not_null())).to_series()
+    if timed.any():
+        line = table.lines[timed.arg_true()[0]]
+        raise TableError(
+            f"{table.path}, line {line}: {table.headings['start']} and {table.headings['end']} name a segment, and "
+            "imported files are labelled whole; import them without, and give the table to train-head or evaluate "
+            "(--labels) or to describe (--segments), which cut"
+        )
+    return table.without("start").without("end")

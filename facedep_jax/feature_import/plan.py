@@ -78,4 +78,5 @@ def spec_of(shape: RowShape, settings: ImportSettings) -> dict[str, Any]:
         features["columns"] = shape.columns
     rows: dict[str, Any] = {"reader": READER, "faces": "imported", "confidence": float(settings.confidence)}
     rows |= {"fps": shape.fps, "sampling": "thinned" if settings.fps else "all"}
+    rows |= {"rate": float(settings.rate)} if settings.rate else {}  # by which frames without times were placed
     return {"features": features, "input": {"clip": rows}}

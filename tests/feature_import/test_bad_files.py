@@ -373,3 +373,57 @@ def test_the_command_shows_a_table(tmp_path):
     assert done.returncode == 0, done.stderr
     shown = done.stdout + done.stderr
     assert "frames read" in shown and "x:all@1" in shown
+
+
+@pytest.mark.parametrize("option", ["labels.csv", "labels", "subjects"])
+def test_a_table_of_segments_is_refused(option, tmp_path):
+    np.save(tmp_path / "a.npy", GOOD)
+    file = tmp_path / ("labels.csv" if option == "labels.csv" else "mine.csv")
+    file.write_text("path,subject,label,onset,offset\na.npy,p,sad,0,1\n")
+    tables = {"labels": {"labels": [file]}, "subjects": {"subjects": file}}.get(option, {})
+    settings = ImportSettings("npy", "x:all", rate=5)
+    said = r"line 2: onset and offset name a segment, and imported files are labelled whole; .*--segments"
+    with pytest.raises(TableError, match=said):
+        import_features(tmp_path, tmp_path / "c", settings, **tables)
+    file.write_text("path,subject,label,onset,offset\na.npy,p,sad,,\n")  # no row has times
+    import_features(tmp_path, tmp_path / "c", settings, **tables)
+    assert open_cache(tmp_path / "c").listings["subject"].to_list() == ["p"]
+
+
+def test_what_a_forgotten_table_said_is_not_lost_silently(tmp_path):
+    np.save(tmp_path / "a.npy", GOOD)
+    labels, persons = tmp_path / "mine.csv", tmp_path / "persons.csv"
+    labels.write_text("path,label,split\na.npy,sad,train\n")
+    persons.write_text("path,subject\na.npy,p\n")
+    settings, told = ImportSettings("npy", "x:all", rate=5), []
+    import_features(tmp_path, tmp_path / "c", settings, told.append, [labels], persons)
+    assert not [event for event in told if getattr(event, "level", "") == "warning"]
+    import_features(tmp_path, tmp_path / "c", settings, told.append)
+    assert [event.text.partition(": ")[2] for event in told if getattr(event, "level", "") == "warning"] == [
+        "1 files have no emotion any more, for example a.npy: sad before; give --labels as then to keep them",
+        "1 files have no subject any more, for example a.npy: p before; give --labels or --subjects as then to keep "
+        "them",
+        "1 files have no split any more, for example a.npy: train before; give --labels as then to keep them",
+    ]
+
+
+def test_another_rate_is_refused_by_the_spec(tmp_path):
+    np.save(tmp_path / "a.npy", GOOD)
+    take(tmp_path, tmp_path / "c", "npy", "x:all", rate=5)
+    assert take(tmp_path, tmp_path / "c", "npy", "x:all", rate=5)["items_reused"] == 1
+    with pytest.raises(SpecMismatch, match=r"input\.clip\.rate"):
+        take(tmp_path, tmp_path / "c", "npy", "x:all", rate=30)
+    write_table(tmp_path / "s" / "a.csv", table())
+    take(tmp_path / "s", tmp_path / "stated")
+    assert "rate" not in open_cache(tmp_path / "stated").spec["input"]["clip"]
+
+
+def test_numbers_of_frames_say_where_frames_are_missing(tmp_path):
+    for name, frames in (("a", [1, 2, 3, 300]), ("b", [1, 302, 5]), ("c", [1, 2, 2])):
+        pl.DataFrame({"frame": frames, "x": frames}).write_csv(tmp_path / f"{name}.csv")
+    summary = take(tmp_path, tmp_path / "c", "csv", "x:all", rate=10)
+    np.testing.assert_allclose(open_cache(tmp_path / "c").rows.time, [0, 0.1, 0.2, 29.9], rtol=1e-6)
+    assert [failure["reason"] for failure in summary["failures"]] == [
+        "line 4: frame 5 stands there after 302; frames have to go on",
+        "line 4: frame 2 stands there again; frames have to go on",
+    ]
