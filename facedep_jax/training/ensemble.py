@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float32, Key
 
 from facedep_jax.dataset.labelled_examples import Examples
-from facedep_jax.errors import LabelError
+from facedep_jax.errors import LabelError, SettingsError
 from facedep_jax.evaluation.weighted_metrics import none_if_nan, plain_auroc
 from facedep_jax.head.batched_forward import FRAMES_AT_ONCE
 from facedep_jax.head.model import PRESETS, Architecture
@@ -91,7 +91,12 @@ def _auroc_of(logit: Float32[np.ndarray, " n"], clips: Examples, split: str) -> 
 
 
 def plan_for(examples: Examples, settings: TrainSettings) -> TrainingPlan:
-    """The static half of the hyperparameters for these examples."""
+    """The static half of the hyperparameters for these examples.
+
+    Raises SettingsError where the examples leave a part of the architecture nothing to learn.
+    """
+    require_clips(examples, settings.temporal)
+    require_windows(examples, settings.pooling)
     inputs = inputs_of(examples.tokens, tuple(examples.tokens), len(examples.positive))
     architecture = Architecture(inputs, PRESETS[settings.preset], settings.temporal, settings.pooling)
     steps = steps_for(settings, int((learned(examples, settings).split == "train").sum()))
@@ -100,6 +105,24 @@ def plan_for(examples: Examples, settings: TrainSettings) -> TrainingPlan:
         batch = together = batch_rows(batch, examples.times.shape[1])
     numbers = steps.epochs, steps.patience, batch, settings.warmup, settings.clip_norm
     return TrainingPlan(architecture, *numbers, devices_for(together))
+
+
+def require_clips(examples: Examples, temporal: str) -> None:
+    """Raise SettingsError where a temporal part would see single frames only, and so learn nothing."""
+    if temporal != "none" and examples.times.shape[1] == 1:
+        raise SettingsError(
+            f"temporal = {temporal} mixes the frames of clips, and every item here has one frame; use none: "
+            "then the logit of a clip is the mean of its frames' logits"
+        )
+
+
+def require_windows(examples: Examples, pooling: str) -> None:
+    """Raise SettingsError where attention would have one window of every item to weigh, and so learn nothing."""
+    if pooling == "attention" and examples.clip is None:
+        raise SettingsError(
+            "pooling = attention weighs the windows of clips, and every item here is one window; cut clips into "
+            "shorter ones with --window, or use mean"
+        )
 
 
 def batch_rows(wanted: int, frames: int) -> int:

@@ -21,7 +21,6 @@ from facedep_jax.dataset.prepare import (
     prepare,
 )
 from facedep_jax.disclaimer import UNTRAINED
-from facedep_jax.errors import SettingsError
 from facedep_jax.progress_events import Event, Note, Report
 from facedep_jax.sources.label_tables import apply_label_table
 from facedep_jax.toml_settings import to_table
@@ -124,8 +123,6 @@ def examples_of(task: TrainingTask, report: Report) -> tuple[Examples, list[str]
             report(event)
 
     examples = gather(*what, unsaid, settings.stream, settings.window, prepared.positive, settings.train_fps)
-    require_clips(examples, settings.temporal)
-    require_windows(examples, settings.pooling)
     check_finite(examples.tokens)
     late = engine_warnings(task.caches, examples)
     late += duplicate_warnings(task.caches, examples, settings.allow_duplicates)
@@ -145,21 +142,3 @@ def listing_columns_of(task: TrainingTask, clips: Examples) -> Columns:
     if task.settings.labels:
         listings, _ = apply_label_table(listings, Path(task.settings.labels), further=True)
     return listing_columns(listings, clips.unit, clips.path)
-
-
-def require_clips(examples: Examples, temporal: str) -> None:
-    """Raise SettingsError where a temporal part would see single frames only, and so learn nothing."""
-    if temporal != "none" and examples.times.shape[1] == 1:
-        raise SettingsError(
-            f"temporal = {temporal} mixes the frames of clips, and every item here has one frame; use none: "
-            "then the logit of a clip is the mean of its frames' logits"
-        )
-
-
-def require_windows(examples: Examples, pooling: str) -> None:
-    """Raise SettingsError where attention would have one window of every item to weigh, and so learn nothing."""
-    if pooling == "attention" and examples.clip is None:
-        raise SettingsError(
-            "pooling = attention weighs the windows of clips, and every item here is one window; cut clips into "
-            "shorter ones with --window, or use mean"
-        )

@@ -20,11 +20,10 @@ from facedep_jax.head.model import PRESETS, Architecture, dropout, graph_of, ini
 from facedep_jax.head.trained_head import inputs_of
 from facedep_jax.training.batches import TrainingData
 from facedep_jax.training.data_loader import EpochRunner
-from facedep_jax.training.ensemble import member_keys, plan_for, rates_for
+from facedep_jax.training.ensemble import member_keys, plan_for, rates_for, require_clips
 from facedep_jax.training.epoch import start
 from facedep_jax.training.settings import TrainSettings
 from facedep_jax.training.train_step import TrainingPlan, cosine_schedule
-from facedep_jax.training.training_inputs import require_clips
 
 POSITIVE = np.array([False, True])
 

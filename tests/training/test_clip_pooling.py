@@ -195,6 +195,9 @@ def test_folds_and_grids_take_clips_whole(uneven, tmp_path):
 def test_attention_with_nothing_to_weigh_is_refused(source, tmp_path):
     with pytest.raises(SettingsError, match="attention weighs the windows of clips, and every item here is one"):
         train_head([source], replace(QUICK, pooling="attention"), tmp_path / "run")
+    settings = replace(QUICK, pooling="attention", epochs=1, baselines="none")  # of which the grid takes another
+    found = train_head([source], settings, tmp_path / "run", grid=Grid({"pooling": ("mean",)}))
+    assert found["grid"]["chosen"] == {"pooling": "mean"}
 
 
 def test_one_window_is_the_clip_and_what_is_no_window_counts_nothing():

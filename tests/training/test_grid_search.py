@@ -99,3 +99,13 @@ def test_a_grid_in_which_everything_diverges_says_so(tmp_path):
 def test_folds_that_cannot_be_made_stop_a_search(tmp_path):
     with unfinished(tmp_path / "run", {}, False) as place, pytest.raises(LabelError, match="folds are not possible"):
         search(planted_examples(16), replace(BASE, folds=9), grid_of({"dropout": [0.1, 0.2]}, "here"), place)
+
+
+@pytest.mark.parametrize(
+    ("lists", "message"),
+    [({"pooling": ["mean", "attention"]}, "one window"), ({"temporal": ["none", "gru"]}, "one frame")],
+)
+def test_what_pictures_cannot_teach_is_refused_before_the_first_point_is_trained(lists, message, tmp_path):
+    with unfinished(tmp_path / "run", {}, False) as place, pytest.raises(SettingsError, match=message):
+        search(planted_examples(16), BASE, grid_of(lists, "here"), place)
+    assert list(tmp_path.iterdir()) == []
