@@ -36,6 +36,7 @@ from facedep_jax.training.settings import TrainSettings
 from facedep_jax.training.training_inputs import TrainingTask, examples_of, listing_columns_of, prepare_for, settled
 
 BIASED = "the settings were chosen by these folds, so their AUC is somewhat too high"
+NO_PROBE = "the probe over folds is left out: its features stay in their caches and are not read at once (--stream)"
 
 
 class TrainSummary(TypedDict):
@@ -155,7 +156,7 @@ def _train(
         "best_epoch": int(fitted.best_epoch[0]),
         "members": member_rows(scores.member_logits, fitted, clips),
         "problems": problems,
-        **_over_folds(task, examples, place, problems, report),
+        **_over_folds(task, examples, place, problems, warnings, report),
         **_grid(task),
         "seconds": round(time.monotonic() - begun, 3),
     }
@@ -211,16 +212,27 @@ def _grid(task: TrainingTask) -> _Searched:
 
 
 def _over_folds(
-    task: TrainingTask, examples: Examples, place: Unfinished, problems: list[RunProblem], report: Report
+    task: TrainingTask,
+    examples: Examples,
+    place: Unfinished,
+    problems: list[RunProblem],
+    warnings: list[str],
+    report: Report,
 ) -> _Folds:
-    """The head and the probe over folds; one that fails is a problem, and the finished fit is kept."""
+    """The head and the probe over folds; one that fails is a problem, and the finished fit is kept.
+
+    The probe takes all features at once: of those that stay in their caches there is none, which is a warning.
+    """
     settings = task.settings
     if not settings.folds:
         return {}
     makers: dict[str, Callable[[], OverFolds]] = {
         "head": lambda: crossvalidate_head(examples, settings, settings.folds, report, place.stage("folds"))
     }
-    if not examples.streamed:
+    if examples.streamed:
+        warnings.append(NO_PROBE)
+        report(Note(NO_PROBE, "warning"))
+    else:
         makers["probe"] = lambda: crossvalidate_probe(examples, settings, settings.folds, report)
     found = {}
     for what, make in makers.items():

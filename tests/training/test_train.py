@@ -28,7 +28,7 @@ from facedep_jax.errors import CacheError, LabelError, OutputError, RunError, Se
 from facedep_jax.evaluation.evaluate_run import evaluate_run
 from facedep_jax.file_system import atomic_folder
 from facedep_jax.head.calibration import calibrate
-from facedep_jax.progress_events import silent
+from facedep_jax.progress_events import Note, silent
 from facedep_jax.runs import checkpoint
 from facedep_jax.runs.run_directory import load_head, read_config, write_head
 from facedep_jax.scoring.clip_scores import ScoreSettings, score_clip
@@ -279,6 +279,15 @@ def test_cross_validation_that_fails_does_not_cost_the_run(cache, run, tmp_path,
     assert "no longer finite" in problems[0]["detail"] and outcome.summary["cross_validation"] == {}
     assert json.loads((tmp_path / "run" / "metrics.json").read_text())["problems"] == problems
     assert (tmp_path / "run" / "head.safetensors").read_bytes() == (run[0] / "head.safetensors").read_bytes()
+
+
+def test_that_streamed_features_have_no_probe_over_folds_is_said(cache, tmp_path):
+    settings, told = replace(SETTINGS, epochs=1, folds=3, baselines="none", stream=True), []
+    summary = train_head([cache], settings, tmp_path / "run", told.append)
+    assert list(summary["cross_validation"]) == ["head"] and summary["problems"] == []
+    said = [text for text in summary["warnings"] if "the probe over folds is left out" in text]
+    assert len(said) == 1 and Note(said[0], "warning") in told
+    assert json.loads((tmp_path / "run" / "metrics.json").read_text())["warnings"] == summary["warnings"]
 
 
 def test_a_grid_search_takes_the_best_by_validation_and_leaves_a_run_like_any_other(run, tmp_path, monkeypatch):
