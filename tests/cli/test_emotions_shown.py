@@ -53,6 +53,7 @@ def test_predict_gives_every_emotion_whose_positive_ones_are_the_probability(tmp
 
 def scores(**more):
     none = {"score": None, "low": None, "high": None, "relative": None, "coverage": 0.0, "decision": "", "emotions": {}}
+    none |= {"segment_start_s": None, "segment_end_s": None}
     clips = [
         none | {"clip": "session 1/clip_001.mp4", "status": "scored", "reason": "", "score": 0.9, "coverage": 1.0}
         | {"low": 0.8, "high": 0.95, "decision": "positive", "emotions": EMOTIONS} | more,
