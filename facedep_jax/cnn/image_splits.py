@@ -15,7 +15,8 @@ from jaxtyping import Bool, Int
 
 from facedep_jax.cnn.grey_images import Pictures
 from facedep_jax.cnn.settings import CnnSettings
-from facedep_jax.dataset.labelled_examples import Examples, columns_of, equal_across
+from facedep_jax.dataset.duplicates_across_splits import equal_across
+from facedep_jax.dataset.labelled_examples import Examples, columns_of
 from facedep_jax.dataset.prepare import classes_of, equal_pixels_warning, few_items_warnings
 from facedep_jax.errors import LabelError
 from facedep_jax.sources.class_labels import LABELLED, Labels, Target, collect_labels, make_target, normal

@@ -12,7 +12,8 @@ from facedep_jax.backbones.taps import named_taps, plain_taps
 from facedep_jax.cache import Cache
 from facedep_jax.cache.feature_spec import check_features, features_of, require_taps
 from facedep_jax.cache.ledger_state import odd_decoding
-from facedep_jax.dataset.labelled_examples import Examples, equal_pixels_across, look_alikes
+from facedep_jax.dataset.duplicates_across_splits import equal_pixels_across, look_alikes
+from facedep_jax.dataset.labelled_examples import Examples
 from facedep_jax.errors import LabelError
 from facedep_jax.sources.class_labels import DEFAULT_POSITIVE, Target
 from facedep_jax.sources.label_tables import IN_CACHE

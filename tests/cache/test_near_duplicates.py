@@ -8,7 +8,8 @@ import pytest
 
 from facedep_jax.cache import open_cache
 from facedep_jax.cache.maintenance.inspect import inspect_cache
-from facedep_jax.dataset.labelled_examples import equal_pixels_across, gather, look_alikes
+from facedep_jax.dataset.duplicates_across_splits import equal_pixels_across, look_alikes
+from facedep_jax.dataset.labelled_examples import gather
 from facedep_jax.dataset.prepare import duplicate_warnings
 from facedep_jax.errors import LabelError
 from facedep_jax.extraction.extract import extract

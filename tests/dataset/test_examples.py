@@ -12,7 +12,8 @@ from facedep_jax import open_cache
 from facedep_jax.backbones.taps import plain_taps
 from facedep_jax.cache import CacheWriter
 from facedep_jax.dataset import clip_windows
-from facedep_jax.dataset.labelled_examples import equal_pixels_across, gather, look_alikes
+from facedep_jax.dataset.duplicates_across_splits import equal_pixels_across, look_alikes
+from facedep_jax.dataset.labelled_examples import gather
 from facedep_jax.dataset.prepare import duplicate_warnings
 from facedep_jax.errors import DamagedCache, LabelError
 from facedep_jax.evaluation.bootstrap import cluster_index
