@@ -1,7 +1,7 @@
 """`extract-features`."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from facedep_jax.text_escaping import printable
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from facedep_jax.extraction.files_summary import FilesSummary
     from facedep_jax.sources import Source
 
 
@@ -161,9 +162,14 @@ def extract_features(
     for source in found:
         say_source(source, report)
     summary = extract(found, out or Path("cache") / found[0].name, settings, report)
+    return files_result(summary, show_extraction)
+
+
+def files_result(summary: "FilesSummary", show: Callable[["Console", Mapping[str, Any]], None]) -> CommandResult:
+    """The result of a command that fills a cache: files that fail are problems, and so is nothing in the cache."""
     failed = [(failure["path"], failure["reason"]) for failure in summary["failures"]]
     nothing_done = "" if summary["items_new"] + summary["items_reused"] else all_failed(failed)
-    return CommandResult(summary, show_extraction, bool(failed or summary["segments_failed"]), nothing_done)
+    return CommandResult(summary, show, bool(failed or summary["segments_failed"]), nothing_done)
 
 
 def show_extraction(console: "Console", summary: Mapping[str, Any]) -> None:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from facedep_jax.cli.command import FILE, PATH, Command, CommandResult, all_failed
-from facedep_jax.cli.extract_features import show_files
+from facedep_jax.cli.command import FILE, PATH, Command, CommandResult
+from facedep_jax.cli.extract_features import files_result, show_files
 from facedep_jax.cli.terminal.tables import facts_table
 from facedep_jax.progress_events import Report
 
@@ -69,9 +69,7 @@ def import_features(
 
     settings = resolve(ImportSettings, "import", config, given)
     summary = take(folder, out or Path("cache") / folder.resolve().name, settings, report, labels, subjects)
-    failed = [(failure["path"], failure["reason"]) for failure in summary["failures"]]
-    nothing_done = "" if summary["items_new"] + summary["items_reused"] else all_failed(failed)
-    return CommandResult(summary, show_import, bool(failed), nothing_done)
+    return files_result(summary, show_import)
 
 
 def show_import(console: "Console", summary: Mapping[str, Any]) -> None:

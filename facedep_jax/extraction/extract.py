@@ -4,21 +4,20 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 import polars as pl
 
 from facedep_jax.backbones.engine_parity_check import LazyEngine
-from facedep_jax.cache.cache_reader import open_cache
 from facedep_jax.cache.cache_writer import CacheWriter
 from facedep_jax.cache.feature_spec import fingerprint, read_header
 from facedep_jax.cache.file_hash_cache import KnownFiles
-from facedep_jax.cache.maintenance.ignored_files import IGNORED, note_ignored
-from facedep_jax.cache.maintenance.segment_faults import SegmentFault, faulty_segments
+from facedep_jax.cache.maintenance.ignored_files import note_ignored
 from facedep_jax.cache.tombstones import Purged
+from facedep_jax.extraction.files_summary import FilesSummary, files_summary
 from facedep_jax.extraction.local_extraction import Extraction, ItemResolver, KeepFrame
 from facedep_jax.extraction.main_guard import check_main_guard
-from facedep_jax.extraction.outcomes import FailureRecord, Outcomes, write_down
+from facedep_jax.extraction.outcomes import Outcomes, write_down
 from facedep_jax.extraction.pending_listings import Pending, say_unsaid, settle_known, settle_refused
 from facedep_jax.extraction.plan import IN_FLIGHT, ExtractionPlan, kept_taps, load_checked_engine, plan_extraction
 from facedep_jax.extraction.settings import ExtractSettings
@@ -26,41 +25,16 @@ from facedep_jax.progress_events import Note, Report, silent
 from facedep_jax.provenance import write_config
 from facedep_jax.sources import Source
 from facedep_jax.sources.segment_tables import packed
-from facedep_jax.text_escaping import as_name, as_text
 from facedep_jax.toml_settings import to_table
 
-FIRST_IGNORED = 10  # files that a summary names
 
-
-class IgnoredFile(TypedDict):
-    """One file that is neither image nor clip, and why."""
-
-    source: str
-    path: str
-    reason: str
-
-
-class ExtractSummary(TypedDict):
-    """What `extract` did. `ignored` are the first of the files that were passed over, and all are in the file
-    `ignored_in`; `files_odd` counts listed files of which `decoding` says what was odd, mended or left out, now or in
-    an earlier run; `segments` are those of the sources' files, `segments_failed` those of them that hold no frame;
-    `features`: (cells, cells, channels) by tap; `untrained`: whether the weights are random.
+class ExtractSummary(FilesSummary):
+    """What `extract` did, beside what became of the files. `features`: (cells, cells, channels) by tap; `untrained`:
+    whether the weights are random.
     """
 
     cache: str
     fingerprint: str
-    items_total: int
-    items_new: int
-    items_reused: int
-    items_failed: int
-    items_purged: int
-    rows: int
-    items_ignored: int
-    ignored: list[IgnoredFile]
-    ignored_in: str | None
-    files_odd: int
-    segments: int
-    segments_failed: list[SegmentFault]
     seconds: float
     images_per_second: float
     waited_seconds: dict[str, float]
@@ -68,7 +42,6 @@ class ExtractSummary(TypedDict):
     precision: str
     untrained: bool
     features: dict[str, list[int]]
-    failures: list[FailureRecord]
 
 
 def extract(
@@ -102,25 +75,11 @@ def extract(
         outcomes, engine_name = _run(sources, writer, engine, plan, report, keep)
         with outcomes.waits.on("write"):
             writer.commit()
-        odd = sum(writer.odd_of(source.where, source.listings.frame["path"]) for source in sources)
-    segments = sum(source.listings.frame["start"].count() for source in sources)
-    wrong = faulty_segments(open_cache(out), [source.where for source in sources]) if segments else []
     seconds = time.monotonic() - begun
     return {
         "cache": str(out),
         "fingerprint": fingerprint(spec),
-        "items_total": len(outcomes.new) + outcomes.items_reused + outcomes.items_failed,
-        "items_new": len(outcomes.new),
-        "items_reused": outcomes.items_reused,
-        "items_failed": outcomes.items_failed,
-        "items_purged": len(outcomes.purged),
-        "rows": writer.rows_committed,
-        "items_ignored": sum(source.ignored for source in sources),
-        "ignored": _first_ignored(sources),
-        "ignored_in": str(out / IGNORED) if any(source.ignored for source in sources) else None,
-        "files_odd": odd,
-        "segments": segments,
-        "segments_failed": wrong,
+        **files_summary(sources, writer, outcomes),
         "seconds": round(seconds, 3),
         "images_per_second": round(writer.features_committed / seconds, 3),
         "waited_seconds": {stage: round(spent, 3) for stage, spent in outcomes.waits.seconds.items()},
@@ -128,21 +87,12 @@ def extract(
         "precision": settings.precision,
         "untrained": any(w.untrained for w in plan.weights.values()),
         "features": {name: [t.cells, t.cells, t.channels] for name, t in kept_taps(plan.taps, settings.flip).items()},
-        "failures": outcomes.failures,
     }
 
 
 def _looked_at(source: Source) -> pl.Series | None:
     """The paths that a source names, None where these are all that there are."""
     return None if source.whole else source.listings.frame["path"]
-
-
-def _first_ignored(sources: Sequence[Source]) -> list[IgnoredFile]:
-    """The first files that are passed over; hidden ones, of which some systems leave one beside each, come last."""
-    named = pl.concat(source.others.with_columns(source=pl.lit(as_text(source.where))) for source in sources)
-    hidden = pl.col("path").str.contains(r"(^|/)\.[^/]*/?$")
-    rows = named.sort(hidden, maintain_order=True).head(FIRST_IGNORED).iter_rows(named=True)
-    return [IgnoredFile(source=as_name(row["source"]), path=as_name(row["path"]), reason=row["reason"]) for row in rows]
 
 
 def _run(

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypedDict
 
 import numpy as np
 
@@ -19,11 +18,11 @@ from facedep_jax import __version__
 from facedep_jax.cache.cache_writer import CacheWriter
 from facedep_jax.cache.feature_spec import fingerprint, read_header
 from facedep_jax.cache.file_hash_cache import KnownFiles
-from facedep_jax.cache.maintenance.ignored_files import IGNORED, note_ignored
-from facedep_jax.cache.maintenance.segment_faults import SegmentFault
+from facedep_jax.cache.maintenance.ignored_files import note_ignored
 from facedep_jax.cache.tombstones import Purged
 from facedep_jax.errors import MediaError, SourceError
-from facedep_jax.extraction.outcomes import FailureRecord, Outcome, Outcomes, write_down
+from facedep_jax.extraction.files_summary import FilesSummary, files_summary
+from facedep_jax.extraction.outcomes import Outcome, Outcomes, write_down
 from facedep_jax.extraction.pending_listings import Pending, say_unsaid, settle_known, settle_refused
 from facedep_jax.feature_import.frame_tables import read_file
 from facedep_jax.feature_import.frames import NONE, MeasuredFrames, frames_of, joined, thinned
@@ -38,7 +37,6 @@ from facedep_jax.provenance import write_config
 from facedep_jax.sources import Listing, Source
 from facedep_jax.toml_settings import to_table
 
-FIRST_IGNORED = 10  # files that a summary names
 KEPT_BY = {"emotion": "--labels", "subject": "--labels or --subjects", "split": "--labels"}  # what is said of files
 
 
@@ -51,43 +49,22 @@ class _Importer:
     device: str = "none"
 
 
-class IgnoredFile(TypedDict):
-    """One file that is passed over, and why."""
-
-    source: str
-    path: str
-    reason: str
-
-
-class ImportSummary(TypedDict):
-    """What `import_features` did. `frames` and `frames_without_face`, by reason, are those of the files read now;
-    `labelled` and `subjects` count listings with a label, and persons; `features`: (cells, cells, channels) by tap.
-    `segments` and `segments_failed` are as `extract` has them: files are imported whole, and there are none.
+class ImportSummary(FilesSummary):
+    """What `import_features` did, beside what became of the files, which are imported whole and have no segments.
+    `frames` and `frames_without_face`, by reason, are those of the files read now; `labelled` and `subjects` count
+    listings with a label, and persons; `features`: (cells, cells, channels) by tap.
     """
 
     cache: str
     fingerprint: str
     format: str
-    items_total: int
-    items_new: int
-    items_reused: int
-    items_failed: int
-    items_purged: int
-    rows: int
     frames: int
     frames_without_face: dict[str, int]
     fps: float
     labelled: int
     subjects: int
-    items_ignored: int
-    ignored: list[IgnoredFile]
-    ignored_in: str | None
-    files_odd: int
-    segments: int
-    segments_failed: list[SegmentFault]
     seconds: float
     features: dict[str, list[int]]
-    failures: list[FailureRecord]
 
 
 def import_features(
@@ -118,33 +95,19 @@ def import_features(
         work = _Import(writer, source, found.by_path, settings, shape, report)
         work.run()
         writer.commit()
-        odd = writer.odd_of(source.where, source.listings.frame["path"])
     outcomes, frame = work.outcomes, source.listings.frame
-    others = source.others.head(FIRST_IGNORED).iter_rows()
     return {
         "cache": str(out),
         "fingerprint": fingerprint(spec),
         "format": settings.format,
-        "items_total": len(outcomes.new) + outcomes.items_reused + outcomes.items_failed,
-        "items_new": len(outcomes.new),
-        "items_reused": outcomes.items_reused,
-        "items_failed": outcomes.items_failed,
-        "items_purged": len(outcomes.purged),
-        "rows": writer.rows_committed,
+        **files_summary([source], writer, outcomes),
         "frames": outcomes.frames,
         "frames_without_face": dict(work.lost),
         "fps": shape.fps,
         "labelled": len(frame) - frame["emotion"].null_count(),
         "subjects": frame["subject"].drop_nulls().n_unique(),
-        "items_ignored": source.ignored,
-        "ignored": [IgnoredFile(source=source.where, path=path, reason=reason) for path, reason in others],
-        "ignored_in": str(out / IGNORED) if source.ignored else None,
-        "files_odd": odd,
-        "segments": 0,
-        "segments_failed": [],
         "seconds": round(time.monotonic() - begun, 3),
         "features": {tap: [1, 1, width] for tap, width in shape.channels.items()},
-        "failures": outcomes.failures,
     }
 
 

@@ -42,11 +42,13 @@ def score_windows(
     spans: Sequence[Span] | None = None,
 ) -> list[Frames]:
     """The frames of `items`, or `spans` of them, with probabilities of their windows: of `window` seconds or less, 0
-    for as few windows as hold all frames. A head that learned from fewer frames a second sees as many.
+    for as few windows as hold all frames. A head that learned from fewer frames a second sees as many,
+    and of each window one.
     """
     clips = sampled_frames(cache, items, spans)
     used = [thinned(frames.time, frames.feature >= 0, head.fps) for frames in clips]
     clips = [replace(frames, windows=cut(frames.time, seen, window)) for frames, seen in zip(clips, used, strict=True)]
+    used = [_one_a_window(frames, seen) for frames, seen in zip(clips, used, strict=True)]
     stretches = [list(_stretches(frames, seen)) for frames, seen in zip(clips, used, strict=True)]
     if long := sum(one.windows is not None and one.windows.divided for one in clips):
         what = f"windows of {window:g} s with more" if window else "more"
@@ -60,6 +62,16 @@ def score_windows(
         _judged(frames, own, logits[:, first : first + len(own)], score[:, first : first + len(own)], head)
         for frames, own, first in zip(clips, stretches, ends, strict=False)
     ]
+
+
+def _one_a_window(frames: Frames, used: Bool[np.ndarray, " t"]) -> Bool[np.ndarray, " t"]:
+    """`used`, and of a window that shows faces and has none of them left by thinning the first."""
+    assert frames.windows is not None
+    number, faces = frames.windows.number, np.flatnonzero(frames.feature >= 0)
+    first = faces[np.unique(number[faces], return_index=True)[1]]
+    used = used.copy()
+    used[first[~np.isin(number[first], number[used])]] = True
+    return used
 
 
 def _stretches(frames: Frames, used: Bool[np.ndarray, " t"]) -> Iterator[_Stretch]:

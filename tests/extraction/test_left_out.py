@@ -18,7 +18,8 @@ from facedep_jax.cache.maintenance.inspect import inspect_cache
 from facedep_jax.cache.maintenance.merge import merge_caches
 from facedep_jax.cache.maintenance.verify import verify_cache
 from facedep_jax.dataset.prepare import odd_warnings
-from facedep_jax.extraction.extract import FIRST_IGNORED, extract
+from facedep_jax.extraction.extract import extract
+from facedep_jax.extraction.files_summary import FIRST_IGNORED
 from facedep_jax.extraction.settings import ExtractSettings
 from facedep_jax.media import ClipInfo
 from facedep_jax.media.decode.images.orientation import said

@@ -232,3 +232,11 @@ def test_thinning_is_in_the_run_and_on_its_card(uneven, tmp_path):
     events = []
     evaluate_run(tmp_path / "run", uneven[2], "test", report=events.append)
     assert any("thinned to 2 frames a second" in event.text for event in events if hasattr(event, "text"))
+
+
+def test_windows_shorter_than_thinning_leaves_show_their_faces(run, planted):
+    frames = score_windows(planted, [0], replace(load_head(run[0]), fps=1.0), 0.25)[0]
+    assert (frames.feature >= 0).all() and np.isfinite(frames.probability).all()
+    assert len(np.unique(frames.windows.number)) == len(
+        frames.time
+    )  # one frame each, of which thinning leaves one in four
