@@ -21,15 +21,15 @@ from cohorts.recovery import PERSONS, nothing_planted, planted
 from facedep_jax import open_cache
 from facedep_jax.runs.run_directory import load_head
 
-PERMUTATIONS = 199
+PERMUTATIONS = 99
 COHORTS = (("smile", 10), ("sadness", 10), ("movement", 10), ("length", 4))  # of most persons, for 200 without effect
 
 
 def recovery(pictures: Pictures, auc: float, cohorts: int, seed: int) -> None:
     """Print both tables; `cohorts` so many without effect, and in proportion of each trait."""
-    heads = ("model", "cohorts", "p < 0.05", "AUC ± sd, labels as they are", "dealt out anew")
+    heads = ("persons", "model", "cohorts", "p < 0.05", "interval holds 0.5", "AUC ± sd", "over all pairs")
     print(markdown_table(heads, list(nothing_planted(pictures, cohorts, PERMUTATIONS, seed))), flush=True)
-    heads = ("differ in", "persons", "cohorts", "who knew", "descriptors", "confounds", "plain score")
+    heads = ("differ in", "persons", "cohorts", "who knew", "descriptors", "confounds", "score")
     lines = []
     for number, (trait, largest) in enumerate(COHORTS, 1):
         people = PERSONS[-1] * max(1, cohorts * largest // 200)

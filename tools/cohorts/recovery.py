@@ -8,17 +8,19 @@ from jaxtyping import Bool, Float
 
 from cohorts.persons import FPS, HEIGHT, TRAITS, WIDTH, Person, Plan, simulate
 from cohorts.pictures import Pictures
-from facedep_jax.descriptors.describe_frames import SCORE, SEEN, describe, descriptor_names
+from facedep_jax.descriptors.describe_frames import SCORE as SIGNAL
+from facedep_jax.descriptors.describe_frames import SEEN, describe, descriptor_names
 from facedep_jax.descriptors.movement import COVERAGE
+from facedep_jax.evaluation.persons.auc_placements import aucs_of_rows
+from facedep_jax.evaluation.weighted_metrics import plain_auroc
 from facedep_jax.scoring.frame_scores import Frames
 from facedep_jax.study.linear_models import Columns
-from facedep_jax.study.out_of_fold import rank_labels
-from facedep_jax.study.permutation_test import auc_of_labellings, permuted_rows
+from facedep_jax.study.models import Judged, judge_classes, labellings
 from facedep_jax.study.person_values import CONFOUNDS, family_of
 from facedep_jax.study.protocols import repeated_folds
 
 FOLDS, REPEATS = 5, 10
-MODELS = ("descriptors", "confounds", "plain score")  # and each of TRAITS: who knew it
+MODELS = ("descriptors", "confounds", "score")
 PERSONS = (40, 120, 300)
 
 
@@ -49,7 +51,7 @@ class Measured:
         """The plain score, or a trait turned so that more of it is positive."""
         if model in TRAITS:
             return np.array([TRAITS[model] * person.z[model] for person in self.people])
-        return self.values[:, self.names.index(f"{SCORE}_mean")]
+        return self.values[:, self.names.index(f"{SIGNAL}_mean")]
 
     def cut(self, persons: int) -> Iterator["Measured"]:
         """Cohorts of so many, as often as there are that many."""
@@ -74,57 +76,43 @@ def _described(frames: Frames, pictures: Pictures) -> dict[str, float]:
     return row | {"clips": 1.0, "samples_per_second": rate, "face_size": size, "resolution": float(side)}
 
 
-@dataclass(frozen=True)
-class Judged:
-    """The AUC of a model in one cohort, and of the same persons with labels dealt out anew."""
-
-    auc: float
-    permuted: Float[np.ndarray, " m"]
-
-    @property
-    def p(self) -> float:
-        return (1 + int((self.permuted >= self.auc - 1e-12).sum())) / (1 + len(self.permuted))
-
-
-def judge(cohort: Measured, model: str, permutations: int = 0, seed: int = 0) -> Judged:
-    """One of MODELS by repeated folds; the plain score, and a trait, are ranked as they are, and learn nothing."""
-    how = repeated_folds(cohort.label.astype(float), FOLDS, REPEATS, seed)
-    dealt = permuted_rows(np.zeros(len(cohort.label)), permutations, seed)
-    labels = np.concatenate([cohort.label[:, None], cohort.label[dealt]], 1)
-    if model in ("descriptors", "confounds"):
-        wanted = cohort.descriptors if model == "descriptors" else CONFOUNDS
-        ranking = rank_labels(cohort.columns(wanted), labels, how)
-    else:
-        ranking = np.broadcast_to(cohort.as_it_is(model)[None, :, None], (REPEATS, *labels.shape))
-    auc = auc_of_labellings(ranking, labels, how)
-    return Judged(float(auc[0]), auc[1:])
-
-
-def aucs(people: Measured, persons: int, model: str) -> Float[np.ndarray, " c"]:
-    """Of every cohort that can be cut out."""
-    return np.array([judge(one, model, seed=n).auc for n, one in enumerate(people.cut(persons))])
+def judge(cohort: Measured, permutations: int = 0, repeats: int = REPEATS, seed: int = 0) -> Judged:
+    """As a study judges classes by repeated folds."""
+    columns = {"descriptors": cohort.columns(cohort.descriptors), "confounds": cohort.columns(CONFOUNDS)}
+    how = repeated_folds(cohort.label.astype(float), FOLDS, repeats, seed)
+    return judge_classes(columns, cohort.as_it_is("score"), cohort.label, how, labellings(how, permutations, seed))
 
 
 def nothing_planted(pictures: Pictures, cohorts: int, permutations: int, seed: int) -> Iterator[tuple[object, ...]]:
-    """In what part of cohorts p is below 0.05, and what AUC is there with the labels as they are and dealt out anew."""
+    """By number of persons and model: in what part of cohorts p is below 0.05 and the AUC's interval holds 0.5, the
+    AUC, and what it would be over all pairs. p, which any number of repeats gives rightly, is of two repeats, and of
+    the fewest persons."""
     people = measure(Plan(cohorts * PERSONS[0], seed=seed), pictures)
-    for model in ("descriptors", "plain score"):
-        found = [judge(one, model, permutations, number) for number, one in enumerate(people.cut(PERSONS[0]))]
-        own, dealt = np.array([one.auc for one in found]), np.array([one.permuted for one in found])
-        low = np.mean([one.p < 0.05 for one in found])
-        yield model, len(found), f"{low:.1%}", _spread(own), _spread(dealt.ravel())
+    for persons in PERSONS:
+        own = list(people.cut(persons))
+        found = [judge(one, seed=number) for number, one in enumerate(own)]
+        few = own if persons == PERSONS[0] else []
+        tested = [judge(one, permutations, 2, number) for number, one in enumerate(few)]
+        for model in MODELS:
+            figures = [one.figures[model] for one in found]
+            low = f"{np.mean([one.chance[model]['p'] < 0.05 for one in tested]):.1%}" if tested else "–"
+            held = np.mean([one["auc_ci"][0] <= 0.5 <= one["auc_ci"][1] for one in figures])
+            auc = np.array([one["auc"] for one in figures])
+            rows = [judged.predictions[model].ranking for judged in found]
+            over = [np.mean(aucs_of_rows(row, one.label)) for row, one in zip(rows, own, strict=True)]
+            spread = f"{auc.mean():.3f} ± {auc.std():.3f}"
+            yield persons, model, len(own), low, f"{held:.1%}", spread, _mean(np.array(over))
 
 
 def planted(pictures: Pictures, trait: str, auc: float, people: int, seed: int) -> Iterator[tuple[object, ...]]:
-    """Mean AUC of models in the cohorts of each size that so many `people` make."""
+    """Mean AUC of models in the cohorts of each size that so many `people` make, and of who knows the trait itself."""
     found = measure(Plan(people, {trait: auc}, seed=seed), pictures)
     for persons in PERSONS:
-        own = {model: aucs(found, persons, model) for model in (trait, *MODELS)}
-        yield trait, persons, len(own[trait]), *map(_mean, own.values())
-
-
-def _spread(values: Float[np.ndarray, " n"]) -> str:
-    return f"{values.mean():.3f} ± {values.std():.3f}"
+        own = list(found.cut(persons))
+        knew = np.array([plain_auroc(one.as_it_is(trait), one.label) for one in own])
+        judged = [judge(one, seed=number).figures for number, one in enumerate(own)]
+        by_model = [np.array([figures[model]["auc"] for figures in judged]) for model in MODELS]
+        yield trait, persons, len(own), *map(_mean, (knew, *by_model))
 
 
 def _mean(values: Float[np.ndarray, " c"]) -> str:
