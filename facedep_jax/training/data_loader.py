@@ -15,7 +15,6 @@ import numpy as np
 from jaxtyping import Array, Bool, Float32, Int, Int32, Key
 
 from facedep_jax.cache.feature_reader import BLOCK_BYTES
-from facedep_jax.dataset.measurement_moments import moments
 from facedep_jax.head.batched_forward import read_rows_for
 from facedep_jax.head.device_memory import explained_memory, fits_device, ran_out
 from facedep_jax.head.model import with_moments
@@ -61,11 +60,14 @@ class EpochRunner:
         return bool(self._stream) or self._host.examples.streamed
 
     def start(self, plan: TrainingPlan, keys: Key[Array, " m"]) -> Carry:
-        """Before the first epoch: one member per key, which knows the mean and deviation of measurements."""
+        """Before the first epoch: one member per key, which knows the mean and deviation of the measurements that it
+        learns from."""
         carry, inputs = start(plan, keys), plan.architecture.inputs
-        found = [moments(self._host.examples, inputs.taps[place]) for place in inputs.measured]
+        if not inputs.measured:
+            return carry
+        found = [self._host.moments(inputs.taps[place], plan.architecture.pooling) for place in inputs.measured]
         states, best = (with_moments(each, found) for each in (carry.states, carry.best))
-        return carry._replace(states=states, best=best) if found else carry
+        return carry._replace(states=states, best=best)
 
     def _go_over(self, why: str) -> None:
         self._stream, self._device = True, None

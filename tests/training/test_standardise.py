@@ -11,6 +11,7 @@ from facedep_jax.evaluation.weighted_metrics import plain_auroc
 from facedep_jax.head.batched_forward import predict_classes, proxy_logits
 from facedep_jax.head.model import abstract_state
 from facedep_jax.head.trained_head import flat_names
+from facedep_jax.training.batches import TrainingData
 from facedep_jax.training.ensemble import fit_members, plan_for
 
 TAP = "openface:pose@1"
@@ -67,8 +68,7 @@ def test_a_head_learns_from_radians_beside_millimetres(measured, trained):
 
 def test_mean_and_deviation_are_kept_and_not_learned(measured, trained):
     fitted, _ = trained
-    seen = measured[measured.split != "test"]
-    mean, scale = moments(seen, TAP)
+    mean, scale = moments(measured[measured.split == "train"], TAP)
     names = flat_names(fitted.states)
     for member in range(SETTINGS.seeds):
         np.testing.assert_array_equal(names["measures.0.bias"][member], mean.astype(np.float32))
@@ -79,3 +79,19 @@ def test_heads_of_pictures_have_no_such_parameters(measured):
     of_pictures, of_measurements = (plan_for(x, SETTINGS).architecture for x in (planted_examples(40), measured))
     assert of_pictures.inputs.measured == ()
     assert ["measures" in abstract_state(one) for one in (of_pictures, of_measurements)] == [False, True]
+
+
+@pytest.mark.parametrize("pooling", ["mean", "attention"])
+def test_a_fold_knows_nothing_of_those_whom_it_holds_out(measured, pooling):
+    """Members of two folds; clips are of two windows each."""
+    examples = replace(measured, clip=np.arange(240) // 2)
+    numbers = np.arange(120 if pooling == "attention" else 240)
+    weight = np.stack([numbers % 2 == 0, numbers % 2 == 1, numbers % 2 == 0]).astype(np.float32)
+    data = TrainingData(examples, numbers, weight, numbers[:1], np.ones((3, 1), np.float32))
+    mean, scale = data.moments(TAP, pooling)
+    of_fold = (np.arange(240) // 2 if pooling == "attention" else np.arange(240)) % 2
+    for member, fold in enumerate((0, 1, 0)):
+        expected = moments(examples[of_fold == fold], TAP)
+        np.testing.assert_array_equal(mean[member], expected[0])
+        np.testing.assert_array_equal(scale[member], expected[1])
+    assert not np.array_equal(mean[0], mean[1])
