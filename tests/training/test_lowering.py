@@ -33,7 +33,7 @@ def test_extraction_lowers_for_every_device(backbone, precision):
 
 @pytest.mark.parametrize("settings", [TrainSettings(preset="tiny", seeds=2), TrainSettings(temporal="transformer")])
 def test_training_lowers_for_every_device(settings):
-    examples = planted_examples()
+    examples = planted_examples(frames=2)
     train_rows, val = (np.flatnonzero(examples.split == split) for split in ("train", "val"))
     weights = (np.ones((settings.seeds, len(rows)), np.float32) for rows in (train_rows, val))
     data = TrainingData(examples, train_rows, next(weights), val, next(weights)).on_device()
