@@ -55,7 +55,7 @@ def prepare(
     or to choose by, CacheError and SpecMismatch for taps and features.
     """
     chosen = named_taps(taps) if taps else plain_taps(caches[0].taps)
-    features = _common_features(caches, chosen)
+    features = common_features(caches, chosen)
     found = labelled_items(
         listings_of(caches),
         positive,
@@ -81,7 +81,8 @@ def classes_of(items: pl.DataFrame, target: Target) -> Int32[np.ndarray, " n"]:
     return items["emotion"].replace_strict(target.emotions, return_dtype=pl.Int32).to_numpy()
 
 
-def _common_features(caches: Sequence[Cache], taps: tuple[str, ...]) -> dict[str, Any]:
+def common_features(caches: Sequence[Cache], taps: tuple[str, ...]) -> dict[str, Any]:
+    """The part of the caches' spec that decides `taps`. Raises CacheError and SpecMismatch where they differ in it."""
     require_taps(caches[0].spec, taps, "this run")
     features = features_of(caches[0].spec, taps)
     for cache in caches[1:]:

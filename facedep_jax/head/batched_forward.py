@@ -1,6 +1,6 @@
 """Features → logits of classes and of the proxy, by every member of a head. It knows nothing of runs or labels."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -122,6 +122,34 @@ def _predict_windows(
 ) -> tuple[Float32[Array, "m n classes"], Float32[Array, "m n"]]:
     graph = graph_of(architecture)
     return jax.vmap(lambda state: nnx.merge(graph, state).windows(tokens, times, mask))(states)
+
+
+def window_vectors(
+    architecture: Architecture, states: nnx.State, tokens: Mapping[str, Features], mask: Bool[np.ndarray, "n t"]
+) -> Iterator[Float32[np.ndarray, "k md"]]:
+    """For batches of windows the mean vector of each window's frames by every member, one after the other: what the
+    last layer of a head reads that does not mix frames."""
+    batch = max(1, READ_BATCH // mask.shape[1])  # as many frames as are looked at one by one
+    for first in range(0, len(mask), batch):
+        rows = np.arange(first, min(first + batch, len(mask)))
+        part = {tap: x[np.resize(rows, batch)] for tap, x in tokens.items()}
+        with explained_memory("applying the head"):
+            found = _mean_vectors(architecture, states, *jax.device_put((part, mask[np.resize(rows, batch)])))
+        yield np.asarray(found)[: len(rows)]
+
+
+@partial(jax.jit, static_argnums=0)
+def _mean_vectors(
+    architecture: Architecture, states: nnx.State, tokens: Tokens, mask: Bool[Array, "n t"]
+) -> Float32[Array, "n md"]:
+    graph, weight = graph_of(architecture), mask.astype(jnp.float32)[..., None]
+    weight = weight / jnp.maximum(weight.sum(1, keepdims=True), 1.0)
+
+    def member(state: nnx.State) -> Float32[Array, "n d"]:
+        vector, _ = nnx.merge(graph, state).frames(tokens, 0.0, None)
+        return (vector.reshape(*mask.shape, -1) * weight).sum(1)
+
+    return jnp.moveaxis(jax.vmap(member)(states), 0, 1).reshape(mask.shape[0], -1)
 
 
 def read_rows_for(frames: int) -> int:
