@@ -37,7 +37,7 @@ class TrainingData:
         return jax.block_until_ready(DeviceData(*everywhere(known, devices)))
 
     def moments(self, tap: str, pooling: str) -> tuple[Float64[np.ndarray, "m c"], Float64[np.ndarray, "m c"]]:
-        """Mean and deviation of what each member learns from; `train` are clips where windows are weighed, else rows."""
+        """Mean and deviation of what each member learns from: clips in `train` where windows are weighed, else rows."""
         owner = self.examples.places[0] if pooling == "attention" else np.arange(len(self.examples))
         sums = sums_of(self.examples, tap, owner)
         each = [sums.moments(self.train[learned]) for learned in self.train_weight > 0]
