@@ -7,7 +7,6 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float, Int
 
-from facedep_jax.backbones.taps import plain_taps
 from facedep_jax.cache.cache_reader import Cache
 from facedep_jax.dataset.labelled_examples import Examples, check_finite, gather
 from facedep_jax.dataset.prepare import common_features
@@ -62,8 +61,7 @@ def bags_of(
     FEATURES and WARM: the features of its frames, which are read as needed where they are many. VECTORS: the mean of
     the vectors that the members of `head` make of its frames. Raises CacheError and SpecMismatch where caches differ.
     """
-    taps = head.taps if head and how != FEATURES else plain_taps(caches[0].taps)
-    common_features(caches, taps)
+    taps = tuple(common_features(caches, head.taps if head and how != FEATURES else None)["taps"])
     empty = [pl.lit(None, pl.String).alias(name) for name in ("split", "emotion")]
     rows = parts.select("item", "path", "unit", *TIMES, subject=pl.col("subject")).with_columns(empty)
     units, number = np.unique(rows["unit"].to_numpy(), return_inverse=True)
