@@ -13,7 +13,8 @@ from facedep_jax.disclaimer import behaviour
 from facedep_jax.errors import LabelError, OutputError, SettingsError
 from facedep_jax.head.trained_head import Head
 from facedep_jax.progress_events import Note, Report, silent
-from facedep_jax.study.attention_head import Attended, attend
+from facedep_jax.study.attention.attention_head import Attended, attend
+from facedep_jax.study.attention.person_bags import bags_of, how_to_attend
 from facedep_jax.study.carriers import Carrier, carriers
 from facedep_jax.study.cohort import LEAST_PERSONS, Cohort, by_corpora, cohort_of, left_out, unmatched
 from facedep_jax.study.cohort_matching import match_clips
@@ -21,7 +22,6 @@ from facedep_jax.study.cohort_table import read_cohort, units_of
 from facedep_jax.study.further_figures import OneTarget, attention_weights, of_groups, of_scores, of_visits, predictions
 from facedep_jax.study.linear_models import Columns
 from facedep_jax.study.models import ATTENTION, CONFOUND, DESCRIPTOR, LEARNED, judge_classes, judge_scores, labellings
-from facedep_jax.study.person_bags import bags_of, how_to_attend
 from facedep_jax.study.person_values import CONFOUNDS, describe_persons
 from facedep_jax.study.person_values import SCORE as SCORE_COLUMN
 from facedep_jax.study.protocols import LEAVE_ONE_OUT, OFFICIAL, Protocol, choose_protocol

@@ -20,7 +20,6 @@ from facedep_jax.head.batched_forward import read_rows_for
 from facedep_jax.head.device_memory import explained_memory, fits_device, ran_out
 from facedep_jax.head.model import with_moments
 from facedep_jax.progress_events import Note, Report, silent
-from facedep_jax.training.bag_epochs import run_bags
 from facedep_jax.training.batches import TrainingData, padded
 from facedep_jax.training.device_sharding import by_batch, everywhere
 from facedep_jax.training.epoch import (
@@ -35,6 +34,7 @@ from facedep_jax.training.epoch import (
 )
 from facedep_jax.training.prefetch import ahead
 from facedep_jax.training.train_step import Batch, EpochState, Rates, TrainingPlan, read_logits, take_steps
+from facedep_jax.training.whole_clips.bag_epochs import run_bags
 
 
 class EpochRunner:

@@ -16,8 +16,8 @@ from facedep_jax.head.model import PRESETS, Architecture, init_states
 from facedep_jax.head.trained_head import flat_names
 from facedep_jax.progress_events import silent
 from facedep_jax.runs.run_directory import load_head
-from facedep_jax.study.attention_head import attend, begin_with
-from facedep_jax.study.person_bags import VECTOR_TAP, Bags, bags_of, how_to_attend
+from facedep_jax.study.attention.attention_head import attend, begin_with
+from facedep_jax.study.attention.person_bags import VECTOR_TAP, Bags, bags_of, how_to_attend
 from facedep_jax.study.protocols import by_partition, repeated_folds
 from facedep_jax.study.settings import AUTO, FEATURES, NONE, VECTORS, WARM
 from facedep_jax.training.train_head import train_head

@@ -21,8 +21,6 @@ from facedep_jax.runs.run_directory import load_head
 from facedep_jax.scoring.clip_scores import windows_of
 from facedep_jax.scoring.window_scores import score_windows
 from facedep_jax.training import train_step
-from facedep_jax.training.bag_epochs import ClipBatches
-from facedep_jax.training.bag_steps import add_gradient, judge, say_windows
 from facedep_jax.training.data_loader import EpochRunner
 from facedep_jax.training.ensemble import by_split, fit_members, member_keys, plan_for, rates_for
 from facedep_jax.training.epoch import begin_epoch, start
@@ -31,6 +29,8 @@ from facedep_jax.training.grid_search import Grid
 from facedep_jax.training.settings import TrainSettings
 from facedep_jax.training.train_head import train_head
 from facedep_jax.training.training_inputs import TrainingTask, examples_of, prepare_for, settled
+from facedep_jax.training.whole_clips.bag_epochs import ClipBatches
+from facedep_jax.training.whole_clips.bag_steps import add_gradient, judge, say_windows
 
 sys.path.insert(0, str(ROOT / "tools"))
 from resequence import resequence

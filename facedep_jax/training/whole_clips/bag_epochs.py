@@ -14,13 +14,22 @@ import numpy as np
 from jaxtyping import Array, Bool, Float32, Int, Int32
 
 from facedep_jax.cache.feature_reader import BLOCK_BYTES
-from facedep_jax.training.bag_steps import Bags, Chunk, add_gradient, judge, pool, read_windows, say_windows, take_step
 from facedep_jax.training.batches import TrainingData, padded
 from facedep_jax.training.device_sharding import everywhere
 from facedep_jax.training.epoch import Carry, History, begin_epoch, close_epoch, other_view
 from facedep_jax.training.prefetch import ahead
-from facedep_jax.training.resident_bags import EpochBatches, Windows, in_chunks, run_resident
 from facedep_jax.training.train_step import EpochState, Rates, TrainingPlan, piece_rows
+from facedep_jax.training.whole_clips.bag_steps import (
+    Bags,
+    Chunk,
+    add_gradient,
+    judge,
+    pool,
+    read_windows,
+    say_windows,
+    take_step,
+)
+from facedep_jax.training.whole_clips.resident_bags import EpochBatches, Windows, in_chunks, run_resident
 
 READ_AHEAD = 8  # chunks, which are small
 

@@ -12,9 +12,18 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float32, Int32
 
-from facedep_jax.training.bag_steps import Bags, Chunk, add_gradient, judge, pool, read_windows, say_windows, take_step
 from facedep_jax.training.epoch import Carry, History, begin_epoch, close_epoch
 from facedep_jax.training.train_step import EpochState, Rates, TrainingPlan
+from facedep_jax.training.whole_clips.bag_steps import (
+    Bags,
+    Chunk,
+    add_gradient,
+    judge,
+    pool,
+    read_windows,
+    say_windows,
+    take_step,
+)
 
 
 class Windows(NamedTuple):
