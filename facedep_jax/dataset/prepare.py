@@ -82,7 +82,7 @@ def classes_of(items: pl.DataFrame, target: Target) -> Int32[np.ndarray, " n"]:
 
 
 def common_features(caches: Sequence[Cache], taps: tuple[str, ...] | None = None) -> dict[str, Any]:
-    """The part of the caches' spec that decides `taps` (None: all). Raises CacheError, or SpecMismatch where they differ."""
+    """The part of the spec that decides `taps` (None: all). Raises CacheError, SpecMismatch where caches differ."""
     taps = plain_taps(caches[0].taps) if taps is None else taps
     require_taps(caches[0].spec, taps, "this run")
     features = features_of(caches[0].spec, taps)
