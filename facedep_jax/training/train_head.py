@@ -10,8 +10,8 @@ import jax
 import numpy as np
 from jaxtyping import Bool
 
-from facedep_jax.backbones.compilation_cache import keep_compiled
 from facedep_jax.cache import Cache
+from facedep_jax.compilation_cache import keep_compiled
 from facedep_jax.dataset.labelled_examples import Examples
 from facedep_jax.dataset.listing_columns import Columns
 from facedep_jax.errors import Diverged, RunError
