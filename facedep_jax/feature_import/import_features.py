@@ -241,7 +241,7 @@ class _Import:
                 self.writer.add_row(seconds, face, (box[0], box[1], box[2], box[3]), score, seen)
         duration = float(frames.time[-1] - frames.time[0]) + 1 / self.shape.fps
         self.writer.end_item(1, 1, duration)
-        self.lost.update(frames.lost)
+        self.lost.update(frames.without_face)
         self.outcomes.frames += len(frames.time)
         self.outcomes.media_s += duration
 
