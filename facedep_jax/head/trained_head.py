@@ -12,6 +12,7 @@ from flax import nnx
 from jaxtyping import Bool, Float, Float16, Float32, Int32
 
 from facedep_jax.cache.feature_spec import check_features, stated_input
+from facedep_jax.dataset.clip_windows import MAX_FRAMES
 from facedep_jax.dataset.lazy_features import Features
 from facedep_jax.disclaimer import UNTRAINED
 from facedep_jax.errors import LabelError, RunError
@@ -85,6 +86,7 @@ class Head:
     validation: Validation | None = None  # of a head over emotions
     window: float = 0.0  # seconds of the windows that it learned from, 0 for clips in as few as hold all frames
     fps: float = 0.0  # frames a second of clips that it learned from, 0 for all that there were
+    before_windows: bool = False  # of a version that looked at MAX_FRAMES, spread over it, of a clip with more
     doubt: str = ""  # whether it has learned anything; empty where there is no reason to ask
 
     @property
@@ -113,6 +115,16 @@ class Head:
         """What to say where it is given single faces; empty where that is what it was trained for."""
         said = f"the head {self.mixing}, and here every face is a clip of one frame to it: it was not trained so"
         return said if self.mixes else ""
+
+    def of_long_clips(self, count: int) -> str:
+        """What to say where `count` clips have more frames in one piece than its version looked at; else empty."""
+        if not (self.before_windows and count):
+            return ""
+        version = f"{self.path} is of a version that looked at {MAX_FRAMES} frames of a clip with more"
+        told = f"{version}, as {count:,} have here"
+        if self.mixes:
+            return f"{told}: it has not learned from windows of such clips, which it sees now; train it again"
+        return f"{told}: it learned from no more of each; train it again to learn from all"
 
     @property
     def target(self) -> str:

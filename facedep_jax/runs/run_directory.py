@@ -11,6 +11,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
+from facedep_jax.dataset.clip_windows import MAX_FRAMES
 from facedep_jax.errors import OutputError, RunError
 from facedep_jax.file_system import partial_folder, writing
 from facedep_jax.head.calibration import Calibration
@@ -56,6 +57,21 @@ def find_equal(out: Path, identity: Mapping[str, Any]) -> dict[str, Any] | None:
         return said | json.loads((out / "metrics.json").read_text())
     except (ValueError, OSError) as error:
         raise RunError(f"{out}/metrics.json is damaged ({error}); choose another --out or delete {out}") from error
+
+
+def require_all_frames(run: Path, long: int) -> None:
+    """Raise RunError where `long` of the clips have more frames in one piece than a run's version looked at: its
+    settings are those of a run that looks at all, and its figures are not."""
+    if long and is_before_windows(read_config(run)):
+        raise RunError(
+            f"{run} holds a run of these settings by an earlier version, which looked at {MAX_FRAMES} frames of a clip "
+            f"with more, as {long:,} of these have; now all are looked at. Choose another --out, or remove it"
+        )
+
+
+def is_before_windows(config: Mapping[str, Any]) -> bool:
+    """Whether a run learned from clips by a version that thinned long ones, as it did before windows were pooled."""
+    return not is_cnn(config) and "pooling" not in config["train"] and "clip" in config["cache"].get("input", {})
 
 
 def identity_of(config: Mapping[str, Any], searched: bool = False) -> dict[str, Any]:
@@ -163,6 +179,7 @@ def load_head(run: Path | str) -> Head:
             "validation": Validation(**load_file(kept)) if kept.exists() else None,
             "window": train.get("window", 0.0),
             "fps": train.get("train_fps", 0.0),
+            "before_windows": is_before_windows(config),
         }
     except KeyError as error:
         raise RunError(f"{run} is damaged: config.toml lacks {error}; restore it from a copy or train again") from error
