@@ -6,9 +6,12 @@ from pathlib import Path
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")  # else what takes less than 1 s is not kept
+os.environ.setdefault("JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES", "none")  # else the folder is in the names of programs
 
 import jax
 import pytest
+from support.kept_programs import keep, take_kept
 
 from facedep_jax.compilation_cache import keep_compiled
 
@@ -20,13 +23,18 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 @pytest.fixture(autouse=True, scope="session")
 def private_user_cache(tmp_path_factory):
-    """No test reads or writes the user's own cache directory; what one compiles, no other has to, in any process."""
+    """No test reads or writes the user's own cache directory; what one compiles, no other has to, in any process.
+
+    Nor in any later session: what was compiled is kept in build/.
+    """
     folder = tmp_path_factory.getbasetemp()
     folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FACEDEP_CACHE", str(folder / "user-cache"))
+        take_kept(folder / "user-cache" / "xla")
         keep_compiled()
         yield
+        keep(folder / "user-cache" / "xla")
 
 
 @pytest.fixture(scope="session")

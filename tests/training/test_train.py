@@ -50,14 +50,6 @@ main()
 """
 
 
-@pytest.fixture(scope="module", autouse=True)
-def shared_user_cache(tmp_path_factory):
-    """Where every test has it, for fixtures that come before: processes of their own need not compile again."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FACEDEP_CACHE", str(tmp_path_factory.getbasetemp() / "user-cache"))
-        yield
-
-
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory):
     return open_cache(write_cache(tmp_path_factory.mktemp("caches") / "planted", planted_examples()))
