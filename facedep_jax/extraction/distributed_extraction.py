@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 IMAGES_A_TASK = 512  # some seconds of work, and what a killed worker costs at most
 DEATHS = 10  # of workers that a task may see before it, and not chance, is taken for the cause
 READERS = 8  # threads that hash files
+ANSWER_S = 20.0  # within which a scheduler has to answer
 SILENCE_S = 60.0  # without a result: then workers are looked for, and none is expected after as long again
 
 
@@ -225,7 +226,7 @@ def _scheduler(client: type["Client"], where: str) -> "Client":
     file = Path(where)
     how = {"scheduler_file": where} if file.is_file() else {"address": where}
     try:
-        found = client(**how, timeout=20)
+        found = client(**how, timeout=ANSWER_S)
         found.wait_for_workers(1, timeout=60)
     except (OSError, ValueError, TypeError) as error:  # a time-out is an OSError
         why = " ".join(str(error).split()) or "it does not answer"

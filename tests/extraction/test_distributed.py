@@ -234,7 +234,8 @@ def test_no_worker_left_is_said(tmp_path, monkeypatch):
         extraction_distributed._first_done(client, {client.submit(len, "nothing")})
 
 
-def test_a_scheduler_that_is_not_there(media, tmp_path):
+def test_a_scheduler_that_is_not_there(media, tmp_path, monkeypatch):
+    monkeypatch.setattr(extraction_distributed, "ANSWER_S", 1.0)
     with pytest.raises(ClusterError, match=r"no scheduler with workers at tcp://127\.0\.0\.1:9 "):
         run(media, tmp_path / "cache", scheduler="tcp://127.0.0.1:9")
 
