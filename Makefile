@@ -11,8 +11,9 @@ demo: .venv
 test: .venv lint
 	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
-# Accidents done to caches, for an hour or more; docs/reliability.md says what came of them.
+# Every case of the tests, then accidents done to caches, for an hour or more; docs/reliability.md says what came of them.
 soak: .venv
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --exhaustive
 	cd tests && ../$(BIN)/python -m soak
 	cd tests && ../$(BIN)/python -m soak.cluster
 	$(BIN)/python tests/soak/hostile.py

@@ -18,6 +18,25 @@ from facedep_jax.compilation_cache import keep_compiled
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
+
+def pytest_addoption(parser):
+    parser.addoption("--exhaustive", action="store_true", help="also the cases that the short run leaves out")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Cases marked `exhaustive` are for that run alone: pytest says how many are deselected."""
+    left_out = [] if config.getoption("--exhaustive") else [i for i in items if i.get_closest_marker("exhaustive")]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not item.get_closest_marker("exhaustive")]
+
+
+@pytest.fixture(scope="session")
+def exhaustive(pytestconfig) -> bool:
+    """Whether a test that goes through very many cases goes through all of them."""
+    return pytestconfig.getoption("--exhaustive")
+
+
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
