@@ -12,6 +12,7 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES", "none")  # else 
 import jax
 import pytest
 from support.kept_programs import keep, take_kept
+from support.longest_first import longest_first
 
 from facedep_jax.compilation_cache import keep_compiled
 
@@ -24,7 +25,8 @@ def pytest_addoption(parser):
 
 
 def pytest_collection_modifyitems(config, items):
-    """Cases marked `exhaustive` are for that run alone: pytest says how many are deselected."""
+    """Cases marked `exhaustive` are for that run alone: pytest says how many are deselected. Long files come first."""
+    longest_first(items)
     left_out = [] if config.getoption("--exhaustive") else [i for i in items if i.get_closest_marker("exhaustive")]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
