@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from facedep_jax.errors import RunError
-from facedep_jax.file_system import refusal, write_atomically, writing
+from facedep_jax.file_system import output_folder, refusal, require_no_links, write_atomically, writing
 from facedep_jax.progress_events import Note, Report, silent
 from facedep_jax.runs.checkpoint import Stage
 from facedep_jax.toml_settings import differences
@@ -27,7 +27,8 @@ def unfinished(
     """
     folder = out.with_name(f".{out.name}.unfinished")
     with writing(out):
-        folder.mkdir(parents=True, exist_ok=True)
+        output_folder(folder)
+        require_no_links(folder)
         stream = open(folder / "lock", "a")  # noqa: SIM115 — closed below, also when the lock is refused
     with stream:
         _lock(stream, out)

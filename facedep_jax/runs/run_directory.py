@@ -13,7 +13,7 @@ from safetensors.numpy import load_file, save
 
 from facedep_jax.dataset.clip_windows import MAX_FRAMES
 from facedep_jax.errors import OutputError, RunError
-from facedep_jax.file_system import partial_folder, writing
+from facedep_jax.file_system import require_output, writing
 from facedep_jax.head.calibration import Calibration
 from facedep_jax.head.model import PRESETS, Architecture, Inputs
 from facedep_jax.head.trained_head import Head, Validation, flat_names, from_names
@@ -38,8 +38,8 @@ def find_equal(out: Path, identity: Mapping[str, Any]) -> dict[str, Any] | None:
     Raises RunError naming what differs when the run there is of other settings or data, or when it is damaged, and
     OutputError when the place holds something that is no run, or when nothing can be made there.
     """
+    require_output(out)
     with writing(out):
-        _is_there(partial_folder(out))  # its name is longer: too long is to be known before training
         if not _is_there(out) or (out.is_dir() and not any(out.iterdir())):
             return None
     if not (out / "config.toml").is_file() or not (out / "metrics.json").is_file():

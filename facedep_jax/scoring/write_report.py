@@ -8,7 +8,7 @@ from facedep_jax.cache.cache_reader import Cache
 from facedep_jax.disclaimer import meaning
 from facedep_jax.extraction.plan import plan_extraction
 from facedep_jax.extraction.settings import ExtractSettings
-from facedep_jax.file_system import write_atomically, writing
+from facedep_jax.file_system import output_folder, write_atomically
 from facedep_jax.head.trained_head import Head
 from facedep_jax.progress_events import Note, Progress, Report, silent
 from facedep_jax.provenance import versions
@@ -25,14 +25,13 @@ from facedep_jax.text_escaping import plot_name
 
 def draw_timelines(folder: Path, scored: Sequence[Scored], head: Head, report: Report) -> None:
     """One PNG for each clip that was decoded."""
-    with writing(folder):
-        folder.mkdir(exist_ok=True)
+    output_folder(folder, folder.parent)
     stack = stack_of(head)
     drawable = [(one, one.frames) for one in scored if one.frames is not None]
     for number, (one, frames) in enumerate(drawable):
         report(Progress("plots", number, len(drawable), "clips"))
         drawn = draw_timeline(one.clip, frames, head.threshold, head.warning, one.windows, stack)
-        save(drawn, folder / plot_name(one.clip.name))
+        save(drawn, folder / plot_name(one.clip.name), folder.parent)
     if drawable:
         report(Progress("plots", len(drawable), len(drawable), "clips"))
 
@@ -56,7 +55,6 @@ def write_page(
 ) -> None:
     """Write `report.html` of the scores at `out`; with `crops`, faces of the `influential` frames are on it. `ignored`
     are rows of files that are no clips."""
-    card = head.path / "MODEL_CARD.md" if head.path else None
     faces = faces_of(scored, influential, crops.picture) if crops else []
     absent = sum(map(len, influential)) - sum(len(clip["faces"]) for clip in faces)
     if absent:
@@ -66,7 +64,7 @@ def write_page(
         ignored,
         head.threshold,
         {**settings, "versions": versions()},
-        card.read_text(encoding="utf-8") if card and card.is_file() else "",
+        _card_of(head, report),
         faces,
         deletion_blocks(summary["deletion"], crops.folder) if crops else (),
         summary["judged"] if head.mixes else "",
@@ -76,6 +74,16 @@ def write_page(
         f"Scores: {out.name}", meaning(head.positive_emotions), _facts(summary, head), shown, head.warning
     )
     write_atomically(out / "report.html", page)
+
+
+def _card_of(head: Head, report: Report) -> str:
+    """The run's model card; empty where there is none, or where it is a link, which may lead to anyone's text."""
+    card = head.path / "MODEL_CARD.md" if head.path else None
+    if card and card.is_symlink():
+        report(Note(f"{card} is a link and was not followed: the page shows no model card", "warning"))
+    elif card and card.is_file():
+        return card.read_text(encoding="utf-8")
+    return ""
 
 
 def _facts(summary: Mapping[str, Any], head: Head) -> dict[str, Any]:

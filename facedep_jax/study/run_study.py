@@ -11,6 +11,7 @@ import polars as pl
 from facedep_jax.cache.cache_reader import Cache
 from facedep_jax.disclaimer import behaviour
 from facedep_jax.errors import LabelError, OutputError, SettingsError
+from facedep_jax.file_system import require_output
 from facedep_jax.head.trained_head import Head
 from facedep_jax.progress_events import Note, Report, silent
 from facedep_jax.study.attention.attention_head import Attended, attend
@@ -74,6 +75,7 @@ def run_study(
     something, and what `require_framewise` raises for the head.
     """
     begun = time.monotonic()
+    require_output(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise OutputError(f"{out} is there already and not empty; a study is written once: choose another --out")
     table = read_cohort(tables, settings)
