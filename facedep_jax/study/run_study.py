@@ -115,7 +115,12 @@ def run_study(
             min(one.judged_count for one in found.values()),
         ),
         "warnings": warnings,
-        "notes": [*table.said, *matched.said, *(said for one in found.values() for said in one.said)],
+        "notes": [
+            *table.said,
+            *matched.said,
+            *cohort.values.said,
+            *(said for one in found.values() for said in one.said),
+        ],
         "warning": head.warning if head else "",
         "untrained": head.untrained if head else any(cache.untrained for cache in caches),
         "inputs": cohort.values.inputs,
@@ -148,9 +153,9 @@ def _attention(
     report: Report,
 ) -> tuple[Attend | None, str]:
     """The attention head on what these persons show, or none; and what to say of it."""
-    how = how_to_attend(settings.attention, head, caches)
+    how, why = how_to_attend(settings.attention, head, caches)
     if how == NONE:
-        return None, ""
+        return None, why
     own = parts.filter(pl.col("unit").is_in(cohort.units["unit"].implode()))
     bags = bags_of(caches, own, how, head, settings.window, report)
     begun = head if how == WARM else None
@@ -198,10 +203,10 @@ def _judge(
         plain = values[SCORE_COLUMN].cast(pl.Float64).fill_null(np.nan).to_numpy()
     judge = judge_classes if name == "classes" else judge_scores
     further, weights = {}, None
+    said += (f"{name}, {ATTENTION}: {attention[1]}",)
     if attention[0]:
         attended = attention[0](rows["unit"].to_list(), truth, how)
         further, weights = {ATTENTION: attended.given}, attended.weights
-        said += (f"{name}, {ATTENTION}: {attention[1]}",)
     judged = judge(columns, plain, truth, how, labellings(how, settings.permutations, settings.seed), report, further)
     return OneTarget(judged, columns[DESCRIPTOR], truth.astype(float), rows, how, said, weights)
 

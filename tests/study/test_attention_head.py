@@ -153,9 +153,11 @@ def test_heads_begin_with_what_was_learned_but_for_the_last_layer_and_the_gate(l
 
 def test_what_is_shown_where_it_is_not_said(learned):
     cache, head = learned
-    assert how_to_attend(AUTO, head, [cache]) == VECTORS
-    assert how_to_attend(AUTO, None, [cache]) == NONE
-    assert how_to_attend(FEATURES, None, [cache]) == FEATURES
+    assert how_to_attend(AUTO, head, [cache]) == (VECTORS, "")
+    how, why = how_to_attend(AUTO, None, [cache])
+    assert how == NONE and "without --head" in why
+    assert how_to_attend(FEATURES, None, [cache]) == (FEATURES, "")
+    assert how_to_attend(NONE, head, [cache]) == (NONE, "none, as asked")
     for asked in (VECTORS, WARM):
         with pytest.raises(SettingsError, match="give --head"):
             how_to_attend(asked, None, [cache])

@@ -11,7 +11,7 @@ from facedep_jax.cache.cache_reader import Cache
 from facedep_jax.dataset.labelled_examples import Examples, check_finite, gather
 from facedep_jax.dataset.prepare import common_features
 from facedep_jax.descriptors.describe_cache import is_imported
-from facedep_jax.errors import SettingsError
+from facedep_jax.errors import CacheError, SettingsError, SpecMismatch
 from facedep_jax.head.batched_forward import window_vectors
 from facedep_jax.head.trained_head import Head
 from facedep_jax.progress_events import Progress, Report
@@ -42,15 +42,24 @@ class Bags:
         return replace(own, clip=clip[clip >= 0]), places
 
 
-def how_to_attend(asked: str, head: Head | None, caches: Sequence[Cache]) -> str:
+def how_to_attend(asked: str, head: Head | None, caches: Sequence[Cache]) -> tuple[str, str]:
     """What the attention head is shown, where it is not said: what RUN's head makes of frames, or others' measurements
-    as they are; NONE where there is neither. Raises SettingsError where `asked` needs a head and there is none.
+    as they are; NONE, and why, where neither is there. Raises SettingsError where `asked` needs a head and there is
+    none.
     """
     if asked in (VECTORS, WARM) and head is None:
         raise SettingsError(f"--attention {asked} needs the head that it builds on; give --head, or use features")
-    if asked != AUTO:
-        return asked
-    return VECTORS if head else FEATURES if all(map(is_imported, caches)) else NONE
+    if asked == NONE:
+        return NONE, "none, as asked"
+    if asked != AUTO or head:
+        return VECTORS if asked == AUTO else asked, ""
+    if not all(map(is_imported, caches)):
+        return NONE, "none without --head, unless all is learned from features (--attention features)"
+    try:
+        common_features(caches)
+    except (CacheError, SpecMismatch) as error:
+        return NONE, f"none: {error}"
+    return FEATURES, ""
 
 
 def bags_of(
