@@ -75,7 +75,7 @@ def test_a_study_is_judged_written_and_repeated_by_its_own_settings(work, capsys
     with open(work / "one" / "attention.csv") as stream:
         weights = [row for row in csv.DictReader(stream) if row["target"] == "classes"]
     assert len(weights) == PERSONS and all(float(row["weight"]) == pytest.approx(1, abs=1e-4) for row in weights)
-    assert "attention: a head that weighs windows" in page and "the mean of what the" in page
+    assert "attention: a head that weighs windows" in page and "the mean of its frames" in page
     assert "TO WRITE" in (work / "one" / "TRIPOD.md").read_text()
     with open(work / "one" / "unmatched.csv") as stream:
         assert [row["subject"] for row in csv.DictReader(stream) if row["what"] == "person without a clip"] == ["away"]

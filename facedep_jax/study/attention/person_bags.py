@@ -81,10 +81,12 @@ def bags_of(
         assert head is not None
         windows = replace(windows, tokens={VECTOR_TAP: _vectors(head, windows, report)})
         windows = replace(windows, times=np.zeros((len(windows), 1), np.float32), mask=np.ones((len(windows), 1), bool))
-        return Bags(windows, units, f"{many}, of each the mean of what the {head.members} members of the head make of")
+        return Bags(
+            windows, units, f"{many}; of a window it sees the mean of its frames' vectors by {head.members} heads"
+        )
     check_finite(windows.tokens)
     begun = "begun with the head's weights" if how == WARM else "begun anew"
-    return Bags(windows, units, f"{many}, learned from their features ({', '.join(taps)}), {begun}")
+    return Bags(windows, units, f"{many}; learned from their features ({', '.join(taps)}), {begun}")
 
 
 def _vectors(head: Head, windows: Examples, report: Report) -> Float[np.ndarray, "n 1 1 1 c"]:
