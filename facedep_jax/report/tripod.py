@@ -36,8 +36,9 @@ def tripod(summary: Mapping[str, Any]) -> str:
         "9 Predictors": f"Descriptors by the head {summary['run'] or '(none)'}. {WRITE}how faces were filmed.",
         "10 Sample size": f"{persons}. {WRITE}how it was arrived at.",
         "11 Missing data": "; ".join((*summary["warnings"], *summary["notes"])),
-        "12 Analytical methods": "Ridge models on standardised descriptors, the penalty chosen by leaving persons out "
-        f"among those learned from. {summary['protocol']}. Intervals over persons, permutation of the whole protocol.",
+        "12 Analytical methods": "Ridge models on standardised descriptors, of each signal and of all, stacked; "
+        "penalties and weights are chosen by leaving persons out among those learned from. "
+        f"{summary['protocol']}. Intervals over persons, permutation of the whole protocol.",
         "13 Class imbalance": f"{summary['protocol']}; probabilities are as frequent as the class was.",
         "14 Fairness": f"Groups: {', '.join(summary['groups'])}." if summary["groups"] else f"{WRITE}why none.",
         "15 Model output": "Probability of the stated class, cut at 0.5, or points of the questionnaire.",

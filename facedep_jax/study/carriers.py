@@ -6,7 +6,8 @@ import numpy as np
 from jaxtyping import Float
 from scipy.special import stdtrit
 
-from facedep_jax.study.linear_models import Columns, fit_ridge, scaler_of
+from facedep_jax.study.family_ridge import fit_families
+from facedep_jax.study.linear_models import Columns, scaler_of
 
 
 class Carrier(TypedDict):
@@ -21,8 +22,9 @@ class Carrier(TypedDict):
 def carriers(columns: Columns, target: Float[np.ndarray, " n"]) -> list[Carrier]:
     """Every column of a model of all persons, the largest coefficients first.
 
-    Intervals are by Student's t and the jackknife: every person left out once, the penalty chosen anew. Shrinkage is
-    part of both, so they lie nearer 0 than those of least squares.
+    Intervals are by Student's t and the jackknife: every person left out once, penalties and weights chosen anew.
+    Shrinkage is part of both, so they lie nearer 0 than those of least squares; all are 0 where nothing is predicted of
+    persons left out.
     """
     rows = np.arange(len(target))
     whole = _coefficients(columns, target, rows)
@@ -43,4 +45,5 @@ def carriers(columns: Columns, target: Float[np.ndarray, " n"]) -> list[Carrier]
 
 def _coefficients(columns: Columns, target: Float[np.ndarray, " n"], rows: np.ndarray) -> Float[np.ndarray, " k"]:
     scaler = scaler_of(columns, rows)
-    return fit_ridge(scaler(columns.values[rows]), target[rows, None]).coefficients[:, 0] * columns.share
+    model = fit_families(scaler(columns.values[rows]), columns.family, target[rows, None])
+    return model.coefficients[:, 0] * model.slope

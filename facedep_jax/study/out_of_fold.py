@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
-from facedep_jax.study.linear_models import Columns, fit_platt, fit_ridge, scaler_of
+from facedep_jax.study.family_ridge import fit_families
+from facedep_jax.study.linear_models import Columns, fit_platt, scaler_of
 from facedep_jax.study.protocols import Protocol
 
 
@@ -19,14 +20,14 @@ class OutOfFold:
 
 
 def classify(columns: Columns, label: Bool[np.ndarray, " n"], how: Protocol) -> OutOfFold:
-    """Ridge discriminant; its probabilities by Platt's method on what rows to learn from are given by each other."""
-    ranking = rank_labels(columns, label[:, None], how)[:, :, 0]
+    """Ridge discriminants; probabilities by Platt's method on what rows to learn from are given by each other."""
+    ranking = np.full((len(how.repeats), len(label)), np.nan)
     value = np.full_like(ranking, np.nan)
     for number, repeat in enumerate(how.repeats):
         for train, held in repeat:
-            scaler = scaler_of(columns, train)
-            scaled, own = scaler(columns.values[train]), label[train]
-            model = fit_ridge(scaled, _coded(own[:, None]))
+            scaler, own = scaler_of(columns, train), label[train]
+            model = fit_families(scaler(columns.values[train]), columns.family, _coded(own[:, None]))
+            ranking[number, held] = model(scaler(columns.values[held]))[:, 0]
             value[number, held] = fit_platt(model.left_out[:, 0], own)(ranking[number, held])
     return OutOfFold(ranking, value)
 
@@ -42,8 +43,7 @@ def rank_labels(columns: Columns, labels: Bool[np.ndarray, "n m"], how: Protocol
     for number, repeat in enumerate(how.repeats):
         for train, held in repeat:
             scaler = scaler_of(columns, train)
-            scaled = scaler(columns.values[train])
-            model = fit_ridge(scaled, _coded(labels[train]))
+            model = fit_families(scaler(columns.values[train]), columns.family, _coded(labels[train]))
             found[number, held] = model(scaler(columns.values[held]))
     return found
 
@@ -55,7 +55,7 @@ def _coded(label: Bool[np.ndarray, "t m"]) -> Float[np.ndarray, "t m"]:
 
 
 def regress(columns: Columns, score: Float[np.ndarray, " n"], how: Protocol) -> OutOfFold:
-    """Ridge regression of scores."""
+    """Ridge regressions of families, in the score's unit."""
     value = predict_scores(columns, score[:, None], how)[:, :, 0]
     return OutOfFold(value, value)
 
@@ -66,6 +66,6 @@ def predict_scores(columns: Columns, scores: Float[np.ndarray, "n m"], how: Prot
     for number, repeat in enumerate(how.repeats):
         for train, held in repeat:
             scaler = scaler_of(columns, train)
-            model = fit_ridge(scaler(columns.values[train]), scores[train])
-            found[number, held] = model(scaler(columns.values[held])) + model.intercept
+            model = fit_families(scaler(columns.values[train]), columns.family, scores[train])
+            found[number, held] = model(scaler(columns.values[held])) * model.slope + model.intercept
     return found
