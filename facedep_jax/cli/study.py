@@ -16,6 +16,13 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
+SHOWN = {
+    "classes": ("auc", "sensitivity", "specificity"),
+    "scores": ("mae", "ccc", "spearman"),
+    "order": ("auc", "kappa_quadratic", "mae"),
+}
+
+
 class Numbers(Names):
     """Numbers with commas between them."""
 
@@ -55,6 +62,9 @@ class Numbers(Names):
 )
 @click.option("--cutoff", type=float, metavar="N", help="Scores from N on are positive.")
 @click.option("--bands", type=Numbers(), metavar="N,N…", help="Lower ends of severity bands, such as 5,10,15,20.")
+@click.option(
+    "--order", type=Names(), metavar="WORD,WORD…", help="Labels are ordered classes, named from the least to the most."
+)
 @click.option(
     "--group", "groups", multiple=True, metavar="COLUMN", help="Compare figures by a further column of the table."
 )
@@ -121,7 +131,11 @@ def show_study(console: "Console", summary: Mapping[str, Any]) -> None:
 
     for text in summary["verdicts"]:
         say(console, text)
-    for target, figures in (("classes", ("auc", "sensitivity", "specificity")), ("scores", ("mae", "ccc", "spearman"))):
+    for target, figures in (
+        ("classes", ("auc", "sensitivity", "specificity")),
+        ("scores", ("mae", "ccc", "spearman")),
+        ("order", ("auc", "kappa_quadratic", "mae")),
+    ):
         if summary[target]:
             table = plain_table(
                 f"{target}, {summary['persons'][target]} persons judged", "model", *figures, "p", names=("model",)

@@ -23,7 +23,14 @@ CLASSES = {
     "specificity": "specificity",
 }
 SCORES = {"mae": "MAE", "rmse": "RMSE", "ccc": "CCC", "spearman": "Spearman"}
+ORDER = {
+    "auc": "AUC, mean over cuts",
+    "kappa_quadratic": "quadratic κ",
+    "kappa_linear": "linear κ",
+    "mae": "MAE, bands",
+}
 SHOWN = 15  # carriers
+TARGETS = (("classes", "Classes", CLASSES), ("scores", "Scores", SCORES), ("order", "Ordered classes", ORDER))
 NOT_CONCLUDED = (
     "A proxy or a questionnaire is not a diagnosis, and what tells groups apart here may be how they were recorded, "
     "treated or instructed.",
@@ -41,11 +48,12 @@ def study_sections(summary: Mapping[str, Any], plots: Mapping[str, str]) -> list
         Section("What it says", (BulletList(tuple(f"{text}." for text in summary["verdicts"])),)),
         Section("Persons", _persons(summary)),
     ]
-    for target, title, figures in (("classes", "Classes", CLASSES), ("scores", "Scores", SCORES)):
+    for target, title, figures in TARGETS:
         if summary[target]:
             pictures = tuple(PlotFile(name, said) for name, said in plots.items() if name.startswith(target))
-            found.append(Section(title, (*_models(summary[target], figures), *pictures, *_agreement(summary[target]))))
-            found.append(Section(f"What carries the model of {target}", _carriers(summary["carriers"][target])))
+            tables = (*_agreement(summary[target]), *_cuts(summary[target]))
+            found.append(Section(title, (*_models(summary[target], figures), *pictures, *tables)))
+            found.append(Section(f"What carries the model of {title.lower()}", _carriers(summary["carriers"][target])))
     if summary["groups"]:
         found.append(Section("Groups", tuple(_group(name, one) for name, one in _by_target(summary["groups"]))))
     if summary["retest"]:
@@ -68,7 +76,7 @@ def _persons(summary: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def _models(target: Mapping[str, Any], figures: Mapping[str, str]) -> tuple[Table, Table]:
-    first = next(iter(figures))
+    first = "mae" if figures is ORDER else next(iter(figures))
     rows = []
     for name, entry in target["models"].items():
         chance = target["chance"].get(name)
@@ -77,6 +85,7 @@ def _models(target: Mapping[str, Any], figures: Mapping[str, str]) -> tuple[Tabl
     note = (
         "95 % intervals over persons; p by permutation of the whole protocol, which is too long for the attention head."
     )
+    note += " Bands are the median of what is likely; p is of the mean AUC." if figures is ORDER else ""
     models = Table(("model", "persons", *figures.values(), "p"), tuple(rows), note=note)
     pairs = tuple((name, signed(entry, first)) for name, entry in target["differences"].items())
     return models, Table(("difference", figures[first]), pairs, title="Paired differences, the same persons")
@@ -89,12 +98,23 @@ def _agreement(target: Mapping[str, Any]) -> tuple[Table, ...]:
             (name.replace("_", " "), estimate(one, name)) for name in ("bias", "lower_limit", "upper_limit", "slope")
         )
         found.append(Table(("predicted minus stated", "points"), rows, title="Bland–Altman"))
-    if bands := target.get("bands"):
+    if bands := target.get("band_agreement"):
         rows = tuple(
             (name.replace("_", " "), estimate(bands, name)) for name in ("accuracy", "kappa_linear", "kappa_quadratic")
         )
-        found.append(Table(("severity bands", ""), rows))
+        found.append(Table(("predicted scores, cut into bands", ""), rows))
     return tuple(found)
+
+
+def _cuts(target: Mapping[str, Any]) -> tuple[Table, ...]:
+    """Of ordered classes: how well each cut is found by the model of behaviour, and by how persons were filmed."""
+    shown = [target["models"][name].get("cuts", ()) for name in ("descriptors", "confounds")]
+    rows = tuple(
+        (one["from"], f"{one['positive']:,}", estimate(one, "auc"), estimate(two, "auc"))
+        for one, two in zip(*shown, strict=True)
+    )
+    heads = ("from … on", "persons", "AUC, descriptors", "AUC, confounds")
+    return (Table(heads, rows, title="Who lies in a band or above it, told from who lies below"),) if rows else ()
 
 
 def _carriers(rows: list[dict[str, Any]]) -> tuple[Table]:

@@ -17,7 +17,7 @@ def tripod(summary: Mapping[str, Any]) -> str:
     flow = "; ".join(f"{what}: {count:,}" for what, count in summary["flow"].items())
     figures = [
         f"{target}, {model}: {name.upper()} {estimate(entry, name)}"
-        for target, name in (("classes", "auc"), ("scores", "mae"))
+        for target, name in (("classes", "auc"), ("scores", "mae"), ("order", "kappa_quadratic"))
         if summary[target]
         for model, entry in summary[target]["models"].items()
     ]
@@ -41,7 +41,7 @@ def tripod(summary: Mapping[str, Any]) -> str:
         f"{summary['protocol']}. Intervals over persons, permutation of the whole protocol.",
         "13 Class imbalance": f"{summary['protocol']}; probabilities are as frequent as the class was.",
         "14 Fairness": f"Groups: {', '.join(summary['groups'])}." if summary["groups"] else f"{WRITE}why none.",
-        "15 Model output": "Probability of the stated class, cut at 0.5, or points of the questionnaire.",
+        "15 Model output": "Probability of the stated class, cut at 0.5, points of the questionnaire, or a band.",
         "16 Training versus evaluation": "No person is learned from and judged by the same model.",
         "17 Ethical approval": f"{WRITE}board and number, or why none.",
         "18 Open science": f"{WRITE}funding, conflicts, protocol, registration, data; config.toml repeats the study.",

@@ -8,7 +8,7 @@ import polars as pl
 from facedep_jax.errors import LabelError
 from facedep_jax.segments import TIMES
 from facedep_jax.study.cohort_matching import Matched
-from facedep_jax.study.cohort_table import CohortTable
+from facedep_jax.study.cohort_table import STATED, CohortTable
 from facedep_jax.study.person_values import PersonValues
 from facedep_jax.text_escaping import printable
 
@@ -38,7 +38,7 @@ def cohort_of(units: pl.DataFrame, matched: Matched, values: PersonValues) -> Co
     faced = values.rows.filter(pl.col("seconds_seen") > 0)["unit"]
     visits = units.filter(pl.col("unit").is_in(matched.parts["unit"].unique().implode()))
     seen = visits.filter(pl.col("unit").is_in(faced.implode()))
-    stated = seen.filter(pl.col("label").is_not_null() | pl.col("score").is_not_null())
+    stated = seen.filter(pl.any_horizontal(pl.col(STATED).is_not_null()))
     said = stated.unique("subject", keep="first", maintain_order=True)
     flow = {
         "persons in the table": units["subject"].n_unique(),

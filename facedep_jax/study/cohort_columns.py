@@ -11,7 +11,9 @@ import polars as pl
 
 from facedep_jax.errors import SettingsError, TableError
 from facedep_jax.sources.label_vocabulary import known_split
+from facedep_jax.sources.table_files import is_missing, read_rows
 from facedep_jax.sources.user_tables import UserTable, require_no_errors
+from facedep_jax.text_escaping import as_text
 
 HEADINGS: dict[str, tuple[str, ...]] = {  # role → headings, the first that is there
     "subject": (
@@ -105,10 +107,11 @@ def _value(cell: str) -> float | str:
     return float(cell.replace(",", ".")) if _NUMBER.fullmatch(cell) else plain_heading(cell)
 
 
-def cells_of(table: UserTable, headings: Mapping[str, str]) -> dict[str, pl.Series]:
+def cells_of(table: UserTable, headings: Mapping[str, str], order: Sequence[str] = ()) -> dict[str, pl.Series]:
     """Columns by role: subjects, visits and labels as text, scores as numbers, partitions by their known names.
 
-    Raises TableError, with the line, for what cannot be meant.
+    Labels that `order` names are labels, also none, which is nothing elsewhere. Raises TableError, with the line, for
+    what cannot be meant.
     """
     found = {}
     for role, heading in headings.items():
@@ -118,6 +121,12 @@ def cells_of(table: UserTable, headings: Mapping[str, str]) -> dict[str, pl.Seri
             cells = cells.str.normalize("NFC")
         made = _scores if role == "score" else _partitions if role == "partition" else None
         found[role] = made(table.path, heading, table.lines, cells) if made else cells
+    if words := {word.casefold() for word in order if is_missing(word)} if "label" in found else set():
+        raw = read_rows(table.path)
+        at = [as_text(heading.strip()) for heading in raw.headings].index(headings["label"])
+        said = [str(row[at] or "").strip() for row in raw.rows]
+        kept = [text if text.casefold() in words else None for text in said]
+        found["label"] = pl.select(pl.coalesce(found["label"], pl.Series(kept, dtype=pl.String))).to_series()
     return found
 
 

@@ -1,6 +1,13 @@
-"""Words of a table, or scores and a cut-off, → two classes: true for who is looked for. Knows no columns but these."""
+"""Words of a table, or scores and bounds, → two classes, true for who is looked for, and ordered bands.
 
+Knows no columns but these.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
 import polars as pl
+from jaxtyping import Float, Int
 
 from facedep_jax.errors import SettingsError, TableError
 from facedep_jax.segments import some
@@ -18,8 +25,9 @@ def two_classes(rows: pl.DataFrame, settings: StudySettings, where: str) -> tupl
     for words of unknown meaning and for one class.
     """
     if settings.cutoff is not None:
-        return _by_cutoff(rows, settings.cutoff, settings.positive, where)
-    words = rows["label"].drop_nulls().unique(maintain_order=True).to_list()
+        spoken = rows.with_columns(label=pl.lit(None, pl.String)) if settings.order else rows
+        return _by_cutoff(spoken, settings.cutoff, settings.positive, where)
+    words = [] if settings.order else rows["label"].drop_nulls().unique(maintain_order=True).to_list()
     if not words:
         return pl.Series([None] * len(rows), dtype=pl.Boolean), ()
     sides = _sides(words, settings.positive)
@@ -40,6 +48,43 @@ def two_classes(rows: pl.DataFrame, settings: StudySettings, where: str) -> tupl
             "--column label= leaves them out"
         )
     return rows["label"].replace_strict(sides, default=None, return_dtype=pl.Boolean), ()
+
+
+def ordered_bands(rows: pl.DataFrame, settings: StudySettings, where: str) -> tuple[pl.Series, tuple[str, ...]]:
+    """Of each row its number in `settings.order`, by its label, or else the band of its score; null where that is not
+    known or not asked for, and what to say. Raises TableError for labels that the order does not name.
+    """
+    if not settings.order:
+        known = bands_of(rows["score"].fill_null(np.nan).to_numpy(), settings.bands)
+        asked = rows["score"].is_not_null() & bool(settings.bands)
+        return rows.select(pl.when(asked).then(pl.Series(known)).alias("band")).to_series(), ()
+    number = {plain_heading(name): place for place, name in enumerate(settings.order)}
+    words = rows["label"].drop_nulls().unique(maintain_order=True).to_list()
+    if unknown := [word for word in words if plain_heading(word).removesuffix(".0") not in number]:
+        raise TableError(
+            f"{where}: {some(list(map(repr, unknown)))} of its labels are not in --order "
+            f"{','.join(settings.order)}; name every label from the least to the most"
+        )
+    if len(words) < 2:
+        raise TableError(f"{where}: --order is of labels, and it says {some(list(map(repr, words))) or 'none'}")
+    places = {word: number[plain_heading(word).removesuffix(".0")] for word in words}
+    band = rows["label"].replace_strict(places, default=None, return_dtype=pl.Int64)
+    unused = [name for place, name in enumerate(settings.order) if place not in places.values()]
+    said = (f"nobody is {', '.join(unused)}, which --order names",) if unused else ()
+    return band, ("labels are ordered classes, and two classes are made by --cutoff alone", *said)
+
+
+def band_names(settings: StudySettings) -> tuple[str, ...]:
+    """What bands are called: as the order does, or by the score that each begins with."""
+    if settings.order:
+        return settings.order
+    ends = [f"{bound:g}" for bound in settings.bands]
+    return (f"below {ends[0]}", *ends) if ends else ()
+
+
+def bands_of(scores: Float[np.ndarray, " n"], bounds: Sequence[float]) -> Int[np.ndarray, " n"]:
+    """The band of each score, 0 below the first of `bounds`."""
+    return np.searchsorted(np.asarray(bounds), scores, side="right")
 
 
 def _by_cutoff(

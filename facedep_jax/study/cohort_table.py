@@ -8,9 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import polars as pl
-from jaxtyping import Float, Int
 
 from facedep_jax.errors import SettingsError, TableError
 from facedep_jax.segments import TIMES, some, with_times
@@ -18,20 +16,21 @@ from facedep_jax.sources.persons import with_persons
 from facedep_jax.sources.segment_tables import timed
 from facedep_jax.sources.user_tables import UserTable, read_table
 from facedep_jax.study.cohort_columns import HEADINGS, cells_of, options_for, partition_in_name, roles_of
-from facedep_jax.study.cohort_labels import two_classes
+from facedep_jax.study.cohort_labels import ordered_bands, two_classes
 from facedep_jax.study.settings import StudySettings
 from facedep_jax.subject_ids import session_key
 from facedep_jax.text_escaping import printable
 
-OF_UNIT = ("label", "score", "partition")
+STATED = ("label", "score", "band")  # what may be asked of a person
 GROUP = "group "  # in front of the names of further columns
 _KINDS = {**dict.fromkeys(HEADINGS, pl.String), "score": pl.Float64, **dict.fromkeys(TIMES, pl.Float64)}
 
 
 @dataclass(frozen=True)
 class CohortTable:
-    """`rows`: subject, path, visit, start, end, label, score and partition, null where nothing is said, `table` and
-    `line` where it stands, and further columns, whose names are `groups`, with `GROUP` in front.
+    """`rows`: subject, path, visit, start, end, label, score, band (of ordered classes) and partition, null where
+    nothing is said, `table` and `line` where it stands, and further columns, whose names are `groups`, with `GROUP` in
+    front.
 
     `headings` are those of the roles that have a column; `said` are clauses on what was understood.
     """
@@ -54,7 +53,8 @@ def read_cohort(paths: Sequence[Path], settings: StudySettings) -> CohortTable:
     Raises TableError for what cannot be meant, SettingsError for an option that names no column.
     """
     tables = [_rows_in(Path(path)) for path in paths]
-    read = [_read(*one) for one in zip(tables, options_for(tables, settings.columns), strict=True)]
+    options = options_for(tables, settings.columns)
+    read = [_read(*one, settings.order) for one in zip(tables, options, strict=True)]
     headings = {role: heading for one in reversed(read) for role, heading in one.headings.items()}
     rows, names = _one_spelling([one.rows for one in read])
     where = _name(paths)
@@ -63,12 +63,13 @@ def read_cohort(paths: Sequence[Path], settings: StudySettings) -> CohortTable:
             f"{where} has no column with labels or scores, or says nothing in it; it has {', '.join(_columns(read))}; "
             "say which it is with --column label=HEADING or --column score=HEADING"
         )
+    band, by_order = ordered_bands(rows, settings, where)
     label, by_label = two_classes(rows, settings, where)
-    rows, notes = _with_persons(rows.with_columns(label=label))
+    rows, notes = _with_persons(rows.with_columns(label=label, band=band))
     _require_groups(settings.groups, names, where)
     said = (clause for one in read for clause in one.said)
     further = (f"further columns: {', '.join(names)}",) if names else ()
-    clauses = (*said, *further, *by_label, *notes, *_unclear(rows, settings.groups))
+    clauses = (*said, *further, *by_order, *by_label, *notes, *_unclear(rows, settings.groups))
     return CohortTable(Path(paths[0]), rows, names, headings, tuple(dict.fromkeys(clauses)))
 
 
@@ -83,7 +84,7 @@ def _rows_in(path: Path) -> UserTable:
     return table
 
 
-def _read(table: UserTable, options: Sequence[str]) -> CohortTable:
+def _read(table: UserTable, options: Sequence[str], order: Sequence[str]) -> CohortTable:
     """One table; its labels are words yet."""
     path = table.path
     headings, said = roles_of(table, options)
@@ -92,7 +93,7 @@ def _read(table: UserTable, options: Sequence[str]) -> CohortTable:
             f"{path} has no column that names persons, such as subject or Participant_ID; it has "
             f"{', '.join(table.frame.columns)}; say which it is with --column subject=HEADING"
         )
-    cells = cells_of(table, headings)
+    cells = cells_of(table, headings, order)
     nobody = [line for line, name in zip(table.lines, cells["subject"], strict=True) if name is None]
     if nobody:
         raise TableError(f"{path}, line {nobody[0]}: no {headings['subject']} ({len(nobody):,} such rows)")
@@ -152,8 +153,8 @@ def _unclear(rows: pl.DataFrame, groups: Sequence[str]) -> list[str]:
     mixed = rows.filter(pl.col("visit").is_null() & (pl.col("visit").count().over("subject") > 0))
     if len(mixed):
         said.append(f"{len(mixed):,} rows name no visit where others of the person do: that is one visit of its own")
-    silent = rows.group_by("subject", "visit").agg(pl.col("label", "score").count())
-    if count := len(silent.filter((pl.col("label") == 0) & (pl.col("score") == 0))):
+    silent = rows.group_by("subject", "visit").agg(pl.col(STATED).count())
+    if count := len(silent.filter(pl.sum_horizontal(STATED) == 0)):
         said.append(f"{count:,} of {len(silent):,} visits have neither label nor score")
     parted = rows.group_by("subject").agg(pl.col("partition").count())["partition"]
     if (count := int((parted == 0).sum())) and count < len(parted):
@@ -165,46 +166,3 @@ def _unclear(rows: pl.DataFrame, groups: Sequence[str]) -> list[str]:
                 f"{count:,} visits have rows that say different things of {name}, and are in none of its groups"
             )
     return said
-
-
-def units_of(table: CohortTable) -> pl.DataFrame:
-    """A row for each person and visit: unit, subject, visit, label, score, partition, and further columns that all rows
-    of it say alike (others are null). Raises TableError where two rows say different things that figures hang on.
-    """
-    for name in OF_UNIT:
-        _require_alike(table, name, ["subject"] if name == "partition" else ["subject", "visit"])
-    groups = [f"{GROUP}{name}" for name in table.groups]
-    said = (pl.col(name).drop_nulls() for name in groups)
-    alike = [pl.when(one.n_unique() == 1).then(one.first()).alias(name) for name, one in zip(groups, said, strict=True)]
-    values = (pl.col(name).drop_nulls().first() for name in OF_UNIT)
-    rows = table.rows.with_columns(pl.col("partition").drop_nulls().first().over("subject"))
-    return rows.group_by("subject", "visit", maintain_order=True).agg(*values, *alike).with_row_index("unit")
-
-
-def _require_alike(table: CohortTable, name: str, whom: list[str]) -> None:
-    """Raise TableError where rows of one person, or visit, differ."""
-    once = table.rows.drop_nulls(name).unique([*whom, name], maintain_order=True)
-    several = once.filter(pl.struct(whom).is_duplicated())
-    if several.is_empty():
-        return
-    own = several.filter(pl.col("subject") == several["subject"][0])
-    own = own.filter(pl.col("visit").eq_missing(own["visit"][0])) if "visit" in whom else own
-    one, two = own.head(2).iter_rows(named=True)
-    told = " and ".join(f"{_shown(row[name])} ({row['table']}, line {row['line']})" for row in (one, two))
-    visit = f" at visit {printable(one['visit'])}" if "visit" in whom and one["visit"] is not None else ""
-    more = several.select(whom).n_unique() - 1
-    raise TableError(
-        f"{name} of {printable(one['subject'])}{visit} is {told}{f', and {more:,} more are so' if more else ''}; one "
-        f"{'person' if name == 'partition' else 'visit'} has one {name}"
-    )
-
-
-def _shown(value: bool | float | str) -> str:
-    if isinstance(value, bool):
-        return "positive" if value else "negative"
-    return value if isinstance(value, str) else f"{value:g}"
-
-
-def bands_of(scores: Float[np.ndarray, " n"], bounds: Sequence[float]) -> Int[np.ndarray, " n"]:
-    """The band of each score, 0 below the first of `bounds`."""
-    return np.searchsorted(np.asarray(bounds), scores, side="right")

@@ -13,11 +13,12 @@ from facedep_jax.evaluation.persons.limits_of_agreement import bland_altman
 from facedep_jax.evaluation.persons.retest_reliability import retest_reliability
 from facedep_jax.segments import TIMES
 from facedep_jax.study.cohort import Cohort
-from facedep_jax.study.cohort_table import bands_of
-from facedep_jax.study.linear_models import Columns
+from facedep_jax.study.cohort_labels import bands_of
+from facedep_jax.study.cohort_table import STATED
 from facedep_jax.study.models import DESCRIPTOR, HALF, Judged
 from facedep_jax.study.person_values import SCORE as SCORE_COLUMN
 from facedep_jax.study.protocols import OFFICIAL, Protocol
+from facedep_jax.study.ridge.linear_models import Columns
 
 
 class OneTarget(NamedTuple):
@@ -44,7 +45,7 @@ def of_scores(one: OneTarget, bands: Sequence[float]) -> dict[str, Any]:
     more: dict[str, Any] = {"bland_altman": bland_altman(value[known], one.truth[known])}
     if bands:
         given, stated = (bands_of(x[known], bands) for x in (value, one.truth))
-        more["bands"] = band_agreement(given, stated, len(bands) + 1, one.how.name != OFFICIAL)
+        more["band_agreement"] = band_agreement(given, stated, len(bands) + 1, one.how.name != OFFICIAL)
     return more
 
 
@@ -85,7 +86,7 @@ def predictions(found: Mapping[str, OneTarget]) -> pl.DataFrame:
     """A row a target, model and person: what is stated, the mean over repeats, and in how many they were judged."""
     parts = []
     for target, one in found.items():
-        rows = one.rows.select("subject", "visit", "partition", "label", "score")
+        rows = one.rows.select("subject", "visit", "partition", *STATED)
         for name, given in one.judged.predictions.items():
             value, count = mean_over_repeats(given.value), np.isfinite(given.value).sum(0)
             own = pl.Series("predicted", value, pl.Float64).fill_nan(None), pl.Series("repeats", count)

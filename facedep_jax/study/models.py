@@ -21,10 +21,10 @@ from facedep_jax.evaluation.persons.repeated_folds import as_repeats
 from facedep_jax.evaluation.persons.score_agreement import score_agreement
 from facedep_jax.evaluation.weighted_metrics import plain_auroc
 from facedep_jax.progress_events import Progress, Report, silent
-from facedep_jax.study.linear_models import Columns
-from facedep_jax.study.out_of_fold import OutOfFold, classify, predict_scores, rank_labels, regress
 from facedep_jax.study.permutation_test import auc_of_labellings, permuted_rows
 from facedep_jax.study.protocols import OFFICIAL, REPEATED, Protocol
+from facedep_jax.study.ridge.linear_models import Columns
+from facedep_jax.study.ridge.out_of_fold import OutOfFold, classify, predict_scores, rank_labels, regress
 
 DUMMY, CONFOUND, DESCRIPTOR, ATTENTION, SCORE = "dummy", "confounds", "descriptors", "attention", "score"
 LEARNED = (CONFOUND, DESCRIPTOR)
@@ -43,7 +43,8 @@ class Judged:
     columns: dict[str, int]
 
 
-def _nothing(columns: Columns) -> Columns:
+def no_columns(columns: Columns) -> Columns:
+    """The same rows, of which nothing is known."""
     return Columns(np.zeros((len(columns.values), 0)), (), ())
 
 
@@ -59,7 +60,7 @@ def judge_classes(
     """Whether classes are told apart. `columns` are those of LEARNED; `plain` is the score as it is, NaN if unknown;
     `rows` are `labellings`; `further` models, such as ATTENTION, are not tested against chance by these."""
     learned = {name: classify(own, label, how) for name, own in columns.items()}
-    found = {DUMMY: classify(_nothing(columns[DESCRIPTOR]), label, how)} | learned | dict(further)
+    found = {DUMMY: classify(no_columns(columns[DESCRIPTOR]), label, how)} | learned | dict(further)
     if plain is not None:
         found[SCORE] = _as_it_is(plain, how)
     crossed = how.name != OFFICIAL
@@ -73,13 +74,11 @@ def judge_classes(
         figures[name] |= auc_with_interval(ranked[:, known], label[known], crossed and name != SCORE, own)
         if name == SCORE:  # where its own threshold lies says nothing of these persons
             figures[name] = {key: value for key, value in figures[name].items() if not key.startswith(_DECIDED)}
-    pairs = _pairs(found)
-    differences = {
-        f"{one} − {other}": auc_difference(found[one].ranking, found[other].ranking, label, crossed, how.fold)
-        for one, other in pairs
-    }
-    chance = _class_chance(columns, plain, label, how, rows, report)
-    return Judged(found, figures, differences, chance, {name: len(own.names) for name, own in columns.items()})
+
+    def difference(one: OutOfFold, other: OutOfFold) -> dict[str, Any]:
+        return auc_difference(one.ranking, other.ranking, label, crossed, how.fold)
+
+    return judged_of(columns, found, figures, difference, _class_chance(columns, plain, label, how, rows, report))
 
 
 _DECIDED = ("sensitivity", "specificity", "balanced_accuracy", "macro_f1")
@@ -96,17 +95,31 @@ def judge_scores(
 ) -> Judged:
     """How near predictions come to a questionnaire's score; that of the head alone is brought to its points by a line
     through those learned from."""
-    found = {DUMMY: regress(_nothing(columns[DESCRIPTOR]), score, how)}
+    found = {DUMMY: regress(no_columns(columns[DESCRIPTOR]), score, how)}
     found |= {name: regress(own, score, how) for name, own in columns.items()} | dict(further)
     if plain is not None:
         found[SCORE] = regress(Columns(plain[:, None], ("score",), ("score",)), score, how)
     crossed = how.name != OFFICIAL
     figures = {name: score_agreement(one.value, score, crossed) for name, one in found.items()}
-    differences = {
-        f"{one} − {other}": error_difference(found[one].value, found[other].value, score, crossed)
-        for one, other in _pairs(found)
-    }
-    chance = _score_chance(columns, score, how, rows, report)
+
+    def difference(one: OutOfFold, other: OutOfFold) -> dict[str, Any]:
+        return error_difference(one.value, other.value, score, crossed)
+
+    def nearness(own: Columns, scores: Float[np.ndarray, "n m"], folds: Protocol) -> Float[np.ndarray, " m"]:
+        return -np.nanmean(np.abs(predict_scores(own, scores, folds) - scores), axis=(0, 1))
+
+    return judged_of(columns, found, figures, difference, against_chance(columns, score, how, rows, nearness, report))
+
+
+def judged_of(
+    columns: Mapping[str, Columns],
+    found: dict[str, OutOfFold],
+    figures: dict[str, dict[str, Any]],
+    difference: Callable[[OutOfFold, OutOfFold], dict[str, Any]],
+    chance: dict[str, dict[str, Any]],
+) -> Judged:
+    """Models side by side, with the differences of pairs of them."""
+    differences = {f"{one} − {other}": difference(found[one], found[other]) for one, other in _pairs(found)}
     return Judged(found, figures, differences, chance, {name: len(own.names) for name, own in columns.items()})
 
 
@@ -135,27 +148,27 @@ def _class_chance(
     def auc(own: Columns, labels: Bool[np.ndarray, "n m"], folds: Protocol) -> Float[np.ndarray, " m"]:
         return auc_of_labellings(rank_labels(own, labels, folds), labels, folds)
 
-    found = {name: _against_chance(own, label, how, rows, auc, name, report) for name, own in columns.items()}
+    found = against_chance(columns, label, how, rows, auc, report)
     ranking = np.full(len(label), np.nan) if plain is None else _as_it_is(plain, how).ranking[0]
     known = np.isfinite(ranking)
     if rows.shape[1] and len(np.unique(label[known])) == 2:
         drawn = np.array([plain_auroc(ranking[known], label[at][known]) for at in rows.T])
         drawn = drawn[np.isfinite(drawn)]  # labellings that give those of known score both classes
-        found[SCORE] = dict(permutation_test(plain_auroc(ranking[known], label[known]), drawn)) if len(drawn) else {}
-    return {name: one for name, one in found.items() if one}
+        if len(drawn):
+            found[SCORE] = dict(permutation_test(plain_auroc(ranking[known], label[known]), drawn))
+    return found
 
 
-def _score_chance(
+def against_chance(
     columns: Mapping[str, Columns],
-    score: Float[np.ndarray, " n"],
+    target: Shaped[np.ndarray, " n"],
     how: Protocol,
     rows: Int[np.ndarray, "n m"],
+    figure: Callable[[Columns, Any, Protocol], Float[np.ndarray, " m"]],
     report: Report,
 ) -> dict[str, dict[str, Any]]:
-    def nearness(own: Columns, scores: Float[np.ndarray, "n m"], folds: Protocol) -> Float[np.ndarray, " m"]:
-        return -np.nanmean(np.abs(predict_scores(own, scores, folds) - scores), axis=(0, 1))
-
-    found = {name: _against_chance(own, score, how, rows, nearness, name, report) for name, own in columns.items()}
+    """`figure` of each model that has columns, beside those of the labellings `rows`."""
+    found = {name: _against_chance(own, target, how, rows, figure, name, report) for name, own in columns.items()}
     return {name: one for name, one in found.items() if one}
 
 

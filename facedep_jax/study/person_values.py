@@ -17,7 +17,7 @@ from facedep_jax.descriptors.persons import over_persons
 from facedep_jax.head.trained_head import Head
 from facedep_jax.progress_events import Report
 from facedep_jax.segments import UNIT, times_of, with_units
-from facedep_jax.study.linear_models import Columns
+from facedep_jax.study.ridge.linear_models import Columns
 
 CONFOUNDS = ("seconds", "clips", "samples_per_second", "coverage", "face_size", "resolution")
 SCORE = "score_mean"

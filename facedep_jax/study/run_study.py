@@ -16,25 +16,28 @@ from facedep_jax.head.trained_head import Head
 from facedep_jax.progress_events import Note, Report, silent
 from facedep_jax.study.attention.attention_head import Attended, attend
 from facedep_jax.study.attention.person_bags import bags_of, how_to_attend
-from facedep_jax.study.carriers import Carrier, carriers
 from facedep_jax.study.cohort import LEAST_PERSONS, Cohort, by_corpora, cohort_of, left_out, unmatched
+from facedep_jax.study.cohort_labels import band_names
 from facedep_jax.study.cohort_matching import match_clips
-from facedep_jax.study.cohort_table import read_cohort, units_of
+from facedep_jax.study.cohort_table import read_cohort
+from facedep_jax.study.cohort_units import units_of
 from facedep_jax.study.further_figures import OneTarget, attention_weights, of_groups, of_scores, of_visits, predictions
-from facedep_jax.study.linear_models import Columns
 from facedep_jax.study.models import ATTENTION, CONFOUND, DESCRIPTOR, LEARNED, judge_classes, judge_scores, labellings
+from facedep_jax.study.ordered_classes import judge_order
 from facedep_jax.study.person_values import CONFOUNDS, describe_persons
 from facedep_jax.study.person_values import SCORE as SCORE_COLUMN
 from facedep_jax.study.protocols import LEAVE_ONE_OUT, OFFICIAL, Protocol, choose_protocol
+from facedep_jax.study.ridge.carriers import Carrier, carriers
+from facedep_jax.study.ridge.linear_models import Columns
 from facedep_jax.study.settings import NONE, WARM, StudySettings
 from facedep_jax.study.verdict import verdicts
 
-TARGETS = {"classes": "label", "scores": "score"}  # and the columns that state them
+TARGETS = {"classes": "label", "scores": "score", "order": "band"}  # and the columns that state them
 
 
 class StudySummary(TypedDict):
-    """What a study found; `classes` and `scores` hold models, differences and tests against chance, and are null where
-    the table has no such target."""
+    """What a study found; `classes`, `scores` and `order` hold models, differences and tests against chance, and are
+    null where the table has no such target."""
 
     study: str
     tables: list[str]
@@ -48,6 +51,7 @@ class StudySummary(TypedDict):
     positive: int | None
     classes: dict[str, Any] | None
     scores: dict[str, Any] | None
+    order: dict[str, Any] | None
     groups: dict[str, dict[str, list[dict[str, Any]]]]
     retest: dict[str, dict[str, Any]]
     carriers: dict[str, list[Carrier]]
@@ -92,7 +96,7 @@ def run_study(
     warnings += _doubts(found, len(cohort.units))
     for text in warnings:
         report(Note(text, "warning"))
-    classes, scores = found.get("classes"), found.get("scores")
+    classes, scores, order = (found.get(name) for name in TARGETS)
     summary: StudySummary = {
         "study": str(out),
         "tables": list(map(str, tables)),
@@ -106,12 +110,14 @@ def run_study(
         "positive": int(classes.truth.sum()) if classes else None,
         "classes": _figures(classes) if classes else None,
         "scores": _figures(scores) | of_scores(scores, settings.bands) if scores else None,
+        "order": _figures(order) | {"bands": list(band_names(settings))} if order else None,
         "groups": of_groups(found, settings.groups),
         "retest": of_visits(cohort),
         "carriers": {name: carriers(one.columns, one.truth) for name, one in found.items()},
         "verdicts": verdicts(
             classes and classes.judged,
             scores and scores.judged,
+            order and order.judged,
             min(one.judged_count for one in found.values()),
         ),
         "warnings": warnings,
@@ -182,7 +188,7 @@ def _judge(
     if len(np.unique(truth)) < 2 or len(rows) < LEAST_PERSONS:
         raise LabelError(
             f"{name}: {len(rows)} persons with a face state one, {len(np.unique(truth))} of them different; at least "
-            f"{LEAST_PERSONS} persons and two are needed, or leave it out with --column {TARGETS[name]}="
+            f"{LEAST_PERSONS} persons and two are needed, or leave it out{_without(name, settings)}"
         )
     asked = OFFICIAL if settings.train else settings.protocol
     partition = np.array(rows["partition"].to_list(), object)
@@ -201,14 +207,25 @@ def _judge(
     if scored:
         values = rows.select("unit").join(cohort.values.rows, on="unit", how="left", maintain_order="left")
         plain = values[SCORE_COLUMN].cast(pl.Float64).fill_null(np.nan).to_numpy()
-    judge = judge_classes if name == "classes" else judge_scores
     further, weights = {}, None
-    said += (f"{name}, {ATTENTION}: {attention[1]}",)
-    if attention[0]:
+    if attention[0] and name != "order":
         attended = attention[0](rows["unit"].to_list(), truth, how)
         further, weights = {ATTENTION: attended.given}, attended.weights
-    judged = judge(columns, plain, truth, how, labellings(how, settings.permutations, settings.seed), report, further)
+    told = "not learned; it knows no classes in an order" if attention[0] and name == "order" else attention[1]
+    said += (f"{name}, {ATTENTION}: {told}",)
+    rest = how, labellings(how, settings.permutations, settings.seed), report
+    if name == "order":
+        judged = judge_order(columns, plain, truth, band_names(settings), *rest)
+    else:
+        judged = (judge_classes if name == "classes" else judge_scores)(columns, plain, truth, *rest, further)
     return OneTarget(judged, columns[DESCRIPTOR], truth.astype(float), rows, how, said, weights)
+
+
+def _without(name: str, settings: StudySettings) -> str:
+    """How a target is not asked for."""
+    if name == "order":
+        return f": without --{'order' if settings.order else 'bands'}"
+    return f" with --column {TARGETS[name]}="
 
 
 def _known(target: str, model: str, wanted: Sequence[str], columns: Columns) -> str:

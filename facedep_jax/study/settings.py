@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from facedep_jax.study.cohort_columns import plain_heading
 from facedep_jax.study.protocols import AUTO, LEAVE_ONE_OUT, OFFICIAL, REPEATED
 from facedep_jax.toml_settings import check_rules, wrong_seed
 
@@ -11,12 +12,14 @@ ATTENTION = (AUTO, NONE, VECTORS, FEATURES, WARM)
 
 @dataclass(frozen=True)
 class StudySettings:
-    """What is asked of persons, and how. `columns` names headings by role; `bands` are lower ends of severity bands."""
+    """What is asked of persons, and how. `columns` names headings by role; `bands` are lower ends of severity bands,
+    `order` names labels from the least to the most."""
 
     columns: tuple[str, ...] = ()  # ROLE=HEADING
     positive: str | None = None  # the label that is looked for, where it cannot be known from the word
     cutoff: float | None = None  # scores from here on are positive
     bands: tuple[float, ...] = ()
+    order: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()  # further columns that figures are compared by
     protocol: str = AUTO
     folds: int = 5
@@ -43,6 +46,14 @@ class StudySettings:
             (
                 all(a < b for a, b in zip(self.bands, self.bands[1:], strict=False)),
                 f"--bands are {', '.join(map(str, self.bands))}, expected rising lower ends such as 5,10,15,20",
+            ),
+            (
+                len(self.order) != 1 and len({plain_heading(name) for name in self.order}) == len(self.order),
+                f"--order is {','.join(self.order)}, expected two different labels or more, such as none,mild,severe",
+            ),
+            (
+                not self.order or self.positive is None,
+                "--order makes ordered classes of labels and --positive-label two of them; give one of both",
             ),
             (
                 bool(self.train) == bool(self.test),

@@ -21,6 +21,11 @@ from facedep_jax.text_columns import write_csv
 from facedep_jax.toml_settings import to_table
 
 PERSONS = "a dot a person: what models that did not know them give, by the class that the table states"
+DRAWN = (  # target, figure, heading, and what chance gives
+    ("classes", "auc", "AUC", 0.5),
+    ("scores", "mae", "MAE", None),
+    ("order", "auc", "AUC, mean over cuts", 0.5),
+)
 AGREEMENT = "predicted minus stated scores over their mean; dashed: limits of agreement"
 
 
@@ -54,7 +59,7 @@ def write_study(
 def _draw(folder: Path, summary: Mapping[str, Any], predictions: pl.DataFrame) -> dict[str, str]:
     """The pictures, and their captions by file."""
     found = {}
-    for target, figure, heading, chance in (("classes", "auc", "AUC", 0.5), ("scores", "mae", "MAE", None)):
+    for target, figure, heading, chance in DRAWN:
         if not summary[target]:
             continue
         drawn = study_plots.draw_study_models(
@@ -67,7 +72,7 @@ def _draw(folder: Path, summary: Mapping[str, Any], predictions: pl.DataFrame) -
         if target == "classes":
             save(study_plots.draw_persons(value, own["label"].to_numpy(), HALF), folder / "classes_persons.png")
             found["classes_persons.png"] = PERSONS
-        else:
+        elif target == "scores":
             stated = own["score"].to_numpy().astype(np.float64)
             agreement = summary[target]["bland_altman"]
             save(study_plots.draw_bland_altman(value, stated, agreement), folder / "scores_agreement.png")

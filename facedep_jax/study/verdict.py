@@ -14,13 +14,15 @@ CALLED = {
 FEW = 100  # persons below whom an AUC is known to a tenth at best
 
 
-def verdicts(classes: Judged | None, scores: Judged | None, persons: int) -> list[str]:
+def verdicts(classes: Judged | None, scores: Judged | None, order: Judged | None, persons: int) -> list[str]:
     """Whether each model beats chance, and the confounds, for every target."""
     found = []
     if classes:
         found += _of(classes, "auc", "tells the classes apart", better=1)
     if scores:
         found += _of(scores, "mae", "comes nearer to the scores than their mean does", better=-1)
+    if order:
+        found += _of(order, "auc", "puts persons in the order of their bands", better=-1, compared="mae")
     if persons < FEW:
         found.append(
             f"With {persons} persons intervals are wide: what is not shown here may be there, and models between which "
@@ -29,9 +31,10 @@ def verdicts(classes: Judged | None, scores: Judged | None, persons: int) -> lis
     return found
 
 
-def _of(judged: Judged, figure: str, does: str, better: int) -> list[str]:
-    found = []
-    beats = {name: _beats(judged, name, figure, better) for name in (CONFOUND, *CALLED)}
+def _of(judged: Judged, figure: str, does: str, better: int, compared: str = "") -> list[str]:
+    """`figure` is shown; the difference of two models is of `compared`, where that is another one."""
+    found, compared = [], compared or figure
+    beats = {name: _beats(judged, name, compared, better) for name in (CONFOUND, *CALLED)}
     if judged.columns.get(CONFOUND) == 0:
         found.append(
             "Whether it is how persons were filmed CANNOT be said: nothing of that is known in which they differ"
@@ -45,7 +48,7 @@ def _of(judged: Judged, figure: str, does: str, better: int) -> list[str]:
         shown = _shown(judged, name, figure)
         if not beats[name]:
             found.append(f"{called} is NOT shown to be better than chance{shown}")
-        elif beats[CONFOUND] and not _above(judged.differences.get(f"{name} − {CONFOUND}"), figure, better):
+        elif beats[CONFOUND] and not _above(judged.differences.get(f"{name} − {CONFOUND}"), compared, better):
             found.append(f"{called} {does}, but is NOT shown to be better than how persons were filmed{shown}")
         else:
             found.append(f"{called} {does}{shown}")

@@ -9,7 +9,8 @@ from facedep_jax.cache import CacheWriter, open_cache
 from facedep_jax.errors import FacedepError
 from facedep_jax.extraction.plan import plan_extraction
 from facedep_jax.study.cohort_matching import match_clips
-from facedep_jax.study.cohort_table import read_cohort, units_of
+from facedep_jax.study.cohort_table import read_cohort
+from facedep_jax.study.cohort_units import units_of
 from facedep_jax.study.settings import StudySettings
 
 

@@ -10,7 +10,9 @@ from support.paths import ROOT
 
 from facedep_jax.errors import FacedepError
 from facedep_jax.study.cohort_columns import HEADINGS, plain_heading
-from facedep_jax.study.cohort_table import GROUP, bands_of, read_cohort, units_of
+from facedep_jax.study.cohort_labels import bands_of
+from facedep_jax.study.cohort_table import GROUP, read_cohort
+from facedep_jax.study.cohort_units import units_of
 from facedep_jax.study.settings import StudySettings
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import Ridge
 
-from facedep_jax.study.family_ridge import fit_families
+from facedep_jax.study.ridge.family_ridge import fit_families
 
 FAMILY = ("a", "b", "a", "b", "b", "a")
 

@@ -6,10 +6,7 @@ import pytest
 from facedep_jax.errors import LabelError
 from facedep_jax.evaluation.persons.person_classification import auc_with_interval
 from facedep_jax.evaluation.weighted_metrics import plain_auroc
-from facedep_jax.study.carriers import carriers
-from facedep_jax.study.linear_models import Columns, fit_platt, scaler_of
 from facedep_jax.study.models import DESCRIPTOR, DUMMY, judge_classes, judge_scores, labellings
-from facedep_jax.study.out_of_fold import rank_labels
 from facedep_jax.study.permutation_test import auc_of_labellings
 from facedep_jax.study.protocols import (
     AUTO,
@@ -21,6 +18,9 @@ from facedep_jax.study.protocols import (
     leave_one_out,
     repeated_folds,
 )
+from facedep_jax.study.ridge.carriers import carriers
+from facedep_jax.study.ridge.linear_models import Columns, fit_platt, scaler_of
+from facedep_jax.study.ridge.out_of_fold import rank_labels
 
 
 def columns_of(values, families=None):

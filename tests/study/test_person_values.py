@@ -16,7 +16,8 @@ from facedep_jax.feature_import.settings import ImportSettings
 from facedep_jax.progress_events import silent
 from facedep_jax.runs.run_directory import load_head
 from facedep_jax.study.cohort_matching import match_clips
-from facedep_jax.study.cohort_table import read_cohort, units_of
+from facedep_jax.study.cohort_table import read_cohort
+from facedep_jax.study.cohort_units import units_of
 from facedep_jax.study.person_values import CONFOUNDS, SCORE, describe_persons, family_of
 from facedep_jax.study.settings import StudySettings
 

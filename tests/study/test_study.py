@@ -66,11 +66,16 @@ def test_a_study_is_judged_written_and_repeated_by_its_own_settings(work, capsys
     )
     assert found["scores"]["models"]["descriptors"]["mae"] < found["scores"]["models"]["dummy"]["mae"]
     assert {row["group"] for row in found["groups"]["Gender"]["classes"]} == {"M", "F"}
-    assert 0 <= found["scores"]["bands"]["accuracy"] <= 1
+    assert 0 <= found["scores"]["band_agreement"]["accuracy"] <= 1
+    ordered = found["order"]["models"]["descriptors"]  # of the bands, learned as such
+    assert ordered["kappa_quadratic"] > 0.5 and ordered["auc"] > 0.8 and ordered["mae"] < 1
+    assert [one["from"] for one in ordered["cuts"]] == found["order"]["bands"][1:] == ["5", "10", "15", "20"]
+    assert found["order"]["chance"]["descriptors"]["p"] == 0.05 and found["persons"]["order"] == PERSONS
     assert "away" in said and "unmatched.csv" in said and found["untrained"]
     files = {path.name for path in (work / "one").iterdir()}
     assert files >= {"metrics.json", "predictions.csv", "persons.csv", "unmatched.csv", "report.html", "TRIPOD.md"}
     page = (work / "one" / "report.html").read_text()
+    assert "What carries the model of ordered classes" in page and "told from who lies below" in page
     assert "What cannot be concluded" in page and "UNTRAINED" in page and "not a diagnosis" in page
     with open(work / "one" / "attention.csv") as stream:
         weights = [row for row in csv.DictReader(stream) if row["target"] == "classes"]
@@ -84,6 +89,23 @@ def test_a_study_is_judged_written_and_repeated_by_its_own_settings(work, capsys
         main([*map(str, ("study", where, work / "cache", *again))])
     capsys.readouterr()
     assert (work / "one" / "predictions.csv").read_bytes() == (work / "two" / "predictions.csv").read_bytes()
+
+
+def test_labels_in_an_order_are_learned_in_it(work, capsys):
+    rows = [("subject", "path", "label")]
+    rows += [(f"s{n}", f"p{n:02d}.mp4", ("none", "mild", "severe")[n * 3 // PERSONS]) for n in range(PERSONS)]
+    where = table(work, rows, "words.csv")
+    order = "--order", "none,mild,severe"
+    code, found, said = study(capsys, where, work / "cache", "--out", work / "words", *order, "--permutations", "0")
+    assert code == 0 and found["classes"] is None and found["scores"] is None
+    assert found["order"]["bands"] == ["none", "mild", "severe"]
+    assert found["order"]["models"]["descriptors"]["kappa_linear"] > 0.5
+    assert "puts persons in the order of their bands" in " ".join(found["verdicts"])
+    with open(work / "words" / "predictions.csv") as stream:
+        rows = [row for row in csv.DictReader(stream) if row["model"] == "descriptors"]
+    assert {row["band"] for row in rows} == {"0", "1", "2"} and {row["target"] for row in rows} == {"order"}
+    code, _, said = study(capsys, where, work / "cache", "--out", work / "words 2")
+    assert code == 1 and "say with --positive-label WORD" in " ".join(said.split())
 
 
 def test_predictions_are_of_persons_who_were_not_learned_from(work, capsys):

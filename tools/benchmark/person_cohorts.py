@@ -4,7 +4,8 @@
 distribution. *Folds* are cohorts with 20 random descriptors, of which the first may tell the classes apart, judged out
 of folds by scikit-learn's ridge classifier: ten times in five folds, or leaving one person out, as it is or *centred*,
 each decision value less the mean of those that the model gives to the persons it learned from. There the truth is
-what such models reach on average on fresh persons.
+what such models reach on average on fresh persons. *A study* judges by its own model six signals of four columns each,
+of which none tells the classes apart.
 """
 
 from typing import Any
@@ -18,11 +19,14 @@ from sklearn.model_selection import LeaveOneOut, RepeatedStratifiedKFold
 from facedep_jax.evaluation.persons.model_differences import auc_difference
 from facedep_jax.evaluation.persons.person_classification import auc_with_interval, person_classification
 from facedep_jax.evaluation.persons.score_agreement import score_agreement
+from facedep_jax.study.protocols import repeated_folds
+from facedep_jax.study.ridge.linear_models import Columns
+from facedep_jax.study.ridge.out_of_fold import rank_labels
 
 PERSONS = (12, 40, 120, 300)
 SHIFTS = (0.74, 1.81)  # between classes: an AUC of 0.70, of 0.90
 TIES = (0.5, 0.9)  # correlation of predicted with true scores
-DESCRIPTORS, EFFECT, FOLDS, REPEATS = 20, 1.19, 5, 10
+DESCRIPTORS, SIGNALS, EFFECT, FOLDS, REPEATS = 20, 6, 1.19, 5, 10
 Found = dict[str, Any]
 
 
@@ -84,10 +88,23 @@ def decisions(
     return rows[0], rows[1]
 
 
+def a_study(rng: np.random.Generator, persons: int, _: float) -> tuple[Found, dict[str, float]]:
+    """AUC out of a study's folds, drawn five times, with nothing to be found."""
+    positive, per = np.arange(persons) % 2 == 0, 4
+    values = np.repeat(rng.normal(size=(persons, SIGNALS)), per, 1) * 0.9
+    values += 0.45 * rng.normal(size=values.shape)
+    names = tuple(f"{signal}_{place}" for signal in range(SIGNALS) for place in range(per))
+    how = repeated_folds(positive.astype(float), FOLDS, 5, int(rng.integers(2**31)))
+    columns = Columns(values, names, tuple(name[0] for name in names))
+    found = auc_with_interval(rank_labels(columns, positive[:, None], how)[:, :, 0], positive, True, how.fold)
+    return {"auc, a study": found["auc"], "auc, a study_ci": found["auc_ci"]}, {"auc, a study": 0.5}
+
+
 CASES = (
     *((new_persons, shift, PERSONS) for shift in SHIFTS),
     *((new_scores, tie, PERSONS) for tie in TIES),
     *((out_of_folds, shift, PERSONS[:3]) for shift in (0.0, EFFECT)),
+    (a_study, 0.0, (24, *PERSONS[1:])),
 )
 
 
@@ -117,5 +134,6 @@ def table(rows: list[dict[str, Any]]) -> tuple[tuple[str, ...], list[tuple[str, 
     for row in rows:
         cell = f"{100 * row['coverage']:.0f} ({row['width']:.2f}); {row['mean']:.2f} of {row['truth']:.2f}"
         lines.setdefault((row["figure"], row["strength"]), {})[row["persons"]] = cell
-    filled = [(name, *(line.get(n, "–") for n in PERSONS)) for (name, _), line in lines.items()]
-    return ("figure", *(f"{n} persons" for n in PERSONS)), filled
+    sizes = sorted({row["persons"] for row in rows})
+    filled = [(name, *(line.get(n, "–") for n in sizes)) for (name, _), line in lines.items()]
+    return ("figure", *(f"{n} persons" for n in sizes)), filled

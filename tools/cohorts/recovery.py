@@ -14,10 +14,10 @@ from facedep_jax.descriptors.movement import COVERAGE
 from facedep_jax.evaluation.persons.auc_placements import aucs_of_rows
 from facedep_jax.evaluation.weighted_metrics import plain_auroc
 from facedep_jax.scoring.frame_scores import Frames
-from facedep_jax.study.linear_models import Columns
 from facedep_jax.study.models import Judged, judge_classes, labellings
 from facedep_jax.study.person_values import CONFOUNDS, family_of
 from facedep_jax.study.protocols import repeated_folds
+from facedep_jax.study.ridge.linear_models import Columns
 
 FOLDS, REPEATS = 5, 10
 MODELS = ("descriptors", "confounds", "score")

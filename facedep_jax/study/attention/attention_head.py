@@ -25,9 +25,9 @@ from facedep_jax.head.window_pooling import weigh_windows
 from facedep_jax.progress_events import Report
 from facedep_jax.segments import TIMES
 from facedep_jax.study.attention.person_bags import Bags
-from facedep_jax.study.linear_models import fit_platt
-from facedep_jax.study.out_of_fold import OutOfFold
 from facedep_jax.study.protocols import Protocol, Split, repeated_folds
+from facedep_jax.study.ridge.linear_models import fit_platt
+from facedep_jax.study.ridge.out_of_fold import OutOfFold
 from facedep_jax.training.batches import TrainingData
 from facedep_jax.training.data_loader import EpochRunner
 from facedep_jax.training.device_sharding import devices_for

@@ -1,13 +1,15 @@
 """Columns and targets by a protocol → what each person is given by models that have not seen that person."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
-from facedep_jax.study.family_ridge import fit_families
-from facedep_jax.study.linear_models import Columns, fit_platt, scaler_of
 from facedep_jax.study.protocols import Protocol
+from facedep_jax.study.ridge.family_ridge import fit_families
+from facedep_jax.study.ridge.linear_models import Columns, fit_platt, scaler_of
 
 
 @dataclass(frozen=True)
@@ -32,8 +34,13 @@ def classify(columns: Columns, label: Bool[np.ndarray, " n"], how: Protocol) -> 
     return OutOfFold(ranking, value)
 
 
-def rank_labels(columns: Columns, labels: Bool[np.ndarray, "n m"], how: Protocol) -> Float[np.ndarray, "r n m"]:
-    """Decision values of held-out rows for m labellings of them at once.
+def rank_labels(
+    columns: Columns,
+    labels: Bool[np.ndarray, "n m"] | Int[np.ndarray, "n m"],
+    how: Protocol,
+    coded: Callable[[Any], Float[np.ndarray, "t m"]] | None = None,
+) -> Float[np.ndarray, "r n m"]:
+    """Decision values of held-out rows for m labellings of them at once; `coded` makes numbers of ordered classes.
 
     They are told from the mean of the rows learned from, and not by how many of these were positive: who is held out
     leaves fewer of the own class behind, so that rows pooled over folds would be ranked backwards where nothing is to
@@ -43,7 +50,7 @@ def rank_labels(columns: Columns, labels: Bool[np.ndarray, "n m"], how: Protocol
     for number, repeat in enumerate(how.repeats):
         for train, held in repeat:
             scaler = scaler_of(columns, train)
-            model = fit_families(scaler(columns.values[train]), columns.family, _coded(labels[train]))
+            model = fit_families(scaler(columns.values[train]), columns.family, (coded or _coded)(labels[train]))
             found[number, held] = model(scaler(columns.values[held]))
     return found
 

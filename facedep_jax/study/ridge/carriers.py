@@ -6,8 +6,8 @@ import numpy as np
 from jaxtyping import Float
 from scipy.special import stdtrit
 
-from facedep_jax.study.family_ridge import fit_families
-from facedep_jax.study.linear_models import Columns, scaler_of
+from facedep_jax.study.ridge.family_ridge import fit_families
+from facedep_jax.study.ridge.linear_models import Columns, scaler_of
 
 
 class Carrier(TypedDict):
