@@ -13,7 +13,7 @@ from facedep_jax.cache.ledger_state import odd_decoding
 from facedep_jax.descriptors.describe_frames import SEEN, TAKEN, describe, descriptor_names
 from facedep_jax.descriptors.expression import REST, SMILE
 from facedep_jax.descriptors.movement import COVERAGE
-from facedep_jax.descriptors.time_grid import GAP, LEAST_RATE, SMOOTH
+from facedep_jax.descriptors.time_grid import GAP, LEAST_RATE, RATE, SMOOTH, looked_at
 from facedep_jax.disclaimer import behaviour, either
 from facedep_jax.errors import CacheError, RunError
 from facedep_jax.head.trained_head import Head
@@ -118,17 +118,19 @@ def _rows(
     report: Report,
 ) -> Iterator[dict[str, str | float]]:
     """A row for each of `units` that has no fault."""
-    threshold = head.threshold if head else None
+    threshold, seen = head.threshold if head else None, [one.only(looked_at(one.time)) for one in frames]
     place = {item: number for number, item in enumerate(cache.items.id[items].tolist())}
     for number, (unit, item, start, end) in enumerate(units.select(UNIT, "item", *TIMES).iter_rows()):
         report(Progress("describe", number, len(units), "clips"))
         at = place[item]
-        own, (first, last) = frames[at], _extent(frames[at], float(cache.items.duration[items[at]]))
+        own, used = frames[at], seen[at]
+        first, last = _extent(own, float(cache.items.duration[items[at]]))
         if end is not None:
             if cache.fault_of(int(items[at]), end):
                 continue
-            own, first, last = own.part(start, end), start, min(end, last)
-        found = describe(own, first, last if last - first <= LONGEST else first, threshold)
+            own, used = own.part(start, end), used.part(start, end)
+            first, last = start, min(end, last)
+        found = describe(used, first, last if last - first <= LONGEST else first, threshold)
         yield {UNIT: unit} | found | {"samples": float(len(own.time))}
     report(Progress("describe", len(units), len(units), "clips"))
 
@@ -163,6 +165,8 @@ def _listed(listings: pl.DataFrame, values: pl.DataFrame) -> pl.DataFrame:
 
 def _absent(cache: Cache, listings: pl.DataFrame, clips: pl.DataFrame, values: pl.DataFrame) -> Iterator[str]:
     """What has no row, or an empty one."""
+    described = np.isin(cache.items.id, listings["item"].unique().to_list()) & (cache.items.kind == "clip")
+    yield from thinned_clips(cache, np.flatnonzero(described))
     if unlisted := int((cache.items.kind == "clip").sum()) - _clips_of(cache, listings):
         yield f"{unlisted:,} clips are listed by no source any more and have no row"
     beyond = listings.drop_nulls("start").join(values, on=UNIT, how="anti")
@@ -197,6 +201,18 @@ def _clips_of(cache: Cache, listings: pl.DataFrame) -> int:
     """How many clips are listed."""
     clips = cache.items.id[cache.items.kind == "clip"].tolist()
     return listings.filter(pl.col("item").is_in(clips))["item"].n_unique()
+
+
+def thinned_clips(cache: Cache, items: Int[np.ndarray, " k"]) -> Iterator[str]:
+    """What to say of clips of more frames a second than are looked at."""
+    spans = zip(cache.items.first_row[items].tolist(), cache.items.rows[items].tolist(), strict=True)
+    counts = np.array([(len(looked_at(cache.rows.time[first : first + n])), n) for first, n in spans]).reshape(-1, 2)
+    if len(dense := counts[counts[:, 0] < counts[:, 1]]):
+        seen, there = dense.sum(0)
+        yield (
+            f"of {len(dense):,} clips {seen:,} of {there:,} frames are looked at, {RATE:g} a second, so that they "
+            "compare with clips of that rate"
+        )
 
 
 def is_imported(cache: Cache) -> bool:
