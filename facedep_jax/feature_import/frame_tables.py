@@ -5,38 +5,18 @@ Nothing in a file is ever run: arrays of Python objects are refused, not unpickl
 
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import polars as pl
-from jaxtyping import Float, Float32
+from jaxtyping import Float32
 
 from facedep_jax.errors import MediaError
+from facedep_jax.feature_import.frame_arrays import from_array
 from facedep_jax.feature_import.layouts import FileKind
+from facedep_jax.feature_import.measured_table import ABOUT, TIMES, FrameTable
 
-TIMES = ("timestamp", "time", "time_s")  # headings of seconds, the first that is there
-ABOUT = ("frame", "face_id", *TIMES, "confidence", "success")  # what is said of a frame, and is no measurement
-MAX_BYTES = 8 << 30  # of an array, decompressed
 _HEAD = 1 << 20  # bytes in which a heading line has to end
-
-
-@dataclass(frozen=True)
-class FrameTable:
-    """n rows of a file. `about` has some of frame, face_id, time, confidence and success; `values` are those of each
-    tap and `names` the headings of its columns, none of arrays. `first_line` is where the first row stands.
-    """
-
-    rows: int
-    about: dict[str, Float[np.ndarray, " n"]]
-    values: dict[str, Float[np.ndarray, "n c"]]
-    names: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    landmarks: Float32[np.ndarray, "n 2 68"] | None = None  # in pixels
-    first_line: int = 0
-
-    def where(self, row: int) -> str:
-        """How a row is called in a sentence."""
-        return f"line {row + self.first_line}" if self.first_line else f"row {row}"
 
 
 def read_file(file: Path, kind: FileKind, groups: Mapping[str, str], columns: Sequence[str] | None) -> FrameTable:
@@ -45,15 +25,13 @@ def read_file(file: Path, kind: FileKind, groups: Mapping[str, str], columns: Se
     """
     try:
         if kind.reader in ("npy", "npz"):
-            return _from_array(file, kind, groups)
+            return from_array(file, kind, groups)
         read = _parquet if kind.reader == "parquet" else _csv
         return _from_columns(*read(file), kind, groups, columns)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, pl.exceptions.PolarsError) as error:
         said = " ".join(str(error).split())[:200]
         raise MediaError(f"cannot be read as {kind.reader}: {said or type(error).__name__}") from error
 
-
-# Tables
 
 Columns = Callable[[Sequence[int]], pl.DataFrame]  # of a file, by their places, as Float64
 
@@ -158,57 +136,3 @@ def _landmarks(columns: Sequence[pl.Series]) -> Float32[np.ndarray, "n 2 68"] | 
         return None
     values = np.stack([column.fill_null(np.nan).to_numpy().astype(np.float32) for column in columns], 1)
     return values.reshape(len(values), 2, 68)
-
-
-# Arrays
-
-
-def _from_array(file: Path, kind: FileKind, groups: Mapping[str, str]) -> FrameTable:
-    if kind.reader == "npy":
-        array = np.load(file, mmap_mode="r", allow_pickle=False)
-        whole = {tap: _measured(array, "") for tap in groups}
-        about: dict[str, np.ndarray] = {}
-    else:
-        whole, about = _from_npz(file, groups)
-    rows = {len(values) for values in whole.values()}
-    if len(rows) > 1 or any(len(values) not in rows for values in about.values()):
-        raise MediaError("holds arrays of different lengths")
-    if kind.slices is None:
-        return FrameTable(rows.pop(), about, whole)
-    width = next(iter(whole.values())).shape[1]
-    known = kind.slices.get(width, {})
-    if lacking := [group for group in groups.values() if group not in known]:
-        there = "; ".join(f"{size}: {', '.join(names)}" for size, names in kind.slices.items())
-        raise MediaError(f"has {width} columns and no group {lacking[0]}; widths that are known have {there}")
-    values = {tap: whole[tap][:, slice(*known[group])] for tap, group in groups.items()}
-    pixels = None
-    if width in kind.ordered:
-        pixels = np.asarray(next(iter(whole.values()))[:, slice(*known["landmarks"])], np.float32).reshape(-1, 2, 68)
-    return FrameTable(rows.pop(), about, values, {}, pixels)
-
-
-def _from_npz(file: Path, groups: Mapping[str, str]) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    with zipfile.ZipFile(file) as archive:
-        if (size := sum(member.file_size for member in archive.infolist())) > MAX_BYTES:
-            raise MediaError(f"holds {size:,} bytes, more than the {MAX_BYTES:,} that are read")
-    with np.load(file, allow_pickle=False) as archive:
-        about = {("time" if n in TIMES else n): np.asarray(archive[n], float) for n in ABOUT if n in archive.files}
-        if odd := [name for name, values in about.items() if values.ndim != 1]:
-            raise MediaError(f"its array {odd[0]} has {about[odd[0]].ndim} axes, expected one")
-        others = [name for name in archive.files if name not in ABOUT]
-        if len(groups) == 1 and len(others) == 1:
-            return {next(iter(groups)): _measured(archive[others[0]], others[0])}, about
-        if lacking := [group for group in groups.values() if group not in others]:
-            raise MediaError(f"has no array {lacking[0]!r}; it has {', '.join(others[:8]) or 'none'}")
-        return {tap: _measured(archive[group], group) for tap, group in groups.items()}, about
-
-
-def _measured(array: np.ndarray, name: str) -> np.ndarray:
-    called = f"its array {name}" if name else "the array"
-    if array.ndim != 2:
-        raise MediaError(f"{called} has {array.ndim} axes, expected two: frames × values")
-    if array.dtype.kind not in "fiu":
-        raise MediaError(f"{called} holds {array.dtype}, expected numbers")
-    if not array.shape[1]:
-        raise MediaError(f"{called} has no values in a frame")
-    return array

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Int
 
 from facedep_jax.errors import MediaError
-from facedep_jax.feature_import.frame_tables import FrameTable
+from facedep_jax.feature_import.measured_table import FrameTable
 from facedep_jax.media.frame_types import FACE_STATES
 
 WHOLE, FOUND, SEVERAL, NONE = (FACE_STATES.index(state) for state in ("whole", "found", "several", "none"))

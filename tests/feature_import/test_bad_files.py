@@ -14,7 +14,7 @@ from support.paths import ROOT
 from facedep_jax.cache import open_cache
 from facedep_jax.cache.maintenance.verify import verify_cache
 from facedep_jax.errors import SettingsError, SourceError, SpecMismatch, TableError
-from facedep_jax.feature_import import frame_tables
+from facedep_jax.feature_import import frame_arrays
 from facedep_jax.feature_import.import_features import import_features
 from facedep_jax.feature_import.settings import ImportSettings
 
@@ -207,7 +207,7 @@ def test_a_bad_archive_fails_and_the_others_go_on(what, tmp_path):
 
 
 def test_an_archive_that_would_unpack_to_more_than_is_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(frame_tables, "MAX_BYTES", 200)
+    monkeypatch.setattr(frame_arrays, "MAX_BYTES", 200)
     (tmp_path / "b.npz").write_bytes(npz(all=GOOD))
     with pytest.raises(SourceError, match="holds 288 bytes, more than the 200 that are read"):
         take(tmp_path, tmp_path / "out", "npz", "x:all", rate=5)

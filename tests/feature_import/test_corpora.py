@@ -25,9 +25,9 @@ from support.made_corpora import (
 from facedep_jax.cache import open_cache
 from facedep_jax.cache.maintenance.purge import purge_cache
 from facedep_jax.cache.maintenance.verify import diff_caches, verify_cache
-from facedep_jax.feature_import.frame_tables import FrameTable
 from facedep_jax.feature_import.frames import NONE, frames_of, joined
 from facedep_jax.feature_import.import_features import import_features
+from facedep_jax.feature_import.measured_table import FrameTable
 from facedep_jax.feature_import.settings import ImportSettings
 
 
