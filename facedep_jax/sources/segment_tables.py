@@ -5,7 +5,6 @@ another table has cut it. Segments may overlap, which is counted; nothing else a
 """
 
 import json
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -27,30 +26,9 @@ from facedep_jax.sources.user_tables import (
     read_table,
 )
 from facedep_jax.text_escaping import as_name
+from facedep_jax.time_texts import seconds_of
 
-DIGITS = 6  # of seconds after the point: the same time written in two ways is one
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
-_COLONS = re.compile(r"(?:(\d+):)?(\d+):(\d{1,2}(?:[.,]\d+)?)")
-_DATE = re.compile(r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}")
-_TIME_OF_DAY = re.compile(r"\d.*(am|pm|z|utc|[+-]\d{2}:?\d{2})", re.IGNORECASE)
-_EXPECTED = "expected seconds from the beginning of the clip (12.5), mm:ss or hh:mm:ss"
 _KEY, _ORDER, _ROW = "\0key", "\0order", "\0row"  # columns that no table has
-
-
-def seconds_of(text: str) -> float:
-    """Seconds, given as such or as mm:ss or hh:mm:ss. Raises ValueError that says what the text is instead."""
-    if _NUMBER.fullmatch(text):
-        return round(float(text), DIGITS)
-    if colons := _COLONS.fullmatch(text):
-        hours, minutes, seconds = int(colons[1] or 0), int(colons[2]), float(colons[3].replace(",", "."))
-        if seconds >= 60 or (colons[1] and minutes >= 60):
-            raise ValueError("is no time: minutes and seconds after a colon go to 59")
-        return round(3600 * hours + 60 * minutes + seconds, DIGITS)
-    if _DATE.match(text):
-        raise ValueError(f"is a date; {_EXPECTED}")
-    if _TIME_OF_DAY.fullmatch(text):
-        raise ValueError(f"is a time of day; {_EXPECTED}")
-    raise ValueError(f"is no time; {_EXPECTED}")
 
 
 def timed(table: UserTable, images: pl.Series | None = None) -> UserTable:
