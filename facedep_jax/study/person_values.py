@@ -8,9 +8,10 @@ import polars as pl
 from jaxtyping import Float
 
 from facedep_jax.cache.cache_reader import Cache
-from facedep_jax.descriptors.describe_cache import describe_units, is_imported, require_framewise, thinned_clips
+from facedep_jax.descriptors.describe_cache import describe_units, require_framewise
 from facedep_jax.descriptors.describe_frames import SEEN
 from facedep_jax.descriptors.expression import EMOTIONAL
+from facedep_jax.descriptors.left_out import is_imported, thinned_clips
 from facedep_jax.descriptors.measured_statistics import TAP, measured_statistics
 from facedep_jax.descriptors.movement import COVERAGE, MOVEMENT
 from facedep_jax.descriptors.persons import over_persons

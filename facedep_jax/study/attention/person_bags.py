@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from facedep_jax.cache.cache_reader import Cache
 from facedep_jax.dataset.labelled_examples import Examples, check_finite, gather
 from facedep_jax.dataset.prepare import common_features
-from facedep_jax.descriptors.describe_cache import is_imported
+from facedep_jax.descriptors.left_out import is_imported
 from facedep_jax.errors import CacheError, SettingsError, SpecMismatch
 from facedep_jax.head.batched_forward import window_vectors
 from facedep_jax.head.trained_head import Head
