@@ -31,6 +31,7 @@ PARTS = {"features, once": FEATURES, "heads, often": HEADS, "scores, offline": S
 # Where rooms stand from left to right, and of which part they are; from top to bottom says the table.
 PLACES = {
     TOP: (5.9, PLAIN), GROUND: (5.9, PLAIN),
+    "api": (7.3, PLAIN),
     "study": (9.8, SCORES),
     "training": (1.3, HEADS), "cnn": (3.62, HEADS), "baselines": (2.6, HEADS), "evaluation": (2.6, HEADS),
     "runs": (2.6, HEADS), "head": (4.2, HEADS), "dataset": (3.0, HEADS),
@@ -179,7 +180,7 @@ def _draw_box(axes: Axes, name: str, holds: str, y: float) -> None:
     axes.text(left + 0.11, baseline, name, size=11, weight="bold", color=INK, zorder=3)
     say(right - 0.11, baseline, f"{len(files)} files", ha="right")
     if slim:
-        say(left + 1.0, baseline, ", ".join(files) if name == GROUND else holds)
+        say(left + 1.0, baseline, ", ".join(files) if name == GROUND else holds, size=7)
     else:
         say(left + 0.11, baseline - 0.1, textwrap.fill(holds, 33), va="top", linespacing=1.15)
 

@@ -15,8 +15,10 @@ from facedep_jax.cache.item_table import join
 from facedep_jax.cache.ledger_state import LISTING, latest_failures, listings_in_force, read_listings
 from facedep_jax.cache.manifest import load_manifest, open_shards
 from facedep_jax.cache.shard import FEATURES, Shard
+from facedep_jax.disclaimer import UNTRAINED
 from facedep_jax.errors import CacheError, DamagedCache
 from facedep_jax.segments import in_rows
+from facedep_jax.shown_facts import ShownFacts
 
 __all__ = ["LISTING", "Cache", "open_cache"]
 
@@ -24,7 +26,7 @@ _ROUNDING = 1e-6  # seconds
 _TAP = re.compile(r"\w+:\w+@([1-9]\d{0,2})(~\w+)?")
 
 
-class Cache:
+class Cache(ShownFacts):
     """A cache opened for reading. Nothing is loaded but its tables until `features` is called.
 
     `starts` is where the feature rows of each shard begin, and last where they end; `items_cut_off` counts items whose
@@ -167,6 +169,19 @@ class Cache:
         """The features of one tap where they lie: a read-only memory map for each shard. Nothing is copied."""
         self.shape(tap)
         return [shard.features(tap) for shard in self.shards]
+
+    def _title(self) -> str:
+        return f"cache {self.path}"
+
+    def _facts(self) -> dict[str, Any]:
+        return {
+            "items": len(self.items),
+            "rows": len(self.rows),
+            "taps": ", ".join(f"{tap} {'×'.join(map(str, shape))}" for tap, shape in self._shapes.items()),
+            "cut off": self.items_cut_off or "",
+            "fingerprint": self.fingerprint[:16],
+            "warning": UNTRAINED if self.untrained else "",
+        }
 
     def shape(self, tap: str) -> tuple[int, int, int]:
         """(S, S, C) of one row. Raises CacheError for a tap that the cache does not hold."""

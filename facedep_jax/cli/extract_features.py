@@ -9,14 +9,13 @@ import click
 
 from facedep_jax.cli.command import FILE, PATH, Command, CommandResult, Work, all_failed
 from facedep_jax.cli.terminal.tables import SHOWN_LINES, facts_table, say, show_lines, show_warning
-from facedep_jax.progress_events import Note, Report
+from facedep_jax.progress_events import Report
 from facedep_jax.text_escaping import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from facedep_jax.extraction.files_summary import FilesSummary
-    from facedep_jax.sources import Source
 
 
 _INPUT_OPTIONS = (
@@ -65,13 +64,6 @@ EMOTION_CODES = click.option(
     type=click.Choice(["affectnet", "fer2013", "raf-db", "ck+"]),
     help="Whose numbers the emotions are, where they are numbers; `labels` shows them.",
 )
-
-
-def say_source(source: "Source", report: Report) -> None:
-    """How a source was understood, and what there is to doubt."""
-    report(Note(f"{source.where}: {source.listings.files} files, {source.layout}, {source.ignored} ignored"))
-    for text in source.warnings:
-        report(Note(text, "warning"))
 
 
 def input_options(work: Work) -> Work:
@@ -150,7 +142,7 @@ def extract_features(
     from facedep_jax.extraction.extract import extract
     from facedep_jax.extraction.settings import ExtractSettings
     from facedep_jax.jax_environment import prepare_jax
-    from facedep_jax.sources import read_sources
+    from facedep_jax.sources import read_sources, say_source
     from facedep_jax.toml_settings import resolve
 
     settings = resolve(ExtractSettings, "extract", config, given)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from facedep_jax.cli.command import FILE, PATH, CommandResult, ComputingCommand, all_failed
-from facedep_jax.cli.extract_features import input_options, say_source
+from facedep_jax.cli.extract_features import input_options
 from facedep_jax.cli.predict import head_of, positive_option
 from facedep_jax.cli.terminal.tables import fits, plain_table, say, show_number, show_table, show_warning
 from facedep_jax.disclaimer import meaning
@@ -90,7 +90,7 @@ def score_videos(
     from facedep_jax.scoring.clip_scores import ScoreSettings
     from facedep_jax.scoring.score_videos import score_videos as score
     from facedep_jax.scoring.score_videos import usual_window
-    from facedep_jax.sources import read_source
+    from facedep_jax.sources import read_source, say_source
     from facedep_jax.toml_settings import resolve
 
     source = read_source(folder, subjects=subjects, subject_regex=subject_regex, recursive=recursive, segments=segments)

@@ -9,7 +9,6 @@ import click
 from facedep_jax.cli.command import FILE, PATH, CommandResult, ComputingCommand, Names
 from facedep_jax.cli.predict import head_of, positive_option
 from facedep_jax.cli.terminal.tables import plain_table, say, show_doubts, show_table, show_warning
-from facedep_jax.errors import SettingsError
 from facedep_jax.progress_events import Report
 
 if TYPE_CHECKING:
@@ -111,13 +110,7 @@ def study(
     given = {name: list(map(str, value)) if name in ("train", "test") else value for name, value in given.items()}
     given = {name: None if value in ((), []) else value for name, value in given.items()} | {"positive": positive_label}
     settings = resolve(StudySettings, "study", config, given)
-    named = [*dict.fromkeys((*caches, *map(Path, settings.train), *map(Path, settings.test)))]
-    judged = {Path(name).resolve() for name in (*settings.train, *settings.test)}
-    if judged and (extra := [cache for cache in caches if cache.resolve() not in judged]):
-        raise SettingsError(f"{extra[0]} is neither learned from nor judged; name it with --train or --test")
-    if not named:
-        raise SettingsError("no cache is named; give CACHE, or --train and --test")
-    opened = [open_cache(cache) for cache in named]
+    opened = [open_cache(cache) for cache in settings.caches(caches)]
     head = head_of(run, positive) if run else None
     out = out or Path("studies") / table.stem
     summary, tables = run_study([table, *more], opened, settings, out, head, report)

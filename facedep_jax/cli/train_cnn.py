@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from facedep_jax.cli.command import FILE, PATH, CommandResult, ComputingCommand
-from facedep_jax.cli.extract_features import EMOTION_CODES, say_source
+from facedep_jax.cli.extract_features import EMOTION_CODES
 from facedep_jax.cli.terminal.tables import plain_table, say, show_content, show_table
 from facedep_jax.disclaimer import meaning
 from facedep_jax.progress_events import Report
@@ -55,7 +55,7 @@ def train_cnn(
     """
     from facedep_jax.cnn.settings import CnnSettings
     from facedep_jax.cnn.train_cnn import train_cnn as train
-    from facedep_jax.sources import read_source
+    from facedep_jax.sources import read_source, say_source
     from facedep_jax.toml_settings import resolve
 
     given["positive"] = positive and tuple(name.strip() for name in positive.split(",") if name.strip())

@@ -19,15 +19,12 @@ from facedep_jax.cli.terminal.tables import (
     show_warning,
 )
 from facedep_jax.disclaimer import meaning
-from facedep_jax.errors import RunError, SettingsError
 from facedep_jax.head import POOLING, SIZES, TEMPORAL
 from facedep_jax.progress_events import Report
 from facedep_jax.subject_ids import by_words
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-    from facedep_jax.cache import Cache
 
 SHOWN_POINTS = 10  # combinations of a grid search
 
@@ -190,33 +187,14 @@ def train_head(
     from facedep_jax.training.grid_search import read_grid
     from facedep_jax.training.settings import TrainSettings
     from facedep_jax.training.train_head import train_head as train
+    from facedep_jax.training.training_inputs import open_caches
 
     settings = resolve(TrainSettings, "train", config, given)
     grid = read_grid(grid_search) if grid_search else None
-    opened = _open(caches, config)
+    opened = open_caches(caches, config)
     out = out or Path("runs") / opened[0].path.resolve().name
     summary = train(opened, settings, out, report, grid=grid, resume=resume, parquet=parquet)
     return CommandResult(summary, show_training, bool(summary.get("problems")))
-
-
-def _open(caches: tuple[Path, ...], config: Path | None) -> list["Cache"]:
-    """The caches named or, where none is, those that the run of `config` was trained on, if they still are the same."""
-    from facedep_jax.cache import open_cache
-    from facedep_jax.toml_settings import read_records
-
-    if caches:
-        return [open_cache(cache) for cache in caches]
-    recorded = read_records(config, ("cache",))["cache"] if config else {}
-    if not recorded.get("paths"):
-        raise SettingsError("no cache is named; give CACHE, or the config.toml of a run with --config")
-    opened = [open_cache(Path(path)) for path in recorded["paths"]]
-    changed = [str(c.path) for c, known in zip(opened, recorded["fingerprints"], strict=True) if c.fingerprint != known]
-    if changed:
-        raise RunError(
-            f"{', '.join(changed)} was extracted with other settings since {config} was written; extract it again as "
-            "it was, or name another cache"
-        )
-    return opened
 
 
 def show_training(console: "Console", summary: Mapping[str, Any]) -> None:

@@ -37,6 +37,14 @@ def write_clip(path: Path, frames: Iterable[UInt8[np.ndarray, "h w 3"]], fps: fl
     writer.release()
 
 
+def encode_png(pixels: UInt8[np.ndarray, "h w 3"]) -> bytes:
+    """RGB `pixels` as a PNG, from which the same are read."""
+    from facedep_jax.media.decode.opencv_setup import cv2
+
+    _, data = cv2.imencode(".png", np.ascontiguousarray(pixels[..., ::-1]), (cv2.IMWRITE_PNG_COMPRESSION, 1))
+    return data.tobytes()
+
+
 def encode_jpeg(pixels: UInt8[np.ndarray, "h w 3"], quality: int) -> bytes:
     """RGB `pixels` as a JPEG of `quality` 0 to 100."""
     from facedep_jax.media.decode.opencv_setup import cv2

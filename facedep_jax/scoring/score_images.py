@@ -1,6 +1,6 @@
 """Faces → scores, without a cache: pictures here, live sources in monitor/. Knows nothing of training or clips."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,14 @@ from facedep_jax.head.batched_forward import predict_classes, proxy_logits
 from facedep_jax.head.trained_head import Head
 from facedep_jax.media import Frame, Picture, read_image, read_view
 from facedep_jax.media.file_hashing import read_content
+from facedep_jax.media.media_writer import encode_png
 from facedep_jax.progress_events import Failure, Note, Progress, Report, silent
 from facedep_jax.scoring.attribution import places_of, weigh_attention
 from facedep_jax.scoring.head_requirements import aligned_as_learned, extract_settings, naming_weights
 from facedep_jax.sources.synthetic_faces import EXPRESSIONS, SIDE, draw_face, draw_person
 
 VIEW_SIDE = 640  # pixels of the longer side of a picture that is drawn
+Pixels = UInt8[np.ndarray, "h w 3"]
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class FaceScorer:
     """Crops of one face → its score by `head`. Raises SpecMismatch where the plan's features are not the head's."""
 
     def __init__(self, head: Head, plan: ExtractionPlan, report: Report = silent):
-        head.require_features(plan.spec, report)
+        self.inputs = head.require_features(plan.spec, report)  # how they differ from those that it learned from
         self.head, self.plan, self.engine = head, plan, load_checked_engine(plan, report)
 
     def __call__(self, crops: dict[int, UInt8[np.ndarray, "s s 3"]]) -> FaceScore:
@@ -149,21 +151,28 @@ def predict(
     A file that cannot be used gets a prediction with the status `failed` and the reason. Raises what `load_scorer`
     raises.
     """
-    scorer = load_scorer("image", head, given, report)
+    named = [(str(path), path) for path in paths]
+    yield from score_pictures(named, load_scorer("image", head, given, report), report, drawable)
+
+
+def score_pictures(
+    pictures: Sequence[tuple[str, Pixels | Path]], scorer: FaceScorer, report: Report = silent, drawable: bool = False
+) -> Iterator[Prediction]:
+    """As `predict`, with a scorer that is there already; each picture is a file or an array, and has a name."""
     failed = 0
-    for number, path in enumerate(paths):
-        report(Progress("predict", number, len(paths), "images", failed))
+    for number, (name, picture) in enumerate(pictures):
+        report(Progress("predict", number, len(pictures), "images", failed))
         try:
-            yield _predict(path, scorer, drawable, report)
+            yield _predict(name, picture, scorer, drawable, report)
         except MediaError as error:
             failed += 1
-            report(Failure(str(path), error.stage, error.reason))
-            yield Prediction(str(path), "failed", reason=error.reason)
-    report(Progress("predict", len(paths), len(paths), "images", failed))
+            report(Failure(name, error.stage, error.reason))
+            yield Prediction(name, "failed", reason=error.reason)
+    report(Progress("predict", len(pictures), len(pictures), "images", failed))
 
 
-def _predict(path: Path, scorer: FaceScorer, drawable: bool, report: Report) -> Prediction:
-    data = read_content(path).data
+def _predict(path: str, given: Pixels | Path, scorer: FaceScorer, drawable: bool, report: Report) -> Prediction:
+    data = read_content(given).data if isinstance(given, Path) else encode_png(given)
     picture = read_image(path, data, scorer.plan.input_settings("image"))
     if picture.account:
         report(Note(f"{path}: {picture.account}"))
@@ -173,9 +182,9 @@ def _predict(path: Path, scorer: FaceScorer, drawable: bool, report: Report) -> 
     score = scorer(frame.crops) if frame.crops else None
     drawn = _drawable(data, picture, scorer, score) if drawable else None
     if score is None:
-        return Prediction(str(path), "no face", face, drawable=drawn)
+        return Prediction(path, "no face", face, drawable=drawn)
     decision, (low, high) = scorer.decide(score.probability), score.members_range
-    return Prediction(str(path), "scored", face, score.probability, decision, low, high, drawn, emotions=score.emotions)
+    return Prediction(path, "scored", face, score.probability, decision, low, high, drawn, emotions=score.emotions)
 
 
 def _drawable(data: bytes, picture: Picture, scorer: FaceScorer, score: FaceScore | None) -> Drawable:

@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 
 from facedep_jax.errors import SourceError, TableError
-from facedep_jax.progress_events import Report, silent
+from facedep_jax.progress_events import Note, Report, silent
 from facedep_jax.sources.file_kinds import kind_of
 from facedep_jax.sources.folders import list_folder
 from facedep_jax.sources.label_vocabulary import decode
@@ -23,7 +23,7 @@ from facedep_jax.sources.user_tables import UserTable, path_keys
 from facedep_jax.text_columns import text_frame
 from facedep_jax.text_escaping import as_name, as_text, printable
 
-__all__ = ["Listing", "Listings", "Source", "read_source", "read_sources"]
+__all__ = ["Listing", "Listings", "Source", "read_source", "read_sources", "say_source"]
 
 _SHOWN = 3  # files that are no media, where there are no others
 _A_FOLDER = "a folder, which this glob does not look into: name it, or end the glob with /**"
@@ -47,7 +47,7 @@ def read_sources(
 
 
 def read_source(
-    source: str,
+    source: str | Sequence[Path],
     *,
     subjects: Path | None = None,
     subject_regex: str | None = None,
@@ -56,7 +56,7 @@ def read_source(
     report: Report = silent,
     segments: Path | None = None,
 ) -> Source:
-    """Read a folder, a glob, a file, a table with a column path, or what `tfds:` and `kaggle:` name.
+    """Read a folder, a glob, a file, several, a table with a column path, or what `tfds:` and `kaggle:` name.
 
     `segments` is a table by which its files are cut (see `cut_by`).
     Raises SourceError if nothing is there, if nothing there is an image or clip, or if `subjects` or `subject_regex`
@@ -69,6 +69,13 @@ def read_source(
         layout = f"{found.layout}; {told}"
         found = replace(found, listings=listings, layout=layout, warnings=(*found.warnings, *warnings))
     return _completed([found], subjects, subject_regex, emotion_codes)[0]
+
+
+def say_source(source: Source, report: Report) -> None:
+    """How a source was understood, and what there is to doubt."""
+    report(Note(f"{source.where}: {source.listings.files} files, {source.layout}, {source.ignored} ignored"))
+    for text in source.warnings:
+        report(Note(text, "warning"))
 
 
 def _require_listings(found: Source) -> Source:
@@ -162,7 +169,9 @@ def _decoded(listings: Listings, codes: str) -> Listings:
     return listings.with_frame(frame)
 
 
-def _read(source: str, recursive: bool, report: Report) -> Source:
+def _read(source: str | Sequence[Path], recursive: bool, report: Report) -> Source:
+    if not isinstance(source, str):
+        return _read_several([path.absolute() for path in source])
     path = Path(source)
     if os.path.lexists(path):
         return _read_path(source, path, recursive)
@@ -185,6 +194,14 @@ def _read_path(source: str, path: Path, recursive: bool) -> Source:
     if path.exists() and is_manifest(path):
         return list_manifest(path.resolve())
     return _read_files([path.parent.resolve() / path.name], path.parent.resolve(), "one file")
+
+
+def _read_several(files: Sequence[Path]) -> Source:
+    if not files:
+        raise SourceError("no files are named; name at least one")
+    if missing := [file for file in files if not file.is_file()]:
+        raise SourceError(f"{missing[0]}: no such file; of several sources each has to be a file, or give one folder")
+    return _read_files(files, Path(os.path.commonpath([file.parent for file in files])), "files by name")
 
 
 def _read_glob(source: str) -> Source:

@@ -1,7 +1,10 @@
 """Settings of a study. They know no table."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from facedep_jax.errors import SettingsError
 from facedep_jax.study.cohort_columns import plain_heading
 from facedep_jax.study.protocols import AUTO, LEAVE_ONE_OUT, OFFICIAL, REPEATED
 from facedep_jax.toml_settings import check_rules, wrong_seed
@@ -61,3 +64,16 @@ class StudySettings:
             ),
             *((False, said) for said in wrong_seed(self.seed)),
         )
+
+    def caches(self, named: Sequence[Path]) -> list[Path]:
+        """Those `named`, and those that are learned from or judged, each once.
+
+        Raises SettingsError where there is none, and for one that is named and neither learned from nor judged.
+        """
+        both = [Path(name) for name in (*self.train, *self.test)]
+        judged = {cache.resolve() for cache in both}
+        if judged and (extra := [cache for cache in named if cache.resolve() not in judged]):
+            raise SettingsError(f"{extra[0]} is neither learned from nor judged; name it with --train or --test")
+        if not named and not both:
+            raise SettingsError("no cache is named; give CACHE, or --train and --test")
+        return [*dict.fromkeys((*named, *both))]

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from facedep_jax.cache import Cache
+from facedep_jax.cache import Cache, open_cache
 from facedep_jax.dataset.engine_confounding import engine_warnings
 from facedep_jax.dataset.folds import make_folds
 from facedep_jax.dataset.labelled_examples import Examples, check_finite, gather, pieces_of, seen_in_training
@@ -21,10 +21,31 @@ from facedep_jax.dataset.prepare import (
     prepare,
 )
 from facedep_jax.disclaimer import UNTRAINED
+from facedep_jax.errors import RunError, SettingsError
 from facedep_jax.progress_events import Event, Note, Report
 from facedep_jax.sources.label_tables import apply_label_table
-from facedep_jax.toml_settings import to_table
+from facedep_jax.toml_settings import read_records, to_table
 from facedep_jax.training.settings import MANY, TrainSettings, steps_for
+
+
+def open_caches(caches: Sequence[Path], config: Path | None) -> list[Cache]:
+    """The caches named or, where none is, those that the run of `config` was trained on, if they still are the same.
+
+    Raises SettingsError where none is named, RunError where one has changed since.
+    """
+    if caches:
+        return [open_cache(cache) for cache in caches]
+    recorded = read_records(config, ("cache",))["cache"] if config else {}
+    if not recorded.get("paths"):
+        raise SettingsError("no cache is named; give CACHE, or the config.toml of a run with --config")
+    opened = [open_cache(Path(path)) for path in recorded["paths"]]
+    changed = [str(c.path) for c, known in zip(opened, recorded["fingerprints"], strict=True) if c.fingerprint != known]
+    if changed:
+        raise RunError(
+            f"{', '.join(changed)} was extracted with other settings since {config} was written; extract it again as "
+            "it was, or name another cache"
+        )
+    return opened
 
 
 def prepare_for(caches: Sequence[Cache], settings: TrainSettings) -> Prepared:

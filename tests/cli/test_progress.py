@@ -20,12 +20,12 @@ from rich.cells import cell_len
 from rich.console import Console
 from support.paths import ROOT
 
+from facedep_jax.api.progress_rate import SPAN, Pace, clock, facts
 from facedep_jax.cli import main
 from facedep_jax.cli.terminal.bars import ending, wrapped
 from facedep_jax.cli.terminal.interactive_display import SHOWN_FAILURES, TerminalDisplay
 from facedep_jax.cli.terminal.monitor_panel import panel
 from facedep_jax.cli.terminal.progress_displays import PatientConsole, PlainDisplay, make_display
-from facedep_jax.cli.terminal.progress_rate import SPAN, Pace, clock, facts
 from facedep_jax.cli.terminal.tables import plain_table, show_table
 from facedep_jax.disclaimer import UNTRAINED, meaning
 from facedep_jax.media.media_writer import write_clip

@@ -8,10 +8,10 @@ import time
 from rich.console import Console
 from rich.text import Text
 
+from facedep_jax.api.progress_rate import Pace, facts
 from facedep_jax.cli.terminal.bars import bar, wrapped
 from facedep_jax.cli.terminal.live_region import LiveRegion
 from facedep_jax.cli.terminal.monitor_panel import panel
-from facedep_jax.cli.terminal.progress_rate import Pace, facts
 from facedep_jax.progress_events import Event, Failure, LiveFrame, Note, Progress, Tick
 from facedep_jax.text_escaping import printable
 

@@ -9,9 +9,9 @@ from typing import IO, Any
 from rich.console import Console
 from rich.text import Text
 
+from facedep_jax.api.progress_rate import Pace, facts
 from facedep_jax.cli.terminal.interactive_display import TerminalDisplay, failure_line
 from facedep_jax.cli.terminal.monitor_panel import one_line
-from facedep_jax.cli.terminal.progress_rate import Pace, facts
 from facedep_jax.progress_events import Event, Failure, LiveFrame, Note, Progress, Tick
 from facedep_jax.text_escaping import printable
 
