@@ -18,6 +18,7 @@ import platformdirs
 from facedep_jax.errors import OutputError
 
 CACHE_VARIABLE = "FACEDEP_CACHE"
+SETTINGS_VARIABLE = "FACEDEP_CONFIG"  # the folder of the user's settings, in place of the usual one
 TEMPORARY = ".tmp"  # how the name of a file ends that is not whole yet
 PARTIAL = ".partial"  # … and that of a folder
 BESIDE = 24  # characters that the name of an output gets while it is made, at most
@@ -28,6 +29,12 @@ def user_cache() -> Path:
     """The one directory outside the outputs that is written to: weights, compiled graphs, detectors, fonts, and notes
     of where ONNX files lie."""
     return Path(os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_dir("facedep-jax")).expanduser()
+
+
+def user_settings() -> Path:
+    """The file of what the user has told once for all commands."""
+    folder = os.environ.get(SETTINGS_VARIABLE) or platformdirs.user_config_dir("facedep-jax")
+    return Path(folder).expanduser() / "settings.toml"
 
 
 def fsync_file(path: Path) -> None:

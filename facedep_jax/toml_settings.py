@@ -47,10 +47,22 @@ def resolve(cls: type[T], command: str, file: Path | None, given: dict[str, Any]
     return build(cls, table | {k: v for k, v in given.items() if v is not None}, where=str(file or "options"))
 
 
+def presets() -> dict[str, Path]:
+    """Settings that come with the package, by name."""
+    return {path.stem: path for path in sorted((Path(__file__).parent / "configs").glob("*.toml"))}
+
+
+def settings_file(file: Path) -> Path:
+    """`file`, or where there is none the preset of that name."""
+    return file if file.exists() else presets().get(str(file), file)
+
+
 def read_toml(file: Path) -> dict[str, Any]:
-    """A TOML file. Raises SettingsError where it cannot be read."""
+    """A TOML file, or a preset by its name. Raises SettingsError where it cannot be read."""
     try:
-        return tomllib.loads(as_name(Path(file).read_text()))
+        return tomllib.loads(as_name(settings_file(Path(file)).read_text()))
+    except FileNotFoundError as error:
+        raise SettingsError(f"{file} is no file, and no preset; these are: {', '.join(presets())}") from error
     except OSError as error:
         raise SettingsError(f"{file} cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -80,7 +92,7 @@ def of_earlier_versions(document: Mapping[str, Any]) -> dict[str, Any]:
 def read_records(file: Path, tables: tuple[str, ...]) -> dict[str, Any]:
     """The named tables of a resolved configuration that a command wrote. Raises SettingsError if it is damaged."""
     try:
-        document = tomllib.loads(Path(file).read_text())
+        document = tomllib.loads(settings_file(Path(file)).read_text())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{file} is damaged: {error}") from error
     found = {name: document.get(name, {}) for name in tables}

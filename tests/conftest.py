@@ -44,7 +44,7 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 @pytest.fixture(autouse=True, scope="session")
 def private_user_cache(tmp_path_factory):
-    """No test reads or writes the user's own cache directory; what one compiles, no other has to, in any process.
+    """No test reads or writes the user's own cache and settings; what one compiles, no other has to, in any process.
 
     Nor in any later session: what was compiled is kept in build/.
     """
@@ -52,6 +52,8 @@ def private_user_cache(tmp_path_factory):
     folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FACEDEP_CACHE", str(folder / "user-cache"))
+        patch.setenv("FACEDEP_CONFIG", str(folder / "user-settings"))
+        patch.delenv("FACEDEP_WEIGHTS", raising=False)
         take_kept(folder / "user-cache" / "xla")
         keep_compiled()
         yield

@@ -1,15 +1,17 @@
 """Settings: what is written is what is read, and what is not understood is named."""
 
 import tomllib
+from pathlib import Path
 
 import pytest
 import tomli_w
 
+from facedep_jax.cnn.settings import CnnSettings
 from facedep_jax.errors import SettingsError
 from facedep_jax.extraction.settings import ExtractSettings
 from facedep_jax.provenance import write_config
 from facedep_jax.scoring.clip_scores import ScoreSettings
-from facedep_jax.toml_settings import build, differences, read_records, read_table, resolve, to_table
+from facedep_jax.toml_settings import build, differences, presets, read_records, read_table, resolve, to_table
 from facedep_jax.training.settings import TrainSettings
 
 
@@ -52,8 +54,26 @@ def test_a_file_that_is_not_toml_is_one_clear_error(tmp_path):
     file.write_text("[extract\n")
     with pytest.raises(SettingsError, match="is not TOML"):
         resolve(ExtractSettings, "extract", file, {})
-    with pytest.raises(SettingsError, match="cannot be read"):
+    with pytest.raises(SettingsError, match=r"absent\.toml is no file, and no preset; these are: affectnet, "):
         resolve(ExtractSettings, "extract", tmp_path / "absent.toml", {})
+    with pytest.raises(SettingsError, match="cannot be read"):
+        resolve(ExtractSettings, "extract", tmp_path, {})
+
+
+def test_presets_are_found_by_name_unless_a_file_is_called_so(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    best = resolve(ExtractSettings, "extract", Path("faces-best"), {})
+    assert (best.faces, best.align, best.flip) == ("yunet", True, True)
+    (tmp_path / "faces-best").write_text('[extract]\nsize = "96"\n')
+    assert resolve(ExtractSettings, "extract", Path("faces-best"), {}) == ExtractSettings(size="96")
+
+
+@pytest.mark.parametrize("file", presets().values(), ids=presets())
+def test_every_preset_is_understood_and_says_what_it_is_for(file):
+    tables = {"extract": ExtractSettings, "train": CnnSettings if file.stem.startswith("train-cnn") else TrainSettings}
+    for name, table in tomllib.loads(file.read_text()).items():
+        assert name == "grid" or build(tables[name], table, str(file))
+    assert f"--config {file.stem}" in file.read_text() or f"--grid-search {file.stem}" in file.read_text()
 
 
 @pytest.mark.parametrize(

@@ -46,17 +46,19 @@ def demo(report: Report, out: Path, seed: int) -> CommandResult:
 
     Running it again into the same folder continues where it stopped, like every command.
     """
+    called = click.get_current_context().find_root().info_name
     places = {name: out / name for name in ("faces", "clips", "cache", "run", "scores")}
     _draw(places["faces"], places["clips"], seed, report)
     steps: dict[str, CommandResult] = {}
     for name, command, arguments in STEPS:
         line = f"{name} {arguments.format(**places, seed=seed)}"
-        report(Note(f"$ cli {line}"))
+        report(Note(f"$ {called} {line}"))
         words = [word.format(**places, seed=seed) for word in shlex.split(arguments)]
         steps[line] = command.outcome(report, words)
     pictures = sorted(str(path) for name in ("run", "scores") for path in (places[name] / "plots").glob("*.png"))
     summary = {
         "out": str(out),
+        "called": called,
         "steps": {line: outcome.summary for line, outcome in steps.items()},
         "pictures": pictures,
         "warning": MEANING,
@@ -85,7 +87,7 @@ def _draw(faces: Path, clips: Path, seed: int, report: Report) -> None:
 def _show(steps: Mapping[str, CommandResult], console: "Console", summary: Mapping[str, Any]) -> None:
     for line, outcome in steps.items():
         console.rule(style="dim")
-        console.print(f"$ cli {line}", markup=False, soft_wrap=not console.is_terminal, style="bold")
+        console.print(f"$ {summary['called']} {line}", markup=False, soft_wrap=not console.is_terminal, style="bold")
         outcome.show(console, outcome.summary)
     console.rule(style="dim")
     console.print("Pictures to look at:")

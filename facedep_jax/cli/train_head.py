@@ -77,7 +77,7 @@ judged = partial(click.option, cls=GroupedOption, group="How it is judged")
     "--target",
     type=click.Choice(["auto", "proxy", "emotion"]),
     help="proxy: two classes; emotion: one per emotion; auto: emotion where there are three or more labels and most of "
-    "them are emotions (`cli labels`).  [default: auto]",
+    "them are emotions (`labels` lists them).  [default: auto]",
 )
 @learned(
     "--positive",

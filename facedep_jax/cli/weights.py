@@ -9,7 +9,8 @@ import click
 from facedep_jax.backbones.taps import BACKBONES
 from facedep_jax.cli.command import PATH, Command, CommandResult, ComputingCommand
 from facedep_jax.cli.terminal.tables import plain_table, show_number, show_table, show_warning
-from facedep_jax.progress_events import Report
+from facedep_jax.errors import SettingsError
+from facedep_jax.progress_events import Note, Report
 from facedep_jax.text_escaping import printable
 
 if TYPE_CHECKING:
@@ -26,12 +27,31 @@ directory_option = click.option("--weights", "directory", type=PATH, metavar="DI
 def list_files(report: Report, directory: Path | None) -> CommandResult:
     """What is known and what is there, without a download.
 
-    Official files, those of DIR, and the random recipe. Exit status 3 if a file of DIR cannot be read.
+    Official files, those of DIR or of the folder that is used where none is named, and the random recipe. Exit status
+    3 if a file of it cannot be read.
     """
     from facedep_jax.backbones.weights.available_files import list_weights
 
     summary = list_weights(directory)
     return CommandResult(summary, show_list, not summary["ok"])
+
+
+@weights.command("use", cls=Command)
+@click.argument("directory", type=PATH, required=False, metavar="[DIR]")
+@click.option("--none", "nothing", is_flag=True, help="Forget the folder.")
+def use(report: Report, directory: Path | None, nothing: bool) -> CommandResult:
+    """Remember DIR: the folder of weights wherever --weights is left out.
+
+    FACEDEP_WEIGHTS goes before it, and both before a download; `weights list` shows which is used.
+    """
+    from facedep_jax.backbones.weights.available_files import list_weights
+    from facedep_jax.backbones.weights.usual_folder import remember
+
+    if (directory is None) != nothing:
+        raise SettingsError("give the folder to remember, or --none to forget it")
+    files = list_weights(directory)["files"] if directory else []
+    summary = {"file": str(remember(directory)), "weights": str(directory.resolve()) if directory else None}
+    return CommandResult(summary | {"files": files}, show_used)
 
 
 @weights.command("fetch", cls=Command)
@@ -64,7 +84,12 @@ def verify(report: Report, directory: Path | None) -> CommandResult:
 
 
 @weights.command("show", cls=ComputingCommand)
-@click.option("--weights", "where", metavar="DIR|random:SEED", help="Without it the official files, downloaded once.")
+@click.option(
+    "--weights",
+    "where",
+    metavar="DIR|random:SEED",
+    help="Without it those of `weights use`, or the official files, downloaded once.",
+)
 @click.option("--size", default="224", show_default=True, help="224, or mobilenet_v2=224,resnet50=96.")
 def show(report: Report, where: str | None, size: str) -> CommandResult:
     """The networks' statistics on two built-in pictures, and what is wrong with them.
@@ -78,7 +103,11 @@ def show(report: Report, where: str | None, size: str) -> CommandResult:
     are scalings that differ by a factor of two, red and blue exchanged, or exchanged numbers in one layer of many.
     """
     from facedep_jax.backbones.weights.plausibility_check import show_weights
+    from facedep_jax.backbones.weights.usual_folder import usual_folder
 
+    if where is None and (usual := usual_folder()):
+        report(Note(f"weights: {usual.path} ({usual.said_by})"))
+        where = usual.path
     summary = show_weights(where, size, report)
     return CommandResult(summary, show_statistics, not summary["ok"])
 
@@ -96,11 +125,21 @@ def show_list(console: "Console", summary: Mapping[str, Any]) -> None:
             ("here", _whereabouts(file)),
             ("sha256", file["sha256"]),
         )
+    if summary["usual"]:
+        _block(console, "where none is named", ("folder", summary["usual"]))
     _block(console, summary["random"], ("holds", "untrained numbers drawn from SEED, any whole number, for trials"))
     for file in summary["files"]:
         _show_file(console, file)
     if summary["directory"] and not summary["files"]:
         _line(console, f"{summary['directory']}: no .h5, no .safetensors and no .onnx file")
+
+
+def show_used(console: "Console", summary: Mapping[str, Any]) -> None:
+    """What is used from now on, and where that is kept."""
+    folder = summary["weights"]
+    _line(console, f"{'weights: ' + folder if folder else 'no folder of weights is remembered'}, by {summary['file']}")
+    for file in summary["files"]:
+        _show_file(console, file)
 
 
 def _whereabouts(file: Mapping[str, Any]) -> str:

@@ -72,7 +72,7 @@ def extract(
     spec = _with_held_kinds(out, plan.spec)
     with CacheWriter(out, spec, engine, settings.shard_rows) as writer:
         record = {"fingerprint": fingerprint(spec), **spec}
-        write_config(out / "config.toml", "extract", to_table(settings), {"cache": record})
+        write_config(out / "config.toml", "extract", to_table(plan.settings), {"cache": record})
         note_ignored(out, [(source.where, source.others, _looked_at(source)) for source in sources])
         outcomes, engine_name = _run(sources, writer, engine, plan, report, keep)
         with outcomes.waits.on("write"):

@@ -6,7 +6,7 @@ Knows nothing of files and caches.
 import importlib.util
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -22,6 +22,7 @@ from facedep_jax.backbones.onnx_backbones.onnx_backbone import OnnxBackbone
 from facedep_jax.backbones.onnx_backbones.options import parse_backbones
 from facedep_jax.backbones.taps import DEFAULT_SIZE, FLIPPED, Tap, backbones_of, check_cells, parse_sizes, parse_taps
 from facedep_jax.backbones.weights.load import Weights, find_weights
+from facedep_jax.backbones.weights.usual_folder import usual_folder
 from facedep_jax.disclaimer import UNTRAINED
 from facedep_jax.errors import SettingsError
 from facedep_jax.extraction.settings import ExtractSettings
@@ -93,6 +94,7 @@ class ExtractionPlan:
 
 def plan_extraction(kinds: tuple[str, ...], settings: ExtractSettings, report: Report = silent) -> ExtractionPlan:
     """Check the settings, find weights and detectors, and state the spec. Raises before anything is written."""
+    settings = _with_weights(settings, report)
     networks = _networks(settings, report)
     taps = _taps(settings, networks, report)
     built_in = tuple(name for name in backbones_of(taps) if name not in networks)
@@ -110,6 +112,15 @@ def plan_extraction(kinds: tuple[str, ...], settings: ExtractSettings, report: R
     plan = ExtractionPlan(settings, taps, sizes, weights, faces, networks)
     _ = plan.spec  # raises what it raises now
     return plan
+
+
+def _with_weights(settings: ExtractSettings, report: Report) -> ExtractSettings:
+    """The settings, with the user's usual folder of weights where none is named."""
+    usual = usual_folder() if settings.weights is None else None
+    if usual is None:
+        return settings
+    report(Note(f"weights: {usual.path} ({usual.said_by})"))
+    return replace(settings, weights=usual.path)
 
 
 def _networks(settings: ExtractSettings, report: Report) -> dict[str, OnnxBackbone]:

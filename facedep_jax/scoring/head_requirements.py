@@ -9,6 +9,7 @@ from typing import Any
 from facedep_jax.backbones.onnx_backbones.known_files import recall, sha256_at
 from facedep_jax.backbones.onnx_backbones.onnx_backbone import FAMILY, input_of_entry
 from facedep_jax.backbones.onnx_backbones.options import AskedBackbone, parse_backbones
+from facedep_jax.backbones.weights.usual_folder import usual_folder
 from facedep_jax.cache.feature_spec import made_of
 from facedep_jax.errors import RunError, SettingsError, WeightsError
 from facedep_jax.extraction.settings import ExtractSettings
@@ -85,6 +86,8 @@ def _file_of(name: str, sha256: str, output: str, asked: AskedBackbone | None, w
         if asked.output not in (None, output):
             raise WeightsError(f"{told} by its output {output}, and not {asked.output}; leave :{asked.output} out")
         return asked.file
+    usual = usual_folder()
+    weights = weights or (usual.path if usual else None)
     folder = Path(weights) if weights and not weights.startswith("random:") else None
     remembered = recall(sha256)
     places = [remembered] if remembered else []
@@ -115,8 +118,9 @@ def naming_weights(head: Head, given: ExtractSettings) -> Iterator[None]:
     needed = {name: w for name, w in head.features["weights"].items() if w["family"] != FAMILY}
     listed = " and ".join(f"{name} ({w['family']}, SHA-256 {w['sha256']})" for name, w in needed.items())
     told = f"{head.path or 'the head'} needs the weights that its features came from: {listed}"
-    if given.weights is None and not {w["family"] for w in needed.values()} <= {"keras", "random"}:
-        raise WeightsError(f"{told}; give the folder that holds them with --weights DIR")
+    unnamed = given.weights is None and usual_folder() is None
+    if unnamed and not {w["family"] for w in needed.values()} <= {"keras", "random"}:
+        raise WeightsError(f"{told}; give the folder that holds them with --weights DIR, or once with `weights use`")
     try:
         yield
     except WeightsError as error:

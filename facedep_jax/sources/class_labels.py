@@ -214,7 +214,7 @@ def make_target(emotions: Sequence[str], positive: Sequence[str] = DEFAULT_POSIT
     unknown = unknown_words(present.elements())
     warnings: tuple[str, ...] = ()
     if unknown:
-        warnings += (f"these are no emotions that are known (`cli labels`): {say_unknown(unknown)}",)
+        warnings += (f"these are no emotions that are known (`labels` lists them): {say_unknown(unknown)}",)
     slips = [f"{name} ({emotion}?)" for name in missing if name not in EMOTIONS and (emotion := meant(name))]
     if slips:
         warnings += (f"positive is no emotion that is known: {', '.join(slips)}; nothing counts as that",)

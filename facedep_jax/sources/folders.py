@@ -50,7 +50,7 @@ def list_folder(folder: Path, recursive: bool = True) -> Source:
         others = others.filter(~is_table) if used else noted
     unknown = unknown_words(listings.frame["emotion"].drop_nulls())
     if unknown:
-        warnings += (f"{folder}: these are no emotions that are known (`cli labels`): {say_unknown(unknown)}",)
+        warnings += (f"{folder}: these are no emotions that are known (`labels` lists them): {say_unknown(unknown)}",)
     # A subfolder that could not be read may hold what is listed nowhere.
     whole = recursive and not unreadable
     return Source(folder.name or "source", str(folder), listings, others, whole, layout, warnings)

@@ -464,7 +464,7 @@ def test_the_tutorials_protocol_by_command(faces, tmp_path):
 
 def test_configurations_are_understood(tmp_path):
     for name, split in (("train-cnn", "given"), ("train-cnn-tutorial", "tutorial")):
-        table = tomllib.loads((ROOT / "configs" / f"{name}.toml").read_text())["train"]
+        table = tomllib.loads((ROOT / "facedep_jax" / "configs" / f"{name}.toml").read_text())["train"]
         assert build(CnnSettings, table, name) == CnnSettings(split=split)
 
 

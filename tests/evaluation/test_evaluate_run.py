@@ -83,7 +83,7 @@ def test_a_cache_that_calls_emotions_otherwise_is_judged_alike(work, corrected, 
     assert not [note.text for note in notes if "another emotion" in note.text]
     add_listings(corrected, [entry(examples, i, emotion="sadly") for i in range(8)])
     told = evaluate_run(work / "run", open_cache(corrected), "all")["warnings"]
-    assert "these are no emotions that are known (`cli labels`): sadly 8 (sad?)" in told
+    assert "these are no emotions that are known (`labels` lists them): sadly 8 (sad?)" in told
 
 
 def test_a_run_holds_every_part_of_its_evaluation(work):

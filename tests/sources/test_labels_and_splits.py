@@ -68,7 +68,7 @@ def test_emotions_of_all_data_sets_have_one_name(words, emotion):
 def test_words_that_name_no_emotion_are_counted_where_others_do():
     target = make_target(["sad", "happy", "sadly", "natural", "natural"], ("sad",))
     assert target.warnings == (
-        "these are no emotions that are known (`cli labels`): natural 2 (neutral?), sadly 1 (sad?)",
+        "these are no emotions that are known (`labels` lists them): natural 2 (neutral?), sadly 1 (sad?)",
     )
     assert make_target(["depressed", "control"], ("depressed",)).warnings == ()
     slip = make_target(["sad", "neutral", "happy"], ("sadd", "neutral")).warnings

@@ -96,7 +96,7 @@ def test_folders_of_no_emotion_are_counted_where_others_are_and_labels_of_anothe
     make(tmp_path, "sad/a.jpg", "sadly/b.jpg", "natural/c.jpg", "natural/d.jpg", "e.jpg")
     source = read_source(str(tmp_path))
     assert source.layout == "emotion/file; 1 of 5 files in no folder of an emotion"
-    said = "these are no emotions that are known (`cli labels`): natural 2 (neutral?), sadly 1 (sad?)"
+    said = "these are no emotions that are known (`labels` lists them): natural 2 (neutral?), sadly 1 (sad?)"
     assert source.warnings == (f"{tmp_path}: {said}",)
     make(tmp_path / "study", "depressed/P01/a.mp4", "control/P02/b.mp4")
     assert read_source(str(tmp_path / "study")).warnings == ()
@@ -389,7 +389,7 @@ def test_a_labels_csv_that_cannot_be_read_is_refused_and_not_passed_over_for_the
         read_source(str(tmp_path))
 
 
-CONFIGS = ROOT / "configs"
+CONFIGS = ROOT / "facedep_jax" / "configs"
 
 
 @pytest.mark.parametrize("name", ["affectnet.toml", "tutorial.toml"])

@@ -8,6 +8,7 @@ from support.caches import identity
 from support.clip_cache import ENGINE, add_clip
 from support.untrained_run import SMALL, write_run
 
+import facedep_jax
 from facedep_jax.cache import CacheWriter
 from facedep_jax.cli import main
 from facedep_jax.extraction.plan import plan_extraction
@@ -243,3 +244,14 @@ def test_a_study_is_written_once_and_needs_persons(work, capsys):
     few = table(work, [("subject", "path", "label"), *((f"s{n}", f"p{n:02d}.mp4", n % 2) for n in range(6))], "few.csv")
     code, _, said = study(capsys, few, work / "cache", "--out", work / "few")
     assert code == 1 and "at least 8 persons" in said
+
+
+def test_from_python_a_study_is_that_of_the_command(work, capsys):
+    where = persons(work, "python.csv")
+    _, found, _ = study(capsys, where, work / "cache", "--head", work / "run", "--out", work / "by command")
+    how = {"out": work / "by function", "permutations": 19, "repeats": 2}
+    same = facedep_jax.study_persons(str(where), work / "cache", run=str(work / "run"), **how)
+    assert json.loads(json.dumps(same.summary["classes"])) == found["classes"]
+    assert same.verdicts == found["verdicts"] and same.page.is_file()
+    assert len(same.tables["persons"]) == PERSONS
+    assert found["verdicts"][0] in repr(same) and "<div>" in same._repr_html_()

@@ -14,6 +14,7 @@ from facedep_jax.backbones.taps import BACKBONES
 from facedep_jax.backbones.weights import download
 from facedep_jax.backbones.weights.file_formats import NetworkFile, inspect_file, weight_paths
 from facedep_jax.backbones.weights.load import Weights, find_weights
+from facedep_jax.backbones.weights.usual_folder import usual_folder
 from facedep_jax.errors import NotADetector, UnusableWeights
 from facedep_jax.file_system import user_cache
 from facedep_jax.progress_events import Note, Report, silent
@@ -55,6 +56,7 @@ class WeightsList(TypedDict):
     mirror: str | None
     random: str
     directory: str | None
+    usual: str | None  # the folder where none is named, and who says so
     files: list[FileEntry]
     ok: bool
 
@@ -77,18 +79,21 @@ class FetchedList(TypedDict):
 
 
 def list_weights(directory: Path | None = None) -> WeightsList:
-    """Every official file, and every .h5, .safetensors and .onnx file of `directory`.
+    """Every official file, and every .h5, .safetensors and .onnx file of `directory`, or of the usual folder.
 
     Raises WeightsError for a directory that cannot be looked into; a file that cannot be read is listed as such, and
     `ok` is then false.
     """
     official = [official_file(backbone) for backbone in download.OFFICIAL]
-    files = [] if directory is None else [describe_file(path) for path in files_in(directory)]
+    usual = usual_folder()
+    looked_at = directory or (Path(usual.path) if usual and not usual.path.startswith("random:") else None)
+    files = [] if looked_at is None else [describe_file(path) for path in files_in(looked_at)]
     return {
         "official": official,
         "mirror": os.environ.get(download.MIRROR_VARIABLE) or None,
         "random": RANDOM,
-        "directory": None if directory is None else str(directory),
+        "directory": None if looked_at is None else str(looked_at),
+        "usual": f"{usual.path} ({usual.said_by})" if usual else None,
         "files": files,
         "ok": all(entry["holds"] != "unreadable" for entry in files),
     }
