@@ -5,7 +5,7 @@ BIN := .venv/bin
 # By file, in the order of tests/support/longest_first.py.
 SHARED_OUT := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: .venv demo test soak lint constraints clean
+.PHONY: .venv demo test soak docs lint constraints clean
 
 demo: .venv
 	$(BIN)/cli demo
@@ -21,6 +21,11 @@ soak: .venv
 	$(BIN)/python tests/soak/hostile.py
 	@test -n "$(MEDIA)" || echo "no fuzzed media: make soak MEDIA=FOLDER with pictures and clips does it as well"
 	@test -z "$(MEDIA)" || (cd tests && ../$(BIN)/python -m soak.fuzz_media --material "$(abspath $(MEDIA))" --out ../build/fuzz)
+
+# The pages as a site, in build/site/index.html.
+docs: .venv
+	$(BIN)/pip install -qq --constraint constraints.txt --editable '.[$(EXTRAS),docs]'
+	$(BIN)/python tools/build_docs.py
 
 lint: .venv
 	$(BIN)/ruff check .
