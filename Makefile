@@ -46,7 +46,7 @@ constraints:
 	rm -rf .venv
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install -qq --upgrade pip
-	$(BIN)/pip install -qq --editable '.[cpu,test,cluster,kaggle]'
+	$(BIN)/pip install -qq --editable '.[cpu,test,cluster,kaggle,notebook,docs]'
 	$(BIN)/pip freeze --exclude-editable > constraints.txt
 
 clean:
