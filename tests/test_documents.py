@@ -1,9 +1,9 @@
-"""What README and docs tell to type: run as it is written where it can be, in one folder and in their order; and every
-command and option that any of them names is one.
+"""What README and docs tell to type: the lines of README run as they are written, in one folder and in their order; and
+every command and option that any page names is one.
 
-README, the tutorial and docs/python.md run on real faces, clips and weights where these lie beside the checkout, few of
-them, and on drawn ones with untrained weights elsewhere. Lines with words in capitals, with … or with [choices] show
-how a command is called, and are only looked at.
+They run on real faces, clips and weights where these lie beside the checkout, few of them, and on drawn ones with
+untrained weights elsewhere. Lines with words in capitals, with … or with [choices] show how a command is called, and
+are only looked at.
 """
 
 import csv
@@ -22,7 +22,7 @@ from facedep_jax.cli import main
 from facedep_jax.sources.synthetic_faces import draw_clips, draw_faces
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "cache" / "README.md"]
-IN_ORDER = [ROOT / "README.md", ROOT / "docs" / "tutorial.md", ROOT / "docs" / "python.md"]
+IN_ORDER = [ROOT / "README.md"]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SPAN = re.compile(r"(?<!`)`((?:\$ )?cli [^`]+)`(?!`)")
 PATTERN = re.compile(r"…|\.\.\.|[\[\]|]|\b[A-Z][A-Z0-9]+\b|  ")  # of a line that shows how a command is called
@@ -57,7 +57,7 @@ def to_run():
 
 
 def runs(line):
-    """Whether a line is a command as it would be typed; `make demo` has a test of its own."""
+    """Whether a line is a command as it would be typed."""
     return not PATTERN.search(line)
 
 
@@ -172,7 +172,7 @@ def test_the_check_of_options_finds_what_is_not_there():
 
 def test_lines_that_show_a_call_are_not_taken_for_commands():
     assert runs("cli train-head cache/faces --baselines full")
-    assert not any(map(runs, ("cli describe CACHE --head RUN", "cli predict RUN IMAGE...", "cli x a|b", "make demo")))
+    assert not any(map(runs, ("cli describe CACHE --head RUN", "cli predict RUN IMAGE...", "cli x a|b")))
 
 
 def test_files_that_pages_link_to_are_there():
