@@ -246,12 +246,10 @@ def test_a_study_is_written_once_and_needs_persons(work, capsys):
     assert code == 1 and "at least 8 persons" in said
 
 
-def test_from_python_a_study_is_that_of_the_command(work, capsys):
+def test_from_python_a_study_is_written_and_handed_back(work):
     where = persons(work, "python.csv")
-    _, found, _ = study(capsys, where, work / "cache", "--head", work / "run", "--out", work / "by command")
-    how = {"out": work / "by function", "permutations": 19, "repeats": 2}
-    same = facedep_jax.study_persons(str(where), work / "cache", run=str(work / "run"), **how)
-    assert json.loads(json.dumps(same.summary["classes"])) == found["classes"]
-    assert same.verdicts == found["verdicts"] and same.page.is_file()
-    assert len(same.tables["persons"]) == PERSONS
-    assert found["verdicts"][0] in repr(same) and "<div>" in same._repr_html_()
+    found = facedep_jax.study_persons(str(where), work / "cache", out=str(work / "f"), permutations=0, repeats=1)
+    assert found.page == work / "f" / "report.html" and found.page.is_file()
+    assert json.loads((work / "f" / "metrics.json").read_text())["verdicts"] == found.verdicts
+    assert len(found.tables["persons"]) == PERSONS
+    assert found.verdicts[0] in repr(found) and "<div>" in found._repr_html_()
