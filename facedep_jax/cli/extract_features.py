@@ -127,7 +127,7 @@ def input_options(work: Work) -> Work:
 @click.option(
     "--scheduler", metavar="ADDRESS|FILE", help="Compute on a running dask.distributed cluster (extra: cluster)."
 )
-@click.option("--limit", type=int, metavar="N", help="Only N of the files, evenly spread over the listings.")
+@click.option("--limit", type=int, metavar="N", help="Only N of the files, spread over splits and emotions.")
 def extract_features(
     report: Report,
     sources: tuple[str, ...],

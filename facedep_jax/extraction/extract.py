@@ -108,7 +108,7 @@ def _run(
     """What became of the listings, and the name of the engine that computed ("none": there was nothing to compute)."""
     pending = Pending([(source, packed(source.listings)) for source in sources])
     if plan.settings.limit is not None and plan.settings.limit < len(pending):
-        report(Note(f"--limit: {plan.settings.limit} of {len(pending)} files, evenly spread over the listings"))
+        report(Note(f"--limit: {plan.settings.limit} of {len(pending)} files, spread over splits and emotions"))
         pending = pending.spread(plan.settings.limit)
     say_unsaid(pending, writer, report, {"subject": "--subjects or --subject-regex"})
     known, purged = KnownFiles(writer.folder), Purged(writer.folder)
