@@ -21,7 +21,7 @@ weights = click.Group("weights", help="Look at the networks' weights: which, whe
 directory_option = click.option("--weights", "directory", type=PATH, metavar="DIR", help="Look at the files of DIR.")
 
 
-@weights.command("list", cls=Command)
+@weights.command("list", cls=Command, writes=False)
 @directory_option
 def list_files(report: Report, directory: Path | None) -> CommandResult:
     """What is known and what is there, without a download.
@@ -48,7 +48,7 @@ def fetch(report: Report, backbones: tuple[str, ...]) -> CommandResult:
     return CommandResult(summary, show_fetched)
 
 
-@weights.command("verify", cls=Command)
+@weights.command("verify", cls=Command, writes=False)
 @directory_option
 def verify(report: Report, directory: Path | None) -> CommandResult:
     """Read weights files wholly and list what is wrong.
@@ -63,7 +63,7 @@ def verify(report: Report, directory: Path | None) -> CommandResult:
     return CommandResult(summary, show_verified, not summary["ok"])
 
 
-@weights.command("show", cls=ComputingCommand)
+@weights.command("show", cls=ComputingCommand, writes=False)
 @click.option("--weights", "where", metavar="DIR|random:SEED", help="Without it the official files, downloaded once.")
 @click.option("--size", default="224", show_default=True, help="224, or mobilenet_v2=224,resnet50=96.")
 def show(report: Report, where: str | None, size: str) -> CommandResult:

@@ -118,6 +118,7 @@ def _run(
     pending = settle_refused(pending, outcomes)
     if not plan.settings.rehash:
         pending = settle_known(pending, known, purged, writer, outcomes)
+    outcomes.expect(listing.file for _, listing in pending.of("clip"))
     try:
         if plan.settings.elsewhere:
             from facedep_jax.extraction.distributed_extraction import Distribution

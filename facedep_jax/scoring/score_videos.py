@@ -94,8 +94,8 @@ def score_videos(
     `given` says how clips are read (weights, faces, frames a second); what decides features is the run's own. With
     `tables_only` nothing is drawn, with `parquet` tables are written as Parquet too, with `keep_crops` the faces are
     kept and shown on the page; `segments` is the table that the clips were cut by, for the record. Raises SourceError
-    without clips, WeightsError without the run's weights, RunError for scores of another folder, head or settings, or of
-    clips that would be lost, and what `extract` raises. A clip that cannot be used is listed as failed.
+    without clips, WeightsError without the run's weights, RunError for scores of another folder, head or settings, or
+    that would be lost, and what `extract` raises. A clip that cannot be used is listed as failed.
     """
     begun = time.monotonic()
     clips, ignored = _only_clips(source, report)
@@ -130,8 +130,9 @@ def score_videos(
     if tables_only:
         _warn_of(out, SHOWN, "of an earlier pass, and left as they are", report)
     else:
-        from facedep_jax.scoring.write_report import draw_timelines, find_shown, write_page
+        from facedep_jax.scoring.write_report import decided_in_words, draw_timelines, find_shown, write_page
 
+        scored = decided_in_words(scored, head)
         draw_timelines(out / "plots", scored, head, report)
         influential: list[tuple[InfluentialFrame, ...]] = []
         if shows_faces:

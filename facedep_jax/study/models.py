@@ -78,7 +78,7 @@ def judge_classes(
         f"{one} − {other}": auc_difference(found[one].ranking, found[other].ranking, label, crossed, how.fold)
         for one, other in pairs
     }
-    chance = _class_chance(columns, plain, label, how, rows, report)
+    chance = _of_enough(_class_chance(columns, plain, label, how, rows, report), figures)
     return Judged(found, figures, differences, chance, {name: len(own.names) for name, own in columns.items()})
 
 
@@ -106,7 +106,7 @@ def judge_scores(
         f"{one} − {other}": error_difference(found[one].value, found[other].value, score, crossed)
         for one, other in _pairs(found)
     }
-    chance = _score_chance(columns, score, how, rows, report)
+    chance = _of_enough(_score_chance(columns, score, how, rows, report), figures)
     return Judged(found, figures, differences, chance, {name: len(own.names) for name, own in columns.items()})
 
 
@@ -157,6 +157,13 @@ def _score_chance(
 
     found = {name: _against_chance(own, score, how, rows, nearness, name, report) for name, own in columns.items()}
     return {name: one for name, one in found.items() if one}
+
+
+def _of_enough(
+    chance: dict[str, dict[str, Any]], figures: Mapping[str, Mapping[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    """Those of models whose figures are of enough persons for anything to be concluded."""
+    return {name: one for name, one in chance.items() if not figures[name]["too_few"]}
 
 
 def _against_chance(

@@ -30,6 +30,8 @@ def verdicts(classes: Judged | None, scores: Judged | None, persons: int) -> lis
 
 
 def _of(judged: Judged, figure: str, does: str, better: int) -> list[str]:
+    if few := judged.figures[DESCRIPTOR]["too_few"]:
+        return [f"{text[:1].upper()}{text[1:]}" for text in few]
     found = []
     beats = {name: _beats(judged, name, figure, better) for name in (CONFOUND, *CALLED)}
     if judged.columns.get(CONFOUND) == 0:

@@ -88,7 +88,7 @@ def test_a_row_a_clip_with_every_descriptor_and_what_it_means(tables, work):
     assert tuple(found[0]) == ("clip", "source", "subject", "start", "end", *SEEN, *names, *OF_ALL)
     assert summary["descriptors"] == [*names] and summary["positive"] == ["neutral", "sad"]
     assert {row["meaning"] for row in found} == {behaviour(("neutral", "sad"))} == {summary["meaning"]}
-    assert "not a diagnosis" in summary["meaning"] and "neutral or sad" in summary["meaning"]
+    assert "not a diagnosis" in summary["meaning"] and "sad or neutral" in summary["meaning"]
     assert {row["warning"] for row in found} == {UNTRAINED} == {summary["warning"]}
     assert found[0]["subject"] == found[1]["subject"] == "Ann" and found[4]["subject"] == ""
 
