@@ -115,7 +115,12 @@ def show_content(console: "Console", content: "Content", title: str = "") -> Non
 
 
 def fits(console: "Console", table: "Table", names: int = NAME_WIDTH) -> bool:
-    """Whether the figures of a table fit side by side where names are folded to no less than `names` characters."""
+    """Whether the figures of a table fit side by side where names are folded to no less than `names` characters.
+
+    In a pipe or a file there is room for all.
+    """
+    if not console.is_terminal:
+        return True
     from rich.cells import cell_len
 
     wanted = [max(cell_len(str(cell)) for cell in (column.header, *column.cells)) for column in table.columns]
