@@ -62,7 +62,7 @@ def write_line(line: str) -> None:
 
 
 class PlainDisplay:
-    """One line every few seconds, for pipes and log files."""
+    """One line every few seconds, for pipes and log files; what is waited for at first is of no use in one."""
 
     def __init__(self) -> None:
         self._last: dict[str, float] = {}
@@ -83,8 +83,6 @@ class PlainDisplay:
         """Write a line if this event is worth one now."""
         if isinstance(event, Note):
             write_line(f"{event.level}: {event.text}")
-        elif isinstance(event, Waiting):
-            write_line(f"waits for {event.what}")
         elif isinstance(event, Failure):
             self._failed(event)
         elif isinstance(event, LiveFrame):
