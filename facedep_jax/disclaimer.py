@@ -4,11 +4,28 @@ from collections.abc import Sequence
 
 from facedep_jax.text_escaping import printable
 
+SAD = ("sad", "sadness")  # runs of earlier versions have either word
+
+OTHER = "other"
+
 
 def either(names: Sequence[str]) -> str:
-    """`happy`, `neutral or sad`, `fear, neutral or sad`; names from outside are escaped."""
-    shown = [printable(name) for name in names]
+    """`happy`, `sad or neutral`, `sad, fear or neutral`; names from outside are escaped."""
+    shown = [printable(name) for name in sorted(names, key=lambda name: name not in SAD)]
     return " or ".join(filter(None, (", ".join(shown[:-1]), *shown[-1:])))
+
+
+def sides(positive: Sequence[str]) -> tuple[str, str]:
+    """What a person reads of positive and negative: `sad-or-neutral` and `other`, by the labels that count as positive.
+
+    Tables and JSON keep positive and negative, whatever the labels are.
+    """
+    return either(positive).replace(", ", "-").replace(" ", "-") or "positive", OTHER
+
+
+def in_words(decision: str, positive: Sequence[str]) -> str:
+    """A decision as a person reads it; what is none stays as it is."""
+    return dict(zip(("positive", "negative"), sides(positive), strict=True)).get(decision, decision)
 
 
 def meaning(positive: Sequence[str]) -> str:

@@ -27,7 +27,7 @@ FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 def user_cache() -> Path:
     """The one directory outside the outputs that is written to: weights, compiled graphs, detectors, fonts, and notes
-    of where ONNX files lie."""
+    of where ONNX files lie and of engines that agreed."""
     return Path(os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_dir("facedep-jax")).expanduser()
 
 

@@ -13,7 +13,9 @@ class Progress:
     """`done` of `total` units of a stage are finished, `failed` of them without a result.
 
     `waits_for` is the part of the work that has held it up longest so far, where that is known. `frames` are the
-    sampled frames of clips that were read so far, `media_s` the seconds of clips that they stand for.
+    sampled frames of clips that were read so far, `media_s` the seconds of clips that they stand for. Of what is done
+    `reused` was there already, which says nothing of how fast work is. Where clips are long and short, `size` of
+    `size_total` bytes of them are done, which tells better what is left than their number.
     """
 
     stage: str
@@ -25,6 +27,9 @@ class Progress:
     waits_for: str = ""
     frames: int = 0
     media_s: float = 0.0
+    reused: int = 0
+    size: int = 0
+    size_total: int = 0
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,13 @@ class Note:
 
     text: str
     level: str = "info"
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """What is waited for before there is anything to count; over with the next event of this kind or of progress."""
+
+    what: str
 
 
 @dataclass(frozen=True)
@@ -90,7 +102,7 @@ class Interrupted(KeyboardInterrupt):
     """
 
 
-Event = Progress | Note | Failure | LiveFrame | Tick
+Event = Progress | Note | Failure | Waiting | LiveFrame | Tick
 Report = Callable[[Event], None]
 
 

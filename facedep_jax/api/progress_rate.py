@@ -19,8 +19,8 @@ class Pace:
     def add(self, event: Progress, now: float) -> None:
         """The stage is so far `now`."""
         self.now = now
-        if not self._done or event.done > self._done[-1][1]:
-            self._done.append((now, event.done))
+        if not self._done or event.done - event.reused > self._done[-1][1]:
+            self._done.append((now, event.done - event.reused))
             while len(self._done) > STEPS and now - self._done[1][0] > SPAN:
                 self._done.popleft()
         self._read.append((now, event.frames, event.media_s))
@@ -28,15 +28,18 @@ class Pace:
             self._read.popleft()
 
     def rate(self, event: Progress) -> float:
-        """Units a second: lately or, for a stage that is finished, in all. What was done at its beginning is no work
-        of this run."""
+        """Units a second: lately or, for a stage that is finished, in all. What was done at its beginning, or was there
+        already, is no work of this run."""
         (then, before), finished = self._done[0], event.done >= event.total
         if finished:
-            then, before = self.begun, self._first.done
-        return (event.done - before) / (self.now - then) if self.now > then else 0.0
+            then, before = self.begun, self._first.done - self._first.reused
+        return (event.done - event.reused - before) / (self.now - then) if self.now > then else 0.0
 
     def left(self, event: Progress) -> float | None:
-        """Seconds, None where nobody can tell."""
+        """Seconds, None where nobody can tell. Of clips by their bytes, in all of this run: one may be an hour long."""
+        if event.size_total:
+            done, spent = event.size - self._first.size, self.now - self.begun
+            return (event.size_total - event.size) * spent / done if done and event.size < event.size_total else None
         rate = self.rate(event)
         return (event.total - event.done) / rate if rate and event.done < event.total else None
 

@@ -90,7 +90,7 @@ class Run(ShownFacts):
         if plot is not None:
             from facedep_jax.report.scored_image_plot import drawing
 
-            found = drawing(Path(plot), found, head.threshold, meaning(head.positive_emotions), head.warning)
+            found = drawing(Path(plot), found, head.threshold, head.positive_emotions, head.warning)
         return Predictions(list(found), head, self._scorers[key].inputs)
 
     @public((ExtractSettings, OF_CLIPS), (ScoreSettings, None))

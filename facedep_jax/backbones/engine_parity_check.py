@@ -8,8 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 from facedep_jax.backbones.engine_interface import Crops, Engine, Features, agreement, finite_rows, require_usable
+from facedep_jax.backbones.known_verdicts import DAYS, KnownVerdict, Verdict
 from facedep_jax.errors import EngineError
-from facedep_jax.progress_events import Note, Report, silent
+from facedep_jax.progress_events import Note, Report, Waiting, silent
 
 # Worst cosine of a row with the reference's, by precision. In bfloat16 the pooled top of MobileNetV2 agrees to 0.967
 # at worst on 4,260 real faces where its mid tap agrees to 0.997 (docs/performance.md); a wrong graph gives far less.
@@ -20,11 +21,19 @@ class CheckedEngine:
     """Runs `engine`; compares its first batch with `reference()`, which is a float32 one on the same pixels.
 
     Beyond tolerance an engine chosen by `auto` is replaced by the reference and a warning is reported; one asked
-    for by name raises EngineError.
+    for by name raises EngineError. What is `known` of just this engine, weights and processor is not compared again.
     """
 
-    def __init__(self, engine: Engine, reference: Callable[[], Engine], named: bool, report: Report = silent):
+    def __init__(
+        self,
+        engine: Engine,
+        reference: Callable[[], Engine],
+        named: bool,
+        report: Report = silent,
+        known: KnownVerdict | None = None,
+    ):
         self._engine, self._reference, self._named, self._report = engine, reference, named, report
+        self._known = known
         self._lock = threading.Lock()
         self._checked = engine.name == "xla" and engine.precision == "float32"
 
@@ -36,11 +45,20 @@ class CheckedEngine:
         """As `Engine`; raises EngineError for one asked for by name that does not agree."""
         if not self._checked:
             with self._lock:  # batches of several threads wait for the verdict
-                if not self._checked:
+                if not self._checked and not self._is_known():
                     return self._compared(crops)
         return self._engine(crops)
 
+    def _is_known(self) -> bool:
+        """Whether it agreed when it was compared last; says when that was."""
+        verdict = self._known.recall() if self._known else None
+        if verdict:
+            self._report(Note(f"{verdict.said}; compared on {verdict.date}, and again {DAYS:.0f} days later"))
+        self._checked = verdict is not None
+        return self._checked
+
     def _compared(self, crops: Crops) -> Features:
+        self._report(Waiting("the first batch to be compared with another engine's"))
         features, reference = self._engine(crops), self._reference()
         expected = reference(crops)
         require_usable(expected)  # where there is nothing to compare, no engine is at fault
@@ -55,6 +73,8 @@ class CheckedEngine:
         )
         if worst[tap] >= TOLERANCE[self._engine.precision]:
             self._report(Note(said))
+            if self._known and (lost := self._known.keep(Verdict(said))):
+                self._report(Note(lost, "warning"))
             return features
         said += f", {TOLERANCE[self._engine.precision]} is needed"
         if self._named:

@@ -85,6 +85,20 @@ def _choose(precision: str) -> tuple[str, str]:
     return "openvino", "the fastest on CPUs"
 
 
+def bfloat16_saves(name: str, precision: str) -> str:
+    """What `--precision bfloat16` would save here instead of `precision`; empty where nothing, as most CPUs lack it."""
+    if precision != "float32" or (_choose(precision)[0] if name == "auto" else name) != "openvino":
+        return ""
+    from facedep_jax.backbones import openvino_engine
+
+    if not openvino_engine.computes_bfloat16():
+        return ""
+    return (
+        "this processor has bfloat16: --precision bfloat16 takes about half the time to compute, with features that "
+        "agree to a cosine of 0.99 (docs/performance.md); a cache keeps the precision that it began with"
+    )
+
+
 def _xla_engine(name: str, spec: EngineSpec) -> Engine:
     """XLA for the built-in networks and ONNX Runtime for others, which XLA cannot read."""
     others = {tap.backbone for tap in spec.taps} & set(spec.networks)

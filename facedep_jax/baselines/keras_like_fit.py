@@ -103,6 +103,8 @@ def train_classifier(
         parts.append(trained | _val_metrics(logits, label[val]) | {"seconds": time.monotonic() - begun})
         best = state if _best_epoch(parts) == epoch else best
         if recipe.patience is not None and epoch - _best_epoch(parts) >= recipe.patience:
+            if epoch < recipe.epochs:  # the bar ends with it
+                report(Progress(what, done, done, "rows", detail=_detail(epoch, recipe, parts)))
             break
         if stage and stage.due:
             stage.save(epoch, (state, moments, best), _history(parts))

@@ -66,7 +66,7 @@ def inspect(report: Report, cache: Path, plot: Path | None) -> CommandResult:
     return CommandResult(summary, show_inspection)
 
 
-@click.command("verify", cls=Command)
+@click.command("verify", cls=Command, writes=False)
 @click.argument("cache", type=PATH)
 @click.option("--sample", type=Part(), default="100%", help="Hash and read only this part of the shards.")
 @click.option("--seed", type=int, help="Draw the sample that was drawn with this seed.")
@@ -81,7 +81,7 @@ def verify(report: Report, cache: Path, sample: float, seed: int | None) -> Comm
     return CommandResult(summary, show_verification, not summary["ok"])
 
 
-@click.command("diff", cls=Command)
+@click.command("diff", cls=Command, writes=False)
 @click.argument("cache", type=PATH)
 @click.argument("other", type=PATH)
 @click.option(
@@ -150,7 +150,7 @@ def show_inspection(console: "Console", summary: Mapping[str, Any]) -> None:
         ("input", "\n".join(faces)),
         ("engine", "\n".join(f"{name} ({n} shards)" for name, n in summary["engines"].items())),
     ]
-    console.print(facts_table(f"cache {summary['cache']}", facts))
+    show_table(console, facts_table(f"cache {summary['cache']}", facts))
     _show_emotions(console, summary["emotions"])
     _show_subjects(console, summary["subject_table"])
     figures = ("mean", "sd", "max", "zeros", "dead")

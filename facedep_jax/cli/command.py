@@ -17,7 +17,7 @@ import click
 
 from facedep_jax.cli.signals import SAFE, Signals
 from facedep_jax.errors import FacedepError
-from facedep_jax.progress_events import Event, Interrupted, Progress, Report
+from facedep_jax.progress_events import Event, Interrupted, Progress, Report, Waiting
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -37,6 +37,7 @@ COMMON_OPTIONS = (
     ),
     click.Option(["--shared"], is_flag=True, help="Let the umask decide who may read the output, not only you."),
 )
+SHOWS = tuple(option for option in COMMON_OPTIONS if option.name != "shared")  # of a command that writes nothing
 
 
 @dataclass(frozen=True)
@@ -61,16 +62,20 @@ Work = Callable[..., CommandResult]
 
 
 class Command(click.Command):
-    """A command of a function `work(report, **options) -> CommandResult`, with the options that all commands share."""
+    """A command of a function `work(report, **options) -> CommandResult`, with the options that all commands share.
 
-    def __init__(self, *, callback: Work, params: list[click.Parameter], **attributes: Any):
+    One that `writes` nothing has no option on who may read what is written.
+    """
+
+    def __init__(self, *, callback: Work, params: list[click.Parameter], writes: bool = True, **attributes: Any):
         attributes["help"] = attributes.get("help") or STRIPPED
-        super().__init__(callback=callback, params=[*params, *COMMON_OPTIONS], **attributes)
+        common = COMMON_OPTIONS if writes else SHOWS
+        super().__init__(callback=callback, params=[*params, *common], **attributes)
         self.work = callback
 
     def invoke(self, ctx: click.Context) -> NoReturn:
         """Work, show what came of it, and leave with its exit status."""
-        if not ctx.params["shared"]:
+        if not ctx.params.get("shared"):
             os.umask(0o077)
         print_any_name()
         signals = ctx.find_object(Signals)
@@ -118,6 +123,7 @@ class ComputingCommand(Command):
 def _prepared(work: Work, report: Report, *given: Any, **options: Any) -> CommandResult:
     from facedep_jax.jax_environment import prepare_jax
 
+    report(Waiting("jax to load"))
     prepare_jax(report)
     return work(report, *given, **options)
 

@@ -13,6 +13,7 @@ from facedep_jax.cli.command import PATH, CommandResult, ComputingCommand
 from facedep_jax.cli.evaluate import evaluate
 from facedep_jax.cli.extract_features import extract_features
 from facedep_jax.cli.score_videos import score_videos
+from facedep_jax.cli.terminal.tables import show_as_they_are, show_next
 from facedep_jax.cli.train_head import train_head
 from facedep_jax.progress_events import Note, Report
 
@@ -23,6 +24,7 @@ MEANING = (
     "Untrained weights and drawn faces prove the machinery, not the science: "
     "none of these figures says anything about a person."
 )
+SHOWN = 7  # lines of what each command says: all of them are more than anybody reads
 BROKEN_CLIP = "broken_download.mp4"  # one of `synthetic_faces.draw_clips`
 STEPS = (
     (
@@ -88,9 +90,13 @@ def _show(steps: Mapping[str, CommandResult], console: "Console", summary: Mappi
     for line, outcome in steps.items():
         console.rule(style="dim")
         console.print(f"$ {summary['called']} {line}", markup=False, soft_wrap=not console.is_terminal, style="bold")
-        outcome.show(console, outcome.summary)
+        with console.capture() as shown:
+            outcome.show(console, outcome.summary)
+        lines = shown.get().splitlines()
+        show_as_they_are(console, lines[:SHOWN])
+        if len(lines) > SHOWN:
+            console.print(f"… and {len(lines) - SHOWN} more lines, by the command itself", style="dim")
     console.rule(style="dim")
-    console.print("Pictures to look at:")
-    for picture in summary["pictures"]:
-        console.print(f"  {picture}", markup=False, soft_wrap=not console.is_terminal)
-    console.print(f"\n[bold yellow]{MEANING}[/]")
+    console.print(MEANING, style="bold yellow", soft_wrap=not console.is_terminal)
+    scored = next(outcome.summary for line, outcome in steps.items() if line.startswith("score-videos"))
+    show_next(console, scored["page"], "extract-features YOUR_FACES")

@@ -8,6 +8,7 @@ import click
 
 from facedep_jax.cli.command import FILE, PATH, CommandResult, ComputingCommand, Names
 from facedep_jax.cli.terminal.tables import say, show_content, show_doubts, show_warning
+from facedep_jax.disclaimer import sides
 from facedep_jax.errors import SettingsError
 from facedep_jax.progress_events import Report
 from facedep_jax.subject_ids import of_subjects
@@ -19,7 +20,13 @@ if TYPE_CHECKING:
 @click.command("evaluate", cls=ComputingCommand, short_help="Measure a run on a cache.")
 @click.argument("run", type=PATH)
 @click.argument("cache", type=PATH)
-@click.option("--split", default="test", show_default=True, help="train, val, test or all.")
+@click.option(
+    "--split",
+    type=click.Choice(["train", "val", "test", "all"]),
+    default="test",
+    show_default=True,
+    help="Which items to judge.",
+)
 @click.option(
     "--positive",
     type=Names(),
@@ -77,7 +84,7 @@ def show_evaluation(console: "Console", summary: Mapping[str, Any]) -> None:
     """All figures of one split with their intervals, then what they are made of."""
     from facedep_jax.report import run_report_tables as tables
     from facedep_jax.report.headline import headline_table
-    from facedep_jax.report.run_sections import left_out
+    from facedep_jax.report.run_sections import confusion_words, left_out
 
     title = (
         f"{summary['split']}: {summary['n']} items {of_subjects(summary['subjects'], summary['ci_by'])}, "
@@ -88,13 +95,12 @@ def show_evaluation(console: "Console", summary: Mapping[str, Any]) -> None:
     show_content(console, tables.figures_table(summary, positive), "all figures")
     show_content(console, tables.emotions_table(summary, summary["positive"]), "score by emotion")
     show_content(console, tables.each_emotion_table(summary))
-    (tn, fp), (fn, tp) = summary["confusion"]
-    console.print(f"confusion: {tp} true positive, {fp} false positive, {fn} false negative, {tn} true negative")
+    say(console, f"at the run's threshold: {confusion_words(summary, *sides(positive))}")
     show_content(console, tables.calibration_table(summary), "calibration")
     show_content(console, tables.operating_table(summary, brief=True), "thresholds for a specificity, from validation")
-    show_content(console, tables.predictive_table(summary), "predictive values")
+    show_content(console, tables.predictive_table(summary, positive), "predictive values")
     for column, found in summary["subgroups"].items():
-        show_content(console, tables.subgroups_table(column, found, brief=True))
+        show_content(console, tables.subgroups_table(column, found, positive, brief=True))
     if left := left_out(summary):
         say(console, left)
     for column, found in summary["raters"].items():

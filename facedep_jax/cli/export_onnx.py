@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from facedep_jax.cli.command import PATH, CommandResult, ComputingCommand
-from facedep_jax.cli.terminal.tables import facts_table, say, show_warning
+from facedep_jax.cli.terminal.tables import facts_table, say, show_table, show_warning
 from facedep_jax.disclaimer import meaning
 from facedep_jax.progress_events import Report
 from facedep_jax.text_escaping import printable
@@ -54,6 +54,6 @@ def show_export(console: "Console", summary: Mapping[str, Any]) -> None:
         ("threshold", f"{summary['threshold']:.3f}"),
         ("from JAX", f"{summary['max_difference']:.1e} at most, over {summary['checked_images']} pictures"),
     ]
-    console.print(facts_table(summary["out"], facts))
+    show_table(console, facts_table(summary["out"], facts))
     say(console, meaning(summary["positive"]))
     show_warning(console, summary)

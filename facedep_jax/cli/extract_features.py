@@ -2,14 +2,16 @@
 
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from facedep_jax.cli.command import FILE, PATH, Command, CommandResult, Work, all_failed
-from facedep_jax.cli.terminal.tables import SHOWN_LINES, facts_table, say, show_lines, show_warning
-from facedep_jax.progress_events import Report
+from facedep_jax.cli.command import FILE, PATH, CommandResult, Work, all_failed
+from facedep_jax.cli.grouped_options import GroupedCommand, GroupedOption
+from facedep_jax.cli.terminal.tables import SHOWN_LINES, facts_table, say, show_lines, show_table, show_warning
+from facedep_jax.progress_events import Note, Report, Waiting
 from facedep_jax.text_escaping import printable
 
 if TYPE_CHECKING:
@@ -18,51 +20,70 @@ if TYPE_CHECKING:
     from facedep_jax.extraction.files_summary import FilesSummary
 
 
+where = partial(click.option, cls=GroupedOption, group="Where, and who is who")
+networks = partial(click.option, cls=GroupedOption, group="Networks, and what is kept of them")
+faces = partial(click.option, cls=GroupedOption, group="Faces")
+speed = partial(click.option, cls=GroupedOption, group="How it is computed")
+
+
+def several(*names: str, **attributes: Any) -> Callable[[Work], Work]:
+    """An option of networks that may be repeated, None where it is not given."""
+    return networks(*names, multiple=True, callback=lambda _context, _option, given: given or None, **attributes)
+
+
 _INPUT_OPTIONS = (
-    click.option(
+    networks(
         "--weights",
         metavar="DIR|random:SEED",
         help="Folder with one weights file per backbone, found by "
         "content. Without it the official Keras files are downloaded once. random:SEED tries the machinery.",
     ),
-    click.option("--engine", metavar="NAME", help="auto, xla or openvino.  [default: auto]"),
-    click.option(
+    networks("--engine", metavar="NAME", help="auto, xla or openvino.  [default: auto]"),
+    several(
         "--backbone",
-        multiple=True,
-        callback=lambda _context, _option, given: given or None,
         metavar="NAME=FILE.onnx[:OUTPUT]",
-        help="A network of your own, which may be repeated. In scoring: where the run's lies, if it has moved.",
+        help="A network of your own, which may be repeated. In scoring: where the run's lies, if it has moved.  "
+        "[default: none]",
     ),
-    click.option(
+    faces(
         "--faces",
         type=click.Choice(["none", "auto", "yunet", "haar"]),
         help="Find and crop faces first.  [default: none for images, auto for clips]",
     ),
-    click.option("--detector-model", type=click.Path(dir_okay=False), help="YuNet's ONNX file."),
-    click.option(
+    faces(
+        "--detector-model",
+        type=click.Path(dir_okay=False),
+        help="YuNet's ONNX file.  [default: what --weights or the user's cache hold]",
+    ),
+    faces(
         "--face-policy",
         type=click.Choice(["largest", "central", "track"]),
         help="Whose face, where there are several; track follows one person.  "
         "[default: largest for images, track for clips]",
     ),
-    click.option(
+    faces(
         "--align/--no-align",
         default=None,
         help="Turn faces upright by eyes, nose and mouth (YuNet).  [default: no; in scoring, as the run learned]",
     ),
-    click.option(
+    faces(
         "--min-face",
         type=float,
         metavar="PIXELS",
         help="Smaller faces are left out as too small.  [default: 36]",
     ),
 )
+MARGIN = faces(
+    "--margin",
+    type=float,
+    help="Room around a found face, as a part of its size.  [default: 0 for YuNet, 0.05 for Haar]",
+)
 
 
-EMOTION_CODES = click.option(
+EMOTION_CODES = where(
     "--emotion-codes",
     type=click.Choice(["affectnet", "fer2013", "raf-db", "ck+"]),
-    help="Whose numbers the emotions are, where they are numbers; `labels` shows them.",
+    help="Whose numbers the emotions are, where they are numbers; `labels` shows them.  [default: they are words]",
 )
 
 
@@ -73,53 +94,57 @@ def input_options(work: Work) -> Work:
     return work
 
 
-@click.command("extract-features", cls=Command, short_help="Run frozen backbones once over images and clips.")
+@click.command("extract-features", cls=GroupedCommand, short_help="Run frozen backbones once over images and clips.")
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
-@click.option(
+@where(
     "--out",
     type=PATH,
     metavar="CACHE",
     help="Where the cache goes.  [default: cache/<name of the source>]",
 )
-@click.option("--config", type=FILE, help="TOML with a table [extract].")
-@click.option(
+@where("--config", type=FILE, help="TOML with a table [extract].  [default: none]")
+@where(
     "--subjects",
     type=FILE,
-    help="Table with columns path (relative to the source) and subject.",
+    help="Table with columns path (relative to the source) and subject.  [default: nobody is known]",
 )
-@click.option("--subject-regex", metavar="RE", help="The first group found in a path is its subject.")
+@where("--subject-regex", metavar="RE", help="The first group found in a path is its subject.  [default: none]")
 @EMOTION_CODES
+@where("--limit", type=int, metavar="N", help="Only N of the files, spread over splits and emotions.  [default: all]")
 @input_options
-@click.option("--taps", help="What to keep, such as mobilenet_v2:mid@3,resnet50:top@1.")
-@click.option("--size", help="Input size, 224 or mobilenet_v2=224,resnet50=96; multiples of 32.")
-@click.option(
+@networks(
+    "--taps",
+    help="What to keep, such as mobilenet_v2:mid@3,resnet50:top@1.  [default: mobilenet_v2:neck@7,resnet50:neck@4]",
+)
+@networks("--size", help="Input size, 224 or mobilenet_v2=224,resnet50=96; multiples of 32.  [default: 224]")
+@several(
     "--backbone-input",
-    multiple=True,
-    callback=lambda _context, _option, given: given or None,
     metavar="NAME=KEY:VALUE,...",
     help="How crops enter it: size:224, mean:0.485/0.456/0.406, std:…, order:rgb|bgr, range:1|255, layout:nchw|nhwc, "
     "tokens:N|class.  [default: sizes as the file has them, ImageNet's mean and std of 0..1, rgb]",
 )
-@click.option("--precision", type=click.Choice(["float32", "bfloat16"]))
-@click.option("--color", type=click.Choice(["rgb", "grey"]))
-@click.option(
-    "--flip", is_flag=True, default=None, help="Keep mirrored views as well: training then sees either.  [2× time]"
+@networks("--precision", type=click.Choice(["float32", "bfloat16"]), help="Of the networks.  [default: float32]")
+@networks("--color", type=click.Choice(["rgb", "grey"]), help="grey: colours are taken away.  [default: rgb]")
+@networks(
+    "--flip",
+    is_flag=True,
+    default=None,
+    help="Keep mirrored views as well, in twice the time: training then sees either.  [default: no]",
 )
-@click.option(
-    "--margin",
-    type=float,
-    help="Room around a found face, as a part of its size.  [default: 0 for YuNet, 0.05 for Haar]",
+@MARGIN
+@speed("--fps", type=float, help="Frames sampled a second of a clip.  [default: 4]")
+@speed("--batch-size", type=int, help="Images a batch.  [default: 32]")
+@speed("--shard-rows", type=int, help="Rows after which a shard is closed.  [default: 2048]")
+@speed("--retry-failed", is_flag=True, default=None, help="Try again what failed before.  [default: no]")
+@speed("--rehash", is_flag=True, default=None, help="Read unchanged files again, too.  [default: no]")
+@speed(
+    "--workers", type=int, metavar="N", help="Compute in N processes of this machine (extra: cluster).  [default: 1]"
 )
-@click.option("--fps", type=float, help="Frames sampled a second of a clip.  [default: 4]")
-@click.option("--shard-rows", type=int, help="Rows after which a shard is closed.  [default: 2048]")
-@click.option("--batch-size", type=int, help="Images a batch.  [default: 32]")
-@click.option("--retry-failed", is_flag=True, default=None, help="Try again what failed before.")
-@click.option("--rehash", is_flag=True, default=None, help="Read unchanged files again, too.")
-@click.option("--workers", type=int, metavar="N", help="Compute in N processes of this machine (extra: cluster).")
-@click.option(
-    "--scheduler", metavar="ADDRESS|FILE", help="Compute on a running dask.distributed cluster (extra: cluster)."
+@speed(
+    "--scheduler",
+    metavar="ADDRESS|FILE",
+    help="Compute on a running dask.distributed cluster (extra: cluster).  [default: none]",
 )
-@click.option("--limit", type=int, metavar="N", help="Only N of the files, evenly spread over the listings.")
 def extract_features(
     report: Report,
     sources: tuple[str, ...],
@@ -139,6 +164,7 @@ def extract_features(
     Running the same command again continues; nothing that is in the cache is computed twice.
     Exit status 3: an image or clip has failed, for instance as its kind is not read.
     """
+    from facedep_jax.backbones.engines import bfloat16_saves
     from facedep_jax.extraction.extract import extract
     from facedep_jax.extraction.settings import ExtractSettings
     from facedep_jax.jax_environment import prepare_jax
@@ -147,13 +173,18 @@ def extract_features(
 
     settings = resolve(ExtractSettings, "extract", config, given)
     if not settings.scheduler:  # on a cluster the workers look at theirs
+        report(Waiting("jax to load"))
         prepare_jax(report)
     found = read_sources(
         sources, subjects=subjects, subject_regex=subject_regex, emotion_codes=emotion_codes, report=report
     )
     for source in found:
         say_source(source, report)
-    summary = extract(found, out or Path("cache") / found[0].name, settings, report)
+    out = out or Path("cache") / found[0].name
+    begins = not settings.elsewhere and not (out / "cache.json").exists()
+    if said := bfloat16_saves(settings.engine, settings.precision) if begins else "":
+        report(Note(said))
+    summary = extract(found, out, settings, report)
     return files_result(summary, show_extraction)
 
 
@@ -182,7 +213,7 @@ def show_extraction(console: "Console", summary: Mapping[str, Any]) -> None:
         ("waited for", ", ".join(f"{stage} {s:.1f} s" for stage, s in summary["waited_seconds"].items())),
         *((tap, "×".join(map(str, shape))) for tap, shape in summary["features"].items()),
     ]
-    console.print(facts_table(f"cache {summary['cache']}", facts))
+    show_table(console, facts_table(f"cache {summary['cache']}", facts))
     show_files(console, summary)
     show_warning(console, summary)
 

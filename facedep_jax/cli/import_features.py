@@ -8,7 +8,7 @@ import click
 
 from facedep_jax.cli.command import FILE, PATH, Command, CommandResult
 from facedep_jax.cli.extract_features import files_result, show_files
-from facedep_jax.cli.terminal.tables import facts_table
+from facedep_jax.cli.terminal.tables import facts_table, show_table
 from facedep_jax.progress_events import Report
 
 if TYPE_CHECKING:
@@ -90,5 +90,5 @@ def show_import(console: "Console", summary: Mapping[str, Any]) -> None:
         *([("purged before", summary["items_purged"])] if summary["items_purged"] else []),
         *((tap, "×".join(map(str, shape))) for tap, shape in summary["features"].items()),
     ]
-    console.print(facts_table(f"cache {summary['cache']}", facts))
+    show_table(console, facts_table(f"cache {summary['cache']}", facts))
     show_files(console, summary)

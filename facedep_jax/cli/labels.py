@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-@click.command("labels", cls=Command, short_help="Show the emotions that are known, and their other names.")
+@click.command(
+    "labels", cls=Command, writes=False, short_help="Show the emotions that are known, and their other names."
+)
 @click.argument("names", nargs=-1, metavar="[NAME...]")
 @click.option("--config", type=FILE, help="TOML whose [train] adds aliases.")
 def labels(report: Report, names: tuple[str, ...], config: Path | None) -> CommandResult:

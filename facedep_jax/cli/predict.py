@@ -9,7 +9,7 @@ import click
 from facedep_jax.cli.command import PATH, CommandResult, ComputingCommand, Names, all_failed
 from facedep_jax.cli.extract_features import input_options
 from facedep_jax.cli.terminal.tables import show_warning
-from facedep_jax.disclaimer import meaning
+from facedep_jax.disclaimer import in_words
 from facedep_jax.progress_events import Report
 from facedep_jax.text_escaping import printable
 
@@ -50,7 +50,7 @@ def predict(
     if plot:
         from facedep_jax.report.scored_image_plot import drawing
 
-        found = drawing(plot, found, head.threshold, meaning(head.positive_emotions), head.warning)
+        found = drawing(plot, found, head.threshold, head.positive_emotions, head.warning)
     results, failed = [], []
     for prediction in found:
         results.append(prediction.record())
@@ -80,10 +80,11 @@ def show_predictions(console: "Console", summary: Mapping[str, Any]) -> None:
     from facedep_jax.sources.label_vocabulary import leading
 
     shown = [leading(result["emotions"]) for result in summary["results"]]
-    width = max(map(len, shown), default=0)
-    for result, emotion in zip(summary["results"], shown, strict=True):
+    decided = [in_words(result["decision"], summary["positive"]) or result["status"] for result in summary["results"]]
+    width, wide = (max(map(len, texts), default=0) for texts in (shown, decided))
+    for result, emotion, decision in zip(summary["results"], shown, decided, strict=True):
         score = "     " if result["probability"] is None else f"{result['probability']:.3f}"
-        said = f"{result['decision'] or result['status']:9}  {printable(emotion):{width}}{'  ' * bool(width)}"
+        said = f"{printable(decision):{wide}}  {printable(emotion):{width}}{'  ' * bool(width)}"
         console.print(
             f"{score}  {said}{printable(result['path'])}",
             markup=False,

@@ -1,5 +1,6 @@
 """`score-videos`."""
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -7,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from facedep_jax.cli.command import FILE, PATH, CommandResult, ComputingCommand, all_failed
-from facedep_jax.cli.extract_features import input_options
+from facedep_jax.cli.extract_features import MARGIN, input_options
 from facedep_jax.cli.predict import head_of, positive_option
-from facedep_jax.cli.terminal.tables import fits, plain_table, say, show_number, show_table, show_warning
-from facedep_jax.disclaimer import meaning
+from facedep_jax.cli.terminal.tables import fits, plain_table, say, show_next, show_number, show_table, show_warning
+from facedep_jax.disclaimer import in_words, meaning
 from facedep_jax.errors import RunError
 from facedep_jax.progress_events import Note, Report
 from facedep_jax.text_escaping import printable
@@ -29,11 +30,7 @@ NAMES = 18  # columns for a clip's name, and for a decision, that the likeliest 
 @click.option("--cache", type=PATH, help="Keep features here.  [default: SCORES/cache]")
 @input_options
 @positive_option
-@click.option(
-    "--margin",
-    type=float,
-    help="Room around a found face, as a part of its size.  [default: 0 for YuNet, 0.05 for Haar]",
-)
+@MARGIN
 @click.option("--fps", type=float, help="Frames sampled a second.  [default: 4]")
 @click.option(
     "--window",
@@ -142,13 +139,15 @@ def show_scores(console: "Console", summary: Mapping[str, Any]) -> None:
     if summary["clips_odd"]:
         console.print(f"clips with something odd, mended or left out: {summary['clips_odd']:,}; clips.csv says what")
     what = "page, tables and timelines" if summary["page"] else "tables"
-    console.print(f"{what}: {Path(summary['scores']).parent}", markup=False, soft_wrap=not console.is_terminal)
+    say(console, f"{what}: {Path(summary['scores']).parent}")
     if summary["inputs"]:
         console.print(f"inputs differ: {summary['inputs']}", style="yellow", markup=False)
     if summary["crops"]:
         console.print(f"faces, which are personal data: {summary['crops']}", markup=False)
     say(console, meaning(summary["positive"]))
     show_warning(console, summary)
+    cache, run = shlex.quote(summary["cache"]), shlex.quote(summary["run"])
+    show_next(console, summary["page"] or summary["scores"], f"describe {cache} --head {run} --out behaviour.csv")
 
 
 def _name(clip: Mapping[str, Any]) -> str:
@@ -172,7 +171,7 @@ def _table_of(summary: Mapping[str, Any], emotions: bool) -> "Table":
     for clip in clips:
         interval = "" if clip["low"] is None else f"{clip['low']:.2f}–{clip['high']:.2f}"
         coverage = "" if clip["coverage"] is None else f"{clip['coverage']:.0%}"
-        decision = clip["decision"] or f"{clip['status']}: {clip['reason']}"
+        decision = in_words(clip["decision"], summary["positive"]) or f"{clip['status']}: {clip['reason']}"
         score = "" if clip["score"] is None else show_number(round(clip["score"], 3))
         own = "" if clip["relative"] is None else f"{clip['relative']:+.3f}"
         more = (*((own,) if relative else ()), *((escape(printable(leading(clip["emotions"]))),) if emotions else ()))

@@ -1,5 +1,6 @@
 """`study`."""
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,7 +9,7 @@ import click
 
 from facedep_jax.cli.command import FILE, PATH, CommandResult, ComputingCommand, Names
 from facedep_jax.cli.predict import head_of, positive_option
-from facedep_jax.cli.terminal.tables import plain_table, say, show_doubts, show_table, show_warning
+from facedep_jax.cli.terminal.tables import plain_table, say, show_doubts, show_next, show_table, show_warning
 from facedep_jax.progress_events import Report
 
 if TYPE_CHECKING:
@@ -138,9 +139,11 @@ def show_study(console: "Console", summary: Mapping[str, Any]) -> None:
                 p = "–" if chance is None else f"{chance['p']:.3f}"
                 table.add_row(name, *(brief_estimate(entry, figure) for figure in figures), p)
             show_table(console, table)
-    say(console, f"{summary['protocol']}; the page: {summary['study']}/report.html")
+    say(console, summary["protocol"])
     say(console, summary["meaning"])
     if summary["inputs"]:
         console.print(f"inputs differ: {summary['inputs']}", style="yellow", markup=False)
     show_doubts(console, summary)
     show_warning(console, summary)
+    cache = shlex.quote(summary["caches"][0])
+    show_next(console, f"{summary['study']}/report.html", f"describe {cache} --out behaviour.csv")

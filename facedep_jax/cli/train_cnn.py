@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 @click.option("--epochs", type=int, help="[default: 10]")
 @click.option("--batch-size", type=int, help="[default: 32]")
 @click.option("--learning-rate", type=float, help="[default: 0.001]")
-@click.option("--limit", type=int, metavar="N", help="Use N images, spread evenly over the source.")
+@click.option("--limit", type=int, metavar="N", help="Use N images, spread over splits and emotions.")
 @click.option("--allow-duplicates", is_flag=True, default=None, help="Equal items in two splits do not stop training.")
 def train_cnn(
     report: Report,

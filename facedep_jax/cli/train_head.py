@@ -1,5 +1,6 @@
 """`train-head`."""
 
+import shlex
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -7,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from facedep_jax.cli.command import PATH, CommandResult, ComputingCommand, Names
+from facedep_jax.cli.command import PATH, CommandResult, Names
+from facedep_jax.cli.grouped_options import GroupedComputingCommand, GroupedOption
 from facedep_jax.cli.terminal.tables import (
     name_cell,
     plain_table,
     say,
     show_content,
     show_doubts,
+    show_next,
     show_number,
     show_table,
     show_warning,
@@ -29,30 +32,6 @@ if TYPE_CHECKING:
 SHOWN_POINTS = 10  # combinations of a grid search
 
 
-class GroupedCommand(ComputingCommand):
-    """A command whose help has one list of options per group, in the order in which they come; others come last."""
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the lists."""
-        groups: dict[str, list[tuple[str, str]]] = {}
-        for parameter in self.get_params(ctx):
-            record = parameter.get_help_record(ctx) if isinstance(parameter, click.Option) else None
-            if record is not None:
-                groups.setdefault(getattr(parameter, "group", ""), []).append(record)
-        others = groups.pop("", [])
-        for heading, records in [*groups.items(), ("Other options", others)]:
-            with formatter.section(heading):
-                formatter.write_dl(records)
-
-
-class GroupedOption(click.Option):
-    """An option that `--help` shows under the heading `group`."""
-
-    def __init__(self, *names: Any, group: str, **attributes: Any):
-        super().__init__(*names, **attributes)
-        self.group = group
-
-
 where = partial(click.option, cls=GroupedOption, group="Where")
 learned = partial(click.option, cls=GroupedOption, group="What is learned")
 head = partial(click.option, cls=GroupedOption, group="The head")
@@ -62,7 +41,7 @@ judged = partial(click.option, cls=GroupedOption, group="How it is judged")
 
 
 # Options have the name of the setting that they set, and no default of their own.
-@click.command("train-head", cls=GroupedCommand, short_help="Train the attention head on cached features.")
+@click.command("train-head", cls=GroupedComputingCommand, short_help="Train the attention head on cached features.")
 @click.argument("caches", nargs=-1, type=PATH, metavar="[CACHE...]")
 @where("--out", type=PATH, metavar="RUN", help="Where the run goes.  [default: runs/<name of the cache>]")
 @where(
@@ -226,8 +205,8 @@ def show_training(console: "Console", summary: Mapping[str, Any]) -> None:
             f"{what}, {len(found['folds'])} folds by {by} over train and val: AUC {found['auroc']:.3f} ± "
             f"{found['sd']:.3f}{alone}"
         )
-        if "vs_head" in found:
-            say(console, over_folds(found))
+        if said := over_folds(found):
+            say(console, said)
     metrics = summary["metrics"][split]
     raw = metrics.get("raw") or {}
     before, after = show_number(raw.get("ece")), show_number(metrics["ece"])
@@ -242,6 +221,8 @@ def show_training(console: "Console", summary: Mapping[str, Any]) -> None:
     show_doubts(console, summary)
     say(console, meaning(summary["positive"]))
     show_warning(console, summary)
+    run = shlex.quote(summary["run"])
+    show_next(console, f"{summary['run']}/report.html", f"score-videos CLIPS --head {run}")
 
 
 def _show_grid(console: "Console", grid: Mapping[str, Any]) -> None:

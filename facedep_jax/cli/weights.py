@@ -22,7 +22,7 @@ weights = click.Group("weights", help="Look at the networks' weights: which, whe
 directory_option = click.option("--weights", "directory", type=PATH, metavar="DIR", help="Look at the files of DIR.")
 
 
-@weights.command("list", cls=Command)
+@weights.command("list", cls=Command, writes=False)
 @directory_option
 def list_files(report: Report, directory: Path | None) -> CommandResult:
     """What is known and what is there, without a download.
@@ -68,7 +68,7 @@ def fetch(report: Report, backbones: tuple[str, ...]) -> CommandResult:
     return CommandResult(summary, show_fetched)
 
 
-@weights.command("verify", cls=Command)
+@weights.command("verify", cls=Command, writes=False)
 @directory_option
 def verify(report: Report, directory: Path | None) -> CommandResult:
     """Read weights files wholly and list what is wrong.
@@ -83,7 +83,7 @@ def verify(report: Report, directory: Path | None) -> CommandResult:
     return CommandResult(summary, show_verified, not summary["ok"])
 
 
-@weights.command("show", cls=ComputingCommand)
+@weights.command("show", cls=ComputingCommand, writes=False)
 @click.option(
     "--weights",
     "where",

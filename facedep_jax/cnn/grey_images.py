@@ -19,7 +19,7 @@ from facedep_jax.machine_resources import decoders
 from facedep_jax.media import InputSettings, read_image
 from facedep_jax.media.file_hashing import read_content
 from facedep_jax.progress_events import Note, Progress, Report, silent
-from facedep_jax.sources import Listing, Source
+from facedep_jax.sources import Listing, Source, spread
 from facedep_jax.sources.persons import with_columns_of_listings
 from facedep_jax.text_columns import text_frame
 from facedep_jax.text_escaping import as_text
@@ -50,14 +50,15 @@ class Pictures:
 
 
 def read_pictures(source: Source, limit: int | None = None, report: Report = silent) -> Pictures:
-    """Decode the images of `source`, or `limit` of them, spread evenly. Raises SourceError where none can be used."""
-    images = [listing for listing in source.listings if listing.kind == "image"]
+    """Decode the images of `source`, or `limit` of them, spread over splits and emotions. Raises SourceError where none
+    can be used."""
+    images = source.listings.with_frame(source.listings.frame.filter(pl.col("kind") == "image"))
     if clips := len(source.listings) - len(images):
         report(Note(f"{clips} clips are left out: this network sees pictures only", "warning"))
-    if not images:
+    if not len(images):
         raise SourceError(f"{source.where}: no image among {len(source.listings)} files; train-cnn learns from images")
     if limit is not None and limit < len(images):
-        images = [images[i] for i in np.linspace(0, len(images) - 1, limit).round().astype(int)]
+        images = images.with_frame(images.frame.filter(spread([images], limit)[0]))
     pixels = np.empty((len(images), SIDE, SIDE), np.uint8)
     entries: list[dict[str, Any]] = []
     failures: list[dict[str, Any]] = []

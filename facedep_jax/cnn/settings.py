@@ -20,7 +20,7 @@ class CnnSettings:
     epochs: int = 10
     batch_size: int = 32
     learning_rate: float = 1e-3
-    limit: int | None = None  # listings, spread evenly over the source
+    limit: int | None = None  # listings, spread over splits and emotions
     allow_duplicates: bool = False
     resamples: int = 2000
 

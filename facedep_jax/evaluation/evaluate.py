@@ -10,7 +10,9 @@ from jaxtyping import Bool, Float, Float32
 from facedep_jax.dataset.labelled_examples import Examples
 from facedep_jax.dataset.listing_columns import Columns, Groups, all_groups, groups, rater_columns
 from facedep_jax.errors import SettingsError
+from facedep_jax.evaluation.bootstrap import cluster_index
 from facedep_jax.evaluation.emotion_metrics import emotion_metrics
+from facedep_jax.evaluation.intervals import FEWEST
 from facedep_jax.evaluation.metrics import Evaluation, Spread, headline_metrics
 from facedep_jax.evaluation.own_sadness import own_sadness, sadness_of
 from facedep_jax.evaluation.rater_agreement import compare_raters
@@ -243,17 +245,20 @@ def rater_tables(scores: Scores, wanted: Wanted) -> dict[str, dict[str, Any]]:
 
 
 def _spread(scores: Scores) -> Spread | None:
-    """How far members differ on items decided rightly and wrongly, and the AUC of finding the wrong ones by it."""
+    """How far members differ on items decided rightly and wrongly, and the AUC of finding the wrong ones by it, None
+    of fewer than five persons on a side."""
     away = scores.members_sd
     if scores.several is None or away is None:
         return None
     wrong = (scores.probability >= scores.calibration.threshold) != scores.label
+    persons = cluster_index(scores.subject)[0]
+    enough = min(len(np.unique(persons[side])) for side in (wrong, ~wrong)) >= FEWEST
     return {
         "members": len(scores.several),
         "mean": float(away.mean()),
         "mean_right": _mean(away[~wrong]),
         "mean_wrong": _mean(away[wrong]),
-        "auroc_of_wrong": none_if_nan(plain_auroc(away, wrong)),
+        "auroc_of_wrong": none_if_nan(plain_auroc(away, wrong)) if enough else None,
     }
 
 

@@ -27,7 +27,7 @@ def draw_evaluation(
     metrics: Mapping[str, Any] = first.metrics[split] or {}
     label, probability = scores.label, scores.probability
     drawn = {
-        "confusion": run_plots.draw_confusion(metrics["confusion"], threshold, split, banner),
+        "confusion": run_plots.draw_confusion(metrics["confusion"], threshold, split, banner, positive_emotions),
         "score_by_emotion": run_plots.draw_score_by_emotion(
             probability, scores.emotion, positive_emotions, metrics, threshold, split, banner
         ),

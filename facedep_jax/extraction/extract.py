@@ -108,7 +108,7 @@ def _run(
     """What became of the listings, and the name of the engine that computed ("none": there was nothing to compute)."""
     pending = Pending([(source, packed(source.listings)) for source in sources])
     if plan.settings.limit is not None and plan.settings.limit < len(pending):
-        report(Note(f"--limit: {plan.settings.limit} of {len(pending)} files, evenly spread over the listings"))
+        report(Note(f"--limit: {plan.settings.limit} of {len(pending)} files, spread over splits and emotions"))
         pending = pending.spread(plan.settings.limit)
     say_unsaid(pending, writer, report, {"subject": "--subjects or --subject-regex"})
     known, purged = KnownFiles(writer.folder), Purged(writer.folder)
@@ -118,6 +118,7 @@ def _run(
     pending = settle_refused(pending, outcomes)
     if not plan.settings.rehash:
         pending = settle_known(pending, known, purged, writer, outcomes)
+    outcomes.expect(listing.file for _, listing in pending.of("clip"))
     try:
         if plan.settings.elsewhere:
             from facedep_jax.extraction.distributed_extraction import Distribution

@@ -2,9 +2,10 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypedDict
 
 import polars as pl
@@ -79,7 +80,9 @@ class Outcomes:
     ):
         self._total, self._failed_before, self._write, self.report = total, failed_before, write, report
         self._done = self.frames = 0
+        self._there = self._told = 0  # listings of which nothing had to be computed, and how many when it was told last
         self.media_s = 0.0  # of the clips that were read
+        self._size = self._size_total = 0  # bytes of clips that are done, and of all that were expected
         self.waits = Waits()
         self.new: set[str] = set()
         self.reused: set[str] = set()
@@ -101,7 +104,13 @@ class Outcomes:
     def settle(self, kind: str, items: pl.Series) -> None:
         """Count listings of one kind whose `items` are there already, and which are written down already."""
         self._settled = pl.concat([self._settled, items]).unique()
+        self._there += len(items)
+        self._told = self._there
         self._advance(kind, len(items), "")
+
+    def expect(self, clips: Iterable[Path]) -> None:
+        """These may have to be read: what is left is told by their bytes."""
+        self._size_total = sum(map(_size_of, clips))
 
     def failure_of(self, item: str) -> MediaError | None:
         """What `item` ended in before, in this run or in one that the cache remembers."""
@@ -114,6 +123,7 @@ class Outcomes:
     def add(self, outcome: Outcome) -> None:
         """Count the outcome and write it down."""
         item, failure = outcome.item, outcome.failure
+        self._there += outcome.known if failure else not outcome.new
         if failure:
             path = str(outcome.listing.file)
             self.failures.append({"path": path, "id": item, "stage": failure.stage, "reason": failure.reason})
@@ -134,13 +144,29 @@ class Outcomes:
 
     def progress(self, listing: Listing, done: int = 1, detail: str = "") -> None:
         """Tell the listener that `done` more listings are done."""
+        if done and self._size_total and listing.kind == "clip":
+            size = _size_of(listing.file)
+            if self._there > self._told:  # it took no time
+                self._size_total -= size
+            else:
+                self._size = min(self._size + size, self._size_total)
+        self._told = self._there
         self._advance(listing.kind, done, f"{listing.path} {detail}".strip())
 
     def _advance(self, kind: str, done: int, detail: str) -> None:
         self._done += done
         unit = "clips" if kind == "clip" else "images"
         failed, read = len(self.failures), (self.frames, round(self.media_s, 3))
-        self.report(Progress("extract", self._done, self._total, unit, failed, detail, self.waits.longest, *read))
+        far = min(self._there, self._done), self._size, self._size_total
+        self.report(Progress("extract", self._done, self._total, unit, failed, detail, self.waits.longest, *read, *far))
+
+
+def _size_of(file: Path) -> int:
+    """Bytes, 0 where there is nothing to ask: why a file cannot be read is told when its turn comes."""
+    try:
+        return file.stat().st_size
+    except OSError:
+        return 0
 
 
 def write_down(writer: CacheWriter, outcome: Outcome) -> None:

@@ -6,7 +6,6 @@ Knows nothing of pixels.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import polars as pl
 
 from facedep_jax.cache.cache_writer import CacheWriter
@@ -17,7 +16,7 @@ from facedep_jax.errors import MediaError
 from facedep_jax.extraction.outcomes import Outcomes, listing_lines
 from facedep_jax.progress_events import Note, Report
 from facedep_jax.segments import MEMBER
-from facedep_jax.sources import Listing, Listings, Source
+from facedep_jax.sources import Listing, Listings, Source, spread
 from facedep_jax.text_escaping import as_text
 
 Pair = tuple[Source, Listing]
@@ -42,11 +41,8 @@ class Pending:
         return self.filtered([listings.frame["kind"] == kind for _, listings in self.parts])
 
     def spread(self, count: int) -> "Pending":
-        """So many of them, evenly spread: in a sorted folder the first ones are all of one class."""
-        chosen = np.zeros(len(self), bool)
-        chosen[np.arange(count) * len(self) // count] = True
-        ends = np.cumsum([len(listings) for _, listings in self.parts])
-        return self.filtered([pl.Series(mask) for mask in np.split(chosen, ends[:-1])])
+        """So many of them, of every split and emotion its part."""
+        return self.filtered(spread([listings for _, listings in self.parts], count))
 
     def filtered(self, masks: Sequence[pl.Series]) -> "Pending":
         """Those of each source that its mask has."""

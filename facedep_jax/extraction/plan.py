@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from jaxtyping import Float16, UInt8
 from facedep_jax.backbones.engine_interface import Engine
 from facedep_jax.backbones.engine_parity_check import CheckedEngine
 from facedep_jax.backbones.engines import load_engine, load_reference
+from facedep_jax.backbones.known_verdicts import KnownVerdict
 from facedep_jax.backbones.onnx_backbones.known_files import remember
 from facedep_jax.backbones.onnx_backbones.load import load_backbone
 from facedep_jax.backbones.onnx_backbones.onnx_backbone import OnnxBackbone
@@ -27,8 +29,10 @@ from facedep_jax.disclaimer import UNTRAINED
 from facedep_jax.errors import SettingsError
 from facedep_jax.extraction.settings import ExtractSettings
 from facedep_jax.file_system import user_cache
+from facedep_jax.machine_resources import cores
 from facedep_jax.media import DECODERS, DEFAULT_MARGINS, DEFAULT_MIN_FACE, FaceChoice, InputSettings, resolve_faces
-from facedep_jax.progress_events import Note, Report, silent
+from facedep_jax.progress_events import Note, Report, Waiting, silent
+from facedep_jax.provenance import versions
 
 IN_FLIGHT = 2  # batches computed at once by an extraction, where the engine can
 INTERPOLATION = "jpeg at 1/2, 1/4 or 1/8 down to twice the size, opencv area down, linear up"
@@ -100,6 +104,8 @@ def plan_extraction(kinds: tuple[str, ...], settings: ExtractSettings, report: R
     built_in = tuple(name for name in backbones_of(taps) if name not in networks)
     sizes = _sizes(settings.size, built_in, networks)
     check_cells(taps, sizes)
+    if built_in:
+        report(Waiting("weights to be read"))
     weights = find_weights(settings.weights, built_in, report) if built_in else {}
     folder = settings.weights if settings.weights and not settings.weights.startswith("random:") else None
     faces = {}
@@ -186,6 +192,7 @@ def load_checked_engine(plan: ExtractionPlan, report: Report = silent, in_flight
     """The engine asked for, to be compared with XLA float32 on its first batch, with the views asked for."""
     settings, size = plan.settings, plan.settings.batch_size
     inputs = (plan.weights, plan.taps, plan.sizes)
+    report(Waiting("networks to be compiled"))
     engine = load_engine(settings.engine, *inputs, settings.precision, size, in_flight, plan.networks)
     report(Note(f"engine: {engine.name} {engine.version} on {engine.device}, {engine.precision} ({engine.reason})"))
     checked = _checked(plan, engine, report)
@@ -202,4 +209,12 @@ def _checked(plan: ExtractionPlan, engine: Engine, report: Report) -> Engine:
     def reference() -> Engine:
         return load_reference(plan.weights, plan.taps, plan.sizes, plan.settings.batch_size, plan.networks)
 
-    return CheckedEngine(engine, reference, plan.settings.engine != "auto", report)
+    return CheckedEngine(engine, reference, plan.settings.engine != "auto", report, _known_verdict(plan, engine))
+
+
+def _known_verdict(plan: ExtractionPlan, engine: Engine) -> KnownVerdict:
+    """Where it is remembered how this engine compared: by everything that its numbers hang on, and the reference's."""
+    runtime = importlib.util.find_spec("onnxruntime") and version("onnxruntime")
+    computes = {name: getattr(engine, name) for name in ("name", "version", "device", "precision", "batch_size")}
+    by = {**computes, "in_flight": engine.in_flight, "cores": cores(), "onnxruntime": runtime, "versions": versions()}
+    return KnownVerdict({"features": plan.spec["features"], "by": by})

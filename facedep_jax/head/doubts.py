@@ -3,11 +3,13 @@
 A head that has learned nothing still gives probabilities, calibrated ones even, and decides by their fifth decimal.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from jaxtyping import Bool, Float
 
 WORD = "DOUBTFUL HEAD: "
-RANKING = ("ranks backwards", "may rank by chance")
+RANKING = ("ranks backwards", "may rank by chance", "may rank backwards")
 LEAST_GAIN = 0.02  # part of the loss of guessing by frequencies that training has to take away
 
 
@@ -18,10 +20,13 @@ def of_loss(loss: float, chance: float) -> str:
     )
 
 
-def of_ranking(auroc: float | None, low: float | None = None, high: float | None = None) -> str:
-    """Of an AUC on validation and its 95 % interval."""
+def of_ranking(auroc: float | None, interval: Sequence[float | None] | None = None) -> str:
+    """Of an AUC on validation and, where that was asked for, its 95 % interval; its ends are None of too few."""
     if auroc is None:
         return ""
+    low, high = interval or (None, None)
+    if auroc < 0.5 and interval and low is None:
+        return f"{RANKING[2]} (validation AUC {auroc:.2f}, of too few to tell)"
     if auroc < 0.5:
         return f"{RANKING[0]} (validation AUC {auroc:.2f})"
     if low is None or high is None or low > 0.5:

@@ -11,7 +11,7 @@ from itertools import cycle
 import numpy as np
 from jaxtyping import Float, Int
 
-from facedep_jax.report.score_over_time_svg import _Frames, borders, means, starts_of
+from facedep_jax.report.score_over_time_svg import _Frames, borders, edges, means, starts_of
 
 BANDS = 100  # height of the box
 # Found by a search: any two differ by 29 or more (CIE 1976 ΔE), also as seen without one kind of cone (Machado et al.
@@ -53,12 +53,14 @@ def tops(
     return dict(zip(stack, np.cumsum([probability[name] for name in stack], 0), strict=True))
 
 
-def bands_of(frames: _Frames, stack: Sequence[str], points: int) -> tuple[Band, ...]:
-    """The bands of one clip in the order to paint them, thinned as `curve_of` thins curves; none without a face."""
+def bands_of(frames: _Frames, stack: Sequence[str], points: int, end: float | None = None) -> tuple[Band, ...]:
+    """The bands of one clip in the order to paint them, thinned as `curve_of` thins curves; none without a face. `end`
+    is when the clip ends, None where its last frame does."""
     if not stack or not np.isfinite(frames.probability).any():
         return ()
     starts = starts_of(frames, points)
-    x, numbers = borders(frames, starts), colours(stack)
+    end = float(edges(frames.time)[-1]) if end is None else end
+    x, numbers = borders(frames, starts, end), colours(stack)
     reach = tops({name: means(frames.emotions[name], starts) for name in stack}, stack)
     return tuple(
         Band(name, _area(x, reach[name]), numbers[name], float(np.nanmean(frames.emotions[name])))

@@ -7,11 +7,10 @@ page has not asked.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from facedep_jax.disclaimer import either
+from facedep_jax.disclaimer import SAD, either
 from facedep_jax.report.document import Table, interval, number, sentences
 
 Metrics = Mapping[str, Any]
-SAD = {"sad", "sadness"}  # runs of earlier versions have either word
 OF_SADNESS = ("auroc_sadness", "auroc_sad_vs_rest", "auroc_sad_vs_neutral")
 NOT_SMILING = "auroc_not_smiling"
 HANGS_ON = {  # what a side is needed for, where it is not for the proxy
@@ -27,7 +26,7 @@ def is_told(name: str, metrics: Metrics, positive: Sequence[str]) -> bool:
 
 def _meant(name: str, positive: Sequence[str]) -> bool:
     """Whether those who chose `positive` ask for a figure of some emotions."""
-    return bool(SAD & set(positive)) if name in OF_SADNESS else "happy" not in positive
+    return bool({*SAD} & {*positive}) if name in OF_SADNESS else "happy" not in positive
 
 
 def headline(metrics: Metrics, positive: Sequence[str]) -> dict[str, str]:

@@ -14,6 +14,7 @@ from jinja2 import Environment, PackageLoader
 
 from facedep_jax.report.document import GAP, BulletList, PlotFile, Section, Table
 from facedep_jax.report.emotion_bands import COLOURS
+from facedep_jax.report.scores_page import TINT
 from facedep_jax.text_escaping import printable
 
 
@@ -46,7 +47,7 @@ def _render(template: str, title: str, meaning: str, warning: str, script: str =
     environment.filters["cell"] = _cell
     kinds = {"table": Table, "plot": PlotFile, "bullets": BulletList}
     environment.tests |= {name: lambda block, kind=kind: isinstance(block, kind) for name, kind in kinds.items()}
-    style = environment.get_template("style.html").render(colours=COLOURS.values())
+    style = environment.get_template("style.html").render(colours=COLOURS.values(), tint=TINT)
     own = {"script": environment.get_template(script).render()} if script else {}
     # A content security policy allows these texts, by their hashes, and no other.
     hashes = {

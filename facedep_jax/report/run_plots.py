@@ -5,7 +5,7 @@ Figures are made without pyplot, so that nothing is shared between threads and n
 
 import io
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.ft2font import FT2Font
 from matplotlib.patches import Patch
 
+from facedep_jax.disclaimer import sides
 from facedep_jax.file_system import write_atomically
 
 INK, QUIET, GRID = "#22313f", "#7b8794", "#e4e7eb"
@@ -105,7 +106,9 @@ def draw_curves(
     return drawn
 
 
-def draw_confusion(confusion: list[list[int]], threshold: float, split: str, banner: str = "") -> Figure:
+def draw_confusion(
+    confusion: list[list[int]], threshold: float, split: str, banner: str = "", positive: Sequence[str] = ()
+) -> Figure:
     """Counts [[tn, fp], [fn, tp]], coloured by the part of their row."""
     counts = np.asarray(confusion, float)
     part = counts / np.maximum(counts.sum(1, keepdims=True), 1)
@@ -122,8 +125,9 @@ def draw_confusion(confusion: list[list[int]], threshold: float, split: str, ban
             fontsize=13,
             color="white" if part[i, j] > 0.55 else INK,
         )
-    axis.set_xticks([0, 1], ["rest", "positive"])
-    axis.set_yticks([0, 1], ["rest", "positive"], rotation=90, va="center")
+    names = [in_font(name) for name in reversed(sides(positive))]
+    axis.set_xticks([0, 1], names)
+    axis.set_yticks([0, 1], names, rotation=90, va="center")
     axis.tick_params(length=0)
     axis.spines[:].set_visible(False)
     title_axes(axis, f"confusion, {split}, threshold {threshold:.2f}", "decided", "labelled")
@@ -198,7 +202,8 @@ def draw_reliability(
     banner: str = "",
     raw: Float[np.ndarray, " n"] | None = None,
 ) -> Figure:
-    """Part of positives against mean probability in 10 bins of equal count, with 95 % Wilson intervals by item.
+    """Part of positives against mean probability in 10 bins of equal count, with 95 % Wilson intervals by item
+    where there are enough persons for any.
 
     `raw` are the probabilities before calibration, whose figures are in `metrics["raw"]`.
     """
@@ -214,7 +219,8 @@ def draw_reliability(
     mean, part, count = _bins(probability, positive)
     low, high = wilson(part, count)
     label = f"{'calibrated' if raw is not None else 'scores'}, {_error(metrics)}"
-    spread = np.abs(np.stack([part - low, high - part]))
+    enough = metrics["ece_debiased"] is not None  # persons
+    spread = np.abs(np.stack([part - low, high - part])) if enough else None
     style: dict[str, Any] = {"color": MAIN, "marker": "o", "markersize": 5, "linewidth": 1.8}
     axis.errorbar(mean, part, yerr=spread, label=label, elinewidth=1, capsize=2, **style)
     _finish_square(axis, f"reliability, {split}", "mean probability", "part labelled positive", "upper left")
@@ -270,8 +276,8 @@ def draw_score_by_emotion(
     axis.set_yticks(range(len(names)), [f"{name} ({metrics['score_by_emotion'][name]['n']:,})" for name in names])
     axis.set(xlim=(-0.01, 1.01), ylim=(-0.6, len(names) - 0.4))
     axis.axvline(threshold, color=QUIET, linewidth=1, linestyle=":")
-    sides = (("counts as positive", MAIN), ("rest", OTHER))
-    patches = [Patch(facecolor=color, alpha=0.35, edgecolor=color, label=name) for name, color in sides]
+    called = zip(map(in_font, sides(positive_emotions)), (MAIN, OTHER), strict=True)
+    patches = [Patch(facecolor=color, alpha=0.35, edgecolor=color, label=name) for name, color in called]
     axis.legend(handles=patches, frameon=False, fontsize=8.5, labelcolor=INK, ncols=2, loc="lower right", **_ABOVE)
     title_axes(axis, f"score by emotion, {split}", f"{SCORE}; dot and bar: mean and 95 % interval; dotted: threshold")
     return drawn

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from facedep_jax.disclaimer import sides
 from facedep_jax.report.document import (
     GAP,
     Table,
@@ -63,10 +64,11 @@ def figures_table(metrics: Metrics, positive: Sequence[str]) -> Table:
 
 def emotions_table(metrics: Metrics, positive: Sequence[str]) -> Table:
     """Mean score of each emotion."""
+    side, other = sides(positive)
     rows = [
         (
             name,
-            "positive" if name in positive else "rest",
+            side if name in positive else other,
             f"{entry['n']:,}",
             number(entry["mean"]),
             interval((entry["low"], entry["high"])),
@@ -79,8 +81,11 @@ def emotions_table(metrics: Metrics, positive: Sequence[str]) -> Table:
 def each_emotion_table(metrics: Metrics) -> Table:
     """How well each emotion's own probability tells it from all others; no rows for a head that knows none."""
     found = metrics.get("by_emotion") or {"emotions": {}}
+    persons = found.get("ci_by") != "image"
     rows = [
-        (name, f"{row['n']:,}", f"{row['subjects']:,}", estimate(row, "auroc"), estimate(row, "ece_debiased"))
+        (name, f"{row['n']:,}")
+        + ((f"{row['subjects']:,}",) if persons else ())
+        + (estimate(row, "auroc"), estimate(row, "ece_debiased"))
         for name, row in found["emotions"].items()
     ]
     if not rows:
@@ -89,7 +94,8 @@ def each_emotion_table(metrics: Metrics) -> Table:
         f"The likeliest emotion, on {found['n']:,} items: accuracy {estimate(found, 'accuracy')}, balanced "
         f"{estimate(found, 'balanced_accuracy')}. {sentences(found['too_few'])}"
     )
-    head = ("emotion", "items", "subjects", "AUC against all others", "calibration error, without chance")
+    subjects = ("subjects",) if persons else ()
+    head = ("emotion", "items", *subjects, "AUC against all others", "calibration error, without chance")
     return Table(head, tuple(rows), "each emotion's own probability", note.strip())
 
 
@@ -152,8 +158,9 @@ def operating_table(metrics: Metrics, brief: bool = False) -> Table:
     return Table(("wanted", "threshold", "specificity", "recall", "precision"), tuple(rows), note=note)
 
 
-def predictive_table(metrics: Metrics) -> Table:
-    """What a decision is worth where a given part of people is positive."""
+def predictive_table(metrics: Metrics, positive: Sequence[str]) -> Table:
+    """What a decision is worth where a given part of people is of the positive side."""
+    side, other = sides(positive)
     rows = [
         (
             percent(row["prevalence"]) + (" (found)" if row["origin"] == "found" else ""),
@@ -166,11 +173,12 @@ def predictive_table(metrics: Metrics) -> Table:
         "By Bayes' rule from recall and specificity at the run's threshold, which are taken to be the same at every "
         "prevalence; the intervals are theirs alone."
     )
-    return Table(("prevalence", "right if positive (PPV)", "right if negative (NPV)"), tuple(rows), note=note)
+    return Table((f"part of {side}", f"right if {side} (PPV)", f"right if {other} (NPV)"), tuple(rows), note=note)
 
 
-def subgroups_table(column: str, found: Mapping[str, Any], brief: bool = False) -> Table:
+def subgroups_table(column: str, found: Mapping[str, Any], positive: Sequence[str], brief: bool = False) -> Table:
     """One row per group; `brief` leaves out all intervals but that of the AUC."""
+    side, other = sides(positive)
     rates = ("false_positive_rate", "false_negative_rate", "mean_score")
     rows = [
         (
@@ -183,8 +191,8 @@ def subgroups_table(column: str, found: Mapping[str, Any], brief: bool = False) 
         )
         for row in found["groups"]
     ]
-    head = ("group", "items", "subjects", "positive", "AUC", "FPR", "FNR", "mean score")
-    notes = ["FPR and FNR: parts of negative and of positive items decided wrongly at the run's threshold."]
+    head = ("group", "items", "subjects", side, "AUC", "FPR", "FNR", "mean score")
+    notes = [f"FPR and FNR: parts of {other} and of {side} items decided wrongly at the run's threshold."]
     if any(row["small"] for row in found["groups"]):
         notes.append("(few): fewer than 30 items or 10 subjects, too few to say much.")
     if found["label_from_group"] is not None:

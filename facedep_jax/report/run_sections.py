@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from facedep_jax.disclaimer import sides
 from facedep_jax.report.document import Block, PlotFile, Section, estimate, interval, number, sentences, sign
 from facedep_jax.report.headline import headline_table, is_told
 from facedep_jax.report.run_report_tables import (
@@ -36,7 +37,8 @@ PICTURES = {
     "reliability": PlotFile(
         "reliability.png",
         "Ten bins of equal count, before and after calibration; bars are 95 % Wilson intervals that take items for "
-        "independent, so with several items a person they are too narrow.",
+        "independent, so with several items a person they are too narrow; where fewer than five subjects are on a side "
+        "there are none.",
     ),
     "score_by_emotion": PlotFile(
         "score_by_emotion.png",
@@ -68,19 +70,19 @@ def result_sections(summary: Summary, positive: Sequence[str], plots: Collection
             f"What came out, on {split}",
             (
                 headline_table(metrics, positive, split),
-                _measured(summary, metrics),
+                _measured(summary, metrics, positive),
                 figures_table(metrics, positive),
                 *shown("confusion", "roc", "precision_recall"),
             ),
         ),
         Section("Beside simpler models", (*_beside(summary, split), *shown("models", "curves"))),
         Section("Calibration", (_CALIBRATION, calibration_table(metrics), *shown("reliability"))),
-        Section("Decisions", (operating_table(metrics), predictive_table(metrics))),
+        Section("Decisions", (operating_table(metrics), predictive_table(metrics, positive))),
         Section(
             "What the score means for each emotion",
             (*_emotions(metrics, positive), *shown("score_by_emotion")),
         ),
-        Section("Groups", _groups(metrics)),
+        Section("Groups", _groups(metrics, positive)),
         Section("Agreement of raters", _raters(summary, split)),
     ]
 
@@ -96,13 +98,21 @@ def _emotions(metrics: Mapping[str, Any], positive: Sequence[str]) -> list[Block
     return [emotions_table(metrics, positive), *sadness(metrics, positive), *([each] if each.rows else [])]
 
 
-def _measured(summary: Summary, metrics: Mapping[str, Any]) -> str:
-    (tn, fp), (fn, tp) = metrics["confusion"]
-    by = metrics["ci_by"]
+def _measured(summary: Summary, metrics: Mapping[str, Any], positive: Sequence[str]) -> str:
+    by, (side, other) = metrics["ci_by"], sides(positive)
     return (
         f"{metrics['n']:,} items {of_subjects(metrics['subjects'], by)}, {100 * metrics['prevalence']:.1f} % of them "
-        f"positive. At the threshold of {summary['threshold']:.3f}, chosen on validation: {tp:,} true positive, {fp:,} "
-        f"false positive, {fn:,} false negative, {tn:,} true negative. Intervals are 95 %, by {by_words(by)}."
+        f"{side}. At the threshold of {summary['threshold']:.3f}, chosen on validation: "
+        f"{confusion_words(metrics, side, other)}. Intervals are 95 %, by {by_words(by)}."
+    )
+
+
+def confusion_words(metrics: Mapping[str, Any], side: str, other: str) -> str:
+    """What was decided of items of either side."""
+    (tn, fp), (fn, tp) = metrics["confusion"]
+    return (
+        f"of {tp + fn:,} {side} items {tp:,} are decided {side} and {fn:,} {other}, of {tn + fp:,} {other} items "
+        f"{tn:,} are decided {other} and {fp:,} {side}"
     )
 
 
@@ -116,12 +126,16 @@ def _beside(summary: Summary, split: str) -> list[Block]:
             f"{what}, {len(found['folds'])} folds by {by} over train and val: AUC {found['auroc']:.3f} ± "
             f"{found['sd']:.3f} (standard deviation over folds)."
         )
-        blocks += [over_folds(found)] if "vs_head" in found else []
+        blocks += filter(None, [over_folds(found)])
     return blocks
 
 
 def over_folds(probe: Mapping[str, Any]) -> str:
-    """What the head is better by than the probe, over folds, and by which test."""
+    """What the head is better by than the probe, over folds, and by which test; empty of other models."""
+    if few := probe.get("too_few"):
+        return sentences([few])
+    if "vs_head" not in probe:
+        return ""
     said = []
     for name, who in (("vs_head", "the head"), ("vs_single_head", "single heads on average")):
         found = probe[name]
@@ -150,7 +164,7 @@ def sadness(metrics: Mapping[str, Any], positive: Sequence[str]) -> list[Block]:
     return [" ".join(said)] if said else []
 
 
-def _groups(metrics: Mapping[str, Any]) -> tuple[Block, ...]:
+def _groups(metrics: Mapping[str, Any], positive: Sequence[str]) -> tuple[Block, ...]:
     left = left_out(metrics)
     rest = (left,) if left else ()
     if not metrics.get("subgroups"):
@@ -159,7 +173,7 @@ def _groups(metrics: Mapping[str, Any]) -> tuple[Block, ...]:
             "between groups of people has not been measured.",
             *rest,
         )
-    return (*(subgroups_table(column, found) for column, found in metrics["subgroups"].items()), *rest)
+    return (*(subgroups_table(column, found, positive) for column, found in metrics["subgroups"].items()), *rest)
 
 
 def left_out(metrics: Mapping[str, Any]) -> str:

@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator
 from facedep_jax.media.frame_types import FACE_STATES
 from facedep_jax.report.emotion_bands import COLOURS, colours, tops
 from facedep_jax.report.run_plots import in_font
-from facedep_jax.report.score_over_time_svg import _ClipScore, _Frames, edges
+from facedep_jax.report.score_over_time_svg import _ClipScore, _Frames, edges, end_of
 from facedep_jax.text_escaping import printable
 
 INK, FAINT, QUIET, THRESHOLD = "#1f6f8b", "#a9cbd8", "#5d6b78", "#b5533c"
@@ -74,7 +74,7 @@ def draw_timeline(
     if score.low is not None and score.high is not None:
         within = f"{score.low:.2f} to {score.high:.2f} within the clip"
         axes.axhspan(score.low, score.high, color=FAINT, alpha=0.45, linewidth=0, label=within)
-    axes.set(ylim=(0, 1), xlim=(frames.time[0], max(frames.time[-1], frames.time[0] + 0.5)), ylabel="proxy probability")
+    axes.set(ylim=(0, 1), xlim=(frames.time[0], end_of(score, frames)), ylabel="proxy probability")
     axes.set_title(_title(score), loc="left", fontsize=10, parse_math=False)
     axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.02), fontsize=8, frameon=False)
     axes.spines[["top", "right"]].set_visible(False)

@@ -61,6 +61,8 @@ class _ClipScore(Protocol):
     @property
     def duration_s(self) -> float | None: ...
     @property
+    def segment_end_s(self) -> float | None: ...
+    @property
     def subject(self) -> str | None: ...
     @property
     def relative(self) -> float | None: ...
@@ -96,15 +98,15 @@ def curve_of(score: _ClipScore, frames: _Frames, threshold: float, points: int) 
     """The curve of one clip through at most about `points` points, each the mean over those of equally many successive
     frames that have a score. A gap is where none of a point's frames has one.
     """
-    starts = starts_of(frames, points)
+    starts, end = starts_of(frames, points), end_of(score, frames)
     probability = means(frames.probability, starts)
-    x = _across(means(frames.time, starts), frames.time)
+    x = _across(means(frames.time, starts), frames.time, end)
     band = None
     if score.low is not None and score.high is not None:
         band = (_up(score.high), max(1, _up(score.low) - _up(score.high)))
     own = None if score.score is None else _up(score.score)
-    gaps = tuple(_gaps(frames, probability, starts))
-    return Curve(_path(x, probability), gaps, _up(threshold), own, band, _weights(frames, starts))
+    gaps = tuple(_gaps(frames, probability, starts, end))
+    return Curve(_path(x, probability), gaps, _up(threshold), own, band, _weights(frames, starts, end))
 
 
 def starts_of(frames: _Frames, points: int) -> Int[np.ndarray, " n"]:
@@ -112,24 +114,32 @@ def starts_of(frames: _Frames, points: int) -> Int[np.ndarray, " n"]:
     return np.arange(0, len(frames.time), -(-len(frames.time) // points))
 
 
-def borders(frames: _Frames, starts: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n+1"]:
-    """Where the stretch of each point begins, and where the last one ends, between 0 and WIDTH."""
-    return _across(edges(frames.time)[np.append(starts, len(frames.time))], frames.time).astype(int)
+def borders(frames: _Frames, starts: Int[np.ndarray, " n"], end: float) -> Int[np.ndarray, " n+1"]:
+    """Where the stretch of each point begins, and where the last one ends, between 0 and WIDTH, which is `end`."""
+    return _across(edges(frames.time, end)[np.append(starts, len(frames.time))], frames.time, end).astype(int)
 
 
-def edges(time: Float[np.ndarray, " t"]) -> Float[np.ndarray, " t+1"]:
-    """Where each frame's stretch begins, and the last one's end."""
+def end_of(score: _ClipScore, frames: _Frames) -> float:
+    """When the clip or the segment ends, in seconds; where that is not known, or before the last frame, when the
+    stretch of that ends."""
+    known = score.segment_end_s
+    if known is None and score.duration_s is not None:
+        known = float(frames.time[0]) + score.duration_s
+    return float(edges(frames.time)[-1]) if known is None or known <= frames.time[-1] else known
+
+
+def edges(time: Float[np.ndarray, " t"], end: float = np.inf) -> Float[np.ndarray, " t+1"]:
+    """Where each frame's stretch begins, and the last one's end, which is not behind `end`."""
     step = float(np.median(np.diff(time))) if len(time) > 1 else 0.25
-    return np.append(time, time[-1] + step)
+    return np.append(time, min(time[-1] + step, end))
 
 
 def _up(probability: float) -> int:
     return round(HEIGHT * (1 - probability))
 
 
-def _across(time: Float[np.ndarray, " n"], whole: Float[np.ndarray, " t"]) -> Float[np.ndarray, " n"]:
-    first, last = whole[0], edges(whole)[-1]
-    return np.rint(WIDTH * (time - first) / (last - first))
+def _across(time: Float[np.ndarray, " n"], whole: Float[np.ndarray, " t"], end: float) -> Float[np.ndarray, " n"]:
+    return np.rint(WIDTH * (time - whole[0]) / (end - whole[0]))
 
 
 def means(values: Float[np.ndarray, " t"], starts: Int[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
@@ -152,23 +162,25 @@ def _path(x: np.ndarray, probability: np.ndarray) -> str:
     return "".join(parts)
 
 
-def _weights(frames: _Frames, starts: Int[np.ndarray, " n"]) -> str:
+def _weights(frames: _Frames, starts: Int[np.ndarray, " n"], end: float) -> str:
     """The area under the largest weight of each point's frames, in steps; nothing where none has one."""
     if frames.weight is None or not np.isfinite(frames.weight).any():
         return ""
     known = np.nan_to_num(frames.weight)
-    each, bounds = np.maximum.reduceat(known, starts), borders(frames, starts)
+    each, bounds = np.maximum.reduceat(known, starts), borders(frames, starts, end)
     tops = np.rint(HEIGHT * (1 - WEIGHTS * each / known.max())).astype(int)
-    steps = "".join(f"V{top}H{end}" for top, end in zip(tops.tolist(), bounds[1:].tolist(), strict=True))
+    steps = "".join(f"V{top}H{right}" for top, right in zip(tops.tolist(), bounds[1:].tolist(), strict=True))
     return f"M{bounds[0]} {HEIGHT}{steps}V{HEIGHT}Z"
 
 
-def _gaps(frames: _Frames, probability: Float[np.ndarray, " n"], starts: Int[np.ndarray, " n"]) -> Iterator[Gap]:
+def _gaps(
+    frames: _Frames, probability: Float[np.ndarray, " n"], starts: Int[np.ndarray, " n"], end: float
+) -> Iterator[Gap]:
     """Stretches of points without a score, merged while the commonest state of their frames stays the same."""
     each = [np.add.reduceat((frames.face == code).astype(np.int64), starts) for code in range(len(FACE_STATES))]
     state = np.where(np.isfinite(probability), -1, np.argmax(each, 0))
     firsts = np.flatnonzero(np.diff(state, prepend=-2))
-    bounds = borders(frames, starts)
+    bounds = borders(frames, starts, end)
     for first, after in zip(firsts, np.append(firsts[1:], len(state)), strict=True):
         if state[first] >= 0:
             name = FACE_STATES[int(state[first])]

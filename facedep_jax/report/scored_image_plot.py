@@ -13,12 +13,13 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from facedep_jax.disclaimer import in_words, meaning
 from facedep_jax.file_system import output_folder
 from facedep_jax.report.run_plots import ALERT, GRID, INK, MAIN, OTHER, QUIET, in_font, save
+from facedep_jax.report.scores_page import MOST_NUMBERS, STRONGEST, TINT
 from facedep_jax.text_escaping import plot_name, printable
 
-BOX, TINT = "#ffd60a", "#ff3b00"
-MOST_NUMBERS = 4  # cells along a side up to which their shares are written into them
+BOX = "#ffd60a"
 LONGEST_NAME = 48  # characters
 NO_FACE: Mapping[str, Any] = {"state": "none", "box": None}
 STATES = {
@@ -72,14 +73,16 @@ class _Prediction(Protocol):
 P = TypeVar("P", bound=_Prediction)
 
 
-def drawing(folder: Path, predictions: Iterable[P], threshold: float, meaning: str, warning: str = "") -> Iterator[P]:
+def drawing(
+    folder: Path, predictions: Iterable[P], threshold: float, positive: Sequence[str], warning: str = ""
+) -> Iterator[P]:
     """The same predictions; of each that has something to draw a PNG is in `folder` before it is handed on, with what
     a score means below it."""
     output_folder(folder)
     for prediction in predictions:
         if prediction.drawable is not None:
             save(
-                draw_prediction(prediction, prediction.drawable, threshold, meaning, warning),
+                draw_prediction(prediction, prediction.drawable, threshold, positive, warning),
                 folder / plot_name(prediction.path),
                 folder.parent,
             )
@@ -87,10 +90,10 @@ def drawing(folder: Path, predictions: Iterable[P], threshold: float, meaning: s
 
 
 def draw_prediction(
-    prediction: _Prediction, drawn: _Drawable, threshold: float, meaning: str, warning: str = ""
+    prediction: _Prediction, drawn: _Drawable, threshold: float, positive: Sequence[str], warning: str = ""
 ) -> Figure:
     """The whole picture with the face's box and, of a face with a score, the score on its scale, and the crop as the
-    networks saw it under its shading, unless that points nowhere.
+    networks saw it under its shading, unless that points nowhere. `positive` are the labels that count as positive.
     """
     shaded = drawn.shading is not None and bool(drawn.shading.any())
     width = 9.2 if shaded else 6.5
@@ -103,8 +106,8 @@ def draw_prediction(
     _picture(axes[0], prediction, drawn)
     if shaded and drawn.crop is not None and drawn.shading is not None:
         _shading(axes[1], drawn.crop, drawn.shading)
-    small = "\n".join(textwrap.wrap(f"{SHADING if shaded else ''}{in_font(meaning)}", int(16 * width)))
-    _scale(below.subplots(), prediction, threshold, emotions, small)
+    small = "\n".join(textwrap.wrap(f"{SHADING if shaded else ''}{in_font(meaning(positive))}", int(16 * width)))
+    _scale(below.subplots(), prediction, threshold, in_words(prediction.decision, positive), emotions, small)
     if warning:
         above.suptitle(warning, color=ALERT, fontsize=11, fontweight="bold")
     return figure
@@ -136,7 +139,7 @@ def _shading(ax: Axes, crop: UInt8[np.ndarray, "s s 3"], shading: Float[np.ndarr
     side, cells = crop.shape[0], shading.shape[0]
     ax.imshow(crop.mean(-1), cmap="gray", vmin=0, vmax=255)  # colours would mix with the tint
     tint = np.full((cells, cells, 3), to_rgb(TINT))
-    ax.imshow(tint, alpha=0.6 * shading / shading.max(), extent=(-0.5, side - 0.5, side - 0.5, -0.5))
+    ax.imshow(tint, alpha=STRONGEST * shading / shading.max(), extent=(-0.5, side - 0.5, side - 0.5, -0.5))
     if cells <= MOST_NUMBERS:
         middle = (np.arange(cells) + 0.5) * side / cells
         for (row, column), share in np.ndenumerate(shading / shading.sum()):
@@ -147,7 +150,9 @@ def _shading(ax: Axes, crop: UInt8[np.ndarray, "s s 3"], shading: Float[np.ndarr
     ax.set_axis_off()
 
 
-def _scale(ax: Axes, prediction: _Prediction, threshold: float, emotions: Sequence[str], small: str) -> None:
+def _scale(
+    ax: Axes, prediction: _Prediction, threshold: float, decision: str, emotions: Sequence[str], small: str
+) -> None:
     """The score from 0 to 1, its range over members, the lines on `emotions`, and the `small` print."""
     ax.set(xlim=(0, 1), ylim=(-1, 1), yticks=[])
     ax.spines[["left", "right", "top"]].set_visible(False)
@@ -158,7 +163,7 @@ def _scale(ax: Axes, prediction: _Prediction, threshold: float, emotions: Sequen
     if prediction.probability is None:
         ax.set_title(f"no score: {_state(prediction.face or NO_FACE)}", fontsize=10, color=INK, loc="left")
         return
-    said = f"score {prediction.probability:.3f}   {prediction.decision} (threshold {threshold:.2f})"
+    said = f"score {prediction.probability:.3f}   {in_font(decision)} (threshold {threshold:.2f})"
     if prediction.members_low is not None and prediction.members_high is not None:
         ax.hlines(0, prediction.members_low, prediction.members_high, color=MAIN, alpha=0.45, linewidth=6)
         said += f"   members {prediction.members_low:.2f} to {prediction.members_high:.2f}"

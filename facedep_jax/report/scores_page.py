@@ -12,12 +12,13 @@ from jaxtyping import Float
 from facedep_jax.report.document import GAP, Block, BulletList, Section, Table, interval, number, percent, sign
 from facedep_jax.report.emotion_bands import BANDS, bands_of, colours
 from facedep_jax.report.markdown import from_markdown
-from facedep_jax.report.score_over_time_svg import HEIGHT, WIDTH, _ClipScore, _Frames, curve_of
+from facedep_jax.report.score_over_time_svg import HEIGHT, WIDTH, _ClipScore, _Frames, curve_of, end_of
 from facedep_jax.text_escaping import printable
 
 SMALL, LARGE = 120, 500  # points of a curve, at most about
 SIDE = 128  # pixels across a face
-STRONGEST = 0.55  # opacity of the place of a face that counts most
+TINT, STRONGEST = "#ff3b00", 0.6  # of a place of a face, and how opaque that is which counts most; the face is grey
+MOST_NUMBERS = 4  # places along a side up to which their shares are written into them
 
 GAPS = {"none": "no face", "lost": "another's face", "too-small": "too small", "blurred": "blurred"}
 MIXES = (  # of a head that mixes frames
@@ -31,7 +32,7 @@ WEIGHS = (
 )
 HOW_TO_READ = (
     "score: the mean over frames with a face of the head's calibrated probability that the face is one of those called "
-    "positive. It compares clips with each other and with the threshold; it is no measure of a person's state.",
+    "{side}. It compares clips with each other and with the threshold; it is no measure of a person's state.",
     "within the clip: a 95 % interval made of how the clip's windows differ, neighbours being alike. It says how far "
     "the score hangs on which moments were seen, nothing of errors of the head, of other days, or of other people. "
     "With fewer than eight windows with a face there is none, and where a face changes seldom it is too narrow.",
@@ -46,24 +47,24 @@ HOW_TO_READ = (
 )
 EMOTIONS = (
     "emotions: below each curve the calibrated probabilities of the emotions that the head knows, stacked to the full "
-    "height: first, from below, those that count as positive, which reach as high as the score. They say what raters "
+    "height: first, from below, those that make the score, which reach as high as the score. They say what raters "
     "would have called such a face, nothing of what is felt. A pointer on a band tells its name and its mean."
 )
 
 # Name of a column: what it sorts by, and how that is written where it is not written as it is.
 COLUMNS: dict[str, tuple[Callable[[_ClipScore], Any], Callable[[_ClipScore], str] | None]] = {
     "clip": (lambda c: c.name, None),
+    "decision": (lambda c: verdict(c), None),
     "score": (lambda c: c.score, None),
     "within the clip": (lambda c: c.low, lambda c: interval((c.low, c.high), 2)),
     "members": (lambda c: c.members_low, lambda c: interval((c.members_low, c.members_high), 2)),
-    "decision": (lambda c: verdict(c), None),
     "face": (lambda c: c.coverage, lambda c: percent(c.coverage)),
     "seconds": (lambda c: c.duration_s, lambda c: number(c.duration_s, 1)),
     "subject": (lambda c: c.subject, None),
     "relative": (lambda c: c.relative, lambda c: GAP if c.relative is None else sign(c.relative)),
     "inputs": (lambda c: "differ" if c.inputs else None, None),
 }
-ALWAYS = ("clip", "score", "decision", "face")  # the others only where a clip has something in them
+ALWAYS = ("clip", "decision", "score", "face")  # the others only where a clip has something in them
 
 
 class _Scored(Protocol):
@@ -102,10 +103,11 @@ def content(
     deletion: Sequence[Block] = (),
     judged: str = "",
     stack: Sequence[str] = (),
+    side: str = "positive",
 ) -> dict[str, Any]:
     """Everything on the page below the facts; `card` is the run's MODEL_CARD.md, empty where it has none, and `ignored`
     are the rows of files that are no clips. `judged` says what a head that mixes frames judges as one, and `stack` the
-    emotions that a head knows as they stand on each other, from below."""
+    emotions that a head knows as they stand on each other, from below; `side` is what a high score is called."""
     larges = [_figure(one.clip, one.frames, threshold, stack) for one in scored if one.frames is not None]
     found = {gap.state for clip in larges for gap in clip["large"].gaps}
     failed = tuple((one.clip.name, one.clip.reason) for one in scored if one.clip.status == "failed")
@@ -131,16 +133,17 @@ def content(
         "emotions": colours(stack),
         "bands_height": BANDS,
         "sections": [
-            Section("How to read this page", (BulletList(_how_to_read(judged, stack, weighs)),)),
+            Section("How to read this page", (BulletList(_how_to_read(judged, stack, weighs, side)),)),
             Section("Settings", (Table(("setting", "value"), tuple(_flat(settings)), wrapped=True),)),
         ],
         "card": {"title": title, "sections": sections} if card else None,
     }
 
 
-def _how_to_read(judged: str, stack: Sequence[str], weighs: bool) -> tuple[str, ...]:
+def _how_to_read(judged: str, stack: Sequence[str], weighs: bool, side: str) -> tuple[str, ...]:
     mixes, emotions = (MIXES.format(judged),) if judged else (), (EMOTIONS,) if stack else ()
-    return (*mixes, *((WEIGHS,) if weighs else ()), *HOW_TO_READ, *emotions)
+    score, *others = HOW_TO_READ
+    return (*mixes, *((WEIGHS,) if weighs else ()), score.format(side=side), *others, *emotions)
 
 
 def _table(
@@ -170,7 +173,8 @@ def _figure(clip: _ClipScore, frames: _Frames, threshold: float, stack: Sequence
     score = "" if clip.score is None else f"score {clip.score:.3f}, "
     seen = f"a face in {percent(clip.coverage)} of {clip.frames_sampled} frames" if clip.decision else ""
     label = ", ".join(filter(None, (f"{score}{verdict(clip)}", seen)))
-    bands = bands_of(frames, stack, LARGE)
+    end = end_of(clip, frames)
+    bands = bands_of(frames, stack, LARGE, end)
     means = ", ".join(f"{band.emotion} {band.mean:.2f}" for band in reversed(bands))
     return {
         "name": clip.name,
@@ -180,7 +184,7 @@ def _figure(clip: _ClipScore, frames: _Frames, threshold: float, stack: Sequence
         "bands": bands,
         "bands_label": f"{clip.name}, emotions over time, on average: {means}",
         "begin": f"{frames.time[0]:.1f} s",
-        "end": f"{frames.time[-1]:.1f} s",
+        "end": f"{end:.1f} s",
     }
 
 
@@ -213,6 +217,7 @@ def faces_of(
 
 def _face(frame: _InfluentialFrame, jpeg: bytes) -> dict[str, Any]:
     cells, strongest = frame.shading.shape[0], float(frame.shading.max()) or 1.0
+    whole = float(frame.shading.sum()) if cells <= MOST_NUMBERS else 0.0
     width = SIDE / cells
     places = [
         {
@@ -220,6 +225,7 @@ def _face(frame: _InfluentialFrame, jpeg: bytes) -> dict[str, Any]:
             "y": round(row * width, 2),
             "width": round(width, 2),
             "opacity": round(STRONGEST * float(frame.shading[row, column]) / strongest, 2),
+            "share": f"{float(frame.shading[row, column]) / whole:.0%}" if whole else "",
         }
         for row in range(cells)
         for column in range(cells)
@@ -232,9 +238,10 @@ def _face(frame: _InfluentialFrame, jpeg: bytes) -> dict[str, Any]:
 def deletion_blocks(found: Mapping[str, Any] | None, folder: Path) -> tuple[Block, ...]:
     """What the shading is, whether it can be believed, and where the faces lie."""
     shading = (
-        "Below each face: its time, its score, and by how much it moved the clip's score. The stronger the colour of a "
-        "square, the more attention the head gave to it, summed over taps, times how far the logit hangs on it (its "
-        "gradient); each face has a scale of its own. What concerns the face as a whole is not drawn."
+        "Below each face: its time, its score, and by how much it moved the clip's score. Faces are grey, as those "
+        "that predict --plot draws. The stronger the colour of a square, the more attention the head gave to it, "
+        "summed over taps, times how far the logit hangs on it (its gradient); each face has a scale of its own. What "
+        "concerns the face as a whole is not drawn."
     )
     personal = (
         f"These faces are personal data. They are in this page and, larger, in {printable(str(folder))}, which only "

@@ -1,7 +1,8 @@
 """A directory of scores: whose it is, and what in it is left of earlier passes. Knows nothing of scoring."""
 
+import csv
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ from facedep_jax.errors import OutputError, RunError
 from facedep_jax.file_system import require_no_link, require_output, writing
 from facedep_jax.progress_events import Note, Report
 from facedep_jax.scoring.score_cached_clips import Scored
-from facedep_jax.text_escaping import plot_name, printable
+from facedep_jax.segments import some
+from facedep_jax.sources import Listings
+from facedep_jax.text_escaping import plot_name, printable, unquoted
 from facedep_jax.toml_settings import differences, read_records
 
 TABLES = ("clips", "windows", "frames")
@@ -59,6 +62,40 @@ def refuse_other(out: Path, asked: dict[str, dict[str, Any]], cache: Path) -> No
             f"{out} holds scores by {held['run'].get('path', 'another run')}, made otherwise (held → asked for): "
             f"{'; '.join(differing)}. Choose another --out"
         )
+
+
+def refuse_loss(out: Path, asked: Listings, cache: Path) -> None:
+    """Scores of clips, or of segments, that are not `asked` for are not lost by asking for one clip or a glob.
+
+    What is asked for beside them is added. A clip whose file is gone from `asked.root` leaves the scores.
+    """
+    wanted = {(printable(one.path), _as_written(one.start), _as_written(one.end)) for one in asked}
+    lost = [row for row in _rows(out / "clips.csv") if row not in wanted and _is_there(asked.root, row[0])]
+    if lost:
+        named = some([f"{clip} [{start}-{end} s]" if start else clip for clip, start, end in lost])
+        raise RunError(
+            f"{out} would lose {len(lost)} of its scores, which are not asked for now: {named}. Ask for them as well, "
+            f"or choose another --out; --cache {cache} beside it decodes nothing again"
+        )
+
+
+def _rows(table: Path) -> Iterator[tuple[str, str, str]]:
+    """Clip, and begin and end where it is a segment, of every score in a table; none where there is no table."""
+    if not table.is_file():
+        return
+    with table.open(newline="", encoding="utf-8") as stream:
+        for row in csv.DictReader(stream):
+            if row["status"] != "ignored":
+                yield unquoted(row["clip"]), row.get("segment_start_s") or "", row.get("segment_end_s") or ""
+
+
+def _as_written(time: float | None) -> str:
+    return "" if time is None else f"{time:.4f}"
+
+
+def _is_there(root: Path, name: str) -> bool:
+    """Whether a clip of a table is; one whose name was escaped may be, and is taken to be."""
+    return "\\" in name or os.path.lexists(root / name)
 
 
 def name_strays(out: Path, scored: Sequence[Scored], report: Report) -> None:

@@ -24,7 +24,7 @@ from facedep_jax.provenance import write_config
 from facedep_jax.scoring.clip_scores import ClipScore, ScoreSettings
 from facedep_jax.scoring.head_requirements import aligned_as_learned, extract_settings, naming_weights
 from facedep_jax.scoring.influential_frames import InfluentialFrame
-from facedep_jax.scoring.output_directory import SHOWN, name_strays, refuse_foreign, refuse_other
+from facedep_jax.scoring.output_directory import SHOWN, name_strays, refuse_foreign, refuse_loss, refuse_other
 from facedep_jax.scoring.saved_crops import Crops
 from facedep_jax.scoring.score_cached_clips import Scored, score_cache
 from facedep_jax.scoring.score_tables import PICTURE, ignored_rows, write_tables
@@ -94,8 +94,8 @@ def score_videos(
     `given` says how clips are read (weights, faces, frames a second); what decides features is the run's own. With
     `tables_only` nothing is drawn, with `parquet` tables are written as Parquet too, with `keep_crops` the faces are
     kept and shown on the page; `segments` is the table that the clips were cut by, for the record. Raises SourceError
-    without clips, WeightsError without the run's weights, RunError for scores of another folder, head or settings, and
-    what `extract` raises. A clip that cannot be used is listed as failed.
+    without clips, WeightsError without the run's weights, RunError for scores of another folder, head or settings, or
+    that would be lost, and what `extract` raises. A clip that cannot be used is listed as failed.
     """
     begun = time.monotonic()
     clips, ignored = _only_clips(source, report)
@@ -110,6 +110,7 @@ def score_videos(
     asked = extract_settings(head.features, given)
     refuse_foreign(out)
     refuse_other(out, {**records, "score": to_table(settings) | cut}, folder)
+    refuse_loss(out, clips.listings, folder)
 
     def check(spec: dict[str, Any]) -> None:
         head.require_features(spec)
@@ -129,8 +130,9 @@ def score_videos(
     if tables_only:
         _warn_of(out, SHOWN, "of an earlier pass, and left as they are", report)
     else:
-        from facedep_jax.scoring.write_report import draw_timelines, find_shown, write_page
+        from facedep_jax.scoring.write_report import decided_in_words, draw_timelines, find_shown, write_page
 
+        scored = decided_in_words(scored, head)
         draw_timelines(out / "plots", scored, head, report)
         influential: list[tuple[InfluentialFrame, ...]] = []
         if shows_faces:

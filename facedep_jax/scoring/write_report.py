@@ -1,11 +1,12 @@
 """Scores as pictures: a timeline for each clip and one page of all. Knows nothing of how scores are made."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from facedep_jax.cache.cache_reader import Cache
-from facedep_jax.disclaimer import meaning
+from facedep_jax.disclaimer import in_words, meaning, sides
 from facedep_jax.extraction.plan import plan_extraction
 from facedep_jax.extraction.settings import ExtractSettings
 from facedep_jax.file_system import output_folder, write_atomically
@@ -21,6 +22,12 @@ from facedep_jax.scoring.influential_frames import InfluentialFrame, find_influe
 from facedep_jax.scoring.saved_crops import Crops
 from facedep_jax.scoring.score_cached_clips import Scored
 from facedep_jax.text_escaping import plot_name
+
+
+def decided_in_words(scored: Sequence[Scored], head: Head) -> list[Scored]:
+    """The same, with decisions as a person reads them, which tables do not have."""
+    words = [in_words(one.clip.decision, head.positive_emotions) for one in scored]
+    return [replace(one, clip=replace(one.clip, decision=word)) for one, word in zip(scored, words, strict=True)]
 
 
 def draw_timelines(folder: Path, scored: Sequence[Scored], head: Head, report: Report) -> None:
@@ -69,6 +76,7 @@ def write_page(
         deletion_blocks(summary["deletion"], crops.folder) if crops else (),
         summary["judged"] if head.mixes else "",
         stack_of(head),
+        sides(head.positive_emotions)[0],
     )
     page = render_scores(
         f"Scores: {out.name}", meaning(head.positive_emotions), _facts(summary, head), shown, head.warning
@@ -91,7 +99,7 @@ def _facts(summary: Mapping[str, Any], head: Head) -> dict[str, Any]:
     counted = ", ".join(f"{summary[f'clips_{name}']} {name}" for name in ("scored", "abstained", "failed"))
     return {
         "head": summary["run"],
-        "positive": ", ".join(head.positive_emotions),
+        "decided": " or ".join(sides(head.positive_emotions)),
         "threshold": head.threshold,
         "heads in it": head.members,
         "clips": f"{summary['clips_total']}: {counted}",

@@ -14,7 +14,7 @@ from facedep_jax.progress_events import Note, Report, silent
 from facedep_jax.sources.file_kinds import kind_of
 from facedep_jax.sources.folders import list_folder
 from facedep_jax.sources.label_vocabulary import decode
-from facedep_jax.sources.listing_types import FURTHER, RATER, Listing, Listings, Source, passed_over
+from facedep_jax.sources.listing_types import FURTHER, RATER, Listing, Listings, Source, passed_over, spread
 from facedep_jax.sources.manifest_files import is_manifest, list_manifest
 from facedep_jax.sources.missing_files import with_missing
 from facedep_jax.sources.segment_tables import cut_by, read_segments
@@ -23,7 +23,7 @@ from facedep_jax.sources.user_tables import UserTable, path_keys
 from facedep_jax.text_columns import text_frame
 from facedep_jax.text_escaping import as_name, as_text, printable
 
-__all__ = ["Listing", "Listings", "Source", "read_source", "read_sources", "say_source"]
+__all__ = ["Listing", "Listings", "Source", "read_source", "read_sources", "say_source", "spread"]
 
 _SHOWN = 3  # files that are no media, where there are no others
 _A_FOLDER = "a folder, which this glob does not look into: name it, or end the glob with /**"

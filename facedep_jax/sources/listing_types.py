@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, overload
 
+import numpy as np
 import polars as pl
+from jaxtyping import Int
 
 from facedep_jax.segments import MEMBER, TIMES, with_times
 from facedep_jax.text_columns import text_frame, text_series
@@ -116,6 +118,34 @@ class Listings(Sequence[Listing]):
     def with_frame(self, frame: pl.DataFrame) -> "Listings":
         """The same folder with other columns or rows."""
         return Listings(self.root, frame)
+
+
+def spread(listings: Sequence[Listings], count: int) -> list[pl.Series]:
+    """Which rows of each to take for `count` of all: of every split and emotion of every source its part, at least one
+    while there are enough, evenly along the order. In a sorted folder the first ones are all of one class.
+    """
+    frames = [one.frame.select("split", "emotion", source=pl.lit(at)) for at, one in enumerate(listings)]
+    rows = pl.concat(frames).with_row_index("row")
+    by = rows.group_by("source", "split", "emotion", maintain_order=True)
+    groups = [group["row"].to_numpy() for _, group in by]
+    sizes = np.array([len(group) for group in groups])
+    chosen = np.zeros(len(rows), bool)
+    for group, taken in zip(groups, _parts(sizes, count), strict=True):
+        chosen[group[np.arange(taken) * len(group) // max(taken, 1)]] = True
+    ends = np.cumsum([len(one) for one in listings])
+    return [pl.Series(mask) for mask in np.split(chosen, ends[:-1])]
+
+
+def _parts(sizes: Int[np.ndarray, " g"], count: int) -> Int[np.ndarray, " g"]:
+    """`count` shared out as `sizes` are, at least one to each; to some of them one where there are fewer."""
+    if count < len(sizes):
+        parts = np.zeros(len(sizes), int)
+        parts[np.arange(count) * len(sizes) // count] = 1
+        return parts
+    wanted = 1 + (sizes - 1) * (count - len(sizes)) / max(1, sizes.sum() - len(sizes))
+    parts = np.floor(wanted).astype(int)
+    parts[np.argsort(parts - wanted, kind="stable")[: count - parts.sum()]] += 1
+    return parts
 
 
 @dataclass(frozen=True)

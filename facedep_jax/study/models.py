@@ -120,7 +120,9 @@ def judged_of(
 ) -> Judged:
     """Models side by side, with the differences of pairs of them."""
     differences = {f"{one} − {other}": difference(found[one], found[other]) for one, other in _pairs(found)}
-    return Judged(found, figures, differences, chance, {name: len(own.names) for name, own in columns.items()})
+    return Judged(
+        found, figures, differences, _of_enough(chance, figures), {n: len(own.names) for n, own in columns.items()}
+    )
 
 
 def _pairs(found: Mapping[str, OutOfFold]) -> list[tuple[str, str]]:
@@ -170,6 +172,13 @@ def against_chance(
     """`figure` of each model that has columns, beside those of the labellings `rows`."""
     found = {name: _against_chance(own, target, how, rows, figure, name, report) for name, own in columns.items()}
     return {name: one for name, one in found.items() if one}
+
+
+def _of_enough(
+    chance: dict[str, dict[str, Any]], figures: Mapping[str, Mapping[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    """Those of models whose figures are of enough persons for anything to be concluded."""
+    return {name: one for name, one in chance.items() if not figures[name].get("too_few")}
 
 
 def _against_chance(

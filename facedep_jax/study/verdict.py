@@ -33,6 +33,8 @@ def verdicts(classes: Judged | None, scores: Judged | None, order: Judged | None
 
 def _of(judged: Judged, figure: str, does: str, better: int, compared: str = "") -> list[str]:
     """`figure` is shown; the difference of two models is of `compared`, where that is another one."""
+    if few := judged.figures[DESCRIPTOR].get("too_few"):
+        return [f"{text[:1].upper()}{text[1:]}" for text in few]
     found, compared = [], compared or figure
     beats = {name: _beats(judged, name, compared, better) for name in (CONFOUND, *CALLED)}
     if judged.columns.get(CONFOUND) == 0:

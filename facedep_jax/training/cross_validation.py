@@ -15,13 +15,15 @@ from facedep_jax.baselines import fit_probe, flat_features
 from facedep_jax.dataset.folds import Folds, make_folds
 from facedep_jax.dataset.labelled_examples import Examples, seen_in_training
 from facedep_jax.errors import RunError
+from facedep_jax.evaluation.bootstrap import cluster_index
 from facedep_jax.evaluation.fold_difference import FoldDifference, fold_difference
+from facedep_jax.evaluation.intervals import FEWEST
 from facedep_jax.evaluation.weighted_metrics import plain_auroc
 from facedep_jax.head.batched_forward import member_clip_logits
 from facedep_jax.head.calibration import clip_logit
 from facedep_jax.progress_events import Progress, Report, silent
 from facedep_jax.runs.checkpoint import Stage
-from facedep_jax.subject_ids import grouped_by
+from facedep_jax.subject_ids import drawn, grouped_by
 from facedep_jax.training.batches import TrainingData
 from facedep_jax.training.data_loader import EpochRunner
 from facedep_jax.training.ensemble import learned, member_keys, plan_for, rates_for
@@ -43,6 +45,8 @@ class OverFolds(TypedDict):
     folds: list[float]
     held: NotRequired[list[int]]  # items of each fold
     by: NotRequired[str]  # what is in one fold only: subject, image or mixed
+    fewest: NotRequired[int]  # subjects (or pictures) of the side that has fewer
+    too_few: NotRequired[str]  # why nothing is concluded from a comparison
     vs_head: NotRequired[FoldDifference]
     vs_single_head: NotRequired[FoldDifference]
     seeds: NotRequired[int]
@@ -87,7 +91,10 @@ def crossvalidate_probe(examples: Examples, settings: TrainSettings, folds: int,
 
 
 def beside_probe(head: OverFolds, probe: OverFolds) -> OverFolds:
-    """The probe with what the head, and single heads, are better by on the same folds."""
+    """The probe with what the head, and single heads, are better by on the same folds; of few it is said instead."""
+    if head["fewest"] < FEWEST:
+        few = f"a side of the folds has {head['fewest']} {drawn(head['by'])}, fewer than {FEWEST}"
+        return {**probe, "too_few": f"{few}: nothing is concluded from how far the head and the probe differ"}
     single = fold_difference(head["single"]["folds"], probe["folds"], probe["held"])
     return {**probe, "vs_head": fold_difference(head["folds"], probe["folds"], probe["held"]), "vs_single_head": single}
 
@@ -106,9 +113,11 @@ def fold_aurocs(scores: Float[np.ndarray, "m k"], held_out: HeldOut) -> Float[np
 
 def _over_folds(scores: Float[np.ndarray, " k"], held_out: HeldOut, examples: Examples) -> OverFolds:
     auc, known = fold_aurocs(scores[None], held_out)[0], sum(name is not None for name in examples.subject)
-    by = grouped_by(known, len(examples))
+    by, clusters = grouped_by(known, len(examples)), cluster_index(examples.clips.person)[0]
+    fewest = min(len(np.unique(clusters[examples.clips.label == side])) for side in (False, True))
     held = [len(rows) for rows, _ in held_out]
-    return {"auroc": float(auc.mean()), "sd": _deviation(auc), "folds": auc.tolist(), "held": held, "by": by}
+    over: OverFolds = {"auroc": float(auc.mean()), "sd": _deviation(auc), "folds": auc.tolist()}
+    return {**over, "held": held, "by": by, "fewest": fewest}
 
 
 def _deviation(values: Float[np.ndarray, " k"]) -> float | None:

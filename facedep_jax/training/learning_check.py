@@ -18,7 +18,7 @@ def doubt_of(fitted: Fitted, examples: Examples, settings: TrainSettings, val: E
     """
     members = np.arange(len(fitted.best_epoch))
     loss = float(fitted.history["train_loss"][fitted.best_epoch - 1, members].mean())
-    ranking = of_ranking(val["auroc"], *val["auroc_ci"])
+    ranking = of_ranking(val["auroc"], val["auroc_ci"])
     return joined(of_loss(loss, loss_of_guessing(examples, settings)), ranking)
 
 

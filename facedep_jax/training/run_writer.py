@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from facedep_jax.dataset.labelled_examples import Examples
-from facedep_jax.disclaimer import meaning
+from facedep_jax.disclaimer import OTHER, meaning, sides
 from facedep_jax.evaluation.evaluate import Evaluated, Scores
 from facedep_jax.evaluation.evaluation_plots import draw_evaluation
 from facedep_jax.file_system import atomic_folder
@@ -64,7 +64,7 @@ def run_page(folder: Path, head: Head, summary: Mapping[str, Any], train: Mappin
 
     plots = {path.stem for path in (folder / "plots").glob("*.png")}
     facts = {
-        "positive": ", ".join(head.positive_emotions),
+        "scored": f"{sides(head.positive_emotions)[0]} against {OTHER}",
         "items (train, val, test)": ", ".join(f"{summary[f'n_{s}']:,}" for s in SPLITS),
         "threshold": head.threshold,
         "heads": head.members,

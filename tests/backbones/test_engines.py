@@ -13,7 +13,7 @@ import pytest
 from support.paths import ROOT
 
 from facedep_jax.backbones.engine_interface import finite_rows, require_usable
-from facedep_jax.backbones.engines import load_engine
+from facedep_jax.backbones.engines import bfloat16_saves, load_engine
 from facedep_jax.backbones.taps import BACKBONES, parse_sizes, parse_taps
 from facedep_jax.backbones.weights.load import Weights, find_weights
 from facedep_jax.backbones.xla_engine import build_network, pooled_taps
@@ -263,3 +263,11 @@ def test_bfloat16_rows_agree_with_float32_on_real_faces(shared, faces_dev):
         agreement = cosines(full[tap], half[tap])
         assert agreement.mean() >= mean and agreement.min() >= worst, f"{tap}: {agreement.mean()}, {agreement.min()}"
         assert not np.array_equal(full[tap], half[tap])  # the precision did change something
+
+
+@pytest.mark.parametrize("has", [True, False])
+def test_what_bfloat16_would_save_is_said_where_the_processor_has_it(monkeypatch, has):
+    pytest.importorskip("openvino")
+    monkeypatch.setattr("facedep_jax.backbones.openvino_engine.computes_bfloat16", lambda: has)
+    assert ("half the time" in bfloat16_saves("auto", "float32")) is has
+    assert bfloat16_saves("auto", "bfloat16") == bfloat16_saves("xla", "float32") == ""

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from support.paths import ROOT
+from support.terminal import on_screen, terminal
 
 from facedep_jax.cache import open_cache
 from facedep_jax.cli import main
@@ -350,13 +351,13 @@ def test_progress_as_json_lines(work, tmp_path):
         "extract-features", work / "faces", *FAST, "--limit", "3", "--out", tmp_path / "c", "--progress", "json"
     )
     events = [json.loads(line) for line in result.stderr.splitlines()]
-    assert {"note", "progress"} == {event["event"] for event in events}
+    assert {"note", "progress", "waiting"} == {event["event"] for event in events}
 
 
 def test_the_last_words_are_json_lines_too(tmp_path, capsys):
     result = cli("extract-features", tmp_path / "absent", *FAST, "--progress", "json", code=1)
     text = f"{tmp_path / 'absent'}: no such file or folder"
-    assert [json.loads(line) for line in result.stderr.splitlines()] == [{"event": "error", "text": text}]
+    assert json.loads(result.stderr.splitlines()[-1]) == {"event": "error", "text": text}
 
     (tmp_path / "notes.jpg").write_text("hello")
     result = cli("extract-features", tmp_path, *FAST, "--out", tmp_path / "c", "--progress", "json", code=1)
@@ -476,14 +477,19 @@ def test_names_that_would_move_the_cursor_are_escaped_in_messages(tmp_path):
     assert "no\\x1b[2Jface.jpg" in result.stderr and "\x1b" not in result.stderr
 
 
+def shown_at(columns, *arguments, code):
+    told = CliRunner().invoke(main, [*map(str, arguments), "--progress", "plain"], env=terminal(columns))
+    assert told.exit_code == code, told.output
+    return on_screen(told.stdout)
+
+
 def test_figures_stay_whole_on_narrow_terminals(work, tmp_path):
     train = ["train-head", work / "cache", "--preset", "tiny", "--epochs", "8", "--out", work / "run"]
     score = ["score-videos", work / "clips", "--head", work / "run", "--faces", "none", "--out", tmp_path / "scores"]
     commands = ((train, 0), (score, 3), (["evaluate", work / "run", work / "cache"], 0))
     for arguments, code in (*commands, (["cache", "inspect", work / "cache"], 0)):
         wide, narrow = (
-            re.sub(r"in \S+ s$|tables and.*\n.*", "", cli(*arguments, code=code, columns=n).stdout, flags=re.M)
-            for n in (200, 40)
+            re.sub(r"in \S+ s$|tables and.*\n.*", "", shown_at(n, *arguments, code=code), flags=re.M) for n in (200, 40)
         )
         wide = re.sub(rf"(?:{'|'.join(EMOTIONS)}) \d\.\d+", "", wide)  # what a face looks like, where there is room
         figures = re.compile(r"\d+\.\d+|\d+%")

@@ -31,10 +31,13 @@ def test_the_likeliest_emotion_stands_in_each_line_of_predict():
     ]
     results = [one.record() for one in known]
     assert results[0]["emotions"] == EMOTIONS and results[1]["emotions"] == {}
-    lines = shown(show_predictions, {"results": results, "untrained": False})
-    assert lines == ["0.900  positive   sad 0.55  a.jpg", "       no face              b.jpg"]
+    lines = shown(show_predictions, {"results": results, "positive": ["neutral", "sad"], "untrained": False})
+    assert lines == ["0.900  sad-or-neutral  sad 0.55  a.jpg", "       no face                   b.jpg"]
     two = [one | {"emotions": {}} for one in results]
-    assert shown(show_predictions, {"results": two, "untrained": False})[0] == "0.900  positive   a.jpg"
+    assert (
+        shown(show_predictions, {"results": two, "positive": ["depressed"], "untrained": False})[0]
+        == "0.900  depressed  a.jpg"
+    )
 
 
 def test_predict_gives_every_emotion_whose_positive_ones_are_the_probability(tmp_path):
@@ -68,6 +71,7 @@ def scores(**more):
         "clips_odd": 0,
         "page": None,
         "scores": "s/c",
+        "cache": "s/cache",
     }
     known |= {"clips_scored": 1, "clips_abstained": 1, "clips_failed": 0, "inputs": "", "crops": None}
     return known | {"untrained": False, "positive": ["neutral", "sad"]}

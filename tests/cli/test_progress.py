@@ -26,10 +26,10 @@ from facedep_jax.cli.terminal.bars import ending, wrapped
 from facedep_jax.cli.terminal.interactive_display import SHOWN_FAILURES, TerminalDisplay
 from facedep_jax.cli.terminal.monitor_panel import panel
 from facedep_jax.cli.terminal.progress_displays import PatientConsole, PlainDisplay, make_display
-from facedep_jax.cli.terminal.tables import plain_table, show_table
+from facedep_jax.cli.terminal.tables import facts_table, plain_table, show_table
 from facedep_jax.disclaimer import UNTRAINED, meaning
 from facedep_jax.media.media_writer import write_clip
-from facedep_jax.progress_events import Failure, LiveFrame, Note, Progress, Tick
+from facedep_jax.progress_events import Failure, LiveFrame, Note, Progress, Tick, Waiting
 
 FAST = ["--weights", "random:1", "--taps", "mobilenet_v2:mid@1", "--size", "32", "--faces", "none", "--engine", "xla"]
 HOSTILE = "no\x1b[31m \n[red]:smile:\u202egpj.mp4"
@@ -422,3 +422,56 @@ def test_tables_and_sentences_obey_no_name(capsys):
             assert "".join(SHOWN.split()) in "".join(shown.split())
     console.print(f"a :smile: {HOSTILE}", markup=False, soft_wrap=True)
     assert capsys.readouterr().out == f"a :smile: {SHOWN}\n".replace("\\n", "\n")
+
+
+def test_what_was_there_already_says_nothing_of_how_fast_work_is():
+    first = Progress("extract", 0, 100, "images")
+    pace = Pace(first, 0.0)
+    for now, event in ((0, first), (1, Progress("extract", 80, 100, "images", reused=80))):
+        pace.add(event, now)
+    assert pace.rate(event) == 0 and pace.left(event) is None
+    later = Progress("extract", 90, 100, "images", reused=80)
+    pace.add(later, 11.0)
+    assert pace.rate(later) == pytest.approx(10 / 11) and pace.left(later) == pytest.approx(11.0)
+
+
+def test_what_is_left_of_clips_is_told_by_their_bytes():
+    """Nine short ones are done in 9 s, and one of a hundred times their length is left."""
+    sizes = {"size_total": 109}
+    pace = Pace(Progress("extract", 0, 10, "clips", **sizes), 0.0)
+    for done in range(1, 10):
+        event = Progress("extract", done, 10, "clips", size=done, **sizes)
+        pace.add(event, float(done))
+    assert pace.left(event) == pytest.approx(100.0)
+
+
+def test_what_is_waited_for_is_said_until_there_is_something_to_count():
+    drawn = io.StringIO()
+    console = PatientConsole(file=drawn, force_terminal=True, width=60)
+    with TerminalDisplay(console) as display:
+        display.report(Waiting("weights to be read"))
+        assert "waits for weights to be read  0:00" in drawn.getvalue()
+        before = len(drawn.getvalue())
+        display.report(Progress("extract", 1, 2, "images"))
+        display._draw()
+    assert "waits for" not in drawn.getvalue()[before:].split("extract", 1)[1]
+
+
+def piped(table):
+    stream = io.StringIO()
+    show_table(PatientConsole(file=stream, width=40), table)
+    return stream.getvalue()
+
+
+def test_a_table_in_a_pipe_is_a_line_a_row_with_tabs_between_cells():
+    table = plain_table("a [title]", "clip", "score", names=("clip",))
+    table.add_row(f"{'long' * 30}\t[b]x[/]", "0.5")
+    table.add_row("short", "")
+    assert piped(table) == f"a [title]\nclip\tscore\n{'long' * 30}\\tx\t0.5\nshort\t\n"
+    assert piped(facts_table("cache", [("rows", 3), ("engine", "[xla]")])) == "cache\nrows\t3\nengine\t[xla]\n"
+
+
+def test_no_line_is_folded_in_a_pipe():
+    stream = io.StringIO()
+    PatientConsole(file=stream, width=40).print("word " * 30)
+    assert stream.getvalue().count("\n") == 1

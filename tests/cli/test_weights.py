@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 from support import keras_h5
 from support.loopback import Handler
+from support.terminal import on_screen, terminal
 
 from facedep_jax.backbones.weights import download, name_maps
 from facedep_jax.backbones.weights.available_files import list_weights
@@ -155,9 +156,10 @@ def test_show_says_what_the_library_says(file, tmp_path):
     network = shown["backbones"]["mobilenet_v2"]
     for finding in network["findings"]:
         assert f"  {finding['kind']}: {finding['detail']}" in wide.stdout.splitlines()
-    assert re.search(r"mobilenet_v2:top +2×2×1280", wide.stdout)
+    assert re.search(r"mobilenet_v2:top\t2×2×1280", wide.stdout)
     assert "no file holds resnet50" in wide.stderr
-    narrow = cli("show", "--weights", tmp_path, "--size", "64", code=3, columns=40).stdout
+    asked = ["weights", "show", "--weights", str(tmp_path), "--size", "64"]
+    narrow = on_screen(CliRunner().invoke(main, asked, env=terminal(40)).stdout)
     assert f"  mean: {network['taps']['mobilenet_v2:top']['mean']:.3f}" in narrow.splitlines()
 
 

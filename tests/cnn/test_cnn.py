@@ -208,7 +208,9 @@ def test_the_best_epoch_is_kept_beside_the_last_and_patience_ends_training():
     x, label = linear_task()
     flipped = np.where(np.arange(101) < 70, label, ~label)  # what is learned is wrong on the rows watched
     recipe = Recipe(30, learning_rate=0.05, seed=1, patience=2)
-    trained = train_classifier(Linear, x, flipped, np.arange(70), np.arange(70, 101), recipe)
+    said = []
+    trained = train_classifier(Linear, x, flipped, np.arange(70), np.arange(70, 101), recipe, report=said.append)
+    assert said[-1].done == said[-1].total < 30 * 70  # the bar of what ends early ends
     aucs = trained.history["val_auroc"]
     assert len(aucs) == trained.best_epoch + 2 < 30 and trained.best_epoch == 1 + np.argmax(aucs)
     assert not np.allclose(trained.best["linear"]["kernel"][...], trained.last["linear"]["kernel"][...])

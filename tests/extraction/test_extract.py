@@ -378,7 +378,7 @@ def test_ctrl_c_finishes_the_write_in_hand_and_exits_130(tmp_path):
     assert 0 < len(open_cache(tmp_path / "c").items) < 150
 
 
-def test_a_limit_is_spread_over_the_listings_and_said(faces, tmp_path):
+def test_a_limit_is_spread_over_splits_and_emotions_and_said(faces, tmp_path):
     """In a folder of one class after the other the first files are all of one; and what is left out is not gone."""
     source = read_source(str(faces))
     count = len(source.listings)
@@ -387,7 +387,7 @@ def test_a_limit_is_spread_over_the_listings_and_said(faces, tmp_path):
     listed = open_cache(tmp_path / "c").listings
     assert len(listed) == count // 3
     assert set(listed["emotion"]) == {listing.emotion for listing in source.listings}
-    assert f"--limit: {count // 3} of {count} files, evenly spread over the listings" in [
+    assert f"--limit: {count // 3} of {count} files, spread over splits and emotions" in [
         getattr(event, "text", "") for event in said
     ]
     extract([source], tmp_path / "c", QUICK)

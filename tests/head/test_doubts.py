@@ -7,11 +7,18 @@ from facedep_jax.head.doubts import WORD, auroc, joined, of_loss, of_ranking, wi
 
 def test_of_other_positives_only_what_hangs_on_these_goes():
     learned, backwards = of_loss(0.69, 0.693), of_ranking(0.4)
-    assert learned and backwards and not of_loss(0.3, 0.693) and not of_ranking(0.8, 0.7, 0.9)
+    assert learned and backwards and not of_loss(0.3, 0.693) and not of_ranking(0.8, (0.7, 0.9))
     both = joined(learned, backwards, learned)
     assert both == f"{WORD}{learned}; {backwards}"
     assert without_ranking(both) == joined(learned)
-    assert without_ranking(joined(of_ranking(0.55, 0.4, 0.7))) == without_ranking("") == ""
+    assert without_ranking(joined(of_ranking(0.55, (0.4, 0.7)))) == without_ranking("") == ""
+
+
+def test_of_too_few_persons_nobody_says_that_a_head_ranks_backwards():
+    few = of_ranking(0.3, (None, None))
+    assert few == "may rank backwards (validation AUC 0.30, of too few to tell)"
+    assert without_ranking(joined(few)) == ""
+    assert of_ranking(0.3, (0.2, 0.4)).startswith("ranks backwards")
 
 
 def test_the_area_under_the_curve_by_hand():

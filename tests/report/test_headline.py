@@ -2,7 +2,7 @@
 
 import pytest
 
-from facedep_jax.disclaimer import either, meaning
+from facedep_jax.disclaimer import either, in_words, meaning, sides
 from facedep_jax.report.headline import headline, headline_table
 from facedep_jax.report.run_report_tables import figures_table
 from facedep_jax.report.run_sections import sadness
@@ -40,7 +40,7 @@ def test_who_asked_for_it_hears_that_few_are_sad():
 def test_three_figures_come_first_and_sadness_is_the_heads_own():
     table = headline_table(metrics(auroc_sadness=0.813), ("neutral", "sad"), "test")
     assert [row[0].split(",")[0] for row in table.rows] == [
-        "neutral or sad against the rest", "sad against neutral", "the same without happy faces",
+        "sad or neutral against the rest", "sad against neutral", "the same without happy faces",
     ]  # fmt: skip
     assert table.rows[1] == ("sad against neutral, by what the head says of sadness", "0.813", "0.600 to 0.900")
     two_classes = headline_table(metrics(auroc_sadness=None), ("neutral", "sad"), "test")
@@ -61,3 +61,15 @@ def test_figures_that_are_not_there_leave_no_row():
 def test_names_are_listed_and_escaped():
     assert [either(names) for names in (["a"], ["a", "b"], ["a", "b", "c"])] == ["a", "a or b", "a, b or c"]
     assert "\x1b" not in meaning(["red\x1b[31m"])
+
+
+def test_sides_are_called_as_the_labels_are():
+    assert sides(("neutral", "sad")) == ("sad-or-neutral", "other")
+    assert sides(("depressed",)) == ("depressed", "other")
+    assert sides(("fear", "sad", "neutral"))[0] == "sad-fear-or-neutral" and sides(())[0] == "positive"
+    assert [in_words(said, ("sad",)) for said in ("positive", "negative", "", "no face")] == [
+        "sad",
+        "other",
+        "",
+        "no face",
+    ]

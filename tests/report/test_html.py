@@ -41,14 +41,16 @@ def metrics():
 
 
 def test_the_spread_of_members_is_theirs_and_one_member_has_none():
-    logit, positive = np.array([1.0, -1.0, 2.0, -2.0]), np.array([True, False, False, True])
-    unsaid, rest = np.array([None] * 4), Wanted(("sad",), resamples=5)
+    logit, positive = np.tile([1.0, -1.0, 2.0, -2.0], 3), np.tile([True, False, False, True], 3)
+    unsaid, rest = np.array([None] * 12), Wanted(("sad",), resamples=5)
     members = np.stack([logit + 0.5, logit - 0.5])
     scores = Scores(logit[:, None], positive, unsaid, unsaid, members[..., None])
     found = evaluate(scores, rest)["spread"]
     apart = [np.std([1 / (1 + np.exp(-x - d)) for d in (0.5, -0.5)], ddof=1) for x in logit]
-    assert found["mean"] == pytest.approx(np.mean(apart)) and found["mean_wrong"] == pytest.approx(np.mean(apart[2:]))
-    assert found["auroc_of_wrong"] == 0.0  # far from the threshold members agree, and these two are wrong
+    assert found["mean"] == pytest.approx(np.mean(apart)) and found["mean_wrong"] == pytest.approx(np.mean(apart[2:4]))
+    assert found["auroc_of_wrong"] == 0.0  # far from the threshold members agree, and these are wrong
+    few = evaluate(scores[np.arange(12) < 9], rest)["spread"]  # four wrong ones
+    assert few["auroc_of_wrong"] is None and few["mean_wrong"] is not None
     assert evaluate(replace(scores, members=members[:1]), rest)["spread"] is None
 
 

@@ -31,7 +31,7 @@ ORDER = "Array.from(document.querySelectorAll('table.sortable tbody tr'), row =>
 
 
 def heading(name):
-    return f"table.sortable th:nth-child({['clip', 'over time', 'score'].index(name) + 1}) button"
+    return f"table.sortable th:nth-child({['clip', 'over time', 'decision', 'score'].index(name) + 1}) button"
 
 
 def test_opens_from_disk_without_a_word_on_the_console(browser, report):
@@ -53,16 +53,16 @@ def test_opens_from_disk_without_a_word_on_the_console(browser, report):
 def test_a_heading_sorts_by_mouse_and_keyboard_and_says_so(browser, report):
     browser.look(1280)
     browser.open(report)
-    before = browser.value(ORDER.format(2))
+    before = browser.value(ORDER.format(3))
     browser.click(heading("score"))
-    rising = browser.value(ORDER.format(2))
+    rising = browser.value(ORDER.format(3))
     numbers = [float(text) for text in rising if text != "–"]
     assert numbers == sorted(numbers) and rising != before
     assert rising[len(numbers) :] == ["–"] * (len(rising) - len(numbers)) != []
     said = "document.querySelector('th[aria-sort]').getAttribute('aria-sort')"
     assert browser.value(said) == "ascending"
     browser.press("Enter")  # the heading has the focus
-    falling = browser.value(ORDER.format(2))
+    falling = browser.value(ORDER.format(3))
     assert [float(text) for text in falling[: len(numbers)]] == numbers[::-1]
     assert falling[len(numbers) :] == rising[len(numbers) :] and browser.value(said) == "descending"
     by_score = browser.value(ORDER.format(0))
@@ -101,6 +101,13 @@ def test_fits_and_can_be_read(browser, report, width, scheme):
     assert (sum(paper) < 3 * 128) == (scheme == "dark")
     drawn = np.abs(shot[..., ::-1].astype(int) - paper).max(-1) > 64  # ink on it, and paper around that
     assert 0.01 < drawn.mean() < 0.5 and not drawn[:, :3].any()
+
+
+def test_on_a_narrow_screen_the_decision_is_seen_first(browser, report):
+    browser.look(400)
+    browser.open(report)
+    place = browser.value("(r => [r.right, r.bottom])(document.querySelector('td.worded').getBoundingClientRect())")
+    assert place[0] <= 400 and place[1] <= 900
 
 
 def contrast(browser, ink, paper):

@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import roc_curve
 from support.refusing_disk import small_files
 
-from facedep_jax.disclaimer import UNTRAINED, meaning
+from facedep_jax.disclaimer import UNTRAINED
 from facedep_jax.errors import OutputError
 from facedep_jax.evaluation.metrics import headline_metrics
 from facedep_jax.head.calibration import OperatingPoint
@@ -16,7 +16,7 @@ from facedep_jax.scoring.clip_scores import ClipScore
 from facedep_jax.scoring.frame_scores import Frames
 from facedep_jax.scoring.score_images import Drawable, Prediction
 
-BANNER, MEANING = UNTRAINED, meaning(("neutral", "sad"))
+BANNER, POSITIVE = UNTRAINED, ("neutral", "sad")
 DIFFERENCE = {"auroc": 0.01, "auroc_ci": [-0.02, 0.03]}
 
 
@@ -126,7 +126,7 @@ def test_pictures_on_a_full_disk_are_one_clear_error_and_leave_nothing(tmp_path)
     draws = {
         "matrix.png": lambda path: run_plots.save(run_plots.draw_confusion([[7, 3], [1, 9]], 0.5, "test"), path),
         "clip.png": lambda path: run_plots.save(draw_timeline(ClipScore("clip.mp4", "abstained"), frames, 0.5), path),
-        "p.jpg.png": lambda path: list(drawing(path.parent, [picture], 0.5, MEANING)),
+        "p.jpg.png": lambda path: list(drawing(path.parent, [picture], 0.5, POSITIVE)),
     }
     for name, draw in draws.items():
         with small_files(), pytest.raises(OutputError, match=f"{name} cannot be written"):
@@ -137,7 +137,7 @@ def test_pictures_on_a_full_disk_are_one_clear_error_and_leave_nothing(tmp_path)
 def test_a_folder_for_pictures_that_cannot_be_made_is_one_clear_error(tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(OutputError, match="cannot be written"):
-        list(drawing(tmp_path / "file" / "plots", [], 0.5, MEANING))
+        list(drawing(tmp_path / "file" / "plots", [], 0.5, POSITIVE))
 
 
 def drawn(state="found", box=(10.0, 20.0, 30.0, 40.0), path="a.jpg", scored=True, warning="", **more):
@@ -147,7 +147,7 @@ def drawn(state="found", box=(10.0, 20.0, 30.0, 40.0), path="a.jpg", scored=True
     shown = Drawable(picture, 0.5, *((crop, shading) if scored else ()))
     known = {"probability": 0.64, "decision": "positive", "members_low": 0.5, "members_high": 0.7} if scored else {}
     face = {"state": state, "box": box and list(box)}
-    return draw_prediction(Prediction(path, "scored", face, **known, **more), shown, 0.41, MEANING, warning)
+    return draw_prediction(Prediction(path, "scored", face, **known, **more), shown, 0.41, POSITIVE, warning)
 
 
 def texts(figure):
@@ -159,7 +159,7 @@ def test_a_prediction_shows_the_box_on_the_whole_picture_its_score_and_shading()
     boxes = {(p.get_x(), p.get_y(), p.get_width(), p.get_height()) for p in figure.axes[0].patches}
     assert boxes == {(5.0, 10.0, 15.0, 20.0)}
     said = texts(figure)
-    for part in ("one face, 30×40 pixels", "score 0.640", "positive (threshold 0.41)", "members 0.50 to 0.70",
+    for part in ("one face, 30×40 pixels", "score 0.640", "sad-or-neutral (threshold 0.41)", "members 0.50 to 0.70",
                  BANNER, "attention × gradient", "50%", "far the logit hangs on it", "not a diagnosis"):  # fmt: skip
         assert part in said.replace("\n", " "), part
     figure.canvas.draw()

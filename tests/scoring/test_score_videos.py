@@ -434,6 +434,19 @@ def test_scores_of_another_folder_are_not_overwritten(work, tmp_path):
     assert (tmp_path / "s" / "clips.csv").read_bytes() == before
 
 
+@pytest.mark.parametrize("part", ["clips/a.mp4", "clips/[a]*.mp4"])
+def test_scores_of_a_batch_are_not_lost_by_asking_for_a_part_of_it(work, tmp_path, part):
+    shutil.copytree(work / "clips" / "ann", tmp_path / "clips")
+    shutil.copytree(work / "run0", tmp_path / "run0")
+    again = ("--cache", work / "scores" / "cache", "--tables-only")
+    score(tmp_path, *again, clips=part, code=0)
+    score(tmp_path, *again, code=0)  # what is asked for besides is added
+    before = (tmp_path / "scores" / "clips.csv").read_bytes()
+    said = score(tmp_path, *again, clips=part, code=1).stderr
+    assert "would lose 1 of its scores, which are not asked for now: b.mp4" in said and "another --out" in said
+    assert (tmp_path / "scores" / "clips.csv").read_bytes() == before
+
+
 def test_weights_that_are_not_found_are_named(work, tmp_path):
     (tmp_path / "weights").mkdir()
     for family, more in (("torchvision", ()), ("keras", ("--weights", tmp_path / "weights"))):

@@ -20,7 +20,7 @@ from facedep_jax.backbones.taps import parse_taps
 from facedep_jax.errors import MediaError, SettingsError, SourceError, TableError
 from facedep_jax.extraction.settings import ExtractSettings
 from facedep_jax.media.file_hashing import regular_file
-from facedep_jax.sources import read_source, read_sources
+from facedep_jax.sources import read_source, read_sources, spread
 from facedep_jax.sources.subject_splits import split_name
 from facedep_jax.toml_settings import resolve
 from facedep_jax.training.settings import TrainSettings
@@ -604,3 +604,17 @@ def test_what_kaggle_refuses_is_said(kaggle, monkeypatch, status, message):
 def test_a_kaggle_source_has_an_owner_and_a_name():
     with pytest.raises(SourceError, match="expected kaggle:OWNER/DATASET"):
         read_source("kaggle:faces")
+
+
+@pytest.mark.parametrize(("count", "expected"), [(3, [1, 1, 1]), (13, [10, 2, 1]), (2, [1, 1, 0]), (112, [99, 10, 3])])
+def test_some_of_the_files_are_of_every_split_and_emotion(tmp_path, count, expected):
+    """Of 100, 10 and 3: each its part, and however rare at least one."""
+    sizes = {"train/happy": 100, "val/sad": 10, "test/neutral": 3}
+    make(tmp_path, *(f"{folder}/{number:03}.jpg" for folder, size in sizes.items() for number in range(size)))
+    listings = read_source(str(tmp_path)).listings
+    (mask,) = spread([listings], count)
+    taken = [listing.path for listing, chosen in zip(listings, mask, strict=True) if chosen]
+    counts = [sum(path.startswith(folder) for path in taken) for folder in sizes]
+    assert sum(counts) == count and sorted(counts) == sorted(expected)
+    firsts = [path for path in taken if path.startswith("train")]
+    assert len(firsts) < 3 or int(firsts[-1][-7:-4]) >= 80  # not the first ones only

@@ -21,6 +21,7 @@ from facedep_jax.study.protocols import (
 from facedep_jax.study.ridge.carriers import carriers
 from facedep_jax.study.ridge.linear_models import Columns, fit_platt, scaler_of
 from facedep_jax.study.ridge.out_of_fold import rank_labels
+from facedep_jax.study.verdict import verdicts
 
 
 def columns_of(values, families=None):
@@ -140,6 +141,18 @@ def test_what_is_there_is_found(protocol):
     first = carriers(columns, label.astype(float))
     assert len({row["name"] for row in first[:4]} & {"c0", "c1", "c2", "c3"}) >= 3
     assert all(row["coefficient_ci"][0] <= row["coefficient"] <= row["coefficient_ci"][1] for row in first)
+
+
+def test_of_four_persons_of_a_class_nothing_is_concluded():
+    columns, label = cohort(40, 3.0, 5)
+    few = label & (np.cumsum(label) <= 4)
+    how = choose_protocol(REPEATED, few.astype(float), np.full(40, None, object), True, 2, 2, 0)
+    judged = judge_classes({DESCRIPTOR: columns}, None, few, how, labellings(how, 39, 0))
+    assert judged.figures[DESCRIPTOR]["auc"] is not None and judged.chance == {}
+    assert judged.figures[DESCRIPTOR]["auc_ci"] == [None, None]
+    (said,) = [text for text in verdicts(judged, None, 200)]
+    assert said.startswith("Fewer than 5 persons (4) are positive") and "nothing is concluded" in said
+    assert all(row["coefficient_ci"] == [None, None] for row in carriers(columns, few.astype(float)))
 
 
 def test_scores_are_predicted_in_their_own_points_and_the_mean_is_what_has_to_be_beaten():

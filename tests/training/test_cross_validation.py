@@ -6,7 +6,8 @@ from scipy.stats import t, ttest_rel
 
 from facedep_jax.errors import LabelError
 from facedep_jax.evaluation.fold_difference import fold_difference
-from facedep_jax.training.cross_validation import make_folds
+from facedep_jax.report.run_sections import over_folds
+from facedep_jax.training.cross_validation import beside_probe, make_folds
 
 
 def pictures(positive, others, each=1):
@@ -66,3 +67,11 @@ def test_the_corrected_test_is_wider_than_the_usual_one():
 def test_nothing_differs_from_itself():
     found = fold_difference([0.8, 0.9], [0.8, 0.9], [5, 6])
     assert (found["difference"], found["p"], found["difference_ci"]) == (0.0, 1.0, [0.0, 0.0])
+
+
+@pytest.mark.parametrize(("fewest", "told"), [(4, False), (5, True)])
+def test_of_fewer_than_five_persons_head_and_probe_are_not_compared(fewest, told):
+    folds = {"auroc": 0.8, "sd": 0.1, "folds": [0.7, 0.9], "held": [9, 9], "by": "subject", "fewest": fewest}
+    probe = beside_probe({**folds, "single": {"folds": [0.7, 0.8]}}, {**folds, "folds": [0.6, 0.6]})
+    assert ("vs_head" in probe) is told and ("p = " in over_folds(probe)) is told
+    assert told or "4 subjects, fewer than 5: nothing is concluded" in over_folds(probe)

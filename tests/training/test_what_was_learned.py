@@ -61,7 +61,7 @@ def test_reports_begin_with_three_figures_and_sadness_is_the_heads_own(emotions)
         (folder / "run" / "MODEL_CARD.md").read_text(),
     ):
         plain = " ".join(text.split())
-        assert "neutral or sad against the rest" in plain and "what the head says of sadness" in plain
+        assert "sad or neutral against the rest" in plain and "what the head says of sadness" in plain
         assert "the same without happy faces" not in plain
 
 

@@ -8,11 +8,11 @@ import time
 from rich.console import Console
 from rich.text import Text
 
-from facedep_jax.api.progress_rate import Pace, facts
+from facedep_jax.api.progress_rate import Pace, clock, facts
 from facedep_jax.cli.terminal.bars import bar, wrapped
 from facedep_jax.cli.terminal.live_region import LiveRegion
 from facedep_jax.cli.terminal.monitor_panel import panel
-from facedep_jax.progress_events import Event, Failure, LiveFrame, Note, Progress, Tick
+from facedep_jax.progress_events import Event, Failure, LiveFrame, Note, Progress, Tick, Waiting
 from facedep_jax.text_escaping import printable
 
 REDRAW = 0.1  # seconds between two drawings
@@ -29,6 +29,7 @@ class TerminalDisplay:
         self.console = console
         self._region, self._lock, self._over = LiveRegion(console), threading.RLock(), threading.Event()
         self._stages: dict[str, tuple[Progress, Pace]] = {}
+        self._waiting: tuple[Waiting, float] | None = None  # and since when
         self._live_frame: LiveFrame | None = None
         self._came = 0.0  # when it did
         self._failures = 0
@@ -47,6 +48,7 @@ class TerminalDisplay:
         self._over.set()
         self._timer.join()
         self._redirected.close()
+        self._waiting = None
         self._draw()
         self._region.close()
 
@@ -58,7 +60,11 @@ class TerminalDisplay:
         """Show what has happened."""
         with self._lock:
             if isinstance(event, Progress):
+                self._waiting = None
                 self._progress(event)
+            elif isinstance(event, Waiting):
+                self._waiting = event, time.monotonic()
+                self._draw()
             elif isinstance(event, LiveFrame):
                 self._live_frame, self._came = event, time.monotonic()
                 self._draw()
@@ -95,7 +101,9 @@ class TerminalDisplay:
         """Draw again what events have changed since, and all for a terminal of another size."""
         while not self._over.wait(2 * REDRAW):
             with self._lock:
-                if self.console.size != self._size or (self._stages and time.monotonic() - self._shown > 1):
+                if self.console.size != self._size or (
+                    (self._stages or self._waiting) and time.monotonic() - self._shown > 1
+                ):
                     self._draw()
 
     def _draw(self) -> None:
@@ -105,6 +113,9 @@ class TerminalDisplay:
 
     def _lines(self) -> list[Text]:
         lines = [line for event, pace in self._stages.values() for line in self._stage(event, pace)]
+        if self._waiting:
+            event, since = self._waiting
+            lines += [Text(f"waits for {printable(event.what)}  {clock(time.monotonic() - since)}", style="dim")]
         if self._live_frame:
             silent = time.monotonic() - self._came
             lines += panel(self._live_frame, self.console.width - 1, self._ascii_only, silent)

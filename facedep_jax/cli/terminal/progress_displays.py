@@ -12,11 +12,11 @@ from rich.text import Text
 from facedep_jax.api.progress_rate import Pace, facts
 from facedep_jax.cli.terminal.interactive_display import TerminalDisplay, failure_line
 from facedep_jax.cli.terminal.monitor_panel import one_line
-from facedep_jax.progress_events import Event, Failure, LiveFrame, Note, Progress, Tick
+from facedep_jax.progress_events import Event, Failure, LiveFrame, Note, Progress, Tick, Waiting
 from facedep_jax.text_escaping import printable
 
 SECONDS_BETWEEN_LINES = 5.0
-KINDS = {Note: "note", Progress: "progress", Failure: "failure", LiveFrame: "frame"}
+KINDS = {Note: "note", Waiting: "waiting", Progress: "progress", Failure: "failure", LiveFrame: "frame"}
 
 
 class PatientConsole(Console):
@@ -27,6 +27,10 @@ class PatientConsole(Console):
 
     def __init__(self, **options: Any):
         super().__init__(highlight=False, emoji=False, **options)
+
+    def print(self, *objects: Any, **how: Any) -> None:
+        """As rich does; in a pipe or a file no line is folded."""
+        super().print(*objects, **({} if self.is_terminal else {"soft_wrap": True}) | how)
 
     def on_broken_pipe(self) -> None:
         """Go on, silently."""
@@ -58,7 +62,7 @@ def write_line(line: str) -> None:
 
 
 class PlainDisplay:
-    """One line every few seconds, for pipes and log files."""
+    """One line every few seconds, for pipes and log files; what is waited for at first is of no use in one."""
 
     def __init__(self) -> None:
         self._last: dict[str, float] = {}

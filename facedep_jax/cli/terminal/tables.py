@@ -66,7 +66,13 @@ def name_cell(name: str) -> "Text":
 
 
 def show_table(console: "Console", table: "Table") -> None:
-    """Print a table; where its figures do not fit side by side, each row as a block of lines instead."""
+    """Print a table; where its figures do not fit side by side, each row as a block of lines instead.
+
+    In a pipe or a file a row is a line with tabs between its cells, and a line with its title stands above.
+    """
+    if not console.is_terminal:
+        _show_lines(console, table)
+        return
     if fits(console, table):
         console.print(table)
         return
@@ -75,6 +81,25 @@ def show_table(console: "Console", table: "Table") -> None:
         console.print(name, style="bold")
         for column, figure in zip(table.columns[1:], figures, strict=True):
             console.print(f"  {column.header}: {figure}")
+
+
+def _show_lines(console: "Console", table: "Table") -> None:
+    from rich.text import Text
+
+    def plain(cell: Any) -> str:
+        return cell.plain if isinstance(cell, Text) else Text.from_markup(str(cell or ""), emoji=False).plain
+
+    rows = [[column.header for column in table.columns]] if table.show_header else []
+    rows += map(list, zip(*(column.cells for column in table.columns), strict=True))
+    show_as_they_are(console, [plain(table.title)] if table.title else [])
+    show_as_they_are(console, ["\t".join(map(plain, row)) for row in rows])
+
+
+def show_as_they_are(console: "Console", lines: Iterable[str]) -> None:
+    """Lines that were made for this console already: it would make blanks of tabs, and escape colours."""
+    from rich.segment import Segment, Segments
+
+    console.print(Segments([Segment(f"{line}\n") for line in lines]), end="")
 
 
 def show_content(console: "Console", content: "Content", title: str = "") -> None:
@@ -86,11 +111,16 @@ def show_content(console: "Console", content: "Content", title: str = "") -> Non
         table.add_row(name_cell(name), *figures)
     show_table(console, table)
     if content.note:
-        console.print(content.note, style="dim", markup=False)
+        console.print(content.note, style="dim", markup=False, soft_wrap=not console.is_terminal)
 
 
 def fits(console: "Console", table: "Table", names: int = NAME_WIDTH) -> bool:
-    """Whether the figures of a table fit side by side where names are folded to no less than `names` characters."""
+    """Whether the figures of a table fit side by side where names are folded to no less than `names` characters.
+
+    In a pipe or a file there is room for all.
+    """
+    if not console.is_terminal:
+        return True
     from rich.cells import cell_len
 
     wanted = [max(cell_len(str(cell)) for cell in (column.header, *column.cells)) for column in table.columns]
@@ -136,7 +166,16 @@ def show_doubts(console: "Console", summary: Mapping[str, Any]) -> None:
             )
 
 
+def show_next(console: "Console", page: str, command: str) -> None:
+    """The last line: what to open, and the command that may follow, by the name that this one was called by."""
+    import click
+
+    context = click.get_current_context(silent=True)
+    called = (context.find_root().info_name if context else None) or "cli"
+    console.print(printable(f"open {page}; next: {called} {command}"), markup=False, soft_wrap=True)
+
+
 def show_warning(console: "Console", summary: Mapping[str, Any]) -> None:
     """Say loudly what makes the scores mean nothing."""
     if said := summary.get("warning") or (UNTRAINED if summary["untrained"] else ""):
-        console.print(said, style="bold yellow", markup=False)
+        console.print(said, style="bold yellow", markup=False, soft_wrap=not console.is_terminal)

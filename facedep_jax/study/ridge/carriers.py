@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.special import stdtrit
 
+from facedep_jax.evaluation.intervals import FEWEST, Ends
 from facedep_jax.study.ridge.family_ridge import fit_families
 from facedep_jax.study.ridge.linear_models import Columns, scaler_of
 
@@ -15,7 +16,7 @@ class Carrier(TypedDict):
 
     name: str
     coefficient: float
-    coefficient_ci: list[float]
+    coefficient_ci: Ends
     known: int
 
 
@@ -24,7 +25,7 @@ def carriers(columns: Columns, target: Float[np.ndarray, " n"]) -> list[Carrier]
 
     Intervals are by Student's t and the jackknife: every person left out once, penalties and weights chosen anew.
     Shrinkage is part of both, so they lie nearer 0 than those of least squares; all are 0 where nothing is predicted of
-    persons left out.
+    persons left out. There is none of fewer than five persons who are known, or on a side of two classes.
     """
     rows = np.arange(len(target))
     whole = _coefficients(columns, target, rows)
@@ -32,11 +33,13 @@ def carriers(columns: Columns, target: Float[np.ndarray, " n"]) -> list[Carrier]
     half = float(stdtrit(len(target) - 1, 0.975)) * np.sqrt((len(rows) - 1) * without.var(0))
     order = np.argsort(-np.abs(whole), kind="stable")
     known = np.isfinite(columns.values).sum(0)
+    _, sides = np.unique(target, return_counts=True)
+    told = (known >= FEWEST) & (len(sides) > 2 or sides.min() >= FEWEST)
     return [
         {
             "name": columns.names[k],
             "coefficient": float(whole[k]),
-            "coefficient_ci": [float(whole[k] - half[k]), float(whole[k] + half[k])],
+            "coefficient_ci": [float(whole[k] - half[k]), float(whole[k] + half[k])] if told[k] else [None, None],
             "known": int(known[k]),
         }
         for k in order
