@@ -170,6 +170,16 @@ class Head:
         clips = {tap: np.asarray(tokens[tap])[:, None] for tap in self.taps}
         return self.class_logits(clips, np.zeros((count, 1), np.float32), np.ones((count, 1), bool))
 
+    def finite_on_probe(self) -> bool:
+        """Whether one frame of fixed features, in the range of real ones, gets finite logits of every class."""
+        inputs = self.architecture.inputs
+        shapes = {t: (1, 1, s, s, c) for t, s, c in zip(inputs.taps, inputs.cells, inputs.channels, strict=True)}
+        probe = {
+            tap: np.linspace(-1, 6, np.prod(shape), dtype=np.float16).reshape(shape) for tap, shape in shapes.items()
+        }
+        now, there = np.zeros((1, 1), np.float32), np.ones((1, 1), bool)
+        return bool(np.isfinite(predict_classes(self.architecture, self.states, probe, now, there, batch=1)).all())
+
     def class_logits(
         self,
         tokens: Mapping[str, Features],
@@ -305,7 +315,7 @@ def flat_names(states: nnx.State) -> dict[str, np.ndarray]:
 def from_names(architecture: Architecture, arrays: Mapping[str, np.ndarray]) -> tuple[nnx.State, list[str]]:
     """States out of parameters by name, and everything that is missing, extra or misshapen."""
     members = next(iter(arrays.values())).shape[0] if arrays else 1
-    keys = jax.random.split(jax.random.key(0), members)
+    keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), members))
     abstract = jax.eval_shape(lambda k: nnx.to_pure_dict(init_states(architecture, k)), keys)
     named, tree = jax.tree_util.tree_flatten_with_path(abstract)
     shapes = {".".join(str(part.key) for part in path): leaf.shape for path, leaf in named}
