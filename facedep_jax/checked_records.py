@@ -1,12 +1,9 @@
-"""JSON and TOML from anyone → values within bounds → typed records, every field checked. It means nothing by them.
+"""Values that anyone may have written → typed records, every field checked. It means nothing by them.
 
 msgspec checks the fields by their types: it is imported in a third of the time that pydantic takes (41 and 176 ms).
 """
 
-import json
-import math
 import re
-import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -15,11 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from facedep_jax.errors import UnusableFile
-from facedep_jax.file_opening import SETTINGS, SUMMARY, read_text
-from facedep_jax.text_escaping import as_name
 
-DEEPEST = 32  # of tables and lists in each other
-LARGEST = 2**63  # integers are smaller
 NAMED = 4  # problems in one sentence
 
 Amount = Annotated[float, Meta(ge=0, le=1e9)]
@@ -33,35 +26,6 @@ R = TypeVar("R", bound=msgspec.Struct)
 def one_of(names: Iterable[str]) -> Meta:
     """Of a text: it is one of `names`."""
     return Meta(pattern=f"^({'|'.join(map(re.escape, names))})$")
-
-
-def read_toml(path: Path, follow: bool = False, names: bool = True) -> dict[str, Any]:
-    """The tables of a TOML file; `names`: those of files in it as `as_name` gives them.
-
-    Raises as `opened` does, and UnusableFile for what is no TOML, too deep or not finite.
-    """
-    text = read_text(path, SETTINGS, follow)
-    try:
-        found = tomllib.loads(as_name(text) if names else text)
-    except (ValueError, RecursionError) as error:
-        raise UnusableFile(path, f"is not TOML: {_said(error)}") from error
-    _require_bounded(path, found)
-    return found
-
-
-def read_json(path: Path, most: int = SUMMARY) -> Any:
-    """What a JSON file says. Raises as `opened` does, and UnusableFile for what is no JSON, too deep or not finite."""
-    return parse_json(path, read_text(path, most))
-
-
-def parse_json(path: Path, text: str) -> Any:
-    """What a JSON text from the file at `path` says. Raises UnusableFile as `read_json` does."""
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise UnusableFile(path, f"is not JSON: {_said(error)}") from error
-    _require_bounded(path, found)
-    return found
 
 
 def as_typed(path: Path, kind: Any, value: Any) -> Any:
@@ -108,29 +72,6 @@ def _problem(kind: Any, value: Any, place: str) -> list[str]:
     return []
 
 
-def _require_bounded(path: Path, value: Any) -> None:
-    """Raise UnusableFile for what is nested too deeply, and for numbers that are too large or not finite."""
-    level: list[tuple[str, Any]] = [("", value)]
-    for _ in range(DEEPEST + 1):
-        inner: list[tuple[str, Any]] = []
-        for place, each in level:
-            if isinstance(each, dict):
-                inner += [(f"{place}.{key}" if place else key, item) for key, item in each.items()]
-            elif isinstance(each, list):
-                inner += [(place, item) for item in each]
-            elif type(each) is int and not -LARGEST <= each < LARGEST:
-                raise UnusableFile(path, f"cannot be meant: {place} has {len(str(each))} digits")
-            elif type(each) is float and not math.isfinite(each):
-                raise UnusableFile(path, f"cannot be meant: {place} is {each}, expected a finite number")
-        level = inner
-    if level:
-        raise UnusableFile(path, f"is nested more than {DEEPEST} deep")
-
-
 def _shown(value: Any, most: int = 40) -> str:
     text = repr(value)
     return text if len(text) <= most else f"{text[:most]}…"
-
-
-def _said(error: Exception) -> str:
-    return "it is nested too deeply" if isinstance(error, RecursionError) else " ".join(str(error).split())[:200]

@@ -4,12 +4,12 @@ A pipe that nobody writes to would be waited for, a device read for ever, a link
 run's. Knows nothing of what files hold.
 """
 
+import io
 import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
 
 from facedep_jax.errors import UnusableFile
 
@@ -35,7 +35,7 @@ _KINDS = {
 
 
 @contextmanager
-def opened(path: Path, most: int, follow: bool = False) -> Iterator[BinaryIO]:
+def opened(path: Path, most: int, follow: bool = False) -> Iterator[io.BufferedReader]:
     """A regular file of at most `most` bytes, for reading. `follow`: a link that the user named leads where it leads.
 
     Raises FileNotFoundError or NotADirectoryError where nothing is, UnusableFile for all else that it is not.

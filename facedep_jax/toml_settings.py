@@ -7,15 +7,14 @@ resolved file that a command writes beside its output adds tables that only reco
 
 import dataclasses
 import difflib
-import tomllib
 import types
 import typing
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from facedep_jax.errors import SettingsError
-from facedep_jax.text_escaping import as_name
+from facedep_jax import bounded_values
+from facedep_jax.errors import SettingsError, UnusableFile
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -48,14 +47,14 @@ def resolve(cls: type[T], command: str, file: Path | None, given: dict[str, Any]
     return build(cls, table | {k: v for k, v in given.items() if v is not None}, where=str(file or "options"))
 
 
-def read_toml(file: Path) -> dict[str, Any]:
-    """A TOML file. Raises SettingsError where it cannot be read."""
+def read_toml(file: Path, follow: bool = True) -> dict[str, Any]:
+    """A TOML file, a link to one if `follow`. Raises SettingsError where it cannot be read."""
     try:
-        return tomllib.loads(as_name(Path(file).read_text()))
+        return bounded_values.read_toml(Path(file), follow)
+    except UnusableFile as error:
+        raise SettingsError(str(error)) from error
     except OSError as error:
         raise SettingsError(f"{file} cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{file} is not TOML: {error}") from error
 
 
 def read_table(file: Path, command: str) -> dict[str, Any]:
@@ -78,12 +77,9 @@ def of_earlier_versions(document: Mapping[str, Any]) -> dict[str, Any]:
     return (EARLIER if of_head else {}) | document["train"]
 
 
-def read_records(file: Path, tables: tuple[str, ...]) -> dict[str, Any]:
+def read_records(file: Path, tables: tuple[str, ...], follow: bool = True) -> dict[str, Any]:
     """The named tables of a resolved configuration that a command wrote. Raises SettingsError if it is damaged."""
-    try:
-        document = tomllib.loads(Path(file).read_text())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{file} is damaged: {error}") from error
+    document = read_toml(file, follow)
     found = {name: document.get(name, {}) for name in tables}
     for name, table in found.items():
         if not isinstance(table, dict):

@@ -4,69 +4,17 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from msgspec import UNSET, Meta, Struct, UnsetType
-
-from facedep_jax.checked_records import Amount, Count, Names, Share
+from facedep_jax.bounded_values import read_json
 from facedep_jax.errors import CacheError, DamagedCache, SpecMismatch
 from facedep_jax.file_system import write_atomically
 from facedep_jax.toml_settings import differences, without_none
 
 FORMATS = {1: None, 2: "float32"}  # format version → `dtype` of the spec's features; 1 states none: float16
 DEEPEST = 8  # of objects in objects: a spec has five, and what compares or shows it goes down recursively
-TAP = r"^\w+:\w+@[1-9]\d{0,2}(~\w+)?$"
 FIRST_DECODER = 1  # of a spec that states none
 RESTORE = "`cache repair` writes it anew if config.toml is whole, else restore it from a copy; the shards are untouched"
-
-
-class WeightsRecord(Struct, frozen=True):
-    """What a spec says of the weights of one backbone."""
-
-    family: str
-    sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
-    seed: Annotated[int, Meta(ge=0, lt=10**18)] | UnsetType = UNSET
-
-
-class FeaturesRecord(Struct, frozen=True):
-    """The part `features` of a spec: what decides the numbers of whatever pixels."""
-
-    taps: Annotated[tuple[Annotated[str, Meta(pattern=TAP)], ...], Meta(min_length=1, max_length=64)]
-    channels: dict[str, Count]
-    weights: dict[str, WeightsRecord]
-    size: dict[str, Annotated[int, Meta(ge=1, le=4096)]]
-    imported: str | UnsetType = UNSET
-    dtype: Annotated[str, Meta(pattern="^float32$")] | UnsetType = UNSET
-    interpolation: str | UnsetType = UNSET
-    color: str | UnsetType = UNSET
-    precision: str | UnsetType = UNSET
-    columns: dict[str, Names] = {}
-
-    def __post_init__(self) -> None:
-        if set(self.channels) != set(self.taps) or len(set(self.taps)) != len(self.taps):
-            raise ValueError("cache.features.channels are not those of its taps, each once")
-        needed = set() if self.imported else {tap.split(":")[0] for tap in self.taps}
-        if not needed <= self.weights.keys() & self.size.keys():
-            raise ValueError("cache.features.weights or size lacks a backbone of its taps")
-        if not self.imported and UNSET in (self.interpolation, self.color, self.precision):
-            raise ValueError("cache.features does not say interpolation, color and precision")
-
-
-class InputRecord(Struct, frozen=True):
-    """What a spec says of the pixels of one kind of file."""
-
-    faces: str = ""
-    decoder: Count | UnsetType = UNSET
-    detector_sha256: str | UnsetType = UNSET
-    detection: str | UnsetType = UNSET
-    following: str | UnsetType = UNSET
-    policy: str | UnsetType = UNSET
-    align: bool = False
-    margin: Annotated[float, Meta(ge=-1, le=10)] = 0.0
-    min_face: Amount = 0.0
-    min_sharpness: Amount = 0.0
-    fps: Amount = 0.0
-    confidence: Share = 0.0
 
 
 def fingerprint(spec: dict[str, Any]) -> str:
@@ -96,7 +44,7 @@ def read_header(folder: Path) -> dict[str, Any]:
     """The spec in `cache.json`. Raises CacheError for what is no cache of a version this program reads."""
     file = folder / "cache.json"
     try:
-        header = json.loads(file.read_text())
+        header = read_json(file)
         version, spec, stated = header["format"], header["spec"], header["fingerprint"]
     except FileNotFoundError as error:
         why = "is not a cache: it has no cache.json" if folder.is_dir() else "does not exist"
@@ -104,9 +52,7 @@ def read_header(folder: Path) -> dict[str, Any]:
     except NotADirectoryError as error:
         raise CacheError(f"{folder} is a file; a cache is a directory") from error
     except OSError as error:
-        raise CacheError(f"{file} cannot be read: {error.strerror}") from error
-    except RecursionError as error:
-        raise DamagedCache(f"{file} is damaged (it is nested too deeply); {RESTORE}") from error
+        raise DamagedCache(f"{file} is damaged (it {error.strerror}); {RESTORE}") from error
     except (ValueError, KeyError, TypeError) as error:
         raise DamagedCache(f"{file} is damaged ({error}); {RESTORE}") from error
     require_known(version, folder)

@@ -8,6 +8,7 @@ from facedep_jax.cache.cache_reader import Cache
 from facedep_jax.disclaimer import meaning
 from facedep_jax.extraction.plan import plan_extraction
 from facedep_jax.extraction.settings import ExtractSettings
+from facedep_jax.file_opening import SETTINGS, read_text
 from facedep_jax.file_system import write_atomically, writing
 from facedep_jax.head.trained_head import Head
 from facedep_jax.progress_events import Note, Progress, Report, silent
@@ -56,7 +57,7 @@ def write_page(
 ) -> None:
     """Write `report.html` of the scores at `out`; with `crops`, faces of the `influential` frames are on it. `ignored`
     are rows of files that are no clips."""
-    card = head.path / "MODEL_CARD.md" if head.path else None
+    card = _card(head.path, report) if head.path else ""
     faces = faces_of(scored, influential, crops.picture) if crops else []
     absent = sum(map(len, influential)) - sum(len(clip["faces"]) for clip in faces)
     if absent:
@@ -66,7 +67,7 @@ def write_page(
         ignored,
         head.threshold,
         {**settings, "versions": versions()},
-        card.read_text(encoding="utf-8") if card and card.is_file() else "",
+        card,
         faces,
         deletion_blocks(summary["deletion"], crops.folder) if crops else (),
         summary["judged"] if head.mixes else "",
@@ -76,6 +77,17 @@ def write_page(
         f"Scores: {out.name}", meaning(head.positive_emotions), _facts(summary, head), shown, head.warning
     )
     write_atomically(out / "report.html", page)
+
+
+def _card(run: Path, report: Report) -> str:
+    """The model card of the run; empty where there is none, or something else, which is said."""
+    try:
+        return read_text(run / "MODEL_CARD.md", SETTINGS)
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        report(Note(f"{error}: the page has no model card", "warning"))
+        return ""
 
 
 def _facts(summary: Mapping[str, Any], head: Head) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from facedep_jax.backbones.weights import download
 from facedep_jax.backbones.weights.file_formats import NetworkFile, inspect_file, weight_paths
 from facedep_jax.backbones.weights.load import Weights, find_weights
 from facedep_jax.errors import NotADetector, UnusableWeights
+from facedep_jax.file_opening import ARRAYS, opened
 from facedep_jax.file_system import user_cache
 from facedep_jax.progress_events import Note, Report, silent
 
@@ -153,8 +154,8 @@ def _detector(path: Path) -> tuple[str, str]:
 
 def digest(path: Path, algorithm: str) -> str:
     """Of the whole file, as hexadecimal characters."""
-    with path.open("rb") as opened:
-        return hashlib.file_digest(opened, algorithm).hexdigest()
+    with opened(path, ARRAYS) as stream:
+        return hashlib.file_digest(stream, algorithm).hexdigest()
 
 
 def fetch_weights(backbones: Sequence[str], report: Report = silent) -> FetchedList:
