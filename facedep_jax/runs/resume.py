@@ -56,11 +56,9 @@ def unfinished(
 
 def _lock_file(path: Path) -> IO[bytes]:
     """Open, made if it is not there. Raises RunError for a link, or a pipe that would be waited for."""
-    stream = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_NOFOLLOW, 0o666), "wb", 0)
-    if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-        stream.close()
+    if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):
         raise RunError(f"{path} is no regular file; remove {path.parent} and train from the beginning")
-    return stream
+    return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_NOFOLLOW, 0o666), "wb", 0)
 
 
 def _lock(stream: Any, out: Path) -> None:
