@@ -83,8 +83,11 @@ def _descriptor(path: Path, follow: bool) -> int:
 
 
 def _not_plain(path: Path, follow: bool) -> str:
-    """What is at `path`, in words; empty for a regular file."""
-    kind = _KINDS.get(stat.S_IFMT(os.stat(path, follow_symlinks=follow).st_mode))
+    """What is at `path`, in words; empty for a regular file, and where nobody may look."""
+    try:
+        kind = _KINDS.get(stat.S_IFMT(os.stat(path, follow_symlinks=follow).st_mode))
+    except OSError:
+        return ""
     return f"is {kind}, {EXPECTED}" if kind else ""
 
 

@@ -51,9 +51,12 @@ def test_a_link_that_the_user_named_is_followed_to_plain_files_alone(tmp_path, t
     (tmp_path / "file").write_bytes(b"held")
     (tmp_path / "good").symlink_to("file")
     (tmp_path / "bad").symlink_to(target)
+    (tmp_path / "round").symlink_to("round")
     assert read_bytes(tmp_path / "good", 100, follow=True) == b"held"
     with pytest.raises(UnusableFile, match=r"is a (device|named pipe), expected a regular file"):
         read_bytes(tmp_path / "bad", 100, follow=True)
+    with pytest.raises(UnusableFile, match="round cannot be read: Too many levels"):
+        read_bytes(tmp_path / "round", 100, follow=True)
 
 
 def test_a_file_that_claims_what_the_disk_does_not_hold_is_refused(tmp_path):

@@ -29,8 +29,8 @@ def _is_there(path: Path) -> bool:
     return True
 
 
-def find_equal(out: Path, identity: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The summary of a finished run at `out` of the same identity; None where there is nothing.
+def find_equal(out: Path, identity: Mapping[str, Any], kind: type) -> dict[str, Any] | None:
+    """The summary of a finished run at `out` of the same identity, of the type `kind`; None where there is nothing.
 
     Raises RunError naming what differs when the run there is of other settings or data, or when it is damaged, and
     OutputError when the place holds something that is no run, or when nothing can be made there.
@@ -50,7 +50,7 @@ def find_equal(out: Path, identity: Mapping[str, Any]) -> dict[str, Any] | None:
             "or remove it"
         )
     said = {"positive": config["run"].get("positive_emotions", [])}  # where earlier versions say it
-    return said | read_summary(out)
+    return said | read_summary(out, kind)
 
 
 def identity_of(config: Mapping[str, Any], searched: bool = False) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from msgspec import Meta, Struct
 
 from facedep_jax.bounded_values import read_json, read_toml
 from facedep_jax.cache.feature_spec import cells_of
-from facedep_jax.checked_records import Amount, Count, Names, Share, as_record, one_of
+from facedep_jax.checked_records import Amount, Count, Names, Share, as_record, as_typed, one_of
 from facedep_jax.errors import RunError, UnusableFile
 from facedep_jax.head import POOLING, SIZES, TEMPORAL
 from facedep_jax.runs.spec_record import FeaturesRecord, InputRecord
@@ -139,13 +139,13 @@ def read_config(run: Path) -> Config:
         raise RunError(f"{error}; {RESTORE}") from error
 
 
-def read_summary(run: Path) -> dict[str, Any]:
-    """The summary that training left. Raises RunError for what is none."""
+def read_summary(run: Path, kind: type) -> dict[str, Any]:
+    """The summary that training left, of the type `kind`. Raises RunError for what is none."""
     path = run / "metrics.json"
     try:
-        found = read_json(path)
-        if not isinstance(found, dict) or not isinstance(found.get("metrics"), dict):
-            raise UnusableFile(path, "is damaged: it is no summary of a training")
+        found = as_typed(path, kind, read_json(path))
+        if {"val", "test"} - found["metrics"].keys() or not (found["metrics"]["val"] or found["metrics"]["test"]):
+            raise UnusableFile(path, "cannot be meant: it has figures neither of val nor of test")
     except OSError as error:
         raise RunError(f"{error}; choose another --out or delete {run}") from error
     return found
