@@ -59,7 +59,7 @@ def _require_bounded(path: Path, value: Any) -> None:
                 raise UnusableFile(path, f"cannot be meant: {place} is {each}, expected a finite number")
         level = inner
     if level:
-        raise UnusableFile(path, f"is nested more than {DEEPEST} deep")
+        raise UnusableFile(path, f"is nested too deeply, more than {DEEPEST} deep")
 
 
 def _said(error: Exception) -> str:

@@ -120,7 +120,7 @@ def test_a_config_that_cannot_be_meant_is_refused_by_its_field(run, place, value
     [
         ("", "cannot be meant: train is missing; run is missing; cache is missing"),
         ("a = " + "[" * 9000, "nested too deeply"),
-        (".".join("a" * 9000) + "=1", "nested more than"),
+        (".".join("a" * 9000) + "=1", "nested too deeply"),
         ("[run]\nscale = " + "9" * 5000, "is not TOML"),
         ("\0" * 3000, "is not TOML"),
         ("run = 1", "run is 1, expected a table"),

@@ -6,11 +6,11 @@ import os
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import h5py
 
-from facedep_jax import bounded_values, file_opening
+from facedep_jax import file_opening
 from facedep_jax.backbones.weights import file_formats
 from facedep_jax.evaluation import ground_truth
 from facedep_jax.head.trained_head import Head, Validation
@@ -22,7 +22,7 @@ from soak.plants import replaced
 def planted(name: str) -> Iterator[None]:
     """With the planted bug `name` in this process; none where the name is empty."""
     with contextlib.ExitStack() as stack:
-        for owner, what, careless in PLANTS[name][0] if name else ():
+        for owner, what, careless in PLANTS[name].replaced if name else ():
             place = importlib.import_module(owner) if isinstance(owner, str) else owner
             stack.enter_context(replaced(place, what, careless))
         yield
@@ -58,24 +58,36 @@ def _any_link(group: h5py.Group, name: str) -> Any:
 
 
 HEADS = ("predict", "evaluate", "against")
-Replacement = tuple[Any, str, Any]
-PLANTS: dict[str, tuple[tuple[Replacement, ...], tuple[str, ...]]] = {  # → what is replaced, tasks that it is about
-    "pipes are waited for": (((file_opening, "_descriptor", _as_they_are),), HEADS),
-    "links are followed": (((file_opening, "_descriptor", _following),), HEADS),
-    "files may have any size": (((file_opening, "_require_plain", _of_any_size),), (*HEADS, "export")),
-    "TOML may be anything": (
-        ((run_record, "read_toml", _unbounded_toml), (bounded_values, "read_toml", _unbounded_toml)), HEADS,
+RUNS = "facedep_jax.runs.run_directory"
+
+
+class Plant(NamedTuple):
+    """What is replaced by what, the tasks that read so, and the alterations that it is about."""
+
+    replaced: tuple[tuple[Any, str, Any], ...]
+    tasks: tuple[str, ...]
+    about: str
+
+
+PLANTS = {
+    "pipes are waited for": Plant(((file_opening, "_descriptor", _as_they_are),), HEADS, ": pipe"),
+    "links are followed": Plant(((file_opening, "_descriptor", _following),), HEADS, ": link(;|$)"),
+    "files may have any size": Plant(((file_opening, "_require_plain", _of_any_size),), HEADS, "sparse"),
+    "TOML may be anything": Plant(
+        ((run_record, "read_toml", _unbounded_toml),), HEADS, "config.toml: (brackets|deeper)"
     ),
-    "validation is not looked at": (
-        (("facedep_jax.runs.run_directory", "read_validation", _any_validation),), ("against", "evaluate", "predict"),
-    ),
-    "numbers of a head are not looked at": (
-        (
-            ("facedep_jax.runs.run_directory", "states_of", _any_numbers),
-            (Head, "finite_on_probe", lambda head: True),
-        ),
+    "validation is not looked at": Plant(
+        ((RUNS, "read_validation", _any_validation),),
         HEADS,
+        "validation.safetensors: (nothing|one fewer|one more|half)",
     ),
-    "rows of predictions are not looked at": (((ground_truth, "_wrong", lambda rows: ""),), ("evaluate", "against")),
-    "links in HDF5 are followed": (((file_formats, "_inside", _any_link),), ("weights",)),
-}  # fmt: skip
+    "numbers of a head are not looked at": Plant(
+        ((RUNS, "states_of", _any_numbers), (Head, "finite_on_probe", lambda head: True)),
+        HEADS,
+        "head.safetensors: (NaN|infinite|no members|millions)",
+    ),
+    "rows of predictions are not looked at": Plant(
+        ((ground_truth, "_wrong", lambda rows: ""),), ("evaluate", "against"), "predictions.csv: (no|cell|column|rows)"
+    ),
+    "links in HDF5 are followed": Plant(((file_formats, "_inside", _any_link),), ("weights",), "link|virtual"),
+}

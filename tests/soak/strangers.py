@@ -11,6 +11,7 @@ import importlib
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -146,9 +147,10 @@ def _holds_secret(place: Path) -> bool:
 
 
 def attack(
-    folder: Path, cases: Iterable[int], seed: int, plant: str = "", tasks: Sequence[Task] = TASKS
+    folder: Path, cases: Iterable[int], seed: int, plant: str = "", tasks: Sequence[Task] = TASKS, about: str = ""
 ) -> dict[str, Any]:
-    """Do `cases` with the material in `folder`, made where it is not there; ends at the first that a `plant` breaks."""
+    """Do `cases` with the material in `folder`, made where it is not there; with a `plant` those `about` it, until one
+    is broken."""
     prepare(folder, {task.folder for task in tasks})
     watch, counts, bad = Watch(folder / "canaries"), Counter[str](), []
     most = {"seconds": 0.0, "memory": 0}
@@ -157,6 +159,8 @@ def attack(
         place = folder / "case"
         shutil.rmtree(place, ignore_errors=True)
         case = make_case(folder / "material", place, number, seed, tasks)
+        if about and not re.search(about, case.said):
+            continue
         watch.touched()
         ended = run_case(case, place, plant)
         counts[f"{case.task.name}: {ended.status}"] += 1
@@ -193,12 +197,12 @@ def prepare(folder: Path, wanted: Collection[str]) -> None:
         importlib.import_module(f"facedep_jax.{module}")
 
 
-def planted(folder: Path, seed: int, most: int = 60) -> dict[str, Any]:
+def planted(folder: Path, seed: int, most: int = 400) -> dict[str, Any]:
     """Every planted bug, and the case that found it, among those of the commands that it is about."""
     found = {}
-    for name, (_, about) in strange_plants.PLANTS.items():
-        tasks = [task for task in TASKS if task.name in about]
-        bad = attack(folder, range(most), seed, name, tasks)["broken"]
+    for name, plant in strange_plants.PLANTS.items():
+        tasks = [task for task in TASKS if task.name in plant.tasks]
+        bad = attack(folder, range(most), seed, name, tasks, plant.about)["broken"]
         found[name] = f"case {bad[0]['case']}: {bad[0]['wrong']} ({bad[0]['done']})" if bad else ""
     return {"planted": len(found), "found": sum(map(bool, found.values())), "by": found}
 
