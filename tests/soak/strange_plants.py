@@ -12,7 +12,6 @@ import h5py
 
 from facedep_jax import file_opening
 from facedep_jax.backbones.weights import file_formats
-from facedep_jax.evaluation import ground_truth
 from facedep_jax.head.trained_head import Head, Validation
 from facedep_jax.runs import run_arrays, run_record
 from soak.plants import replaced
@@ -34,6 +33,10 @@ def _as_they_are(path: Path, follow: bool) -> int:
 
 def _following(path: Path, follow: bool) -> int:
     return os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+
+
+def _in_no_sentence(path: Path, follow: bool) -> int:
+    return os.open(path, os.O_RDONLY | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW))
 
 
 def _of_any_size(path: Path, found: os.stat_result, most: int) -> None:
@@ -86,8 +89,8 @@ PLANTS = {
         HEADS,
         "head.safetensors: (NaN|infinite|no members|millions)",
     ),
-    "rows of predictions are not looked at": Plant(
-        ((ground_truth, "_wrong", lambda rows: ""),), ("evaluate", "against"), "predictions.csv: (no|cell|column|rows)"
+    "the system's errors are passed on": Plant(
+        ((file_opening, "_descriptor", _in_no_sentence),), HEADS, ": link( to|;|$)"
     ),
     "links in HDF5 are followed": Plant(((file_formats, "_inside", _any_link),), ("weights",), "link|virtual"),
 }
