@@ -2,6 +2,8 @@
 PYTHON ?= python3
 EXTRAS ?= cpu,test
 BIN := .venv/bin
+# By file, in the order of tests/support/longest_first.py.
+SHARED_OUT := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: .venv demo test soak lint constraints clean
 
@@ -9,10 +11,11 @@ demo: .venv
 	$(BIN)/cli demo
 
 test: .venv lint
-	$(BIN)/pytest --numprocesses 2 --dist loadfile
+	$(BIN)/pytest $(SHARED_OUT)
 
-# Accidents done to caches, for an hour or more; docs/reliability.md says what came of them.
+# Every case of the tests, then accidents done to caches, for hours; docs/reliability.md says what came of them.
 soak: .venv
+	$(BIN)/pytest $(SHARED_OUT) --exhaustive
 	cd tests && ../$(BIN)/python -m soak
 	cd tests && ../$(BIN)/python -m soak.cluster
 	$(BIN)/python tests/soak/hostile.py

@@ -38,7 +38,8 @@ KEPT: dict[str, Any] = {
 
 
 def prepare_jax(report: Report) -> None:
-    """Load jax, set back what its variables change (a warning says so), and look for its devices.
+    """Load jax, set back what its variables change (a warning says so), have it keep what it compiles (a note says
+    where it cannot), and look for its devices.
 
     Raises EngineError where jax cannot be loaded, would end the process, or has no device.
     """
@@ -52,6 +53,10 @@ def prepare_jax(report: Report) -> None:
     if changed:
         said = " and ".join(f"{name.upper()}={os.environ[name.upper()]}" for name in changed)
         report(Note(f"{said}: not followed, results are those without it; unset it to be rid of this line", "warning"))
+    from facedep_jax.compilation_cache import keep_compiled
+
+    if lost := keep_compiled():
+        report(Note(lost))
     local_devices()
 
 

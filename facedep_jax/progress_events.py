@@ -2,6 +2,10 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,7 @@ class LiveFrame:
 
 @dataclass(frozen=True)
 class Tick:
-    """Nothing new, of a live source or of another process; a chance to stop."""
+    """Nothing new, of a live source, another thread or another process; a chance to stop."""
 
 
 class Interrupted(KeyboardInterrupt):
@@ -88,6 +92,20 @@ class Interrupted(KeyboardInterrupt):
 
 Event = Progress | Note | Failure | LiveFrame | Tick
 Report = Callable[[Event], None]
+
+
+TICK = 0.25  # seconds of waiting between two chances to stop
+
+T = TypeVar("T")
+
+
+def result_of(future: "Future[T]", report: Report) -> T:
+    """The result of `future`; while it is waited for `report` has chances to stop."""
+    from concurrent.futures import wait
+
+    while not wait((future,), TICK).done:
+        report(Tick())
+    return future.result()
 
 
 def silent(event: Event) -> None:

@@ -6,27 +6,56 @@ from pathlib import Path
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")  # else what takes less than 1 s is not kept
+os.environ.setdefault("JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES", "none")  # else the folder is in the names of programs
 
 import jax
 import pytest
+from support.kept_programs import keep, take_kept
+from support.longest_first import longest_first
 
-from facedep_jax.backbones.compilation_cache import keep_compiled
+from facedep_jax.compilation_cache import keep_compiled
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+def pytest_addoption(parser):
+    parser.addoption("--exhaustive", action="store_true", help="also the cases that the short run leaves out")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Cases marked `exhaustive` are for that run alone: pytest says how many are deselected. Long files come first."""
+    longest_first(items)
+    left_out = [] if config.getoption("--exhaustive") else [i for i in items if i.get_closest_marker("exhaustive")]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not item.get_closest_marker("exhaustive")]
+
+
+@pytest.fixture(scope="session")
+def exhaustive(pytestconfig) -> bool:
+    """Whether a test that goes through very many cases goes through all of them."""
+    return pytestconfig.getoption("--exhaustive")
+
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
 @pytest.fixture(autouse=True, scope="session")
 def private_user_cache(tmp_path_factory):
-    """No test reads or writes the user's own cache directory; what one compiles, no other has to, in any process."""
+    """No test reads or writes the user's own cache directory; what one compiles, no other has to, in any process.
+
+    Nor in any later session: what was compiled is kept in build/.
+    """
     folder = tmp_path_factory.getbasetemp()
     folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FACEDEP_CACHE", str(folder / "user-cache"))
+        take_kept(folder / "user-cache" / "xla")
         keep_compiled()
         yield
+        keep(folder / "user-cache" / "xla")
 
 
 @pytest.fixture(scope="session")

@@ -12,13 +12,13 @@ from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Float16, UInt8
 
-from facedep_jax.backbones.compilation_cache import compile_kept, keep_compiled
 from facedep_jax.backbones.engine_interface import Crops, EngineSpec, Features, check_crops, padded
 from facedep_jax.backbones.layers import PRECISIONS, pool_grid
 from facedep_jax.backbones.mobilenet_v2 import MobileNetV2
 from facedep_jax.backbones.resnet50 import ResNet50
 from facedep_jax.backbones.taps import Tap
 from facedep_jax.backbones.weights.load import Weights
+from facedep_jax.compilation_cache import compile_kept, keep_compiled
 from facedep_jax.jax_environment import local_devices
 
 NETWORKS: dict[str, type[MobileNetV2] | type[ResNet50]] = {"mobilenet_v2": MobileNetV2, "resnet50": ResNet50}

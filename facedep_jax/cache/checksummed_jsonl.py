@@ -103,14 +103,14 @@ def usable(number: int, line: bytes, fault: Callable[[dict[str, Any]], str]) -> 
 
 def write_lines(path: Path, entries: Iterable[Mapping[str, Any]]) -> None:
     """Replace a ledger by `entries`. Raises OutputError where the disk refuses."""
-    with writing(path), atomic_file(path) as temporary, open(temporary, "wb") as stream:
+    with writing(path), atomic_file(path) as stream:
         stream.writelines(map(encode_line, entries))
 
 
 def drop_lines(path: Path, numbers: Collection[int]) -> None:
     """Replace a ledger by itself without the lines of these `numbers`. Raises OutputError where the disk refuses."""
     dropped = frozenset(numbers)
-    with writing(path), atomic_file(path) as temporary, open(path, "rb") as held, open(temporary, "wb") as stream:
+    with writing(path), atomic_file(path) as stream, open(path, "rb") as held:
         for number, line in enumerate(held, start=1):
             if number not in dropped:
                 stream.write(line if line.endswith(b"\n") else line + b"\n")

@@ -96,8 +96,8 @@ def write_shard(folder: Path, data: ShardData, attributes: dict[str, Any]) -> st
     image = _hdf5_image(data, attributes)
     name = f"{hashlib.sha256(image).hexdigest()}.h5"
     ours = f"{socket.gethostname()}-{os.getpid()}{TEMPORARY}"  # several machines may share the folder
-    with writing(folder), atomic_file(folder / name, folder / ours) as temporary:
-        temporary.write_bytes(image)
+    with writing(folder), atomic_file(folder / name, ours) as stream:
+        stream.write(image)
     return name
 
 

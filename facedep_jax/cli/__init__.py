@@ -20,6 +20,7 @@ from facedep_jax.cli import (
     train_head,
     weights,
 )
+from facedep_jax.cli.command import CommandLine
 
 # No docstring: `python -OO` would leave it out.
 HELP = """Facial expression as a proxy for depressed affect: features once, heads often, scores offline.
@@ -29,7 +30,9 @@ not a diagnosis.
 """
 
 
-@click.group(help=HELP, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=CommandLine, help=HELP, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.version_option(__version__, prog_name="facedep-jax")
 def main() -> None:
     """Run the command line."""

@@ -6,17 +6,16 @@ It knows nothing of what a command does.
 import io
 import json
 import os
-import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from facedep_jax.cli.signals import SAFE, Signals
 from facedep_jax.errors import FacedepError
 from facedep_jax.progress_events import Event, Interrupted, Progress, Report
 
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 INTERRUPTED = 130  # Ctrl-C; another signal has a status of its own, 128 and its number
-SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 PATH = click.Path(path_type=Path)
 FILE = click.Path(path_type=Path, dir_okay=False)
 STRIPPED = "Python was told to leave descriptions out (-OO, PYTHONOPTIMIZE=2): they are shown without that."
@@ -75,11 +73,38 @@ class Command(click.Command):
         if not ctx.params["shared"]:
             os.umask(0o077)
         print_any_name()
-        sys.exit(_run(self.work, ctx.params["as_json"], ctx.params["progress"], _own_options(ctx)))
+        signals = ctx.find_object(Signals)
+        sys.exit(_run(self.work, ctx.params["as_json"], ctx.params["progress"], _own_options(ctx), signals))
 
     def outcome(self, report: Report, arguments: Sequence[str]) -> CommandResult:
         """What comes of `arguments`, as they would be typed, without a display."""
         return self.work(report, **_own_options(self.make_context(self.name, list(arguments))))
+
+
+class CommandLine(click.Group):
+    """The group of all commands, each of which ends as soon as a signal tells it to, wherever it is, and says so."""
+
+    def main(self, args: Sequence[str] | None = None, *given: Any, **options: Any) -> Any:
+        """Run a command; as a program, where no `args` are given, signals are answered until the process is gone."""
+        signals = Signals(leave_the_terminal)
+        if args is not None:
+            with signals:
+                return super().main(args, *given, obj=signals, **options)
+        try:
+            super().main(None, *given, obj=signals.__enter__(), **options)
+        except SystemExit as ended:
+            signals.end(ended.code if isinstance(ended.code, int) else 0)
+            raise
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """The command, and a sentence where it was told to end before it had begun or when it was nearly over."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            from facedep_jax.cli.terminal.progress_displays import write_line
+
+            write_line(f"interrupted: {SAFE}")
+            sys.exit(ctx.obj.status)
 
 
 class ComputingCommand(Command):
@@ -94,7 +119,7 @@ def _prepared(work: Work, report: Report, *given: Any, **options: Any) -> Comman
     from facedep_jax.jax_environment import prepare_jax
 
     prepare_jax(report)
-    from facedep_jax.backbones.compilation_cache import keep_compiled
+    from facedep_jax.compilation_cache import keep_compiled
 
     keep_compiled()  # before the first program, that of a head; where that cannot be is said by whoever computes most
     return work(report, *given, **options)
@@ -122,38 +147,7 @@ def print_any_name() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-class Signals:
-    """While it is entered, a first signal is kept in `number`; a second one raises KeyboardInterrupt wherever it comes.
-
-    What whoever started the command made it ignore (nohup does that with SIGHUP) stays ignored, but for Ctrl-C.
-    """
-
-    def __init__(self) -> None:
-        self.number = 0
-
-    @property
-    def status(self) -> int:
-        """The exit status by which shells tell what ended a command: 130 after Ctrl-C."""
-        return 128 + (self.number or signal.SIGINT)
-
-    def __enter__(self) -> "Signals":
-        taken = [n for n in SIGNALS if n == signal.SIGINT or signal.getsignal(n) != signal.SIG_IGN]
-        self._before = {number: signal.signal(number, self._on_signal) for number in taken}
-        return self
-
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        for number, before in self._before.items():
-            signal.signal(number, before)
-
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if number == getattr(signal, "SIGHUP", None):
-            _leave_the_terminal()
-        if self.number:
-            raise KeyboardInterrupt
-        self.number = number
-
-
-def _leave_the_terminal() -> None:
+def leave_the_terminal() -> None:
     """It may be gone, and then every word to it would be an error; files, and who reads a pipe, get them still."""
     from facedep_jax.cli.terminal.progress_displays import go_silent
 
@@ -171,6 +165,7 @@ class _Interruptible:
 
     def __call__(self, event: Event) -> None:
         if self._signals.number:
+            self._signals.leave()
             raise Interrupted
         if isinstance(event, Progress):
             self._last = event
@@ -182,11 +177,12 @@ class _Interruptible:
         return f"after {last.stage} {last.done} of {last.total} {last.unit}; " if last else ""
 
 
-def _run(work: Work, as_json: bool, progress: str, options: dict[str, Any]) -> int:
+def _run(work: Work, as_json: bool, progress: str, options: dict[str, Any], signals: Signals | None = None) -> int:
     from facedep_jax.cli.terminal.progress_displays import make_display
 
     display = make_display(progress)
-    with Signals() as signals:
+    with signals or Signals(leave_the_terminal) as signals:
+        signals.as_json = progress == "json"
         report = _Interruptible(display.report, signals)
         try:
             with display:

@@ -66,6 +66,12 @@ class Numbers(Names):
 @click.option("--folds", type=int, help="Of each repeat.  [default: 5]")
 @click.option("--repeats", type=int, help="How often folds are drawn.  [default: 10]")
 @click.option("--permutations", type=int, metavar="N", help="Of labels, against chance; 0 for none.  [default: 499]")
+@click.option(
+    "--attention",
+    type=click.Choice(["auto", "none", "vectors", "features", "warm"]),
+    help="What the attention head learns from; auto: vectors of --head, or others' features.",
+)
+@click.option("--window", type=float, metavar="S", help="Seconds that it weighs as one.  [default: 5]")
 @click.option("--seed", type=int)
 @click.option("--train", type=PATH, multiple=True, metavar="CACHE", help="Learn from the persons of this cache …")
 @click.option("--test", type=PATH, multiple=True, metavar="CACHE", help="… and judge those of this one.")

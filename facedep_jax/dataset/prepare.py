@@ -54,8 +54,8 @@ def prepare(
     `taps` names some of the caches' (None: all), `labels` is a table. Raises LabelError where there is nothing to learn
     or to choose by, CacheError and SpecMismatch for taps and features.
     """
-    chosen = named_taps(taps) if taps else plain_taps(caches[0].taps)
-    features = _common_features(caches, chosen)
+    features = common_features(caches, named_taps(taps) if taps else None)
+    chosen = tuple(features["taps"])
     found = labelled_items(
         listings_of(caches),
         positive,
@@ -81,7 +81,9 @@ def classes_of(items: pl.DataFrame, target: Target) -> Int32[np.ndarray, " n"]:
     return items["emotion"].replace_strict(target.emotions, return_dtype=pl.Int32).to_numpy()
 
 
-def _common_features(caches: Sequence[Cache], taps: tuple[str, ...]) -> dict[str, Any]:
+def common_features(caches: Sequence[Cache], taps: tuple[str, ...] | None = None) -> dict[str, Any]:
+    """The part of the spec that decides `taps` (None: all). Raises CacheError, SpecMismatch where caches differ."""
+    taps = plain_taps(caches[0].taps) if taps is None else taps
     require_taps(caches[0].spec, taps, "this run")
     features = features_of(caches[0].spec, taps)
     for cache in caches[1:]:

@@ -9,7 +9,7 @@ from facedep_jax.descriptors.describe_cache import Described
 from facedep_jax.descriptors.describe_frames import SEEN
 from facedep_jax.descriptors.persons import seconds_of
 from facedep_jax.errors import OutputError, SettingsError
-from facedep_jax.file_system import make_folder, writing
+from facedep_jax.file_system import make_folder, require_output, writing
 from facedep_jax.segments import TIMES
 from facedep_jax.text_columns import write_csv, write_parquet
 from facedep_jax.text_escaping import as_name, printable
@@ -22,6 +22,7 @@ DIGITS = 6  # after the point, in CSV
 def places(out: Path, long: bool) -> dict[str, Path]:
     """Where tables of clips, of persons and of values go. Raises SettingsError for another kind of file than `KINDS`,
     OutputError where one of them is there."""
+    require_output(out)
     if out.suffix.lower() not in KINDS:
         raise SettingsError(f"--out {out}: a table is written as .csv or .parquet; name a file that ends so")
     found = {"clips": out, "persons": out.with_name(f"{out.stem}.persons{out.suffix}")}

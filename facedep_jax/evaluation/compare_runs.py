@@ -13,7 +13,7 @@ import polars as pl
 from jaxtyping import Float
 
 from facedep_jax.cache import Cache
-from facedep_jax.dataset.labelled_examples import Examples, gather
+from facedep_jax.dataset.labelled_examples import Examples, gather, pieces_of
 from facedep_jax.errors import LabelError, SpecMismatch
 from facedep_jax.evaluation.ground_truth import leaks, remembered
 from facedep_jax.head.batched_forward import clip_class_logits, proxy_logits
@@ -43,6 +43,8 @@ def head_logits(
     """Those of `items` that show a face, cut into windows as `head` learned from them; its members' logits of each
     frame."""
     examples = gather([cache], items, target, head.taps, report, None, head.window, fps=head.fps)
+    if head.before_windows and (said := head.of_long_clips(pieces_of([cache], items, head.window, head.fps).long)):
+        report(Note(said, "warning"))
     return examples.clips, clip_class_logits(head.architecture, head.states, examples)
 
 

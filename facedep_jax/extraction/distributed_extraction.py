@@ -5,6 +5,7 @@ Scheduling, and starting killed workers again, is dask.distributed's. Knows noth
 """
 
 import logging
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -22,7 +23,7 @@ from facedep_jax.extraction.outcomes import Outcome, Outcomes
 from facedep_jax.extraction.pending_listings import Pair
 from facedep_jax.extraction.plan import ExtractionPlan
 from facedep_jax.extraction.settings import ExtractSettings
-from facedep_jax.progress_events import Failure, Note
+from facedep_jax.progress_events import TICK, Failure, Note, Report, Tick
 from facedep_jax.sources import Listing, Listings, Source
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 IMAGES_A_TASK = 512  # some seconds of work, and what a killed worker costs at most
 DEATHS = 10  # of workers that a task may see before it, and not chance, is taken for the cause
 READERS = 8  # threads that hash files
+ANSWER_S = 20.0  # within which a scheduler has to answer
 SILENCE_S = 60.0  # without a result: then workers are looked for, and none is expected after as long again
 
 
@@ -136,7 +138,7 @@ class Distribution:
             pending = set(futures)
             while pending:
                 with self.outcomes.waits.on("engine"):
-                    future = _first_done(client, pending)
+                    future = _first_done(client, pending, self.outcomes.report)
                 pending.discard(future)
                 done = future.result()
                 with self.outcomes.waits.on("write"):
@@ -164,22 +166,23 @@ class Distribution:
         self.writer.commit()
 
 
-def _first_done(client: "Client", pending: set["Future"]) -> "Future":
+def _first_done(client: "Client", pending: set["Future"], report: Report) -> "Future":
     """A task that is done. Raises ClusterError where there has been no worker for SILENCE_S seconds to do one."""
     from distributed import wait
 
-    while True:
+    begun, looks = time.monotonic(), 0  # at which there was no worker
+    while looks < 2:
         try:
-            return next(iter(wait(pending, timeout=SILENCE_S, return_when="FIRST_COMPLETED").done))
+            return next(iter(wait(pending, timeout=TICK, return_when="FIRST_COMPLETED").done))
         except TimeoutError:
-            pass  # a long clip takes its time, as long as there are workers
-        try:
-            client.wait_for_workers(1, timeout=SILENCE_S)
-        except TimeoutError as error:
-            raise ClusterError(
-                f"no worker is left and {len(pending)} tasks are: start workers, and run the same command again; what "
-                "was committed is safe"
-            ) from error
+            report(Tick())
+        if time.monotonic() - begun >= SILENCE_S:  # a long clip takes its time, as long as there are workers
+            looks = 0 if client.scheduler_info(n_workers=-1)["workers"] else looks + 1
+            begun = time.monotonic()
+    raise ClusterError(
+        f"no worker is left and {len(pending)} tasks are: start workers, and run the same command again; what was "
+        "committed is safe"
+    )
 
 
 @contextmanager
@@ -225,7 +228,7 @@ def _scheduler(client: type["Client"], where: str) -> "Client":
     file = Path(where)
     how = {"scheduler_file": where} if file.is_file() else {"address": where}
     try:
-        found = client(**how, timeout=20)
+        found = client(**how, timeout=ANSWER_S)
         found.wait_for_workers(1, timeout=60)
     except (OSError, ValueError, TypeError) as error:  # a time-out is an OSError
         why = " ".join(str(error).split()) or "it does not answer"

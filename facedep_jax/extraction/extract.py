@@ -21,6 +21,7 @@ from facedep_jax.extraction.outcomes import Outcomes, write_down
 from facedep_jax.extraction.pending_listings import Pending, say_unsaid, settle_known, settle_refused
 from facedep_jax.extraction.plan import IN_FLIGHT, ExtractionPlan, kept_taps, load_checked_engine, plan_extraction
 from facedep_jax.extraction.settings import ExtractSettings
+from facedep_jax.file_system import require_output
 from facedep_jax.progress_events import Note, Report, silent
 from facedep_jax.provenance import write_config
 from facedep_jax.sources import Source
@@ -59,6 +60,7 @@ def extract(
     settings, weights, engines and outputs that cannot be used; a file that cannot be used is recorded and counted.
     """
     begun = time.monotonic()
+    require_output(out, link=True)
     if settings.elsewhere and not settings.scheduler:
         check_main_guard()
     kinds = tuple(k for k in ("image", "clip") if any(k in source.kinds() for source in sources))

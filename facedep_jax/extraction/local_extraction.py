@@ -23,7 +23,7 @@ from facedep_jax.extraction.plan import ExtractionPlan
 from facedep_jax.machine_resources import decoders
 from facedep_jax.media import ClipInfo, Frame, InputSettings, Picture, open_clip, read_image
 from facedep_jax.media.file_hashing import Hashed, hash_content, read_content, require_unchanged, state_of
-from facedep_jax.progress_events import Note
+from facedep_jax.progress_events import Note, result_of
 from facedep_jax.sources import Listing, Source
 
 AHEAD = 3  # batches of images that are decoded while one is computed
@@ -93,7 +93,9 @@ class Extraction:
     ):
         self.writer, self.plan, self.items, self.outcomes = writer, plan, items, outcomes
         self.waits, self._keep = outcomes.waits, keep
-        self.pipeline = Pipeline(writer, engine, plan.sizes, plan.settings.batch_size, self._refuse, self.waits)
+        self.pipeline = Pipeline(
+            writer, engine, plan.sizes, plan.settings.batch_size, self._refuse, self.waits, outcomes.report
+        )
         self._begun: dict[str, Pair] = {}  # what the items in the pipeline came from
 
     def run(self, pending: Pending) -> None:
@@ -117,7 +119,7 @@ class Extraction:
     def _images(self, pairs: Pending) -> None:
         for source, listing, reading in self._decoded(pairs):
             with self.waits.on("decode"):
-                read = reading.result()
+                read = result_of(reading, self.outcomes.report)
             self._image(source, listing, read)
             self.outcomes.progress(listing)
 

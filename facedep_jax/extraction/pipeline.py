@@ -17,6 +17,7 @@ from facedep_jax.backbones.engine_interface import Engine, finite_rows, require_
 from facedep_jax.errors import MediaError
 from facedep_jax.extraction.outcomes import Waits
 from facedep_jax.media import FACE_STATES, Face, Frame
+from facedep_jax.progress_events import Report, result_of, silent
 
 UNUSABLE = "gives features that float16 cannot hold (above 65504, or not numbers)"
 
@@ -104,9 +105,10 @@ class Pipeline:
         batch_size: int,
         refuse: Callable[[str, MediaError], None],
         waits: Waits,
+        report: Report = silent,
     ):
         self.writer, self.engine, self.sizes, self.batch_size = writer, engine, sizes, batch_size
-        self.refuse, self.waits = refuse, waits
+        self.refuse, self.waits, self._report = refuse, waits, report
         self._filling = _Batch()
         self._running: deque[_Batch] = deque()
         self._threads: ThreadPoolExecutor | None = None  # made with the first batch: an engine may load only then
@@ -132,9 +134,9 @@ class Pipeline:
             self._write_oldest()
 
     def close(self) -> None:
-        """End the engine's threads; batches that they have not begun are dropped."""
+        """End the engine's threads; batches that they have not begun are dropped, and nobody waits for the others."""
         if self._threads:
-            self._threads.shutdown(wait=True, cancel_futures=True)
+            self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _dispatch(self) -> None:
         """Hand the batch over, then write the oldest while it is computed."""
@@ -152,7 +154,7 @@ class Pipeline:
     def _write_oldest(self) -> None:
         batch = self._running.popleft()
         with self.waits.on("engine"):
-            features = batch.features.result() if batch.features else {}
+            features = result_of(batch.features, self._report) if batch.features else {}
         usable = finite_rows(features)
         if not self._good and len(usable):
             require_usable(features)

@@ -20,8 +20,8 @@ ALIKE = 0.02  # part by which two rates may differ: 29.97 and 30 are one, and fi
 @dataclass(frozen=True)
 class MeasuredFrames:
     """n frames in order: seconds, face state, box in pixels (NaN: unknown), confidence, and of frames with a face the
-    measurements by tap. `rate` is that of the file's frames, None of a single one; `lost` counts frames without a face
-    by the reason; `account` says what was left out.
+    measurements by tap. `rate` is that of the file's frames, None of a single one; `lost` says of each reason which
+    frames have no face for it, one reason a frame; `account` says what was left out.
     """
 
     time: Float[np.ndarray, " n"]
@@ -30,13 +30,19 @@ class MeasuredFrames:
     score: Float32[np.ndarray, " n"]
     values: dict[str, Float32[np.ndarray, "n c"]]
     rate: float | None
-    lost: Mapping[str, int]
+    lost: Mapping[str, Bool[np.ndarray, " n"]]
     account: str = ""
 
     def only(self, rows: Int[np.ndarray, " k"]) -> "MeasuredFrames":
         """Some of the frames."""
         known = {name: getattr(self, name)[rows] for name in ("time", "face", "box", "score")}
-        return replace(self, **known, values={tap: values[rows] for tap, values in self.values.items()})
+        values = {tap: values[rows] for tap, values in self.values.items()}
+        return replace(self, **known, values=values, lost={why: which[rows] for why, which in self.lost.items()})
+
+    @property
+    def without_face(self) -> dict[str, int]:
+        """How many frames have none, by the reason."""
+        return {why: int(which.sum()) for why, which in self.lost.items() if which.any()}
 
 
 def frames_of(table: FrameTable, rate: float | None, confidence: float, zeros: bool) -> MeasuredFrames:
@@ -56,7 +62,6 @@ def frames_of(table: FrameTable, rate: float | None, confidence: float, zeros: b
     known = success is not None or sure is not None or zeros
     face = np.where(seen, FOUND if known else WHOLE, NONE)
     face[seen & np.isin(rows, others)] = SEVERAL
-    counts = {"success is 0": lost, f"confidence below {confidence:g}": unsure, "all values are 0": blank}
     return MeasuredFrames(
         time,
         face,
@@ -64,7 +69,7 @@ def frames_of(table: FrameTable, rate: float | None, confidence: float, zeros: b
         np.full(len(rows), np.nan, np.float32) if sure is None else sure.astype(np.float32),
         values,
         rate,
-        {why: int(which.sum()) for why, which in counts.items() if which.any()},
+        {"success is 0": lost, f"confidence below {confidence:g}": unsure, "all values are 0": blank},
         account,
     )
 
@@ -163,7 +168,7 @@ def _boxes(table: FrameTable, rows: Int[np.ndarray, " n"], seen: Bool[np.ndarray
 def joined(parts: Sequence[tuple[str, MeasuredFrames]]) -> MeasuredFrames:
     """The frames of several files of one session, each with its name. Raises MediaError unless all are of equal times.
 
-    A frame has a face where all of them say so.
+    A frame has a face where all of them say so; why not is what the first says that sees none.
     """
     (name, first), *others = parts
     for other, frames in others:
@@ -173,8 +178,18 @@ def joined(parts: Sequence[tuple[str, MeasuredFrames]]) -> MeasuredFrames:
     values = {tap: values for _, frames in parts for tap, values in frames.values.items()}
     box = next((frames.box for _, frames in parts if np.isfinite(frames.box).any()), first.box)
     box = np.where((face == NONE)[:, None], np.float32(np.nan), box)
-    lost = max((frames.lost for _, frames in parts), key=lambda counts: sum(counts.values()))
-    return replace(first, face=face, values=values, box=box, lost=lost)
+    account = "; ".join(dict.fromkeys(frames.account for _, frames in parts if frames.account))
+    lost = _lost([frames.lost for _, frames in parts])
+    return replace(first, face=face, values=values, box=box, lost=lost, account=account)
+
+
+def _lost(parts: Sequence[Mapping[str, Bool[np.ndarray, " n"]]]) -> dict[str, Bool[np.ndarray, " n"]]:
+    """Frames that one part at least lost, each for the reason of the first."""
+    found: dict[str, Bool[np.ndarray, " n"]] = {}
+    for why, which in (one for part in parts for one in part.items()):
+        told = np.any([which & False, *found.values()], 0)
+        found[why] = found.get(why, told & False) | (which & ~told)
+    return found
 
 
 def thinned(frames: MeasuredFrames, fps: float) -> MeasuredFrames:
@@ -182,6 +197,4 @@ def thinned(frames: MeasuredFrames, fps: float) -> MeasuredFrames:
     if frames.rate is not None and frames.rate < fps * (1 - ALIKE):
         raise MediaError(f"has {frames.rate:.4g} frames a second, and --fps asks for {fps:g}")
     part = np.floor((frames.time - frames.time[0]) * fps + 1e-6).astype(np.int64)
-    kept = frames.only(np.flatnonzero(np.diff(part, prepend=-1) > 0))
-    without = int((kept.face == NONE).sum())
-    return replace(kept, lost={"of those that are kept": without} if without else {})
+    return frames.only(np.flatnonzero(np.diff(part, prepend=-1) > 0))

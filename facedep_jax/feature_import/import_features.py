@@ -31,6 +31,7 @@ from facedep_jax.feature_import.listed_sessions import list_sessions
 from facedep_jax.feature_import.plan import RowShape, shape_in, shape_of, spec_of
 from facedep_jax.feature_import.sessions import Session
 from facedep_jax.feature_import.settings import ImportSettings
+from facedep_jax.file_system import require_output
 from facedep_jax.media.file_hashing import hash_content, require_unchanged, state_of
 from facedep_jax.progress_events import Note, Report, silent
 from facedep_jax.provenance import write_config
@@ -81,6 +82,7 @@ def import_features(
     where no file can be read; a file that cannot be used is recorded and counted.
     """
     begun = time.monotonic()
+    require_output(out, link=True)
     found = list_sessions(folder, settings, labels, subjects)
     source = found.source
     report(Note(f"{source.where}: {source.layout}, {source.ignored} other files ignored"))
@@ -241,7 +243,7 @@ class _Import:
                 self.writer.add_row(seconds, face, (box[0], box[1], box[2], box[3]), score, seen)
         duration = float(frames.time[-1] - frames.time[0]) + 1 / self.shape.fps
         self.writer.end_item(1, 1, duration)
-        self.lost.update(frames.lost)
+        self.lost.update(frames.without_face)
         self.outcomes.frames += len(frames.time)
         self.outcomes.media_s += duration
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float
-from scipy.optimize import minimize
 from scipy.special import logit as log_odds
 
 LEAST_SCALE = 1e-3  # a calibration never turns the order of scores around
@@ -98,6 +97,8 @@ def _line(logit: Float[np.ndarray, " n"], target: Float[np.ndarray, " n"]) -> Ca
 
 def _frames_line(frames: Float[np.ndarray, "n t"], target: Float[np.ndarray, " n"], begin: Calibration) -> Calibration:
     """Of the mean of frames' probabilities, from `begin` on."""
+    from scipy.optimize import minimize  # half a second, which a head in use need not wait for
+
     there = np.isfinite(frames)
     z, count = np.where(there, frames, 0), there.sum(1)
 

@@ -5,7 +5,6 @@ A head that has learned nothing still gives probabilities, calibrated ones even,
 
 import numpy as np
 from jaxtyping import Bool, Float
-from scipy.stats import rankdata
 
 WORD = "DOUBTFUL HEAD: "
 RANKING = ("ranks backwards", "may rank by chance")
@@ -43,6 +42,6 @@ def without_ranking(doubt: str) -> str:
 
 def auroc(score: Float[np.ndarray, " n"], label: Bool[np.ndarray, " n"]) -> float:
     """Area under the ROC curve, ties half; both sides are there."""
-    up = int(label.sum())
-    ranks = rankdata(score)[label].sum()
-    return float((ranks - up * (up + 1) / 2) / (up * (len(label) - up)))
+    up, down = score[label], np.sort(score[~label])
+    below = sum(np.searchsorted(down, up, side).sum() for side in ("left", "right"))
+    return float(below / 2 / (len(up) * len(down)))

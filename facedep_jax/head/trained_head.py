@@ -7,21 +7,21 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jaxtyping import Bool, Float, Float16, Float32, Int32
 
 from facedep_jax.cache.feature_spec import check_features, stated_input
+from facedep_jax.dataset.clip_windows import MAX_FRAMES
 from facedep_jax.dataset.lazy_features import Features
 from facedep_jax.disclaimer import UNTRAINED
 from facedep_jax.errors import LabelError, RunError
 from facedep_jax.head.batched_forward import (
-    READ_BATCH,
     class_probabilities,
     predict_classes,
     predict_windows,
     proxy_logits,
+    step_rows,
 )
 from facedep_jax.head.calibration import RAW, Calibration, calibrate, over_frames
 from facedep_jax.head.doubts import auroc, joined, of_ranking, without_ranking
@@ -86,6 +86,7 @@ class Head:
     validation: Validation | None = None  # of a head over emotions
     window: float = 0.0  # seconds of the windows that it learned from, 0 for clips in as few as hold all frames
     fps: float = 0.0  # frames a second of clips that it learned from, 0 for all that there were
+    before_windows: bool = False  # of a version that looked at MAX_FRAMES, spread over it, of a clip with more
     doubt: str = ""  # whether it has learned anything; empty where there is no reason to ask
 
     @property
@@ -114,6 +115,16 @@ class Head:
         """What to say where it is given single faces; empty where that is what it was trained for."""
         said = f"the head {self.mixing}, and here every face is a clip of one frame to it: it was not trained so"
         return said if self.mixes else ""
+
+    def of_long_clips(self, count: int) -> str:
+        """What to say where `count` clips have more frames in one piece than its version looked at; else empty."""
+        if not (self.before_windows and count):
+            return ""
+        version = f"{self.path} is of a version that looked at {MAX_FRAMES} frames of a clip with more"
+        told = f"{version}, as {count:,} have here"
+        if self.mixes:
+            return f"{told}: it has not learned from windows of such clips, which it sees now; train it again"
+        return f"{told}: it learned from no more of each; train it again to learn from all"
 
     @property
     def target(self) -> str:
@@ -250,10 +261,10 @@ class Head:
         head read, not what alone decided.
         """
         parts = []
-        count = len(tokens[self.taps[0]])
-        for start in range(0, count, READ_BATCH):
-            rows = np.arange(start, min(start + READ_BATCH, count))
-            index = np.resize(rows, READ_BATCH)
+        count, batch = len(tokens[self.taps[0]]), step_rows()
+        for start in range(0, count, batch):
+            rows = np.arange(start, min(start + batch, count))
+            index = np.resize(rows, batch)
             part = {tap: np.asarray(tokens[tap])[index][:, None] for tap in self.taps}
             parts.append(np.asarray(_weights(self.architecture, self.states, jax.device_put(part)))[: len(rows)])
         return np.concatenate(parts) if parts else np.zeros((0, self.architecture.inputs.tokens), np.float32)
@@ -315,9 +326,9 @@ def flat_names(states: nnx.State) -> dict[str, np.ndarray]:
 def from_names(architecture: Architecture, arrays: Mapping[str, np.ndarray]) -> tuple[nnx.State, list[str]]:
     """States out of parameters by name, and everything that is missing, extra or misshapen."""
     members = next(iter(arrays.values())).shape[0] if arrays else 1
-    keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), members))
-    abstract = jax.eval_shape(lambda k: nnx.to_pure_dict(init_states(architecture, k)), keys)
-    named, tree = jax.tree_util.tree_flatten_with_path(abstract)
+    keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), members))  # shapes alone: nothing is compiled
+    state = jax.eval_shape(partial(init_states, architecture), keys)
+    named, tree = jax.tree_util.tree_flatten_with_path(nnx.to_pure_dict(state))
     shapes = {".".join(str(part.key) for part in path): leaf.shape for path, leaf in named}
     wrong = [f"{name} is missing" for name in shapes if name not in arrays]
     wrong += [f"{name} is not part of the head" for name in arrays if name not in shapes]
@@ -328,7 +339,6 @@ def from_names(architecture: Architecture, arrays: Mapping[str, np.ndarray]) -> 
     ]
     if wrong:
         return nnx.State({}), wrong
-    state = jax.eval_shape(lambda k: init_states(architecture, k), keys)
-    pure = jax.tree_util.tree_unflatten(tree, [jnp.asarray(arrays[name]) for name in shapes])
+    pure = jax.tree_util.tree_unflatten(tree, jax.device_put([arrays[name] for name in shapes]))
     nnx.replace_by_pure_dict(state, pure)
     return state, []

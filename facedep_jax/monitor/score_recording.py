@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from facedep_jax.errors import OutputError
-from facedep_jax.file_system import make_folder, write_atomically, writing
+from facedep_jax.file_system import make_folder, require_output, write_atomically, writing
 from facedep_jax.progress_events import LiveFrame
 from facedep_jax.sources.label_vocabulary import column_names
 from facedep_jax.text_escaping import in_tables
@@ -42,6 +42,7 @@ class Record:
     """
 
     def __init__(self, path: Path):
+        require_output(path)
         self._path, self._summary = path, path.with_name(f"{path.stem}.summary.json")
         self._stream: TextIO | None = None
         for taken in filter(os.path.lexists, (path, self._summary)):

@@ -20,7 +20,7 @@ from facedep_jax.disclaimer import INTENDED_USE, NOT_FOR, meaning
 from facedep_jax.errors import EngineError, OutputError, RunError
 from facedep_jax.extraction.plan import ExtractionPlan, plan_extraction
 from facedep_jax.extraction.settings import ExtractSettings
-from facedep_jax.file_system import atomic_file, writing
+from facedep_jax.file_system import atomic_file, require_output, writing
 from facedep_jax.head.trained_head import Head
 from facedep_jax.progress_events import Note, Report, silent
 from facedep_jax.provenance import versions
@@ -79,6 +79,7 @@ def export(head: Head, out: Path, given: ExtractSettings, report: Report = silen
     EngineError without onnx and onnxruntime, or where the file does not give JAX's numbers: then nothing is written.
     RunError also for a head with a GRU, or with an ONNX file among its backbones, which the file cannot hold.
     """
+    require_output(out)
     if head.architecture.temporal == "gru":
         raise RunError(f"run {head.path} has a GRU, which cannot be exported; train with another --temporal")
     own = [name for name, entry in head.features["weights"].items() if entry["family"] == FAMILY]
@@ -248,10 +249,11 @@ def _write_checked(out: Path, content: bytes, check: Callable[[Path], dict[str, 
     """Put `content` at `out` once `check` has passed a file of it: there is the whole file or none."""
     with writing(out):
         out.parent.mkdir(parents=True, exist_ok=True)
-    with writing(out), atomic_file(out) as temporary:
-        temporary.write_bytes(content)
+    with writing(out), atomic_file(out) as stream:
+        stream.write(content)
+        stream.flush()
         try:
-            return check(temporary)
+            return check(Path(stream.name))
         except OSError as error:  # of the runtime, and not of the disk that is written to
             raise EngineError(f"{out} could not be checked: {error}") from error
 

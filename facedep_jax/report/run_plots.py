@@ -306,11 +306,11 @@ def _whisker(axis: Axes, place: int, value: float | None, interval: list[float |
     axis.plot(value, place, "o", color=color, markersize=6)
 
 
-def save(drawn: Figure, path: Path) -> None:
-    """Write a figure as PNG. Raises OutputError where it cannot be written."""
+def save(drawn: Figure, path: Path, inside: Path | None = None) -> None:
+    """Write a figure as PNG; between `inside` and it no link is followed. Raises OutputError."""
     drawing = io.BytesIO()
     drawn.savefig(drawing, format="png", metadata={"Software": "facedep-jax"})
-    write_atomically(path, drawing.getvalue())
+    write_atomically(path, drawing.getvalue(), inside)
 
 
 def in_font(text: str) -> str:

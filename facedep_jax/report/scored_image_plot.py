@@ -13,7 +13,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from facedep_jax.file_system import writing
+from facedep_jax.file_system import output_folder
 from facedep_jax.report.run_plots import ALERT, GRID, INK, MAIN, OTHER, QUIET, in_font, save
 from facedep_jax.text_escaping import plot_name, printable
 
@@ -75,13 +75,13 @@ P = TypeVar("P", bound=_Prediction)
 def drawing(folder: Path, predictions: Iterable[P], threshold: float, meaning: str, warning: str = "") -> Iterator[P]:
     """The same predictions; of each that has something to draw a PNG is in `folder` before it is handed on, with what
     a score means below it."""
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+    output_folder(folder)
     for prediction in predictions:
         if prediction.drawable is not None:
             save(
                 draw_prediction(prediction, prediction.drawable, threshold, meaning, warning),
                 folder / plot_name(prediction.path),
+                folder.parent,
             )
         yield prediction
 

@@ -13,6 +13,7 @@ MODELS = {
     "dummy": "dummy: the part of positives, or the mean",
     "confounds": "confounds: how persons were filmed",
     "descriptors": "descriptors: how their faces behaved",
+    "attention": "attention: a head that weighs windows of their clips",
     "score": "the head's score (of scores: a line through it)",
 }
 CLASSES = {
@@ -73,7 +74,9 @@ def _models(target: Mapping[str, Any], figures: Mapping[str, str]) -> tuple[Tabl
         chance = target["chance"].get(name)
         p = GAP if chance is None else f"{chance['p']:.3f}"
         rows.append((MODELS[name], f"{entry['n']:,}", *(estimate(entry, figure) for figure in figures), p))
-    note = "95 % intervals over persons; p by permutation of the whole protocol."
+    note = (
+        "95 % intervals over persons; p by permutation of the whole protocol, which is too long for the attention head."
+    )
     models = Table(("model", "persons", *figures.values(), "p"), tuple(rows), note=note)
     pairs = tuple((name, signed(entry, first)) for name, entry in target["differences"].items())
     return models, Table(("difference", figures[first]), pairs, title="Paired differences, the same persons")

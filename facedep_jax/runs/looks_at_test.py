@@ -5,6 +5,7 @@ AUCs of the run on items of its split test: `train-head` those of head, members 
 """
 
 import json
+import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -49,8 +50,14 @@ def aurocs_on_test(summary: Mapping[str, Any]) -> int:
 def write_look(run: Path, by: str, aurocs: int, first: bool = False) -> None:
     """Add a look by a command; the line of training is the `first`. Raises OSError where the run cannot be written."""
     line = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "by": by, "aurocs": aurocs, "first": first}
-    with open(run / FILE, "ab", buffering=0) as stream:  # one write of one line: looks at the same time are all kept
+    with open(
+        run / FILE, "ab", buffering=0, opener=_not_through_a_link
+    ) as stream:  # one write of one line: looks at the same time are all kept
         stream.write(f"{json.dumps(line)}\n".encode())
+
+
+def _not_through_a_link(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
 
 
 def looked(run: Path, by: str, aurocs: int, report: Report) -> Reads:

@@ -12,7 +12,7 @@ from typing import IO, Any
 
 from facedep_jax.bounded_values import read_json
 from facedep_jax.errors import RunError
-from facedep_jax.file_system import refusal, write_atomically, writing
+from facedep_jax.file_system import output_folder, refusal, require_no_links, write_atomically, writing
 from facedep_jax.progress_events import Note, Report, silent
 from facedep_jax.runs.checkpoint import Stage
 from facedep_jax.toml_settings import differences
@@ -30,7 +30,8 @@ def unfinished(
     """
     folder = out.with_name(f".{out.name}.unfinished")
     with writing(out):
-        folder.mkdir(parents=True, exist_ok=True)
+        output_folder(folder)
+        require_no_links(folder)
         stream = _lock_file(folder / "lock")  # closed below, also when the lock is refused
     with stream:
         _lock(stream, out)

@@ -8,15 +8,16 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save
 
+from facedep_jax.dataset.clip_windows import MAX_FRAMES
 from facedep_jax.errors import OutputError, RunError
 from facedep_jax.file_opening import ARRAYS, read_bytes
-from facedep_jax.file_system import partial_folder, writing
+from facedep_jax.file_system import require_output, writing
 from facedep_jax.head.calibration import Calibration
 from facedep_jax.head.model import PRESETS, Architecture, Inputs
 from facedep_jax.head.trained_head import Head, flat_names
 from facedep_jax.provenance import write_config
 from facedep_jax.runs.run_arrays import read_validation, states_of
-from facedep_jax.runs.run_record import FORMAT, RESTORE, CnnConfig, read_config, read_summary
+from facedep_jax.runs.run_record import FORMAT, RESTORE, CnnConfig, Config, HeadConfig, read_config, read_summary
 from facedep_jax.toml_settings import differences, of_earlier_versions, without_none
 
 
@@ -35,8 +36,8 @@ def find_equal(out: Path, identity: Mapping[str, Any], kind: type) -> dict[str, 
     Raises RunError naming what differs when the run there is of other settings or data, or when it is damaged, and
     OutputError when the place holds something that is no run, or when nothing can be made there.
     """
+    require_output(out)
     with writing(out):
-        _is_there(partial_folder(out))  # its name is longer: too long is to be known before training
         if not _is_there(out) or (out.is_dir() and not any(out.iterdir())):
             return None
     if not (out / "config.toml").is_file() or not (out / "metrics.json").is_file():
@@ -51,6 +52,22 @@ def find_equal(out: Path, identity: Mapping[str, Any], kind: type) -> dict[str, 
         )
     said = {"positive": config["run"].get("positive_emotions", [])}  # where earlier versions say it
     return said | read_summary(out, kind)
+
+
+def require_all_frames(run: Path, long: int) -> None:
+    """Raise RunError where `long` of the clips have more frames in one piece than a run's version looked at: its
+    settings are those of a run that looks at all, and its figures are not."""
+    if long and is_before_windows(read_config(run)):
+        raise RunError(
+            f"{run} holds a run of these settings by an earlier version, which looked at {MAX_FRAMES} frames of a clip "
+            f"with more, as {long:,} of these have; now all are looked at. Choose another --out, or remove it"
+        )
+
+
+def is_before_windows(config: Config) -> bool:
+    """Whether a run learned from clips by a version that thinned long ones, as it did before windows were pooled."""
+    of_head = isinstance(config, HeadConfig)
+    return of_head and "pooling" not in config.tables["train"] and "clip" in config.cache.input
 
 
 def identity_of(config: Mapping[str, Any], searched: bool = False) -> dict[str, Any]:
@@ -141,6 +158,7 @@ def load_head(run: Path | str) -> Head:
         validation=validation,
         window=train.window,
         fps=train.train_fps,
+        before_windows=is_before_windows(config),
     )
     if not head.finite_on_probe():
         raise RunError(f"{run} is damaged: {run}/head.safetensors gives no finite logits; {RESTORE}")

@@ -18,7 +18,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Float16, Float32, Int
 
-from facedep_jax.head.batched_forward import READ_BATCH, proxy_logit
+from facedep_jax.head.batched_forward import proxy_logit, step_rows
 from facedep_jax.head.model import Architecture, Tokens, graph_of
 from facedep_jax.head.trained_head import Head
 
@@ -27,10 +27,10 @@ def weigh_attention(
     head: Head,
     tokens: dict[str, Float16[np.ndarray, "n S S C"]],
     attention: Float[np.ndarray, "n tokens"],
-    batch: int = READ_BATCH,
+    batch: int | None = None,
 ) -> Float[np.ndarray, "n tokens"]:
     """`attention` of each frame times how far the mean logit of the members hangs on each token."""
-    return attention * np.abs(_dependence(head, tokens, batch))
+    return attention * np.abs(_dependence(head, tokens, batch or step_rows()))
 
 
 def _dependence(head: Head, tokens: dict[str, np.ndarray], batch: int) -> Float32[np.ndarray, "n tokens"]:

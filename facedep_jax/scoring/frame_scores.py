@@ -14,7 +14,7 @@ from facedep_jax.head.trained_head import Head
 from facedep_jax.progress_events import Progress, Report, silent
 
 Span = tuple[int, int]  # the first row of a segment, and how many there are
-BATCH = 512  # frames the head sees at once, of however many clips
+BATCH = 512  # frames read at once, of however many clips
 
 
 @dataclass(frozen=True)
@@ -82,11 +82,10 @@ def score_items(
     for start in range(0, len(with_face), BATCH):
         report(Progress("score", start, len(with_face), "frames"))
         chosen = with_face[start : start + BATCH]
-        # The last batch is filled up with frames of its own, so that nothing compiles for another shape.
-        classes = head.frame_classes(tokens_of(cache, head, np.resize(feature[chosen], BATCH)))
-        logits = proxy_logits(classes, head.positive)[:, : len(chosen)]
+        classes = head.frame_classes(tokens_of(cache, head, feature[chosen]))
+        logits = proxy_logits(classes, head.positive)
         for name, found in head.by_emotion(classes).items():
-            emotions[name][chosen] = found[: len(chosen)]
+            emotions[name][chosen] = found
         probability[chosen], members[:, chosen] = head.probability(logits.mean(0)), head.probability(logits)
     report(Progress("score", len(with_face), len(with_face), "frames"))
     ends = np.cumsum([0, *(len(clip.time) for clip in clips)])

@@ -7,6 +7,7 @@ from typing import Any
 
 from facedep_jax.cache.feature_spec import stated_input
 from facedep_jax.errors import OutputError, RunError
+from facedep_jax.file_system import require_no_link, require_output, writing
 from facedep_jax.progress_events import Note, Report
 from facedep_jax.scoring.score_cached_clips import Scored
 from facedep_jax.text_escaping import plot_name, printable
@@ -22,9 +23,13 @@ NAMED = 5  # strays
 
 def refuse_foreign(out: Path) -> None:
     """What is no scores directory is not written into."""
+    require_output(out)
     if out.exists() and not out.is_dir():
         raise OutputError(f"{out} is a file; scores go into a directory, choose another --out")
-    present = sorted(os.listdir(out)) if out.is_dir() else []
+    with writing(out):
+        present = sorted(os.listdir(out)) if out.is_dir() else []
+        for path in (out, *(out / name for name in present)):
+            require_no_link(path)
     foreign = [name for name in present if name not in OWN_FILES and not name.startswith(".")]
     if foreign:
         raise OutputError(f"{out} holds something else ({', '.join(foreign[:3])}); choose another --out")

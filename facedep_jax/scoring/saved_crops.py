@@ -10,7 +10,7 @@ from pathlib import Path
 
 from facedep_jax.errors import MediaError
 from facedep_jax.file_opening import PICTURE, read_bytes
-from facedep_jax.file_system import writing
+from facedep_jax.file_system import held_folder, write_atomically, writing
 from facedep_jax.media import Frame, InputSettings, open_clip, read_image
 from facedep_jax.media.file_hashing import hash_content
 from facedep_jax.media.media_writer import encode_jpeg
@@ -31,12 +31,10 @@ class Crops:
             return
         path = self._path(item, number)
         with writing(path):
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self.folder.chmod(0o700)
-            path.parent.mkdir(mode=0o700, exist_ok=True)
-            temporary = path.with_suffix(".tmp")
-            temporary.write_bytes(encode_jpeg(frame.crops[max(frame.crops)], KEPT_QUALITY))
-            os.replace(temporary, path)
+            with held_folder(self.folder, self.folder.parent, make=True) as handle:
+                os.fchmod(handle, 0o700)
+            with held_folder(path.parent, self.folder, make=True):
+                write_atomically(path, encode_jpeg(frame.crops[max(frame.crops)], KEPT_QUALITY), self.folder.parent)
 
     def lacks(self, item: str, numbers: Collection[int]) -> bool:
         """Whether the crop of any of these rows is not there."""

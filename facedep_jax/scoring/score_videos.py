@@ -17,7 +17,7 @@ from facedep_jax.cache.cache_reader import open_cache
 from facedep_jax.errors import SourceError
 from facedep_jax.extraction.extract import extract
 from facedep_jax.extraction.settings import ExtractSettings
-from facedep_jax.file_system import write_atomically, writing
+from facedep_jax.file_system import output_folder, write_atomically
 from facedep_jax.head.trained_head import Head
 from facedep_jax.progress_events import Note, Report, silent
 from facedep_jax.provenance import write_config
@@ -195,8 +195,7 @@ def _resolved(given: ExtractSettings, settings: ScoreSettings) -> dict[str, Any]
 
 
 def _write_config(out: Path, settings: dict[str, Any], records: dict[str, Any]) -> None:
-    with writing(out):
-        out.mkdir(parents=True, exist_ok=True)
+    output_folder(out)
     write_config(out / "config.toml", "score", settings, records)
 
 

@@ -53,6 +53,8 @@ def score_windows(
     if long := sum(one.windows is not None and one.windows.divided for one in clips):
         what = f"windows of {window:g} s with more" if window else "more"
         report(Note(f"{long:,} clips have {what} than {MAX_FRAMES} frames with a face, and are cut further"))
+    if said := head.of_long_clips(long):
+        report(Note(said, "warning"))
     if head.fps:
         counts = sum(int(seen.sum()) for seen in used), sum(int((one.feature >= 0).sum()) for one in clips)
         report(Note(f"clips are thinned to {head.fps:g} frames a second, as learned: {counts[0]:,} of {counts[1]:,}"))

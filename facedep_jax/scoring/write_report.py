@@ -9,7 +9,7 @@ from facedep_jax.disclaimer import meaning
 from facedep_jax.extraction.plan import plan_extraction
 from facedep_jax.extraction.settings import ExtractSettings
 from facedep_jax.file_opening import SETTINGS, read_text
-from facedep_jax.file_system import write_atomically, writing
+from facedep_jax.file_system import output_folder, write_atomically
 from facedep_jax.head.trained_head import Head
 from facedep_jax.progress_events import Note, Progress, Report, silent
 from facedep_jax.provenance import versions
@@ -26,14 +26,13 @@ from facedep_jax.text_escaping import plot_name
 
 def draw_timelines(folder: Path, scored: Sequence[Scored], head: Head, report: Report) -> None:
     """One PNG for each clip that was decoded."""
-    with writing(folder):
-        folder.mkdir(exist_ok=True)
+    output_folder(folder, folder.parent)
     stack = stack_of(head)
     drawable = [(one, one.frames) for one in scored if one.frames is not None]
     for number, (one, frames) in enumerate(drawable):
         report(Progress("plots", number, len(drawable), "clips"))
         drawn = draw_timeline(one.clip, frames, head.threshold, head.warning, one.windows, stack)
-        save(drawn, folder / plot_name(one.clip.name))
+        save(drawn, folder / plot_name(one.clip.name), folder.parent)
     if drawable:
         report(Progress("plots", len(drawable), len(drawable), "clips"))
 
@@ -57,7 +56,6 @@ def write_page(
 ) -> None:
     """Write `report.html` of the scores at `out`; with `crops`, faces of the `influential` frames are on it. `ignored`
     are rows of files that are no clips."""
-    card = _card(head.path, report) if head.path else ""
     faces = faces_of(scored, influential, crops.picture) if crops else []
     absent = sum(map(len, influential)) - sum(len(clip["faces"]) for clip in faces)
     if absent:
@@ -67,7 +65,7 @@ def write_page(
         ignored,
         head.threshold,
         {**settings, "versions": versions()},
-        card,
+        _card_of(head, report),
         faces,
         deletion_blocks(summary["deletion"], crops.folder) if crops else (),
         summary["judged"] if head.mixes else "",
@@ -79,14 +77,16 @@ def write_page(
     write_atomically(out / "report.html", page)
 
 
-def _card(run: Path, report: Report) -> str:
-    """The model card of the run; empty where there is none, or something else, which is said."""
+def _card_of(head: Head, report: Report) -> str:
+    """The run's model card; empty where there is none, or what may be anyone's text, such as behind a link."""
+    if head.path is None:
+        return ""
     try:
-        return read_text(run / "MODEL_CARD.md", SETTINGS)
+        return read_text(head.path / "MODEL_CARD.md", SETTINGS)
     except FileNotFoundError:
         return ""
     except OSError as error:
-        report(Note(f"{error}: the page has no model card", "warning"))
+        report(Note(f"{error}: the page shows no model card", "warning"))
         return ""
 
 

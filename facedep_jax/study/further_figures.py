@@ -11,6 +11,7 @@ from facedep_jax.evaluation.persons.band_agreement import band_agreement
 from facedep_jax.evaluation.persons.group_differences import group_classification, group_errors
 from facedep_jax.evaluation.persons.limits_of_agreement import bland_altman
 from facedep_jax.evaluation.persons.retest_reliability import retest_reliability
+from facedep_jax.segments import TIMES
 from facedep_jax.study.cohort import Cohort
 from facedep_jax.study.cohort_table import bands_of
 from facedep_jax.study.linear_models import Columns
@@ -28,6 +29,7 @@ class OneTarget(NamedTuple):
     rows: pl.DataFrame
     how: Protocol
     said: tuple[str, ...]
+    weights: pl.DataFrame | None = None  # of each part of a clip in what the attention head says of its person
 
     @property
     def judged_count(self) -> int:
@@ -89,6 +91,17 @@ def predictions(found: Mapping[str, OneTarget]) -> pl.DataFrame:
             own = pl.Series("predicted", value, pl.Float64).fill_nan(None), pl.Series("repeats", count)
             parts.append(rows.with_columns(pl.lit(target).alias("target"), pl.lit(name).alias("model"), *own))
     return pl.concat(parts)
+
+
+def attention_weights(found: Mapping[str, OneTarget], visits: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    """The table `attention`: what each part of a clip counts in what is said of its person; nothing without a head."""
+    parts = [one.weights.with_columns(target=pl.lit(n)) for n, one in found.items() if one.weights is not None]
+    if not parts:
+        return {}
+    rows = pl.concat(parts).join(
+        visits.select("unit", "subject", "visit"), on="unit", how="left", maintain_order="left"
+    )
+    return {"attention": rows.select("target", "subject", "visit", "path", *TIMES, "windows", "weight")}
 
 
 def mean_over_repeats(rows: Float[np.ndarray, "r n"]) -> Float[np.ndarray, " n"]:

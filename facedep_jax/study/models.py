@@ -1,11 +1,14 @@
 """The models of a study, judged alike: what each gives persons whom it has not seen, and the figures of that.
 
 dummy: the part of positives, or the mean, of those learned from. confounds: how persons were filmed, and not how they
-behaved. descriptors: how their faces behaved. score: the head's own score as it is, nothing learned.
+behaved. descriptors: how their faces behaved. attention: a head that weighs the windows of their clips. score: the
+head's own score as it is, nothing learned.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import combinations
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -23,7 +26,7 @@ from facedep_jax.study.out_of_fold import OutOfFold, classify, predict_scores, r
 from facedep_jax.study.permutation_test import auc_of_labellings, permuted_rows
 from facedep_jax.study.protocols import OFFICIAL, REPEATED, Protocol
 
-DUMMY, CONFOUND, DESCRIPTOR, SCORE = "dummy", "confounds", "descriptors", "score"
+DUMMY, CONFOUND, DESCRIPTOR, ATTENTION, SCORE = "dummy", "confounds", "descriptors", "attention", "score"
 LEARNED = (CONFOUND, DESCRIPTOR)
 HALF = 0.5  # probability from which a person is called positive
 
@@ -51,11 +54,12 @@ def judge_classes(
     how: Protocol,
     rows: Int[np.ndarray, "n m"],
     report: Report = silent,
+    further: Mapping[str, OutOfFold] = MappingProxyType({}),
 ) -> Judged:
     """Whether classes are told apart. `columns` are those of LEARNED; `plain` is the score as it is, NaN if unknown;
-    `rows` are `labellings`."""
+    `rows` are `labellings`; `further` models, such as ATTENTION, are not tested against chance by these."""
     learned = {name: classify(own, label, how) for name, own in columns.items()}
-    found = {DUMMY: classify(_nothing(columns[DESCRIPTOR]), label, how)} | learned
+    found = {DUMMY: classify(_nothing(columns[DESCRIPTOR]), label, how)} | learned | dict(further)
     if plain is not None:
         found[SCORE] = _as_it_is(plain, how)
     crossed = how.name != OFFICIAL
@@ -88,11 +92,12 @@ def judge_scores(
     how: Protocol,
     rows: Int[np.ndarray, "n m"],
     report: Report = silent,
+    further: Mapping[str, OutOfFold] = MappingProxyType({}),
 ) -> Judged:
     """How near predictions come to a questionnaire's score; that of the head alone is brought to its points by a line
     through those learned from."""
     found = {DUMMY: regress(_nothing(columns[DESCRIPTOR]), score, how)}
-    found |= {name: regress(own, score, how) for name, own in columns.items()}
+    found |= {name: regress(own, score, how) for name, own in columns.items()} | dict(further)
     if plain is not None:
         found[SCORE] = regress(Columns(plain[:, None], ("score",), ("score",)), score, how)
     crossed = how.name != OFFICIAL
@@ -106,8 +111,8 @@ def judge_scores(
 
 
 def _pairs(found: Mapping[str, OutOfFold]) -> list[tuple[str, str]]:
-    wanted = ((DESCRIPTOR, DUMMY), (DESCRIPTOR, CONFOUND), (DESCRIPTOR, SCORE), (SCORE, DUMMY), (SCORE, CONFOUND))
-    return [(one, other) for one, other in (*wanted, (CONFOUND, DUMMY)) if one in found and other in found]
+    order = (DESCRIPTOR, ATTENTION, SCORE, CONFOUND, DUMMY)  # each against those after it
+    return [(one, other) for one, other in combinations(order, 2) if one in found and other in found]
 
 
 def _as_it_is(plain: Float[np.ndarray, " n"], how: Protocol) -> OutOfFold:

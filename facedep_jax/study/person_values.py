@@ -11,6 +11,7 @@ from facedep_jax.cache.cache_reader import Cache
 from facedep_jax.descriptors.describe_cache import describe_units, is_imported, require_framewise
 from facedep_jax.descriptors.describe_frames import SEEN
 from facedep_jax.descriptors.expression import EMOTIONAL
+from facedep_jax.descriptors.measured_statistics import TAP, measured_statistics
 from facedep_jax.descriptors.movement import COVERAGE, MOVEMENT
 from facedep_jax.descriptors.persons import over_persons
 from facedep_jax.head.trained_head import Head
@@ -30,6 +31,7 @@ class PersonValues:
     rows: pl.DataFrame
     descriptors: tuple[str, ...]
     inputs: str
+    said: tuple[str, ...] = ()
 
     def columns(self, names: Sequence[str], units: pl.Series) -> Columns:
         """Those of the columns `names` in which `units` differ, a row for each of these; columns of one signal are a
@@ -48,7 +50,10 @@ def _differs(values: pl.Series) -> bool:
 
 
 def family_of(name: str) -> str:
-    """What a descriptor is of: one signal, movement, expression as a whole, or itself for a confound."""
+    """What a descriptor is of: one signal, movement, expression as a whole, a tap of others' measurements, or, of a
+    confound, itself."""
+    if TAP in name:
+        return name.partition(TAP)[0]
     if name in MOVEMENT:
         return "movement"
     if name in EMOTIONAL or name.startswith("smile_"):
@@ -63,20 +68,25 @@ def describe_persons(caches: Sequence[Cache], parts: pl.DataFrame, head: Head | 
     """
     inputs = [require_framewise(head, cache, report) for cache in caches] if head else []
     tables: list[pl.DataFrame] = []
-    names: tuple[str, ...] = ()
+    known: list[tuple[str, ...]] = []
     for number, cache in enumerate(caches):
         own = with_units(parts.filter(pl.col("cache") == number))
         if len(own):
-            values, names = describe_units(cache, own.unique(UNIT, maintain_order=True), head, report)
-            own = own.join(values, on=UNIT, how="inner", maintain_order="left")
-            tables.append(own.with_columns(_picture(cache, own)))
-    clips = pl.concat(tables).with_columns(subject=pl.col("unit").cast(pl.String))
+            values, described = describe_units(cache, own.unique(UNIT, maintain_order=True), head, report)
+            own = own.join(values, on=UNIT, how="inner", maintain_order="left").with_columns(_picture(cache, own))
+            measured = measured_statistics(cache, own) if is_imported(cache) else []
+            tables.append(own.with_columns(measured))
+            known.append((*described, *(column.name for column in measured)))
+    names = tuple(name for name in known[0] if all(name in each for each in known))
+    unused = len(set().union(*known)) - len(names)
+    said = (f"{unused:,} descriptors are known of some of the caches only, and are not used",) if unused else ()
+    clips = pl.concat(tables, how="diagonal").with_columns(subject=pl.col("unit").cast(pl.String))
     sizes = ("face_size", "resolution")
     rows = over_persons(clips, (*names, *sizes)).with_columns(unit=pl.col("subject").cast(pl.UInt32)).drop("subject")
     rate = pl.when(pl.col("seconds") > 0).then(pl.col("samples") / pl.col("seconds"))
     rows = rows.with_columns(rate.alias("samples_per_second"), pl.col("clips").cast(pl.Float64))
     behaviour = tuple(name for name in names if name not in (*COVERAGE, *SEEN))
-    return PersonValues(rows, behaviour, "; ".join(dict.fromkeys(filter(None, inputs))))
+    return PersonValues(rows, behaviour, "; ".join(dict.fromkeys(filter(None, inputs))), said)
 
 
 def _picture(cache: Cache, parts: pl.DataFrame) -> list[pl.Series]:

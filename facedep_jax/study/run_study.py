@@ -1,7 +1,7 @@
 """A table of persons and caches → models, figures and tables. Who does what in which order."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -11,19 +11,22 @@ import polars as pl
 from facedep_jax.cache.cache_reader import Cache
 from facedep_jax.disclaimer import behaviour
 from facedep_jax.errors import LabelError, OutputError, SettingsError
+from facedep_jax.file_system import require_output
 from facedep_jax.head.trained_head import Head
 from facedep_jax.progress_events import Note, Report, silent
+from facedep_jax.study.attention.attention_head import Attended, attend
+from facedep_jax.study.attention.person_bags import bags_of, how_to_attend
 from facedep_jax.study.carriers import Carrier, carriers
 from facedep_jax.study.cohort import LEAST_PERSONS, Cohort, by_corpora, cohort_of, left_out, unmatched
 from facedep_jax.study.cohort_matching import match_clips
 from facedep_jax.study.cohort_table import read_cohort, units_of
-from facedep_jax.study.further_figures import OneTarget, of_groups, of_scores, of_visits, predictions
+from facedep_jax.study.further_figures import OneTarget, attention_weights, of_groups, of_scores, of_visits, predictions
 from facedep_jax.study.linear_models import Columns
-from facedep_jax.study.models import CONFOUND, DESCRIPTOR, LEARNED, judge_classes, judge_scores, labellings
+from facedep_jax.study.models import ATTENTION, CONFOUND, DESCRIPTOR, LEARNED, judge_classes, judge_scores, labellings
 from facedep_jax.study.person_values import CONFOUNDS, describe_persons
 from facedep_jax.study.person_values import SCORE as SCORE_COLUMN
-from facedep_jax.study.protocols import LEAVE_ONE_OUT, OFFICIAL, choose_protocol
-from facedep_jax.study.settings import StudySettings
+from facedep_jax.study.protocols import LEAVE_ONE_OUT, OFFICIAL, Protocol, choose_protocol
+from facedep_jax.study.settings import NONE, WARM, StudySettings
 from facedep_jax.study.verdict import verdicts
 
 TARGETS = {"classes": "label", "scores": "score"}  # and the columns that state them
@@ -66,12 +69,13 @@ def run_study(
     head: Head | None = None,
     report: Report = silent,
 ) -> tuple[StudySummary, dict[str, pl.DataFrame]]:
-    """The summary, and the tables `predictions`, `persons` and `unmatched`.
+    """The summary, and the tables `predictions`, `persons`, `unmatched` and, of an attention head, `attention`.
 
     Raises TableError for what a table cannot mean, LabelError where persons are too few, OutputError where `out` holds
     something, and what `require_framewise` raises for the head.
     """
     begun = time.monotonic()
+    require_output(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise OutputError(f"{out} is there already and not empty; a study is written once: choose another --out")
     table = read_cohort(tables, settings)
@@ -81,7 +85,8 @@ def run_study(
     units = by_corpora(units, matched, train) if train else units
     cohort = cohort_of(units, matched, describe_persons(caches, matched.parts, head, report))
     warnings = left_out(table, matched, cohort)
-    found = {name: one for name in TARGETS if (one := _judge(name, cohort, settings, head is not None, report))}
+    attend = _attention(caches, matched.parts, cohort, settings, head, report)
+    found = {n: one for n in TARGETS if (one := _judge(n, cohort, settings, head is not None, attend, report))}
     if settings.bands and "scores" not in found:
         raise SettingsError(f"--bands are of scores, and {table.name} has none")
     warnings += _doubts(found, len(cohort.units))
@@ -110,7 +115,12 @@ def run_study(
             min(one.judged_count for one in found.values()),
         ),
         "warnings": warnings,
-        "notes": [*table.said, *matched.said, *(said for one in found.values() for said in one.said)],
+        "notes": [
+            *table.said,
+            *matched.said,
+            *cohort.values.said,
+            *(said for one in found.values() for said in one.said),
+        ],
         "warning": head.warning if head else "",
         "untrained": head.untrained if head else any(cache.untrained for cache in caches),
         "inputs": cohort.values.inputs,
@@ -121,7 +131,7 @@ def run_study(
         "predictions": predictions(found),
         "persons": cohort.visits.join(cohort.values.rows, on="unit", how="left", maintain_order="left").drop("unit"),
         "unmatched": unmatched(matched),
-    }
+    } | attention_weights(found, cohort.visits)
     return summary, written
 
 
@@ -131,7 +141,39 @@ def _numbers(caches: Sequence[Cache], names: Sequence[str]) -> list[int]:
     return [number for number, cache in enumerate(caches) if cache.path.resolve() in places]
 
 
-def _judge(name: str, cohort: Cohort, settings: StudySettings, scored: bool, report: Report) -> OneTarget | None:
+Attend = Callable[[Sequence[int], Any, Protocol], Attended]
+
+
+def _attention(
+    caches: Sequence[Cache],
+    parts: pl.DataFrame,
+    cohort: Cohort,
+    settings: StudySettings,
+    head: Head | None,
+    report: Report,
+) -> tuple[Attend | None, str]:
+    """The attention head on what these persons show, or none; and what to say of it."""
+    how, why = how_to_attend(settings.attention, head, caches)
+    if how == NONE:
+        return None, why
+    own = parts.filter(pl.col("unit").is_in(cohort.units["unit"].implode()))
+    bags = bags_of(caches, own, how, head, settings.window, report)
+    begun = head if how == WARM else None
+
+    def judged(units: Sequence[int], target: Any, protocol: Protocol) -> Attended:
+        return attend(bags, units, target, protocol, settings.seed, begun, report)
+
+    return judged, bags.said
+
+
+def _judge(
+    name: str,
+    cohort: Cohort,
+    settings: StudySettings,
+    scored: bool,
+    attention: tuple[Attend | None, str],
+    report: Report,
+) -> OneTarget | None:
     """The models of one target, None where the table states none. Raises LabelError where nothing can be judged."""
     rows = cohort.units.drop_nulls(TARGETS[name])
     if rows.is_empty():
@@ -160,8 +202,13 @@ def _judge(name: str, cohort: Cohort, settings: StudySettings, scored: bool, rep
         values = rows.select("unit").join(cohort.values.rows, on="unit", how="left", maintain_order="left")
         plain = values[SCORE_COLUMN].cast(pl.Float64).fill_null(np.nan).to_numpy()
     judge = judge_classes if name == "classes" else judge_scores
-    judged = judge(columns, plain, truth, how, labellings(how, settings.permutations, settings.seed), report)
-    return OneTarget(judged, columns[DESCRIPTOR], truth.astype(float), rows, how, said)
+    further, weights = {}, None
+    said += (f"{name}, {ATTENTION}: {attention[1]}",)
+    if attention[0]:
+        attended = attention[0](rows["unit"].to_list(), truth, how)
+        further, weights = {ATTENTION: attended.given}, attended.weights
+    judged = judge(columns, plain, truth, how, labellings(how, settings.permutations, settings.seed), report, further)
+    return OneTarget(judged, columns[DESCRIPTOR], truth.astype(float), rows, how, said, weights)
 
 
 def _known(target: str, model: str, wanted: Sequence[str], columns: Columns) -> str:

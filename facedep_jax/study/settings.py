@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 from facedep_jax.study.protocols import AUTO, LEAVE_ONE_OUT, OFFICIAL, REPEATED
 from facedep_jax.toml_settings import check_rules, wrong_seed
 
+NONE, VECTORS, FEATURES, WARM = "none", "vectors", "features", "warm"
+ATTENTION = (AUTO, NONE, VECTORS, FEATURES, WARM)
+
 
 @dataclass(frozen=True)
 class StudySettings:
@@ -19,6 +22,8 @@ class StudySettings:
     folds: int = 5
     repeats: int = 10
     permutations: int = 499
+    attention: str = AUTO  # what the attention head is shown, of `ATTENTION`
+    window: float = 5.0  # seconds of what it weighs as one
     seed: int = 0
     train: tuple[str, ...] = field(default_factory=tuple)  # caches whose persons are learned from
     test: tuple[str, ...] = field(default_factory=tuple)  # caches whose persons are judged
@@ -27,6 +32,8 @@ class StudySettings:
         known = (AUTO, LEAVE_ONE_OUT, REPEATED, OFFICIAL)
         check_rules(
             (self.protocol in known, f"--protocol is {self.protocol!r}, expected {', '.join(known)}"),
+            (self.attention in ATTENTION, f"--attention is {self.attention!r}, expected {', '.join(ATTENTION)}"),
+            (self.window > 0, f"--window is {self.window}, expected more than 0 seconds"),
             (self.folds >= 2, f"--folds is {self.folds}, expected at least 2"),
             (1 <= self.repeats <= 1000, f"--repeats is {self.repeats}, expected 1 to 1000"),
             (

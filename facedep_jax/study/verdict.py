@@ -3,9 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
-from facedep_jax.study.models import CONFOUND, DESCRIPTOR, DUMMY, SCORE, Judged
+from facedep_jax.study.models import ATTENTION, CONFOUND, DESCRIPTOR, DUMMY, SCORE, Judged
 
 ALPHA = 0.05
+CALLED = {
+    DESCRIPTOR: "The model of behaviour",
+    ATTENTION: "The attention head",
+    SCORE: "The head's score as it is",
+}
 FEW = 100  # persons below whom an AUC is known to a tenth at best
 
 
@@ -26,7 +31,7 @@ def verdicts(classes: Judged | None, scores: Judged | None, persons: int) -> lis
 
 def _of(judged: Judged, figure: str, does: str, better: int) -> list[str]:
     found = []
-    beats = {name: _beats(judged, name, figure, better) for name in (CONFOUND, DESCRIPTOR, SCORE)}
+    beats = {name: _beats(judged, name, figure, better) for name in (CONFOUND, *CALLED)}
     if judged.columns.get(CONFOUND) == 0:
         found.append(
             "Whether it is how persons were filmed CANNOT be said: nothing of that is known in which they differ"
@@ -34,7 +39,7 @@ def _of(judged: Judged, figure: str, does: str, better: int) -> list[str]:
     if beats[CONFOUND]:
         shown = _shown(judged, CONFOUND, figure)
         found.append(f"CONFOUNDED: how persons were filmed alone {does}{shown}")
-    for name, called in ((DESCRIPTOR, "The model of behaviour"), (SCORE, "The head's score as it is")):
+    for name, called in CALLED.items():
         if name not in judged.figures:
             continue
         shown = _shown(judged, name, figure)

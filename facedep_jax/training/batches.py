@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Float32, Float64, Int
 from facedep_jax.cache.feature_reader import SEGMENT_BYTES, shuffled_blocks
 from facedep_jax.dataset.labelled_examples import Examples
 from facedep_jax.dataset.lazy_features import Stored
-from facedep_jax.dataset.measurement_moments import Moments, moments
+from facedep_jax.dataset.measurement_moments import sums_of
 from facedep_jax.training.device_sharding import everywhere
 from facedep_jax.training.epoch import DeviceData
 from facedep_jax.training.train_step import Batch
@@ -37,14 +37,10 @@ class TrainingData:
         return jax.block_until_ready(DeviceData(*everywhere(known, devices)))
 
     def moments(self, tap: str, pooling: str) -> tuple[Float64[np.ndarray, "m c"], Float64[np.ndarray, "m c"]]:
-        """`moments` of what each member learns from: where windows are weighed, `train` are clips and not rows."""
+        """Mean and deviation of what each member learns from: clips in `train` where windows are weighed, else rows."""
         owner = self.examples.places[0] if pooling == "attention" else np.arange(len(self.examples))
-        each, known = [], dict[bytes, Moments]()
-        for learned in self.train_weight > 0:
-            key = learned.tobytes()  # members of one fold learn from the same
-            if key not in known:
-                known[key] = moments(self.examples[np.flatnonzero(np.isin(owner, self.train[learned]))], tap)
-            each.append(known[key])
+        sums = sums_of(self.examples, tap, owner)
+        each = [sums.moments(self.train[learned]) for learned in self.train_weight > 0]
         mean, scale = (np.stack(values) for values in zip(*each, strict=True))
         return mean, scale
 

@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 from jaxtyping import Array, Bool, Float32, Int, Int32, Key
 
 from facedep_jax.cache.feature_reader import BLOCK_BYTES
@@ -19,7 +20,6 @@ from facedep_jax.head.batched_forward import read_rows_for
 from facedep_jax.head.device_memory import explained_memory, fits_device, ran_out
 from facedep_jax.head.model import with_moments
 from facedep_jax.progress_events import Note, Report, silent
-from facedep_jax.training.bag_epochs import run_bags
 from facedep_jax.training.batches import TrainingData, padded
 from facedep_jax.training.device_sharding import by_batch, everywhere
 from facedep_jax.training.epoch import (
@@ -34,12 +34,14 @@ from facedep_jax.training.epoch import (
 )
 from facedep_jax.training.prefetch import ahead
 from facedep_jax.training.train_step import Batch, EpochState, Rates, TrainingPlan, read_logits, take_steps
+from facedep_jax.training.whole_clips.bag_epochs import run_bags
 
 
 class EpochRunner:
     """Epochs of training on some data, resident or streamed.
 
-    `stream` None: resident if that is expected to fit on the device, and streamed once it does not.
+    `stream` None: resident if that is expected to fit on the device, and streamed once it does not. `begin` makes of
+    drawn parameters those that training begins with.
     """
 
     def __init__(
@@ -48,7 +50,9 @@ class EpochRunner:
         stream: bool | None = None,
         report: Report = silent,
         block_bytes: int = BLOCK_BYTES,
+        begin: Callable[[nnx.State], nnx.State] | None = None,
     ):
+        self._begin = begin
         self._host, self._stream, self._report, self._block_bytes = data, stream, report, block_bytes
         self._device: DeviceData | None = None
         if stream is None and not data.examples.streamed and not fits_device(data.examples.feature_bytes):
@@ -63,6 +67,9 @@ class EpochRunner:
         """Before the first epoch: one member per key, which knows the mean and deviation of the measurements that it
         learns from."""
         carry, inputs = start(plan, keys), plan.architecture.inputs
+        if self._begin:
+            states = self._begin(carry.states)
+            carry = carry._replace(states=states, best=states)
         if not inputs.measured:
             return carry
         found = [self._host.moments(inputs.taps[place], plan.architecture.pooling) for place in inputs.measured]

@@ -19,7 +19,9 @@ from facedep_jax.training.train_step import (
     TrainingPlan,
     begin_moments,
     read_logits,
+    side_of,
     take_steps,
+    wanted_of,
 )
 
 
@@ -208,11 +210,15 @@ def _val_metrics(
     logits: Float32[Array, "b classes"],
     weight: Float32[Array, " b"],
 ) -> History:
-    """Loss, accuracy and AUC of one member on the rows to stop by."""
-    label = positive[target]
+    """Loss, accuracy and AUC of one member on the rows to stop by; of amounts those above their mean are positive."""
     proxy = proxy_logit(logits, positive)
     whole = jnp.maximum(weight.sum(), 1e-12)
-    loss = optax.softmax_cross_entropy_with_integer_labels(logits, target)
+    if jnp.issubdtype(target.dtype, jnp.floating):
+        label = side_of(target, positive, (target * weight).sum() / whole)
+        loss = optax.softmax_cross_entropy(logits, wanted_of(target, positive.shape[0]))
+    else:
+        label = side_of(target, positive)
+        loss = optax.softmax_cross_entropy_with_integer_labels(logits, target)
     return {
         "val_loss": (loss * weight).sum() / whole,
         "val_accuracy": jnp.where((proxy > 0) == label, weight, 0.0).sum() / whole,

@@ -10,9 +10,9 @@ import jax
 import numpy as np
 from jaxtyping import Bool
 
-from facedep_jax.backbones.compilation_cache import keep_compiled
 from facedep_jax.cache import Cache
-from facedep_jax.dataset.labelled_examples import Examples
+from facedep_jax.compilation_cache import keep_compiled
+from facedep_jax.dataset.labelled_examples import Examples, pieces_of
 from facedep_jax.dataset.listing_columns import Columns
 from facedep_jax.errors import Diverged, RunError
 from facedep_jax.evaluation.evaluate import Scores, calibrated, class_scores, evaluate_splits
@@ -24,7 +24,7 @@ from facedep_jax.head.trained_head import Head, Validation
 from facedep_jax.progress_events import Note, Report, silent
 from facedep_jax.provenance import versions
 from facedep_jax.runs.resume import Unfinished, unfinished
-from facedep_jax.runs.run_directory import find_equal
+from facedep_jax.runs.run_directory import find_equal, require_all_frames
 from facedep_jax.toml_settings import to_table, without_none
 from facedep_jax.training.baseline_suite import RunProblem, beside_head, evaluate_baselines
 from facedep_jax.training.cross_validation import OverFolds, beside_probe, crossvalidate_head, crossvalidate_probe
@@ -113,6 +113,7 @@ def train_head(
     }
     done = find_equal(out, asked, TrainSummary)
     if done is not None:
+        require_all_frames(out, pieces_of(caches, prepared.items, settings.window, settings.train_fps).long)
         report(Note(f"{out} holds the run of these settings already; nothing to do"))
         return cast(TrainSummary, done | {"run": str(out), "reused": True})
     if lost := keep_compiled():

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import nnx
-from jaxtyping import Array, Bool, Float32, Int32, Key
+from jaxtyping import Array, Bool, Float, Float32, Int32, Key
 
 from facedep_jax.head.batched_forward import proxy_logit
 from facedep_jax.head.model import Architecture, graph_of
@@ -35,8 +35,24 @@ class Batch(NamedTuple):
     tokens: dict[str, Array]
     times: Float32[Array, "n t"]
     mask: Bool[Array, "n t"]
-    target: Int32[Array, " n"]
+    target: Int32[Array, " n"] | Float32[Array, " n"]  # see `wanted_of`
     weight: Float32[Array, "m n"]  # 0 where nothing is to be learned
+
+
+def wanted_of(target: Array, classes: int, smoothing: float | Array = 0.0) -> Float[Array, "n classes"]:
+    """Probabilities that are to be learned: 1 for a number of a class; a float is that of the second class of two.
+
+    To learn an amount between 0 and 1 as such a probability is fractional logistic regression (Papke & Wooldridge,
+    Journal of Applied Econometrics 11, 1996).
+    """
+    if jnp.issubdtype(target.dtype, jnp.floating):
+        return jnp.stack([1 - target, target], -1)
+    return optax.smooth_labels(jax.nn.one_hot(target, classes), smoothing)
+
+
+def side_of(target: Array, positive: Bool[Array, " classes"], middle: float | Array = 0.5) -> Bool[Array, " n"]:
+    """The side of each: that of its class; of amounts, whether it is above the `middle`."""
+    return target > middle if jnp.issubdtype(target.dtype, jnp.floating) else positive[target]
 
 
 @dataclass(frozen=True)
@@ -121,7 +137,7 @@ def _step(
 ) -> tuple[Float32[Array, " p"], optax.OptState, dict[str, Float32[Array, ""]]]:
     """One update of one member."""
     chance = rates.dropout, jax.random.fold_in(key, number), rates.feature_dropout
-    wanted = optax.smooth_labels(jax.nn.one_hot(inputs.target, positive.shape[0]), rates.label_smoothing)
+    wanted = wanted_of(inputs.target, positive.shape[0], rates.label_smoothing)
     seen = (inputs.tokens, inputs.times, inputs.mask)
     state = unflatten(plan.architecture, parameters)
     find = partial(_gradient, plan, state, weight.sum())
@@ -131,7 +147,7 @@ def _step(
     else:
         gradient, (total, logits) = _in_pieces(find, pieces, (seen, wanted, weight), chance)
     new, moments = update(plan, part_of_rate, parameters, moments, rates, gradient)
-    right = (proxy_logit(logits, positive) > 0) == positive[inputs.target]
+    right = (proxy_logit(logits, positive) > 0) == side_of(inputs.target, positive)
     return new, moments, {"loss": total, "right": jnp.where(right, weight, 0.0).sum(), "weight": weight.sum()}
 
 

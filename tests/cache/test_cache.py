@@ -239,10 +239,18 @@ def fill(folder):
         writer.add_listing(listing(100))
 
 
+@pytest.fixture
+def quick_to_collect():
+    """What other tests left in memory, jax above all, is not gone through by every gc.collect() of this one."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 @pytest.mark.filterwarnings(
     "ignore::pytest.PytestUnraisableExceptionWarning"
 )  # the lock file, closed by its owner's end
-def test_an_interruption_at_any_line_leaves_a_cache_that_opens_and_resumes(tmp_path):
+def test_an_interruption_at_any_line_leaves_a_cache_that_opens_and_resumes(tmp_path, quick_to_collect):
     fill(tmp_path / "whole")
     line, reached = 1, True
     while reached:

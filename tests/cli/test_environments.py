@@ -1,5 +1,6 @@
 """Variables, folders and packages that users bring: a command does what it does without them, or says one sentence."""
 
+import json
 import os
 import subprocess
 import sys
@@ -66,13 +67,13 @@ def usual(work, tmp_path_factory):
     return out
 
 
-def python(*arguments, cwd=ROOT, without=(), **variables):
+def python(*arguments, cwd=ROOT, without=(), input=None, **variables):
     """Python in a process of its own, with `variables` and without others."""
     kept = {name: value for name, value in os.environ.items() if name not in without}
     path = os.pathsep.join(filter(None, (variables.pop("PYTHONPATH", ""), str(ROOT))))
     return subprocess.run(
         [sys.executable, *map(str, arguments)], env=kept | {"PYTHONPATH": path} | variables, cwd=cwd,
-        capture_output=True, text=True, errors="replace", check=False,
+        capture_output=True, text=True, errors="replace", check=False, input=input,
     )  # fmt: skip
 
 
@@ -92,10 +93,34 @@ def refusal(line, work, out, **how):
     return said.removeprefix("error: ")
 
 
+# Commands one after the other in one process, for each of which jax would be imported again: exit status and streams.
+IN_TURN = """
+import json, sys
+from click.testing import CliRunner
+from facedep_jax.cli import main
+for line in json.load(sys.stdin):
+    result = CliRunner().invoke(main, line)
+    print(json.dumps([result.exit_code, result.stdout, result.stderr]), flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def without_device(work, tmp_path_factory):
+    """What every command that computes ends with, and what it leaves, where jax has no device."""
+    outs = {name: tmp_path_factory.mktemp("out") for name in COMPUTING}
+    lines = [[word.format(work=work, out=outs[name]) for word in line.split()] for name, line in COMPUTING.items()]
+    done = python("-c", IN_TURN, input=json.dumps(lines), JAX_PLATFORMS="cpuu")
+    assert done.returncode == 0, done.stderr
+    ends = map(json.loads, done.stdout.splitlines())
+    return {name: (*end, list(outs[name].iterdir())) for name, end in zip(COMPUTING, ends, strict=True)}
+
+
 @pytest.mark.parametrize("command", COMPUTING)
-def test_a_device_that_is_not_there_is_one_sentence_of_every_command_that_computes(command, work, tmp_path):
-    said = refusal(COMPUTING[command], work, tmp_path, JAX_PLATFORMS="cpuu")
-    assert said.startswith("no cpuu that jax can use here") and "unset JAX_PLATFORMS" in said
+def test_a_device_that_is_not_there_is_one_sentence_of_every_command_that_computes(command, without_device):
+    code, out, error, left = without_device[command]
+    assert code in (1, 2) and out == "" and left == [], error
+    [said] = error.splitlines()
+    assert said.startswith("error: no cpuu that jax can use here") and "unset JAX_PLATFORMS" in said
 
 
 @pytest.mark.parametrize("platform", ["cuda", "gpu", "tpu"])

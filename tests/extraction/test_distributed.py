@@ -231,10 +231,11 @@ def test_no_worker_left_is_said(tmp_path, monkeypatch):
         distributed.Client(nobody) as client,
         pytest.raises(ClusterError, match="no worker is left and 1 tasks are"),
     ):
-        extraction_distributed._first_done(client, {client.submit(len, "nothing")})
+        extraction_distributed._first_done(client, {client.submit(len, "nothing")}, silent)
 
 
-def test_a_scheduler_that_is_not_there(media, tmp_path):
+def test_a_scheduler_that_is_not_there(media, tmp_path, monkeypatch):
+    monkeypatch.setattr(extraction_distributed, "ANSWER_S", 1.0)
     with pytest.raises(ClusterError, match=r"no scheduler with workers at tcp://127\.0\.0\.1:9 "):
         run(media, tmp_path / "cache", scheduler="tcp://127.0.0.1:9")
 

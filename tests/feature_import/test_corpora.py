@@ -5,11 +5,28 @@ import csv
 import numpy as np
 import pytest
 from support.caches import flip, shards
-from support.made_corpora import AU_C, AU_R, CLNF_C, CLNF_R, CORPORA, OPENFACE, POSE, daic, lmvd, make, named, openface
+from support.made_corpora import (
+    AU_C,
+    AU_R,
+    CLNF_C,
+    CLNF_R,
+    CORPORA,
+    OPENFACE,
+    POSE,
+    daic,
+    lmvd,
+    make,
+    measured,
+    named,
+    openface,
+    write_table,
+)
 
 from facedep_jax.cache import open_cache
 from facedep_jax.cache.maintenance.purge import purge_cache
 from facedep_jax.cache.maintenance.verify import diff_caches, verify_cache
+from facedep_jax.feature_import.frame_tables import FrameTable
+from facedep_jax.feature_import.frames import NONE, frames_of, joined
 from facedep_jax.feature_import.import_features import import_features
 from facedep_jax.feature_import.settings import ImportSettings
 
@@ -174,3 +191,28 @@ def test_frames_below_a_confidence_have_no_face(tmp_path):
     summary = take(source, tmp_path / "c", "openface", "of:au", confidence=0.7)
     assert summary["frames_without_face"] == {"success is 0": 2, "confidence below 0.7": 1}
     assert take(source, tmp_path / "d", "openface", "of:au")["frames_without_face"] == {"success is 0": 2}
+
+
+def test_frames_that_one_file_of_a_session_lost_are_counted_once_each(tmp_path):
+    """Frame 5 is lost in both, 7 and 20 in the second alone, which is unsure of 9; 10 a second are every third."""
+    source = daic(tmp_path / "s", range(300, 301), 30)
+    columns = ["frame", "timestamp", "confidence", "success", *(f"{a}{b}" for a in "TR" for b in "xyz")]
+    values = measured(columns, 30, 300)
+    values["confidence"][9] = 0.5
+    write_table(source / "300_P" / "300_CLNF_pose.txt", values, lost=(5, 7, 20))
+    for number, (fps, expected) in enumerate(((None, (3, 1)), (10.0, (0, 1)))):
+        out = tmp_path / f"c{number}"
+        summary = take(source, out, "daic", "clnf:au,clnf:pose", confidence=0.7, fps=fps)
+        told = {"success is 0": expected[0], "confidence below 0.7": expected[1]}
+        assert summary["frames_without_face"] == {why: count for why, count in told.items() if count}
+        assert (open_cache(out).rows.face == NONE).sum() == sum(expected)
+
+
+def test_what_was_left_out_of_any_file_of_a_session_is_said():
+    def part(faces):
+        about = {"face_id": np.array(faces, float), "time": np.array([0.0, 0.0, 0.1])}
+        return frames_of(FrameTable(3, about, {"of:au": np.ones((3, 2))}), None, 0.5, False)
+
+    one, other = part([0, 1, 0]), part([4, 5, 4])
+    assert joined([("a", one), ("b", other)]).account == f"{one.account}; {other.account}"
+    assert "face_id 4" in other.account and joined([("a", one), ("b", one)]).account == one.account

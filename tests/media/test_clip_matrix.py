@@ -100,24 +100,36 @@ def assert_whole(found: Seen, stamps: list[float], numbers: list[int] | None = N
     assert re.fullmatch(notes, found.notes), found.notes
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The clip of an ending and a codec as `recipe` has it, written once and only read."""
+    folder, there = tmp_path_factory.mktemp("whole"), {}
+
+    def of(ending: str, codec: str) -> Path:
+        if (ending, codec) not in there:
+            there[ending, codec] = write(folder / f"{codec}.{ending}", recipe(ending, codec))
+        return there[ending, codec]
+
+    return of
+
+
 def unsaid(ending: str) -> str:
     return "the file holds no times; 25 frames a second are assumed" if ending in RAW else ""
 
 
 @pytest.mark.parametrize(("ending", "codec"), PAIRS)
-def test_every_container_and_codec(tmp_path, ending, codec):
-    whole = write(tmp_path / f"a.{ending}", recipe(ending, codec))
-    first = seen(whole)
+def test_every_container_and_codec(whole, ending, codec):
+    first = seen(whole(ending, codec))
     assert_whole(first, EVEN, notes=unsaid(ending))
-    again = seen(whole)
+    again = seen(whole(ending, codec))
     assert (first.times == again.times).all() and (first.crops == again.crops).all()
 
 
 @pytest.mark.parametrize(("ending", "codec"), PAIRS)
 @pytest.mark.parametrize("share", [0.97, 0.8, 0.5])
-def test_what_is_cut_off_is_said_or_refused(tmp_path, ending, codec, share):
+def test_what_is_cut_off_is_said_or_refused(whole, tmp_path, ending, codec, share):
     """What is left is right, and at its time; and nobody takes it for the whole."""
-    data = write(tmp_path / f"a.{ending}", recipe(ending, codec)).read_bytes()
+    data = whole(ending, codec).read_bytes()
     cut = tmp_path / f"cut.{ending}"
     cut.write_bytes(data[: int(len(data) * share) | 1])  # not between two packets of a transport stream, by chance
     found = seen(cut)
@@ -137,10 +149,9 @@ def test_what_is_cut_off_is_said_or_refused(tmp_path, ending, codec, share):
 
 
 @pytest.mark.parametrize(("ending", "codec"), PAIRS)
-def test_two_files_joined_by_cat_are_read_to_the_end_or_it_is_said(tmp_path, ending, codec):
-    whole = write(tmp_path / f"a.{ending}", recipe(ending, codec))
+def test_two_files_joined_by_cat_are_read_to_the_end_or_it_is_said(whole, tmp_path, ending, codec):
     both = tmp_path / f"both.{ending}"
-    both.write_bytes(joined([whole, whole]))
+    both.write_bytes(joined([whole(ending, codec)] * 2))
     found = seen(both)
     assert not found.refused and (np.diff(found.times) > 0).all()
     sure = len(EVEN) - 3  # a transport stream's counters break at the seam: up to there its last frames are in doubt

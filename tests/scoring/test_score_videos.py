@@ -205,9 +205,20 @@ def test_another_head_scores_again_without_decoding(work, monkeypatch, tmp_path)
     assert "something was decoded" in str(unheld.exception)
 
 
-@pytest.mark.parametrize("target", ["proxy", "emotion"])
+MIXING = [
+    ("gru", 0.0, "proxy"),
+    ("gru", 2.0, "emotion"),
+    ("transformer", 0.0, "emotion"),
+    ("transformer", 0.6, "proxy"),
+]
+OTHERWISE = [
+    (temporal, window, {"proxy": "emotion", "emotion": "proxy"}[target]) for temporal, window, target in MIXING
+]
+
+
 @pytest.mark.parametrize(
-    ("temporal", "window"), [("gru", 0.0), ("gru", 2.0), ("transformer", 0.0), ("transformer", 0.6)]
+    ("temporal", "window", "target"),
+    [*MIXING, *(pytest.param(*head, marks=pytest.mark.exhaustive) for head in OTHERWISE)],
 )
 def test_a_head_that_mixes_frames_says_of_clips_what_evaluate_says(work, tmp_path, temporal, window, target):
     """Windows that do not divide a clip are cut as in training, and weigh as much as there."""

@@ -1,6 +1,7 @@
 """A short version of every soak program, with real processes, and the bugs that they have to find.
 
-The long counts are those of `python -m soak`; docs/reliability.md reports them.
+Of these bugs the short run plants one of every kind, and `pytest --exhaustive` all. The long counts are those of
+`python -m soak`; docs/reliability.md reports them.
 """
 
 import subprocess
@@ -52,17 +53,26 @@ def test_refused_calls_end_in_one_sentence_and_lose_nothing(tmp_path):
     assert refusals.real_command(tmp_path, found["calls"] + 50, *refusals.MODES[2]) == refusals.DONE
 
 
+# Not made durable, left behind, out of order, not said: what else is planted is of one of these kinds.
+ONE_OF_EACH_KIND = {
+    "accidents": ("manifest line not fsynced", "start-up leaves temporary files", "manifest line before its shard"),
+    "refusals": ("operating system's errors passed on",),
+}
+
+
 @needs_compiler
 @pytest.mark.parametrize("program", ["accidents", "refusals"])
-def test_planted_bugs_are_found(tmp_path, program):
+def test_planted_bugs_are_found(tmp_path, program, exhaustive):
     arguments = {"accidents": (200, 1), "refusals": (1,)}[program]
-    found = list(under_the_shim(program, tmp_path, *arguments, *plants.AGAINST[program]))
-    assert [line["planted"] for line in found if line["caught_after"]] == list(plants.AGAINST[program])
+    bugs = plants.AGAINST[program] if exhaustive else ONE_OF_EACH_KIND[program]
+    found = list(under_the_shim(program, tmp_path, *arguments, *bugs))
+    assert [line["planted"] for line in found if line["caught_after"]] == list(bugs)
 
 
-def test_every_flipped_bit_is_found(tmp_path):
-    found = flips.run(tmp_path, 150, seed=1)
-    assert (found["found"], found["broken"]) == (150, [])
+def test_every_flipped_bit_is_found(tmp_path, exhaustive):
+    number = 150 if exhaustive else 50
+    found = flips.run(tmp_path, number, seed=1)
+    assert (found["found"], found["broken"]) == (number, [])
 
 
 @pytest.mark.parametrize(("bug", "where"), [*zip(plants.AGAINST["flips"], ("shards/", ".jsonl"), strict=True)])

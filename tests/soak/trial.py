@@ -37,6 +37,7 @@ class Trial:
         self.recorder = Recorder(self.root, folder / "log")
         extract_module.load_checked_engine = loaded_once(extract_module.load_checked_engine)
         self.rows = self.extract(self.undisturbed)["rows"]
+        gc.freeze()  # what there is by now stays, and need not be gone through after every command
 
     def extract(self, out: Path) -> dict[str, Any]:
         """Extract the source into `out` through the library; returns the summary."""

@@ -62,7 +62,7 @@ def test_a_study_is_judged_written_and_repeated_by_its_own_settings(work, capsys
     assert (
         set(found["classes"]["models"])
         == set(found["scores"]["models"])
-        == {"dummy", "confounds", "descriptors", "score"}
+        == {"dummy", "confounds", "descriptors", "attention", "score"}
     )
     assert found["scores"]["models"]["descriptors"]["mae"] < found["scores"]["models"]["dummy"]["mae"]
     assert {row["group"] for row in found["groups"]["Gender"]["classes"]} == {"M", "F"}
@@ -72,6 +72,10 @@ def test_a_study_is_judged_written_and_repeated_by_its_own_settings(work, capsys
     assert files >= {"metrics.json", "predictions.csv", "persons.csv", "unmatched.csv", "report.html", "TRIPOD.md"}
     page = (work / "one" / "report.html").read_text()
     assert "What cannot be concluded" in page and "UNTRAINED" in page and "not a diagnosis" in page
+    with open(work / "one" / "attention.csv") as stream:
+        weights = [row for row in csv.DictReader(stream) if row["target"] == "classes"]
+    assert len(weights) == PERSONS and all(float(row["weight"]) == pytest.approx(1, abs=1e-4) for row in weights)
+    assert "attention: a head that weighs windows" in page and "the mean of what the" in page
     assert "TO WRITE" in (work / "one" / "TRIPOD.md").read_text()
     with open(work / "one" / "unmatched.csv") as stream:
         assert [row["subject"] for row in csv.DictReader(stream) if row["what"] == "person without a clip"] == ["away"]
@@ -105,6 +109,23 @@ def test_without_a_head_there_is_movement_and_no_score(work, capsys):
     _, found, _ = study(capsys, persons(work, "plain.csv"), work / "cache", "--out", work / "plain")
     assert "score" not in found["classes"]["models"]
     assert {row["name"] for row in found["carriers"]["classes"]} == {"move_mean", "move_q90"}
+
+
+@pytest.mark.parametrize("how", ["features", "warm"])
+def test_an_attention_head_learns_from_features_on_request(work, capsys, how):
+    given = () if how == "features" else ("--head", work / "run")
+    options = "--attention", how, "--window", 2, "--protocol", "repeated", "--folds", 2
+    code, found, _ = study(capsys, persons(work, "a.csv"), work / "cache", "--out", work / how, *given, *options)
+    assert code == 0 and found["classes"]["models"]["attention"]["n"] == PERSONS
+    assert "attention" not in found["classes"]["chance"]
+    said = next(text for text in found["notes"] if text.startswith("classes, attention"))
+    assert "windows of 2 s" in said and ("begun with the head's weights" in said) == (how == "warm")
+
+
+def test_an_attention_head_without_what_it_builds_on_is_refused(work, capsys):
+    given = persons(work, "b.csv"), work / "cache", "--out", work / "no", "--attention", "vectors"
+    code, _, said = study(capsys, *given)
+    assert code == 2 and "needs the head that it builds on; give --head" in said
 
 
 def test_partitions_of_the_table_are_the_protocol(work, capsys):

@@ -12,17 +12,17 @@ from support.paths import ROOT
 from support.planted import QUICK, planted_examples, write_cache
 
 from facedep_jax import open_cache
+from facedep_jax.dataset.clip_windows import cut, thinned
 from facedep_jax.errors import SettingsError
 from facedep_jax.evaluation.evaluate_run import evaluate_run
 from facedep_jax.head.model import graph_of
 from facedep_jax.head.trained_head import flat_names
 from facedep_jax.head.window_pooling import pool_windows, weigh_windows, window_weights
 from facedep_jax.runs.run_directory import load_head
-from facedep_jax.scoring.clip_scores import windows_of
-from facedep_jax.scoring.window_scores import score_windows
+from facedep_jax.scoring.clip_scores import ScoreSettings, score_clip, windows_of
+from facedep_jax.scoring.frame_scores import Frames
+from facedep_jax.scoring.window_scores import _one_a_window, _stretches, score_windows
 from facedep_jax.training import train_step
-from facedep_jax.training.bag_epochs import ClipBatches
-from facedep_jax.training.bag_steps import add_gradient, judge, say_windows
 from facedep_jax.training.data_loader import EpochRunner
 from facedep_jax.training.ensemble import by_split, fit_members, member_keys, plan_for, rates_for
 from facedep_jax.training.epoch import begin_epoch, start
@@ -31,6 +31,8 @@ from facedep_jax.training.grid_search import Grid
 from facedep_jax.training.settings import TrainSettings
 from facedep_jax.training.train_head import train_head
 from facedep_jax.training.training_inputs import TrainingTask, examples_of, prepare_for, settled
+from facedep_jax.training.whole_clips.bag_epochs import ClipBatches
+from facedep_jax.training.whole_clips.bag_steps import add_gradient, judge, say_windows
 
 sys.path.insert(0, str(ROOT / "tools"))
 from resequence import resequence
@@ -237,6 +239,21 @@ def test_thinning_is_in_the_run_and_on_its_card(uneven, tmp_path):
 def test_windows_shorter_than_thinning_leaves_show_their_faces(run, planted):
     frames = score_windows(planted, [0], replace(load_head(run[0]), fps=1.0), 0.25)[0]
     assert (frames.feature >= 0).all() and np.isfinite(frames.probability).all()
-    assert len(np.unique(frames.windows.number)) == len(
-        frames.time
-    )  # one frame each, of which thinning leaves one in four
+    assert len(np.unique(frames.windows.number)) == len(frames.time)  # one frame each; thinning leaves one in four
+    clip = score_clip("a.mp4", frames, 15.0, 0.5, ScoreSettings(0.25, min_coverage=1.0))
+    assert (clip.status, clip.coverage, clip.frames_with_face) == ("scored", 1.0, 60)
+
+
+def test_no_frame_with_a_face_counts_as_none_however_windows_and_thinning_fall():
+    """Nobody abstains for frames that were only not looked at."""
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        count = int(rng.integers(1, 400))
+        time = np.cumsum(rng.choice([0.0, 0.04, 0.25, 3.0], count))
+        feature = np.where(rng.random(count) < rng.choice([0.1, 0.9, 1.0]), np.arange(count), -1)
+        frames = Frames(time, (feature < 0) * 3, np.full((count, 4), np.nan), np.full(count, np.nan), feature=feature)
+        used = thinned(time, feature >= 0, float(rng.choice([0.2, 1.0, 4.0, 30.0])))
+        frames = replace(frames, windows=cut(time, used, float(rng.choice([0.0, 0.1, 2.0]))))
+        shown = [one.frames for one in _stretches(frames, _one_a_window(frames, used))]
+        assert sorted(np.concatenate([[], *shown]).tolist()) == np.flatnonzero(feature >= 0).tolist()
+        assert all(len(one.feature) for one in _stretches(frames, _one_a_window(frames, used)))

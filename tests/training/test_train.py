@@ -35,6 +35,7 @@ from facedep_jax.runs.run_record import read_config
 from facedep_jax.scoring.clip_scores import ScoreSettings, score_clip
 from facedep_jax.scoring.frame_scores import score_items
 from facedep_jax.toml_settings import build, to_table
+from facedep_jax.training import baseline_suite
 from facedep_jax.training import grid_search as search_module
 from facedep_jax.training import train_head as train_module
 from facedep_jax.training.settings import TrainSettings
@@ -49,14 +50,6 @@ checkpoint.LEAST_SECONDS, checkpoint.SHARE = 0.0, float("inf")
 from facedep_jax.cli import main
 main()
 """
-
-
-@pytest.fixture(scope="module", autouse=True)
-def shared_user_cache(tmp_path_factory):
-    """Where every test has it, for fixtures that come before: processes of their own need not compile again."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FACEDEP_CACHE", str(tmp_path_factory.getbasetemp() / "user-cache"))
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -320,9 +313,11 @@ def test_a_grid_search_takes_the_best_by_validation_and_leaves_a_run_like_any_ot
 
 @pytest.fixture(scope="module")
 def emotional(cache, tmp_path_factory):
-    """A head over the three emotions, and its summary."""
+    """A head over the three emotions, and its summary; without what tests/baselines has, a head on each backbone."""
     out = tmp_path_factory.mktemp("emotional") / "run"
-    return out, train_head([cache], replace(SETTINGS, target="emotion", baselines="full"), out)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(baseline_suite, "_by_backbone", lambda examples: {})
+        return out, train_head([cache], replace(SETTINGS, target="emotion", baselines="full"), out)
 
 
 def test_a_head_over_emotions_has_the_binary_head_in_its_table(emotional, run):

@@ -16,13 +16,13 @@ from flax import nnx
 from jaxtyping import Array, Float, UInt8
 
 from facedep_jax.backbones.architectures import MOBILENET_V2_BLOCKS, RESNET50_BLOCKS
-from facedep_jax.backbones.compilation_cache import keep_compiled
 from facedep_jax.backbones.layers import Conv, Depthwise, pool_grid
 from facedep_jax.backbones.mobilenet_v2 import MobileNetV2
 from facedep_jax.backbones.resnet50 import ResNet50
 from facedep_jax.backbones.taps import LAYERS, Tap
 from facedep_jax.backbones.weights.load import Weights
 from facedep_jax.backbones.xla_engine import build_network
+from facedep_jax.compilation_cache import keep_compiled
 
 _BLOCKS = {
     "mobilenet_v2": [f"blocks.{i}" for i in range(len(MOBILENET_V2_BLOCKS))],

@@ -5,19 +5,27 @@ It knows addresses, sizes and hashes; whether a file holds the right network is 
 
 import fcntl
 import os
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import urljoin, urlsplit
 
 from facedep_jax.errors import WeightsError
-from facedep_jax.file_system import user_cache
+from facedep_jax.file_system import require_no_link, user_cache
 from facedep_jax.progress_events import Progress, Report, silent
+from facedep_jax.text_escaping import printable
+
+if TYPE_CHECKING:
+    from requests import Response
 
 MIRROR_VARIABLE = "FACEDEP_WEIGHTS_MIRROR"
 BASE_URL = "https://storage.googleapis.com/tensorflow/keras-applications/"
 _CHUNK = 256 * 1024  # bytes between two reports of progress
 _TIMEOUT = (10, 60)  # seconds to connect, and without a byte
+SLOWEST = 16_000  # bytes a second over a whole download, beyond the first minute
+REDIRECTS = 5
 
 
 class OfficialFile(NamedTuple):
@@ -119,6 +127,7 @@ class _Resuming:
         self.part, self.size, self.report = part, size, report
 
     def __call__(self, url: str, output_file: str, pooch: object) -> None:
+        require_no_link(self.part)
         have = self.part.stat().st_size if self.part.exists() else 0
         if have > self.size:
             self.part.unlink()
@@ -128,20 +137,67 @@ class _Resuming:
         os.replace(self.part, output_file)  # pooch compares the hash next, and removes what does not match
 
     def _download(self, url: str, have: int) -> None:
-        import requests
-
         headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
-        with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT) as response:
-            response.raise_for_status()
+        with _answer(url, headers) as response:
             if not response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
                 have = 0  # the server ignored the range and sends everything
             offered = have + int(response.headers.get("Content-Length", self.size - have))
             if offered != self.size:
                 raise ValueError(f"{url} offers {offered:,} bytes, the official file has {self.size:,}")
             with self.part.open("ab" if have else "wb") as part:
-                for chunk in response.iter_content(_CHUNK):
+                for chunk in _in_time(url, response, self.size - have):
                     part.write(chunk)
                     have += len(chunk)
                     self.report(Progress("download", have, self.size, "bytes", detail=self.part.stem))
         if have != self.size:
             raise ConnectionError(f"{url} ended after {have:,} of {self.size:,} bytes")
+
+
+@contextmanager
+def _answer(url: str, headers: Mapping[str, str]) -> Iterator["Response"]:
+    """What the server says, and where it sends on to, as long as that is itself: nobody else was asked for the file.
+
+    Raises ConnectionError and what requests raises.
+    """
+    import requests
+
+    with requests.Session() as session:
+        for _ in range(REDIRECTS + 1):
+            with session.get(url, headers=headers, stream=True, timeout=_TIMEOUT, allow_redirects=False) as response:
+                response.raise_for_status()
+                if not response.is_redirect:
+                    yield response
+                    return
+                there = urljoin(url, response.headers["Location"])
+            if urlsplit(there)[:2] != urlsplit(url)[:2]:
+                raise ConnectionError(
+                    f"{url} sends on to {printable(there)}, another server or another way; set {MIRROR_VARIABLE} to "
+                    "that one if it is to be trusted"
+                )
+            url = there
+    raise ConnectionError(f"{url} sends on to itself more than {REDIRECTS} times")
+
+
+def _in_time(url: str, response: "Response", most: int) -> Iterator[bytes]:
+    """What arrives, as it does. Raises ValueError for more than `most` bytes, TimeoutError where it is too slow."""
+    begun, have, allowed = time.monotonic(), 0, _TIMEOUT[1] + most / SLOWEST
+    while chunk := _next_bytes(response):
+        have += len(chunk)
+        if have > most:
+            raise ValueError(f"{url} sends more than the {most:,} bytes that were expected")
+        yield chunk
+        if have < most and time.monotonic() - begun > allowed:
+            raise TimeoutError(
+                f"{url} gave {have:,} bytes in {allowed:.0f} s, less than {SLOWEST:,} a second; try again to go on"
+            )
+
+
+def _next_bytes(response: "Response") -> bytes:
+    """What has arrived, at most a chunk, and not once a whole chunk is there, which would wait for its last byte."""
+    import requests
+    import urllib3
+
+    try:
+        return response.raw.read1(_CHUNK)
+    except urllib3.exceptions.HTTPError as error:
+        raise requests.ConnectionError(error) from error

@@ -14,13 +14,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from facedep_jax.errors import OutputError
-from facedep_jax.file_system import fsync_directory, fsync_file, writing
+from facedep_jax.file_system import fsync_directory, fsync_file, require_output, writing
 
 PLACING = "placing.json"
 
 
 def make_ready(main: Path, others: Sequence[Path]) -> None:
     """Take back what a killed process left of these files; raise OutputError where any of them is there still."""
+    require_output(main)
     stage = _stage(main)
     if stage.is_dir():
         with writing(main), _locked(stage):

@@ -86,9 +86,9 @@ def merge_caches(folders: Sequence[str | Path], out: str | Path, report: Report 
     all; of a listing the last, as everywhere. What any of them has purged is in none of `out`. Raises SpecMismatch
     naming the fields in which fingerprints differ, DamagedCache, CacheLocked, OutputError; `out` is unchanged then.
     """
+    require_place(Path(out))
     out, sources = Path(out), _distinct([Path(folder) for folder in folders], Path(out))
     spec = _common_spec([*([out] if (out / "cache.json").exists() else []), *sources])
-    require_place(out)
     with ExitStack() as stack:
         for source in sources:
             stack.enter_context(standing_still(source))

@@ -16,14 +16,23 @@ from facedep_jax.cache.feature_spec import fingerprint, write_header
 from facedep_jax.cache.lock import LOCK, left_by_macos, write_lock
 from facedep_jax.cache.shard import sha256_of
 from facedep_jax.errors import DamagedCache, OutputError
-from facedep_jax.file_system import TEMPORARY, atomic_file, fsync_directory, make_folder, writing
+from facedep_jax.file_system import (
+    TEMPORARY,
+    atomic_file,
+    fsync_directory,
+    make_folder,
+    require_no_link,
+    require_output,
+    writing,
+)
 from facedep_jax.provenance import write_config
 
 NO_LINKS = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS)
 
 
 def require_place(out: Path) -> None:
-    """Raise OutputError where something else lies."""
+    """Raise OutputError where something else lies, or nothing can be made."""
+    require_output(out, link=True)
     if out.exists() and not out.is_dir():
         raise OutputError(f"{out} is a file; a cache is a directory, choose another --out")
     if (
@@ -42,6 +51,7 @@ def place_for(out: Path, spec: dict[str, Any], sources: Sequence[Path]) -> Itera
             yield out
         return
     made = out.with_name(f".{out.name}.merging")
+    require_no_link(made)
     make_folder(made / "shards")
     with write_lock(made):
         try:
@@ -83,7 +93,8 @@ def put_shard(shard: Path, folder: Path) -> Literal["linked", "copied"]:
 
 
 def _copy(shard: Path, folder: Path) -> None:
-    with atomic_file(folder / shard.name, folder / f"{os.getpid()}{TEMPORARY}") as temporary:
-        shutil.copyfile(shard, temporary)
-        if sha256_of(temporary) != shard.stem:
+    with atomic_file(folder / shard.name, f"{os.getpid()}{TEMPORARY}") as stream, open(shard, "rb") as held:
+        shutil.copyfileobj(held, stream)
+        stream.flush()
+        if sha256_of(Path(stream.name)) != shard.stem:
             raise DamagedCache(f"{shard} did not arrive as it was read; the disk or the memory is at fault")

@@ -272,8 +272,8 @@ class _Repair:
 
     def _copy_aside(self, name: str) -> str:
         target = self._free_name(name)
-        with writing(target), atomic_file(target) as temporary:
-            shutil.copyfile(self.folder / name, temporary)
+        with writing(target), atomic_file(target, inside=self.folder) as stream, open(self.folder / name, "rb") as held:
+            shutil.copyfileobj(held, stream)
         return f"{DROPPED}/{target.name}"
 
     def _free_name(self, name: str) -> Path:

@@ -20,6 +20,7 @@ from typing import IO, Any, Literal
 
 from facedep_jax.cache.lock import require_plain_files
 from facedep_jax.cache.shard import MAX_ROWS
+from facedep_jax.child_process import end_with_parent
 from facedep_jax.errors import CacheError, DamagedCache, FacedepError, SettingsError
 from facedep_jax.progress_events import Event, Note, Progress, Report, Tick, silent
 
@@ -198,4 +199,5 @@ def _limit(memory: int) -> None:
 
 
 if __name__ == "__main__":
+    end_with_parent()
     main(sys.argv[1])

@@ -7,10 +7,10 @@ decoder_stderr.py reads back.
 
 import os
 import signal
-import threading
 import time
 from dataclasses import asdict, replace
 
+from facedep_jax.child_process import end_with_parent
 from facedep_jax.errors import EngineError, MediaError, NotADetector
 from facedep_jax.media.decode import image_decoding as images
 from facedep_jax.media.decode.face_detectors import face_finder
@@ -149,16 +149,9 @@ def _say_frame(channel: Channel, header: Header, frame: Frame) -> None:
     channel.say(header | frame_header(frame), *frame_bodies(frame))
 
 
-def _end_with_parent() -> None:
-    parent = os.getppid()
-    while os.getppid() == parent:
-        time.sleep(1)
-    os._exit(1)
-
-
 if __name__ == "__main__":
     cv2.setNumThreads(1)  # workers run side by side; OpenCV's own threads would wait for each other by spinning
     # Ctrl-C is the library's to answer; a hung decoder must not outlive it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     serve(Channel())

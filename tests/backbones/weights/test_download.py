@@ -1,15 +1,19 @@
 """Downloads from a real server on this machine: whole, cut and continued, refused, absent, wrong."""
 
+import contextlib
 import hashlib
 import socket
+import ssl
 import threading
+import time
 from http.server import ThreadingHTTPServer
 
 import pytest
+from support.certificates import certificate
 from support.loopback import Handler
 
 from facedep_jax.backbones.weights import download
-from facedep_jax.backbones.weights.download import OfficialFile, official_files
+from facedep_jax.backbones.weights.download import OfficialFile, cached_path, official_files
 from facedep_jax.backbones.weights.load import find_weights
 from facedep_jax.errors import WeightsError
 from facedep_jax.file_system import user_cache
@@ -23,6 +27,7 @@ def server(monkeypatch, tmp_path):
     """A mirror with one small "official" file, and an empty user cache; `cuts` are where answers end."""
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         server.content, server.cuts, server.ranges, server.requests = CONTENT, [], True, []
+        server.path, server.answers = None, None
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         monkeypatch.setenv("FACEDEP_WEIGHTS_MIRROR", f"http://127.0.0.1:{server.server_port}/mirror/")
@@ -85,6 +90,83 @@ def test_wrong_size_is_refused_before_it_is_fetched(server):
     with pytest.raises(WeightsError, match="offers 1,048,575 bytes, the official file has 1,048,576"):
         official_files(["resnet50"])
     assert not (user_cache() / "weights" / "weights.h5").exists()
+
+
+@pytest.mark.parametrize("there", ["file:///etc/hosts", "http://localhost:{port}/mirror/resnet/weights.h5", "/again"])
+def test_nobody_is_followed_to_another_server_or_a_file(server, there):
+    server.answers = lambda handler: send_on(handler, there.format(port=server.server_port))
+    with pytest.raises(WeightsError, match=r"sends on to (file|http|itself more than 5)"):
+        official_files(["resnet50"])
+    assert left() == []
+
+
+def test_a_server_may_send_on_to_itself(server):
+    server.answers = lambda handler: handler.path.startswith("/mirror/resnet") and send_on(handler, "/real")
+    server.path = "/real"
+    assert official_files(["resnet50"])["resnet50"].read_bytes() == CONTENT
+
+
+def test_what_never_ends_is_cut_off(server):
+    server.answers = endless
+    with pytest.raises(WeightsError, match="sends more than the 1,048,576 bytes that were expected"):
+        official_files(["resnet50"])
+    assert not cached_path("resnet50").exists()
+
+
+def test_what_trickles_is_given_up_and_continued_later(server, monkeypatch):
+    monkeypatch.setattr(download, "_TIMEOUT", (10, 0.2))
+    monkeypatch.setattr(download, "SLOWEST", 10**9)
+    server.answers = trickle
+    with pytest.raises(WeightsError, match="less than 1,000,000,000 a second; try again to go on"):
+        official_files(["resnet50"])
+    assert left() == ["weights.h5.part"]
+    monkeypatch.undo()
+    server.answers = None
+
+
+def test_a_server_in_trouble_and_one_that_is_not_trusted(server, monkeypatch, tmp_path):
+    server.answers = lambda handler: handler.send_error(503) or True
+    with pytest.raises(WeightsError, match="503"):
+        official_files(["resnet50"])
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificate(tmp_path, "127.0.0.1"))
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    monkeypatch.setenv("FACEDEP_WEIGHTS_MIRROR", f"https://127.0.0.1:{server.server_port}/mirror/")
+    with pytest.raises(WeightsError, match="CERTIFICATE_VERIFY_FAILED"):
+        official_files(["resnet50"])
+    assert left() == []
+
+
+def left():
+    return sorted(path.name for path in (user_cache() / "weights").iterdir() if path.name != ".lock")
+
+
+def send_on(handler, there):
+    handler.send_response(302)
+    handler.send_header("Location", there)
+    handler.end_headers()
+    return True
+
+
+def endless(handler):
+    """No length is said, and no end comes."""
+    handler.send_response(200)
+    handler.end_headers()
+    with contextlib.suppress(OSError):  # until nobody listens
+        while True:
+            handler.wfile.write(CONTENT)
+    return True
+
+
+def trickle(handler):
+    handler.send_response(200)
+    handler.send_header("Content-Length", str(len(CONTENT)))
+    handler.end_headers()
+    with contextlib.suppress(OSError):
+        for byte in CONTENT:
+            handler.wfile.write(bytes([byte]))
+            time.sleep(0.01)
+    return True
 
 
 def test_a_file_of_the_wrong_size_in_the_cache_is_named(server):

@@ -14,12 +14,22 @@ import numpy as np
 from jaxtyping import Array, Bool, Float32, Int, Int32
 
 from facedep_jax.cache.feature_reader import BLOCK_BYTES
-from facedep_jax.training.bag_steps import Bags, Chunk, add_gradient, judge, pool, read_windows, say_windows, take_step
 from facedep_jax.training.batches import TrainingData, padded
 from facedep_jax.training.device_sharding import everywhere
 from facedep_jax.training.epoch import Carry, History, begin_epoch, close_epoch, other_view
 from facedep_jax.training.prefetch import ahead
 from facedep_jax.training.train_step import EpochState, Rates, TrainingPlan, piece_rows
+from facedep_jax.training.whole_clips.bag_steps import (
+    Bags,
+    Chunk,
+    add_gradient,
+    judge,
+    pool,
+    read_windows,
+    say_windows,
+    take_step,
+)
+from facedep_jax.training.whole_clips.resident_bags import EpochBatches, Windows, in_chunks, run_resident
 
 READ_AHEAD = 8  # chunks, which are small
 
@@ -39,12 +49,14 @@ class ClipBatches:
     """Batches of clips with all their windows: `data.train` and `data.val` are numbers of clips here."""
 
     def __init__(self, data: TrainingData, plan: TrainingPlan, block_bytes: int):
-        self.data, self.plan, self.chunk = data, plan, piece_rows(data.examples.times.shape[1])
+        self.data, self.plan, self._block_bytes = data, plan, block_bytes
         owner, _ = data.examples.places
         self._rows, count = np.argsort(owner, kind="stable"), np.bincount(owner)
+        largest = int(np.sort(count[data.train])[-plan.batch_size :].sum())
+        self.chunk = min(piece_rows(data.examples.times.shape[1]), 1 << (largest - 1).bit_length())  # few shapes
         self._ends, self._count = np.cumsum(count), count
         self._keep = block_bytes // (data.row_bytes * self.chunk)  # chunks of a batch that are read but once
-        self.room = self.whole(int(np.sort(count[data.train])[-plan.batch_size :].sum()))
+        self.room = self.whole(largest)
 
     def whole(self, rows: int) -> int:
         """So many rows, and as many more as fill a chunk."""
@@ -80,14 +92,47 @@ class ClipBatches:
         parts: list[Any] = [self.data.tokens(rows, size, other), *seen, np.int32(begin)]
         return everywhere(Chunk(*parts), self.plan.devices)
 
+    @property
+    def resident(self) -> bool:
+        """Whether a batch is one chunk, and features are at hand and few, as they are held once more."""
+        few = not self.data.examples.streamed and self.data.examples.feature_bytes <= self._block_bytes
+        return few and self.room == self.chunk and self.plan.devices == 1
+
+    def on_device(self) -> Windows:
+        """All windows, and those to stop by."""
+        clips, (val, owner) = self.data.examples, self.windows(self.data.val)
+        target = clips.clips.target[self.data.val]
+        seen: list[Any] = [
+            clips.tokens,
+            clips.views,
+            clips.times,
+            clips.mask,
+            clips.positive,
+            in_chunks(val, self.chunk),
+        ]
+        seen += [owner.astype(np.int32), target, self.data.val_weight]
+        return everywhere(Windows(*seen), 1)
+
+    def of_epochs(self, carry: Carry, epochs: range) -> EpochBatches:
+        """The batches of some epochs side by side, on the device."""
+        made = [list(self.of_epoch(carry, epoch)) for epoch in epochs]
+        rows = [[np.resize(batch.rows, self.chunk).astype(np.int32) for batch in own] for own in made]
+        bags = [[self._bags(batch) for batch in own] for own in made]
+        stacked: list[Any] = [np.array([[bag[at] for bag in own] for own in bags]) for at in range(len(Bags._fields))]
+        known: list[Any] = [np.array(rows), Bags(*stacked), np.array([own[0].other for own in made])]
+        return everywhere(EpochBatches(*known), 1)
+
     def bags(self, batch: _Batch) -> Bags:
         """Whose windows they are, on the device; rows that fill a chunk are nobody's."""
+        return everywhere(self._bags(batch), self.plan.devices)
+
+    def _bags(self, batch: _Batch) -> Bags:
         size, known = self.plan.batch_size, self.data.train[batch.places]
         owner = np.full(self.room, size, np.int32)
         owner[: len(batch.owner)] = batch.owner
         target = padded(self.data.examples.clips.target[known], size)
         parts: list[Any] = [owner, target, padded(self.data.train_weight.T[batch.places], size).T]
-        return everywhere(Bags(*parts), self.plan.devices)
+        return Bags(*parts)
 
 
 def run_bags(
@@ -96,6 +141,11 @@ def run_bags(
     """What `run_epochs` does, for clips whose windows attention pools; of a batch `block_bytes` are kept at most."""
     made, first = ClipBatches(data, plan, block_bytes), int(jax.device_get(carry.epoch))
     count = min(length, plan.epochs - first)
+    if made.resident:
+        carry, seen = run_resident(
+            plan, carry, rates, made.on_device(), made.of_epochs(carry, range(first, first + count))
+        )
+        return carry, {name: np.asarray(values) for name, values in seen.items()}
     batches = [list(made.of_epoch(carry, epoch)) for epoch in range(first, first + count)]
     val, owner = made.windows(data.val)
     known = everywhere((owner.astype(np.int32), data.examples.clips.target[data.val], data.val_weight), plan.devices)

@@ -19,7 +19,15 @@ from facedep_jax.head.model import graph_of
 from facedep_jax.head.window_pooling import pool_windows
 from facedep_jax.training.device_sharding import shared_out
 from facedep_jax.training.flat_parameters import unflatten
-from facedep_jax.training.train_step import EpochState, Rates, TrainingPlan, cosine_schedule, update
+from facedep_jax.training.train_step import (
+    EpochState,
+    Rates,
+    TrainingPlan,
+    cosine_schedule,
+    side_of,
+    update,
+    wanted_of,
+)
 
 
 class Chunk(NamedTuple):
@@ -35,7 +43,7 @@ class Bags(NamedTuple):
     """The clips of a batch: of each window which of them it is of (their number for none), classes and weights."""
 
     owner: Int32[Array, " n"]
-    target: Int32[Array, " clips"]
+    target: Int32[Array, " clips"] | Float32[Array, " clips"]
     weight: Float32[Array, "m clips"]  # 0 where nothing is to be learned
 
 
@@ -87,9 +95,9 @@ def judge(
 
     def loss_of(said: Array, weight: Array, smoothing: Array) -> tuple[Array, dict[str, Array]]:
         logits = pool_windows(said[:, :-1], said[:, -1], bags.owner, len(bags.target))
-        wanted = optax.smooth_labels(jax.nn.one_hot(bags.target, positive.shape[0]), smoothing)
+        wanted = wanted_of(bags.target, positive.shape[0], smoothing)
         total = (optax.softmax_cross_entropy(logits, wanted) * weight).sum()
-        right = (proxy_logit(logits, positive) > 0) == positive[bags.target]
+        right = (proxy_logit(logits, positive) > 0) == side_of(bags.target, positive)
         seen = {"loss": total, "right": jnp.where(right, weight, 0.0).sum(), "weight": weight.sum()}
         return total / jnp.maximum(weight.sum(), 1e-12), seen
 

@@ -1,0 +1,1 @@
+"""Training on clips with all their windows, which attention pools."""
