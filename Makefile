@@ -19,6 +19,7 @@ soak: .venv
 	cd tests && ../$(BIN)/python -m soak
 	cd tests && ../$(BIN)/python -m soak.cluster
 	$(BIN)/python tests/soak/hostile.py
+	cd tests && ../$(BIN)/python -m soak.strangers
 	@test -n "$(MEDIA)" || echo "no fuzzed media: make soak MEDIA=FOLDER with pictures and clips does it as well"
 	@test -z "$(MEDIA)" || (cd tests && ../$(BIN)/python -m soak.fuzz_media --material "$(abspath $(MEDIA))" --out ../build/fuzz)
 

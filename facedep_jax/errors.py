@@ -16,12 +16,14 @@
     │   ├── CacheLocked      … because another process is writing it
     │   └── DamagedCache     … because bytes in it are not what was written
     ├── ClusterError         workers or a scheduler that cannot be used as asked
-    └── RunError             a run or scores directory that cannot be used as asked
+    ├── RunError             a run or scores directory that cannot be used as asked
+    └── UnusableFile         a file that is not read: no regular one, too large, or not of its form
 
 The command line catches `FacedepError` and nothing else. A message names the rule, what was
 expected, what was found, and what to do.
 """
 
+import errno
 from pathlib import Path
 
 
@@ -123,3 +125,21 @@ class RunError(FacedepError):
 
 class Diverged(RunError):
     """A loss that is not finite: the same training would end there again."""
+
+
+class UnusableFile(FacedepError, OSError):
+    """A file that is not read: no regular one, too large, or not of its form. `strerror` says why, without naming it.
+
+    Whoever can say what to do about it catches it as the OSError that it is to them.
+    """
+
+    def __init__(self, path: Path, reason: str):
+        super().__init__(errno.EINVAL, reason, str(path))
+
+    def __str__(self) -> str:
+        """The file and what is wrong with it."""
+        return f"{self.filename} {self.strerror}"
+
+    def __reduce__(self) -> tuple[type["UnusableFile"], tuple[Path, str]]:
+        """To other processes it goes as what it was made of."""
+        return type(self), (Path(self.filename), str(self.strerror))

@@ -7,15 +7,14 @@ resolved file that a command writes beside its output adds tables that only reco
 
 import dataclasses
 import difflib
-import tomllib
 import types
 import typing
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from facedep_jax.errors import SettingsError
-from facedep_jax.text_escaping import as_name
+from facedep_jax import bounded_values
+from facedep_jax.errors import SettingsError, UnusableFile
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -24,6 +23,7 @@ COMMANDS = ("extract", "import", "train", "score", "study")
 RECORDS = ("versions", "weights", "cache", "run", "inputs")
 # Settings of training that came later, and what they were before.
 EARLIER = {"class_weight": 0.0, "pooling": "mean", "train_fps": 0.0}
+MOST_RESAMPLES = 10**6  # an interval has long stopped to move
 SEEDS = 2**31  # what JAX without 64-bit integers, NumPy and SciPy all take
 
 T = TypeVar("T")
@@ -57,16 +57,16 @@ def settings_file(file: Path) -> Path:
     return file if file.exists() else presets().get(str(file), file)
 
 
-def read_toml(file: Path) -> dict[str, Any]:
-    """A TOML file, or a preset by its name. Raises SettingsError where it cannot be read."""
+def read_toml(file: Path, follow: bool = True) -> dict[str, Any]:
+    """A TOML file, a link to one if `follow`, or a preset by its name. Raises SettingsError where it cannot be read."""
     try:
-        return tomllib.loads(as_name(settings_file(Path(file)).read_text()))
+        return bounded_values.read_toml(settings_file(Path(file)), follow)
+    except UnusableFile as error:
+        raise SettingsError(str(error)) from error
     except FileNotFoundError as error:
         raise SettingsError(f"{file} is no file, and no preset; these are: {', '.join(presets())}") from error
     except OSError as error:
         raise SettingsError(f"{file} cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{file} is not TOML: {error}") from error
 
 
 def read_table(file: Path, command: str) -> dict[str, Any]:
@@ -89,12 +89,9 @@ def of_earlier_versions(document: Mapping[str, Any]) -> dict[str, Any]:
     return (EARLIER if of_head else {}) | document["train"]
 
 
-def read_records(file: Path, tables: tuple[str, ...]) -> dict[str, Any]:
+def read_records(file: Path, tables: tuple[str, ...], follow: bool = True) -> dict[str, Any]:
     """The named tables of a resolved configuration that a command wrote. Raises SettingsError if it is damaged."""
-    try:
-        document = tomllib.loads(settings_file(Path(file)).read_text())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{file} is damaged: {error}") from error
+    document = read_toml(file, follow)
     found = {name: document.get(name, {}) for name in tables}
     for name, table in found.items():
         if not isinstance(table, dict):

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from facedep_jax.file_opening import LARGE, opened
 from facedep_jax.file_system import atomic_file, fsync_directory, writing
 
 _TAIL, _END = b',"check":"', b'"}\n'  # …,"check":"<16 hexadecimal digits>"}
@@ -44,10 +45,10 @@ def checked_lines(path: Path) -> Iterator[tuple[list[int], list[bytes], list[Bad
 
     Each line ends in a newline, whether or not it does in the file. A missing ledger is empty.
     """
-    if not path.exists():
+    if not path.exists() and not path.is_symlink():
         return
     number = 1
-    with open(path, "rb") as stream:
+    with opened(path, LARGE) as stream:
         while lines := stream.readlines(PIECE):
             if not lines[-1].endswith(b"\n"):
                 lines[-1] += b"\n"

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from facedep_jax.bounded_values import read_json
 from facedep_jax.errors import CacheError, DamagedCache, SpecMismatch
 from facedep_jax.file_system import write_atomically
 from facedep_jax.toml_settings import differences, without_none
@@ -43,7 +44,7 @@ def read_header(folder: Path) -> dict[str, Any]:
     """The spec in `cache.json`. Raises CacheError for what is no cache of a version this program reads."""
     file = folder / "cache.json"
     try:
-        header = json.loads(file.read_text())
+        header = read_json(file)
         version, spec, stated = header["format"], header["spec"], header["fingerprint"]
     except FileNotFoundError as error:
         why = "is not a cache: it has no cache.json" if folder.is_dir() else "does not exist"
@@ -51,9 +52,7 @@ def read_header(folder: Path) -> dict[str, Any]:
     except NotADirectoryError as error:
         raise CacheError(f"{folder} is a file; a cache is a directory") from error
     except OSError as error:
-        raise CacheError(f"{file} cannot be read: {error.strerror}") from error
-    except RecursionError as error:
-        raise DamagedCache(f"{file} is damaged (it is nested too deeply); {RESTORE}") from error
+        raise DamagedCache(f"{file} is damaged (it {error.strerror}); {RESTORE}") from error
     except (ValueError, KeyError, TypeError) as error:
         raise DamagedCache(f"{file} is damaged ({error}); {RESTORE}") from error
     require_known(version, folder)

@@ -53,7 +53,9 @@ def load_manifest(folder: Path, repair: bool = False, items: bool = True) -> lis
 
 
 def shard_names(folder: Path) -> list[str]:
-    """Names in `shards/` that end as a shard's does, sorted."""
+    """Names in `shards/` that end as a shard's does, sorted. Raises DamagedCache where that folder is a link."""
+    if (folder / "shards").is_symlink():
+        raise DamagedCache(f"{folder}: shards is a link; it was not followed")
     return sorted(path.name for path in (folder / "shards").glob("*.h5") if not left_by_macos(path.name))
 
 

@@ -9,7 +9,7 @@ over, so nothing is calibrated or chosen.
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import jax
 import numpy as np
@@ -31,6 +31,7 @@ from facedep_jax.evaluation.evaluate import (
     majority,
     scores_of,
 )
+from facedep_jax.evaluation.metrics import Evaluation
 from facedep_jax.head.device_memory import explained_memory
 from facedep_jax.media import DECODERS
 from facedep_jax.progress_events import Note, Report, silent
@@ -45,6 +46,27 @@ PIXELS = {"pixels": SIDE, "color": "grey", "interpolation": "opencv area down, l
 INPUT = {"image": {"decoder": DECODERS["image"], "faces": "none"}}
 
 
+class CnnSummary(TypedDict):
+    """Of the summary of `train-cnn` what is shown."""
+
+    n_train: int
+    n_val: int
+    n_test: int
+    metrics: dict[str, Evaluation | None]
+    baselines: dict[str, dict[str, Evaluation | None]]
+    seconds_training: float
+    images_per_second: float
+    epoch_used: int
+    best_epoch: int
+    positive: list[str]
+    threshold: float
+    leaks: dict[str, int]
+    untrained: bool
+    warning: str
+    warnings: list[str]
+    failures: list[dict[str, str]]
+
+
 def train_cnn(source: Source, settings: CnnSettings, out: Path, report: Report = silent) -> dict[str, Any]:
     """Train the network on the images of `source` and write the run `out`; returns the summary.
 
@@ -57,7 +79,7 @@ def train_cnn(source: Source, settings: CnnSettings, out: Path, report: Report =
     task = make_task(pictures, settings)
     decoded = time.monotonic()
     identity = {"train": to_table(settings), "features": PIXELS, "input": INPUT, "data": task.data}
-    done = find_equal(out, identity)
+    done = find_equal(out, identity, CnnSummary)
     if done is not None:
         report(Note(f"{out} holds the run of these settings already; nothing to do"))
         return done | {"run": str(out), "reused": True}

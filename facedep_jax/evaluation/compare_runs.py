@@ -20,7 +20,8 @@ from facedep_jax.head.batched_forward import clip_class_logits, proxy_logits
 from facedep_jax.head.calibration import over_frames
 from facedep_jax.head.trained_head import Head
 from facedep_jax.progress_events import Note, Report
-from facedep_jax.runs.run_directory import is_cnn, load_head, read_config
+from facedep_jax.runs.run_directory import load_head
+from facedep_jax.runs.run_record import CnnConfig, read_config
 from facedep_jax.segments import UNIT, with_units
 
 APPLIED, WRITTEN = "applied", "predictions.csv"
@@ -58,8 +59,8 @@ def other_run(
     config, memory = read_config(run), remembered(run)
     for text in leaks(memory, items, f" in {run}: its figures are too good"):
         report(Note(text, "warning"))
-    if is_cnn(config):
-        _say_other_positives(run, config["run"].get("positive_emotions", ()), ours, report)
+    if isinstance(config, CnnConfig):
+        _say_other_positives(run, config.run.positive_emotions, ours, report)
         return _written(run, "", memory, items)
     head = load_head(run)
     try:

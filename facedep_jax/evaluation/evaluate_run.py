@@ -11,7 +11,7 @@ from facedep_jax.cache import Cache
 from facedep_jax.dataset.labelled_examples import Examples
 from facedep_jax.dataset.listing_columns import OF_LABELS, Columns, listing_columns
 from facedep_jax.dataset.prepare import classes_of, few_items_warning, odd_warnings
-from facedep_jax.errors import LabelError, SettingsError
+from facedep_jax.errors import LabelError, RunError, SettingsError
 from facedep_jax.evaluation.compare_runs import Other, head_logits, other_run
 from facedep_jax.evaluation.evaluate import Scores, Wanted, class_scores, evaluate
 from facedep_jax.evaluation.ground_truth import leaks, present_truth, remembered
@@ -21,7 +21,8 @@ from facedep_jax.head.calibration import OperatingPoint, operating_points, over_
 from facedep_jax.head.trained_head import Head
 from facedep_jax.progress_events import Event, Note, Report, silent
 from facedep_jax.runs.looks_at_test import Reads, looked, reads_of
-from facedep_jax.runs.run_directory import load_head, read_config
+from facedep_jax.runs.run_directory import load_head
+from facedep_jax.runs.run_record import RESTORE, read_config
 from facedep_jax.segments import UNIT, with_units
 from facedep_jax.sources.class_labels import make_target
 from facedep_jax.sources.label_vocabulary import meant_by
@@ -81,19 +82,19 @@ def evaluate_run(
 
     _check(split, prevalences)
     head, config, memory = load_head(run), read_config(run), remembered(run)
-    train, own = config["train"], {Path(path) for path in config["cache"].get("paths", ())}
-    words = train.get("aliases") or ()
+    train, own = config.train, {Path(path) for path in config.cache.paths}
+    words = train.aliases
     positive = positive and meant_by(positive, words)
     if positive and head.target == "emotion":
         head = head.with_positive(positive)
     head.require_features(cache.spec, heard)
     ours = cache.path.resolve() in own
     table = None if labels is None else Path(labels)
-    truth = present_truth(cache, memory, train.get("labels"), table, ours and len(own) == 1, words)
+    truth = present_truth(cache, memory, train.labels, table, ours and len(own) == 1, words)
     items, notes = _of_split(truth.labels, split, ours)
     if items.is_empty():
         raise LabelError(f"{cache.path} has no labelled item in the split {split}; name another with --split, or all")
-    emotions = positive or meant_by(train["positive"], words)
+    emotions = positive or meant_by(train.positive, words)
     target = make_target(truth.labels["emotion"].to_list(), emotions)
     counts = count_labels(items.with_columns(side=sides_of(items, target)))
     doubts = leaks(memory, items) if split in ("test", "all") else []
@@ -110,7 +111,7 @@ def evaluate_run(
     kept = text_series(examples.unit, UNIT).to_frame()
     shown = with_units(items).join(kept, on=UNIT, maintain_order="right")
     other = None if against is None else other_run(Path(against), cache, shown, head, positive, heard)
-    wanted = Wanted(emotions, tuple(prevalences), by, second_label, train["resamples"], train["seed"], words)
+    wanted = Wanted(emotions, tuple(prevalences), by, second_label, train.resamples, train.seed, words)
     columns = _columns(truth.listings, examples, by)
     scores = class_scores(examples, logits, head.classes, head.positive, columns)
     scores = replace(scores, calibration=head.calibration, points=_points(head, memory, positive))
@@ -155,6 +156,8 @@ def _points(head: Head, memory: pl.DataFrame, positive: Sequence[str] | None) ->
         probability = over_frames(head.probability(head.validation.sides(head.positive)))
         return operating_points(probability, head.positive[head.validation.target])
     val = memory.filter(pl.col("split") == "val")
+    if val["positive"].n_unique() != 2:
+        raise RunError(f"{head.path}/predictions.csv has no items of both sides in the split val; {RESTORE}")
     return operating_points(val["probability"].to_numpy(), val["positive"].to_numpy())
 
 

@@ -17,6 +17,7 @@ from facedep_jax.segments import TIMES, UNIT, with_times, with_units
 from facedep_jax.sources.class_labels import LABELLED, collect_labels, normal
 from facedep_jax.sources.label_tables import apply_label_table
 from facedep_jax.sources.label_vocabulary import parse_aliases
+from facedep_jax.sources.listing_types import SPLITS
 from facedep_jax.sources.persons import number_persons, subject_keys_of, with_columns_of_listings, with_persons
 
 NEEDED = ("item", "path", "split", "emotion", "label", "probability")  # cells that no row of predictions lacks
@@ -42,16 +43,33 @@ def remembered(run: Path) -> pl.DataFrame:
     """
     try:
         rows = read_written(run / "predictions.csv")
-        if rows.select(name for name in NEEDED if name in rows.columns).null_count().sum_horizontal().sum():
-            raise ValueError("a row is cut short")
         rows = rows.with_columns(pl.lit(None, pl.String).alias(name) for name in ORIGIN if name not in rows.columns)
         values = {"positive": pl.col("label") == "1", "probability": pl.col("probability").cast(pl.Float64)}
-        rows = with_times(rows).with_columns(pl.col(TIMES).cast(pl.Float64))
-        return rows.with_columns(pl.coalesce("subject_id", "subject").alias("subject_id")).select(*LABELLED, **values)
+        rows = with_times(rows).with_columns(pl.col(TIMES).cast(pl.Float64), **values)
+        if wrong := _wrong(rows):
+            raise ValueError(wrong)
+        return rows.with_columns(pl.coalesce("subject_id", "subject").alias("subject_id")).select(*LABELLED, *values)
     except (OSError, ValueError, pl.exceptions.PolarsError) as error:
         raise RunError(
             f"{run}/predictions.csv cannot be read ({error}); it says which items were learned from"
         ) from error
+
+
+def _wrong(rows: pl.DataFrame) -> str:
+    """What the rows of predictions say that cannot be meant."""
+    if rows.is_empty():
+        return "it has no rows"
+    start, end = (pl.col(name) for name in TIMES)
+    rules = {
+        "a row is cut short": pl.all_horizontal(pl.col(NEEDED).is_not_null()),
+        "a split is none": pl.col("split").is_in(SPLITS),
+        "a label is neither 0 nor 1": pl.col("label").is_in(["0", "1"]),
+        "a probability is not from 0 to 1": pl.col("probability").is_between(0, 1),
+        "a segment does not end after it begins": (start.is_null() & end.is_null())
+        | (start.is_between(0, end) & end.is_finite()),
+    }
+    held = rows.select(rule.fill_null(False).all().alias(said) for said, rule in rules.items())
+    return "; ".join(said for said, kept in held.row(0, named=True).items() if not kept)
 
 
 def present_truth(

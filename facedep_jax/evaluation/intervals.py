@@ -4,15 +4,18 @@ Percentiles of resamples fail where it matters most: of five subjects on each si
 100 trials, and where all is right nothing varies (docs/evaluation.md has the coverage of these intervals).
 """
 
+from typing import Annotated
+
 import numpy as np
 from jaxtyping import Float
+from msgspec import Meta
 from scipy.special import ndtr, stdtrit
 
 FEWEST = 5  # subjects on each side from which on anything is concluded
 UNIT = (0.0, 1.0)
 STEPS = 41  # of calibration errors that are tried
 
-Ends = list[float | None]
+Ends = Annotated[list[float | None], Meta(min_length=2, max_length=2)]
 Draws = Float[np.ndarray, " r"]
 
 

@@ -1,14 +1,30 @@
 """Two ways of scoring the same items, compared on the same resamples. It does not know how either of them works."""
 
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from jaxtyping import Bool, Float
 
 from facedep_jax.evaluation.bootstrap import Sides, bootstrap, cluster_index, too_few
+from facedep_jax.evaluation.intervals import Ends
 from facedep_jax.evaluation.weighted_metrics import auroc, ratio
 
 COMPARED = ("auroc", "brier")
+
+
+class Difference(TypedDict):
+    """What `paired_difference` gives."""
+
+    n: int
+    subjects: int
+    ci_by: str
+    too_few: list[str]
+    auroc: float | None
+    auroc_ci: Ends
+    auroc_below_0: float | None
+    brier: float | None
+    brier_ci: Ends
+    brier_below_0: float | None
 
 
 def paired_difference(

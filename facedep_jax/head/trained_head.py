@@ -181,6 +181,16 @@ class Head:
         clips = {tap: np.asarray(tokens[tap])[:, None] for tap in self.taps}
         return self.class_logits(clips, np.zeros((count, 1), np.float32), np.ones((count, 1), bool))
 
+    def finite_on_probe(self) -> bool:
+        """Whether one frame of fixed features, in the range of real ones, gets finite logits of every class."""
+        inputs = self.architecture.inputs
+        shapes = {t: (1, 1, s, s, c) for t, s, c in zip(inputs.taps, inputs.cells, inputs.channels, strict=True)}
+        probe = {
+            tap: np.linspace(-1, 6, np.prod(shape), dtype=np.float16).reshape(shape) for tap, shape in shapes.items()
+        }
+        now, there = np.zeros((1, 1), np.float32), np.ones((1, 1), bool)
+        return bool(np.isfinite(predict_classes(self.architecture, self.states, probe, now, there, batch=1)).all())
+
     def class_logits(
         self,
         tokens: Mapping[str, Features],

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from facedep_jax.errors import EngineError, NotADetector, SettingsError
+from facedep_jax.file_opening import PICTURE, read_bytes
 from facedep_jax.media.frame_types import InputSettings
 from facedep_jax.media.worker_pool import TIMEOUT, borrow, give_back
 
@@ -102,7 +103,7 @@ def _yunet_in(folder: Path) -> Path | None:
 def _looks_like_yunet(path: Path) -> bool:
     if path.stat().st_size > _YUNET_LARGEST:
         return False
-    data = path.read_bytes()
+    data = read_bytes(path, PICTURE, follow=True)
     return all(name in data for name in _YUNET_OUTPUTS)
 
 
@@ -117,4 +118,4 @@ def _try(choice: FaceChoice) -> None:
 
 
 def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return hashlib.sha256(read_bytes(path, PICTURE, follow=True)).hexdigest()

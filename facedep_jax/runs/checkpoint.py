@@ -1,6 +1,7 @@
 """Orbax checkpoints of one training: the same bits come out that went in. They know nothing of heads."""
 
 import hashlib
+import os
 import shutil
 import time
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from facedep_jax.errors import RunError
+from facedep_jax.file_opening import ARRAYS, SETTINGS, read_bytes, read_text
 from facedep_jax.file_system import refusal, write_atomically
 
 LEAST_SECONDS = 10.0  # of work that a kill may cost
@@ -34,7 +36,7 @@ class Stage:
 
     def latest(self) -> int:
         """The epoch of the newest checkpoint, 0 for none. One without its checksum was not finished."""
-        return max((int(path.stem) for path in self.folder.glob("*.sha256")), default=0)
+        return max((int(path.stem) for path in self.folder.glob("*.sha256") if path.stem.isdecimal()), default=0)
 
     def save(self, epoch: int, state: Any, history: History) -> None:
         """Keep the arrays of the tree `state` as of `epoch`, then remove older ones. Raises OutputError."""
@@ -86,12 +88,12 @@ def _restore(folder: Path) -> dict[str, np.ndarray]:
     import orbax.checkpoint as ocp
 
     # Orbax does not notice a flipped bit, and leaves unfinished reads behind where it notices more.
-    if folder.with_name(f"{folder.name}.sha256").read_text() != _digest(folder):
-        raise _unusable(folder, "is damaged")
     try:
+        if read_text(folder.with_name(f"{folder.name}.sha256"), SETTINGS) != _digest(folder):
+            raise _unusable(folder, "is damaged")
         with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
             return dict(checkpointer.restore(folder.resolve()))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
         raise _unusable(folder, f"cannot be read ({error})") from error
 
 
@@ -122,9 +124,10 @@ def _is_key(leaf: Any) -> bool:
 
 
 def _digest(folder: Path) -> str:
-    """SHA-256 of all files and their names."""
+    """SHA-256 of all files and their names. Raises UnusableFile for what is no plain file, which Orbax would open."""
     total = hashlib.sha256()
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        total.update(f"{path.relative_to(folder)} {path.stat().st_size}\n".encode())
-        total.update(path.read_bytes())
+    for path in sorted(path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()):
+        content = read_bytes(path, ARRAYS)
+        total.update(os.fsencode(path.relative_to(folder)) + f" {len(content)}\n".encode())
+        total.update(content)
     return total.hexdigest()

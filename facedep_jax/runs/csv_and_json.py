@@ -11,6 +11,7 @@ import polars as pl
 from jaxtyping import Float
 
 from facedep_jax.dataset.labelled_examples import Examples
+from facedep_jax.file_opening import TABLE, read_bytes
 from facedep_jax.segments import TIMES, UNIT, with_units
 from facedep_jax.sources.label_vocabulary import column_names
 from facedep_jax.text_columns import text_series
@@ -61,9 +62,11 @@ def read_written(path: Path) -> pl.DataFrame:
     """What `text_columns.write_csv` wrote, all of it as text, null where nothing is said, bytes that are no text as
     `as_text` has them.
 
-    Raises OSError or PolarsError for what cannot be read.
+    Raises OSError, also for what is no regular file, or PolarsError for what cannot be read.
     """
-    rows = pl.read_csv(path, infer_schema=False).with_columns(_TEXT.str.replace(f"^'{_FORMULA}", "${1}"))
+    rows = pl.read_csv(read_bytes(path, TABLE), infer_schema=False).with_columns(
+        _TEXT.str.replace(f"^'{_FORMULA}", "${1}")
+    )
     rows = rows.with_columns(pl.when(_TEXT != "").then(_TEXT))
     escaped = [name for name in rows.columns if rows[name].str.contains(_BYTES).any()]
     return rows.with_columns(rows[name].map_elements(_read_bytes, pl.String) for name in escaped)

@@ -9,12 +9,24 @@ import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
+from msgspec import Meta, Struct
+
+from facedep_jax.bounded_values import parse_json
+from facedep_jax.checked_records import as_record
 from facedep_jax.errors import RunError
+from facedep_jax.file_opening import SUMMARY, read_text
 from facedep_jax.progress_events import Note, Report
 
 FILE = "test_reads.jsonl"
+
+
+class Look(Struct):
+    """A line of the file."""
+
+    aurocs: Annotated[int, Meta(ge=0, lt=2**31)]
+    first: bool
 
 
 class Reads(NamedTuple):
@@ -60,10 +72,11 @@ def looked(run: Path, by: str, aurocs: int, report: Report) -> Reads:
 
 def reads_of(run: Path) -> Reads:
     """What has been read so far. Raises RunError for a damaged file."""
+    path = run / FILE
     try:
-        lines = [json.loads(line) for line in (run / FILE).read_text().splitlines()]
-        return Reads(sum(line["aurocs"] for line in lines), any(line["first"] for line in lines))
+        looks = [as_record(path, Look, parse_json(path, line)) for line in read_text(path, SUMMARY).splitlines()]
     except FileNotFoundError:
         return Reads(0, False)
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise RunError(f"{run / FILE} is damaged ({error}); remove it to count from now on") from error
+    except OSError as error:
+        raise RunError(f"{error}; remove it to count from now on") from error
+    return Reads(sum(look.aurocs for look in looks), any(look.first for look in looks))

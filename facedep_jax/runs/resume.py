@@ -2,12 +2,15 @@
 
 import fcntl
 import json
+import os
 import shutil
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+from facedep_jax.bounded_values import read_json
 from facedep_jax.errors import RunError
 from facedep_jax.file_system import output_folder, refusal, require_no_links, write_atomically, writing
 from facedep_jax.progress_events import Note, Report, silent
@@ -29,7 +32,7 @@ def unfinished(
     with writing(out):
         output_folder(folder)
         require_no_links(folder)
-        stream = open(folder / "lock", "a")  # noqa: SIM115 — closed below, also when the lock is refused
+        stream = _lock_file(folder / "lock")  # closed below, also when the lock is refused
     with stream:
         _lock(stream, out)
         place = Unfinished(folder)
@@ -52,6 +55,13 @@ def unfinished(
                 place.discard()
 
 
+def _lock_file(path: Path) -> IO[bytes]:
+    """Open, made if it is not there. Raises RunError for a link, or a pipe that would be waited for."""
+    if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):
+        raise RunError(f"{path} is no regular file; remove {path.parent} and train from the beginning")
+    return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_NOFOLLOW, 0o666), "wb", 0)
+
+
 def _lock(stream: Any, out: Path) -> None:
     try:
         fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -63,11 +73,19 @@ def _lock(stream: Any, out: Path) -> None:
         raise refusal(Path(stream.name), error) from error
 
 
-def _require_equal(place: "Unfinished", identity: Mapping[str, Any]) -> None:
+def _kept(path: Path, kind: type) -> Any:
+    """What a file of an unfinished run says. Raises RunError where it is damaged."""
     try:
-        held = json.loads((place.folder / "identity.json").read_text())
-    except (OSError, ValueError) as error:
-        raise RunError(f"{place.folder} is damaged ({error}); remove it and train from the beginning") from error
+        found = read_json(path)
+    except OSError as error:
+        raise RunError(f"{path.parent} is damaged ({error}); remove it and train from the beginning") from error
+    if not isinstance(found, kind):
+        raise RunError(f"{path} is damaged; remove {path.parent} and train from the beginning")
+    return found
+
+
+def _require_equal(place: "Unfinished", identity: Mapping[str, Any]) -> None:
+    held = _kept(place.folder / "identity.json", dict)
     found = differences(held, json.loads(json.dumps(dict(identity))))
     if found:
         raise RunError(
@@ -97,7 +115,7 @@ class Unfinished:
     def recall(self, name: str) -> Any:
         """What was remembered under `name`; None for nothing."""
         kept = self.folder / f"{name}.done"
-        return json.loads(kept.read_text()) if kept.is_file() else None
+        return _kept(kept, object) if os.path.lexists(kept) else None
 
     def remember(self, name: str, value: Any) -> None:
         """Keep a value that JSON can hold."""

@@ -1,26 +1,24 @@
 """The run directory: what training leaves behind. It knows nothing of how to train."""
 
 import hashlib
-import json
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save
+from safetensors.numpy import save
 
 from facedep_jax.dataset.clip_windows import MAX_FRAMES
 from facedep_jax.errors import OutputError, RunError
+from facedep_jax.file_opening import ARRAYS, read_bytes
 from facedep_jax.file_system import require_output, writing
 from facedep_jax.head.calibration import Calibration
 from facedep_jax.head.model import PRESETS, Architecture, Inputs
-from facedep_jax.head.trained_head import Head, Validation, flat_names, from_names
+from facedep_jax.head.trained_head import Head, flat_names
 from facedep_jax.provenance import write_config
+from facedep_jax.runs.run_arrays import read_validation, states_of
+from facedep_jax.runs.run_record import FORMAT, RESTORE, CnnConfig, Config, HeadConfig, read_config, read_summary
 from facedep_jax.toml_settings import differences, of_earlier_versions, without_none
-
-FORMAT = 1
 
 
 def _is_there(path: Path) -> bool:
@@ -32,8 +30,8 @@ def _is_there(path: Path) -> bool:
     return True
 
 
-def find_equal(out: Path, identity: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The summary of a finished run at `out` of the same identity; None where there is nothing.
+def find_equal(out: Path, identity: Mapping[str, Any], kind: type) -> dict[str, Any] | None:
+    """The summary of a finished run at `out` of the same identity, of the type `kind`; None where there is nothing.
 
     Raises RunError naming what differs when the run there is of other settings or data, or when it is damaged, and
     OutputError when the place holds something that is no run, or when nothing can be made there.
@@ -44,7 +42,7 @@ def find_equal(out: Path, identity: Mapping[str, Any]) -> dict[str, Any] | None:
             return None
     if not (out / "config.toml").is_file() or not (out / "metrics.json").is_file():
         raise OutputError(f"{out} holds something else and no run; choose another --out")
-    config = read_config(out)
+    config = read_config(out).tables
     held = identity_of(config, searched="grid" in identity["data"])
     found = differences(held, without_none(identity))
     if found:
@@ -52,11 +50,8 @@ def find_equal(out: Path, identity: Mapping[str, Any]) -> dict[str, Any] | None:
             f"{out} holds a run of other settings (there → asked for): {'; '.join(found)}. Choose another --out, "
             "or remove it"
         )
-    try:
-        said = {"positive": config["run"].get("positive_emotions", [])}  # where earlier versions say it
-        return said | json.loads((out / "metrics.json").read_text())
-    except (ValueError, OSError) as error:
-        raise RunError(f"{out}/metrics.json is damaged ({error}); choose another --out or delete {out}") from error
+    said = {"positive": config["run"].get("positive_emotions", [])}  # where earlier versions say it
+    return said | read_summary(out, kind)
 
 
 def require_all_frames(run: Path, long: int) -> None:
@@ -69,9 +64,10 @@ def require_all_frames(run: Path, long: int) -> None:
         )
 
 
-def is_before_windows(config: Mapping[str, Any]) -> bool:
+def is_before_windows(config: Config) -> bool:
     """Whether a run learned from clips by a version that thinned long ones, as it did before windows were pooled."""
-    return not is_cnn(config) and "pooling" not in config["train"] and "clip" in config["cache"].get("input", {})
+    of_head = isinstance(config, HeadConfig)
+    return of_head and "pooling" not in config.tables["train"] and "clip" in config.cache.input
 
 
 def identity_of(config: Mapping[str, Any], searched: bool = False) -> dict[str, Any]:
@@ -91,21 +87,6 @@ def identity_of(config: Mapping[str, Any], searched: bool = False) -> dict[str, 
     if grid and searched:
         return held | {"train": grid["train"], "features": grid["features"], "data": data | {"grid": grid["asked"]}}
     return held
-
-
-def read_config(run: Path) -> dict[str, Any]:
-    """The resolved settings of a run. Raises RunError for what is no run of a version that this program reads."""
-    try:
-        config = tomllib.loads((run / "config.toml").read_text())
-        version = config["run"]["format"]
-        identity_of(config)
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise RunError(f"{run} is not a run: it has no config.toml; train one with train-head") from error
-    except (KeyError, TypeError, ValueError, OSError) as error:
-        raise RunError(f"{run}/config.toml is not that of a run ({error}); train again") from error
-    if version != FORMAT:
-        raise RunError(f"{run} has format {version}, this program reads {FORMAT}; update facedep-jax or train again")
-    return config
 
 
 def write_head(
@@ -145,47 +126,40 @@ def _write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     path.write_bytes(save({name: np.ascontiguousarray(x) for name, x in arrays.items()}))
 
 
-def is_cnn(config: Mapping[str, Any]) -> bool:
-    """Whether a run is one of `train-cnn`, which has no head."""
-    return config["run"].get("kind") == "cnn"
-
-
 def load_head(run: Path | str) -> Head:
-    """The head of a run. Raises RunError naming everything missing, extra or misshapen."""
+    """The head of a run. Raises RunError naming everything missing, extra, misshapen or not finite."""
     run = Path(run)
     config = read_config(run)
-    record, train = config["run"], config["train"]
-    if is_cnn(config):
+    if isinstance(config, CnnConfig):
         raise RunError(f"{run} is the run of a CNN on pixels, which has no head; give a run of train-head")
+    record, train = config.run, config.train
+    inputs = Inputs(record.taps, record.cells, record.channels, len(record.classes), record.measured)
+    architecture = Architecture(inputs, PRESETS[train.preset], train.temporal, train.pooling)
     try:
-        taps, cells, channels = (tuple(record[name]) for name in ("taps", "cells", "channels"))
-        inputs = Inputs(taps, cells, channels, len(record["classes"]), tuple(record.get("measured", ())))
-        architecture = Architecture(inputs, PRESETS[train["preset"]], train["temporal"], train.get("pooling", "mean"))
-        calibration = Calibration(record["scale"], record["bias"], record["threshold"])
-        arrays = load_file(run / "head.safetensors")
-        kept = run / "validation.safetensors"
-        rest = {
-            "classes": tuple(record["classes"]),
-            "positive": np.array(record["positive"], bool),
-            "positive_emotions": tuple(record["positive_emotions"]),
-            "calibration": calibration,
-            "features": config["cache"]["features"],
-            "input": config["cache"].get("input", {}),
-            "untrained": record["untrained"],
-            "doubt": record.get("doubt", ""),  # earlier versions did not ask
-            "fingerprint": config["cache"]["fingerprints"][0],
-            "path": run,
-            "sha256": hashlib.sha256((run / "head.safetensors").read_bytes()).hexdigest(),
-            "validation": Validation(**load_file(kept)) if kept.exists() else None,
-            "window": train.get("window", 0.0),
-            "fps": train.get("train_fps", 0.0),
-            "before_windows": is_before_windows(config),
-        }
-    except KeyError as error:
-        raise RunError(f"{run} is damaged: config.toml lacks {error}; restore it from a copy or train again") from error
-    except (IndexError, TypeError, ValueError, OSError, SafetensorError) as error:
-        raise RunError(f"{run} is damaged: {error}; restore it from a copy or train again") from error
-    states, wrong = from_names(architecture, arrays)
-    if wrong:
-        raise RunError(f"{run}/head.safetensors does not fit its config.toml: {'; '.join(wrong)}")
-    return Head(architecture, states, **rest)
+        content = read_bytes(run / "head.safetensors", ARRAYS)
+        states, members = states_of(run / "head.safetensors", content, architecture)
+        validation = read_validation(run / "validation.safetensors", members, len(record.classes))
+    except OSError as error:
+        raise RunError(f"{run} is damaged: {error}; {RESTORE}") from error
+    head = Head(
+        architecture,
+        states,
+        record.classes,
+        np.array(record.positive, bool),
+        record.positive_emotions,
+        Calibration(record.scale, record.bias, record.threshold),
+        config.tables["cache"]["features"],
+        config.tables["cache"].get("input", {}),
+        untrained=record.untrained,
+        doubt=record.doubt,
+        fingerprint=config.cache.fingerprints[0],
+        path=run,
+        sha256=hashlib.sha256(content).hexdigest(),
+        validation=validation,
+        window=train.window,
+        fps=train.train_fps,
+        before_windows=is_before_windows(config),
+    )
+    if not head.finite_on_probe():
+        raise RunError(f"{run} is damaged: {run}/head.safetensors gives no finite logits; {RESTORE}")
+    return head

@@ -46,8 +46,12 @@ def refuse_other(out: Path, asked: dict[str, dict[str, Any]], cache: Path) -> No
     """
     if not (out / "config.toml").is_file() or not any((out / made).exists() for made in ("clips.csv", "crops")):
         return
-    held = read_records(out / "config.toml", ("score", "run", "source", "cache"))
-    held["input"] = stated_input(held["cache"].get("input", {}).get("clip", {}))
+    held = read_records(out / "config.toml", ("score", "run", "source", "cache"), follow=False)
+    stated = held["cache"].get("input", {})
+    clip = stated.get("clip", {}) if isinstance(stated, dict) else None
+    if not isinstance(clip, dict):
+        raise RunError(f"{out}/config.toml is damaged: cache.input.clip is no table; choose another --out")
+    held["input"] = stated_input(clip)
     held["score"] = {name: held["score"].get(name) for name in asked.get("score", {})}
     if "source" in asked and held["source"] != asked["source"]:
         known = held["source"].get("path", "a folder that it does not name")

@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from facedep_jax.errors import MediaError
+from facedep_jax.file_opening import PICTURE, read_bytes
 from facedep_jax.file_system import held_folder, write_atomically, writing
 from facedep_jax.media import Frame, InputSettings, open_clip, read_image
 from facedep_jax.media.file_hashing import hash_content
@@ -42,9 +43,9 @@ class Crops:
     def picture(self, item: str, number: int, side: int) -> bytes | None:
         """The crop as a JPEG of side × side pixels; None where it is not there or damaged."""
         try:
-            data = self._path(item, number).read_bytes()
+            data = read_bytes(self._path(item, number), PICTURE)
             pixels = read_image(self._path(item, number), data, InputSettings(sizes=(side,))).frame.crops[side]
-        except (FileNotFoundError, MediaError):
+        except (OSError, MediaError):
             return None
         return encode_jpeg(pixels, SHOWN_QUALITY)
 

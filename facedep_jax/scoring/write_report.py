@@ -9,6 +9,7 @@ from facedep_jax.cache.cache_reader import Cache
 from facedep_jax.disclaimer import in_words, meaning, sides
 from facedep_jax.extraction.plan import plan_extraction
 from facedep_jax.extraction.settings import ExtractSettings
+from facedep_jax.file_opening import SETTINGS, read_text
 from facedep_jax.file_system import output_folder, write_atomically
 from facedep_jax.head.trained_head import Head
 from facedep_jax.progress_events import Note, Progress, Report, silent
@@ -85,13 +86,16 @@ def write_page(
 
 
 def _card_of(head: Head, report: Report) -> str:
-    """The run's model card; empty where there is none, or where it is a link, which may lead to anyone's text."""
-    card = head.path / "MODEL_CARD.md" if head.path else None
-    if card and card.is_symlink():
-        report(Note(f"{card} is a link and was not followed: the page shows no model card", "warning"))
-    elif card and card.is_file():
-        return card.read_text(encoding="utf-8")
-    return ""
+    """The run's model card; empty where there is none, or what may be anyone's text, such as behind a link."""
+    if head.path is None:
+        return ""
+    try:
+        return read_text(head.path / "MODEL_CARD.md", SETTINGS)
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        report(Note(f"{error}: the page shows no model card", "warning"))
+        return ""
 
 
 def _facts(summary: Mapping[str, Any], head: Head) -> dict[str, Any]:

@@ -17,7 +17,8 @@ from typing import Any
 
 import polars as pl
 
-from facedep_jax.errors import TableError
+from facedep_jax.errors import TableError, UnusableFile
+from facedep_jax.file_opening import TABLE, read_bytes
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".xlsx", ".parquet")
 SEPARATORS = (",", ";", "\t")
@@ -49,7 +50,9 @@ class RawTable:
 def read_rows(path: Path) -> RawTable:
     """The table in a file. Raises TableError, with the line, for what cannot be read or is no table."""
     try:
-        data = path.read_bytes()
+        data = read_bytes(path, TABLE, follow=True)
+    except UnusableFile as error:
+        raise TableError(str(error)) from error
     except OSError as error:
         raise TableError(f"{path} cannot be read: {error.strerror}") from error
     if data.startswith(b"PK\x03\x04"):

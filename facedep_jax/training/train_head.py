@@ -17,6 +17,7 @@ from facedep_jax.dataset.listing_columns import Columns
 from facedep_jax.errors import Diverged, RunError
 from facedep_jax.evaluation.evaluate import Scores, calibrated, class_scores, evaluate_splits
 from facedep_jax.evaluation.metrics import Evaluation
+from facedep_jax.evaluation.paired_difference import Difference
 from facedep_jax.head.batched_forward import clip_class_logits
 from facedep_jax.head.calibration import Calibration
 from facedep_jax.head.trained_head import Head, Validation
@@ -39,6 +40,20 @@ BIASED = "the settings were chosen by these folds, so their AUC is somewhat too 
 NO_PROBE = "the probe over folds is left out: its features stay in their caches and are not read at once (--stream)"
 
 
+class Beside(Evaluation):
+    """Figures of a baseline, and of how much better the head is."""
+
+    vs_head: NotRequired[Difference]
+
+
+class Searched(TypedDict):
+    """What a grid search chose, and what every point of it reached."""
+
+    by: str
+    chosen: dict[str, Any]
+    points: list[dict[str, Any]]
+
+
 class TrainSummary(TypedDict):
     """The summary of `train-head`, as in the run's metrics.json; `metrics` are by split."""
 
@@ -58,12 +73,12 @@ class TrainSummary(TypedDict):
     label_counts: dict[str, dict[str, int]]  # items by emotion, under positive and rest
     notes: list[str]
     warnings: list[str]
-    baselines: dict[str, dict[str, Any]]  # by name and split, each with `vs_head`
+    baselines: dict[str, dict[str, Beside | None]]  # by name and split
     best_epoch: int
     members: list[MemberRow]
     problems: list[RunProblem]
     cross_validation: NotRequired[dict[str, OverFolds]]
-    grid: NotRequired[dict[str, Any]]
+    grid: NotRequired[Searched]
     seconds: float
 
 
@@ -96,7 +111,7 @@ def train_head(
         "input": without_none(caches[0].spec["input"]),
         "data": prepared.data | ({"grid": {name: list(values) for name, values in grid.lists.items()}} if grid else {}),
     }
-    done = find_equal(out, asked)
+    done = find_equal(out, asked, TrainSummary)
     if done is not None:
         require_all_frames(out, pieces_of(caches, prepared.items, settings.window, settings.train_fps).long)
         report(Note(f"{out} holds the run of these settings already; nothing to do"))
@@ -205,11 +220,11 @@ class _Folds(TypedDict, total=False):
 
 
 class _Searched(TypedDict, total=False):
-    grid: dict[str, Any]
+    grid: Searched
 
 
 def _grid(task: TrainingTask) -> _Searched:
-    return {"grid": task.found.summary} if task.found else {}
+    return {"grid": cast(Searched, task.found.summary)} if task.found else {}
 
 
 def _over_folds(

@@ -30,7 +30,8 @@ from facedep_jax.file_system import atomic_folder
 from facedep_jax.head.calibration import calibrate
 from facedep_jax.progress_events import Note, silent
 from facedep_jax.runs import checkpoint
-from facedep_jax.runs.run_directory import load_head, read_config, write_head
+from facedep_jax.runs.run_directory import load_head, write_head
+from facedep_jax.runs.run_record import read_config
 from facedep_jax.scoring.clip_scores import ScoreSettings, score_clip
 from facedep_jax.scoring.frame_scores import score_items
 from facedep_jax.toml_settings import build, to_table
@@ -502,7 +503,7 @@ def test_a_config_that_lacks_a_line_is_refused(run, tmp_path, line):
     record = tomllib.loads((copy / "config.toml").read_text())
     del record["cache" if line == "fingerprints" else "run"][line]
     (copy / "config.toml").write_text(tomli_w.dumps(record))
-    with pytest.raises(RunError, match=f"damaged: config.toml lacks '{line}'"):
+    with pytest.raises(RunError, match=rf"config.toml cannot be meant: \w+.{line} is missing; restore it"):
         load_head(copy)
 
 
@@ -510,13 +511,13 @@ def test_a_run_with_half_a_summary_is_not_taken_for_finished(run, cache, tmp_pat
     copy = tmp_path / "copy"
     shutil.copytree(run[0], copy)
     (copy / "metrics.json").write_text((copy / "metrics.json").read_text()[:100])
-    with pytest.raises(RunError, match=r"metrics.json is damaged.*choose another --out or delete"):
+    with pytest.raises(RunError, match=r"metrics.json is not JSON.*choose another --out or delete"):
         train_head([cache], SETTINGS, copy)
 
 
 def test_a_full_disk_while_the_head_is_written_is_one_sentence(run, tmp_path):
     """A file size limit makes the operating system refuse the write, as a full disk does."""
-    head, config = load_head(run[0]), read_config(run[0])
+    head, config = load_head(run[0]), read_config(run[0]).tables
     before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (3000, limits[1]))

@@ -12,7 +12,8 @@ from facedep_jax import open_cache
 from facedep_jax.cli import main
 from facedep_jax.errors import LabelError, RunError
 from facedep_jax.runs.looks_at_test import reads_of
-from facedep_jax.runs.run_directory import load_head, read_config
+from facedep_jax.runs.run_directory import load_head
+from facedep_jax.runs.run_record import read_config
 from facedep_jax.training.train_head import train_head
 
 AUTO = replace(QUICK, target="auto", baselines="none")
@@ -37,7 +38,7 @@ def test_emotions_are_learned_by_default_and_the_run_says_so(emotions):
     folder, summary, notes = emotions
     assert summary["target"] == "emotion" and set(summary["classes"]) == {"happy", "neutral", "sad"}
     assert "target: emotion, a class for each of 3 labels, of which 3 are emotions" in notes
-    assert read_config(folder / "run")["train"]["target"] == "emotion"
+    assert read_config(folder / "run").tables["train"]["target"] == "emotion"
     assert load_head(folder / "run").target == "emotion"
 
 

@@ -17,7 +17,8 @@ from facedep_jax.extraction.settings import ExtractSettings
 from facedep_jax.head.trained_head import Head
 from facedep_jax.media.decode.cropping import resize
 from facedep_jax.progress_events import Note, Report
-from facedep_jax.runs.run_directory import load_head, read_config
+from facedep_jax.runs.run_directory import load_head
+from facedep_jax.runs.run_record import read_config
 from facedep_jax.scoring.head_requirements import extract_settings, naming_weights
 
 
@@ -26,7 +27,7 @@ def load_run(run: Path) -> tuple[Head, str]:
     head = load_head(run)
     if head.target == "proxy":
         raise SettingsError(f"{run} knows two classes and no single emotion; train one with --target emotion")
-    learned = ", ".join(Path(path).name for path in read_config(run)["cache"].get("paths", ()))
+    learned = ", ".join(Path(path).name for path in read_config(run).cache.paths)
     return head, f"{learned} ({', '.join(dict.fromkeys(tap.split(':')[0] for tap in head.taps))})"
 
 

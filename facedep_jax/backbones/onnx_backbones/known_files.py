@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 
 from facedep_jax.errors import OutputError
+from facedep_jax.file_opening import LARGE, SETTINGS, opened, read_bytes
 from facedep_jax.file_system import user_cache, write_atomically
 
 
@@ -29,7 +30,7 @@ def recall(sha256: str) -> Path | None:
     if not re.fullmatch("[0-9a-f]{64}", sha256):  # a run may come from anywhere
         return None
     try:
-        return Path(os.fsdecode(_note(sha256).read_bytes()))
+        return Path(os.fsdecode(read_bytes(_note(sha256), SETTINGS)))
     except (OSError, ValueError):
         return None
 
@@ -37,7 +38,7 @@ def recall(sha256: str) -> Path | None:
 def sha256_at(path: Path) -> str | None:
     """The SHA-256 of a file, None where there is none."""
     try:
-        with path.open("rb") as stream:
+        with opened(path, LARGE, follow=True) as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError:
         return None

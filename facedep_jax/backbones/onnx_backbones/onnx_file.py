@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from facedep_jax.errors import EngineError, WeightsError
+from facedep_jax.errors import EngineError, UnusableFile, WeightsError
+from facedep_jax.file_opening import read_bytes
 
 if TYPE_CHECKING:
     import onnx
@@ -68,7 +69,9 @@ def _read(path: Path, file: Path, most: int) -> bytes:
             raise WeightsError(f"{file} {kind}" + (f", and {path} keeps data in it" if file != path else ""))
         if file.stat().st_size > most:
             raise WeightsError(f"{file} has {file.stat().st_size:,} bytes; a graph and its data may have 2 GB")
-        return file.read_bytes()
+        return read_bytes(file, most, follow=True)
+    except UnusableFile as error:
+        raise WeightsError(str(error)) from error
     except OSError as error:
         raise WeightsError(f"{file} cannot be read: {error.strerror}") from error
 

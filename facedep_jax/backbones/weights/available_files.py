@@ -16,6 +16,7 @@ from facedep_jax.backbones.weights.file_formats import NetworkFile, inspect_file
 from facedep_jax.backbones.weights.load import Weights, find_weights
 from facedep_jax.backbones.weights.usual_folder import usual_folder
 from facedep_jax.errors import NotADetector, UnusableWeights
+from facedep_jax.file_opening import ARRAYS, opened
 from facedep_jax.file_system import user_cache
 from facedep_jax.progress_events import Note, Report, silent
 
@@ -158,8 +159,8 @@ def _detector(path: Path) -> tuple[str, str]:
 
 def digest(path: Path, algorithm: str) -> str:
     """Of the whole file, as hexadecimal characters."""
-    with path.open("rb") as opened:
-        return hashlib.file_digest(opened, algorithm).hexdigest()
+    with opened(path, ARRAYS) as stream:
+        return hashlib.file_digest(stream, algorithm).hexdigest()
 
 
 def fetch_weights(backbones: Sequence[str], report: Report = silent) -> FetchedList:

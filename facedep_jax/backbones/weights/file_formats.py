@@ -16,7 +16,8 @@ from jaxtyping import Float
 
 from facedep_jax.backbones.weights import name_maps
 from facedep_jax.backbones.weights.name_maps import Shapes
-from facedep_jax.errors import UnusableWeights, WeightsError
+from facedep_jax.errors import UnusableFile, UnusableWeights, WeightsError
+from facedep_jax.file_opening import ARRAYS, opened
 
 SUFFIXES = (".h5", ".safetensors")
 _FLOATS = {"F16", "F32", "F64"}
@@ -44,7 +45,7 @@ def weight_paths(directory: Path) -> list[Path]:
     """Every .h5 and .safetensors file of `directory`, by name. Raises WeightsError unless it can be looked into."""
     try:
         if directory.is_dir():
-            return sorted(path for path in directory.iterdir() if path.suffix in SUFFIXES and path.is_file())
+            return sorted(path for path in directory.iterdir() if path.suffix in SUFFIXES and not path.is_dir())
         kind = "is a file" if directory.exists() else "does not exist"
         raise WeightsError(f"weights directory {directory} {kind}; give a directory with one file per backbone")
     except OSError as error:
@@ -79,13 +80,17 @@ def read_arrays(file: NetworkFile) -> dict[str, Float[np.ndarray, "..."]]:
 def _open_keras(path: Path) -> Iterator[_Layers]:
     """The layers with weights, in the order of `layer_names`: keras/src/legacy/saving/legacy_h5_format.py."""
     try:
-        with h5py.File(path, "r") as file:
-            group = file["model_weights"] if "layer_names" not in file.attrs and "model_weights" in file else file
+        with opened(path, ARRAYS), h5py.File(path, "r") as file:
+            inner = "layer_names" not in file.attrs and file.get("model_weights", getlink=True) is not None
+            group = _inside(file, "model_weights") if inner else file
             names = _names(group, "layer_names")
             if not names:
                 raise UnusableWeights(path, "HDF5, but not the layout of Keras Applications (no layer_names)")
-            layers = [(name, [_dataset(group[name], n) for n in _names(group[name], "weight_names")]) for name in names]
+            groups = [(name, _inside(group, name)) for name in names]
+            layers = [(name, [_dataset(own, n) for n in _names(own, "weight_names")]) for name, own in groups]
             yield [(name, datasets) for name, datasets in layers if datasets]
+    except UnusableFile as error:
+        raise UnusableWeights(path, str(error.strerror)) from error
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
         raise UnusableWeights(path, f"not a readable Keras .h5 file, or cut short: {_one_line(error)}") from error
 
@@ -101,8 +106,17 @@ def _names(group: h5py.Group, attribute: str) -> list[str]:
     return [name.decode() if isinstance(name, bytes) else str(name) for part in parts for name in part]
 
 
+def _inside(group: h5py.Group, name: str) -> h5py.Group | h5py.Dataset:
+    """What `name` leads to in the file itself: links other than hard ones may lead anywhere, and are not followed."""
+    for part in name.split("/"):
+        if not isinstance(group.get(part, getlink=True), h5py.HardLink):
+            raise ValueError(f"{name} is not there, or is a link")
+        group = group[part]
+    return group
+
+
 def _dataset(group: h5py.Group, name: str) -> h5py.Dataset:
-    dataset = group[name]
+    dataset = _inside(group, name)
     if not isinstance(dataset, h5py.Dataset) or dataset.external or dataset.is_virtual:
         raise ValueError(f"{name} is not an array stored in this file")
     return dataset
@@ -157,8 +171,10 @@ def _read_keras(file: NetworkFile, layers: _Layers) -> dict[str, np.ndarray]:
 @contextmanager
 def _open_safetensors(path: Path) -> Iterator[safetensors.safe_open]:
     try:
-        with safetensors.safe_open(path, framework="np") as file:
+        with opened(path, ARRAYS), safetensors.safe_open(path, framework="np") as file:
             yield file
+    except UnusableFile as error:
+        raise UnusableWeights(path, str(error.strerror)) from error
     except (OSError, safetensors.SafetensorError) as error:
         raise UnusableWeights(path, f"not a readable safetensors file, or cut short: {_one_line(error)}") from error
 

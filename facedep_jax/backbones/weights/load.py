@@ -20,6 +20,7 @@ from facedep_jax.backbones.architectures import KERNELS, Folded, Shape
 from facedep_jax.backbones.weights import download, name_maps
 from facedep_jax.backbones.weights.file_formats import NetworkFile, WeightFile, inspect_file, read_arrays, weight_paths
 from facedep_jax.errors import SettingsError, UnusableWeights, WeightsError
+from facedep_jax.file_opening import ARRAYS, opened
 from facedep_jax.progress_events import Note, Report, silent
 
 _RECIPE = "facedep-jax random weights 1"  # raise the number when `_draw` gives other numbers
@@ -176,8 +177,8 @@ def fold_file(file: NetworkFile) -> Weights:
     broken = [name for name, folded in params.items() if not all(np.isfinite(array).all() for array in folded)]
     if broken:
         raise UnusableWeights(file.path, f"numbers that are not finite once folded, in {', '.join(broken)}; damaged?")
-    with file.path.open("rb") as opened:
-        digest = hashlib.file_digest(opened, "sha256").hexdigest()
+    with opened(file.path, ARRAYS) as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
     return Weights(file.backbone, file.family, digest, file.path, params, norms)
 
 

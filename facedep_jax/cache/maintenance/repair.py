@@ -4,10 +4,8 @@ What is taken out is kept in `dropped/`, and its items are simply not complete a
 Every step can be repeated, so a repair that was killed is ended by running it again.
 """
 
-import json
 import os
 import shutil
-import tomllib
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
@@ -17,6 +15,7 @@ from typing import Any, TypedDict
 import numpy as np
 import polars as pl
 
+from facedep_jax.bounded_values import read_json, read_toml
 from facedep_jax.cache.checksummed_jsonl import drop_lines
 from facedep_jax.cache.clip_parts import Parts, Piece, equal_pieces
 from facedep_jax.cache.feature_spec import (
@@ -110,7 +109,7 @@ def repair_cache(folder: str | Path, report: Report = silent) -> RepairSummary:
 def _recorded_spec(folder: Path) -> dict[str, Any] | None:
     """The spec as `config.toml` has it, for a cache whose `cache.json` is damaged; None if it cannot stand in."""
     try:
-        recorded = tomllib.loads((folder / "config.toml").read_text())["cache"]
+        recorded = read_toml(folder / "config.toml")["cache"]
         stated = recorded.pop("fingerprint")
         own = fingerprint(recorded) == stated  # TOML has dates, and numbers that are none: a spec has not
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
@@ -130,7 +129,7 @@ def _fingerprints(folder: Path) -> list[str]:
 
 def _stated_version(folder: Path) -> Any:
     try:
-        return json.loads((folder / "cache.json").read_bytes())["format"]
+        return read_json(folder / "cache.json")["format"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 

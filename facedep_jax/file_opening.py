@@ -1,0 +1,101 @@
+"""How files are opened that anyone may have put there: without waiting, without following links, no larger than asked.
+
+A pipe that nobody writes to would be waited for, a device read for ever, a link show another file as if it were a
+run's. Knows nothing of what files hold.
+"""
+
+import io
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from facedep_jax.errors import UnusableFile
+
+# Bytes that files of a kind may have: far more than those that this program writes, and no more than memory bears.
+SETTINGS = 2**20
+SUMMARY = 64 * 2**20
+TABLE = 2**30
+ARRAYS = 2**30
+PICTURE = 64 * 2**20
+LARGE = 2**46  # read in pieces
+CLAIMED = 2**24  # bytes from which on a file is asked whether the disk holds them
+PACKED = 8  # times as much as a file system that compresses may hold for what it says that a file takes
+
+EXPECTED = "expected a regular file of its own"
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFLNK: "a link",
+}
+
+
+@contextmanager
+def opened(path: Path, most: int, follow: bool = False) -> Iterator[io.BufferedReader]:
+    """A regular file of at most `most` bytes, for reading. `follow`: a link that the user named leads where it leads.
+
+    Raises FileNotFoundError or NotADirectoryError where nothing is, UnusableFile for all else that it is not.
+    """
+    handle = _descriptor(path, follow)
+    try:
+        _require_plain(path, os.fstat(handle), most)
+        with open(handle, "rb", closefd=False) as stream:
+            yield stream
+    finally:
+        os.close(handle)
+
+
+def read_bytes(path: Path, most: int, follow: bool = False) -> bytes:
+    """What is in a file. Raises as `opened` does."""
+    with opened(path, most, follow) as stream:
+        size = os.fstat(stream.fileno()).st_size
+        try:
+            held = stream.read(size + 1)
+        except OSError as error:
+            raise UnusableFile(path, f"cannot be read: {error.strerror}") from error
+    if len(held) != size:
+        raise UnusableFile(path, "changed while it was read; try again")
+    return held
+
+
+def read_text(path: Path, most: int, follow: bool = False) -> str:
+    """The same as text. Raises as `opened` does, and UnusableFile for what is not UTF-8."""
+    try:
+        return read_bytes(path, most, follow).decode()
+    except UnicodeDecodeError as error:
+        raise UnusableFile(path, f"is no text: byte {error.start} is not UTF-8") from error
+
+
+def _descriptor(path: Path, follow: bool) -> int:
+    how = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
+    try:
+        return os.open(path, how)
+    except (FileNotFoundError, NotADirectoryError):
+        raise
+    except OSError as error:
+        raise UnusableFile(path, _not_plain(path, follow) or f"cannot be read: {error.strerror}") from error
+    except ValueError as error:  # a zero byte in its name
+        raise UnusableFile(path, f"cannot be read: {error}") from error
+
+
+def _not_plain(path: Path, follow: bool) -> str:
+    """What is at `path`, in words; empty for a regular file, and where nobody may look."""
+    try:
+        kind = _KINDS.get(stat.S_IFMT(os.stat(path, follow_symlinks=follow).st_mode))
+    except OSError:
+        return ""
+    return f"is {kind}, {EXPECTED}" if kind else ""
+
+
+def _require_plain(path: Path, found: os.stat_result, most: int) -> None:
+    """Raise UnusableFile for what is no regular file, is too large, or claims bytes that the disk does not hold."""
+    if kind := _KINDS.get(stat.S_IFMT(found.st_mode)):
+        raise UnusableFile(path, f"is {kind}, {EXPECTED}")
+    if found.st_size > most:
+        raise UnusableFile(path, f"has {found.st_size:,} bytes, expected at most {most:,}")
+    if found.st_size > CLAIMED and found.st_blocks * 512 * PACKED < found.st_size:
+        raise UnusableFile(path, f"claims {found.st_size:,} bytes, of which the disk holds {found.st_blocks * 512:,}")

@@ -1,0 +1,100 @@
+"""Weights from strangers: nothing outside of a file is opened, and what is no plain file is passed over by name."""
+
+import os
+
+import h5py
+import numpy as np
+import pytest
+from support.hostile_h5 import Watch, lay_canaries
+
+from facedep_jax.backbones.weights.available_files import list_weights
+from facedep_jax.backbones.weights.file_formats import inspect_file
+from facedep_jax.errors import UnusableWeights
+
+LAYERS = ("a", "b")
+
+
+@pytest.fixture
+def canaries(tmp_path):
+    return lay_canaries(tmp_path / "canaries")
+
+
+@pytest.fixture
+def weights(tmp_path):
+    """A file in the layout of Keras Applications that holds no network of ours."""
+    path = tmp_path / "weights" / "w.h5"
+    path.parent.mkdir()
+    with h5py.File(path, "w") as file:
+        file.attrs["layer_names"] = [name.encode() for name in LAYERS]
+        for name in LAYERS:
+            group = file.create_group(name)
+            group.attrs["weight_names"] = [b"x/y"]
+            group["x/y"] = np.ones(4, np.float32)
+    return path
+
+
+def virtual(group, canaries):
+    layout = h5py.VirtualLayout(shape=(4,), dtype="f4")
+    layout[:] = h5py.VirtualSource(str(canaries / "canary.h5"), "x", shape=(4,))
+    group.create_virtual_dataset("y", layout)
+
+
+ATTACKS = {
+    "external link": lambda f, c: f.update({"b": h5py.ExternalLink(str(c / "canary.h5"), "/")}),
+    "external link to a pipe": lambda f, c: f.update({"b": h5py.ExternalLink(str(c / "pipe"), "/x")}),
+    "external link further down": lambda f, c: f["a/x"].update({"y": h5py.ExternalLink(str(c / "pipe"), "/x")}),
+    "soft cycle": lambda f, c: f.update({"b": h5py.SoftLink("/b")}),
+    "soft link": lambda f, c: f.update({"b": h5py.SoftLink("/a")}),
+    "virtual array": lambda f, c: virtual(f["a/x"], c),
+    "array in another file": lambda f, c: f["a/x"].create_dataset(
+        "y", shape=(4,), dtype="f4", external=[(str(c / "secret"), 0, 16)]
+    ),
+}
+
+
+def test_the_file_as_it_was_made_is_read(weights):
+    assert inspect_file(weights).found == "Keras layout with 2 layers of weights, neither MobileNetV2 nor ResNet50"
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("name", ATTACKS)
+def test_nothing_outside_of_the_file_is_opened(weights, canaries, name):
+    with h5py.File(weights, "r+") as file:
+        del file["a/x/y" if "further" in name or "array" in name else "b"]
+        ATTACKS[name](file, canaries)
+    watch = Watch(canaries)
+    with pytest.raises(UnusableWeights, match=r"is a link|not an array stored in this file"):
+        inspect_file(weights)
+    assert not watch.touched()
+    watch.close()
+
+
+def test_weights_in_a_linked_group_are_not_read(weights, canaries):
+    with h5py.File(weights, "w") as file:
+        file["model_weights"] = h5py.ExternalLink(str(canaries / "pipe"), "/x")
+    with pytest.raises(UnusableWeights, match="model_weights is not there, or is a link"):
+        inspect_file(weights)
+
+
+def sparse(path):
+    path.touch()
+    os.truncate(path, 20 * 10**9)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("suffix", [".h5", ".safetensors"])
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (os.mkfifo, "is a named pipe"),
+        (lambda path: path.symlink_to("/dev/zero"), "is a link"),
+        (sparse, "has 20,000,000,000 bytes"),
+    ],
+    ids=["pipe", "device", "sparse"],
+)
+def test_what_is_no_plain_file_is_listed_as_what_it_is(tmp_path, make, said, suffix):
+    make(tmp_path / f"odd{suffix}")
+    listed = list_weights(tmp_path)
+    assert not listed["ok"]
+    (entry,) = listed["files"]
+    assert entry["holds"] == "unreadable" and entry["found"].startswith(said)
