@@ -127,6 +127,7 @@ def input_options(work: Work) -> Work:
 @click.option(
     "--scheduler", metavar="ADDRESS|FILE", help="Compute on a running dask.distributed cluster (extra: cluster)."
 )
+@click.option("--insecure", is_flag=True, default=None, help="Let --scheduler be another machine's without TLS.")
 @click.option("--limit", type=int, metavar="N", help="Only N of the files, evenly spread over the listings.")
 def extract_features(
     report: Report,
