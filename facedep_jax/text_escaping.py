@@ -12,6 +12,9 @@ _HALVES = re.compile("[\ud800-\udfff]")  # how Python writes bytes of a name tha
 _STAND_INS = re.compile("[\U0010d800-\U0010dfff]")  # of a plane for private use
 
 
+_MARKDOWN = re.compile(r"](?=[(\[:])|`")  # what ends the text of a link, and code
+
+
 def as_text(name: str) -> str:
     """A file's name as a data frame can hold it: what is not UTF-8 in it as private characters. `as_name` undoes it."""
     return name if name.isascii() else _HALVES.sub(lambda half: chr(ord(half[0]) + 0x100000), name)
@@ -40,6 +43,13 @@ def unquoted(cell: str) -> str:
 def in_tables(text: str) -> str:
     """`printable` and `quoted`."""
     return quoted(printable(text))
+
+
+def in_markdown(text: str) -> str:
+    """One line that Markdown takes for text: no tags, links, pictures or code. `html.unescape` undoes it but for what
+    is not printable."""
+    shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    return _MARKDOWN.sub(lambda found: f"&#{ord(found[0])};", shown.replace("&", "&amp;").replace("<", "&lt;"))
 
 
 def plot_name(path: str) -> str:

@@ -183,7 +183,6 @@ def _show_emotions(console: "Console", emotions: Mapping[str, Mapping[str, int]]
 
 def _show_subjects(console: "Console", subjects: Sequence[Mapping[str, Any]]) -> None:
     """Subjects with most items, and those in several splits before others."""
-    from rich.markup import escape
 
     if not subjects:
         return
@@ -193,7 +192,7 @@ def _show_subjects(console: "Console", subjects: Sequence[Mapping[str, Any]]) ->
     several = Counter(row["subject"] for row in subjects)
     for row in shown:
         name = row["subject"] if several[row["subject"]] == 1 else f"{row['subject']} of {row['of']}"
-        table.add_row(escape(name), str(row["items"]), *(str(row["splits"].get(s, "–")) for s in splits))
+        table.add_row(name, str(row["items"]), *(str(row["splits"].get(s, "–")) for s in splits))
     show_table(console, table)
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from facedep_jax.cli.signals import SAFE, Signals
+from facedep_jax.cli.terminal.silence import go_silent
 from facedep_jax.errors import FacedepError
 from facedep_jax.progress_events import Event, Interrupted, Progress, Report, Waiting
 
@@ -155,8 +156,6 @@ def print_any_name() -> None:
 
 def leave_the_terminal() -> None:
     """It may be gone, and then every word to it would be an error; files, and who reads a pipe, get them still."""
-    from facedep_jax.cli.terminal.progress_displays import go_silent
-
     for stream in (sys.stdout, sys.stderr):
         if stream.isatty():
             go_silent(stream)
@@ -207,7 +206,7 @@ def _run(work: Work, as_json: bool, progress: str, options: dict[str, Any], sign
 
 
 def _show(outcome: CommandResult, as_json: bool) -> None:
-    from facedep_jax.cli.terminal.progress_displays import PatientConsole, go_silent
+    from facedep_jax.cli.terminal.progress_displays import PatientConsole
 
     if not as_json:
         outcome.show(PatientConsole(), outcome.summary)

@@ -107,7 +107,6 @@ def show_descriptors(console: "Console", summary: Mapping[str, Any]) -> None:
 
 
 def _table(title: str, name: str, rows: Sequence[Mapping[str, Any]]) -> "Table":
-    from rich.markup import escape
 
     from facedep_jax.segments import segment_name
 
@@ -115,5 +114,5 @@ def _table(title: str, name: str, rows: Sequence[Mapping[str, Any]]) -> "Table":
     table = plain_table(title, name, "seen s", *shown.values(), names=(name,))
     for row in rows[:SHOWN_LINES]:
         called = segment_name(row[name], row["start"], row["end"]) if name == "clip" else row[name]
-        table.add_row(escape(called), f"{row['seconds_seen']:.1f}", *(show_number(row[key]) for key in shown))
+        table.add_row(called, f"{row['seconds_seen']:.1f}", *(show_number(row[key]) for key in shown))
     return table

@@ -145,6 +145,9 @@ def input_options(work: Work) -> Work:
     metavar="ADDRESS|FILE",
     help="Compute on a running dask.distributed cluster (extra: cluster).  [default: none]",
 )
+@speed(
+    "--insecure", is_flag=True, default=None, help="Let --scheduler be another machine's without TLS.  [default: no]"
+)
 def extract_features(
     report: Report,
     sources: tuple[str, ...],

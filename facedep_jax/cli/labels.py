@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from facedep_jax.cli.command import FILE, Command, CommandResult
-from facedep_jax.cli.terminal.tables import name_cell, plain_table, show_table
+from facedep_jax.cli.terminal.tables import plain_table, show_table
 from facedep_jax.progress_events import Report
 
 if TYPE_CHECKING:
@@ -48,13 +48,13 @@ def show_labels(console: "Console", summary: Mapping[str, Any]) -> None:
         table = plain_table("labels", "name", "is", names=("name", "is"))
         for name, found in summary["names"].items():
             near = f"; {found['meant']}?" if found["meant"] and not found["emotion"] else ""
-            table.add_row(name_cell(name), name_cell(found["emotion"] or f"not known{near}"))
+            table.add_row(name, found["emotion"] or f"not known{near}")
         show_table(console, table)
         return
     numbers = {which: {name: number for number, name in codes.items()} for which, codes in summary["codes"].items()}
     table = plain_table("emotions", "emotion", "also", *numbers, names=("emotion", "also"))
     for name, others in summary["emotions"].items():
         cells = (codes.get(name, "–") for codes in numbers.values())
-        table.add_row(name_cell(name), name_cell(", ".join(others)), *cells)
+        table.add_row(name, ", ".join(others), *cells)
     show_table(console, table)
     console.print("numbers count where --emotion-codes names their data set", style="dim", markup=False)

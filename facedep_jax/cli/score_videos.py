@@ -14,7 +14,6 @@ from facedep_jax.cli.terminal.tables import fits, plain_table, say, show_next, s
 from facedep_jax.disclaimer import in_words, meaning
 from facedep_jax.errors import RunError
 from facedep_jax.progress_events import Note, Report
-from facedep_jax.text_escaping import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -158,8 +157,6 @@ def _name(clip: Mapping[str, Any]) -> str:
 
 def _table_of(summary: Mapping[str, Any], emotions: bool) -> "Table":
     """Of all clips; with `emotions` the likeliest of each, where the head knows any."""
-    from rich.markup import escape
-
     from facedep_jax.sources.label_vocabulary import leading
 
     clips = summary["clips"]
@@ -174,7 +171,7 @@ def _table_of(summary: Mapping[str, Any], emotions: bool) -> "Table":
         decision = in_words(clip["decision"], summary["positive"]) or f"{clip['status']}: {clip['reason']}"
         score = "" if clip["score"] is None else show_number(round(clip["score"], 3))
         own = "" if clip["relative"] is None else f"{clip['relative']:+.3f}"
-        more = (*((own,) if relative else ()), *((escape(printable(leading(clip["emotions"]))),) if emotions else ()))
-        shown = (score, interval, *more, escape(printable(decision)), coverage)
-        table.add_row(escape(printable(_name(clip))), *shown)
+        more = (*((own,) if relative else ()), *((leading(clip["emotions"]),) if emotions else ()))
+        shown = (score, interval, *more, decision, coverage)
+        table.add_row(_name(clip), *shown)
     return table

@@ -11,7 +11,6 @@ import click
 from facedep_jax.cli.command import PATH, CommandResult, Names
 from facedep_jax.cli.grouped_options import GroupedComputingCommand, GroupedOption
 from facedep_jax.cli.terminal.tables import (
-    name_cell,
     plain_table,
     say,
     show_content,
@@ -188,7 +187,7 @@ def show_training(console: "Console", summary: Mapping[str, Any]) -> None:
     for name, metrics in {"head": summary["metrics"], **summary["baselines"]}.items():
         val, here = metrics.get("val") or {}, metrics.get(split) or {}
         table.add_row(
-            name_cell(name.replace(":", ": ")),
+            name.replace(":", ": "),
             number(val.get("auroc")),
             brief_estimate(here, "auroc"),
             *(number(here.get(figure)) for figure in ("accuracy", "f1")),

@@ -1,15 +1,17 @@
 """Descriptors as tables: a row a clip, a row a person, and a row a value. Knows nothing of how they came about."""
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 
 import polars as pl
 
+from facedep_jax.cache.maintenance.atomic_placement import make_ready, staged
 from facedep_jax.descriptors.describe_cache import Described
 from facedep_jax.descriptors.describe_frames import SEEN
 from facedep_jax.descriptors.persons import seconds_of
-from facedep_jax.errors import OutputError, SettingsError
-from facedep_jax.file_system import make_folder, require_output, writing
+from facedep_jax.errors import SettingsError
+from facedep_jax.file_system import make_folder, require_output
 from facedep_jax.segments import TIMES
 from facedep_jax.text_columns import write_csv, write_parquet
 from facedep_jax.text_escaping import as_name, printable
@@ -27,10 +29,7 @@ def places(out: Path, long: bool) -> dict[str, Path]:
         raise SettingsError(f"--out {out}: a table is written as .csv or .parquet; name a file that ends so")
     found = {"clips": out, "persons": out.with_name(f"{out.stem}.persons{out.suffix}")}
     found |= {"long": out.with_name(f"{out.stem}.long{out.suffix}")} if long else {}
-    with writing(out):
-        there = [str(path) for path in found.values() if path.exists()]
-    if there:
-        raise OutputError(f"{' and '.join(there)} would be overwritten; choose another --out, or remove what is there")
+    make_ready(out, [path for path in found.values() if path != out])
     return found
 
 
@@ -68,16 +67,20 @@ def _long(table: pl.DataFrame, unit: str, names: tuple[str, ...]) -> pl.DataFram
 
 
 def write_tables(tables: Mapping[str, pl.DataFrame], where: Mapping[str, Path]) -> list[str]:
-    """Write each table that has a place and a row; returns where. Raises OutputError."""
-    written = []
-    for name, path in where.items():
-        table = tables[name]
-        if table.is_empty():
-            continue
-        make_folder(path.parent)
-        if path.suffix.lower() == ".parquet":
-            write_parquet(path, table)
-        else:
-            write_csv(path, table, dict.fromkeys(table.columns, DIGITS))
-        written.append(str(path))
-    return written
+    """Write each table that has a place and a row, all of them or none; returns where. Raises OutputError."""
+    written = {path: tables[name] for name, path in where.items() if not tables[name].is_empty()}
+    if not written:
+        return []
+    main, *others = written
+    make_folder(main.parent)
+    with staged(main, others) if others else nullcontext(main.parent) as folder:
+        for path, table in written.items():
+            _write(folder / path.name, table)
+    return [str(path) for path in written]
+
+
+def _write(path: Path, table: pl.DataFrame) -> None:
+    if path.suffix.lower() == ".parquet":
+        write_parquet(path, table)
+    else:
+        write_csv(path, table, dict.fromkeys(table.columns, DIGITS))

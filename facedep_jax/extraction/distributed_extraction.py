@@ -113,7 +113,7 @@ class Distribution:
     def _task(self, source: Source) -> WorkerTask:
         return WorkerTask(
             source,
-            replace(self.plan.settings, workers=None, scheduler=None, limit=None),
+            replace(self.plan.settings, workers=None, scheduler=None, insecure=False, limit=None),
             tuple(self.plan.faces),
             self.writer.spec,
             self.plan.spec,

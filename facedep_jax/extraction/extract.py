@@ -14,6 +14,7 @@ from facedep_jax.cache.feature_spec import fingerprint, read_header
 from facedep_jax.cache.file_hash_cache import KnownFiles
 from facedep_jax.cache.maintenance.ignored_files import note_ignored
 from facedep_jax.cache.tombstones import Purged
+from facedep_jax.extraction.cluster_address import require_guarded
 from facedep_jax.extraction.files_summary import FilesSummary, files_summary
 from facedep_jax.extraction.local_extraction import Extraction, ItemResolver, KeepFrame
 from facedep_jax.extraction.main_guard import check_main_guard
@@ -61,7 +62,9 @@ def extract(
     """
     begun = time.monotonic()
     require_output(out, link=True)
-    if settings.elsewhere and not settings.scheduler:
+    if settings.scheduler:
+        require_guarded(settings.scheduler, settings.insecure)
+    elif settings.elsewhere:
         check_main_guard()
     kinds = tuple(k for k in ("image", "clip") if any(k in source.kinds() for source in sources))
     plan = plan_extraction(kinds, settings, report)

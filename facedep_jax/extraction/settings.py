@@ -37,6 +37,7 @@ class ExtractSettings:
     backbone: tuple[str, ...] | None = None  # NAME=FILE.onnx[:OUTPUT], of networks that are not built in
     backbone_input: tuple[str, ...] | None = None  # NAME=KEY:VALUE,…: how crops enter them
     scheduler: str | None = None  # of a dask.distributed cluster: its address, or its file
+    insecure: bool = False  # whether it may be another machine's without TLS
 
     @property
     def elsewhere(self) -> bool:

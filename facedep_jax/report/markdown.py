@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from html import unescape
 
 from facedep_jax.report.document import Block, BulletList, PlotFile, Section, Table
+from facedep_jax.text_escaping import in_markdown
 
 _CELL = re.compile(r"(?<!\\)\|")
 
@@ -42,28 +43,22 @@ def _cells(line: str) -> tuple[str, ...]:
 
 def to_markdown(title: str, sections: Sequence[Section]) -> str:
     """GitHub's Markdown, without the pictures. Names from outside are shown as they are written."""
-    parts = [f"# {_plain(title)}"]
+    parts = [f"# {in_markdown(title)}"]
     for section in sections:
-        parts += [f"## {_plain(section.title)}"] if section.title else []
+        parts += [f"## {in_markdown(section.title)}"] if section.title else []
         parts += [text for block in section.blocks if (text := _markdown(block))]
     return "\n\n".join(parts) + "\n"
 
 
 def _markdown(block: Block) -> str:
     if isinstance(block, Table):
-        heading = [f"**{_plain(block.title)}**\n"] if block.title else []
+        heading = [f"**{in_markdown(block.title)}**\n"] if block.title else []
         lines = [_row(block.head), _row(("---",) * len(block.head)), *map(_row, block.rows)]
-        return "\n".join([*heading, *lines, *(["", _plain(block.note)] if block.note else [])])
+        return "\n".join([*heading, *lines, *(["", in_markdown(block.note)] if block.note else [])])
     if isinstance(block, BulletList):
-        return "\n".join(f"- {_plain(point)}" for point in block.points)
-    return "" if isinstance(block, PlotFile) else _plain(block)
+        return "\n".join(f"- {in_markdown(point)}" for point in block.points)
+    return "" if isinstance(block, PlotFile) else in_markdown(block)
 
 
 def _row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(_plain(cell).replace('|', chr(92) + '|') for cell in cells)} |"
-
-
-def _plain(text: str) -> str:
-    """One line that Markdown takes for text: no tags, no control characters."""
-    shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(text))
-    return shown.replace("&", "&amp;").replace("<", "&lt;")
+    return f"| {' | '.join(in_markdown(cell).replace('|', chr(92) + '|') for cell in cells)} |"

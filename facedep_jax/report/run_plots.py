@@ -12,12 +12,13 @@ from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
-from matplotlib import font_manager
+from matplotlib import font_manager, rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ft2font import FT2Font
 from matplotlib.patches import Patch
+from matplotlib.text import Text
 
 from facedep_jax.disclaimer import sides
 from facedep_jax.file_system import write_atomically
@@ -315,7 +316,10 @@ def _whisker(axis: Axes, place: int, value: float | None, interval: list[float |
 def save(drawn: Figure, path: Path, inside: Path | None = None) -> None:
     """Write a figure as PNG; between `inside` and it no link is followed. Raises OutputError."""
     drawing = io.BytesIO()
-    drawn.savefig(drawing, format="png", metadata={"Software": "facedep-jax"})
+    for text in drawn.findobj(Text):
+        text.set_parse_math(False)  # a $ in a name is a $
+    with rc_context({"text.parse_math": False}):  # of what is made while it is drawn
+        drawn.savefig(drawing, format="png", metadata={"Software": "facedep-jax"})
     write_atomically(path, drawing.getvalue(), inside)
 
 

@@ -75,7 +75,7 @@ def draw_timeline(
         within = f"{score.low:.2f} to {score.high:.2f} within the clip"
         axes.axhspan(score.low, score.high, color=FAINT, alpha=0.45, linewidth=0, label=within)
     axes.set(ylim=(0, 1), xlim=(frames.time[0], end_of(score, frames)), ylabel="proxy probability")
-    axes.set_title(_title(score), loc="left", fontsize=10, parse_math=False)
+    axes.set_title(_title(score), loc="left", fontsize=10)
     axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.02), fontsize=8, frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
     if "weights" in at:

@@ -123,7 +123,7 @@ def _picture(ax: Axes, prediction: _Prediction, drawn: _Drawable) -> None:
             ax.add_patch(Rectangle((x, y), width, height, fill=False, linewidth=line, edgecolor=color, linestyle=style))
     # A box may reach beyond the picture, which is shown whole and nothing else.
     ax.set(xlim=(-0.5, drawn.picture.shape[1] - 0.5), ylim=(drawn.picture.shape[0] - 0.5, -0.5))
-    ax.set_title(f"{_shown(prediction.path)}\n{_state(face)}", fontsize=9, color=INK, parse_math=False)
+    ax.set_title(f"{_shown(prediction.path)}\n{_state(face)}", fontsize=9, color=INK)
     ax.set_axis_off()
 
 
@@ -157,7 +157,7 @@ def _scale(
     ax.set(xlim=(0, 1), ylim=(-1, 1), yticks=[])
     ax.spines[["left", "right", "top"]].set_visible(False)
     ax.tick_params(labelsize=8, colors=QUIET)
-    ax.set_xlabel(small, fontsize=7, color=QUIET, parse_math=False)
+    ax.set_xlabel(small, fontsize=7, color=QUIET)
     ax.hlines(0, 0, 1, color=GRID, linewidth=6, zorder=0)
     ax.axvline(threshold, color=OTHER, linestyle="--", linewidth=1.4)
     if prediction.probability is None:
@@ -169,7 +169,7 @@ def _scale(
         said += f"   members {prediction.members_low:.2f} to {prediction.members_high:.2f}"
     ax.plot(prediction.probability, 0, marker="o", markersize=9, color=MAIN, clip_on=False)
     said = "\n".join([said, *emotions])
-    ax.set_title(said, fontsize=10, color=INK, loc="left", parse_math=False)
+    ax.set_title(said, fontsize=10, color=INK, loc="left")
 
 
 def _emotions(prediction: _Prediction, columns: int) -> list[str]:

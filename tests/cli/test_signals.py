@@ -93,3 +93,20 @@ def test_a_child_does_not_outlive_whoever_started_it():
     while os.path.exists(f"/proc/{child}") and time.monotonic() < until:
         time.sleep(0.05)
     assert not os.path.exists(f"/proc/{child}")
+
+
+def test_a_hangup_is_answered_while_anything_is_being_imported():
+    """The handler runs between any two lines, also of a module that it would need."""
+    program = (
+        "import importlib.abc, os, signal, sys\n"
+        "class Hangup(importlib.abc.MetaPathFinder):\n"
+        "    def find_spec(self, name, path, target=None):\n"
+        "        if name.startswith('facedep_jax.cli.terminal.') or name == 'rich.console':\n"
+        "            os.kill(os.getpid(), signal.SIGHUP)\n"
+        "from facedep_jax.cli import main\n"
+        "sys.meta_path.insert(0, Hangup())\n"
+        "main(['weights', 'verify', 'nowhere'])\n"
+    )
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment(), start_new_session=True)
+    assert "Traceback" not in done.stderr and done.returncode in (1, 2, 128 + signal.SIGHUP), done.stderr

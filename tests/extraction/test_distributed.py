@@ -1,8 +1,11 @@
 """Several processes leave what one would have left, whoever of them dies on the way."""
 
+import contextlib
 import json
 import os
 import pickle
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +16,7 @@ from types import SimpleNamespace
 
 import pytest
 from PIL import ExifTags, Image
+from support.certificates import certificate
 from support.odd_clip import write_damaged_clip
 from support.paths import ROOT
 
@@ -21,6 +25,7 @@ from facedep_jax.cache.cache_writer import CacheWriter
 from facedep_jax.cache.maintenance.verify import diff_caches, verify_cache
 from facedep_jax.errors import ClusterError, MediaError, SettingsError
 from facedep_jax.extraction import distributed_extraction as extraction_distributed
+from facedep_jax.extraction.cluster_address import require_guarded
 from facedep_jax.extraction.dask_worker import Done
 from facedep_jax.extraction.extract import extract
 from facedep_jax.extraction.local_extraction import ItemResolver
@@ -214,6 +219,75 @@ def test_a_running_cluster(media, alone, tmp_path):
             process.wait(30)
     assert summary["items_new"] == alone[1]["items_new"]
     assert diff_caches(alone[0], tmp_path / "cache")["equal"]
+
+
+@pytest.mark.timeout(1200)  # five processes start, of which three load an engine
+def test_a_cluster_with_certificates_as_the_documentation_has_it(media, alone, tmp_path):
+    """The commands and the configuration of docs/cluster.md, with a certificate that is made here."""
+    written = (ROOT / "docs" / "cluster.md").read_text()
+    cert, _ = certificate(tmp_path, "cluster")
+    shutil.copy(cert, tmp_path / "ca.pem")
+    tls = re.search(r"dask scheduler (--tls-ca-file [^`]+)`", written)[1].split()
+    (tmp_path / "dask").mkdir()
+    (tmp_path / "dask" / "distributed.yaml").write_text(re.search(r"```yaml\n(.*?)```", written, re.S)[1])
+    where = ["--scheduler-file", "scheduler.json", "--host", "tls://127.0.0.1", "--no-dashboard", *tls]
+    trusted = {"cwd": tmp_path, "env": os.environ | {"PYTHONPATH": str(ROOT), "DASK_CONFIG": str(tmp_path / "dask")}}
+    stranger = trusted | {"env": trusted["env"] | {"DASK_CONFIG": str(tmp_path / "none")}}
+    with (
+        dask_process("dask_scheduler", "--port", "0", *where, **trusted),
+        dask_process("dask_worker", "--nthreads", "1", "--nworkers", "1", *where, **trusted),
+    ):
+        until((tmp_path / "scheduler.json").exists)
+        assert json.loads((tmp_path / "scheduler.json").read_text())["address"].startswith("tls://")
+        driving = [command(media, tmp_path / name, "--scheduler", "scheduler.json") for name in ("cache", "other")]
+        done = subprocess.run(driving[0], capture_output=True, text=True, **trusted)
+        refused = subprocess.run(driving[1], capture_output=True, text=True, **stranger)
+    assert done.returncode == 3, done.stderr  # one of the drawn files is damaged
+    assert diff_caches(alone[0], tmp_path / "cache")["equal"]
+    assert refused.returncode == 1 and "no scheduler with workers at" in refused.stderr, refused.stderr
+
+
+@contextlib.contextmanager
+def dask_process(program, *arguments, **options):
+    command = [sys.executable, "-m", f"distributed.cli.{program}", *arguments]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **options) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def until(condition):
+    deadline = time.monotonic() + 60
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert condition()
+
+
+@pytest.mark.parametrize(
+    ("where", "fine"),
+    [
+        ("tcp://10.0.0.1:8786", False), ("10.0.0.1:8786", False), ("example.org:1", False), ("ws://[2001::1]:1", False),
+        ("tls://10.0.0.1:8786", True), ("tcp://127.0.0.1:1", True), ("localhost:8786", True), ("tcp://[::1]:1", True),
+    ],
+)  # fmt: skip
+def test_another_machine_without_tls_is_refused_unless_it_is_wanted(tmp_path, where, fine):
+    (tmp_path / "scheduler.json").write_text(json.dumps({"address": where}))
+    for given in (where, str(tmp_path / "scheduler.json")):
+        require_guarded(given, insecure=True)
+        if fine:
+            require_guarded(given, insecure=False)
+        else:
+            with pytest.raises(ClusterError, match="without TLS, where whoever reaches the port runs code as you"):
+                require_guarded(given, insecure=False)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", "[" * 10**5, "x" * (1 << 21)])
+def test_what_is_no_scheduler_s_file_is_a_sentence(media, tmp_path, text):
+    (tmp_path / "s.json").write_text(text)
+    with pytest.raises(ClusterError, match=r"s\.json is not a scheduler's file"):
+        run(media, tmp_path / "cache", scheduler=str(tmp_path / "s.json"))
+    assert not (tmp_path / "cache").exists()
 
 
 def test_as_many_workers_as_asked_for_whatever_the_cores(tmp_path):

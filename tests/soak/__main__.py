@@ -15,9 +15,10 @@ from typing import Any
 
 import click
 
-from soak import flips, kills, plants, recorder, refusals, writers
+from soak import endings, flips, kills, plants, recorder, refusals, writers
 from soak.checks import Broken
 
+PROGRAMS = ("kills", "signals", "killed", "accidents", "refusals", "flips", "writers", "plants")
 Result = dict[str, Any]  # counts by name; `broken` lists promises that were not kept
 
 
@@ -69,16 +70,21 @@ def planted(folder: Path, seed: int) -> Iterator[Result]:
 
 @click.command()
 @click.option("--kill", default=200, show_default=True, help="`kill -9` at random moments.")
+@click.option("--endings", "ended", default=200, show_default=True, help="Of every command, by signals; and by kills.")
 @click.option("--histories", default=1000, show_default=True, help="Histories of kills and power cuts.")
 @click.option("--real-refusals", "real", default=40, show_default=True, help="Refused calls in whole processes.")
 @click.option("--flip", default=3600, show_default=True, help="Flipped bits.")
 @click.option("--pairs", default=20, show_default=True, help="Two writers at once.")
 @click.option("--seed", default=1, show_default=True)
 @click.option(
-    "--only", multiple=True, type=click.Choice(["kills", "accidents", "refusals", "flips", "writers", "plants"])
+    "--only",
+    multiple=True,
+    type=click.Choice(["kills", "signals", "killed", "accidents", "refusals", "flips", "writers", "plants"]),
 )
-def main(kill: int, histories: int, real: int, flip: int, pairs: int, seed: int, only: tuple[str, ...]) -> None:
-    """Do accidents to caches, and say what held."""
+def main(
+    kill: int, ended: int, histories: int, real: int, flip: int, pairs: int, seed: int, only: tuple[str, ...]
+) -> None:
+    """Do accidents to caches and commands, and say what held."""
 
     def refused(folder: Path) -> Result:
         result = gathered(under_the_shim("refusals", folder, 1))
@@ -96,6 +102,8 @@ def main(kill: int, histories: int, real: int, flip: int, pairs: int, seed: int,
 
     programs: dict[str, Callable[[Path], Result]] = {
         "kills": lambda folder: kills.run(folder, kill, seed),
+        "signals": lambda folder: endings.run(folder, ended, seed, endings.SIGNALS),
+        "killed": lambda folder: endings.run(folder, ended, seed, endings.KILLS),
         "accidents": lambda folder: gathered(under_the_shim("accidents", folder, histories, seed)),
         "refusals": refused,
         "flips": lambda folder: flips.run(folder, flip, seed),

@@ -90,7 +90,7 @@ def _place(stage: Path, main: Path, others: Sequence[Path]) -> None:
 def _require_free(paths: list[Path]) -> None:
     there = [str(path) for path in paths if os.path.lexists(path)]
     if there:
-        raise OutputError(f"{there[0]} is there already; export to another --out, or remove it first")
+        raise OutputError(f"{there[0]} is there already; choose another --out, or remove it first")
 
 
 def _take_back(stage: Path, main: Path) -> None:

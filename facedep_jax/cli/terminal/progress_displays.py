@@ -1,10 +1,9 @@
 """Progress and messages on standard error: a terminal's display, plain lines or JSON lines elsewhere."""
 
 import json
-import os
 import sys
 import time
-from typing import IO, Any
+from typing import Any
 
 from rich.console import Console
 from rich.text import Text
@@ -12,6 +11,7 @@ from rich.text import Text
 from facedep_jax.api.progress_rate import Pace, facts
 from facedep_jax.cli.terminal.interactive_display import TerminalDisplay, failure_line
 from facedep_jax.cli.terminal.monitor_panel import one_line
+from facedep_jax.cli.terminal.silence import go_silent
 from facedep_jax.progress_events import Event, Failure, LiveFrame, Note, Progress, Tick, Waiting
 from facedep_jax.text_escaping import printable
 
@@ -39,18 +39,6 @@ class PatientConsole(Console):
     def render_str(self, text: str, **how: Any) -> Text:
         """`text` with its markup, and everything in it that a terminal would obey escaped."""
         return super().render_str("\n".join(map(printable, text.split("\n"))), **how)
-
-
-def go_silent(stream: IO[str]) -> None:
-    """Let what is still written to `stream`, whose reader has gone away, lead nowhere.
-
-    A broken pipe is no failure here: `… 2>&1 | head -1` has read what it wanted, and hours of extraction are not
-    given up for a line that nobody reads. Nothing else is hidden: results are in files, and the exit status says
-    what became of them.
-    """
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, stream.fileno())
-    os.close(nowhere)
 
 
 def write_line(line: str) -> None:

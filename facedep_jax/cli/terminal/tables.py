@@ -33,36 +33,35 @@ PLAIN_TABLE: dict[str, Any] = {
 def plain_table(title: str, *headings: str, names: tuple[str, ...]) -> "Table":
     """A rich Table of figures, which stay whole, and of the columns `names`, which are folded to fit.
 
-    Cells may hold names from outside: line breaks in them, too, are shown and not obeyed.
+    Title, headings and cells are text and no markup: what they hold, line breaks too, is shown and not obeyed.
     """
     from rich.console import RenderableType
-    from rich.markup import escape
     from rich.table import Column, Table
 
     class Shown(Table):
         def add_row(self, *cells: RenderableType | None, **how: Any) -> None:
-            super().add_row(*(printable(cell) if isinstance(cell, str) else cell for cell in cells), **how)
+            super().add_row(*(as_shown(cell) if isinstance(cell, str) else cell for cell in cells), **how)
 
-    columns = (Column(h, overflow="fold") if h in names else Column(h, no_wrap=True) for h in headings)
-    return Shown(*columns, title=escape(printable(title)), **PLAIN_TABLE)
+    folds = ({"overflow": "fold"} if heading in names else {"no_wrap": True} for heading in headings)
+    columns = (Column(as_shown(h), **how) for h, how in zip(headings, folds, strict=True))
+    return Shown(*columns, title=as_shown(title), **PLAIN_TABLE)
 
 
 def facts_table(title: str, facts: Iterable[tuple[str, Any]]) -> "Table":
     """Two columns: what a fact is called, and the fact, as it is written."""
-    from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title=escape(title), **PLAIN_TABLE, show_header=False)
+    table = Table(title=as_shown(title), **PLAIN_TABLE, show_header=False)
     for label, fact in facts:
-        table.add_row(label, escape(str(fact)))
+        table.add_row(as_shown(label), as_shown(str(fact)))
     return table
 
 
-def name_cell(name: str) -> "Text":
-    """A name from outside, whatever rich makes of brackets."""
+def as_shown(text: str) -> "Text":
+    """Text as it stands, whatever rich makes of brackets and a terminal of control characters."""
     from rich.text import Text
 
-    return Text(printable(name))
+    return Text(printable(text))
 
 
 def show_table(console: "Console", table: "Table") -> None:
@@ -80,7 +79,7 @@ def show_table(console: "Console", table: "Table") -> None:
     for name, *figures in zip(*(column.cells for column in table.columns), strict=True):
         console.print(name, style="bold")
         for column, figure in zip(table.columns[1:], figures, strict=True):
-            console.print(f"  {column.header}: {figure}")
+            console.print(as_shown(f"  {column.header}: {figure}"))
 
 
 def _show_lines(console: "Console", table: "Table") -> None:
@@ -108,7 +107,7 @@ def show_content(console: "Console", content: "Content", title: str = "") -> Non
         return
     table = plain_table(title or content.title, *content.head, names=content.head[:1])
     for name, *figures in content.rows:
-        table.add_row(name_cell(name), *figures)
+        table.add_row(name, *figures)
     show_table(console, table)
     if content.note:
         console.print(content.note, style="dim", markup=False, soft_wrap=not console.is_terminal)
