@@ -1,9 +1,12 @@
-"""How much of the machine this process may use: cores, memory, decoding processes."""
+"""How much of the machine this process may use: cores, memory, decoding processes; and how these end with it."""
 
 import os
+import threading
+import time
 from pathlib import Path
 
 MACHINE_PART = 0.25  # of the machine's memory: features are held up to three times while a run is made
+LOOK = 0.2  # seconds between two looks at whether a parent is still there
 CGROUPS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
 
@@ -27,3 +30,14 @@ def fits_machine(size: int) -> bool:
 def decoders() -> int:
     """Images decoded at a time, each by a process of its own: one for each core, 2 to 16."""
     return min(max(cores(), 2), 16)
+
+
+def end_with_parent() -> None:
+    """End this process, whatever it does, as soon as the one that started it is gone."""
+    threading.Thread(target=_watch, args=(os.getppid(),), daemon=True).start()
+
+
+def _watch(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(LOOK)
+    os._exit(1)

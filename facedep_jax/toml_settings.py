@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from facedep_jax import bounded_values
+from facedep_jax import file_opening
 from facedep_jax.errors import SettingsError, UnusableFile
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def settings_file(file: Path) -> Path:
 def read_toml(file: Path, follow: bool = True) -> dict[str, Any]:
     """A TOML file, a link to one if `follow`, or a preset by its name. Raises SettingsError where it cannot be read."""
     try:
-        return bounded_values.read_toml(settings_file(Path(file)), follow)
+        return file_opening.read_toml(settings_file(Path(file)), follow)
     except UnusableFile as error:
         raise SettingsError(str(error)) from error
     except FileNotFoundError as error:

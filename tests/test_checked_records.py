@@ -6,9 +6,9 @@ from typing import Annotated
 import pytest
 from msgspec import Meta, Struct
 
-from facedep_jax.bounded_values import DEEPEST, read_json, read_toml
 from facedep_jax.checked_records import as_record, one_of
 from facedep_jax.errors import UnusableFile
+from facedep_jax.file_opening import DEEPEST, read_json, read_toml
 
 
 class Inner(Struct):

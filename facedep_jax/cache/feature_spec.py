@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from facedep_jax.bounded_values import read_json
 from facedep_jax.errors import CacheError, DamagedCache, SpecMismatch
+from facedep_jax.file_opening import read_json
 from facedep_jax.file_system import write_atomically
 from facedep_jax.toml_settings import differences, without_none
 

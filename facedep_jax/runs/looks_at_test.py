@@ -13,10 +13,9 @@ from typing import Annotated, Any, NamedTuple
 
 from msgspec import Meta, Struct
 
-from facedep_jax.bounded_values import parse_json
 from facedep_jax.checked_records import as_record
 from facedep_jax.errors import RunError
-from facedep_jax.file_opening import SUMMARY, read_text
+from facedep_jax.file_opening import SUMMARY, parse_json, read_text
 from facedep_jax.progress_events import Note, Report
 
 FILE = "test_reads.jsonl"

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from facedep_jax.bounded_values import read_json
 from facedep_jax.errors import RunError
+from facedep_jax.file_opening import read_json
 from facedep_jax.file_system import output_folder, refusal, require_no_links, write_atomically, writing
 from facedep_jax.progress_events import Note, Report, silent
 from facedep_jax.runs.checkpoint import Stage

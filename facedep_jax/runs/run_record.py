@@ -5,10 +5,10 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
-from facedep_jax.bounded_values import read_json, read_toml
 from facedep_jax.cache.feature_spec import cells_of
 from facedep_jax.checked_records import Amount, Count, Names, Share, as_record, as_typed, one_of
 from facedep_jax.errors import RunError, UnusableFile
+from facedep_jax.file_opening import read_json, read_toml
 from facedep_jax.head import POOLING, SIZES, TEMPORAL
 from facedep_jax.runs.spec_record import FeaturesRecord, InputRecord
 from facedep_jax.toml_settings import MOST_RESAMPLES, SEEDS

@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 
 from facedep_jax.errors import TableError
-from facedep_jax.segments import MEMBER, TIMES, count_overlapping, segment_name, with_times
+from facedep_jax.segments import MEMBER, TIMES, count_overlapping, seconds_of, segment_name, with_times
 from facedep_jax.sources.listing_types import FURTHER, OF_FILES, Listings, column_of
 from facedep_jax.sources.missing_files import with_missing
 from facedep_jax.sources.user_tables import (
@@ -26,7 +26,6 @@ from facedep_jax.sources.user_tables import (
     read_table,
 )
 from facedep_jax.text_escaping import as_name
-from facedep_jax.time_texts import seconds_of
 
 _KEY, _ORDER, _ROW = "\0key", "\0order", "\0row"  # columns that no table has
 

@@ -70,7 +70,7 @@ def test_last_words_are_json_where_progress_is(tmp_path):
 
 
 CHILD = """
-from facedep_jax.child_process import end_with_parent
+from facedep_jax.machine_resources import end_with_parent
 end_with_parent()
 print(flush=True)
 import time; time.sleep(1000)

@@ -6,11 +6,10 @@ import polars as pl
 import pytest
 
 from facedep_jax.errors import TableError
-from facedep_jax.segments import in_rows, segment_name
+from facedep_jax.segments import in_rows, seconds_of, segment_name
 from facedep_jax.sources import read_source
 from facedep_jax.sources.label_tables import apply_label_table
 from facedep_jax.sources.segment_tables import packed
-from facedep_jax.time_texts import seconds_of
 
 CLIP, PICTURE = b"\0\0\0\x18ftypisom", b"\xff\xd8\xff\xe0"
 

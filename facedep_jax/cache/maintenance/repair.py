@@ -15,7 +15,6 @@ from typing import Any, TypedDict
 import numpy as np
 import polars as pl
 
-from facedep_jax.bounded_values import read_json, read_toml
 from facedep_jax.cache.checksummed_jsonl import drop_lines
 from facedep_jax.cache.clip_parts import Parts, Piece, equal_pieces
 from facedep_jax.cache.feature_spec import (
@@ -50,6 +49,7 @@ from facedep_jax.cache.manifest import line_of, open_shards, replace_shard, writ
 from facedep_jax.cache.manifest_lines import ManifestLine
 from facedep_jax.cache.shard import Shard, open_shard
 from facedep_jax.errors import CacheError, DamagedCache
+from facedep_jax.file_opening import read_json, read_toml
 from facedep_jax.file_system import atomic_file, fsync_directory, writing
 from facedep_jax.progress_events import Report, silent
 from facedep_jax.text_escaping import as_name

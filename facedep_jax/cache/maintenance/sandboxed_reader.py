@@ -20,8 +20,8 @@ from typing import IO, Any, Literal
 
 from facedep_jax.cache.lock import require_plain_files
 from facedep_jax.cache.shard import MAX_ROWS
-from facedep_jax.child_process import end_with_parent
 from facedep_jax.errors import CacheError, DamagedCache, FacedepError, SettingsError
+from facedep_jax.machine_resources import end_with_parent
 from facedep_jax.progress_events import Event, Note, Progress, Report, Tick, silent
 
 # Of an empty cache; what the files of a cache declare is added (`_declared`).

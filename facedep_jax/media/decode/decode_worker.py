@@ -10,8 +10,8 @@ import signal
 import time
 from dataclasses import asdict, replace
 
-from facedep_jax.child_process import end_with_parent
 from facedep_jax.errors import EngineError, MediaError, NotADetector
+from facedep_jax.machine_resources import end_with_parent
 from facedep_jax.media.decode import image_decoding as images
 from facedep_jax.media.decode.face_detectors import face_finder
 from facedep_jax.media.decode.face_selection import AtOnce, chooser, framed, pick
