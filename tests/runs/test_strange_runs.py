@@ -68,13 +68,13 @@ def test_a_run_as_it_was_written_is_read(run):
 NUMBERS = (float("nan"), float("inf"), "1", [1.0], {"a": 1}, True, GONE)
 
 
-@pytest.mark.parametrize("value", [*NUMBERS, 0, -1, 1e300], ids=repr)
+@pytest.mark.parametrize("value", [*NUMBERS, 0, -1, 1e300], ids=lambda value: "gone" if value is GONE else repr(value))
 def test_a_scale_that_is_no_finite_number_above_zero(run, value):
     change(run, "run/scale", value)
     refused(run, r"config\.toml cannot be meant: run\.scale")
 
 
-@pytest.mark.parametrize("value", [*NUMBERS, -0.1, 1.5], ids=repr)
+@pytest.mark.parametrize("value", [*NUMBERS, -0.1, 1.5], ids=lambda value: "gone" if value is GONE else repr(value))
 def test_a_threshold_that_is_no_part(run, value):
     change(run, "run/threshold", value)
     refused(run, r"config\.toml cannot be meant: run\.threshold")
