@@ -43,6 +43,8 @@ def remembered(run: Path) -> pl.DataFrame:
     """
     try:
         rows = read_written(run / "predictions.csv")
+        if absent := [name for name in NEEDED if name not in rows.columns]:
+            raise ValueError(f"it has no column {', '.join(absent)}")
         rows = rows.with_columns(pl.lit(None, pl.String).alias(name) for name in ORIGIN if name not in rows.columns)
         values = {"positive": pl.col("label") == "1", "probability": pl.col("probability").cast(pl.Float64)}
         rows = with_times(rows).with_columns(pl.col(TIMES).cast(pl.Float64), **values)

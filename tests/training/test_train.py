@@ -429,9 +429,11 @@ def test_evaluate_takes_what_the_run_took_its_items_for(cache, tmp_path):
     assert expected["auroc"] > 0.9 and found["confusion"] == expected["confusion"]
     for name in ("n", "subjects", "auroc", "auroc_ci"):
         assert found[name] == pytest.approx(expected[name], abs=1e-5), name
-    (tmp_path / "run" / "predictions.csv").write_text("item,path,subject,split,emotion\n0,0.jpg\n")
-    with pytest.raises(RunError, match="cut short"):
-        evaluate_run(tmp_path / "run", cache, "test")
+    headings = "item,path,subject,split,emotion"
+    for text, said in ((f"{headings},label,probability\n0,0.jpg\n", "cut short"), (f"{headings}\n", "no column label")):
+        (tmp_path / "run" / "predictions.csv").write_text(text)
+        with pytest.raises(RunError, match=said):
+            evaluate_run(tmp_path / "run", cache, "test")
 
 
 def test_evaluate_with_other_positives_changes_the_truth_only(run, cache):
