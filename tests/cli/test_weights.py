@@ -5,14 +5,12 @@ import json
 import os
 import re
 import shutil
-import threading
-from http.server import ThreadingHTTPServer
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 from support import keras_h5
-from support.loopback import Handler
+from support.loopback import mirror_of
 from support.terminal import on_screen, terminal
 
 from facedep_jax.backbones.weights import download, name_maps
@@ -61,18 +59,11 @@ def drawn(rng, part, shape):
 @pytest.fixture
 def server(file, monkeypatch, tmp_path):
     """A mirror of `file` as the only official one, and an empty user cache."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        content = file.read_bytes()
-        server.content, server.cuts, server.ranges, server.requests = content, [], True, []
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        monkeypatch.setenv("FACEDEP_WEIGHTS_MIRROR", f"http://127.0.0.1:{server.server_port}/mirror/")
-        monkeypatch.setenv("FACEDEP_CACHE", str(tmp_path / "user"))
+    content = file.read_bytes()
+    with mirror_of(content, monkeypatch, tmp_path / "user") as server:
         published = OfficialFile("resnet", "weights.h5", len(content), f"md5:{hashlib.md5(content).hexdigest()}")
         monkeypatch.setattr(download, "OFFICIAL", {"mobilenet_v2": published})
         yield server
-        server.shutdown()
-        thread.join()
 
 
 def test_list_says_what_the_library_says(file, tmp_path):

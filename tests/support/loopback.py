@@ -1,7 +1,9 @@
 """A server on loopback that serves one file, whole or cut short."""
 
 import socket
-from http.server import BaseHTTPRequestHandler
+import threading
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -37,3 +39,18 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_):
         pass
+
+
+@contextmanager
+def mirror_of(content, monkeypatch, user_cache):
+    """A mirror with `content` as its one "official" file, and an empty user cache; `cuts` are where answers end."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.content, server.cuts, server.ranges, server.requests = content, [], True, []
+        server.path, server.answers = None, None
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        monkeypatch.setenv("FACEDEP_WEIGHTS_MIRROR", f"http://127.0.0.1:{server.server_port}/mirror/")
+        monkeypatch.setenv("FACEDEP_CACHE", str(user_cache))
+        yield server
+        server.shutdown()
+        thread.join()

@@ -4,13 +4,11 @@ import contextlib
 import hashlib
 import socket
 import ssl
-import threading
 import time
-from http.server import ThreadingHTTPServer
 
 import pytest
 from support.certificates import certificate
-from support.loopback import Handler
+from support.loopback import mirror_of
 
 from facedep_jax.backbones.weights import download
 from facedep_jax.backbones.weights.download import OfficialFile, cached_path, official_files
@@ -24,18 +22,10 @@ FILE = OfficialFile("resnet", "weights.h5", len(CONTENT), f"md5:{hashlib.md5(CON
 
 @pytest.fixture
 def server(monkeypatch, tmp_path):
-    """A mirror with one small "official" file, and an empty user cache; `cuts` are where answers end."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.content, server.cuts, server.ranges, server.requests = CONTENT, [], True, []
-        server.path, server.answers = None, None
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        monkeypatch.setenv("FACEDEP_WEIGHTS_MIRROR", f"http://127.0.0.1:{server.server_port}/mirror/")
-        monkeypatch.setenv("FACEDEP_CACHE", str(tmp_path / "cache"))
+    """A mirror with one small "official" file, and an empty user cache."""
+    with mirror_of(CONTENT, monkeypatch, tmp_path / "cache") as server:
         monkeypatch.setattr(download, "OFFICIAL", {"resnet50": FILE})
         yield server
-        server.shutdown()
-        thread.join()
 
 
 def test_whole_file_with_progress_and_only_once(server):
