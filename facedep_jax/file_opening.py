@@ -62,10 +62,10 @@ def read_bytes(path: Path, most: int, follow: bool = False) -> bytes:
     with opened(path, most, follow) as stream:
         size = os.fstat(stream.fileno()).st_size
         try:
-            held = stream.read(size + 1)
+            held = stream.read(size)  # what is written behind it meanwhile is for the next who looks
         except OSError as error:
             raise UnusableFile(path, f"cannot be read: {error.strerror}") from error
-    if len(held) != size:
+    if len(held) < size:
         raise UnusableFile(path, "changed while it was read; try again")
     return held
 
