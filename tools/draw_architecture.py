@@ -180,7 +180,7 @@ def _draw_box(axes: Axes, name: str, holds: str, y: float) -> None:
     axes.text(left + 0.11, baseline, name, size=11, weight="bold", color=INK, zorder=3)
     say(right - 0.11, baseline, f"{len(files)} files", ha="right")
     if slim:
-        say(left + 1.0, baseline, ", ".join(files) if name == GROUND else holds, size=6.6)
+        say(left + 1.0, baseline, textwrap.fill(", ".join(files), 150) if name == GROUND else holds, size=6.6)
     else:
         say(left + 0.11, baseline - 0.1, textwrap.fill(holds, 33), va="top", linespacing=1.15)
 
