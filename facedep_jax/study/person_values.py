@@ -78,7 +78,7 @@ def describe_persons(caches: Sequence[Cache], parts: pl.DataFrame, head: Head | 
             values, described = describe_units(cache, own.unique(UNIT, maintain_order=True), head, report)
             own = own.join(values, on=UNIT, how="inner", maintain_order="left")
             measured = measured_statistics(cache, own) if is_imported(cache) else []
-            tables.append(own.with_columns(_picture(cache, own), *measured))
+            tables.append(own.with_columns(*_picture(cache, own), *measured))
             known.append((*described, *(column.name for column in measured)))
     names = tuple(name for name in known[0] if all(name in each for each in known))
     unused = len(set().union(*known)) - len(names)

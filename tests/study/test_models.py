@@ -150,7 +150,7 @@ def test_of_four_persons_of_a_class_nothing_is_concluded():
     judged = judge_classes({DESCRIPTOR: columns}, None, few, how, labellings(how, 39, 0))
     assert judged.figures[DESCRIPTOR]["auc"] is not None and judged.chance == {}
     assert judged.figures[DESCRIPTOR]["auc_ci"] == [None, None]
-    (said,) = [text for text in verdicts(judged, None, 200)]
+    (said,) = [text for text in verdicts(judged, None, None, 200)]
     assert said.startswith("Fewer than 5 persons (4) are positive") and "nothing is concluded" in said
     assert all(row["coefficient_ci"] == [None, None] for row in carriers(columns, few.astype(float)))
 
