@@ -56,7 +56,7 @@ def test_a_file_that_is_not_toml_is_one_clear_error(tmp_path):
         resolve(ExtractSettings, "extract", file, {})
     with pytest.raises(SettingsError, match=r"absent\.toml is no file, and no preset; these are: affectnet, "):
         resolve(ExtractSettings, "extract", tmp_path / "absent.toml", {})
-    with pytest.raises(SettingsError, match="cannot be read"):
+    with pytest.raises(SettingsError, match="is a folder"):
         resolve(ExtractSettings, "extract", tmp_path, {})
 
 
