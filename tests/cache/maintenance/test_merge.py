@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -62,17 +63,18 @@ def test_on_another_disk_shards_are_copied(tmp_path, monkeypatch):
 
 
 def test_a_copy_that_did_not_arrive_is_put_nowhere(tmp_path, monkeypatch):
-    a, b, copyfile = make(tmp_path / "a", range(1, 8)), make(tmp_path / "b", [9]), shutil.copyfile
+    a, b, copied = make(tmp_path / "a", range(1, 8)), make(tmp_path / "b", [9]), shutil.copyfileobj
 
     def refuse(*names):
         raise OSError(18, "Invalid cross-device link")
 
     def careless(source, target):
-        copyfile(source, target)
-        flip(target)
+        copied(source, target)
+        target.flush()
+        flip(Path(target.name))
 
     monkeypatch.setattr(module.os, "link", refuse)
-    monkeypatch.setattr(module.shutil, "copyfile", careless)
+    monkeypatch.setattr(module.shutil, "copyfileobj", careless)
     before = tree(tmp_path)
     for out in ("new", "b"):
         with pytest.raises(DamagedCache, match="did not arrive as it was read; the disk or the memory is at fault"):
