@@ -189,7 +189,7 @@ class Head:
             tap: np.linspace(-1, 6, np.prod(shape), dtype=np.float16).reshape(shape) for tap, shape in shapes.items()
         }
         now, there = np.zeros((1, 1), np.float32), np.ones((1, 1), bool)
-        return bool(np.isfinite(predict_classes(self.architecture, self.states, probe, now, there, batch=1)).all())
+        return bool(np.isfinite(predict_classes(self.architecture, self.states, probe, now, there)).all())
 
     def class_logits(
         self,

@@ -17,11 +17,10 @@ from facedep_jax.file_system import atomic_folder
 from facedep_jax.head.calibration import Calibration
 from facedep_jax.head.model import PRESETS, Architecture, Inputs, init_states
 from facedep_jax.head.trained_head import Head
-from facedep_jax.runs.run_directory import load_head, write_head
+from facedep_jax.runs.run_directory import load_head, require_all_frames, write_head
 from facedep_jax.scoring.window_scores import score_windows
 from facedep_jax.sources.class_labels import PROXY_CLASSES
 from facedep_jax.toml_settings import to_table
-from facedep_jax.training.train_head import train_head
 from facedep_jax.training.training_inputs import prepare_for, settled
 
 sys.path.insert(0, str(ROOT / "tools"))
@@ -59,14 +58,13 @@ def of_before(run, folder):
     return folder / "old"
 
 
-def test_it_is_not_the_run_that_is_asked_for_where_clips_are_longer(made, tmp_path, monkeypatch):
-    cache, run, _ = made
+def test_it_is_not_the_run_that_is_asked_for_where_clips_are_longer(made, tmp_path):
+    _, run, _ = made
     old = of_before(run, tmp_path)
-    assert train_head([cache], SETTINGS, old)["reused"]  # no clip is
-    monkeypatch.setattr(clip_windows, "MAX_FRAMES", 8)
-    assert train_head([cache], SETTINGS, run)["reused"]
+    require_all_frames(old, 0)
+    require_all_frames(run, 8)
     with pytest.raises(RunError, match=r"an earlier version, which looked at 128 frames .* as 8 of these"):
-        train_head([cache], SETTINGS, old)
+        require_all_frames(old, 8)
 
 
 def test_it_is_said_where_such_a_head_sees_windows_of_longer_clips(made, tmp_path, monkeypatch):
