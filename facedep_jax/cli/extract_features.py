@@ -184,7 +184,7 @@ def extract_features(
     for source in found:
         say_source(source, report)
     out = out or Path("cache") / found[0].name
-    begins = not settings.elsewhere and not (out / "cache.json").exists()
+    begins = not settings.elsewhere and not os.path.exists(out / "cache.json")  # no error for a name that is too long
     if said := bfloat16_saves(settings.engine, settings.precision) if begins else "":
         report(Note(said))
     summary = extract(found, out, settings, report)
