@@ -11,7 +11,7 @@ from jaxtyping import Int
 from facedep_jax.cache.cache_reader import Cache
 from facedep_jax.descriptors.describe_frames import SEEN, TAKEN, describe, descriptor_names
 from facedep_jax.descriptors.left_out import LONGEST, absent, boxless, is_imported, unknown
-from facedep_jax.descriptors.time_grid import GAP, looked_at
+from facedep_jax.descriptors.time_grid import GAP
 from facedep_jax.disclaimer import behaviour
 from facedep_jax.errors import CacheError, RunError
 from facedep_jax.head.trained_head import Head
@@ -115,19 +115,17 @@ def _rows(
     report: Report,
 ) -> Iterator[dict[str, str | float]]:
     """A row for each of `units` that has no fault."""
-    threshold, seen = head.threshold if head else None, [one.only(looked_at(one.time)) for one in frames]
+    threshold = head.threshold if head else None
     place = {item: number for number, item in enumerate(cache.items.id[items].tolist())}
     for number, (unit, item, start, end) in enumerate(units.select(UNIT, "item", *TIMES).iter_rows()):
         report(Progress("describe", number, len(units), "clips"))
         at = place[item]
-        own, used = frames[at], seen[at]
-        first, last = _extent(own, float(cache.items.duration[items[at]]))
+        own, (first, last) = frames[at], _extent(frames[at], float(cache.items.duration[items[at]]))
         if end is not None:
             if cache.fault_of(int(items[at]), end):
                 continue
-            own, used = own.part(start, end), used.part(start, end)
-            first, last = start, min(end, last)
-        found = describe(used, first, last if last - first <= LONGEST else first, threshold)
+            own, first, last = own.part(start, end), start, min(end, last)
+        found = describe(own, first, last if last - first <= LONGEST else first, threshold)
         yield {UNIT: unit} | found | {"samples": float(len(own.time))}
     report(Progress("describe", len(units), len(units), "clips"))
 

@@ -4,13 +4,12 @@ from collections.abc import Iterator
 
 import numpy as np
 import polars as pl
-from jaxtyping import Int
 
 from facedep_jax.cache.cache_reader import Cache
 from facedep_jax.cache.ledger_state import odd_decoding
 from facedep_jax.descriptors.expression import REST, SMILE
 from facedep_jax.descriptors.movement import COVERAGE
-from facedep_jax.descriptors.time_grid import LEAST_RATE, RATE, SMOOTH, looked_at
+from facedep_jax.descriptors.time_grid import LEAST_RATE, SMOOTH
 from facedep_jax.disclaimer import either
 from facedep_jax.head.trained_head import Head
 from facedep_jax.segments import UNIT, named_segments, some
@@ -20,8 +19,6 @@ LONGEST = 24 * 3600  # seconds of one clip; a cache may come from a stranger, an
 
 def absent(cache: Cache, listings: pl.DataFrame, clips: pl.DataFrame, values: pl.DataFrame) -> Iterator[str]:
     """What has no row, or an empty one."""
-    described = np.isin(cache.items.id, listings["item"].unique().to_list()) & (cache.items.kind == "clip")
-    yield from thinned_clips(cache, np.flatnonzero(described))
     if unlisted := int((cache.items.kind == "clip").sum()) - _clips_of(cache, listings):
         yield f"{unlisted:,} clips are listed by no source any more and have no row"
     beyond = listings.drop_nulls("start").join(values, on=UNIT, how="anti")
@@ -56,18 +53,6 @@ def _clips_of(cache: Cache, listings: pl.DataFrame) -> int:
     """How many clips are listed."""
     clips = cache.items.id[cache.items.kind == "clip"].tolist()
     return listings.filter(pl.col("item").is_in(clips))["item"].n_unique()
-
-
-def thinned_clips(cache: Cache, items: Int[np.ndarray, " k"]) -> Iterator[str]:
-    """What to say of clips of more frames a second than are looked at."""
-    spans = zip(cache.items.first_row[items].tolist(), cache.items.rows[items].tolist(), strict=True)
-    counts = np.array([(len(looked_at(cache.rows.time[first : first + n])), n) for first, n in spans]).reshape(-1, 2)
-    if len(dense := counts[counts[:, 0] < counts[:, 1]]):
-        seen, there = dense.sum(0)
-        yield (
-            f"of {len(dense):,} clips {seen:,} of {there:,} frames are looked at, {RATE:g} a second, so that they "
-            "compare with clips of that rate"
-        )
 
 
 def is_imported(cache: Cache) -> bool:

@@ -11,15 +11,11 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from facedep_jax.media.decode.frame_sampling import Sampler
-
 STEP = 0.05  # seconds a cell of the grid, about: a fifth of the time between frames at the usual 4 a second
 GAP = 1.0  # seconds
 # Seconds that values are averaged over before anything is counted that hangs on how they change. On 20 clips of talking
 # faces it is what bouts and speeds need to be the same at 4, 8 and 16 frames a second (docs/descriptors.md).
 SMOOTH = 1.0
-RATE = 4.0  # frames a second that are looked at
-DENSE = 1.1 * RATE  # from here on frames are thinned; below, times are a container's
 LEAST_RATE = 3.5  # frames a second, and a few less than 4 where times are a container's
 ROUNDING = 1e-6  # seconds; times are sums of fractions
 
@@ -56,7 +52,9 @@ class TimeGrid:
     @property
     def shows_change(self) -> bool:
         """Whether frames are dense enough, and enough of them, to say how anything changes."""
-        return self.seconds >= SMOOTH - ROUNDING and rate_of(self.time) >= LEAST_RATE
+        steps = np.diff(self.time)
+        steps = steps[steps <= GAP]
+        return self.seconds >= SMOOTH - ROUNDING and len(steps) >= LEAST_RATE * steps.sum() > 0
 
     def cells(self, seconds: float) -> int:
         """How many cells are about so long, at least one."""
@@ -87,28 +85,6 @@ class TimeGrid:
         lag = self.cells(seconds)
         same = (self.stretch[lag:] == self.stretch[: len(self.stretch) - lag]) & (self.stretch[lag:] >= 0)
         return np.flatnonzero(same), lag
-
-
-def rate_of(time: Float[np.ndarray, " t"]) -> float:
-    """Frames a second where they follow each other within GAP; 0 where none do."""
-    steps = np.diff(time)
-    steps = steps[steps <= GAP]
-    return float(len(steps) / steps.sum()) if steps.sum() > 0 else 0.0
-
-
-def looked_at(time: Float[np.ndarray, " t"]) -> Int[np.ndarray, " k"]:
-    """Which of a clip's frames are described: all, or of DENSE and more those that an extraction at RATE would take.
-
-    What a head says of a face flickers, and so do boxes: values of a few seconds by other frames are other values.
-    """
-    if rate_of(time) < DENSE:
-        return np.arange(len(time))
-    sampler, taken = Sampler(RATE), []
-    for number, moment in enumerate(time.tolist()):
-        if sampler.wants(moment):
-            sampler.take(moment)
-            taken.append(number)
-    return np.array(taken)
 
 
 def grid_of(time: Float[np.ndarray, " t"], face: Bool[np.ndarray, " t"], start: float, end: float) -> TimeGrid:

@@ -54,15 +54,11 @@ class Frames:
     def part(self, start: float, end: float) -> "Frames":
         """Those from `start` to `end` seconds, itself not in it, by a head that judges each by itself."""
         low, high = np.searchsorted(self.time, (start, end))
-        return replace(self.only(slice(int(low), int(high))), begin=self.begin + int(low))
-
-    def only(self, own: slice | Int[np.ndarray, " k"]) -> "Frames":
-        """Some of them, by a head that judges each by itself."""
+        own = slice(int(low), int(high))
         emotions = {name: found[own] for name, found in self.emotions.items()}
-        columns = {n: getattr(self, n)[own] for n in ("time", "face", "box", "probability")}
-        feature = self.feature[own] if len(self.feature) else self.feature
+        columns = {n: getattr(self, n)[own] for n in ("time", "face", "box", "probability", "feature")}
         members = None if self.members is None else self.members[:, own]
-        return replace(self, **columns, feature=feature, members=members, emotions=emotions)
+        return replace(self, **columns, members=members, emotions=emotions, begin=self.begin + own.start)
 
     def from_median(self) -> Float[np.ndarray, " t"]:
         """Each frame's probability minus the median of the clip's own."""

@@ -11,12 +11,12 @@ from facedep_jax.cache.cache_reader import Cache
 from facedep_jax.descriptors.describe_cache import describe_units, require_framewise
 from facedep_jax.descriptors.describe_frames import SEEN
 from facedep_jax.descriptors.expression import EMOTIONAL
-from facedep_jax.descriptors.left_out import is_imported, thinned_clips
+from facedep_jax.descriptors.left_out import is_imported
 from facedep_jax.descriptors.measured_statistics import TAP, measured_statistics
 from facedep_jax.descriptors.movement import COVERAGE, MOVEMENT
 from facedep_jax.descriptors.persons import over_persons
 from facedep_jax.head.trained_head import Head
-from facedep_jax.progress_events import Note, Report
+from facedep_jax.progress_events import Report
 from facedep_jax.segments import UNIT, times_of, with_units
 from facedep_jax.study.ridge.linear_models import Columns
 
@@ -73,8 +73,6 @@ def describe_persons(caches: Sequence[Cache], parts: pl.DataFrame, head: Head | 
     for number, cache in enumerate(caches):
         own = with_units(parts.filter(pl.col("cache") == number))
         if len(own):
-            for text in thinned_clips(cache, own["place"].unique().to_numpy()):
-                report(Note(text))
             values, described = describe_units(cache, own.unique(UNIT, maintain_order=True), head, report)
             own = own.join(values, on=UNIT, how="inner", maintain_order="left")
             measured = measured_statistics(cache, own) if is_imported(cache) else []

@@ -45,7 +45,6 @@ def work(tmp_path_factory):
     make_clips(folder / "cache")
     make_clips(folder / "whole", faces="none")
     make_clips(folder / "rare", fps=2)
-    make_clips(folder / "dense", fps=8)
     make_nobodys(folder / "nobody")
     make_nobodys(folder / "boasting", states=1e9)
     make_nobodys(folder / "endless", second=1e9)
@@ -213,20 +212,6 @@ def test_what_is_left_out_is_counted(tables, work):
     warnings = " ".join(told(work / "whole")[0]["warnings"])
     assert "nobody looked for faces" in warnings and "show a face for less" not in warnings
     assert "6 of 6 clips show a face for less than 1 s, or at less" in " ".join(told(work / "rare")[0]["warnings"])
-
-
-def test_of_more_frames_a_second_four_are_looked_at_and_counted(work, tmp_path):
-    """Bob's face is away for other times there. A segment is of the frames that the whole clip is described by."""
-    (tmp_path / "t.csv").write_text("path,start,end\nann/a.mp4,1.125,9\n")
-    for more in ([], ["--segments", tmp_path / "t.csv"]):
-        (four, _), (eight, _) = (told(work / cache, "--head", work / "run", *more) for cache in ("cache", "dense"))
-        assert not any("are looked at" in text for text in four["warnings"])
-        said = "of 6 clips 225 of 450 frames are looked at, 4 a second"
-        assert sum(text.startswith(said) for text in eight["warnings"]) == 1
-        for one, other in zip(four["clips"], eight["clips"], strict=True):
-            if one["clip"] != "bob.mp4":
-                assert other["samples"] == (63 if more and one["start"] else 2 * one["samples"])
-                assert other | {"samples": 0} == pytest.approx(one | {"samples": 0}, abs=1e-6)
 
 
 def test_a_clip_of_nobody_known_and_one_that_states_to_last_for_years(work):

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support.behaviour import every, frames_of
 
@@ -12,7 +12,6 @@ from facedep_jax.cache import open_cache
 from facedep_jax.descriptors.describe_cache import describe_cache
 from facedep_jax.descriptors.describe_frames import SEEN, describe
 from facedep_jax.descriptors.persons import over_persons
-from facedep_jax.descriptors.time_grid import looked_at
 from facedep_jax.extraction.extract import extract
 from facedep_jax.extraction.settings import ExtractSettings
 from facedep_jax.sources import read_source
@@ -85,30 +84,7 @@ def at_all_rates(rng, *behaviour):
     """Descriptors of a face seen 60 times a second, and what differs from them at every other rate."""
     dense = describe(frames_of(every(SECONDS, 60), *behaviour), 0.0, SECONDS, 0.5)
     for time in (*(every(SECONDS, rate) for rate in (4, 8, 14.3, 30)), irregular(rng)):
-        for seen in (time, time[looked_at(time)]):
-            yield differences(describe(frames_of(seen, *behaviour), 0.0, SECONDS, 0.5), dense)
-
-
-@pytest.mark.parametrize("seconds", [3.0, 9.0, 60.0])
-def test_of_a_face_that_flickers_from_frame_to_frame_each_descriptor_is_the_same_at_4_8_and_16(seconds):
-    """The mean over 1 s of 4 random numbers is not that of 8."""
-    table = np.random.default_rng(0).dirichlet([0.3, 0.3, 0.3], round(seconds * 16))
-    emotions = {
-        name: lambda t, n=n: float(table[round(t * 16), n]) for n, name in enumerate(("happy", "neutral", "sad"))
-    }
-
-    def box(t):
-        return *(100 * table[round(t * 16), :2]), 80.0, 80.0
-
-    found = []
-    for rate in (4, 8, 16):
-        frames = frames_of(every(seconds, rate), emotions, box)
-        found.append(describe(frames.only(looked_at(frames.time)), 0.0, seconds, 0.5))
-    assert found[0]["change"] > 0.1 and found[0]["move_mean"] > 0.1
-    for other in found[1:]:
-        assert other == pytest.approx(found[0], nan_ok=True)
-    everything = describe(frames_of(every(seconds, 8), emotions, box), 0.0, seconds, 0.5)
-    assert abs(everything["change"] / found[0]["change"] - 1) > 0.05
+        yield differences(describe(frames_of(time, *behaviour), 0.0, SECONDS, 0.5), dense)
 
 
 @settings(max_examples=15, deadline=None)
@@ -122,13 +98,13 @@ def test_levels_spreads_trends_and_movement_are_the_same_at_any_rate(seed):
 
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 2**32))
+@example(70061719)
 def test_bouts_and_changes_are_the_same_at_any_rate(seed):
-    """Quantiles and slopes are not looked at: where a face shows either 0.1 or 0.8, a quantile may lie between, and a
-    slope near 0 moves with each frame on one side of a jump or the other; both are, of faces that change smoothly."""
+    """Quantiles are not looked at: where a face shows either 0.1 or 0.8, one may lie between, and hang on a moment."""
     rng = np.random.default_rng(seed)
     emotions, state = turns(rng)
     for differing in at_all_rates(rng, emotions, swaying(rng), state):
-        assert {name for name in differing if not name.endswith(("q10", "q50", "q90", "slope"))} == set(), differing
+        assert {name for name in differing if not name.endswith(("q10", "q50", "q90"))} == set(), differing
 
 
 @pytest.mark.timeout(240)

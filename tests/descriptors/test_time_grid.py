@@ -5,7 +5,7 @@ import pytest
 from support.behaviour import every
 
 from facedep_jax.descriptors.bouts import bouts
-from facedep_jax.descriptors.time_grid import grid_of, looked_at
+from facedep_jax.descriptors.time_grid import grid_of
 
 
 def grid(time=None, away=(), seconds=10.0):
@@ -72,21 +72,3 @@ def test_four_samples_a_second_show_change_whatever_rate_they_are_taken_from(rat
 
 def test_two_frames_a_second_do_not():
     assert not grid(np.arange(0, 10, 0.5)).shows_change
-
-
-@pytest.mark.parametrize(
-    ("time", "taken"),
-    [
-        (every(1.25, 8), [0, 2, 4, 6, 8]),
-        (every(1.1, 10), [0, 3, 5, 8, 10]),  # 0.3 is the first from 0.25 on
-        (every(1.2, 5), [0, 2, 3, 4, 5]),
-        (np.concatenate([every(1, 8), 5.1 + every(1, 8)]), [0, 2, 4, 6, 8, 10, 12, 14]),
-        (3.1 + every(2, 16), [*range(0, 32, 4)]),
-        (every(3, 4.3), [*range(13)]),  # about 4
-        (every(3, 2), [*range(6)]),
-        (np.zeros(1), [0]),
-        (np.zeros(0), []),
-    ],
-)
-def test_of_dense_frames_those_are_looked_at_that_an_extraction_would_take(time, taken):
-    assert looked_at(time).tolist() == taken
