@@ -28,10 +28,11 @@ def one_of(names: Iterable[str]) -> Meta:
     return Meta(pattern=f"^({'|'.join(map(re.escape, names))})$")
 
 
-def as_typed(path: Path, kind: Any, value: Any) -> Any:
-    """`value`, of the type `kind`, such as a TypedDict. Raises UnusableFile naming the first place where it is not."""
+def require_typed(path: Path, kind: Any, value: Any) -> None:
+    """Raise UnusableFile naming the first place where `value` is not of the type `kind`, such as a TypedDict, which may
+    say less than there is."""
     try:
-        return msgspec.convert(value, kind)
+        msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
         raise UnusableFile(path, f"cannot be meant: {error}") from error
 

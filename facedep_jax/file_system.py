@@ -182,10 +182,6 @@ def atomic_file(path: Path, temporary: str = "", inside: Path | None = None) -> 
         os.fsync(folder)
 
 
-def _opened_in(folder: int, path: str, flags: int) -> int:
-    return os.open(os.path.basename(path), flags, 0o666, dir_fd=folder)
-
-
 @contextmanager
 def atomic_folder(folder: Path) -> Iterator[Path]:
     """A new folder beside `folder` to fill, which takes its place when the block ends; after any exception it is gone.

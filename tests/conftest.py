@@ -60,6 +60,14 @@ def private_user_cache(tmp_path_factory):
         keep(folder / "user-cache" / "xla")
 
 
+@pytest.fixture(autouse=True)
+def umask():
+    """The command line changes it; every test begins with the usual one."""
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of real material beside the checkout."""

@@ -1,11 +1,10 @@
 """`load_run`: a trained head with its figures, and what it says of pictures and clips."""
 
-import json
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import polars as pl
 
@@ -18,11 +17,13 @@ from facedep_jax.api.scores import Scores
 from facedep_jax.disclaimer import meaning
 from facedep_jax.errors import RunError
 from facedep_jax.extraction.settings import ExtractSettings
+from facedep_jax.file_opening import read_json
 from facedep_jax.head.trained_head import Head
 from facedep_jax.progress_events import Report
 from facedep_jax.report.run_sections import reported_split
 from facedep_jax.runs.csv_and_json import read_written
 from facedep_jax.runs.run_directory import load_head
+from facedep_jax.runs.run_record import RESTORE
 from facedep_jax.scoring.clip_scores import ScoreSettings
 from facedep_jax.scoring.score_images import FaceScorer, load_scorer, score_pictures
 from facedep_jax.scoring.score_videos import score_videos, usual_window
@@ -49,9 +50,9 @@ class Run(ShownFacts):
     def summary(self) -> dict[str, Any]:
         """What `train` said of it, from metrics.json. Raises RunError where that is not there, or damaged."""
         try:
-            return json.loads((self.path / "metrics.json").read_text())
-        except (OSError, ValueError) as error:
-            raise RunError(f"{self.path}/metrics.json cannot be read ({error}); train again") from error
+            return cast(dict[str, Any], read_json(self.path / "metrics.json"))
+        except OSError as error:
+            raise RunError(f"{error}; {RESTORE}") from error
 
     @property
     def metrics(self) -> pl.DataFrame:

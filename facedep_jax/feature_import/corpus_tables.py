@@ -12,6 +12,7 @@ from pathlib import Path
 import polars as pl
 
 from facedep_jax.errors import TableError
+from facedep_jax.file_opening import SETTINGS, read_bytes
 from facedep_jax.sources.label_vocabulary import known_split
 from facedep_jax.sources.listing_types import FURTHER
 from facedep_jax.sources.table_files import RawTable, is_missing, read_rows
@@ -73,7 +74,7 @@ def read_corpus_tables(folder: Path, others: Iterable[str], named: Sequence[Path
 def _rows(name: str, path: Path, must: bool) -> list[tuple[str, dict[str, str]]] | None:
     """What a table says of each session; None of one that names none."""
     if one := _OF_ONE.fullmatch(name):
-        words = path.read_text(errors="replace").split()
+        words = read_bytes(path, SETTINGS, follow=True).decode(errors="replace").split()
         return [(session_key(one[1]), {"emotion": _label(path, words[0] if words else "")})]
     try:
         table = read_rows(path)

@@ -131,7 +131,7 @@ def window_vectors(
 ) -> Iterator[Float32[np.ndarray, "k md"]]:
     """For batches of windows the mean vector of each window's frames by every member, one after the other: what the
     last layer of a head reads that does not mix frames."""
-    batch = max(1, READ_BATCH // mask.shape[1])  # as many frames as are looked at one by one
+    batch = step_rows(mask.shape[1])
     for first in range(0, len(mask), batch):
         rows = np.arange(first, min(first + batch, len(mask)))
         part = {tap: x[np.resize(rows, batch)] for tap, x in tokens.items()}

@@ -82,9 +82,8 @@ def _models(target: Mapping[str, Any], figures: Mapping[str, str]) -> tuple[Tabl
         chance = target["chance"].get(name)
         p = GAP if chance is None else f"{chance['p']:.3f}"
         rows.append((MODELS[name], f"{entry['n']:,}", *(estimate(entry, figure) for figure in figures), p))
-    note = (
-        "95 % intervals over persons; p by permutation of the whole protocol, which is too long for the attention head."
-    )
+    note = "95 % intervals over persons; p by permutation of the whole protocol"
+    note += ", which is too long for the attention head." if "attention" in target["models"] else "."
     note += " Bands are the median of what is likely; p is of the mean AUC." if figures is ORDER else ""
     models = Table(("model", "persons", *figures.values(), "p"), tuple(rows), note=note)
     pairs = tuple((name, signed(entry, first)) for name, entry in target["differences"].items())

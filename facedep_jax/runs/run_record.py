@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from msgspec import Meta, Struct
 
 from facedep_jax.cache.feature_spec import cells_of
-from facedep_jax.checked_records import Amount, Count, Names, Share, as_record, as_typed, one_of
+from facedep_jax.checked_records import Amount, Count, Names, Share, as_record, one_of, require_typed
 from facedep_jax.errors import RunError, UnusableFile
 from facedep_jax.file_opening import read_json, read_toml
 from facedep_jax.head import POOLING, SIZES, TEMPORAL
@@ -143,7 +143,8 @@ def read_summary(run: Path, kind: type) -> dict[str, Any]:
     """The summary that training left, of the type `kind`. Raises RunError for what is none."""
     path = run / "metrics.json"
     try:
-        found = as_typed(path, kind, read_json(path))
+        found: dict[str, Any] = read_json(path)
+        require_typed(path, kind, found)
         if {"val", "test"} - found["metrics"].keys() or not (found["metrics"]["val"] or found["metrics"]["test"]):
             raise UnusableFile(path, "cannot be meant: it has figures neither of val nor of test")
     except OSError as error:

@@ -18,24 +18,19 @@ from facedep_jax.progress_events import Report, silent
 from facedep_jax.study.models import DESCRIPTOR, DUMMY, HALF, SCORE, Judged, against_chance, judged_of, no_columns
 from facedep_jax.study.permutation_test import auc_of_labellings
 from facedep_jax.study.protocols import OFFICIAL, Protocol
-from facedep_jax.study.ridge.family_ridge import fit_families
-from facedep_jax.study.ridge.linear_models import Columns, fit_platt, scaler_of
-from facedep_jax.study.ridge.out_of_fold import OutOfFold, rank_labels
+from facedep_jax.study.ridge.linear_models import Columns, fit_platt
+from facedep_jax.study.ridge.out_of_fold import Fitted, OutOfFold, decide, rank_labels
 
 Bands = Int[np.ndarray, " n"]
 
 
 def grade(columns: Columns, band: Bands, how: Protocol) -> OutOfFold:
     """The band that each held-out person is given, as a number, and what orders them."""
-    ranking = np.full((len(how.repeats), len(band)), np.nan)
-    value = np.full_like(ranking, np.nan)
-    for number, repeat in enumerate(how.repeats):
-        for train, held in repeat:
-            scaler, own = scaler_of(columns, train), band[train]
-            model = fit_families(scaler(columns.values[train]), columns.family, midranks(own[:, None]))
-            ranking[number, held] = model(scaler(columns.values[held]))[:, 0]
-            value[number, held] = _crossed(model.left_out[:, 0], own, ranking[number, held], int(band.max()))
-    return OutOfFold(ranking, value)
+
+    def crossed(fit: Fitted) -> Int[np.ndarray, " h"]:
+        return _crossed(fit.model.left_out[:, 0], band[fit.train], fit.decision[:, 0], int(band.max()))
+
+    return decide(columns, band, how, midranks, crossed)
 
 
 def midranks(band: Int[np.ndarray, "t m"]) -> Float[np.ndarray, "t m"]:

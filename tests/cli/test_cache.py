@@ -29,13 +29,6 @@ def summary(*arguments, code=0):
     return json.loads(cli(*arguments, "--json", code=code).stdout)
 
 
-@pytest.fixture(autouse=True)
-def umask():
-    before = os.umask(0o022)
-    yield
-    os.umask(before)
-
-
 @pytest.fixture
 def cache(tmp_path):
     return fill_with_people(tmp_path / "c")

@@ -26,13 +26,6 @@ from facedep_jax.sources.synthetic_faces import draw_clips, draw_faces
 FAST = ["--weights", "random:1", "--taps", "mobilenet_v2:mid@3,mobilenet_v2:top@1", "--size", "64"]
 
 
-@pytest.fixture(autouse=True)
-def umask():
-    before = os.umask(0o022)
-    yield
-    os.umask(before)
-
-
 def cli(*arguments, code=0, columns=80, charset="utf-8"):
     """Run a command in this process; returns the result after checking its exit status and that it has no traceback."""
     result = CliRunner(charset=charset).invoke(main, [str(a) for a in arguments], env={"COLUMNS": str(columns)})

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import re
 import shutil
 
@@ -21,13 +20,6 @@ from facedep_jax.backbones.weights.plausibility_check import show_weights
 from facedep_jax.cli import main
 
 ODD = "[red]x :cat: \x1b[2J.h5"  # markup, an emoji's name, and a sequence that clears the screen
-
-
-@pytest.fixture(autouse=True)
-def umask():
-    before = os.umask(0o022)
-    yield
-    os.umask(before)
 
 
 def cli(*arguments, code=0, columns=80):

@@ -3,7 +3,6 @@
 import csv
 import json
 import math
-import os
 import re
 import stat
 from pathlib import Path
@@ -29,13 +28,6 @@ from facedep_jax.text_escaping import in_tables, printable
 
 EMOTIONS = ("happy", "neutral", "sad")
 OF_ALL = ("warning", "meaning")
-
-
-@pytest.fixture(autouse=True)
-def umask():
-    before = os.umask(0o022)
-    yield
-    os.umask(before)
 
 
 @pytest.fixture(scope="module")

@@ -14,13 +14,6 @@ from support.every_command import ALTERS, COMMANDS, arguments_of, make_material
 from facedep_jax.cli import main
 
 
-@pytest.fixture(autouse=True)
-def umask():
-    before = os.umask(0o022)
-    yield
-    os.umask(before)
-
-
 @pytest.fixture(scope="module")
 def material(tmp_path_factory):
     return make_material(tmp_path_factory.mktemp("material"))

@@ -467,13 +467,6 @@ def cli(*arguments, code=0):
     return result
 
 
-@pytest.fixture
-def umask():
-    before = os.umask(0o022)
-    yield
-    os.umask(before)
-
-
 def test_from_drawn_faces_to_the_file_by_the_command_line(tmp_path, umask):
     """What the file gives for pictures cut as its metadata says is what `predict` gives for them."""
     draw_faces(tmp_path / "faces", persons=10)

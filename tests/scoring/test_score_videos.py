@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import shutil
 import stat
 from dataclasses import replace
@@ -36,13 +35,6 @@ from facedep_jax.text_escaping import in_tables
 TAG, FORMULA, CONTROL = "<img src=x onerror=alert(1)>.mp4", "=cmd()|' !A0.mp4", "red\x1b[31m\nline.mp4"
 NAMES = (TAG, FORMULA, CONTROL, "ann/a.mp4", "ann/b.mp4", "bob/a.mp4")
 OTHERS = ("=1+1.txt", "bob/sound.mp3", "bob/._a.mp4", "frames/4.png", *(f"frames/{n}.jpg" for n in range(4)))
-
-
-@pytest.fixture(autouse=True)
-def umask():
-    before = os.umask(0o022)
-    yield
-    os.umask(before)
 
 
 def draw(path, seed, seconds=5):

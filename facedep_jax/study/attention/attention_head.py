@@ -14,7 +14,7 @@ import jax
 import numpy as np
 import polars as pl
 from flax import nnx
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 
 from facedep_jax.dataset.labelled_examples import Examples
 from facedep_jax.errors import RunError
@@ -36,7 +36,7 @@ from facedep_jax.training.fit import EpochProgress, finite_members, fit, row_wei
 from facedep_jax.training.settings import TrainSettings, steps_for
 from facedep_jax.training.train_step import TrainingPlan, piece_rows
 
-EPOCHS, RATE = 10, 1e-2  # by simulated cohorts of 40 persons, in which longer or slower learning found less
+EPOCHS, RATE = 10, 1e-2  # in simulated cohorts of 40 persons longer or slower learning of vectors found no more
 INNER = 3  # parts of those to learn from, each the one to stop by of one head
 ONE_CELL = Shape(16, 1, 0)  # of a head that is shown one cell, between which and itself there is nothing to attend to
 WARM_RATE = 3e-4  # of what has been learned already, a quarter of the rate it is learned with
@@ -118,27 +118,15 @@ def _train(
     settings = TrainSettings(
         pooling="attention", epochs=EPOCHS, learning_rate=WARM_RATE if head else RATE, feature_dropout=0.0
     )
-    inputs = inputs_of(windows.tokens, tuple(windows.tokens), 2)
-    shape = head.architecture.shape if head else PRESETS["tiny"] if inputs.tokens > 1 else ONE_CELL
-    architecture = Architecture(inputs, shape, "none", "attention")
-    steps = steps_for(settings, round(np.mean([len(member.train) for member in members])))
-    shared = devices_for(piece_rows(windows.times.shape[1]))
-    plan = TrainingPlan(
-        architecture, steps.epochs, steps.patience, steps.batch_size, settings.warmup, settings.clip_norm, shared
-    )
-    at_once = max(INNER, CELLS_AT_ONCE // inputs.tokens)
-    keys, persons = member_keys(seed, len(members)), len(windows.clips)
-    logits, counted, known = np.zeros((len(members), persons)), np.zeros(len(windows)), np.zeros(persons)
+    plan = _plan(windows, settings, head, round(np.mean([len(member.train) for member in members])))
+    at_once = max(INNER, CELLS_AT_ONCE // plan.architecture.inputs.tokens)
+    keys, owner = member_keys(seed, len(members)), windows.places[0]
     progress = EpochProgress(report, "train attention heads", plan.epochs, 0, plan.epochs * -(-len(members) // at_once))
+    logits, counted, known = [], np.zeros(len(windows)), np.zeros(len(windows))
     for first in range(0, len(members), at_once):
         own = members[first : first + at_once]
-        everyone = np.arange(persons)
-        weights = _row_weights(own, windows, settings, classes)
         runner = EpochRunner(
-            TrainingData(windows, everyone, weights[0], everyone, weights[1]),
-            None,
-            report,
-            begin=begin_with(head) if head else None,
+            _data(own, windows, settings, classes), None, report, begin=begin_with(head) if head else None
         )
         rates = rates_for([settings], len(own))
         fitted = fit(keys[first : first + at_once], plan, rates, runner, progress, strict=False)
@@ -146,28 +134,39 @@ def _train(
         progress.before += plan.epochs
         if not finite_members(fitted.history).all():
             raise RunError("the loss of an attention head is no longer finite; leave it out with --attention none")
-        said, score = predict_windows(architecture, fitted.states, windows.tokens, windows.times, windows.mask)
-        owner = windows.places[0]
-        part = weigh_windows(score, owner)
-        strange = np.ones((len(own), persons), bool)
-        for at, member in enumerate(own):
-            strange[at, [*member.train, *member.val]] = False
-        counted += (part * strange[:, owner]).sum(0)
-        known += strange.sum(0)
-        logits[first : first + at_once] = proxy_logits(windows.over_clips(said, part), windows.positive)
-    return logits, counted / np.maximum(known, 1)[windows.places[0]]
+        said, score = predict_windows(plan.architecture, fitted.states, windows.tokens, windows.times, windows.mask)
+        part, new = weigh_windows(score, owner), _not_known_by(own, len(windows.clips))[:, owner]
+        counted, known = counted + (part * new).sum(0), known + new.sum(0)
+        logits.append(proxy_logits(windows.over_clips(said, part), windows.positive))
+    return np.concatenate(logits), counted / np.maximum(known, 1)
 
 
-def _row_weights(
-    members: Sequence[_Member], windows: Examples, settings: TrainSettings, classes: bool
-) -> Float[np.ndarray, "2 m p"]:
-    """What persons weigh for each head in learning and in stopping; both classes weigh the same in learning."""
+def _plan(windows: Examples, settings: TrainSettings, head: Head | None, learned: int) -> TrainingPlan:
+    """Of heads that learn from so many persons, of the shape of `head` where they begin with its weights."""
+    inputs = inputs_of(windows.tokens, tuple(windows.tokens), 2)
+    shape = head.architecture.shape if head else PRESETS["tiny"] if inputs.tokens > 1 else ONE_CELL
+    steps, shared = steps_for(settings, learned), devices_for(piece_rows(windows.times.shape[1]))
+    numbers = steps.epochs, steps.patience, steps.batch_size, settings.warmup, settings.clip_norm, shared
+    return TrainingPlan(Architecture(inputs, shape, "none", "attention"), *numbers)
+
+
+def _not_known_by(members: Sequence[_Member], persons: int) -> Bool[np.ndarray, "m p"]:
+    """Of each head the persons whom it neither learned from nor was stopped by."""
+    found = np.ones((len(members), persons), bool)
+    for number, member in enumerate(members):
+        found[number, [*member.train, *member.val]] = False
+    return found
+
+
+def _data(members: Sequence[_Member], windows: Examples, settings: TrainSettings, classes: bool) -> TrainingData:
+    """All persons, with what each weighs for each head in learning, both classes alike, and in stopping."""
     target, found = windows.clips.target, np.zeros((2, len(members), len(windows.clips)), np.float32)
     for number, member in enumerate(members):
         own = target[member.train]
         found[0, number, member.train] = row_weights(own, windows.positive, settings) if classes else 1
         found[1, number, member.val] = 1
-    return found
+    everyone = np.arange(len(windows.clips))
+    return TrainingData(windows, everyone, found[0], everyone, found[1])
 
 
 def begin_with(head: Head) -> Callable[[nnx.State], nnx.State]:
