@@ -126,9 +126,6 @@ def _prepared(work: Work, report: Report, *given: Any, **options: Any) -> Comman
 
     report(Waiting("jax to load"))
     prepare_jax(report)
-    from facedep_jax.compilation_cache import keep_compiled
-
-    keep_compiled()  # before the first program, that of a head; where that cannot be is said by whoever computes most
     return work(report, *given, **options)
 
 

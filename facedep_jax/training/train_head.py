@@ -11,7 +11,6 @@ import numpy as np
 from jaxtyping import Bool
 
 from facedep_jax.cache import Cache
-from facedep_jax.compilation_cache import keep_compiled
 from facedep_jax.dataset.labelled_examples import Examples, pieces_of
 from facedep_jax.dataset.listing_columns import Columns
 from facedep_jax.errors import Diverged, RunError
@@ -116,8 +115,6 @@ def train_head(
         require_all_frames(out, pieces_of(caches, prepared.items, settings.window, settings.train_fps).long)
         report(Note(f"{out} holds the run of these settings already; nothing to do"))
         return cast(TrainSummary, done | {"run": str(out), "reused": True})
-    if lost := keep_compiled():
-        report(Note(lost))
     made_with = versions() | {"device": jax.devices()[0].device_kind}
     with unfinished(out, asked | {"made_with": made_with}, resume, report) as place:
         summary = _train(TrainingTask(caches, base, prepared, asked), grid, out, place, begun, report, parquet)

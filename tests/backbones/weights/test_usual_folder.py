@@ -13,6 +13,7 @@ from facedep_jax.errors import SettingsError, WeightsError
 from facedep_jax.extraction.plan import plan_extraction
 from facedep_jax.extraction.settings import ExtractSettings
 from facedep_jax.file_system import user_settings
+from facedep_jax.progress_events import Note
 from facedep_jax.runs.run_directory import load_head
 from facedep_jax.scoring.head_requirements import extract_settings, naming_weights
 
@@ -54,11 +55,11 @@ def test_the_variable_goes_before_what_is_remembered_and_an_option_before_both(t
     heard = []
     plan = plan_extraction(("image",), SMALL, heard.append)
     assert plan.settings.weights == "random:5"
-    assert "weights: random:5 (FACEDEP_WEIGHTS)" in [event.text for event in heard]
+    assert "weights: random:5 (FACEDEP_WEIGHTS)" in [event.text for event in heard if isinstance(event, Note)]
     heard.clear()
     named = plan_extraction(("image",), ExtractSettings(**{**vars(SMALL), "weights": "random:6"}), heard.append)
     assert named.spec["features"]["weights"]["mobilenet_v2"]["seed"] == 6
-    assert not any("FACEDEP_WEIGHTS" in event.text for event in heard)
+    assert not any("FACEDEP_WEIGHTS" in event.text for event in heard if isinstance(event, Note))
 
 
 def test_a_run_of_random_weights_is_scored_by_its_own(tmp_path, monkeypatch):
