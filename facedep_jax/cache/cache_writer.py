@@ -23,6 +23,7 @@ from facedep_jax.cache.ledger_state import (
     KEY,
     LISTING,
     NOT_GONE,
+    OF_ITEM,
     compared,
     entries_of,
     odd_decoding,
@@ -120,10 +121,10 @@ class CacheWriter(ShardWriter):
         self._take_stock(load_manifest(self.folder, repair=True))
         self._listings = with_columns(self._mended("listings.jsonl"), [*LISTING, "gone"])  # lines, the last one counts
         self.unlisted = self.complete.difference(self._listings["item"])
-        self._decoding: dict[str, str] = {}
-        if "decoding" in self._listings.columns:
-            said = self._listings.filter(pl.col("decoding").fill_null("") != "")  # of files that are gone, too
-            self._decoding = dict(said.select("item", "decoding").iter_rows())
+        self._of_item: dict[str, dict[str, str]] = {name: {} for name in OF_ITEM}
+        for name in set(OF_ITEM) & set(self._listings.columns):
+            said = self._listings.filter(pl.col(name).fill_null("") != "")  # of files that are gone, too
+            self._of_item[name] = dict(said.select("item", name).iter_rows())
         for failure in with_columns(self._mended("failures.jsonl"), FAILURE).select(FAILURE).iter_rows(named=True):
             self._remember({name: text and as_name(text) for name, text in failure.items()})
 
@@ -219,25 +220,27 @@ class CacheWriter(ShardWriter):
         new or changed are written at once.
         """
         listings = latest(listings, KEY)
-        if self._decoding:
-            known = pl.DataFrame({"item": list(self._decoding), "decoding": list(self._decoding.values())})
-            listings = listings.join(known, on="item", how="left", maintain_order="left")
+        for name, held in self._of_item.items():
+            if held:
+                known = pl.DataFrame({"item": list(held), name: list(held.values())})
+                listings = listings.join(known, on="item", how="left", maintain_order="left")
         changed = listings.filter(self._differ(listings))
         self._append_listings(changed, list(entries_of(changed)))
 
     def add_listing(self, entry: dict[str, Any]) -> None:
         """Note a listing; it is written, if new or changed, once its item is committed or known to fail.
 
-        What its `decoding` says is the item's: it is kept when the item is listed again and not decoded again, so that
-        the entry has none. An empty one says that there is nothing to say any more.
+        What `OF_ITEM` say is the item's: it is kept when the item is listed again and not decoded again, so that the
+        entry has none. An empty one says that there is nothing to say any more.
         """
-        item, decoding = entry["item"], entry.get("decoding")
-        if decoding:
-            self._decoding[item] = decoding
-        elif decoding is not None:
-            self._decoding.pop(item, None)
-        said = {"decoding": self._decoding[item]} if item in self._decoding else {}
-        entry = {name: value for name, value in entry.items() if name != "decoding"} | said
+        item = entry["item"]
+        for name, held in self._of_item.items():
+            if text := entry.get(name):
+                held[item] = text
+            elif text is not None:
+                held.pop(item, None)
+        said = {name: held[item] for name, held in self._of_item.items() if item in held}
+        entry = {name: value for name, value in entry.items() if name not in OF_ITEM} | said
         self._unwritten[entry["source"], entry["path"]] = entry
 
     def _write_listings(self) -> None:

@@ -13,6 +13,7 @@ from facedep_jax.text_escaping import as_name
 
 LISTING = ("source", "path", "item", "emotion", "subject", "split")  # columns that every listing has
 FAILURE = ("path", "id", "stage", "reason")
+OF_ITEM = ("decoding", "clip_light")  # members that are of the item, whoever lists it
 KEY = ("source", "path")  # of which the last line is in force
 _HELD = "\nheld"  # how the columns of what is held are called beside those of what is new
 # What `decoding` says of a whole file that is read as it asks to be: `media.ClipInfo.account`, and a picture's.

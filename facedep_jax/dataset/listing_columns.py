@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import polars as pl
 
+from facedep_jax.cache.ledger_state import OF_ITEM
 from facedep_jax.errors import SettingsError
 from facedep_jax.segments import MEMBER, UNIT, with_units
 from facedep_jax.sources.class_labels import LABELLED
@@ -18,7 +19,7 @@ from facedep_jax.sources.label_tables import IN_CACHE, LABELS
 from facedep_jax.sources.listing_types import RATER
 from facedep_jax.text_columns import text_series
 
-OWN = ("check", "decoding", MEMBER, UNIT, IN_CACHE, *LABELS, *(name for name in LABELLED if name != "source"))
+OWN = ("check", *OF_ITEM, MEMBER, UNIT, IN_CACHE, *LABELS, *(name for name in LABELLED if name != "source"))
 OF_LABELS = ("emotion", "subject", "split")  # by which groups can be made as well
 RENAMED = "_column"
 MOST_GROUPS = 12  # a column with more values is not made a table of unless it is asked for

@@ -95,8 +95,8 @@ class Distribution:
         if failure:
             self.outcomes.fail(source.where, listing, item, failure)
         else:
-            said = account_of_unlisted(self.writer, self.plan, listing, item) if item else None
-            self.outcomes.add(Outcome(source.where, listing, item, decoding=said))
+            said = account_of_unlisted(self.writer, self.plan, listing, item) if item else {}
+            self.outcomes.add(Outcome(source.where, listing, item, **said))
         self.outcomes.progress(listing)
 
     def _tasks(self, missing: Sequence[Pair]) -> Iterator[WorkerTask]:

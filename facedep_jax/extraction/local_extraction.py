@@ -15,7 +15,7 @@ from facedep_jax.cache.file_hash_cache import KnownFiles
 from facedep_jax.cache.shard_writer import ShardWriter
 from facedep_jax.cache.tombstones import Purged
 from facedep_jax.errors import MediaError
-from facedep_jax.extraction.decoding_account import account_of_unlisted
+from facedep_jax.extraction.decoding_account import account_of, account_of_unlisted
 from facedep_jax.extraction.outcomes import Outcome, Outcomes
 from facedep_jax.extraction.pending_listings import Pair, Pending
 from facedep_jax.extraction.pipeline import Abandon, Begin, End, Pipeline
@@ -112,7 +112,7 @@ class Extraction:
     def _reuse(self, source: Source, listing: Listing, item: str) -> None:
         """Account for a listing whose item is there."""
         said = account_of_unlisted(self.writer, self.plan, listing, item)
-        self.outcomes.add(Outcome(source.where, listing, item, decoding=said))
+        self.outcomes.add(Outcome(source.where, listing, item, **said))
 
     # Images
 
@@ -195,7 +195,8 @@ class Extraction:
                 self._begun[item] = source, listing
                 info = self._clip_rows(listing, item, before)
                 if item not in self.outcomes.failed:  # else the pipeline has refused it on the way
-                    self.outcomes.add(Outcome(source.where, listing, item, new=True, decoding=info.account))
+                    said = account_of(info)
+                    self.outcomes.add(Outcome(source.where, listing, item, new=True, **said))
         except MediaError as error:
             # What went wrong with the file says nothing of its bytes: they may come again.
             self.outcomes.fail(source.where, listing, None if error.stage == "read" else item, error)

@@ -11,6 +11,7 @@ from typing import Any, TypedDict
 import polars as pl
 
 from facedep_jax.cache.cache_writer import CacheWriter
+from facedep_jax.cache.ledger_state import OF_ITEM
 from facedep_jax.errors import MediaError
 from facedep_jax.progress_events import Failure, Progress, Report
 from facedep_jax.segments import MEMBER
@@ -47,7 +48,7 @@ class Outcome:
 
     `item` is None for a file that could not be read. `failure`: why there is no result, `known` where the cache has
     recorded it before. `new`: the item was computed for this listing; without it and a failure, it was there already.
-    `decoding`: what was odd, mended or left out; None where it was not decoded.
+    `decoding`: what was odd, mended or left out, and `clip_light`: how bright a clip is; None where it was not decoded.
     """
 
     where: str
@@ -57,6 +58,7 @@ class Outcome:
     known: bool = False
     new: bool = False
     decoding: str | None = None
+    clip_light: str | None = None
 
 
 class FailureRecord(TypedDict):
@@ -185,7 +187,8 @@ def write_down(writer: CacheWriter, outcome: Outcome) -> None:
     if listing.segments:
         entry[MEMBER] = json.loads(listing.segments)
     others = {column_of(name): value for name, value in listing.extra.items()}
-    writer.add_listing(entry | others | ({} if outcome.decoding is None else {"decoding": outcome.decoding}))
+    of_item = {name: said for name in OF_ITEM if (said := getattr(outcome, name)) is not None}
+    writer.add_listing(entry | others | of_item)
     if failure is None:
         writer.clear_failure(str(listing.file))
     elif not outcome.known:

@@ -171,7 +171,8 @@ class ClipInfo:
 
     `width`, `height`: upright pixels. `rotation`: degrees of clockwise turn that were applied, after `mirrored`, a flip
     from left to right. `colours`: the matrix of colours that its size stood in for. `duration`: seconds from the first
-    frame to the end of the last. `notes`: sentences about what was odd, mended or left out.
+    frame to the end of the last. `notes`: sentences about what was odd, mended or left out. `light`: how bright the
+    sampled frames are, as `LightMeter` says it.
     """
 
     width: int
@@ -183,6 +184,7 @@ class ClipInfo:
     notes: tuple[str, ...]
     mirrored: bool = False
     colours: str = ""
+    light: str = ""
 
     @property
     def account(self) -> str:

@@ -35,7 +35,7 @@ NOT_CONCLUDED = (
     "A proxy or a questionnaire is not a diagnosis, and what tells groups apart here may be how they were recorded, "
     "treated or instructed.",
     "Figures are of persons like these, filmed alike. Another corpus is another question (--train, --test).",
-    "Columns of confounds are those that a cache knows: light, sound, language and the interviewer are not among them.",
+    "Columns of confounds are those that a cache knows: sound, language and the interviewer are not among them.",
     "Every further model, cut-off or group that was looked at makes one good figure by chance more likely; only what "
     "was planned before counts as a test.",
 )

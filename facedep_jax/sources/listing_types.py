@@ -19,7 +19,7 @@ RATER = re.compile(r"(emotion|label)_?[0-9]+")  # heading of another rater's emo
 FURTHER = "+"  # in front of the name of a column that is the source's own
 TAKEN = (  # names that columns of listings have; a further column of a source that is called so has NAME_column
     "item", "source", "path", "emotion", "subject", "subject_id", "subject_source", "split", "decoding", "gone",
-    "check", MEMBER,
+    "clip_light", "check", MEMBER,
 )  # fmt: skip
 # Columns of what a listing says itself.
 OWN = ("path", "kind", "emotion", "subject", "split", "subject_source", "refused")

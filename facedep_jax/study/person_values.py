@@ -20,7 +20,8 @@ from facedep_jax.progress_events import Report
 from facedep_jax.segments import UNIT, times_of, with_units
 from facedep_jax.study.ridge.linear_models import Columns
 
-CONFOUNDS = ("seconds", "clips", "samples_per_second", "coverage", "face_size", "resolution")
+LIGHT = {"brightness": "brightness", "contrast": "contrast", "face_brightness": "face"}  # as `clip_light` calls it
+CONFOUNDS = ("seconds", "clips", "samples_per_second", "coverage", "face_size", "resolution", *LIGHT)
 SCORE = "score_mean"
 ROUNDING = 1e-9
 
@@ -82,8 +83,8 @@ def describe_persons(caches: Sequence[Cache], parts: pl.DataFrame, head: Head | 
     unused = len(set().union(*known)) - len(names)
     said = (f"{unused:,} descriptors are known of some of the caches only, and are not used",) if unused else ()
     clips = pl.concat(tables, how="diagonal").with_columns(subject=pl.col("unit").cast(pl.String))
-    sizes = ("face_size", "resolution")
-    rows = over_persons(clips, (*names, *sizes)).with_columns(unit=pl.col("subject").cast(pl.UInt32)).drop("subject")
+    pictured = ("face_size", "resolution", *LIGHT)
+    rows = over_persons(clips, (*names, *pictured)).with_columns(unit=pl.col("subject").cast(pl.UInt32)).drop("subject")
     rate = pl.when(pl.col("seconds") > 0).then(pl.col("samples") / pl.col("seconds"))
     rows = rows.with_columns(rate.alias("samples_per_second"), pl.col("clips").cast(pl.Float64))
     behaviour = tuple(name for name in names if name not in (*COVERAGE, *SEEN))
@@ -91,8 +92,8 @@ def describe_persons(caches: Sequence[Cache], parts: pl.DataFrame, head: Head | 
 
 
 def _picture(cache: Cache, parts: pl.DataFrame) -> list[pl.Series]:
-    """Of each part how large the picture is, as the side of a square in pixels, and the face, as a part of that side;
-    null where it is not known.
+    """Of each part how large the picture is, as the side of a square in pixels, the face, as a part of that side, and
+    how bright its clip; null where it is not known.
     """
     place = parts["place"].to_numpy()
     start, end = times_of(parts)
@@ -104,7 +105,17 @@ def _picture(cache: Cache, parts: pl.DataFrame) -> list[pl.Series]:
     return [
         pl.Series("face_size", np.array(faces) / sides).fill_nan(None),
         pl.Series("resolution", sides).fill_nan(None),
+        *_light(cache, cache.items.id[place]),
     ]
+
+
+def _light(cache: Cache, items: np.ndarray) -> list[pl.Series]:
+    """Of each item what its listings say of its light: null in caches of before, which say nothing."""
+    member = cache.listings["clip_light"] if "clip_light" in cache.listings.columns else pl.lit(None, pl.String)
+    said = cache.listings.select("item", light=member).drop_nulls().unique("item")
+    own = pl.DataFrame({"item": items.tolist()}).join(said, on="item", how="left", maintain_order="left")["light"]
+    found = {name: own.str.extract(rf"\b{called} ([0-9.]+)").cast(pl.Float64) for name, called in LIGHT.items()}
+    return [values.alias(name) for name, values in found.items()]
 
 
 def _face(boxes: Float[np.ndarray, "n 4"]) -> float:

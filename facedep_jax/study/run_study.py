@@ -234,6 +234,9 @@ def _known(target: str, model: str, wanted: Sequence[str], columns: Columns) -> 
     said = f"{target}, {model}: {len(columns.names)} columns"
     if model == CONFOUND:
         said += f" ({', '.join(columns.names) or 'none'}); not known or the same of all: {', '.join(absent) or 'none'}"
+        lacking = np.isnan(columns.values).sum(0).tolist()
+        some = [f"{one} of {count}" for one, count in zip(columns.names, lacking, strict=True) if count]
+        said += f"; not known of some persons: {', '.join(some)}" if some else ""
     unknown = int(np.isnan(columns.values).all(1).sum()) if columns.names else 0
     return said + (f"; {unknown} persons of whom none is known count as the mean" if unknown else "")
 

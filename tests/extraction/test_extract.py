@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -279,6 +280,10 @@ def test_what_was_done_to_a_clip_is_kept_with_every_listing_of_it(awkward_dev, t
     said = {listing["path"]: listing.get("decoding") for listing in open_cache(tmp_path / "c").listings.to_dicts()}
     assert said["rotate270.mp4"] == said["again.mp4"] == "turned by 90°" and not said["ok_h264.mp4"]
     assert "made from damaged ones: " in said["bitrot_h265.mp4"]
+    light = {listing["path"]: listing["clip_light"] for listing in open_cache(tmp_path / "c").listings.to_dicts()}
+    assert light["rotate270.mp4"] == light["ok_h264.mp4"] == light["again.mp4"] != light["bitrot_h265.mp4"]
+    for text in light.values():
+        assert re.fullmatch(r"brightness 0\.\d{3}, contrast 0\.\d{3}(, face 0\.\d{3})?", text), text
 
 
 def test_what_was_chosen_of_a_picture_is_kept_with_its_listing(awkward_dev, tmp_path):

@@ -18,7 +18,7 @@ from facedep_jax.runs.run_directory import load_head
 from facedep_jax.study.cohort_matching import match_clips
 from facedep_jax.study.cohort_table import read_cohort
 from facedep_jax.study.cohort_units import units_of
-from facedep_jax.study.person_values import CONFOUNDS, SCORE, describe_persons, family_of
+from facedep_jax.study.person_values import CONFOUNDS, LIGHT, SCORE, describe_persons, family_of
 from facedep_jax.study.settings import StudySettings
 
 
@@ -40,6 +40,20 @@ def values(folder, text, *caches, head=None):
     caches = [open_cache(cache) for cache in caches]
     found = match_clips(table, units, caches)
     return describe_persons(caches, found.parts, load_head(head) if head else None, silent), units
+
+
+def test_light_is_that_of_the_listings_and_unknown_in_caches_of_before(work, tmp_path):
+    said = {"ann/a.mp4": "brightness 0.400, contrast 0.100, face 0.500", "bob.mp4": "brightness 0.250, contrast 0.200"}
+    make_clips(tmp_path / "lit", light=said)
+    found, units = values(work, PERSONS, tmp_path / "lit")
+    rows = {row["subject"]: row for row in units.join(found.rows, on="unit").iter_rows(named=True)}
+    assert rows["Ann"]["brightness"] == pytest.approx(0.4) and rows["Ann"]["face_brightness"] == pytest.approx(0.5)
+    assert rows["Bob"]["contrast"] == pytest.approx(0.2) and rows["Bob"]["face_brightness"] is None
+    assert rows["cid"]["brightness"] is None
+    assert set(LIGHT) < set(CONFOUNDS) and "brightness" in found.columns(CONFOUNDS, units["unit"]).names
+    before, units = values(work, PERSONS, work / "cache")
+    assert all(before.rows[name].null_count() == len(before.rows) for name in LIGHT)
+    assert not set(LIGHT) & set(before.columns(CONFOUNDS, units["unit"]).names)
 
 
 PERSONS = "subject,score\nAnn,3\nBob,12\ncid,7\nZoe,1\n"

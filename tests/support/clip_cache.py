@@ -24,8 +24,8 @@ CLIPS = {  # path → number of the item, seconds, subject, visit
 }
 
 
-def make_clips(folder, fps=4, faces="haar"):
-    """The cache; one file could not be decoded, one clip is listed no more."""
+def make_clips(folder, fps=4, faces="haar", light=None):
+    """The cache; one file could not be decoded, one clip is listed no more. `light` is said of some paths."""
     spec = plan_extraction(("clip",), SMALL).spec
     spec["input"]["clip"] |= {"fps": float(fps), "faces": faces}
     with CacheWriter(folder, spec, ENGINE) as writer:
@@ -33,6 +33,7 @@ def make_clips(folder, fps=4, faces="haar"):
             add_clip(writer, number, round(seconds * fps), fps, faces)
         for path, (number, _, subject, visit) in CLIPS.items():
             columns = {"subject": subject, "visit": visit, "seconds": "what a source may call its own"}
+            columns |= {"clip_light": light[path]} if path in (light or {}) else {}
             writer.add_listing({"item": identity(number), "source": "/s", "path": path, "emotion": None} | columns)
         writer.record_failure("/s/torn.mp4", identity(50), "decode", "cut short")
     return folder

@@ -15,7 +15,7 @@ from facedep_jax.evaluation.persons.auc_placements import aucs_of_rows
 from facedep_jax.evaluation.weighted_metrics import plain_auroc
 from facedep_jax.scoring.frame_scores import Frames
 from facedep_jax.study.models import Judged, judge_classes, labellings
-from facedep_jax.study.person_values import CONFOUNDS, family_of
+from facedep_jax.study.person_values import CONFOUNDS, LIGHT, family_of
 from facedep_jax.study.protocols import repeated_folds
 from facedep_jax.study.ridge.linear_models import Columns
 
@@ -73,6 +73,7 @@ def _described(frames: Frames, pictures: Pictures) -> dict[str, float]:
     side, area = np.sqrt(WIDTH * HEIGHT), frames.box[:, 2] * frames.box[:, 3]
     size = float(np.sqrt(area[np.isfinite(area)], dtype=np.float64).mean() / side)
     rate = row["samples"] / row["seconds"]
+    row |= dict.fromkeys(LIGHT, np.nan)  # pictures of all kinds, in turn: of no light of a clip's own
     return row | {"clips": 1.0, "samples_per_second": rate, "face_size": size, "resolution": float(side)}
 
 

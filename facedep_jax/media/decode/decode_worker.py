@@ -8,6 +8,7 @@ decoder_stderr.py reads back.
 import os
 import signal
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 
 from facedep_jax.errors import EngineError, MediaError, NotADetector
@@ -15,6 +16,7 @@ from facedep_jax.machine_resources import end_with_parent
 from facedep_jax.media.decode import image_decoding as images
 from facedep_jax.media.decode.face_detectors import face_finder
 from facedep_jax.media.decode.face_selection import AtOnce, chooser, framed, pick
+from facedep_jax.media.decode.light_meter import LightMeter
 from facedep_jax.media.decode.live_capture import Camera, Paced, Reader
 from facedep_jax.media.decode.opencv_setup import cv2
 from facedep_jax.media.decode.video_decoding import Capture
@@ -104,14 +106,19 @@ def _view(channel: Channel, settings: InputSettings, data: bytes) -> None:
 def _clip(channel: Channel, settings: InputSettings, path: bytes) -> None:
     finder = face_finder(settings.faces, settings.detector)
     capture = Capture(path, settings.fps, channel.alive)
-    choice = chooser(settings)
-    for moment, pixels in capture.samples():
-        for frame in choice.add(moment, pixels, finder.find(pixels)):
+    choice, light = chooser(settings), LightMeter()
+
+    def say(frames: Iterator[Frame]) -> None:
+        for frame in frames:
+            light.see_face(frame)
             _say_frame(channel, {"say": "frame"}, frame)
-    for frame in choice.rest():
-        _say_frame(channel, {"say": "frame"}, frame)
+
+    for moment, pixels in capture.samples():
+        light.see(pixels)
+        say(choice.add(moment, pixels, finder.find(pixels)))
+    say(choice.rest())
     info = capture.info()
-    channel.say({"say": "end", "info": asdict(replace(info, notes=info.notes + choice.notes()))})
+    channel.say({"say": "end", "info": asdict(replace(info, notes=info.notes + choice.notes(), light=light.said))})
 
 
 def _camera(channel: Channel, settings: InputSettings, where: bytes) -> None:
