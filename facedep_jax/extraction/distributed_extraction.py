@@ -96,7 +96,7 @@ class Distribution:
             self.outcomes.fail(source.where, listing, item, failure)
         else:
             said = account_of_unlisted(self.writer, self.plan, listing, item) if item else {}
-            self.outcomes.add(Outcome(source.where, listing, item, **said))
+            self.outcomes.add(Outcome(source.where, listing, item, account=said))
         self.outcomes.progress(listing)
 
     def _tasks(self, missing: Sequence[Pair]) -> Iterator[WorkerTask]:

@@ -112,7 +112,7 @@ class Extraction:
     def _reuse(self, source: Source, listing: Listing, item: str) -> None:
         """Account for a listing whose item is there."""
         said = account_of_unlisted(self.writer, self.plan, listing, item)
-        self.outcomes.add(Outcome(source.where, listing, item, **said))
+        self.outcomes.add(Outcome(source.where, listing, item, account=said))
 
     # Images
 
@@ -135,7 +135,7 @@ class Extraction:
         elif picture is None or item in self.outcomes.new:
             self._reuse(source, listing, item)
         else:
-            self.outcomes.add(Outcome(source.where, listing, item, new=True, decoding=picture.account))
+            self.outcomes.add(Outcome(source.where, listing, item, new=True, account={"decoding": picture.account}))
             self._begun[item] = source, listing
             self.pipeline.add(Begin(item, "image"))
             self.pipeline.add(picture.frame)
@@ -196,7 +196,7 @@ class Extraction:
                 info = self._clip_rows(listing, item, before)
                 if item not in self.outcomes.failed:  # else the pipeline has refused it on the way
                     said = account_of(info)
-                    self.outcomes.add(Outcome(source.where, listing, item, new=True, **said))
+                    self.outcomes.add(Outcome(source.where, listing, item, new=True, account=said))
         except MediaError as error:
             # What went wrong with the file says nothing of its bytes: they may come again.
             self.outcomes.fail(source.where, listing, None if error.stage == "read" else item, error)

@@ -4,14 +4,13 @@ import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypedDict
 
 import polars as pl
 
 from facedep_jax.cache.cache_writer import CacheWriter
-from facedep_jax.cache.ledger_state import OF_ITEM
 from facedep_jax.errors import MediaError
 from facedep_jax.progress_events import Failure, Progress, Report
 from facedep_jax.segments import MEMBER
@@ -48,7 +47,7 @@ class Outcome:
 
     `item` is None for a file that could not be read. `failure`: why there is no result, `known` where the cache has
     recorded it before. `new`: the item was computed for this listing; without it and a failure, it was there already.
-    `decoding`: what was odd, mended or left out, and `clip_light`: how bright a clip is; None where it was not decoded.
+    `account`: what decoding says of the item, by member of its listing (`OF_ITEM`); nothing where it was not decoded.
     """
 
     where: str
@@ -57,8 +56,7 @@ class Outcome:
     failure: MediaError | None = None
     known: bool = False
     new: bool = False
-    decoding: str | None = None
-    clip_light: str | None = None
+    account: Mapping[str, str] = field(default_factory=dict)
 
 
 class FailureRecord(TypedDict):
@@ -187,8 +185,7 @@ def write_down(writer: CacheWriter, outcome: Outcome) -> None:
     if listing.segments:
         entry[MEMBER] = json.loads(listing.segments)
     others = {column_of(name): value for name, value in listing.extra.items()}
-    of_item = {name: said for name in OF_ITEM if (said := getattr(outcome, name)) is not None}
-    writer.add_listing(entry | others | of_item)
+    writer.add_listing(entry | others | dict(outcome.account))
     if failure is None:
         writer.clear_failure(str(listing.file))
     elif not outcome.known:

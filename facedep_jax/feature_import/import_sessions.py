@@ -96,15 +96,15 @@ class SessionImport:
             if self.purged.holds(item):
                 outcomes.purged.add(item)
             elif item in writer.complete or item in outcomes.new:
-                said = self._frames(listing).account if item in writer.unlisted else None
+                said = {"decoding": self._frames(listing).account} if item in writer.unlisted else {}
                 writer.unlisted.discard(item)
-                outcomes.add(Outcome(where, listing, item, decoding=said))
+                outcomes.add(Outcome(where, listing, item, account=said))
             elif failure := outcomes.failure_of(item):
                 raise failure
             else:
                 frames = self._frames(listing)
                 self._write(item, frames)
-                outcomes.add(Outcome(where, listing, item, new=True, decoding=frames.account))
+                outcomes.add(Outcome(where, listing, item, new=True, account={"decoding": frames.account}))
         except MediaError as error:
             # What went wrong with the file says nothing of its bytes: they may come again.
             outcomes.fail(where, listing, None if error.stage == "read" else item, error)
