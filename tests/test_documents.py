@@ -1,5 +1,5 @@
-"""What README and docs tell to type: the lines of README run as they are written, in one folder and in their order; and
-every command and option that any page names is one.
+"""What README and docs tell to type: the lines of README, the tutorial and the page on Python run as they are written,
+in one folder and in their order; and every command and option that any page names is one.
 
 They run on real faces, clips and weights where these lie beside the checkout, few of them, and on drawn ones with
 untrained weights elsewhere. Lines with words in capitals, with … or with [choices] show how a command is called, and
@@ -22,7 +22,7 @@ from facedep_jax.cli import main
 from facedep_jax.sources.synthetic_faces import draw_clips, draw_faces
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "cache" / "README.md"]
-IN_ORDER = [ROOT / "README.md"]
+IN_ORDER = [ROOT / "README.md", ROOT / "docs" / "tutorial.md", ROOT / "docs" / "python.md"]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SPAN = re.compile(r"(?<!`)`((?:\$ )?cli [^`]+)`(?!`)")
 PATTERN = re.compile(r"…|\.\.\.|[\[\]|]|\b[A-Z][A-Z0-9]+\b|  ")  # of a line that shows how a command is called

@@ -18,8 +18,7 @@ from facedep_jax.head.device_memory import explained_memory
 from facedep_jax.head.model import Architecture, Tokens, graph_of
 from facedep_jax.head.window_pooling import weigh_windows
 
-READ_BATCH = 512  # rows per evaluation step
-FRAMES_AT_ONCE = 4096  # of one batch or evaluation step; a clip counts as many as the longest one has
+READ_FRAMES = 512  # of one evaluation step in training: 4096 of two taps and a `tiny` head took 2 GB more
 # Frames of one step of a head in use, on CPUs: what it computes for them stays in the processor's caches, and memory
 # is used again instead of fetched anew. 512 take 2.2 times as long (`base`, four members, 65 cells, two cores).
 CPU_FRAMES = 32
@@ -156,7 +155,7 @@ def _mean_vectors(
 
 def read_rows_for(frames: int) -> int:
     """Rows per evaluation step in training for clips of so many frames."""
-    return max(1, min(READ_BATCH, FRAMES_AT_ONCE // frames))
+    return max(1, READ_FRAMES // frames)
 
 
 def step_rows(frames: int = 1) -> int:

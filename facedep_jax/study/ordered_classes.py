@@ -6,7 +6,8 @@ given by each other (Frank and Hall, ECML 2001, with one model for all cuts); wh
 crossed it, which is the median of the classes, and what costs least where an error costs its distance.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -28,7 +29,7 @@ def grade(columns: Columns, band: Bands, how: Protocol) -> OutOfFold:
     """The band that each held-out person is given, as a number, and what orders them."""
 
     def crossed(fit: Fitted) -> Int[np.ndarray, " h"]:
-        return _crossed(fit.model.left_out[:, 0], band[fit.train], fit.decision[:, 0], int(band.max()))
+        return fit_cuts(fit.model.left_out[:, 0], band[fit.train])(fit.decision[:, 0])
 
     return decide(columns, band, how, midranks, crossed)
 
@@ -38,26 +39,30 @@ def midranks(band: Int[np.ndarray, "t m"]) -> Float[np.ndarray, "t m"]:
     return np.asarray(rankdata(band, axis=0), np.float64) / len(band)
 
 
-def _crossed(
-    left_out: Float[np.ndarray, " t"], own: Bands, decision: Float[np.ndarray, " h"], highest: int
-) -> Int[np.ndarray, " h"]:
-    """How many cuts lie below each decision; who does not cross one crosses none above it."""
-    above = [fit_platt(left_out, own >= cut)(decision) for cut in range(1, highest + 1)]
-    return (np.minimum.accumulate(above, 0) >= HALF).sum(0)
+def fit_cuts(
+    left_out: Float[np.ndarray, " t"], own: Int[np.ndarray, " t"]
+) -> Callable[[Float[np.ndarray, " h"]], Int[np.ndarray, " h"]]:
+    """Decision → how many cuts lie below it, from those left out and their bands; who does not cross one crosses none
+    above it.
+    """
+    cuts = [fit_platt(left_out, own >= cut) for cut in range(1, int(own.max()) + 1)]
+    return lambda decision: (np.minimum.accumulate([above(decision) for above in cuts], 0) >= HALF).sum(0)
 
 
 def judge_order(
     columns: Mapping[str, Columns],
     plain: Float[np.ndarray, " n"] | None,
     band: Bands,
-    names: Sequence[str],
     how: Protocol,
     rows: Int[np.ndarray, "n m"],
     report: Report = silent,
+    further: Mapping[str, OutOfFold] = MappingProxyType({}),
+    *,
+    names: Sequence[str],
 ) -> Judged:
     """Whether persons are put into ordered classes; arguments as those of `judge_classes`, `names` of the bands."""
     found = {DUMMY: grade(no_columns(columns[DESCRIPTOR]), band, how)}
-    found |= {name: grade(own, band, how) for name, own in columns.items()}
+    found |= {name: grade(own, band, how) for name, own in columns.items()} | dict(further)
     if plain is not None:
         found[SCORE] = grade(Columns(plain[:, None], (SCORE,), (SCORE,)), band, how)
     crossed = how.name != OFFICIAL

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -22,7 +23,16 @@ from facedep_jax.study.cohort_matching import match_clips
 from facedep_jax.study.cohort_table import read_cohort
 from facedep_jax.study.cohort_units import units_of
 from facedep_jax.study.further_figures import OneTarget, attention_weights, of_groups, of_scores, of_visits, predictions
-from facedep_jax.study.models import ATTENTION, CONFOUND, DESCRIPTOR, LEARNED, judge_classes, judge_scores, labellings
+from facedep_jax.study.models import (
+    ATTENTION,
+    CONFOUND,
+    DESCRIPTOR,
+    LEARNED,
+    Judged,
+    judge_classes,
+    judge_scores,
+    labellings,
+)
 from facedep_jax.study.ordered_classes import judge_order
 from facedep_jax.study.person_values import CONFOUNDS, describe_persons
 from facedep_jax.study.person_values import SCORE as SCORE_COLUMN
@@ -208,16 +218,17 @@ def _judge(
         values = rows.select("unit").join(cohort.values.rows, on="unit", how="left", maintain_order="left")
         plain = values[SCORE_COLUMN].cast(pl.Float64).fill_null(np.nan).to_numpy()
     further, weights = {}, None
-    if attention[0] and name != "order":
+    if attention[0]:
         attended = attention[0](rows["unit"].to_list(), truth, how)
         further, weights = {ATTENTION: attended.given}, attended.weights
-    told = "not learned; it knows no classes in an order" if attention[0] and name == "order" else attention[1]
-    said += (f"{name}, {ATTENTION}: {told}",)
-    rest = how, labellings(how, settings.permutations, settings.seed), report
-    if name == "order":
-        judged = judge_order(columns, plain, truth, band_names(settings), *rest)
-    else:
-        judged = (judge_classes if name == "classes" else judge_scores)(columns, plain, truth, *rest, further)
+    said += (f"{name}, {ATTENTION}: {attention[1]}",)
+    judge: Mapping[str, Callable[..., Judged]] = {
+        "classes": judge_classes,
+        "scores": judge_scores,
+        "order": partial(judge_order, names=band_names(settings)),
+    }
+    rest = how, labellings(how, settings.permutations, settings.seed), report, further
+    judged = judge[name](columns, plain, truth, *rest)
     return OneTarget(judged, columns[DESCRIPTOR], truth.astype(float), rows, how, said, weights)
 
 

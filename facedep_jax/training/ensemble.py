@@ -10,7 +10,6 @@ from jaxtyping import Float32, Key
 from facedep_jax.dataset.labelled_examples import Examples
 from facedep_jax.errors import LabelError, SettingsError
 from facedep_jax.evaluation.weighted_metrics import none_if_nan, plain_auroc
-from facedep_jax.head.batched_forward import FRAMES_AT_ONCE
 from facedep_jax.head.model import PRESETS, Architecture
 from facedep_jax.head.trained_head import inputs_of
 from facedep_jax.progress_events import Report, silent
@@ -21,6 +20,8 @@ from facedep_jax.training.device_sharding import devices_for
 from facedep_jax.training.fit import EpochProgress, Fitted, fit, row_weights
 from facedep_jax.training.settings import TrainSettings, steps_for
 from facedep_jax.training.train_step import Rates, TrainingPlan, piece_rows
+
+BATCH_FRAMES = 4096  # of one batch at most; a clip counts as many as the longest one has
 
 
 class MemberRow(TypedDict):
@@ -127,7 +128,7 @@ def require_windows(examples: Examples, pooling: str) -> None:
 
 def batch_rows(wanted: int, frames: int) -> int:
     """How many windows of so many frames a batch has: not more than memory holds, and of clips whole pieces."""
-    most, piece = min(wanted, max(1, FRAMES_AT_ONCE // frames)), piece_rows(frames)
+    most, piece = min(wanted, max(1, BATCH_FRAMES // frames)), piece_rows(frames)
     return most if frames == 1 or most <= piece else most // piece * piece
 
 

@@ -94,6 +94,18 @@ def test_an_amount_is_learned_as_one_and_given_in_its_own_points():
     assert error < 0.7 * np.abs(score - score.mean()).mean()
 
 
+def test_classes_in_an_order_are_given_as_bands_that_keep_it():
+    band = np.random.default_rng(4).choice(4, 150, p=[0.5, 0.25, 0.15, 0.1])
+    how = repeated_folds(band.astype(float), 3, 1, 0)
+    given = attend(made(band / 1.5 - 1), list(range(100, 250)), band, how, 0, None, silent).given
+    assert set(given.value[0]) <= set(range(4))
+    assert np.abs(given.value[0] - band).mean() < 0.7 * np.abs(np.median(band) - band).mean()
+    # Who is given a higher band is ranked higher within what was judged by the same heads.
+    for split in how.repeats[0]:
+        order = np.argsort(given.ranking[0, split.held])
+        assert (np.diff(given.value[0, split.held][order]) >= 0).all()
+
+
 def test_persons_without_a_window_are_not_judged_and_partitions_are_kept():
     label = np.arange(PERSONS) % 2 == 0
     part = np.array(["train", "train", "train", "test"], object)[np.arange(PERSONS) // 2 % 4]

@@ -40,7 +40,7 @@ def test_what_is_there_is_found_beside_nothing_and_beside_the_score():
     noise = Columns(np.random.default_rng(9).normal(size=(80, 2)), ("a", "b"), ("a", "b"))
     how = repeated_folds(band.astype(float), 5, 3, 0)
     plain = columns.values[:, 0]
-    judged = judge_order({CONFOUND: noise, DESCRIPTOR: columns}, plain, band, NAMES, how, labellings(how, 19, 0))
+    judged = judge_order({CONFOUND: noise, DESCRIPTOR: columns}, plain, band, how, labellings(how, 19, 0), names=NAMES)
     found, nothing = judged.figures[DESCRIPTOR], judged.figures[CONFOUND]
     assert found["auc"] > 0.85 and found["kappa_quadratic"] > 0.6 and judged.chance[DESCRIPTOR]["p"] == 0.05
     assert abs(nothing["auc"] - 0.5) < 0.25 and nothing["kappa_quadratic_ci"][0] < 0
@@ -105,7 +105,9 @@ def test_the_interval_of_the_mean_over_cuts_is_the_jackknife_s_and_holds_what_it
 def test_ties_of_bands_leave_ranks_alone_and_an_official_partition_judges_its_own():
     columns, band = cohort(60, 2.0, 3)
     partition = np.array(["train"] * 40 + ["test"] * 20, object)
-    judged = judge_order({DESCRIPTOR: columns}, None, band, NAMES, by_partition(partition), np.zeros((60, 0), int))
+    judged = judge_order(
+        {DESCRIPTOR: columns}, None, band, by_partition(partition), np.zeros((60, 0), int), names=NAMES
+    )
     assert judged.figures[DESCRIPTOR]["n"] == 20 and not judged.chance
     assert np.isnan(judged.predictions[DESCRIPTOR].value[0, :40]).all()
     rising = judged.predictions[DESCRIPTOR]

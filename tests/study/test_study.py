@@ -63,6 +63,7 @@ def test_a_study_is_judged_written_and_repeated_by_its_own_settings(work, capsys
     assert (
         set(found["classes"]["models"])
         == set(found["scores"]["models"])
+        == set(found["order"]["models"])
         == {"dummy", "confounds", "descriptors", "attention", "score"}
     )
     assert found["scores"]["models"]["descriptors"]["mae"] < found["scores"]["models"]["dummy"]["mae"]
@@ -79,8 +80,10 @@ def test_a_study_is_judged_written_and_repeated_by_its_own_settings(work, capsys
     assert "What carries the model of ordered classes" in page and "told from who lies below" in page
     assert "What cannot be concluded" in page and "UNTRAINED" in page and "not a diagnosis" in page
     with open(work / "one" / "attention.csv") as stream:
-        weights = [row for row in csv.DictReader(stream) if row["target"] == "classes"]
-    assert len(weights) == PERSONS and all(float(row["weight"]) == pytest.approx(1, abs=1e-4) for row in weights)
+        weights = list(csv.DictReader(stream))
+    for target in ("classes", "scores", "order"):
+        own = [float(row["weight"]) for row in weights if row["target"] == target]
+        assert own == pytest.approx([1] * PERSONS, abs=1e-4)
     assert "attention: a head that weighs windows" in page and "the mean of its frames" in page
     assert "TO WRITE" in (work / "one" / "TRIPOD.md").read_text()
     with open(work / "one" / "unmatched.csv") as stream:

@@ -25,6 +25,7 @@ from facedep_jax.head.window_pooling import weigh_windows
 from facedep_jax.progress_events import Report
 from facedep_jax.segments import TIMES
 from facedep_jax.study.attention.person_bags import Bags
+from facedep_jax.study.ordered_classes import fit_cuts, midranks
 from facedep_jax.study.protocols import Protocol, Split, repeated_folds
 from facedep_jax.study.ridge.linear_models import fit_platt
 from facedep_jax.study.ridge.out_of_fold import OutOfFold
@@ -41,6 +42,10 @@ INNER = 3  # parts of those to learn from, each the one to stop by of one head
 ONE_CELL = Shape(16, 1, 0)  # of a head that is shown one cell, between which and itself there is nothing to attend to
 WARM_RATE = 3e-4  # of what has been learned already, a quarter of the rate it is learned with
 CELLS_AT_ONCE = 1024  # of all heads that are trained together, of one frame: bounds memory
+
+
+Values = Callable[[Float[np.ndarray, " h"]], Float[np.ndarray, " h"]]  # of logits
+FitValues = Callable[[Float[np.ndarray, " t"], Shaped[np.ndarray, " t"]], Values]  # to logits and what was stated
 
 
 class Attended(NamedTuple):
@@ -68,19 +73,18 @@ def attend(
     begun: Head | None,
     report: Report,
 ) -> Attended:
-    """Predictions of `target` (classes if it is boolean, else scores) of the persons `units` by the protocol.
+    """Predictions of `target` (classes if it is boolean, bands of whole numbers, else scores) of the persons `units` by
+    the protocol.
 
     Heads begin with the weights of `begun`, if it is given. Raises RunError where a loss is no longer finite.
     """
     windows, places = bags.of(units)
-    classes = target.dtype == bool
-    low, high = float(target.min()), float(target.max())
-    wanted = target.astype(np.int32) if classes else ((target - low) / (high - low)).astype(np.float32)
+    wanted, fit_values = _as_learned(target)
     assert windows.clip is not None
     windows = replace(windows, target=wanted[places][windows.clip])
     splits = [_present(split, places, len(target)) for repeat in how.repeats for split in repeat]
     members = _members(splits, target[places].astype(float), seed)
-    logits, weight = _train(windows, members, classes, seed, begun, report)
+    logits, weight = _train(windows, members, target.dtype == bool, seed, begun, report)
     ranking, value = np.full((2, len(how.repeats), len(target)), np.nan)
     count = len(how.repeats[0])
     for number, split in enumerate(splits):
@@ -91,8 +95,21 @@ def attend(
         held = places[split.held]
         stated = target[places[seen]]
         ranking[number // count, held] = said - inner.mean()
-        value[number // count, held] = fit_platt(inner, stated)(said) if classes else _line(inner, stated)(said)
-    return Attended(OutOfFold(ranking if classes else value, value), _parts(bags, windows, places, units, weight))
+        value[number // count, held] = fit_values(inner, stated)(said)
+    given = OutOfFold(value if target.dtype == float else ranking, value)
+    return Attended(given, _parts(bags, windows, places, units, weight))
+
+
+def _as_learned(target: Shaped[np.ndarray, " n"]) -> tuple[Shaped[np.ndarray, " n"], FitValues]:
+    """What heads learn of each person, a class or an amount from 0 to 1, and how their logits are brought to what a
+    person is given. The scale of amounts is that of all persons: of their bands' counts, or of the lowest and highest.
+    """
+    if target.dtype == bool:
+        return target.astype(np.int32), fit_platt
+    if target.dtype == float:
+        low, high = float(target.min()), float(target.max())
+        return ((target - low) / (high - low)).astype(np.float32), fit_line
+    return midranks(target).astype(np.float32), fit_cuts
 
 
 def _present(split: Split, places: Int[np.ndarray, " p"], rows: int) -> Split:
@@ -183,9 +200,7 @@ def begin_with(head: Head) -> Callable[[nnx.State], nnx.State]:
     return lambda states: jax.tree_util.tree_map_with_path(changed, states)
 
 
-def _line(
-    said: Float[np.ndarray, " t"], stated: Float[np.ndarray, " t"]
-) -> Callable[[Float[np.ndarray, " h"]], Float[np.ndarray, " h"]]:
+def fit_line(said: Float[np.ndarray, " t"], stated: Float[np.ndarray, " t"]) -> Values:
     """Logits → points, by least squares; never falling."""
     centred = said - said.mean()
     slope = max(float((centred * stated).sum() / max(float((centred**2).sum()), 1e-12)), 0.0)
