@@ -28,7 +28,7 @@ def verdicts(classes: Judged | None, scores: Judged | None, order: Judged | None
             f"With {persons} persons intervals are wide: what is not shown here may be there, and models between which "
             "no difference is shown need not be equal"
         )
-    return found
+    return list(dict.fromkeys(found))  # what holds for two targets is said once
 
 
 def _of(judged: Judged, figure: str, does: str, better: int, compared: str = "") -> list[str]:

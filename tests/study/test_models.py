@@ -152,6 +152,7 @@ def test_of_four_persons_of_a_class_nothing_is_concluded():
     assert judged.figures[DESCRIPTOR]["auc_ci"] == [None, None]
     (said,) = [text for text in verdicts(judged, None, None, 200)]
     assert said.startswith("Fewer than 5 persons (4) are positive") and "nothing is concluded" in said
+    assert verdicts(judged, judged, judged, 200) == [said]  # once, of however many targets
     assert all(row["coefficient_ci"] == [None, None] for row in carriers(columns, few.astype(float)))
 
 
