@@ -60,6 +60,15 @@ def private_user_cache(tmp_path_factory):
         keep(folder / "user-cache" / "xla")
 
 
+@pytest.fixture(autouse=True, scope="module")
+def programs_of_one_file():
+    """Each compiled program holds some dozen maps of memory, of which a process may have 65,530: one that held those of
+    every file aborted in XLA in one of the last. They are in build/, for the next file that wants them.
+    """
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture(autouse=True)
 def umask():
     """The command line changes it; every test begins with the usual one."""
