@@ -1,6 +1,7 @@
 """Fixtures that every test may use. JAX runs strict here: no silent promotion of dtypes or ranks."""
 
 import os
+import sys
 import tarfile
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from support.longest_first import longest_first
 
 from facedep_jax.compilation_cache import keep_compiled
 
+sys.modules.setdefault("openvino_telemetry", None)  # as the engine does: its makers' server is not told of every test
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
