@@ -6,6 +6,7 @@ or a process. Where that does not end it either, the process ends as it would by
 """
 
 import atexit
+import gc
 import json
 import os
 import selectors
@@ -20,6 +21,7 @@ from contextlib import suppress
 from types import FrameType, TracebackType
 
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+AGAIN = 0.02  # seconds until a thread is interrupted again that was where an exception is not passed on
 PATIENCE = 0.6  # seconds until whoever waits is interrupted, and as long again until one in foreign code is ended
 LEAVING = 8.0  # seconds for whoever is ending: to commit, to close what is open
 SAFE = "what was committed is safe; run the same command to go on"
@@ -35,6 +37,16 @@ def _waits(thread: int) -> bool:
     return frame is not None and frame.f_code.co_filename in WAITING
 
 
+def _swallows(frame: FrameType | None) -> bool:
+    """Whether what is raised here is told as a traceback and goes no further: in what the garbage collector calls."""
+    callbacks = [getattr(function, "__code__", None) for function in gc.callbacks]
+    while frame is not None:
+        if frame.f_code in callbacks or frame.f_code.co_name == "__del__":
+            return True
+        frame = frame.f_back
+    return False
+
+
 class Signals:
     """While it is entered, a first signal is kept in `number`; a second one raises KeyboardInterrupt wherever it comes.
 
@@ -47,6 +59,7 @@ class Signals:
         self.as_json = False  # whether last words are
         self._on_hangup = on_hangup
         self._depth = self._heard = 0
+        self._lost = False  # an interruption that came where none is passed on
         self._leaving, self._left = threading.Event(), threading.Event()
         self._status: int | None = None
 
@@ -97,10 +110,13 @@ class Signals:
             self._on_hangup()
         if self._status is not None:
             return
-        if self.number:
+        if not self.number:
+            self.number = number
+        elif _swallows(frame):
+            self._lost = True
+        else:
             self.leave()
             raise KeyboardInterrupt
-        self.number = number
 
     def _watch(self, main: int) -> None:
         """Wait for a signal, which is told here even while the main thread is in foreign code; then see to the end."""
@@ -115,13 +131,22 @@ class Signals:
         heard = self._heard
         if self._status is None and not self._leaving.is_set():
             signal.pthread_kill(main, number)
-            if self._left.wait(PATIENCE) or self._heard == heard:
+            if self._left_within(PATIENCE, number, main) or self._heard == heard:
                 return self._end_hard(number)
         until = time.monotonic() + LEAVING
-        while self._status is None and not self._left.wait(PATIENCE) and time.monotonic() < until:
+        while self._status is None and not self._left_within(PATIENCE, number, main) and time.monotonic() < until:
             if _waits(main):
                 signal.pthread_kill(main, number)
         self._end_hard(number)
+
+    def _left_within(self, seconds: float, number: int, main: int) -> bool:
+        """Whether the command is left by then; the main thread is interrupted again where that was lost."""
+        until = time.monotonic() + seconds
+        while not (left := self._left.wait(AGAIN)) and time.monotonic() < until:
+            if self._lost:
+                self._lost = False
+                signal.pthread_kill(main, number)
+        return left
 
     def _end_hard(self, number: int) -> None:
         """The main thread may hold any lock: nothing of the program is called."""

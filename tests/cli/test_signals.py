@@ -17,10 +17,12 @@ WAITS = {
     "a child": "subprocess.run([sys.executable, '-c', 'import time; time.sleep(1000)'])",
     "a server": "server = socket.create_server(('', 0)); socket.create_connection(server.getsockname()).recv(1)",
     "a thread": "pool = ThreadPoolExecutor(1); pool.submit(open, place); pool.shutdown()",
+    # What is raised in there is told as a traceback and forgotten.
+    "the garbage collector": "gc.callbacks.append(lambda *_: time.sleep(1)); gc.collect(); time.sleep(1000)",
     "foreign code": "mutex = (ctypes.c_char * 64)(); [ctypes.CDLL(None).pthread_mutex_lock(mutex) for _ in '12']",
 }
 PROGRAM = """
-import ctypes, signal, socket, subprocess, sys, time
+import ctypes, gc, signal, socket, subprocess, sys, time
 from concurrent.futures import ThreadPoolExecutor
 import click
 from facedep_jax.cli import main
