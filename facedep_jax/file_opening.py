@@ -50,7 +50,7 @@ def opened(path: Path, most: int, follow: bool = False) -> Iterator[io.BufferedR
     """
     handle = _descriptor(path, follow)
     try:
-        _require_plain(path, os.fstat(handle), most)
+        _require_plain(path, handle, most)
         with open(handle, "rb", closefd=False) as stream:
             yield stream
     finally:
@@ -99,14 +99,38 @@ def _not_plain(path: Path, follow: bool) -> str:
     return f"is {kind}, {EXPECTED}" if kind else ""
 
 
-def _require_plain(path: Path, found: os.stat_result, most: int) -> None:
+def _require_plain(path: Path, handle: int, most: int) -> None:
     """Raise UnusableFile for what is no regular file, is too large, or claims bytes that the disk does not hold."""
+    found = os.fstat(handle)
     if kind := _KINDS.get(stat.S_IFMT(found.st_mode)):
         raise UnusableFile(path, f"is {kind}, {EXPECTED}")
     if found.st_size > most:
         raise UnusableFile(path, f"has {found.st_size:,} bytes, expected at most {most:,}")
-    if found.st_size > CLAIMED and found.st_blocks * 512 * PACKED < found.st_size:
-        raise UnusableFile(path, f"claims {found.st_size:,} bytes, of which the disk holds {found.st_blocks * 512:,}")
+    if claim := unheld(handle):
+        raise UnusableFile(path, claim)
+
+
+def unheld(handle: int) -> str:
+    """What a file claims, if most of it is a hole, which takes as long to read as bytes do; "" where it is not."""
+    found = os.fstat(handle)
+    if found.st_size <= CLAIMED or found.st_blocks * 512 * PACKED >= found.st_size or _has_data(handle, found.st_size):
+        return ""
+    return f"claims {found.st_size:,} bytes, of which the disk holds {found.st_blocks * 512:,}"
+
+
+def _has_data(handle: int, size: int) -> bool:
+    """Whether enough of it is no hole: some file systems count blocks late, or pack them."""
+    held = end = 0
+    try:
+        while held * PACKED < size:
+            begin = os.lseek(handle, end, os.SEEK_DATA)
+            end = os.lseek(handle, begin, os.SEEK_HOLE)
+            held += end - begin
+    except OSError:  # no data behind the last
+        return False
+    finally:
+        os.lseek(handle, 0, os.SEEK_SET)
+    return True
 
 
 def read_toml(path: Path, follow: bool = False, names: bool = True) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, Int
 
 from facedep_jax.cache.hdf5_reader import Dataset, NotAShard, Structure, open_regular, read_exactly, read_structure
 from facedep_jax.errors import DamagedCache
+from facedep_jax.file_opening import unheld
 from facedep_jax.file_system import TEMPORARY, atomic_file, writing
 from facedep_jax.media.frame_types import FACE_STATES
 
@@ -121,6 +122,8 @@ def sha256_of(path: Path) -> str:
     """SHA-256 of a shard's file, read in pieces. Raises DamagedCache if it is no regular file or cannot be read."""
     try:
         with open_regular(path) as handle, open(handle, "rb", closefd=False) as stream:
+            if claim := unheld(handle):
+                raise NotAShard(f"it {claim}")
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except (OSError, ValueError) as error:
         raise DamagedCache(f"shard {path.name} cannot be read: {error}") from error

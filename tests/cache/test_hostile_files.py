@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from support.clip_cache import make_clips
 from support.hostile_h5 import ATTACKS, NAIVE, SPEC, Watch, hostile_bytes, lay_canaries, write_good, write_hostile
 from support.paths import ROOT
 
@@ -21,6 +22,7 @@ from facedep_jax.cache.maintenance.inspect import inspect_cache
 from facedep_jax.cache.maintenance.sandboxed_reader import in_child
 from facedep_jax.cache.maintenance.verify import verify_cache
 from facedep_jax.errors import CacheError, DamagedCache
+from facedep_jax.file_opening import CLAIMED
 from facedep_jax.progress_events import Interrupted, Progress, Tick
 
 # Looks at every cache in a folder under the limits of the real child, which starts anew for each and takes longer.
@@ -287,3 +289,12 @@ def test_whoever_waits_for_a_child_that_says_nothing_can_stop():
     with pytest.raises(Interrupted):
         in_child("inspect", "c", stop, command=(sys.executable, "-c", "import time; time.sleep(60)"))
     assert time.monotonic() - begun < 30
+
+
+def test_a_shard_that_is_a_hole_is_not_read_through(tmp_path):
+    make_clips(tmp_path)
+    (shard,) = (tmp_path / "shards").iterdir()
+    shard.write_bytes(b"")
+    os.truncate(shard, 1200 * CLAIMED)  # 20 GB, which take a minute to be hashed
+    (found,) = [problem for problem in verify_cache(tmp_path)["problems"] if shard.name in str(problem)]
+    assert "claims 20,132,659,200 bytes, of which the disk holds 0" in str(found)

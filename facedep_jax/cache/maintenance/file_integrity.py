@@ -174,9 +174,9 @@ def check_shard(path: Path, spec: dict[str, Any], values: bool = True) -> tuple[
 
     The shard is None where it cannot be read at all.
     """
-    if values and (digest := sha256_of(path)) != path.stem:
-        return None, [problem(path.name, "hash", f"its SHA-256 is {digest}")]
     try:
+        if values and (digest := sha256_of(path)) != path.stem:
+            return None, [problem(path.name, "hash", f"its SHA-256 is {digest}")]
         shard = open_shard(path)
     except DamagedCache as error:
         return None, [problem(path.name, "structure", str(error))]
