@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from facedep_jax.errors import FacedepError, UnusableFile
-from facedep_jax.file_opening import CLAIMED, opened, read_bytes, read_text
+from facedep_jax.file_opening import CLAIMED, _has_data, opened, read_bytes, read_text
 
 
 def socket_at(path):
@@ -65,6 +65,9 @@ def test_a_file_that_claims_what_the_disk_does_not_hold_is_refused(tmp_path):
     with pytest.raises(UnusableFile, match=r"claims 16,777,217 bytes, of which the disk holds 0"):
         read_bytes(tmp_path / "hollow", 2**40)
     (tmp_path / "full").write_bytes(bytes(CLAIMED + 1))
+    for name, has in (("full", True), ("hollow", False)):  # what is asked where blocks are counted late, or packed
+        with open(tmp_path / name, "rb") as stream:
+            assert _has_data(stream.fileno(), CLAIMED + 1) is has and stream.tell() == 0
     assert len(read_bytes(tmp_path / "full", 2**40)) == CLAIMED + 1
 
 
