@@ -96,7 +96,7 @@ def attend(
         stated = target[places[seen]]
         ranking[number // count, held] = said - inner.mean()
         value[number // count, held] = fit_values(inner, stated)(said)
-    given = OutOfFold(value if target.dtype == float else ranking, value)
+    given = OutOfFold(value if target.dtype.kind == "f" else ranking, value)
     return Attended(given, _parts(bags, windows, places, units, weight))
 
 
@@ -106,7 +106,7 @@ def _as_learned(target: Shaped[np.ndarray, " n"]) -> tuple[Shaped[np.ndarray, " 
     """
     if target.dtype == bool:
         return target.astype(np.int32), fit_platt
-    if target.dtype == float:
+    if target.dtype.kind == "f":
         low, high = float(target.min()), float(target.max())
         return ((target - low) / (high - low)).astype(np.float32), fit_line
     return midranks(target).astype(np.float32), fit_cuts
