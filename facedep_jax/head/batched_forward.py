@@ -18,7 +18,7 @@ from facedep_jax.head.device_memory import explained_memory
 from facedep_jax.head.model import Architecture, Tokens, graph_of
 from facedep_jax.head.window_pooling import weigh_windows
 
-READ_FRAMES = 512  # of one evaluation step in training: 4096 of two taps and a `tiny` head took 1.7 GB more
+READ_FRAMES = 512  # of one evaluation step in training: 4096 of two taps and a `tiny` head took 1.2 GB more
 # Frames of one step of a head in use, on CPUs: what it computes for them stays in the processor's caches, and memory
 # is used again instead of fetched anew. 512 take 2.2 times as long (`base`, four members, 65 cells, two cores).
 CPU_FRAMES = 32
