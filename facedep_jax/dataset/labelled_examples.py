@@ -45,7 +45,7 @@ class Examples:
     tokens: dict[str, Features]
     times: Float32[np.ndarray, "n t"]
     mask: Bool[np.ndarray, "n t"]
-    target: Int32[np.ndarray, " n"]
+    target: Int32[np.ndarray, " n"]  # the heads of a study learn amounts as well: see `training.train_step.wanted_of`
     item: np.ndarray
     path: np.ndarray
     subject: np.ndarray

@@ -18,6 +18,7 @@ from facedep_jax.training.train_step import (
     Rates,
     TrainingPlan,
     begin_moments,
+    of_member,
     read_logits,
     side_of,
     take_steps,
@@ -157,14 +158,15 @@ def close_epoch(
     carry: Carry,
     state: EpochState,
     logits: Float32[Array, "m b classes"],
-    target: Int32[Array, " b"],
+    target: Int32[Array, " b"] | Float32[Array, " b"] | Float32[Array, "b m"],
     val_weight: Float32[Array, "m b"],
     positive: Bool[Array, " classes"],
 ) -> tuple[Carry, History]:
     """The carry after an epoch and its history, from what was learned and the logits of the rows to stop by."""
     weight = jnp.maximum(state.seen["weight"], 1e-12)
     history = {f"train_{name}": state.seen[key] / weight for name, key in (("loss", "loss"), ("accuracy", "right"))}
-    history |= jax.vmap(partial(_val_metrics, target, positive))(logits, val_weight)
+    metrics = jax.vmap(partial(_val_metrics, positive), (0, 0, of_member(target)))
+    history |= metrics(logits, val_weight, target)
     states = jax.vmap(partial(unflatten, plan.architecture))(state.parameters)
     epoch = carry.epoch + 1
     stopped = epoch - carry.best_epoch > plan.patience
@@ -205,10 +207,10 @@ def _val_logits(
 
 
 def _val_metrics(
-    target: Int32[Array, " b"],
     positive: Bool[Array, " classes"],
     logits: Float32[Array, "b classes"],
     weight: Float32[Array, " b"],
+    target: Int32[Array, " b"] | Float32[Array, " b"],
 ) -> History:
     """Loss, accuracy and AUC of one member on the rows to stop by; of amounts those above their mean are positive."""
     proxy = proxy_logit(logits, positive)

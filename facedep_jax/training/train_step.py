@@ -50,6 +50,11 @@ def wanted_of(target: Array, classes: int, smoothing: float | Array = 0.0) -> Fl
     return optax.smooth_labels(jax.nn.one_hot(target, classes), smoothing)
 
 
+def of_member(target: Array) -> int | None:
+    """The axis of members where each has targets of its own, (n, m)."""
+    return 1 if target.ndim == 2 else None
+
+
 def side_of(target: Array, positive: Bool[Array, " classes"], middle: float | Array = 0.5) -> Bool[Array, " n"]:
     """The side of each: that of its class; of amounts, whether it is above the `middle`."""
     return target > middle if jnp.issubdtype(target.dtype, jnp.floating) else positive[target]

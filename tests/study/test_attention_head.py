@@ -86,6 +86,21 @@ def test_what_is_said_of_a_person_does_not_hang_on_their_own_label(classes):
     assert np.abs(again.ranking[0, others] - found.given.ranking[0, others]).max() > 1e-3
 
 
+@pytest.mark.parametrize("of_bands", (False, True))
+def test_the_scale_on_which_amounts_are_learned_is_of_those_learned_from(of_bands):
+    """Whoever is held out may have any score or band: what is said of them is the same to the bit."""
+    rng = np.random.default_rng(5)
+    amount = rng.integers(0, 4, 24) if of_bands else rng.integers(3, 20, 24).astype(float)
+    bags, units, held = made((amount - amount.mean()) / amount.std()), UNITS[:24], np.arange(12, 24)
+    how = by_partition(np.where(np.arange(24) < 12, "train", "test").astype(object))
+    elsewhere = amount.copy()
+    elsewhere[held] = 9 if of_bands else rng.integers(-300, 300, 12)
+    first, other = (attend(bags, units, said, how, 0, None, silent).given for said in (amount, elsewhere))
+    assert np.isfinite(first.value[0, held]).all()
+    assert np.array_equal(first.ranking, other.ranking, equal_nan=True)
+    assert np.array_equal(first.value, other.value, equal_nan=True)
+
+
 def test_an_amount_is_learned_as_one_and_given_in_its_own_points():
     score = np.random.default_rng(3).integers(0, 25, 150).astype(float)
     how = repeated_folds(score, 3, 1, 0)

@@ -14,7 +14,7 @@ import jax
 import numpy as np
 import polars as pl
 from flax import nnx
-from jaxtyping import Bool, Float, Int, Shaped
+from jaxtyping import Bool, Float, Float32, Int, Int32, Shaped
 
 from facedep_jax.dataset.labelled_examples import Examples
 from facedep_jax.errors import RunError
@@ -25,7 +25,7 @@ from facedep_jax.head.window_pooling import weigh_windows
 from facedep_jax.progress_events import Report
 from facedep_jax.segments import TIMES
 from facedep_jax.study.attention.person_bags import Bags
-from facedep_jax.study.ordered_classes import fit_cuts, midranks
+from facedep_jax.study.ordered_classes import fit_cuts
 from facedep_jax.study.protocols import Protocol, Split, repeated_folds
 from facedep_jax.study.ridge.linear_models import fit_platt
 from facedep_jax.study.ridge.out_of_fold import OutOfFold
@@ -79,11 +79,11 @@ def attend(
     Heads begin with the weights of `begun`, if it is given. Raises RunError where a loss is no longer finite.
     """
     windows, places = bags.of(units)
-    wanted, fit_values = _as_learned(target)
-    assert windows.clip is not None
-    windows = replace(windows, target=wanted[places][windows.clip])
+    own, fit_values = target[places], _values_of(target)
     splits = [_present(split, places, len(target)) for repeat in how.repeats for split in repeat]
-    members = _members(splits, target[places].astype(float), seed)
+    members = _members(splits, own.astype(float), seed)
+    assert windows.clip is not None
+    windows = replace(windows, target=_as_learned(own, [splits[m.split].train for m in members])[windows.clip])
     logits, weight = _train(windows, members, target.dtype == bool, seed, begun, report)
     ranking, value = np.full((2, len(how.repeats), len(target)), np.nan)
     count = len(how.repeats[0])
@@ -100,16 +100,31 @@ def attend(
     return Attended(given, _parts(bags, windows, places, units, weight))
 
 
-def _as_learned(target: Shaped[np.ndarray, " n"]) -> tuple[Shaped[np.ndarray, " n"], FitValues]:
-    """What heads learn of each person, a class or an amount from 0 to 1, and how their logits are brought to what a
-    person is given. The scale of amounts is that of all persons: of their bands' counts, or of the lowest and highest.
+def _values_of(target: Shaped[np.ndarray, " n"]) -> FitValues:
+    """How logits are brought to what a person is given: a probability, points, or a band."""
+    return fit_platt if target.dtype == bool else fit_line if target.dtype.kind == "f" else fit_cuts
+
+
+def _as_learned(
+    own: Shaped[np.ndarray, " p"], trains: Sequence[Int[np.ndarray, " t"]]
+) -> Int32[np.ndarray, " p"] | Float32[np.ndarray, "p m"]:
+    """What heads learn of each person: a class, or an amount from 0 to 1, on the scale of those whom each head's split
+    learns from (`trains`), so that nobody who is judged has a part in it: from their lowest score to their highest, or
+    the mean rank of their band.
     """
-    if target.dtype == bool:
-        return target.astype(np.int32), fit_platt
-    if target.dtype.kind == "f":
-        low, high = float(target.min()), float(target.max())
-        return ((target - low) / (high - low)).astype(np.float32), fit_line
-    return midranks(target).astype(np.float32), fit_cuts
+    if own.dtype == bool:
+        return own.astype(np.int32)
+    amount = _between if own.dtype.kind == "f" else _rank
+    return np.stack([amount(own, np.sort(own[train])) for train in trains], -1).astype(np.float32)
+
+
+def _between(own: Shaped[np.ndarray, " p"], learned: Shaped[np.ndarray, " t"]) -> Float[np.ndarray, " p"]:
+    return np.clip((own - learned[0]) / max(learned[-1] - learned[0], 1e-12), 0, 1)
+
+
+def _rank(own: Shaped[np.ndarray, " p"], learned: Shaped[np.ndarray, " t"]) -> Float[np.ndarray, " p"]:
+    below, up_to = (np.searchsorted(learned, own, side) for side in ("left", "right"))
+    return np.clip((below + up_to + 1) / 2 / len(learned), 0, 1)
 
 
 def _present(split: Split, places: Int[np.ndarray, " p"], rows: int) -> Split:
@@ -142,9 +157,9 @@ def _train(
     logits, counted, known = [], np.zeros(len(windows)), np.zeros(len(windows))
     for first in range(0, len(members), at_once):
         own = members[first : first + at_once]
-        runner = EpochRunner(
-            _data(own, windows, settings, classes), None, report, begin=begin_with(head) if head else None
-        )
+        shown = windows if classes else replace(windows, target=windows.target[:, first : first + at_once])
+        begin = begin_with(head) if head else None
+        runner = EpochRunner(_data(own, shown, settings, classes), None, report, begin=begin)
         rates = rates_for([settings], len(own))
         fitted = fit(keys[first : first + at_once], plan, rates, runner, progress, strict=False)
         progress.close()

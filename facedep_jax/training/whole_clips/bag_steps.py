@@ -24,6 +24,7 @@ from facedep_jax.training.train_step import (
     Rates,
     TrainingPlan,
     cosine_schedule,
+    of_member,
     side_of,
     update,
     wanted_of,
@@ -43,7 +44,7 @@ class Bags(NamedTuple):
     """The clips of a batch: of each window which of them it is of (their number for none), classes and weights."""
 
     owner: Int32[Array, " n"]
-    target: Int32[Array, " clips"] | Float32[Array, " clips"]
+    target: Int32[Array, " clips"] | Float32[Array, "clips m"]  # a class, or an amount on each member's own scale
     weight: Float32[Array, "m clips"]  # 0 where nothing is to be learned
 
 
@@ -93,15 +94,16 @@ def judge(
 ) -> tuple[Said, dict[str, Float32[Array, " m"]]]:
     """How the loss changes with what is said of each window, and sums over the clips."""
 
-    def loss_of(said: Array, weight: Array, smoothing: Array) -> tuple[Array, dict[str, Array]]:
-        logits = pool_windows(said[:, :-1], said[:, -1], bags.owner, len(bags.target))
-        wanted = wanted_of(bags.target, positive.shape[0], smoothing)
+    def loss_of(said: Array, weight: Array, smoothing: Array, target: Array) -> tuple[Array, dict[str, Array]]:
+        logits = pool_windows(said[:, :-1], said[:, -1], bags.owner, len(target))
+        wanted = wanted_of(target, positive.shape[0], smoothing)
         total = (optax.softmax_cross_entropy(logits, wanted) * weight).sum()
-        right = (proxy_logit(logits, positive) > 0) == side_of(bags.target, positive)
+        right = (proxy_logit(logits, positive) > 0) == side_of(target, positive)
         seen = {"loss": total, "right": jnp.where(right, weight, 0.0).sum(), "weight": weight.sum()}
         return total / jnp.maximum(weight.sum(), 1e-12), seen
 
-    return jax.vmap(jax.grad(loss_of, has_aux=True))(said, bags.weight, rates.label_smoothing)
+    each = said, bags.weight, rates.label_smoothing
+    return jax.vmap(jax.grad(loss_of, has_aux=True), (0, 0, 0, of_member(bags.target)))(*each, bags.target)
 
 
 @partial(jax.jit, static_argnums=0, donate_argnums=5)
