@@ -50,7 +50,7 @@ def monitor(
     asked = {"seconds": seconds, "window": window, "min_coverage": min_coverage}
     settings = resolve(MonitorSettings, "monitor", None, asked)
     reading = resolve(ExtractSettings, "extract", None, given)
-    summary = watch(source, head_of(run, positive), reading, settings, record, report)
+    summary = watch(source, head_of(run, positive, batch=1), reading, settings, record, report)
     ended = summary["ended"]
     return CommandResult(
         summary,

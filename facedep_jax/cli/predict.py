@@ -45,7 +45,7 @@ def predict(
     from facedep_jax.scoring.score_images import predict as score
     from facedep_jax.toml_settings import resolve
 
-    head = head_of(run, positive)
+    head = head_of(run, positive, batch=1)
     found = score(list(images), head, resolve(ExtractSettings, "extract", None, given), report, drawable=bool(plot))
     if plot:
         from facedep_jax.report.scored_image_plot import drawing
@@ -67,11 +67,11 @@ def predict(
     return CommandResult(summary, show_predictions, bool(failed), nothing_done)
 
 
-def head_of(run: Path, positive: tuple[str, ...] | None) -> "Head":
-    """The head of a run, with other positive emotions where they are given."""
+def head_of(run: Path, positive: tuple[str, ...] | None, batch: int | None = None) -> "Head":
+    """The head of a run, with other positive emotions where they are given; `batch` as `load_head` has it."""
     from facedep_jax.runs.run_directory import load_head
 
-    head = load_head(run)
+    head = load_head(run, batch)
     return head if positive is None else head.with_positive(positive)
 
 

@@ -14,6 +14,7 @@ merged with, and dropout keys are arguments.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import jax
 import jax.numpy as jnp
@@ -294,14 +295,20 @@ class HeadModel(nnx.Module):
         return logits.sum(1) / count, score
 
 
+@lru_cache(maxsize=16)
+def _halves(architecture: Architecture) -> tuple[nnx.GraphDef[HeadModel], nnx.State]:
+    return nnx.split(nnx.eval_shape(lambda: HeadModel(architecture, nnx.Rngs(0))))
+
+
 def graph_of(architecture: Architecture) -> nnx.GraphDef[HeadModel]:
     """The static half of the model, equal for all heads of one architecture."""
-    return nnx.split(nnx.eval_shape(lambda: HeadModel(architecture, nnx.Rngs(0))))[0]
+    return _halves(architecture)[0]
 
 
-def abstract_state(architecture: Architecture) -> nnx.State:
-    """Shapes of the parameters."""
-    return nnx.state(nnx.eval_shape(lambda: HeadModel(architecture, nnx.Rngs(0))))
+def abstract_state(architecture: Architecture, members: int | None = None) -> nnx.State:
+    """Shapes of the parameters, of so many heads with a leading axis."""
+    stack = () if members is None else (members,)
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct((*stack, *x.shape), x.dtype), _halves(architecture)[1])
 
 
 def init_states(architecture: Architecture, keys: Key[Array, " m"]) -> nnx.State:

@@ -25,7 +25,7 @@ from facedep_jax.head.batched_forward import (
 )
 from facedep_jax.head.calibration import RAW, Calibration, calibrate, over_frames
 from facedep_jax.head.doubts import auroc, joined, of_ranking, without_ranking
-from facedep_jax.head.model import Architecture, Inputs, Tokens, graph_of, init_states
+from facedep_jax.head.model import Architecture, Inputs, Tokens, abstract_state, graph_of
 from facedep_jax.progress_events import Note, Report, silent
 from facedep_jax.sources.class_labels import PROXY_CLASSES, choose_positive
 from facedep_jax.sources.label_vocabulary import in_order
@@ -181,15 +181,16 @@ class Head:
         clips = {tap: np.asarray(tokens[tap])[:, None] for tap in self.taps}
         return self.class_logits(clips, np.zeros((count, 1), np.float32), np.ones((count, 1), bool))
 
-    def finite_on_probe(self) -> bool:
-        """Whether one frame of fixed features, in the range of real ones, gets finite logits of every class."""
+    def finite_on_probe(self, batch: int | None = None) -> bool:
+        """Whether one frame of fixed features, in the range of real ones, gets finite logits of every class, by the
+        program for so many frames at once."""
         inputs = self.architecture.inputs
         shapes = {t: (1, 1, s, s, c) for t, s, c in zip(inputs.taps, inputs.cells, inputs.channels, strict=True)}
         probe = {
             tap: np.linspace(-1, 6, np.prod(shape), dtype=np.float16).reshape(shape) for tap, shape in shapes.items()
         }
         now, there = np.zeros((1, 1), np.float32), np.ones((1, 1), bool)
-        return bool(np.isfinite(predict_classes(self.architecture, self.states, probe, now, there)).all())
+        return bool(np.isfinite(predict_classes(self.architecture, self.states, probe, now, there, batch)).all())
 
     def class_logits(
         self,
@@ -326,8 +327,7 @@ def flat_names(states: nnx.State) -> dict[str, np.ndarray]:
 def from_names(architecture: Architecture, arrays: Mapping[str, np.ndarray]) -> tuple[nnx.State, list[str]]:
     """States out of parameters by name, and everything that is missing, extra or misshapen."""
     members = next(iter(arrays.values())).shape[0] if arrays else 1
-    keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), members))  # shapes alone: nothing is compiled
-    state = jax.eval_shape(partial(init_states, architecture), keys)
+    state = abstract_state(architecture, members)
     named, tree = jax.tree_util.tree_flatten_with_path(nnx.to_pure_dict(state))
     shapes = {".".join(str(part.key) for part in path): leaf.shape for path, leaf in named}
     wrong = [f"{name} is missing" for name in shapes if name not in arrays]

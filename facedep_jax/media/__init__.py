@@ -18,6 +18,7 @@ from facedep_jax.media.frame_types import (
 )
 from facedep_jax.media.live_source import Live, Located, Sample, locate
 from facedep_jax.media.media_reader import Clip, open_clip, read_image, read_view
+from facedep_jax.media.worker_pool import start_ahead
 
 __all__ = [
     "DECODERS",
@@ -40,4 +41,5 @@ __all__ = [
     "read_image",
     "read_view",
     "resolve_faces",
+    "start_ahead",
 ]

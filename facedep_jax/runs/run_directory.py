@@ -126,8 +126,11 @@ def _write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     path.write_bytes(save({name: np.ascontiguousarray(x) for name, x in arrays.items()}))
 
 
-def load_head(run: Path | str) -> Head:
-    """The head of a run. Raises RunError naming everything missing, extra, misshapen or not finite."""
+def load_head(run: Path | str, batch: int | None = None) -> Head:
+    """The head of a run, tried by the program for so many frames at once, if they are known, so that no other compiles.
+
+    Raises RunError naming everything missing, extra, misshapen or not finite.
+    """
     run = Path(run)
     config = read_config(run)
     if isinstance(config, CnnConfig):
@@ -160,6 +163,6 @@ def load_head(run: Path | str) -> Head:
         fps=train.train_fps,
         before_windows=is_before_windows(config),
     )
-    if not head.finite_on_probe():
+    if not head.finite_on_probe(batch):
         raise RunError(f"{run} is damaged: {run}/head.safetensors gives no finite logits; {RESTORE}")
     return head

@@ -15,7 +15,7 @@ from facedep_jax.extraction.plan import ExtractionPlan, load_checked_engine, pla
 from facedep_jax.extraction.settings import ExtractSettings
 from facedep_jax.head.batched_forward import predict_classes, proxy_logits
 from facedep_jax.head.trained_head import Head
-from facedep_jax.media import Frame, Picture, read_image, read_view
+from facedep_jax.media import Frame, Picture, read_image, read_view, start_ahead
 from facedep_jax.media.file_hashing import read_content
 from facedep_jax.media.media_writer import encode_png
 from facedep_jax.progress_events import Failure, Note, Progress, Report, silent
@@ -91,6 +91,8 @@ def load_scorer(kind: str, head: Head, given: ExtractSettings, report: Report = 
 
     Everything that decides features is the run's own. Raises WeightsError where its weights are not to be found.
     """
+    if kind == "image":
+        start_ahead()
     if head.face_by_face:
         report(Note(head.face_by_face, "warning"))
     settings = extract_settings(head.features, replace(aligned_as_learned(head, given, report), batch_size=1))

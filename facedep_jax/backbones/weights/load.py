@@ -9,6 +9,7 @@ import hashlib
 import re
 import zlib
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -136,7 +137,8 @@ def _in_directory(directory: Path, backbones: Sequence[str], report: Report) -> 
     chosen = _choose(directory, backbones, seen, unreadable)
     for problem in unreadable:
         report(Note(f"passed over {problem}", "warning"))
-    return {backbone: fold_file(file) for backbone, file in chosen.items()}
+    with ThreadPoolExecutor() as threads:
+        return dict(zip(chosen, threads.map(fold_file, chosen.values()), strict=True))
 
 
 def _choose(
