@@ -1,6 +1,5 @@
 """Reading a cache: arrays and tables out of shards. Knows nothing of what labels mean."""
 
-import re
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,14 @@ import polars as pl
 from jaxtyping import Float, Int, Int64
 
 from facedep_jax.cache.feature_reader import read_rows
-from facedep_jax.cache.feature_spec import fingerprint, format_of, read_header, require_known, require_own_header
+from facedep_jax.cache.feature_spec import (
+    fingerprint,
+    format_of,
+    read_header,
+    require_known,
+    require_own_header,
+    shapes_of,
+)
 from facedep_jax.cache.item_table import join
 from facedep_jax.cache.ledger_state import LISTING, latest_failures, listings_in_force, read_listings
 from facedep_jax.cache.manifest import load_manifest, open_shards
@@ -23,7 +29,6 @@ from facedep_jax.shown_facts import ShownFacts
 __all__ = ["LISTING", "Cache", "open_cache"]
 
 _ROUNDING = 1e-6  # seconds
-_TAP = re.compile(r"\w+:\w+@([1-9]\d{0,2})(~\w+)?")
 
 
 class Cache(ShownFacts):
@@ -37,7 +42,7 @@ class Cache(ShownFacts):
         self.path = Path(folder)
         self.spec: dict[str, Any] = read_header(self.path)
         self.fingerprint = fingerprint(self.spec)
-        self._shapes = _shapes(self.path, self.spec)
+        self._shapes = shapes_of(self.spec)
         shards = open_shards(self.path, load_manifest(self.path, items=False))
         require_own_header(self.path, self.fingerprint, [shard.attributes["fingerprint"] for shard in shards])
         for shard in shards:
@@ -197,16 +202,3 @@ def open_cache(folder: str | Path) -> Cache:
     the format's). The values themselves are checked against their hashes by `verify`, not here.
     """
     return Cache(folder)
-
-
-def _shapes(folder: Path, spec: dict[str, Any]) -> dict[str, tuple[int, int, int]]:
-    """(S, S, C) of every tap. Raises DamagedCache for a spec that does not say it, whoever wrote it."""
-    try:
-        channels = spec["features"]["channels"]
-        found: dict[str, Any] = {tap: _TAP.fullmatch(tap) for tap in spec["features"]["taps"]}  # None is a TypeError
-        shapes = {tap: (int(match[1]), int(match[1]), channels[tap]) for tap, match in found.items()}
-    except (KeyError, TypeError) as error:
-        raise DamagedCache(f"{folder}/cache.json: its spec does not say which taps there are ({error!r})") from error
-    if not all(type(width) is int and 0 < width < 2**20 for *_, width in shapes.values()):
-        raise DamagedCache(f"{folder}/cache.json: its spec states channels that cannot be: {channels}")
-    return shapes

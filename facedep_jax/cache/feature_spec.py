@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from facedep_jax.toml_settings import differences, without_none
 
 FORMATS = {1: None, 2: "float32"}  # format version → `dtype` of the spec's features; 1 states none: float16
 DEEPEST = 8  # of objects in objects: a spec has five, and what compares or shows it goes down recursively
+_TAP = re.compile(r"\w+:\w+@([1-9]\d{0,2})(~\w+)?")
 FIRST_DECODER = 1  # of a spec that states none
 RESTORE = "`cache repair` writes it anew if config.toml is whole, else restore it from a copy; the shards are untouched"
 
@@ -71,17 +73,30 @@ def require_known(version: object, where: object) -> None:
         raise CacheError(f"{where} has format version {version}, this program reads {known}; update facedep-jax")
 
 
+def shapes_of(spec: Mapping[str, Any]) -> dict[str, tuple[int, int, int]]:
+    """(S, S, C) of every tap of a spec that was read."""
+    taps, channels = spec["features"]["taps"], spec["features"]["channels"]
+    sides: dict[str, Any] = {tap: _TAP.fullmatch(tap) for tap in taps}
+    return {tap: (int(match[1]), int(match[1]), channels[tap]) for tap, match in sides.items()}  # None: a TypeError
+
+
 def _fault(spec: Any) -> str:
-    """What a spec says that cannot be meant, whoever wrote it; which taps there are is the reader's to ask."""
+    """What a spec says that cannot be meant, whoever wrote it."""
     if not _object(spec) or not all(_object(spec.get(part)) for part in ("features", "input")):
         return "its spec does not have the two parts features and input"
     features = spec["features"]
     if not all(_object(how) for how in spec["input"].values()):
         return "its spec's input is not said for each kind"
-    if not all(_object(features.get(name, {})) for name in ("weights", "channels", "size")):
+    if not all(_object(features.get(name)) for name in ("weights", "channels", "size")):
         return "its spec's weights, channels or size are not said for each backbone"
-    if not all(_object(w) and isinstance(w.get("family"), str) for w in features.get("weights", {}).values()):
+    if not all(_object(w) and isinstance(w.get("family"), str) for w in features["weights"].values()):
         return "its spec's weights are of no family"
+    try:
+        widths = [width for *_, width in shapes_of(spec).values()]
+    except (KeyError, TypeError) as error:
+        return f"its spec does not say which taps there are ({error!r})"
+    if not widths or not all(type(width) is int and 0 < width < 2**20 for width in widths):
+        return f"its spec states channels that cannot be: {features['channels']!r}"
     return "" if _depth(spec) <= DEEPEST else "its spec is nested too deeply"
 
 

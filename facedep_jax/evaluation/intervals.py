@@ -24,7 +24,7 @@ def bounded_interval(value: float, drawn: Draws, subjects: int, span: tuple[floa
     return effective_interval(value, float(np.var(drawn)) * subjects / (subjects - 1), subjects, span)
 
 
-def effective_interval(value: float, variance: float, subjects: int, span: tuple[float, float] = UNIT) -> Ends:
+def effective_interval(value: float, variance: float, subjects: float, span: tuple[float, float] = UNIT) -> Ends:
     """Wilson's interval (1927) of a figure that lies within `span`, on an effective number of subjects.
 
     That number is p (1 − p) / V, with V the figure's `variance` (Korn and Graubard, Survey Methodology 24 (1998) 193);
@@ -42,7 +42,7 @@ def effective_interval(value: float, variance: float, subjects: int, span: tuple
     return [low + (high - low) * end for end in wilson_interval(part, count, subjects)]
 
 
-def wilson_interval(part: float, count: float, subjects: int) -> list[float]:
+def wilson_interval(part: float, count: float, subjects: float) -> list[float]:
     """Of a part of `count`, which need not be whole; Student's t as in `effective_interval`."""
     t = stdtrit(subjects - 1, 0.975)
     middle = (part + t * t / (2 * count)) / (1 + t * t / count)

@@ -1,6 +1,7 @@
 """A directory of scores: whose it is, and what in it is left of earlier passes. Knows nothing of scoring."""
 
 import csv
+import io
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 from facedep_jax.cache.feature_spec import stated_input
 from facedep_jax.errors import OutputError, RunError
+from facedep_jax.file_opening import TABLE, opened
 from facedep_jax.file_system import require_no_link, require_output, writing
 from facedep_jax.progress_events import Note, Report
 from facedep_jax.scoring.score_cached_clips import Scored
@@ -87,10 +89,18 @@ def _rows(table: Path) -> Iterator[tuple[str, str, str]]:
     """Clip, and begin and end where it is a segment, of every score in a table; none where there is no table."""
     if not table.is_file():
         return
-    with table.open(newline="", encoding="utf-8") as stream:
-        for row in csv.DictReader(stream):
-            if row["status"] != "ignored":
-                yield unquoted(row["clip"]), row.get("segment_start_s") or "", row.get("segment_end_s") or ""
+    with opened(table, TABLE) as stream:
+        rows = csv.DictReader(io.TextIOWrapper(stream, "utf-8", newline=""))
+        try:
+            if not {"clip", "status"} <= set(rows.fieldnames or ()):
+                raise ValueError("it has no columns clip and status")
+            for row in rows:
+                if row["status"] != "ignored":
+                    yield unquoted(row["clip"] or ""), row.get("segment_start_s") or "", row.get("segment_end_s") or ""
+        except (ValueError, csv.Error) as error:
+            raise RunError(
+                f"{table} is no table of scores that can be added to ({error}); restore it, or choose another --out"
+            ) from error
 
 
 def _as_written(time: float | None) -> str:

@@ -16,7 +16,11 @@ from jaxtyping import Bool, Float, Int, Shaped
 from threadpoolctl import threadpool_limits
 
 from facedep_jax.evaluation.persons.model_differences import auc_difference, error_difference, permutation_test
-from facedep_jax.evaluation.persons.person_classification import auc_with_interval, person_classification
+from facedep_jax.evaluation.persons.person_classification import (
+    auc_with_interval,
+    inflation_by_chance,
+    person_classification,
+)
 from facedep_jax.evaluation.persons.repeated_folds import as_repeats
 from facedep_jax.evaluation.persons.score_agreement import score_agreement
 from facedep_jax.evaluation.weighted_metrics import plain_auroc
@@ -63,22 +67,24 @@ def judge_classes(
     found = {DUMMY: classify(no_columns(columns[DESCRIPTOR]), label, how)} | learned | dict(further)
     if plain is not None:
         found[SCORE] = _as_it_is(plain, how)
-    crossed = how.name != OFFICIAL
+    chance = _class_chance(columns, plain, label, how, rows, report)
     figures = {}
     for name, one in found.items():
-        figures[name] = person_classification(one.value, label, HALF, crossed and name != SCORE)
+        crossed = how.name != OFFICIAL and name != SCORE
+        figures[name] = person_classification(one.value, label, HALF, crossed)
         fold = None if name == SCORE else how.fold
         ranked = as_repeats(one.ranking, len(label))
         known = np.isfinite(ranked).any(0)
         own = None if fold is None else fold[:, known]
-        figures[name] |= auc_with_interval(ranked[:, known], label[known], crossed and name != SCORE, own)
+        more = inflation_by_chance(chance.get(name, {}), label[known]) if crossed else None
+        figures[name] |= auc_with_interval(ranked[:, known], label[known], crossed, own, more)
         if name == SCORE:  # where its own threshold lies says nothing of these persons
             figures[name] = {key: value for key, value in figures[name].items() if not key.startswith(_DECIDED)}
 
     def difference(one: OutOfFold, other: OutOfFold) -> dict[str, Any]:
-        return auc_difference(one.ranking, other.ranking, label, crossed, how.fold)
+        return auc_difference(one.ranking, other.ranking, label, how.name != OFFICIAL, how.fold)
 
-    return judged_of(columns, found, figures, difference, _class_chance(columns, plain, label, how, rows, report))
+    return judged_of(columns, found, figures, difference, chance)
 
 
 _DECIDED = ("sensitivity", "specificity", "balanced_accuracy", "macro_f1")

@@ -707,7 +707,7 @@ def nested(levels):
         (header_with(spec=3), "two parts features and input"),
         (header_with(spec=SPEC | {"input": {"image": 3}}), "input is not said for each kind"),
         (header_with(spec=SPEC | {"features": {"size": 3}}), "size are not said for each backbone"),
-        (header_with(spec=SPEC | {"features": {"weights": {"a": {}}}}), "weights are of no family"),
+        (header_with(spec=SPEC | {"features": SPEC["features"] | {"weights": {"a": {}}}}), "weights are of no family"),
         (header_nested(400), "nested too deeply"),
         (header_nested(100_000), "nested too deeply"),
     ],

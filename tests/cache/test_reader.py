@@ -28,7 +28,7 @@ ENGINE = SimpleNamespace(name="xla", version="1 ü", device="cpu")
 def spec(color="rgb", taps=TAPS):
     channels = {tap: shape[-1] for tap, shape in taps.items()}
     weights = {"mobilenet_v2": {"sha256": "0" * 64, "family": "keras"}}
-    features = {"weights": weights, "taps": list(taps), "channels": channels, "color": color}
+    features = {"weights": weights, "taps": list(taps), "channels": channels, "size": {}, "color": color}
     return {"features": features, "input": {"image": {"faces": "none"}}}
 
 
@@ -263,7 +263,7 @@ def channels_of(width):
 
 
 def no_taps(folder):
-    write_header(folder, {"features": {"taps": [MID], "channels": {}}, "input": {}})
+    write_header(folder, {"features": {"taps": [MID], "channels": {}, "weights": {}, "size": {}}, "input": {}})
 
 
 DAMAGES = {

@@ -86,17 +86,17 @@ def judge(cohort: Measured, permutations: int = 0, repeats: int = REPEATS, seed:
 
 def nothing_planted(pictures: Pictures, cohorts: int, permutations: int, seed: int) -> Iterator[tuple[object, ...]]:
     """By number of persons and model: in what part of cohorts p is below 0.05 and the AUC's interval holds 0.5, the
-    AUC, and what it would be over all pairs. p, which any number of repeats gives rightly, is of two repeats, and of
-    the fewest persons."""
+    AUC, and what it would be over all pairs. The fewest persons are judged by two repeats and with permutations, which
+    their intervals are by; more persons by all repeats without."""
     people = measure(Plan(cohorts * PERSONS[0], seed=seed), pictures)
     for persons in PERSONS:
         own = list(people.cut(persons))
-        found = [judge(one, seed=number) for number, one in enumerate(own)]
-        few = own if persons == PERSONS[0] else []
-        tested = [judge(one, permutations, 2, number) for number, one in enumerate(few)]
+        few = persons == PERSONS[0]
+        how = (permutations, 2) if few else (0, REPEATS)
+        found = [judge(one, *how, number) for number, one in enumerate(own)]
         for model in MODELS:
             figures = [one.figures[model] for one in found]
-            low = f"{np.mean([one.chance[model]['p'] < 0.05 for one in tested]):.1%}" if tested else "–"
+            low = f"{np.mean([one.chance[model]['p'] < 0.05 for one in found]):.1%}" if few else "–"
             held = np.mean([one["auc_ci"][0] <= 0.5 <= one["auc_ci"][1] for one in figures])
             auc = np.array([one["auc"] for one in figures])
             rows = [judged.predictions[model].ranking for judged in found]

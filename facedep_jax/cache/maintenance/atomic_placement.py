@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from facedep_jax.errors import OutputError
+from facedep_jax.file_opening import read_json
 from facedep_jax.file_system import fsync_directory, fsync_file, require_output, writing
 
 PLACING = "placing.json"
@@ -96,7 +97,7 @@ def _require_free(paths: list[Path]) -> None:
 def _take_back(stage: Path, main: Path) -> None:
     """Remove what was put in its place without `main`, and what is left in the folder: it is made anew."""
     if (stage / PLACING).is_file() and not os.path.lexists(main):
-        for name, identity in json.loads((stage / PLACING).read_text()).items():
+        for name, identity in read_json(stage / PLACING).items():
             path = main.with_name(name)
             if path.is_file() and _identity(path) == identity:  # else it is somebody else's
                 path.unlink()

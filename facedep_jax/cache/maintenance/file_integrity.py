@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from facedep_jax.cache.checksummed_jsonl import BadLine
-from facedep_jax.cache.feature_spec import cells_of, fingerprint, format_of
+from facedep_jax.cache.feature_spec import fingerprint, format_of, shapes_of
 from facedep_jax.cache.ledger_columns import read_columns
 from facedep_jax.cache.ledger_members import LEDGERS, read_ledger
 from facedep_jax.cache.ledger_state import FAILURE, KEY, with_columns
@@ -22,7 +22,8 @@ from facedep_jax.cache.manifest import load_manifest, shard_names
 from facedep_jax.cache.manifest_lines import NAME as MANIFEST
 from facedep_jax.cache.manifest_lines import ManifestLine, read_manifest
 from facedep_jax.cache.shard import Shard, open_shard, sha256_of
-from facedep_jax.errors import DamagedCache
+from facedep_jax.errors import DamagedCache, UnusableFile
+from facedep_jax.file_opening import SETTINGS, SUMMARY, read_bytes
 from facedep_jax.media.frame_types import FACE_STATES, WITHOUT_CROP
 from facedep_jax.progress_events import Progress, Report, silent
 from facedep_jax.provenance import config_check
@@ -116,21 +117,22 @@ def all_ledger_problems(folder: Path, being_written: bool = False) -> list[Cache
 
 def check_small_files(folder: Path) -> Iterator[CacheProblem]:
     """`cache.json` and `config.toml`, byte for byte. That `cache.json` can be used is known already."""
-    text = (folder / "cache.json").read_bytes()
+    text = read_bytes(folder / "cache.json", SUMMARY)
     if (json.dumps(json.loads(text), indent=2) + "\n").encode() != text:
         yield problem("cache.json", "text", "it says what it said but is not written as it was")
     config = folder / "config.toml"
-    if config.is_file() and not _is_config(config.read_bytes()):
+    if config.is_file() and not _is_config(config):
         yield problem("config.toml", "text", "it is not what was written; the next extract-features writes it anew")
 
 
-def _is_config(data: bytes) -> bool:
+def _is_config(path: Path) -> bool:
     """TOML whose last line, if it is a comment, is the checksum of all before it."""
-    head, _, last = data.removesuffix(b"\n").rpartition(b"\n")
     try:
+        data = read_bytes(path, SETTINGS)
         tomllib.loads(data.decode())
-    except (ValueError, RecursionError):
+    except (UnusableFile, ValueError, RecursionError):
         return False
+    head, _, last = data.removesuffix(b"\n").rpartition(b"\n")
     return not last.startswith(b"#") or data == head + b"\n" + config_check(head + b"\n")
 
 
@@ -195,12 +197,12 @@ def _foreign(shard: Shard, spec: dict[str, Any]) -> Iterator[CacheProblem]:
         yield problem(name, "foreign", "its fingerprint is another cache's")
     if shard.attributes["format"] != format_of(spec):
         yield problem(name, "foreign", f"its format version is {shard.attributes['format']}")
-    if set(shard.layout) != set(spec["features"]["taps"]):
+    shapes = shapes_of(spec)
+    if set(shard.layout) != set(shapes):
         yield problem(name, "taps", f"holds {sorted(shard.layout)}")
         return
     for tap, (_, shape) in shard.layout.items():
-        cells, channels = cells_of(tap), spec["features"]["channels"][tap]
-        if shape[1:] != (cells, cells, channels):
+        if shape[1:] != shapes[tap]:
             yield problem(name, "taps", f"holds {tap} of shape {shape}")
 
 

@@ -4,6 +4,7 @@ It knows the files that this program writes, by their names and columns, and not
 """
 
 import csv
+import io
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ import polars as pl
 from facedep_jax.cache.ledger_state import read_listings
 from facedep_jax.cache.manifest_lines import read_manifest
 from facedep_jax.errors import CacheError
+from facedep_jax.file_opening import TABLE, opened
 from facedep_jax.progress_events import Note, Report, silent
 from facedep_jax.subject_ids import spellings
 from facedep_jax.text_escaping import as_text, plot_name, printable, unquoted
@@ -130,8 +132,8 @@ def _in_cache(header: Path, wanted: _Wanted) -> Iterator[Trace]:
 
 
 def _rows(table: Path) -> Iterator[dict[str, str]]:
-    with open(table, newline="", encoding="utf-8") as stream:
-        for row in csv.DictReader(stream):
+    with opened(table, TABLE) as stream:
+        for row in csv.DictReader(io.TextIOWrapper(stream, "utf-8", newline="")):
             yield {name: unquoted(cell or "") for name, cell in row.items() if name}
 
 

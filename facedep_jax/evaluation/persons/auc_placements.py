@@ -56,6 +56,30 @@ def auc_variances(
 ) -> list[float]:
     """DeLong's variance of each repeat's AUC, of independent scores; with `other`, of its AUC minus that of `other`,
     which judged the same persons. NaN where a repeat judged fewer than two persons of a class."""
+    return [float(sum(sides)) for sides in _variances_of_sides(rows, positive, other)]
+
+
+def degrees_of_freedom(rows: Float[np.ndarray, "repeats n"], positive: Labels) -> float:
+    """Of the variance of an AUC, as it is the sum of that of either class (Welch, Biometrika 34 (1947) 28): between
+    those of the smaller class and of all; those of the smaller class where nothing varies. The mean over repeats."""
+    found, smaller = [], min(positive.sum(), (~positive).sum()) - 1
+    for one, two in _variances_of_sides(rows, positive):
+        apart = one**2 / max(positive.sum() - 1, 1) + two**2 / max((~positive).sum() - 1, 1)
+        found.append((one + two) ** 2 / apart if apart > 0 else smaller)
+    return max(float(np.nanmean(found)), smaller) if np.isfinite(found).any() else float(smaller)
+
+
+def independent_variance(positive: Labels) -> float:
+    """Of the AUC of scores that tell nothing of independent persons, without ties (Mann and Whitney, Annals of
+    Mathematical Statistics 18 (1947) 50)."""
+    sides = positive.sum(), (~positive).sum()
+    return float((sum(sides) + 1) / (12 * sides[0] * sides[1])) if min(sides) else float("nan")
+
+
+def _variances_of_sides(
+    rows: Float[np.ndarray, "repeats n"], positive: Labels, other: Float[np.ndarray, "repeats n"] | None = None
+) -> list[tuple[float, float]]:
+    """The part of each class in it: of the positive, and of the negative persons."""
     found = []
     for number, row in enumerate(rows):
         own = np.isfinite(row)
@@ -65,5 +89,6 @@ def auc_variances(
             parts = parts - placements(other[number][own], above)
         sides = (parts[above], parts[~above])
         enough = min(map(len, sides)) > 1
-        found.append(float(sum(side.var(ddof=1) / len(side) for side in sides)) if enough else float("nan"))
+        one, two = (float(side.var(ddof=1)) / len(side) if enough else float("nan") for side in sides)
+        found.append((one, two))
     return found

@@ -38,6 +38,7 @@ class PermutationTest(TypedDict):
     p_error: float
     permutations: int
     chance_mean: float
+    chance_deviation: float
     chance_ci: list[float]
 
 
@@ -114,6 +115,7 @@ def permutation_test(observed: float, permuted: Sequence[float] | Float[np.ndarr
         "p_error": float(np.sqrt(p * (1 - p) / m)),
         "permutations": m,
         "chance_mean": float(chance.mean()),
+        "chance_deviation": float(chance.std()),
         "chance_ci": [low, high],
     }
 

@@ -3,13 +3,21 @@
 It does not know what was learned, or how.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from facedep_jax.evaluation.intervals import FEWEST, Ends, effective_interval
-from facedep_jax.evaluation.persons.auc_placements import Labels, auc_variances, auc_within_folds, aucs_of_rows
+from facedep_jax.evaluation.persons.auc_placements import (
+    Labels,
+    auc_variances,
+    auc_within_folds,
+    aucs_of_rows,
+    degrees_of_freedom,
+    independent_variance,
+)
 from facedep_jax.evaluation.persons.combined_intervals import mean_interval
 from facedep_jax.evaluation.persons.repeated_folds import (
     NONE,
@@ -23,6 +31,8 @@ from facedep_jax.evaluation.persons.repeated_folds import (
     over_repeats,
 )
 from facedep_jax.evaluation.weighted_metrics import PerRow, Weight, cells, none_if_nan, ratio
+
+ENOUGH = 99  # labellings of a permutation test, for their spread to be taken for that of chance
 
 
 def person_classification(
@@ -55,18 +65,35 @@ def person_classification(
 
 
 def auc_with_interval(
-    rows: Rows, positive: Labels, cross_validated: bool, fold: Int[np.ndarray, "repeats n"] | None = None
+    rows: Rows,
+    positive: Labels,
+    cross_validated: bool,
+    fold: Int[np.ndarray, "repeats n"] | None = None,
+    inflation: float | None = None,
 ) -> dict[str, Any]:
     """`auc`, the mean of the repeats' (all in one ranking would compare scores of models that never meant the same by
     them), and `auc_ci`: Wilson's interval on an effective number of persons, by DeLong's variance.
 
     With `fold`, in which each person was judged, `auc` is of the pairs that one model ranked and learned from neither.
+    `inflation` is how many times the variance of independent persons that of these is, where it is known.
     """
-    values = aucs_of_rows(rows, positive)
+    values, variances = aucs_of_rows(rows, positive), auc_variances(rows, positive)
     value, fewest = float(mean_over_repeats(values)), int(min(positive.sum(), (~positive).sum()))
-    variance = out_of_fold_variance(auc_variances(rows, positive), values, cross_validated)
+    variance = out_of_fold_variance(variances, values, cross_validated)
+    if inflation is not None:
+        variance = inflation * float(mean_over_repeats(variances))
     value = value if fold is None else auc_within_folds(rows, positive, fold)
-    return {"auc": none_if_nan(value), "auc_ci": _interval(value, variance, fewest)}
+    ends = NONE if fewest < FEWEST else _interval(value, variance, degrees_of_freedom(rows, positive) + 1)
+    return {"auc": none_if_nan(value), "auc_ci": ends}
+
+
+def inflation_by_chance(test: Mapping[str, Any], positive: Labels) -> float | None:
+    """How many times the variance of independent persons that of an AUC out of folds is, by a permutation test of it:
+    where nothing is to be found all that varies is what the protocol makes of chance. At least 1; None of a test of
+    fewer than ENOUGH labellings, of which it is known to a seventh (√(2 / 99))."""
+    if test.get("permutations", 0) < ENOUGH:
+        return None
+    return max(1.0, float(test["chance_deviation"]) ** 2 / independent_variance(positive))
 
 
 def part_called(
@@ -81,7 +108,7 @@ def part_called(
     return {name: none_if_nan(value), f"{name}_ci": _interval(value, variance, persons)}
 
 
-def _interval(value: float, variance: float, persons: int) -> Ends:
+def _interval(value: float, variance: float, persons: float) -> Ends:
     if persons < FEWEST or not np.isfinite([value, variance]).all():
         return NONE
     return effective_interval(value, variance, persons)
