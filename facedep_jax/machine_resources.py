@@ -32,6 +32,14 @@ def decoders() -> int:
     return min(max(cores(), 2), 16)
 
 
+def child_environment() -> dict[str, str]:
+    """Of a Python process that finds this package wherever it lies, and imports nothing from the folder that the user
+    happens to stand in."""
+    package_home = str(Path(__file__).resolve().parents[1])
+    paths = [package_home, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONSAFEPATH": "1"}
+
+
 def end_with_parent() -> None:
     """End this process, whatever it does, as soon as the one that started it is gone."""
     threading.Thread(target=_watch, args=(os.getppid(),), daemon=True).start()

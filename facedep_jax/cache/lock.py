@@ -13,6 +13,7 @@ from typing import IO
 
 from facedep_jax.errors import CacheLocked, DamagedCache, OutputError
 from facedep_jax.file_system import TEMPORARY, fsync_directory, fsync_file, refusal, writing
+from facedep_jax.text_escaping import printable
 
 LOCK = "lock"
 # Seconds for which a lock that is taken is asked for again. Whoever only wants to know whether somebody writes holds it
@@ -94,7 +95,10 @@ def _opened(folder: Path, how: int) -> Iterator[IO[str]]:
         if error.errno == errno.ELOOP:
             raise DamagedCache(f"{path} is a link and was not followed; remove it") from error
         raise refusal(path, error) from error
-    with os.fdopen(handle) as stream:
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise DamagedCache(f"{path} is no regular file, as a lock is; remove it")
+    with os.fdopen(handle, errors="replace") as stream:
         yield stream
 
 
@@ -107,7 +111,7 @@ def _take(stream: IO[str], folder: Path, kind: int) -> None:
         except BlockingIOError as error:
             if time.monotonic() > deadline:
                 stream.seek(0)
-                holder = stream.read().strip() or "another process"
+                holder = printable(stream.read(200).strip()) or "another process"
                 raise CacheLocked(
                     f"{folder} is being used by {holder}; wait until it has ended and run this again"
                 ) from error

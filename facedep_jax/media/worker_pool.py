@@ -17,9 +17,9 @@ import time
 from contextlib import suppress
 from dataclasses import asdict
 from io import FileIO
-from pathlib import Path
 
 from facedep_jax.errors import EngineError, MediaError, NotADetector
+from facedep_jax.machine_resources import child_environment
 from facedep_jax.media.frame_types import InputSettings
 from facedep_jax.media.worker_protocol import BrokenWire, Message, pack, unpack
 
@@ -36,7 +36,7 @@ class Decoder:
         self._said = tempfile.TemporaryFile()  # noqa: SIM115  (lives as long as the process)
         self._process = subprocess.Popen(
             [sys.executable, "-m", "facedep_jax.media.decode.decode_worker"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._said, bufsize=0, env=_environment(),
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._said, bufsize=0, env=child_environment(),
             start_new_session=True,
         )  # fmt: skip
         # False while an answer is outstanding: such a worker is not for anyone else.
@@ -177,14 +177,6 @@ def _forget_in_child() -> None:
     global _lock
     _lock = threading.Lock()
     _idle.clear()
-
-
-def _environment() -> dict[str, str]:
-    # The worker finds this package wherever the program was started, and imports nothing from the folder that
-    # the user happens to stand in.
-    package_home = str(Path(__file__).resolve().parents[2])
-    paths = [package_home, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONSAFEPATH": "1"}
 
 
 def _signal_name(number: int) -> str:

@@ -9,19 +9,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import h5py
 import numpy as np
 import safetensors
 from jaxtyping import Float
 
 from facedep_jax.backbones.weights import name_maps
+from facedep_jax.backbones.weights.keras_file import KerasFile, Layers, StoredArray, open_keras
 from facedep_jax.backbones.weights.name_maps import Shapes
 from facedep_jax.errors import UnusableFile, UnusableWeights, WeightsError
 from facedep_jax.file_opening import ARRAYS, opened
 
 SUFFIXES = (".h5", ".safetensors")
 _FLOATS = {"F16", "F32", "F64"}
-_Layers = list[tuple[str, list[h5py.Dataset]]]  # of a Keras file: names and arrays, in its order
 _MOSTLY = 0.5  # a file with half of a network's entries is meant to be that network, and gets told what is wrong
 
 
@@ -55,8 +54,10 @@ def weight_paths(directory: Path) -> list[Path]:
 def inspect_file(path: Path) -> WeightFile:
     """Which network `path` holds. Raises UnusableWeights, in one line, for one that cannot be read as its kind."""
     if path.suffix == ".h5":
-        with _open_keras(path) as layers:
-            return _recognise_keras(path, layers)
+        with open_keras(path) as keras:
+            if not keras.layers:
+                raise UnusableWeights(path, "HDF5, but not the layout of Keras Applications (no layer_names)")
+            return _recognise_keras(path, keras.layers)
     with _open_safetensors(path) as file:
         return _recognise_torch(path, {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()})  # noqa: SIM118
 
@@ -67,8 +68,8 @@ def read_arrays(file: NetworkFile) -> dict[str, Float[np.ndarray, "..."]]:
     Raises one UnusableWeights that lists everything missing, unexpected or of another shape.
     """
     if file.family == "keras":
-        with _open_keras(file.path) as layers:
-            return _read_keras(file, layers)
+        with open_keras(file.path) as keras:
+            return _read_keras(file, keras)
     with _open_safetensors(file.path) as opened:
         return _read_torch(file, opened)
 
@@ -76,53 +77,7 @@ def read_arrays(file: NetworkFile) -> dict[str, Float[np.ndarray, "..."]]:
 # Keras Applications' .h5: positions count, names do not
 
 
-@contextmanager
-def _open_keras(path: Path) -> Iterator[_Layers]:
-    """The layers with weights, in the order of `layer_names`: keras/src/legacy/saving/legacy_h5_format.py."""
-    try:
-        with opened(path, ARRAYS), h5py.File(path, "r") as file:
-            inner = "layer_names" not in file.attrs and file.get("model_weights", getlink=True) is not None
-            group = _inside(file, "model_weights") if inner else file
-            names = _names(group, "layer_names")
-            if not names:
-                raise UnusableWeights(path, "HDF5, but not the layout of Keras Applications (no layer_names)")
-            groups = [(name, _inside(group, name)) for name in names]
-            layers = [(name, [_dataset(own, n) for n in _names(own, "weight_names")]) for name, own in groups]
-            yield [(name, datasets) for name, datasets in layers if datasets]
-    except UnusableFile as error:
-        raise UnusableWeights(path, str(error.strerror)) from error
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
-        raise UnusableWeights(path, f"not a readable Keras .h5 file, or cut short: {_one_line(error)}") from error
-
-
-def _names(group: h5py.Group, attribute: str) -> list[str]:
-    """An attribute of names; Keras cuts long ones into NAME0, NAME1, … because HDF5 limits their size."""
-    if attribute in group.attrs:
-        parts = [group.attrs[attribute]]
-    else:
-        parts = []
-        while f"{attribute}{len(parts)}" in group.attrs:
-            parts.append(group.attrs[f"{attribute}{len(parts)}"])
-    return [name.decode() if isinstance(name, bytes) else str(name) for part in parts for name in part]
-
-
-def _inside(group: h5py.Group, name: str) -> h5py.Group | h5py.Dataset:
-    """What `name` leads to in the file itself: links other than hard ones may lead anywhere, and are not followed."""
-    for part in name.split("/"):
-        if not isinstance(group.get(part, getlink=True), h5py.HardLink):
-            raise ValueError(f"{name} is not there, or is a link")
-        group = group[part]
-    return group
-
-
-def _dataset(group: h5py.Group, name: str) -> h5py.Dataset:
-    dataset = _inside(group, name)
-    if not isinstance(dataset, h5py.Dataset) or dataset.external or dataset.is_virtual:
-        raise ValueError(f"{name} is not an array stored in this file")
-    return dataset
-
-
-def _recognise_keras(path: Path, layers: _Layers) -> WeightFile:
+def _recognise_keras(path: Path, layers: Layers) -> WeightFile:
     shares = {
         (backbone, family): _compared(name_maps.keras_layers(backbone), layers).ratio()
         for backbone, family in name_maps.ROWS
@@ -131,18 +86,18 @@ def _recognise_keras(path: Path, layers: _Layers) -> WeightFile:
     return _likeliest(path, shares, f"Keras layout with {len(layers)} layers of weights")
 
 
-def _compared(expected: Mapping[str, Shapes], layers: _Layers) -> difflib.SequenceMatcher:
+def _compared(expected: Mapping[str, Shapes], layers: Layers) -> difflib.SequenceMatcher:
     """The shapes of each layer's arrays, as they should be and as they are."""
     should, found = [tuple(parts.values()) for parts in expected.values()], [_shapes_of(own) for _, own in layers]
     return difflib.SequenceMatcher(None, should, found, autojunk=False)
 
 
-def _shapes_of(datasets: Sequence[h5py.Dataset]) -> tuple[tuple[int, ...], ...]:
+def _shapes_of(datasets: Sequence[StoredArray]) -> tuple[tuple[int, ...], ...]:
     return tuple(dataset.shape for dataset in datasets)
 
 
-def _read_keras(file: NetworkFile, layers: _Layers) -> dict[str, np.ndarray]:
-    expected = name_maps.keras_layers(file.backbone)
+def _read_keras(file: NetworkFile, keras: KerasFile) -> dict[str, np.ndarray]:
+    expected, layers = name_maps.keras_layers(file.backbone), keras.layers
     names = list(expected)
     missing: list[str] = []
     extra: list[str] = []
@@ -159,9 +114,9 @@ def _read_keras(file: NetworkFile, layers: _Layers) -> dict[str, np.ndarray]:
     kinds = [f"{name}: {d.dtype}" for name, datasets in layers for d in datasets if d.dtype.kind != "f"]
     _raise_together(file, missing, extra, misshapen, kinds)
     return {
-        f"{name}/{part}": dataset[()]
-        for name, (_, datasets) in zip(names, layers, strict=True)
-        for part, dataset in zip(expected[name], datasets, strict=True)
+        f"{name}/{part}": array
+        for name, arrays in zip(names, keras.read(), strict=True)
+        for part, array in zip(expected[name], arrays, strict=True)
     }
 
 

@@ -1,12 +1,14 @@
 """Weights from strangers: nothing outside of a file is opened, and what is no plain file is passed over by name."""
 
 import os
+import time
 
 import h5py
 import numpy as np
 import pytest
 from support.hostile_h5 import Watch, lay_canaries
 
+from facedep_jax.backbones.weights import keras_file
 from facedep_jax.backbones.weights.available_files import list_weights
 from facedep_jax.backbones.weights.file_formats import inspect_file
 from facedep_jax.errors import UnusableWeights
@@ -74,6 +76,22 @@ def test_weights_in_a_linked_group_are_not_read(weights, canaries):
         file["model_weights"] = h5py.ExternalLink(str(canaries / "pipe"), "/x")
     with pytest.raises(UnusableWeights, match="model_weights is not there, or is a link"):
         inspect_file(weights)
+
+
+@pytest.mark.timeout(60)
+def test_a_file_that_keeps_the_library_busy_for_ever_is_given_up(weights, monkeypatch):
+    """A text of no length in the heap of texts: HDF5 1.14 goes round in it, deaf to signals."""
+    with h5py.File(weights, "r+") as file:
+        file.attrs["layer_names"] = list(LAYERS)  # texts of any length, as newer Keras writes them
+    data = bytearray(weights.read_bytes())
+    text = data.index(LAYERS[-1].encode().ljust(8, b"\0"), data.index(b"GCOL"))
+    data[text - 8 : text] = bytes(8)
+    weights.write_bytes(data)
+    monkeypatch.setattr(keras_file, "PATIENCE", 4.0)
+    begun = time.monotonic()
+    with pytest.raises(UnusableWeights, match="busy with it for too long"):
+        inspect_file(weights)
+    assert time.monotonic() - begun > 3.9  # it was not refused for another reason
 
 
 def sparse(path):
