@@ -3,8 +3,10 @@
 import hashlib
 import os
 import shutil
+import sys
 import time
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -90,14 +92,28 @@ def _restore(folder: Path) -> dict[str, np.ndarray]:
     # Orbax does not notice a flipped bit, and leaves unfinished reads behind where it notices more.
     try:
         if read_text(folder.with_name(f"{folder.name}.sha256"), SETTINGS) != _digest(folder):
-            raise _unusable(folder, "is damaged")
+            raise unusable(folder, "is damaged")
         with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
             return dict(checkpointer.restore(folder.resolve()))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
-        raise _unusable(folder, f"cannot be read ({error})") from error
+        _hush_reads_left_behind()
+        raise unusable(folder, f"cannot be read ({error})") from error
 
 
-def _unusable(folder: Path, why: str) -> RunError:
+@cache
+def _hush_reads_left_behind() -> None:
+    """Threads of TensorStore end them later, and would print that nobody waits for them any more."""
+    before = sys.unraisablehook
+
+    def hook(found: "sys.UnraisableHookArgs") -> None:
+        if found.object is not None or str(found.exc_value) != "Event loop is closed":
+            before(found)
+
+    sys.unraisablehook = hook
+
+
+def unusable(folder: Path, why: str) -> RunError:
+    """What to say of a checkpoint that cannot be gone on from."""
     place = folder.parents[1]
     return RunError(f"the checkpoint {folder.relative_to(place.parent)} {why}; remove {place} to begin again")
 
@@ -113,7 +129,7 @@ def _tree_of(template: Any, arrays: Mapping[str, np.ndarray], folder: Path) -> A
     plain = [jax.eval_shape(jax.random.key_data, x) if _is_key(x) else x for x in leaves]
     expected = {f"{number:05d}": (x.shape, x.dtype) for number, x in enumerate(plain)}
     if expected != {name: (x.shape, x.dtype) for name, x in arrays.items()}:
-        raise _unusable(folder, "was written by another version of this program")
+        raise unusable(folder, "was written by another version of this program")
     there = jax.device_put([arrays[name] for name in expected])
     keyed = [jax.random.wrap_key_data(x) if _is_key(like) else x for x, like in zip(there, leaves, strict=True)]
     return jax.tree.unflatten(tree, keyed)

@@ -17,9 +17,10 @@ from jaxtyping import Array, Bool, Float32, Int32, Key
 from facedep_jax.errors import Diverged
 from facedep_jax.head.model import Architecture
 from facedep_jax.progress_events import Progress, Report
-from facedep_jax.runs.checkpoint import History, Stage
+from facedep_jax.runs.checkpoint import History, Stage, unusable
 from facedep_jax.training.data_loader import EpochRunner
 from facedep_jax.training.device_sharding import first_device
+from facedep_jax.training.epoch import Carry
 from facedep_jax.training.settings import TrainSettings
 from facedep_jax.training.train_step import Rates, TrainingPlan
 
@@ -75,6 +76,8 @@ def fit(
     """
     carry = runner.start(plan, keys)
     done, carry, history = (stage.load(carry) if stage else None) or (0, carry, {})
+    if stage and done and not _finite_where_losses_are(carry, history):
+        raise unusable(stage.folder / str(done), "holds parameters that are not finite, of losses that are")
     if progress:
         progress(done, history)
     while not _ended(plan, done, jax.device_get(carry.best_epoch)):
@@ -100,6 +103,13 @@ def _ended(plan: TrainingPlan, done: int, best_epoch: Int32[np.ndarray, " m"]) -
 def finite_members(history: History) -> Bool[np.ndarray, " m"]:
     """Which members kept finite losses."""
     return np.all([np.isfinite(history[name]).all(0) for name in ("train_loss", "val_loss")], 0)
+
+
+def _finite_where_losses_are(carry: Carry, history: History) -> bool:
+    """Whether the members whose losses are finite have such parameters."""
+    sound = finite_members(history)
+    leaves = jax.tree.leaves(jax.device_get((carry.states, carry.best)))
+    return all(np.isfinite(leaf[sound]).all() for leaf in leaves)
 
 
 def _require_finite(history: History, done: int) -> None:

@@ -148,6 +148,25 @@ def test_a_checkpoint_that_is_damaged_or_of_another_stack_is_refused(examples, t
         train(examples, stage=Stage(tmp_path / "head"))
 
 
+def test_a_checkpoint_of_numbers_that_are_none_is_refused(examples, tmp_path, checkpoints_always, monkeypatch):
+    """Whoever wrote it made its checksum fit."""
+    save = Stage.save
+
+    def broken(stage, epoch, carry, history):
+        kernel = max(jax.tree.leaves(carry.best), key=lambda leaf: leaf.size)
+        best = jax.tree.map(
+            lambda leaf: jax.numpy.full_like(leaf, jax.device_put(np.float32(np.nan))) if leaf is kernel else leaf,
+            carry.best,
+        )
+        save(stage, epoch, carry._replace(best=best), history)
+
+    monkeypatch.setattr(Stage, "save", broken)
+    with pytest.raises(Killed):
+        train(examples, progress=killed_after(5), stage=Stage(tmp_path / "head"))
+    with pytest.raises(RunError, match=r"head/5 holds parameters that are not finite.*remove .* to begin again"):
+        train(examples, stage=Stage(tmp_path / "head"))
+
+
 def test_a_checkpoint_that_was_being_written_is_not_taken_for_one(examples, trained, tmp_path, checkpoints_always):
     """Killed while Orbax wrote it, or before its checksum was there."""
     for name in ("5.orbax-checkpoint-tmp", "10"):
