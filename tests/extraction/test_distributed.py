@@ -141,6 +141,29 @@ def test_a_killed_worker_costs_nothing_but_its_task(media, alone, tmp_path):
     assert diff_caches(alone[0], out)["equal"] and verify_cache(out)["ok"]
 
 
+def test_a_stopped_worker_and_a_second_driver_change_nothing(media, alone, tmp_path):
+    """What a worker that stands still has in hand is done by another; who else would write has to wait."""
+    out = tmp_path / "cache"
+    patience = os.environ | {"DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "4s"}
+    process = subprocess.Popen(command(media, out, "--workers", "2", "--json"), stdout=subprocess.PIPE, env=patience)
+    try:
+        deadline = time.monotonic() + 120
+        while not list((out / "shards").glob("*.h5")) and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.02)
+        victims = workers_of(process)
+        assert victims, "no worker to stop"
+        os.kill(victims[0], signal.SIGSTOP)
+        second = subprocess.run(command(media, out, "--workers", "2"), capture_output=True, text=True, check=False)
+        assert second.returncode == 1 and f"{out} is being used by process {process.pid} on " in second.stderr
+        printed, _ = process.communicate(timeout=200)
+    finally:
+        process.kill()
+    assert process.returncode == 3  # for the damaged picture
+    assert json.loads(printed)["items_new"] == alone[1]["items_new"]
+    assert diff_caches(alone[0], out)["equal"] and verify_cache(out)["ok"]
+    assert not any(_runs(worker) for worker in victims)
+
+
 def test_a_killed_driver_leaves_what_is_done_and_no_process(media, alone, tmp_path):
     out = tmp_path / "cache"
     process = subprocess.Popen(command(media, out, "--workers", "2"), stderr=subprocess.DEVNULL)

@@ -18,7 +18,7 @@ import click
 from soak import endings, flips, kills, plants, recorder, refusals, writers
 from soak.checks import Broken
 
-PROGRAMS = ("kills", "signals", "killed", "accidents", "refusals", "flips", "writers", "plants")
+PROGRAMS = ("kills", "signals", "killed", "refused", "accidents", "refusals", "flips", "writers", "plants")
 Result = dict[str, Any]  # counts by name; `broken` lists promises that were not kept
 
 
@@ -70,7 +70,9 @@ def planted(folder: Path, seed: int) -> Iterator[Result]:
 
 @click.command()
 @click.option("--kill", default=200, show_default=True, help="`kill -9` at random moments.")
-@click.option("--endings", "ended", default=200, show_default=True, help="Of every command, by signals; and by kills.")
+@click.option(
+    "--endings", "ended", default=200, show_default=True, help="Of every command, by signals; by kills; by refusals."
+)
 @click.option("--histories", default=1000, show_default=True, help="Histories of kills and power cuts.")
 @click.option("--real-refusals", "real", default=40, show_default=True, help="Refused calls in whole processes.")
 @click.option("--flip", default=3600, show_default=True, help="Flipped bits.")
@@ -79,7 +81,7 @@ def planted(folder: Path, seed: int) -> Iterator[Result]:
 @click.option(
     "--only",
     multiple=True,
-    type=click.Choice(["kills", "signals", "killed", "accidents", "refusals", "flips", "writers", "plants"]),
+    type=click.Choice(PROGRAMS),
 )
 def main(
     kill: int, ended: int, histories: int, real: int, flip: int, pairs: int, seed: int, only: tuple[str, ...]
@@ -104,6 +106,7 @@ def main(
         "kills": lambda folder: kills.run(folder, kill, seed),
         "signals": lambda folder: endings.run(folder, ended, seed, endings.SIGNALS),
         "killed": lambda folder: endings.run(folder, ended, seed, endings.KILLS),
+        "refused": lambda folder: endings.run_refused(folder, ended, seed),
         "accidents": lambda folder: gathered(under_the_shim("accidents", folder, histories, seed)),
         "refusals": refused,
         "flips": lambda folder: flips.run(folder, flip, seed),

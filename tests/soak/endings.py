@@ -1,8 +1,11 @@
-"""Every command that writes, told to end or killed at a random moment, and then the same command again.
+"""Every command that writes, told to end, killed or refused a call at a random moment, then the same command again.
 
-Moments are drawn from the whole life of a process, from when it answers signals. Knows nothing of what commands do.
+Moments are drawn from the whole life of a process, from when it answers signals, and calls from all of those by which
+it changes files below its output. Knows nothing of what commands do.
 """
 
+import ctypes
+import errno
 import multiprocessing
 import os
 import random
@@ -24,6 +27,7 @@ from support.every_command import ALTERS, COMMANDS, arguments_of, make_material
 
 from facedep_jax.cache.maintenance.verify import diff_caches, verify_cache
 from facedep_jax.cli import main
+from soak import recorder
 from soak.checks import Broken, described, require
 
 NAMES = tuple(COMMANDS)
@@ -33,6 +37,16 @@ KILLS = (KILLED,)
 MARK = "SOAK_ENDING"
 LONGEST = 180.0  # seconds for anything to come to its end on a busy machine
 HANDLED = 1 << (signal.SIGTERM - 1)
+ERRORS = (errno.ENOSPC, errno.EIO)
+
+
+class Refusal(NamedTuple):
+    """Call `number` on files below `folder` fails with `error`, or all do from there on; 0: none, they are counted."""
+
+    folder: Path
+    number: int = 0
+    error: int = 0
+    lasting: bool = False
 
 
 class Started(NamedTuple):
@@ -66,31 +80,45 @@ class Started(NamedTuple):
                 continue
 
 
-def start(arguments: list[str], notes: Path) -> Started:
-    """Run `arguments` as a process of its own; what it says lies in files beside `notes`."""
+def start(arguments: list[str], notes: Path, refusal: Refusal | None = None) -> Started:
+    """Run `arguments` as a process of its own; what it says lies in files beside `notes`. Refusals need the shim."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["soak.endings"])
-    started = Started(context.Process(target=_run, args=(arguments, notes, mark := uuid.uuid4().hex)), mark, notes)
+    started = Started(
+        context.Process(target=_run, args=(arguments, notes, mark := uuid.uuid4().hex, refusal)), mark, notes
+    )
     started.process.start()
     return started
 
 
-def _run(arguments: list[str], notes: Path, mark: str) -> None:
+def _run(arguments: list[str], notes: Path, mark: str, refusal: Refusal | None) -> None:
     for number, file in ((1, notes.with_suffix(".out")), (2, notes)):
         os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), number)
     os.environ[MARK] = mark
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     sys.argv = ["cli", *arguments]
-    main()
+    if refusal is None:
+        main()
+    shim = ctypes.CDLL(None)
+    shim.soak_watch(os.fsencode(refusal.folder), b"")
+    shim.soak_refuse(refusal.number, refusal.error, int(refusal.lasting))
+    try:
+        main()
+    finally:
+        notes.with_suffix(".calls").write_text(f"{shim.soak_counted()} {shim.soak_refusals()}")
 
 
 class Endings:
     """Material, and of every command what an undisturbed one leaves and how long it takes."""
 
-    def __init__(self, folder: Path, names: tuple[str, ...]):
+    def __init__(self, folder: Path, names: tuple[str, ...], refused: bool = False):
         self.folder, self.material = folder, make_material(folder / "material")
         self.place = folder / "place"
+        self.counted = Refusal(self.place) if refused else None
+        self.calls: dict[str, int] = {}
+        if refused:
+            os.environ |= recorder.preloaded(folder)  # of the server that forks, which is not there yet
         self.whole: dict[str, Path] = {}
         self.seconds: dict[str, float] = {}
         self.varying: dict[str, set[str]] = {}
@@ -102,9 +130,11 @@ class Endings:
         kept = [self.folder / "whole" / name.replace(" ", "-") / str(turn) for turn in range(2)]
         for there in kept:
             begun = time.monotonic()
-            status = start(self._arguments(name), self.folder / "said").wait()
+            status = start(self._arguments(name), self.folder / "said", self.counted).wait()
             self.seconds[name] = time.monotonic() - begun
             require(status == 0, f"{name} undisturbed: {(self.folder / 'said').read_text()}")
+            if self.counted:
+                self.calls[name] = int((self.folder / "said.calls").read_text().split()[0])
             there.parent.mkdir(parents=True, exist_ok=True)
             os.rename(self.place, there)
         self.whole[name] = kept[0]
@@ -141,6 +171,31 @@ class Endings:
             require(whole or "is there already" in said, f"again: {said[-600:]}")
         self._compare(name)
         return {"command": name, "signal": signal.Signals(number).name, "ended": ended}
+
+    def refuse(self, name: str, error: int, lasting: bool, rng: random.Random) -> dict[str, Any]:
+        """Refuse one call of a command, or all from one on, and run it again. Raises Broken.
+
+        At status 0 everything has to be there, though a call was refused: what nobody needed, or was done again.
+        """
+        shutil.rmtree(self.place, ignore_errors=True)
+        arguments, number = self._arguments(name), rng.randint(1, self.calls[name])
+        first = start(arguments, self.folder / "said", Refusal(self.place, number, error, lasting))
+        status, said = first.wait(), (self.folder / "said").read_text()
+        told = f"call {number} of {self.calls[name]}, status {status}: {said[-1500:]}"
+        errors = sum(line.startswith("error: ") for line in said.splitlines())
+        require("Traceback" not in said and "Exception ignored" not in said, told)
+        require((status, errors) in ((0, 0), (1, 1)), told)
+        require(not (left := first.left()), f"processes are left: {left}")
+        if status == 0:
+            self._compare(name)
+        elif name == "monitor":
+            self._check_recording(True)
+        if status or name not in ALTERS:
+            again = start([*arguments, *(["--resume"] if name == "train-head" else [])], self.folder / "said")
+            whole, said = again.wait() == 0, (self.folder / "said").read_text()
+            require(whole or "is there already" in said, f"{told}; again: {said[-600:]}")
+        self._compare(name)
+        return {"command": name, "error": errno.errorcode[error], "ended": status == 1}
 
     def _check_recording(self, ended: bool) -> None:
         """Rows are whole, and are kept: the next one has to have another name."""
@@ -200,3 +255,19 @@ def run(
         except (Broken, TimeoutError) as error:
             broken.append(str(error))
     return {"tried": number, "ended": sum(one["ended"] for one in found), "broken": broken}
+
+
+def run_refused(folder: Path, number: int, seed: int, names: tuple[str, ...] = NAMES) -> dict[str, Any]:
+    """`number` refusals, the commands taking turns, of a full disk and of one that fails, once and from then on."""
+    endings, rng = Endings(folder, names, refused=True), random.Random(seed)
+    found, broken = [], []
+    for turn in range(number):
+        name, way = names[turn % len(names)], turn // len(names)
+        error, lasting = ERRORS[way % 2], way // 2 % 2 == 0
+        try:
+            with described(f"{name}, {errno.errorcode[error]}{' from then on' * lasting}, number {turn}"):
+                found.append(endings.refuse(name, error, lasting, rng))
+        except (Broken, TimeoutError) as said:
+            broken.append(str(said))
+    calls = {name: endings.calls[name] for name in names}
+    return {"tried": number, "ended": sum(one["ended"] for one in found), "calls": calls, "broken": broken}

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from facedep_jax.errors import LabelError
-from facedep_jax.evaluation.persons.person_classification import auc_with_interval
+from facedep_jax.evaluation.intervals import effective_interval
+from facedep_jax.evaluation.persons.auc_placements import auc_variances, degrees_of_freedom
+from facedep_jax.evaluation.persons.person_classification import ENOUGH, auc_with_interval, inflation_by_chance
 from facedep_jax.evaluation.weighted_metrics import plain_auroc
 from facedep_jax.study.models import DESCRIPTOR, DUMMY, judge_classes, judge_scores, labellings
 from facedep_jax.study.permutation_test import auc_of_labellings
@@ -110,6 +112,26 @@ def test_nothing_is_found_where_nothing_is_and_chance_says_so_as_often_as_it_sho
         low += judged.chance[DESCRIPTOR]["p"] <= 0.1
     assert np.mean(aucs) == pytest.approx(0.5, abs=0.06)  # three standard errors
     assert low <= 13  # of 60 at 10 %, all but one time in a hundred
+
+
+def test_an_interval_is_as_wide_as_chance_makes_the_protocol():
+    """Where enough labels were dealt out anew, and by the rule where they were not."""
+    columns, label = cohort(24, 1.0, 0)
+    how = repeated_folds(label.astype(float), 4, 2, 0)
+    rows = rank_labels(columns, label[:, None], how)[:, :, 0]
+    by_rule = auc_with_interval(rows, label, True, how.fold)["auc_ci"]
+    for count in (ENOUGH - 1, ENOUGH):
+        judged = judge_classes({DESCRIPTOR: columns}, None, label, how, labellings(how, count, 0))
+        chance = judged.chance[DESCRIPTOR]
+        inflation = chance["chance_deviation"] ** 2 / (25 / (12 * 12 * 12))
+        expected = by_rule
+        if count == ENOUGH:
+            assert inflation_by_chance(chance, label) == pytest.approx(max(1, inflation))
+            variance = inflation * np.mean(auc_variances(rows, label))
+            persons = degrees_of_freedom(rows, label) + 1
+            expected = effective_interval(judged.figures[DESCRIPTOR]["auc"], variance, persons)
+        assert judged.figures[DESCRIPTOR]["auc_ci"] == pytest.approx(expected)
+        assert chance["chance_deviation"] == pytest.approx(np.diff(chance["chance_ci"])[0] / 4, rel=0.3)
 
 
 def test_pairs_over_folds_would_be_ranked_backwards():

@@ -3,11 +3,12 @@
 *New persons* are judged by something that learned from none of them, half of them positive, by scores of normal
 distribution. *Folds* are cohorts with 20 random descriptors, of which the first may tell the classes apart, judged out
 of folds by scikit-learn's ridge classifier: ten times in five folds, or leaving one person out, as it is or *centred*,
-each decision value less the mean of those that the model gives to the persons it learned from. There the truth is
-what such models reach on average on fresh persons. *A study* judges by its own model six signals of four columns each,
-of which none tells the classes apart.
+each decision value less the mean of those that the model gives to the persons it learned from. *A study* judges by its
+own model, and with its permutations of labels, six signals of four columns each, of which the first may tell the
+classes apart. There the truth is what such models reach on average on fresh persons.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,15 @@ from sklearn.linear_model import RidgeClassifier
 from sklearn.model_selection import LeaveOneOut, RepeatedStratifiedKFold
 
 from facedep_jax.evaluation.persons.model_differences import auc_difference
-from facedep_jax.evaluation.persons.person_classification import auc_with_interval, person_classification
+from facedep_jax.evaluation.persons.person_classification import (
+    ENOUGH,
+    auc_with_interval,
+    person_classification,
+)
 from facedep_jax.evaluation.persons.score_agreement import score_agreement
-from facedep_jax.study.protocols import repeated_folds
+from facedep_jax.evaluation.weighted_metrics import plain_auroc
+from facedep_jax.study.models import DESCRIPTOR, judge_classes, labellings
+from facedep_jax.study.protocols import OFFICIAL, Protocol, Split, repeated_folds
 from facedep_jax.study.ridge.linear_models import Columns
 from facedep_jax.study.ridge.out_of_fold import rank_labels
 
@@ -27,6 +34,7 @@ PERSONS = (12, 40, 120, 300)
 SHIFTS = (0.74, 1.81)  # between classes: an AUC of 0.70, of 0.90
 TIES = (0.5, 0.9)  # correlation of predicted with true scores
 DESCRIPTORS, SIGNALS, EFFECT, FOLDS, REPEATS = 20, 6, 1.19, 5, 10
+FRESH = 2000  # persons of whom nothing is learned
 Found = dict[str, Any]
 
 
@@ -88,23 +96,29 @@ def decisions(
     return rows[0], rows[1]
 
 
-def a_study(rng: np.random.Generator, persons: int, _: float) -> tuple[Found, dict[str, float]]:
-    """AUC out of a study's folds, drawn five times, with nothing to be found."""
-    positive, per = np.arange(persons) % 2 == 0, 4
-    values = np.repeat(rng.normal(size=(persons, SIGNALS)), per, 1) * 0.9
+def a_study(rng: np.random.Generator, persons: int, shift: float) -> tuple[Found, dict[str, float]]:
+    """AUC out of a study's folds, drawn twice, and what its model of these persons reaches on fresh ones."""
+    positive, per = np.arange(persons + FRESH) % 2 == 0, 4
+    signals = rng.normal(size=(len(positive), SIGNALS))
+    signals[:, 0] += shift * positive
+    values = np.repeat(signals, per, 1) * 0.9
     values += 0.45 * rng.normal(size=values.shape)
     names = tuple(f"{signal}_{place}" for signal in range(SIGNALS) for place in range(per))
-    how = repeated_folds(positive.astype(float), FOLDS, 5, int(rng.integers(2**31)))
-    columns = Columns(values, names, tuple(name[0] for name in names))
-    found = auc_with_interval(rank_labels(columns, positive[:, None], how)[:, :, 0], positive, True, how.fold)
-    return {"auc, a study": found["auc"], "auc, a study_ci": found["auc_ci"]}, {"auc, a study": 0.5}
+    columns, seed = Columns(values, names, tuple(name[0] for name in names)), int(rng.integers(2**31))
+    own, label = replace(columns, values=values[:persons]), positive[:persons]
+    how = repeated_folds(label.astype(float), FOLDS, 2, seed)
+    judged = judge_classes({DESCRIPTOR: own}, None, label, how, labellings(how, ENOUGH, seed)).figures[DESCRIPTOR]
+    fresh = np.arange(len(positive)) >= persons
+    split = Protocol(OFFICIAL, ((Split(np.flatnonzero(~fresh), np.flatnonzero(fresh)),),), len(positive))
+    true = plain_auroc(rank_labels(columns, positive[:, None], split)[0, fresh, 0], positive[fresh])
+    return {"auc, a study": judged["auc"], "auc, a study_ci": judged["auc_ci"]}, {"auc, a study": true}
 
 
 CASES = (
     *((new_persons, shift, PERSONS) for shift in SHIFTS),
     *((new_scores, tie, PERSONS) for tie in TIES),
     *((out_of_folds, shift, PERSONS[:3]) for shift in (0.0, EFFECT)),
-    (a_study, 0.0, (24, *PERSONS[1:])),
+    *((a_study, shift, (24, *PERSONS[1:3])) for shift in (0.0, EFFECT)),
 )
 
 

@@ -9,7 +9,13 @@ from sklearn import metrics
 
 from facedep_jax.errors import SettingsError
 from facedep_jax.evaluation.intervals import wilson_interval
-from facedep_jax.evaluation.persons.auc_placements import auc_variances, aucs_of_rows
+from facedep_jax.evaluation.persons.auc_placements import (
+    auc_variances,
+    aucs_of_rows,
+    degrees_of_freedom,
+    independent_variance,
+    placements,
+)
 from facedep_jax.evaluation.persons.combined_intervals import difference_interval, mean_interval
 from facedep_jax.evaluation.persons.group_differences import group_classification, group_errors
 from facedep_jax.evaluation.persons.model_differences import auc_difference, error_difference, permutation_test
@@ -197,3 +203,23 @@ def test_a_group_of_four_has_no_interval_and_no_difference_has():
     assert young["bias_ci"] == pytest.approx(list(expected)) and young["mae"] == pytest.approx(np.abs(mine).mean())
     with pytest.raises(SettingsError, match="groups are one name of each of 30 persons"):
         group_errors(ONE, TWO, group[:3], False)
+
+
+def test_degrees_of_freedom_lie_between_those_of_the_smaller_class_and_of_all():
+    """Welch's, as scipy's t-test of unequal variances has them of the placements of both classes."""
+    rng = np.random.default_rng(0)
+    for n, above in ((12, 6), (40, 8), (60, 30)):
+        positive = np.arange(n) < above
+        row = rng.normal(size=n) + positive
+        parts = placements(row, positive)
+        test = stats.ttest_ind(parts[positive], parts[~positive], equal_var=False)
+        assert degrees_of_freedom(row[None], positive) == pytest.approx(max(test.df, above - 1))
+    apart = np.arange(12.0)
+    assert degrees_of_freedom(apart[None], apart >= 8) == 3  # nothing varies: those of the smaller class
+
+
+def test_the_variance_of_chance_is_that_of_the_rank_test():
+    positive = np.arange(15) < 6
+    rng = np.random.default_rng(0)
+    aucs = [placements(rng.permutation(np.arange(15.0)), positive)[positive].mean() for _ in range(20_000)]
+    assert np.var(aucs) == pytest.approx(independent_variance(positive), rel=0.03)
