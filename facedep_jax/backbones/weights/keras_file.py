@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -18,7 +19,7 @@ from facedep_jax.file_opening import ARRAYS, opened
 from facedep_jax.machine_resources import child_environment
 
 READER = (sys.executable, "-m", "facedep_jax.backbones.weights.keras_file_reader")
-PATIENCE, SLOWEST = 15.0, 5e6  # seconds for any file, and bytes a second that a slow disk gives
+PATIENCE, SLOWEST = 60.0, 2e6  # seconds for any file, and bytes a second that a slow disk gives
 ANSWER = 2**24  # bytes of what is said of the arrays
 
 
@@ -72,9 +73,9 @@ class KerasFile:
         return np.frombuffer(data, array.dtype).reshape(array.shape)
 
     def _ending(self) -> str:
-        self._child.kill()
-        code = self._child.wait()
-        return "the HDF5 library was busy with it for too long" if code == -9 else f"the HDF5 library ended with {code}"
+        code = self._child.wait()  # it ended by itself, or is ended soon
+        busy = code in (-signal.SIGXCPU, -signal.SIGKILL)
+        return "the HDF5 library was busy with it for too long" if busy else f"the HDF5 library ended with {code}"
 
 
 @contextmanager

@@ -15,6 +15,7 @@ import h5py
 from facedep_jax.machine_resources import end_with_parent
 
 MEMORY = 2**32  # bytes of address space
+PROCESSING, SLOWEST = 8, 2e7  # seconds of processor time for any file, and bytes that one of them is enough for
 Layers = list[tuple[str, list[h5py.Dataset]]]
 
 
@@ -58,6 +59,8 @@ def dataset(group: h5py.Group, name: str) -> h5py.Dataset:
 def main(path: str) -> None:
     """Say what is in the file, and send it if that is wanted."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    most = PROCESSING + int(os.stat(path).st_size / SLOWEST)
+    resource.setrlimit(resource.RLIMIT_CPU, (most, most + 1))
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # a library that prints breaks no message
     try:

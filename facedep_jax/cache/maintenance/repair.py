@@ -48,8 +48,8 @@ from facedep_jax.cache.maintenance.purge import PurgeSelection, remove_dropped, 
 from facedep_jax.cache.manifest import line_of, open_shards, replace_shard, write_manifest
 from facedep_jax.cache.manifest_lines import ManifestLine
 from facedep_jax.cache.shard import Shard, open_shard
-from facedep_jax.errors import CacheError, DamagedCache
-from facedep_jax.file_opening import read_json, read_toml
+from facedep_jax.errors import CacheError, DamagedCache, UnusableFile
+from facedep_jax.file_opening import LARGE, opened, read_json, read_toml
 from facedep_jax.file_system import atomic_file, fsync_directory, writing
 from facedep_jax.progress_events import Report, silent
 from facedep_jax.text_escaping import as_name
@@ -271,9 +271,13 @@ class _Repair:
         self._note(problem(path.name, kind, detail), f"{DROPPED}/{target.name}")
 
     def _copy_aside(self, name: str) -> str:
-        target = self._free_name(name)
-        with writing(target), atomic_file(target, inside=self.folder) as stream, open(self.folder / name, "rb") as held:
-            shutil.copyfileobj(held, stream)
+        path, target = self.folder / name, self._free_name(name)
+        with writing(target):
+            try:
+                with opened(path, LARGE) as held, atomic_file(target, inside=self.folder) as stream:
+                    shutil.copyfileobj(held, stream)
+            except UnusableFile:  # mostly a hole: as it is replaced next, another name keeps what there is of it
+                os.link(path, target, follow_symlinks=False)
         return f"{DROPPED}/{target.name}"
 
     def _free_name(self, name: str) -> Path:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import shutil
+import time
 from types import SimpleNamespace
 
 import h5py
@@ -353,6 +354,23 @@ def test_a_damaged_header_is_written_anew_from_the_record_in_config(cache):
     with pytest.raises(CacheError, match=r"cache\.json is damaged"):
         repair_cache(cache)
     assert tree(cache) == before
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("name", ["cache.json", "config.toml"])
+def test_a_small_file_that_is_a_hole_of_many_bytes_is_not_read(cache, name):
+    with_config(cache)
+    text = (cache / name).read_bytes()
+    os.truncate(cache / name, 20 * 10**9)
+    begun = time.process_time()
+    summary = repair_cache(cache)
+    assert [found["file"] for found in summary["dropped"]] == [name]
+    kept = cache / summary["dropped"][0]["kept_as"]
+    assert kept.stat().st_size == 20 * 10**9
+    assert time.process_time() - begun < 10  # bytes by bytes it is a minute
+    assert verify_cache(cache)["ok"]
+    gone = name == "config.toml"  # the next extraction writes it anew
+    assert not (cache / name).exists() if gone else json.loads((cache / name).read_bytes()) == json.loads(text)
 
 
 def test_a_header_of_another_cache_takes_no_shard_along(cache, tmp_path):
