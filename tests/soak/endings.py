@@ -203,7 +203,7 @@ class Endings:
         if record.exists():
             lines = record.read_bytes().split(b"\r\n")
             commas = {line.count(b",") for line in lines[:-1]}
-            require(len(commas) == 1, "a row of the recording is not whole")
+            require(len(commas) <= 1, "a row of the recording is not whole")  # none where the disk took no first one
         shutil.rmtree(self.place)
         self.place.mkdir()
 

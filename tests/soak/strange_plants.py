@@ -3,15 +3,14 @@
 import contextlib
 import importlib
 import os
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import h5py
-
 from facedep_jax import file_opening
-from facedep_jax.backbones.weights import file_formats
+from facedep_jax.backbones.weights import keras_file
 from facedep_jax.head.trained_head import Head, Validation
 from facedep_jax.runs import run_arrays, run_record
 from soak.plants import replaced
@@ -56,8 +55,10 @@ def _any_numbers(path: Path, content: bytes, architecture: Any) -> Any:
     return run_arrays.from_names(architecture, arrays)[0], len(next(iter(arrays.values())))
 
 
-def _any_link(group: h5py.Group, name: str) -> Any:
-    return group[name]
+FOLLOWING = """import sys
+from facedep_jax.backbones.weights import keras_file_reader as reader
+reader.inside = lambda group, name: group[name]
+reader.main(sys.argv[1])"""
 
 
 HEADS = ("predict", "evaluate", "against")
@@ -85,12 +86,14 @@ PLANTS = {
         "validation.safetensors: (nothing|one fewer|one more|half)",
     ),
     "numbers of a head are not looked at": Plant(
-        ((RUNS, "states_of", _any_numbers), (Head, "finite_on_probe", lambda head: True)),
+        ((RUNS, "states_of", _any_numbers), (Head, "finite_on_probe", lambda *_: True)),
         HEADS,
         "head.safetensors: (NaN|infinite|no members|millions)",
     ),
     "the system's errors are passed on": Plant(
         ((file_opening, "_descriptor", _in_no_sentence),), HEADS, ": link( to|;|$)"
     ),
-    "links in HDF5 are followed": Plant(((file_formats, "_inside", _any_link),), ("weights",), "link|virtual"),
+    "links in HDF5 are followed": Plant(
+        ((keras_file, "READER", (sys.executable, "-c", FOLLOWING)),), ("weights",), "link|virtual"
+    ),
 }

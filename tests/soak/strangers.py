@@ -136,6 +136,7 @@ def broken(case: Case, ended: Ended, touched: set[str], place: Path) -> str:
         f"{len(errors)} sentences of error": len(errors) <= 1,
         f"an error of several lines, or none: {last[:80]!r}": ended.status not in (1, 2) or last in errors,
         f"touched {sorted(touched)}": not touched,
+        "a number that is none": ended.status != 0 or not re.search(r"(?<![\w./-])(nan|inf)(?![\w./-])", ended.output),
         "a canary's text": not _holds_secret(place),
     }
     return "; ".join(rule for rule, kept in rules.items() if not kept)

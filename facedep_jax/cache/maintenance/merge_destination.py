@@ -55,7 +55,8 @@ def place_for(out: Path, spec: dict[str, Any], sources: Sequence[Path]) -> Itera
     make_folder(made / "shards")
     with write_lock(made):
         try:
-            _empty(made)
+            with writing(made):
+                _empty(made)
             write_header(made, spec)
             record = {"fingerprint": fingerprint(spec), **spec}
             write_config(made / "config.toml", "merge", {"caches": [str(s) for s in sources]}, {"cache": record})
@@ -63,7 +64,7 @@ def place_for(out: Path, spec: dict[str, Any], sources: Sequence[Path]) -> Itera
             with writing(out):
                 os.rename(made, out)
         except BaseException:
-            shutil.rmtree(made)
+            shutil.rmtree(made, ignore_errors=True)  # what a failing disk leaves of it the next merge removes
             raise
         fsync_directory(out.parent)
 
