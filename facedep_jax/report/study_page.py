@@ -10,7 +10,7 @@ from facedep_jax.disclaimer import NOT_FOR
 from facedep_jax.report.document import GAP, BulletList, PlotFile, Section, Table, estimate, number, signed
 
 MODELS = {
-    "dummy": "dummy: the part of positives, or the mean",
+    "dummy": "dummy: the part of each class, or the mean",
     "confounds": "confounds: how persons were filmed",
     "descriptors": "descriptors: how their faces behaved",
     "attention": "attention: a head that weighs windows of their clips",

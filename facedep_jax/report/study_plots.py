@@ -1,6 +1,6 @@
 """Pictures of a study: models side by side, a dot a person, predicted against stated scores. Arrays in, figures out."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,15 +27,17 @@ def draw_study_models(models: Mapping[str, Mapping[str, Any]], name: str, headin
     return drawn
 
 
-def draw_persons(value: Float[np.ndarray, " n"], label: Bool[np.ndarray, " n"], cut: float) -> Figure:
-    """A dot a person: the mean out-of-fold probability, by the class that the table states."""
+def draw_persons(
+    value: Float[np.ndarray, " n"], label: Bool[np.ndarray, " n"], cut: float, names: Sequence[str]
+) -> Figure:
+    """A dot a person: the mean out-of-fold probability, by the class that the table states (`names` of both)."""
     drawn, (axis,) = figure(6.4, 2.6)
     spread = np.random.default_rng(0).uniform(-0.18, 0.18, len(value))
-    for side, colour, said in ((False, OTHER, "stated negative"), (True, MAIN, "stated positive")):
+    for side, colour in ((False, OTHER), (True, MAIN)):
         own = label == side
-        axis.plot(value[own], int(side) + spread[own], "o", color=colour, alpha=0.75, markersize=5, label=said)
+        axis.plot(value[own], int(side) + spread[own], "o", color=colour, alpha=0.75, markersize=5)
     axis.axvline(cut, color=ALERT, linewidth=1)
-    axis.set_yticks([0, 1], ["negative", "positive"])
+    axis.set_yticks([0, 1], list(names))
     axis.set(xlim=(-0.02, 1.02), ylim=(-0.5, 1.5))
     title_axes(axis, "One dot a person", "probability given by models that did not know the person")
     return drawn

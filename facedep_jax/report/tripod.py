@@ -22,7 +22,7 @@ def tripod(summary: Mapping[str, Any]) -> str:
         for model, entry in summary[target]["models"].items()
     ]
     persons = ", ".join(f"{name}: {count:,} persons judged" for name, count in summary["persons"].items())
-    persons += "" if summary["positive"] is None else f", {summary['positive']:,} positive"
+    persons += "" if summary["positive"] is None else f", {summary['positive']:,} of them {summary['class_names'][1]}"
     said = {
         "1 Title": f"{WRITE}a model that was developed, validated, or both; population and outcome.",
         "2 Abstract": f"{WRITE}see TRIPOD+AI for abstracts.",

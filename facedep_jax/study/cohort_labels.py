@@ -13,6 +13,7 @@ from facedep_jax.errors import SettingsError, TableError
 from facedep_jax.segments import some
 from facedep_jax.study.cohort_columns import plain_heading
 from facedep_jax.study.settings import StudySettings
+from facedep_jax.text_escaping import printable
 
 POSITIVE = ("1", "depressed", "depression", "mdd", "patient", "case", "yes", "true", "positive")
 NEGATIVE = ("0", "control", "healthy", "hc", "normal", "no", "false", "negative", "nondepressed", "notdepressed")
@@ -48,6 +49,17 @@ def two_classes(rows: pl.DataFrame, settings: StudySettings, where: str) -> tupl
             "--column label= leaves them out"
         )
     return rows["label"].replace_strict(sides, default=None, return_dtype=pl.Boolean), ()
+
+
+def class_names(rows: pl.DataFrame, settings: StudySettings) -> tuple[str, str]:
+    """What people read of the two classes, the one that is looked for last: the words of the table, or its cut-off."""
+    if settings.cutoff is not None:
+        return f"score below {settings.cutoff:g}", f"score from {settings.cutoff:g} on"
+    words = rows["label"].drop_nulls().unique(maintain_order=True).to_list()
+    sides = _sides(words, settings.positive)
+    named = [[f"label {w}" if w.isdecimal() else w for w in words if sides[w] is side] for side in (False, True)]
+    negative, positive = (printable(some(own)) for own in named)
+    return negative, positive
 
 
 def ordered_bands(rows: pl.DataFrame, settings: StudySettings, where: str) -> tuple[pl.Series, tuple[str, ...]]:

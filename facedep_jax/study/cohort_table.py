@@ -16,7 +16,7 @@ from facedep_jax.sources.persons import with_persons
 from facedep_jax.sources.segment_tables import timed
 from facedep_jax.sources.user_tables import UserTable, read_table
 from facedep_jax.study.cohort_columns import HEADINGS, cells_of, options_for, partition_in_name, roles_of
-from facedep_jax.study.cohort_labels import ordered_bands, two_classes
+from facedep_jax.study.cohort_labels import class_names, ordered_bands, two_classes
 from facedep_jax.study.settings import StudySettings
 from facedep_jax.subject_ids import session_key
 from facedep_jax.text_escaping import printable
@@ -40,6 +40,7 @@ class CohortTable:
     groups: tuple[str, ...]
     headings: Mapping[str, str]
     said: tuple[str, ...]
+    classes: tuple[str, str] = ("", "")  # what people read of the label: of who is not looked for, and of who is
 
     @property
     def name(self) -> str:
@@ -65,12 +66,13 @@ def read_cohort(paths: Sequence[Path], settings: StudySettings) -> CohortTable:
         )
     band, by_order = ordered_bands(rows, settings, where)
     label, by_label = two_classes(rows, settings, where)
+    classes = class_names(rows, settings)
     rows, notes = _with_persons(rows.with_columns(label=label, band=band))
     _require_groups(settings.groups, names, where)
     said = (clause for one in read for clause in one.said)
     further = (f"further columns: {', '.join(names)}",) if names else ()
     clauses = (*said, *further, *by_order, *by_label, *notes, *_unclear(rows, settings.groups))
-    return CohortTable(Path(paths[0]), rows, names, headings, tuple(dict.fromkeys(clauses)))
+    return CohortTable(Path(paths[0]), rows, names, headings, tuple(dict.fromkeys(clauses)), classes)
 
 
 def _name(paths: Sequence[Path | str]) -> str:

@@ -59,6 +59,7 @@ class StudySummary(TypedDict):
     protocol: str
     persons: dict[str, int]
     positive: int | None
+    class_names: list[str] | None  # of the label false and true, in the words of the table
     classes: dict[str, Any] | None
     scores: dict[str, Any] | None
     order: dict[str, Any] | None
@@ -118,6 +119,7 @@ def run_study(
         "protocol": "; ".join(f"{name}: {one.how.said}" for name, one in found.items()),
         "persons": {name: one.judged_count for name, one in found.items()},
         "positive": int(classes.truth.sum()) if classes else None,
+        "class_names": list(table.classes) if classes else None,
         "classes": _figures(classes) if classes else None,
         "scores": _figures(scores) | of_scores(scores, settings.bands) if scores else None,
         "order": _figures(order) | {"bands": list(band_names(settings))} if order else None,

@@ -45,7 +45,7 @@ def write_study(
             "caches": ", ".join(summary["caches"]),
             "head": summary["run"],
             "persons judged": ", ".join(f"{name} {count:,}" for name, count in summary["persons"].items()),
-            "stated positive": summary["positive"],
+            **({f"of them {summary['class_names'][1]}": summary["positive"]} if summary["classes"] else {}),
             "protocol": summary["protocol"],
             "seconds": f"{summary['seconds']:.1f}",
         }
@@ -70,7 +70,10 @@ def _draw(folder: Path, summary: Mapping[str, Any], predictions: pl.DataFrame) -
         own = predictions.filter((pl.col("target") == target) & (pl.col("model") == DESCRIPTOR)).drop_nulls("predicted")
         value = own["predicted"].to_numpy()
         if target == "classes":
-            save(study_plots.draw_persons(value, own["label"].to_numpy(), HALF), folder / "classes_persons.png")
+            save(
+                study_plots.draw_persons(value, own["label"].to_numpy(), HALF, summary["class_names"]),
+                folder / "classes_persons.png",
+            )
             found["classes_persons.png"] = PERSONS
         elif target == "scores":
             stated = own["score"].to_numpy().astype(np.float64)

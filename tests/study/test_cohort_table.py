@@ -10,7 +10,7 @@ from support.paths import ROOT
 
 from facedep_jax.errors import FacedepError
 from facedep_jax.study.cohort_columns import HEADINGS, plain_heading
-from facedep_jax.study.cohort_labels import bands_of
+from facedep_jax.study.cohort_labels import bands_of, class_names
 from facedep_jax.study.cohort_table import GROUP, read_cohort
 from facedep_jax.study.cohort_units import units_of
 from facedep_jax.study.settings import StudySettings
@@ -160,6 +160,21 @@ def test_a_corpus_s_tables_are_read_as_they_come(tmp_path, made):
     assert found[f"{GROUP}Gender"].null_count() == 0
     assert any("is of the partition train, by its name" in said for said in table.said)
     assert not any("as subject" in said or "as sex" in said for said in table.said), "what is used is not called unused"
+
+
+@pytest.mark.parametrize(
+    ("words", "settings", "names"),
+    [
+        (("MDD", "HC"), {}, ("HC", "MDD")),
+        (("1", "0"), {}, ("label 0", "label 1")),
+        (("a", "b", "c", "d"), {"positive": "b"}, ("a; c; d", "b")),
+        (("a$b$", "healthy"), {"positive": "a$b$"}, ("healthy", "a$b$")),
+        (("1", "0"), {"cutoff": 10.0}, ("score below 10", "score from 10 on")),
+    ],
+)
+def test_people_read_the_words_of_the_table(words, settings, names):
+    rows = pl.DataFrame({"label": [*words, None], "score": [12.0, 3.0] + [None] * (len(words) - 1)})
+    assert class_names(rows, StudySettings(**settings)) == names
 
 
 def test_bands_begin_at_their_lower_ends():

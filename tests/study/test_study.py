@@ -78,6 +78,8 @@ def test_a_study_is_judged_written_and_repeated_by_its_own_settings(work, capsys
     assert files >= {"metrics.json", "predictions.csv", "persons.csv", "unmatched.csv", "report.html", "TRIPOD.md"}
     page = (work / "one" / "report.html").read_text()
     assert "What carries the model of ordered classes" in page and "told from who lies below" in page
+    assert found["class_names"] == ["label 0", "label 1"] and "of them label 1" in page
+    assert "positive" not in page.replace("--positive", "").lower()
     assert "What cannot be concluded" in page and "UNTRAINED" in page and "not a diagnosis" in page
     with open(work / "one" / "attention.csv") as stream:
         weights = list(csv.DictReader(stream))
