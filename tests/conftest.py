@@ -12,19 +12,13 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES", "none")  # else 
 
 import jax
 import pytest
-from jaxlib import xla_client
 from support.kept_programs import keep, take_kept
 from support.longest_first import longest_first
+from support.quick_compiling import compile_quickly
 
 from facedep_jax.compilation_cache import keep_compiled
 
-if "XLA_FLAGS" not in os.environ:
-    # Programs of tests run once or twice: LLVM's passes take twice as long as all else. XLA looks at its flags once;
-    # processes that tests start compile as users' do.
-    os.environ["XLA_FLAGS"] = "--xla_backend_optimization_level=0"
-    xla_client.CompileOptions()
-    del os.environ["XLA_FLAGS"]
-
+compile_quickly()
 sys.modules.setdefault("openvino_telemetry", None)  # as the engine does: its makers' server is not told of every test
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")

@@ -20,6 +20,7 @@ import tomli_w
 from rich.console import Console
 from support.logits import member_logits
 from support.planted import QUICK, planted_examples, spec, write_cache
+from support.quick_compiling import COMPILED_ALIKE
 
 from facedep_jax import cli, open_cache
 from facedep_jax.dataset.labelled_examples import gather
@@ -210,7 +211,7 @@ def test_killed_and_continued_equals_never_killed(run, tmp_path):
     """A process of its own, killed at a random moment after its first checkpoint, and another one that goes on."""
     config = [str(run[0] / "config.toml"), "--baselines", "none", "--resamples", "20"]
     command = [sys.executable, "-c", CHILD, "train-head", "--out", str(tmp_path / "run"), "--config", *config]
-    first = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    first = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=COMPILED_ALIKE)
     while not checkpoints_of(tmp_path):
         assert first.poll() is None, first.communicate()
         time.sleep(0.002)
@@ -218,7 +219,8 @@ def test_killed_and_continued_equals_never_killed(run, tmp_path):
     first.kill()
     first.communicate()
     left = max(checkpoints_of(tmp_path))
-    last = subprocess.run([*command, "--resume", "--progress", "json"], capture_output=True, text=True)
+    going_on = [*command, "--resume", "--progress", "json"]
+    last = subprocess.run(going_on, capture_output=True, text=True, env=COMPILED_ALIKE)
     assert last.returncode == 0, last.stderr
     events = [json.loads(line) for line in last.stderr.splitlines()]
     assert next(event["done"] for event in events if event.get("stage") == "train") == left
