@@ -123,7 +123,7 @@ def show_inspection(console: "Console", summary: Mapping[str, Any]) -> None:
 
     features, inputs = summary["spec"]["features"], summary["spec"]["input"]
     weights = [f"{name}: {w['family']} {str(w.get('sha256'))[:12]}" for name, w in features.get("weights", {}).items()]
-    faces = [f"{kind}s: " + ", ".join(f"{k} {str(v)[:12]}" for k, v in how.items()) for kind, how in inputs.items()]
+    faces = [f"{kind}s: {', '.join(_setting(*one) for one in how.items())}" for kind, how in inputs.items()]
     alike = summary["near_duplicates"]
     facts = [
         ("fingerprint", summary["fingerprint"][:16]),
@@ -144,11 +144,11 @@ def show_inspection(console: "Console", summary: Mapping[str, Any]) -> None:
         ("odd files", f"{summary['files_odd']}, by `decoding` in listings.jsonl"),
         ("ignored files", f"{summary['files_ignored']}, named in ignored.jsonl"),
         *([] if summary["manifest_whole"] else [("manifest", NO_MANIFEST)]),
-        ("weights", "\n".join(weights)),
+        ("weights", "; ".join(weights)),
         ("input size", _joined(features.get("size", {}))),
         ("colour", f"{features.get('color')}, {features.get('precision')}"),
-        ("input", "\n".join(faces)),
-        ("engine", "\n".join(f"{name} ({n} shards)" for name, n in summary["engines"].items())),
+        ("input", "; ".join(faces)),
+        ("engine", "; ".join(f"{name} ({n} shards)" for name, n in summary["engines"].items())),
     ]
     show_table(console, facts_table(f"cache {summary['cache']}", facts))
     _show_emotions(console, summary["emotions"])
@@ -165,6 +165,11 @@ def show_inspection(console: "Console", summary: Mapping[str, Any]) -> None:
         )
     show_lines(console, (f"failed {f['segment']}: {f['reason']}" for f in summary["segments_failed"]), SHOWN_LINES)
     show_warning(console, summary)
+
+
+def _setting(name: str, value: Any) -> str:
+    """As it is, but for a hash, of which a beginning tells it from others."""
+    return f"{name} {str(value)[:12] if name.endswith('sha256') else value}"
 
 
 def _segments_said(summary: Mapping[str, Any]) -> str:

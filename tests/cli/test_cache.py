@@ -50,6 +50,10 @@ def test_inspect_draws_what_it_says(cache, tmp_path):
     assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
     said = cli("inspect", cache).stdout
     assert "2, 0 of them in several splits" in said and "subjects, 2 of 2" in said and "ann" in said
+    assert "\\n" not in said  # a line's end is no text
+    for kind, how in open_cache(cache).spec["input"].items():
+        for name, value in how.items():  # all of it, but for hashes
+            assert name.endswith("sha256") or f"{name} {value}" in said, (kind, name)
     absent = tmp_path / "absent" / "p.png"
     assert f"{absent} cannot be written" in cli("inspect", cache, "--plot", absent, code=1, columns=400).output
 
