@@ -51,7 +51,7 @@ def inside(group: h5py.Group, name: str) -> h5py.Group | h5py.Dataset:
 def dataset(group: h5py.Group, name: str) -> h5py.Dataset:
     """An array whose values lie in this file."""
     found = inside(group, name)
-    if not isinstance(found, h5py.Dataset) or found.external or found.is_virtual:
+    if not isinstance(found, h5py.Dataset) or found.shape is None or found.external or found.is_virtual:
         raise ValueError(f"{name} is not an array stored in this file")
     return found
 

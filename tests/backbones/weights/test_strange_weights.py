@@ -11,6 +11,7 @@ from support.hostile_h5 import Watch, lay_canaries
 from facedep_jax.backbones.weights import keras_file
 from facedep_jax.backbones.weights.available_files import list_weights
 from facedep_jax.backbones.weights.file_formats import inspect_file
+from facedep_jax.backbones.weights.keras_file import open_keras
 from facedep_jax.errors import UnusableWeights
 
 LAYERS = ("a", "b")
@@ -48,6 +49,7 @@ ATTACKS = {
     "soft cycle": lambda f, c: f.update({"b": h5py.SoftLink("/b")}),
     "soft link": lambda f, c: f.update({"b": h5py.SoftLink("/a")}),
     "virtual array": lambda f, c: virtual(f["a/x"], c),
+    "array of nothing": lambda f, c: f["a/x"].create_dataset("y", data=h5py.Empty("f4")),
     "array in another file": lambda f, c: f["a/x"].create_dataset(
         "y", shape=(4,), dtype="f4", external=[(str(c / "secret"), 0, 16)]
     ),
@@ -118,3 +120,11 @@ def test_what_is_no_plain_file_is_listed_as_what_it_is(tmp_path, make, said, suf
     assert not listed["ok"]
     (entry,) = listed["files"]
     assert entry["holds"] == "unreadable" and entry["found"].startswith(said)
+
+
+def test_a_reader_that_ends_between_two_answers_is_said(weights):
+    with open_keras(weights) as keras:
+        keras._child.kill()
+        keras._child.wait()
+        with pytest.raises(UnusableWeights, match="not a readable Keras"):
+            list(keras.read())
