@@ -1,8 +1,10 @@
 """How much of the machine this process may use: cores, memory, decoding processes; and how these end with it."""
 
 import os
+import resource
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 MACHINE_PART = 0.25  # of the machine's memory: features are held up to three times while a run is made
@@ -38,6 +40,14 @@ def child_environment() -> dict[str, str]:
     package_home = str(Path(__file__).resolve().parents[1])
     paths = [package_home, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONSAFEPATH": "1"}
+
+
+def lower_limits(limits: Mapping[int, int]) -> None:
+    """Of this process, for good: by `resource`'s numbers, and no higher than they are already."""
+    for which, most in limits.items():
+        hard = resource.getrlimit(which)[1]
+        most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        resource.setrlimit(which, (most, most))
 
 
 def end_with_parent() -> None:

@@ -40,7 +40,7 @@ class CohortTable:
     groups: tuple[str, ...]
     headings: Mapping[str, str]
     said: tuple[str, ...]
-    classes: tuple[str, str] = ("", "")  # what people read of the label: of who is not looked for, and of who is
+    class_names: tuple[str, str] = ("", "")  # what people read of the label: of who is not looked for, and of who is
 
     @property
     def name(self) -> str:
@@ -66,13 +66,13 @@ def read_cohort(paths: Sequence[Path], settings: StudySettings) -> CohortTable:
         )
     band, by_order = ordered_bands(rows, settings, where)
     label, by_label = two_classes(rows, settings, where)
-    classes = class_names(rows, settings)
+    called = class_names(rows, settings)
     rows, notes = _with_persons(rows.with_columns(label=label, band=band))
     _require_groups(settings.groups, names, where)
     said = (clause for one in read for clause in one.said)
     further = (f"further columns: {', '.join(names)}",) if names else ()
     clauses = (*said, *further, *by_order, *by_label, *notes, *_unclear(rows, settings.groups))
-    return CohortTable(Path(paths[0]), rows, names, headings, tuple(dict.fromkeys(clauses)), classes)
+    return CohortTable(Path(paths[0]), rows, names, headings, tuple(dict.fromkeys(clauses)), called)
 
 
 def _name(paths: Sequence[Path | str]) -> str:

@@ -119,7 +119,7 @@ def run_study(
         "protocol": "; ".join(f"{name}: {one.how.said}" for name, one in found.items()),
         "persons": {name: one.judged_count for name, one in found.items()},
         "positive": int(classes.truth.sum()) if classes else None,
-        "class_names": list(table.classes) if classes else None,
+        "class_names": list(table.class_names) if classes else None,
         "classes": _figures(classes) if classes else None,
         "scores": _figures(scores) | of_scores(scores, settings.bands) if scores else None,
         "order": _figures(order) | {"bands": list(band_names(settings))} if order else None,

@@ -158,7 +158,7 @@ def close_epoch(
     carry: Carry,
     state: EpochState,
     logits: Float32[Array, "m b classes"],
-    target: Int32[Array, " b"] | Float32[Array, " b"] | Float32[Array, "b m"],
+    target: Int32[Array, " b"] | Float32[Array, "b m"],
     val_weight: Float32[Array, "m b"],
     positive: Bool[Array, " classes"],
 ) -> tuple[Carry, History]:

@@ -207,7 +207,7 @@ def _calibrated(head: Head, examples: Examples, columns: Columns) -> tuple[Head,
     """The head with what is chosen on validation, and its scores of all clips."""
     clips, val = examples.clips, examples.clips.split == "val"
     logits = clip_class_logits(head.architecture, head.states, examples)
-    if not np.isfinite(logits).any((2, 3)).all():
+    if not np.isfinite(logits).all(-1).any(2).all():  # of some frame of every clip
         raise Diverged("what was learned gives scores that are not finite; lower --learning-rate, or train it anew")
     scores = calibrated(class_scores(clips, logits, head.classes, head.positive, columns), val)
     kept = Validation(logits[:, val], clips.target[val]) if head.target == "emotion" else None

@@ -25,7 +25,7 @@ from support.quick_compiling import COMPILED_ALIKE
 from facedep_jax import cli, open_cache
 from facedep_jax.dataset.labelled_examples import gather
 from facedep_jax.disclaimer import UNTRAINED
-from facedep_jax.errors import CacheError, LabelError, OutputError, RunError, SettingsError, SpecMismatch
+from facedep_jax.errors import CacheError, Diverged, LabelError, OutputError, RunError, SettingsError, SpecMismatch
 from facedep_jax.evaluation.evaluate_run import evaluate_run
 from facedep_jax.file_system import atomic_folder
 from facedep_jax.head.calibration import calibrate
@@ -233,6 +233,21 @@ def test_killed_and_continued_equals_never_killed(run, tmp_path):
 def checkpoints_always(monkeypatch):
     monkeypatch.setattr(checkpoint, "LEAST_SECONDS", 0.0)
     monkeypatch.setattr(checkpoint, "SHARE", float("inf"))
+
+
+def test_a_head_whose_scores_are_none_is_not_written(cache, tmp_path, monkeypatch):
+    """As finite parameters may give, that are as large as numbers go."""
+    scores_of = train_module.clip_class_logits
+
+    def broken(*given):
+        logits = scores_of(*given).copy()
+        logits[:, -1, :, 0] = np.inf  # of one class alone
+        return logits
+
+    monkeypatch.setattr(train_module, "clip_class_logits", broken)
+    with pytest.raises(Diverged, match="scores that are not finite"):
+        train_head([cache], SETTINGS, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_fit_that_is_done_is_not_lost_with_what_follows(cache, run, tmp_path, monkeypatch, checkpoints_always):

@@ -12,7 +12,7 @@ import sys
 
 import h5py
 
-from facedep_jax.machine_resources import end_with_parent
+from facedep_jax.machine_resources import end_with_parent, lower_limits
 
 MEMORY = 2**32  # bytes of address space
 PROCESSING, SLOWEST = 8, 2e7  # seconds of processor time for any file, and bytes that one of them is enough for
@@ -58,9 +58,8 @@ def dataset(group: h5py.Group, name: str) -> h5py.Dataset:
 
 def main(path: str) -> None:
     """Say what is in the file, and send it if that is wanted."""
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    most = PROCESSING + int(os.stat(path).st_size / SLOWEST)
-    resource.setrlimit(resource.RLIMIT_CPU, (most, most + 1))
+    processing = PROCESSING + int(os.stat(path).st_size / SLOWEST)
+    lower_limits({resource.RLIMIT_AS: MEMORY, resource.RLIMIT_CPU: processing, resource.RLIMIT_CORE: 0})
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # a library that prints breaks no message
     try:

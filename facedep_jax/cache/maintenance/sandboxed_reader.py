@@ -21,7 +21,7 @@ from typing import IO, Any, Literal
 from facedep_jax.cache.lock import require_plain_files
 from facedep_jax.cache.shard import MAX_ROWS
 from facedep_jax.errors import CacheError, DamagedCache, FacedepError, SettingsError
-from facedep_jax.machine_resources import end_with_parent
+from facedep_jax.machine_resources import end_with_parent, lower_limits
 from facedep_jax.progress_events import Event, Note, Progress, Report, Tick, silent
 
 # Of an empty cache; what the files of a cache declare is added (`_declared`).
@@ -191,11 +191,8 @@ def _tasks() -> dict[str, Callable[..., Mapping[str, Any]]]:
 
 def _limit(memory: int) -> None:
     """No more memory than this, no file written, few open at once, no core file."""
-    limits = ((resource.RLIMIT_AS, memory), (resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_NOFILE, 64))
-    for which, most in (*limits, (resource.RLIMIT_CORE, 0)):
-        hard = resource.getrlimit(which)[1]
-        most = most if hard == resource.RLIM_INFINITY else min(most, hard)
-        resource.setrlimit(which, (most, most))
+    limits = {resource.RLIMIT_AS: memory, resource.RLIMIT_NOFILE: 64}
+    lower_limits(limits | {resource.RLIMIT_FSIZE: 0, resource.RLIMIT_CORE: 0})
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """Weights from strangers: nothing outside of a file is opened, and what is no plain file is passed over by name."""
 
 import os
+import subprocess
+import sys
 import time
 
 import h5py
@@ -13,6 +15,7 @@ from facedep_jax.backbones.weights.available_files import list_weights
 from facedep_jax.backbones.weights.file_formats import inspect_file
 from facedep_jax.backbones.weights.keras_file import open_keras
 from facedep_jax.errors import UnusableWeights
+from facedep_jax.machine_resources import child_environment
 
 LAYERS = ("a", "b")
 
@@ -128,3 +131,12 @@ def test_a_reader_that_ends_between_two_answers_is_said(weights):
         keras._child.wait()
         with pytest.raises(UnusableWeights, match="not a readable Keras"):
             list(keras.read())
+
+
+def test_where_the_machine_allows_less_memory_a_file_is_read_all_the_same(weights):
+    """As a batch system's limits do, which no process may raise."""
+    below = "import resource, sys; from pathlib import Path; resource.setrlimit(resource.RLIMIT_AS, (2**31, 2**31)); "
+    look = "from facedep_jax.backbones.weights.file_formats import inspect_file; inspect_file(Path(sys.argv[1]))"
+    command = [sys.executable, "-c", below + look, str(weights)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=child_environment())
+    assert done.returncode == 0, done.stderr
