@@ -146,8 +146,11 @@ class _Resuming:
                 raise ValueError(f"{url} offers {offered:,} bytes, the official file has {self.size:,}")
             with self.part.open("ab" if have else "wb") as part:
                 for chunk in _in_time(url, response, self.size - have):
-                    part.write(chunk)
                     have += len(chunk)
+                    if have > self.size:
+                        self.part.unlink()  # what begins like the file is not it, and another try would take it
+                        raise ValueError(f"{url} sends more than the {self.size:,} bytes that were expected")
+                    part.write(chunk)
                     self.report(Progress("download", have, self.size, "bytes", detail=self.part.stem))
         if have != self.size:
             raise ConnectionError(f"{url} ended after {have:,} of {self.size:,} bytes")
@@ -179,12 +182,10 @@ def _answer(url: str, headers: Mapping[str, str]) -> Iterator["Response"]:
 
 
 def _in_time(url: str, response: "Response", most: int) -> Iterator[bytes]:
-    """What arrives, as it does. Raises ValueError for more than `most` bytes, TimeoutError where it is too slow."""
+    """What arrives, as it does. Raises TimeoutError where `most` bytes are not there in their time."""
     begun, have, allowed = time.monotonic(), 0, _TIMEOUT[1] + most / SLOWEST
     while chunk := _next_bytes(response):
         have += len(chunk)
-        if have > most:
-            raise ValueError(f"{url} sends more than the {most:,} bytes that were expected")
         yield chunk
         if have < most and time.monotonic() - begun > allowed:
             raise TimeoutError(
