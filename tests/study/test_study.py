@@ -43,9 +43,9 @@ def persons(folder, name="t.csv", label=lambda n: n >= PERSONS // 2, extra=()):
     return table(folder, [*rows, *extra], name)
 
 
-def study(capsys, *arguments):
+def study(capsys, *arguments, repeats=2):
     with pytest.raises(SystemExit) as ended:
-        main([*map(str, ("study", *arguments)), "--json", "--permutations", "19", "--repeats", "2"])
+        main([*map(str, ("study", *arguments)), "--json", "--permutations", "19", "--repeats", str(repeats)])
     out, said = capsys.readouterr()
     return ended.value.code, json.loads(out) if out.strip() else {}, said
 
@@ -143,7 +143,8 @@ def test_without_a_head_there_is_movement_and_no_score(work, capsys):
 def test_an_attention_head_learns_from_features_on_request(work, capsys, how):
     given = () if how == "features" else ("--head", work / "run")
     options = "--attention", how, "--window", 2, "--protocol", "repeated", "--folds", 2
-    code, found, _ = study(capsys, persons(work, "a.csv"), work / "cache", "--out", work / how, *given, *options)
+    where = persons(work, "a.csv")
+    code, found, _ = study(capsys, where, work / "cache", "--out", work / how, *given, *options, repeats=1)
     assert code == 0 and found["classes"]["models"]["attention"]["n"] == PERSONS
     assert "attention" not in found["classes"]["chance"]
     said = next(text for text in found["notes"] if text.startswith("classes, attention"))

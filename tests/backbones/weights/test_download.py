@@ -11,7 +11,7 @@ from support.certificates import certificate
 from support.loopback import mirror_of
 
 from facedep_jax.backbones.weights import download
-from facedep_jax.backbones.weights.download import OfficialFile, cached_path, official_files
+from facedep_jax.backbones.weights.download import OfficialFile, official_files
 from facedep_jax.backbones.weights.load import find_weights
 from facedep_jax.errors import WeightsError
 from facedep_jax.file_system import user_cache
