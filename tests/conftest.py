@@ -10,6 +10,7 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")  # else what takes less than 1 s is not kept
 os.environ.setdefault("JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES", "none")  # else the folder is in the names of programs
 
+import hypothesis
 import jax
 import pytest
 from support.kept_programs import keep, take_kept
@@ -26,6 +27,12 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 
 def pytest_addoption(parser):
     parser.addoption("--exhaustive", action="store_true", help="also the cases that the short run leaves out")
+
+
+def pytest_configure(config):
+    """Properties are tried on the same examples every time, but in the long run: a new fault is no change's own."""
+    hypothesis.settings.register_profile("the same examples", derandomize=True, database=None)
+    hypothesis.settings.load_profile("default" if config.getoption("--exhaustive") else "the same examples")
 
 
 def pytest_collection_modifyitems(config, items):

@@ -489,7 +489,15 @@ def test_figures_stay_whole_on_narrow_terminals(work, tmp_path):
         assert sorted(figures.findall(narrow)) == sorted(figures.findall(wide)) != []
 
 
-def test_demo_expects_its_broken_clip_and_nothing_else(tmp_path):
+def test_demo_expects_its_broken_clip_and_nothing_else():
+    broken = {"clips": [{"clip": BROKEN_CLIP, "status": "failed"}]}
+    assert as_expected(CommandResult(broken, print, problems=True))
+    assert not as_expected(CommandResult(broken, print, problems=True, nothing_done="nothing could be done"))
+    assert not as_expected(CommandResult({"items_failed": 1}, print, problems=True))
+
+
+@pytest.mark.exhaustive
+def test_a_demo_with_another_broken_clip_ends_with_3_and_goes_on_when_it_is_mended(tmp_path):
     draw_faces(tmp_path / "faces", persons=10)
     draw_clips(tmp_path / "clips")
     spared = tmp_path / "clips" / "smiling.mp4"
@@ -498,10 +506,6 @@ def test_demo_expects_its_broken_clip_and_nothing_else(tmp_path):
     cli("demo", "--out", tmp_path, code=3)
     spared.write_bytes(whole)
     assert len(summary("demo", "--out", tmp_path)["steps"]) == 5
-    broken = {"clips": [{"clip": BROKEN_CLIP, "status": "failed"}]}
-    assert as_expected(CommandResult(broken, print, problems=True))
-    assert not as_expected(CommandResult(broken, print, problems=True, nothing_done="nothing could be done"))
-    assert not as_expected(CommandResult({"items_failed": 1}, print, problems=True))
 
 
 def test_a_stage_that_comes_again_is_timed_anew(capsys, monkeypatch):

@@ -191,10 +191,14 @@ def test_a_backend_that_is_there_stays_the_notebook_s_own():
 @pytest.mark.parametrize(
     ("variables", "without"),
     [
-        ({"PYTHONOPTIMIZE": "2"}, ()),
+        pytest.param({"PYTHONOPTIMIZE": "2"}, (), marks=pytest.mark.exhaustive),
         ({"LC_ALL": "C", "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, ()),
         ({"HOME": "/proc/nowhere"}, ("FACEDEP_CACHE", "XDG_CACHE_HOME")),
-        ({"JAX_COMPILATION_CACHE_DIR": os.devnull + "/nowhere"}, ("HOME", "FACEDEP_CACHE")),
+        pytest.param(
+            {"JAX_COMPILATION_CACHE_DIR": os.devnull + "/nowhere"},
+            ("HOME", "FACEDEP_CACHE"),
+            marks=pytest.mark.exhaustive,
+        ),
         ({"TMPDIR": "/nowhere", "OMP_NUM_THREADS": "bogus"}, ()),
     ],
     ids=lambda value: ",".join(value),

@@ -472,8 +472,9 @@ def test_from_drawn_faces_to_the_file_by_the_command_line(tmp_path, umask):
     draw_faces(tmp_path / "faces", persons=10)
     settings = ["--weights", "random:1", "--taps", "mobilenet_v2:mid@3,mobilenet_v2:top@1", "--size", "96"]
     regex = ["--subject-regex", "(p[0-9]+)_"]
+    quickly = ["--preset", "tiny", "--epochs", "8", "--baselines", "none", "--resamples", "20"]
     cli("extract-features", tmp_path / "faces", *settings, *regex, "--out", tmp_path / "cache")
-    cli("train-head", tmp_path / "cache", "--preset", "tiny", "--epochs", "8", "--out", tmp_path / "run")
+    cli("train-head", tmp_path / "cache", *quickly, "--out", tmp_path / "run")
     out = tmp_path / "model.onnx"
     summary = json.loads(cli("export", tmp_path / "run", "--out", out, "--json").stdout)
     assert summary["max_difference"] <= 1e-3 and out.stat().st_mode & 0o777 == 0o600

@@ -28,7 +28,7 @@ SPARSE = 20 * 10**9
 MANY_DIGITS = "@many digits@"
 VALUES: tuple[Any, ...] = (
     float("nan"), float("inf"), -float("inf"), -1, 0, 1, 10**9, 10**18, 10**30, 1e300, 0.5, "", "x", "../../secret",
-    "x" * 100_000, "\x1b]8;;http://x\x07y", "$x^2$", "nan", [], {}, [[]], [1, "x", None], {"a": 1}, True, None,
+    "x" * 100_000, "\x1b]8;;http://x\x07y", "$x^2$", "1e999", [], {}, [[]], [1, "x", None], {"a": 1}, True, None,
     MANY_DIGITS,
 )  # fmt: skip
 

@@ -143,7 +143,7 @@ def test_without_a_head_there_is_movement_and_no_score(work, capsys):
 def test_an_attention_head_learns_from_features_on_request(work, capsys, how):
     given = () if how == "features" else ("--head", work / "run")
     options = "--attention", how, "--window", 2, "--protocol", "repeated", "--folds", 2
-    where = persons(work, "a.csv")
+    where = table(work, [("subject", "path", "label"), *((f"s{n}", f"p{n:02d}.mp4", n % 2) for n in range(PERSONS))])
     code, found, _ = study(capsys, where, work / "cache", "--out", work / how, *given, *options, repeats=1)
     assert code == 0 and found["classes"]["models"]["attention"]["n"] == PERSONS
     assert "attention" not in found["classes"]["chance"]

@@ -4,12 +4,12 @@ import pytest
 from support.paths import ROOT
 
 LONGEST = (
-    "training/test_train.py", "onnx_export/test_export.py", "soak/test_soak.py", "training/test_data_loader.py",
-    "extraction/test_distributed.py", "training/test_clip_pooling.py", "head/test_temporal.py", "cli/test_cli.py",
-    "baselines/test_baselines.py", "scoring/test_score_videos.py", "evaluation/test_items_and_persons.py",
-    "cli/test_environments.py", "cnn/test_cnn.py", "head/test_model.py", "training/test_fit.py", "tools/test_bench.py",
-    "backbones/weights/test_diagnostics.py", "backbones/test_engines.py", "monitor/test_monitor.py",
-    "backbones/test_keras_parity.py", "media/test_clip_matrix.py",
+    "test_documents.py", "soak/test_soak.py", "onnx_export/test_export.py", "cli/test_environments.py",
+    "training/test_clip_pooling.py", "extraction/test_distributed.py", "cli/test_cli.py", "study/test_study.py",
+    "training/test_train.py", "every_command/test_outputs.py", "monitor/test_monitor.py", "test_release.py",
+    "soak/test_strangers.py", "cnn/test_cnn.py", "tools/test_bench.py", "scoring/test_score_videos.py",
+    "api/test_functions.py", "training/test_data_loader.py", "scoring/test_one_estimator.py",
+    "backbones/test_engines.py", "media/test_clip_matrix.py",
 )  # fmt: skip
 
 

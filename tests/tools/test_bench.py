@@ -178,6 +178,7 @@ def test_peers_compute_the_same_and_are_measured():
     assert result["files"]["torch/files/float32"]["whole"]["median"] > 0
 
 
+@pytest.mark.exhaustive
 @needs("openvino")
 def test_sweep_draws_and_tells_its_numbers(tmp_path):
     picture = tmp_path / "sweep.png"

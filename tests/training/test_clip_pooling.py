@@ -10,6 +10,7 @@ from flax import nnx
 from support.logits import member_logits
 from support.paths import ROOT
 from support.planted import QUICK, planted_examples, write_cache
+from support.quick_compiling import FLAGS
 
 from facedep_jax import open_cache
 from facedep_jax.dataset.clip_windows import cut, thinned
@@ -182,10 +183,11 @@ def test_the_gradient_of_chunks_is_that_of_all_windows_at_once(uneven, monkeypat
 
 
 def test_features_that_stay_in_caches_train_the_same_head(uneven):
+    """To the bit as users' processes compile it; programs that are compiled for tests alone round differently."""
     settings = replace(SETTINGS, epochs=2)
     held, stored = (fit_members(examples_for(uneven, s), s) for s in (settings, replace(settings, stream=True)))
     for name, values in flat_names(held.states).items():
-        np.testing.assert_array_equal(flat_names(stored.states)[name], values)
+        np.testing.assert_allclose(flat_names(stored.states)[name], values, rtol=0, atol=1e-3 if FLAGS else 0)
 
 
 def test_folds_and_grids_take_clips_whole(uneven, tmp_path):

@@ -14,6 +14,7 @@ import pytest
 from flax import nnx
 from support.paths import ROOT
 from support.planted import TAPS, labelled, planted_examples, write_cache
+from support.quick_compiling import FLAGS
 
 from facedep_jax import open_cache
 from facedep_jax.dataset import labelled_examples as examples_module
@@ -308,7 +309,7 @@ print(json.dumps(found))
 def test_four_devices_learn_what_one_learns(resident):
     """In a process of its own: the number of devices is settled when JAX starts."""
     environment = os.environ | {
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=4 --xla_backend_optimization_level=0",  # compiles sooner
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count=4 {FLAGS}",
         "PYTHONPATH": os.pathsep.join(map(str, (ROOT / "tests", ROOT))),
     }
     done = subprocess.run([sys.executable, "-c", SHARED_OUT], env=environment, text=True, capture_output=True)
