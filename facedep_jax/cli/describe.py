@@ -76,8 +76,11 @@ def describe(
     seconds, whatever the frame rate. docs/descriptors.md defines every column.
     """
     from facedep_jax.cache import open_cache
+    from facedep_jax.descriptors.descriptor_tables import places
     from facedep_jax.descriptors.summary import describe_and_write
 
+    if out:
+        places(out, long)  # a name that it cannot have is refused before anything is loaded
     if positive is not None and run is None:
         raise SettingsError("--positive says what a head's score is of; name one with --head")
     opened = open_cache(cache)

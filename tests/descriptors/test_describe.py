@@ -243,7 +243,7 @@ def test_eighty_columns_hold_the_most_important_and_what_they_mean(work):
         (("@cache", "--head", "@nothing"), 1, "nothing"),
         (("@cache", "--head", "@foreign"), 1, "features are not those of run foreign"),
         (("@cache", "--head", "@mixes"), 1, "mixes frames in time"),
-        (("@cache", "--out", "@run/config.csv.gz"), 2, "written as .csv or .parquet"),
+        (("@nothing", "--out", "@run/config.csv.gz"), 2, "written as .csv or .parquet"),  # before anything is loaded
         (("@cache", "--out", "@there.csv"), 1, "there.csv is there already; choose another --out"),
         (("@cache", "--out", "@also.csv"), 1, "also.persons.csv is there already"),
         (("@cache", "--long"), 2, "name one with --out"),
