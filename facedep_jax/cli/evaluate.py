@@ -93,7 +93,7 @@ def show_evaluation(console: "Console", summary: Mapping[str, Any]) -> None:
     positive = list(summary["label_counts"]["positive"]) or summary["positive"]
     show_content(console, headline_table(summary, positive, summary["split"]), title)
     show_content(console, tables.figures_table(summary, positive), "all figures")
-    show_content(console, tables.emotions_table(summary, summary["positive"]), "score by emotion")
+    show_content(console, tables.emotions_table(summary, positive), "score by emotion")
     show_content(console, tables.each_emotion_table(summary))
     say(console, f"at the run's threshold: {confusion_words(summary, *sides(positive))}")
     show_content(console, tables.calibration_table(summary), "calibration")

@@ -424,6 +424,31 @@ def test_tables_and_sentences_obey_no_name(capsys):
     assert capsys.readouterr().out == f"a :smile: {SHOWN}\n".replace("\\n", "\n")
 
 
+def test_headings_fold_before_rows_do(capsys):
+    shown = {}
+    for columns in (80, 40, 20):
+        table = plain_table(
+            "by emotion", "emotion", "error, without chance", "AUC against all others", names=("emotion",)
+        )
+        table.add_row("angry", "0.031", "0.937 (0.869)")
+        show_table(PatientConsole(width=columns, force_terminal=True, color_system=None), table)
+        shown[columns] = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    row = "angry    0.031    0.937 (0.869)"
+    assert shown[80][1:] == [
+        "emotion  error, without chance  AUC against all others",
+        "angry    0.031                  0.937 (0.869)",
+    ]
+    assert shown[40][1:] == ["         error,", "         without  AUC against", "emotion  chance   all others", row]
+    assert shown[20][1:] == [
+        "angry",
+        "  error, without",
+        "chance: 0.031",
+        "  AUC against all",
+        "others: 0.937",
+        "(0.869)",
+    ]
+
+
 def test_what_was_there_already_says_nothing_of_how_fast_work_is():
     first = Progress("extract", 0, 100, "images")
     pace = Pace(first, 0.0)

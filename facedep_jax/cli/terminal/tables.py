@@ -5,6 +5,7 @@ rich is loaded only when a table is made.
 
 from collections.abc import Iterable, Mapping
 from itertools import islice
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 from facedep_jax.disclaimer import UNTRAINED
@@ -65,21 +66,35 @@ def as_shown(text: str) -> "Text":
 
 
 def show_table(console: "Console", table: "Table") -> None:
-    """Print a table; where its figures do not fit side by side, each row as a block of lines instead.
+    """Print a table, with headings in several lines where that makes it fit; where its figures do not fit side by side
+    all the same, each row as a block of lines instead.
 
     In a pipe or a file a row is a line with tabs between its cells, and a line with its title stands above.
     """
     if not console.is_terminal:
         _show_lines(console, table)
         return
+    headings = [str(column.header) for column in table.columns]
+    if not fits(console, table):
+        _fold_headings(table)
     if fits(console, table):
         console.print(table)
         return
     console.print(table.title, style="bold")
     for name, *figures in zip(*(column.cells for column in table.columns), strict=True):
         console.print(name, style="bold")
-        for column, figure in zip(table.columns[1:], figures, strict=True):
-            console.print(as_shown(f"  {column.header}: {figure}"))
+        for heading, figure in zip(headings[1:], figures, strict=True):
+            console.print(as_shown(f"  {heading}: {figure}"))
+
+
+def _fold_headings(table: "Table") -> None:
+    """Between words, to the width of what stands below them or of their longest word."""
+    from rich.cells import cell_len
+    from rich.text import Text
+
+    for column in table.columns[1:]:
+        width = max(map(cell_len, (*map(str, column.cells), *str(column.header).split())), default=1)
+        column.header = Text(fill(str(column.header), width, break_long_words=False, break_on_hyphens=False))
 
 
 def _show_lines(console: "Console", table: "Table") -> None:
@@ -122,7 +137,8 @@ def fits(console: "Console", table: "Table", names: int = NAME_WIDTH) -> bool:
         return True
     from rich.cells import cell_len
 
-    wanted = [max(cell_len(str(cell)) for cell in (column.header, *column.cells)) for column in table.columns]
+    lines = [(*str(column.header).splitlines(), *map(str, column.cells)) for column in table.columns]
+    wanted = [max(map(cell_len, each), default=0) for each in lines]
     widths = [
         width if column.no_wrap else min(width, names) for width, column in zip(wanted, table.columns, strict=True)
     ]
