@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import numpy as np
 import polars as pl
@@ -100,9 +100,9 @@ def _segment(one: Scored) -> dict[str, float | None]:
 
 
 def _schema(cls: type) -> Schema:
-    kinds: Schema = {"float": pl.Float64, "int": pl.Int64, "str": pl.String}
-    types = {f.name: str(getattr(f.type, "__name__", f.type)) for f in fields(cls) if f.name != EMOTIONS}
-    return {name: kinds[kind.split(" ")[0]] for name, kind in types.items()}
+    kinds = {float: pl.Float64, int: pl.Int64, str: pl.String}
+    types = {name: kind for name, kind in get_type_hints(cls).items() if name != EMOTIONS}
+    return {name: next(kinds[one] for one in (kind, *get_args(kind)) if one in kinds) for name, kind in types.items()}
 
 
 def _floats(called: Mapping[str, str]) -> Schema:
