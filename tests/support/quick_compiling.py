@@ -7,9 +7,11 @@ not, that is followed instead: `XLA_FLAGS= pytest` compiles as users' processes 
 
 import os
 
-from jaxlib import xla_client
+from jaxlib import version, xla_client
 
-QUICK = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false --xla_cpu_prefer_vector_width=128"
+QUICK = "--xla_backend_optimization_level=0 --xla_cpu_prefer_vector_width=128"
+if version.__version_info__ < (0, 11):  # 0.12 no longer knows it, and ends a process that has it
+    QUICK += " --xla_cpu_use_fusion_emitters=false"
 FLAGS = os.environ.get("XLA_FLAGS", QUICK)
 COMPILED_ALIKE = os.environ | {"XLA_FLAGS": FLAGS}  # of a process that has to give the same bits as this one
 
