@@ -122,18 +122,15 @@ def study(
 def show_study(console: "Console", summary: Mapping[str, Any]) -> None:
     """What may be said, models side by side, and where the page is."""
     from facedep_jax.report.document import brief_estimate
+    from facedep_jax.report.study_page import TARGETS
 
     for text in summary["verdicts"]:
         say(console, text)
-    for target, figures in (
-        ("classes", ("auc", "sensitivity", "specificity")),
-        ("scores", ("mae", "ccc", "spearman")),
-        ("order", ("auc", "kappa_quadratic", "mae")),
-    ):
+    for target, _, called in TARGETS:
         if summary[target]:
-            table = plain_table(
-                f"{target}, {summary['persons'][target]} persons judged", "model", *figures, "p", names=("model",)
-            )
+            title, figures = f"{target}, {summary['persons'][target]} persons judged", SHOWN[target]
+            headings = (called[figure] for figure in figures)
+            table = plain_table(title, "model", *headings, "p", names=("model",))
             for name, entry in summary[target]["models"].items():
                 chance = summary[target]["chance"].get(name)
                 p = "–" if chance is None else f"{chance['p']:.3f}"

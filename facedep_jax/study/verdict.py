@@ -9,7 +9,7 @@ ALPHA = 0.05
 CALLED = {
     DESCRIPTOR: "The model of behaviour",
     ATTENTION: "The attention head",
-    SCORE: "The head's score as it is",
+    SCORE: "The head's score, as it is,",
 }
 FEW = 100  # persons below whom an AUC is known to a tenth at best
 
@@ -18,11 +18,14 @@ def verdicts(classes: Judged | None, scores: Judged | None, order: Judged | None
     """Whether each model beats chance, and the confounds, for every target."""
     found = []
     if classes:
-        found += _of(classes, "auc", "tells the classes apart", better=1)
+        to_be_shown = "to tell the classes apart better than chance"
+        found += _of(classes, "auc", "tells the classes apart", to_be_shown, better=1)
     if scores:
-        found += _of(scores, "mae", "comes nearer to the scores than their mean does", better=-1)
+        to_be_shown = "to come nearer to the scores than their mean does"
+        found += _of(scores, "mae", "comes nearer to the scores than their mean does", to_be_shown, better=-1)
     if order:
-        found += _of(order, "auc", "puts persons in the order of their bands", better=-1, compared="mae")
+        to_be_shown = "to put persons in the order of their bands better than chance"
+        found += _of(order, "auc", "puts persons in the order of their bands", to_be_shown, better=-1, compared="mae")
     if persons < FEW:
         found.append(
             f"With {persons} persons intervals are wide: what is not shown here may be there, and models between which "
@@ -31,7 +34,7 @@ def verdicts(classes: Judged | None, scores: Judged | None, order: Judged | None
     return list(dict.fromkeys(found))  # what holds for two targets is said once
 
 
-def _of(judged: Judged, figure: str, does: str, better: int, compared: str = "") -> list[str]:
+def _of(judged: Judged, figure: str, does: str, to_be_shown: str, better: int, compared: str = "") -> list[str]:
     """`figure` is shown; the difference of two models is of `compared`, where that is another one."""
     if few := judged.figures[DESCRIPTOR].get("too_few"):
         return [f"{text[:1].upper()}{text[1:]}" for text in few]
@@ -49,7 +52,7 @@ def _of(judged: Judged, figure: str, does: str, better: int, compared: str = "")
             continue
         shown = _shown(judged, name, figure)
         if not beats[name]:
-            found.append(f"{called} is NOT shown to be better than chance{shown}")
+            found.append(f"{called} is NOT shown {to_be_shown}{shown}")
         elif beats[CONFOUND] and not _above(judged.differences.get(f"{name} − {CONFOUND}"), compared, better):
             found.append(f"{called} {does}, but is NOT shown to be better than how persons were filmed{shown}")
         else:

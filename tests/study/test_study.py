@@ -93,7 +93,10 @@ def test_a_study_is_judged_written_and_repeated_by_its_own_settings(work, capsys
     again = "--config", work / "one" / "config.toml", "--out", work / "two", "--head", work / "run"
     with pytest.raises(SystemExit):
         main([*map(str, ("study", where, work / "cache", *again))])
-    capsys.readouterr()
+    shown = capsys.readouterr().out
+    assert "model\tAUC\tsensitivity\tspecificity\tp" in shown and "\tquadratic κ\t" in shown
+    for target in ("the classes apart", "to the scores than their mean", "in the order of their bands"):
+        assert sum(target in text for text in found["verdicts"]) == 3, target  # of three models each
     assert (work / "one" / "predictions.csv").read_bytes() == (work / "two" / "predictions.csv").read_bytes()
 
 
