@@ -10,9 +10,8 @@ OTHER = "other"
 
 
 def either(names: Sequence[str]) -> str:
-    """`happy`, `sad or neutral`, `sad, fear or neutral`; names from outside are escaped, and the two of sad are one."""
-    both = set(SAD) <= set(names)
-    shown = [printable(name) for name in sorted(names, key=lambda name: name not in SAD) if name != SAD[1] or not both]
+    """`happy`, `sad or neutral`, `sad, fear or neutral`; names from outside are escaped."""
+    shown = [printable(name) for name in sorted(names, key=lambda name: name not in SAD)]
     return " or ".join(filter(None, (", ".join(shown[:-1]), *shown[-1:])))
 
 

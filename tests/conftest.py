@@ -30,7 +30,8 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    """Properties are tried on the same examples every time, but in the long run: a new fault is no change's own."""
+    """Properties are tried on the same examples every time, so that a change fails for what it does; the exhaustive run
+    draws others."""
     hypothesis.settings.register_profile("the same examples", derandomize=True, database=None, deadline=None)
     hypothesis.settings.load_profile("default" if config.getoption("--exhaustive") else "the same examples")
 

@@ -2,17 +2,20 @@
 
     python tools/make_cohort.py CACHE RUN OUT --persons 40 --differ smile=0.8 --differ length=0.7 --missing 0.1 0.2
     python tools/make_cohort.py CACHE RUN --recovery
+    python tools/make_cohort.py CACHE RUN --study 14 --differ smile=0.8 --seed 100
 
 CACHE holds pictures of faces, RUN is a head over emotions that reads its features. The first way writes OUT: a cache of
 clips (a minute and a half each, 4 frames a second), persons.csv for `study`, and planted.json. `--differ TRAIT=AUC`
 says in what the classes differ, and how well who knew the trait would tell them apart. The second way prints what the
 study's own classifier makes of many cohorts that differ in nothing, in one trait, or only in how they were recorded.
+The third way prints what `study` itself makes of so many cohorts, with bands and its attention head.
 """
 
 import argparse
 from pathlib import Path
 
 from benchmark.report import markdown_table
+from cohorts.by_study import judged_by_study
 from cohorts.on_disk import write_cohort
 from cohorts.persons import TRAITS, Plan
 from cohorts.pictures import Pictures, look_at
@@ -54,18 +57,22 @@ def main() -> None:
     parser.add_argument("--differ", type=trait_of, action="append", default=[], metavar="TRAIT=AUC")
     parser.add_argument("--missing", type=float, nargs=2, default=(0.0, 0.0), metavar=("CONTROL", "DEPRESSED"))
     parser.add_argument("--recovery", action="store_true")
+    parser.add_argument("--study", type=int, metavar="N", help="judge N cohorts, of --seed and those after it")
     parser.add_argument("--auc", type=float, default=0.8, help="of the traits, with --recovery")
     parser.add_argument("--cohorts", type=int, default=200, help="without effect, with --recovery")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    if given.recovery == (given.out is not None):
-        parser.error("give OUT, a folder for one cohort, or --recovery")
+    if sum((given.recovery, given.out is not None, given.study is not None)) != 1:
+        parser.error("give OUT, a folder for one cohort, or --recovery, or --study N")
     source = open_cache(given.cache)
     pictures = look_at(source, load_head(given.run))
+    plan = Plan(given.persons, dict(given.differ), tuple(given.missing), given.seed)
     if given.recovery:
         recovery(pictures, given.auc, given.cohorts, given.seed)
+    elif given.study:
+        heads = ("model", "cohorts", "order: AUC", "κ", "planted cut: AUC", "classes: AUC")
+        print(markdown_table(heads, list(judged_by_study(plan, given.study, source, given.run, pictures))))
     else:
-        plan = Plan(given.persons, dict(given.differ), tuple(given.missing), given.seed)
         print(write_cohort(plan, source, pictures, given.out))
 
 

@@ -12,6 +12,7 @@ from facedep_jax.api.public_function import public
 from facedep_jax.api.runs import Run
 from facedep_jax.api.training import Caches, opened
 from facedep_jax.api.words import in_arguments
+from facedep_jax.descriptors.descriptor_tables import places
 from facedep_jax.descriptors.summary import DescribeSummary, describe_and_write
 from facedep_jax.errors import SettingsError
 from facedep_jax.progress_events import Report
@@ -82,13 +83,13 @@ def describe(
     """
     if positive is not None and run is None:
         raise SettingsError("positive says what a head's score is of; name a run")
+    where = places(Path(out) if out else None, long)
     head = None if run is None else (run if isinstance(run, Run) else Run(run)).head_of(positive)
     summary = describe_and_write(
         opened(cache)[0],
         head,
-        Path(out) if out else None,
+        where,
         report,
-        long=long,
         baseline=baseline,
         segments=Path(segments) if segments else None,
     )

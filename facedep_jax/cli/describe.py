@@ -79,13 +79,12 @@ def describe(
     from facedep_jax.descriptors.descriptor_tables import places
     from facedep_jax.descriptors.summary import describe_and_write
 
-    if out:
-        places(out, long)  # a name that it cannot have is refused before anything is loaded
     if positive is not None and run is None:
         raise SettingsError("--positive says what a head's score is of; name one with --head")
+    where = places(out, long)
     opened = open_cache(cache)
     head = head_of(run, positive) if run else None
-    summary = describe_and_write(opened, head, out, report, long=long, baseline=baseline, segments=segments)
+    summary = describe_and_write(opened, head, where, report, baseline=baseline, segments=segments)
     return CommandResult(summary, show_descriptors)
 
 

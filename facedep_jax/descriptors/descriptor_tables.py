@@ -21,9 +21,14 @@ OF_CLIPS, OF_PERSONS = ("clip", "source", "subject", *TIMES), ("subject", "clips
 DIGITS = 6  # after the point, in CSV
 
 
-def places(out: Path, long: bool) -> dict[str, Path]:
-    """Where tables of clips, of persons and of values go. Raises SettingsError for another kind of file than `KINDS`,
-    OutputError where one of them is there."""
+def places(out: Path | None, long: bool) -> dict[str, Path]:
+    """Where tables of clips, of persons and, with `long`, of values go: nowhere without `out`. To be asked before
+    anything is loaded. Raises SettingsError for another kind of file than `KINDS`, OutputError where one of them is
+    there."""
+    if out is None:
+        if long:
+            raise SettingsError("--long writes a table beside those of --out; name one with --out")
+        return {}
     require_output(out)
     if out.suffix.lower() not in KINDS:
         raise SettingsError(f"--out {out}: a table is written as .csv or .parquet; name a file that ends so")

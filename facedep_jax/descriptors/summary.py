@@ -1,17 +1,18 @@
 """Cache, head and place → descriptors there, and what is said of it. Who does what in which order."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypedDict
 
 import polars as pl
 
 from facedep_jax.cache.cache_reader import Cache
 from facedep_jax.descriptors.describe_cache import describe_cache
-from facedep_jax.descriptors.descriptor_tables import places, printed_tables, wide_tables, write_tables
+from facedep_jax.descriptors.descriptor_tables import printed_tables, wide_tables, write_tables
 from facedep_jax.descriptors.persons import from_baseline, over_persons
-from facedep_jax.errors import SettingsError
 from facedep_jax.head.trained_head import Head
 from facedep_jax.progress_events import Report, silent
 from facedep_jax.text_escaping import as_name
@@ -41,23 +42,19 @@ class DescribeSummary(TypedDict):
 def describe_and_write(
     cache: Cache,
     head: Head | None = None,
-    out: Path | None = None,
+    where: Mapping[str, Path] = MappingProxyType({}),
     report: Report = silent,
     *,
-    long: bool = False,
     baseline: str | None = None,
     segments: Path | None = None,
 ) -> DescribeSummary:
     """Describe the clips and persons of `cache`, as differences from each person's `baseline` where one is asked for.
     Files that the table `segments` names are cut by it, others as their listings say.
 
-    With `out` their tables are written, with `long` a row a value too. Raises SettingsError and OutputError for places
-    that tables cannot have, and what `describe_cache` and `from_baseline` raise.
+    Their tables are written to `where`, as `places` gives it. Raises OutputError, and what `describe_cache` and
+    `from_baseline` raise.
     """
     begun = time.monotonic()
-    if long and out is None:
-        raise SettingsError("--long writes a table beside those of --out; name one with --out")
-    where = places(out, long) if out else {}
     described = describe_cache(cache, head, report, segments)
     persons = over_persons(described.clips, described.names)
     if baseline:

@@ -60,7 +60,6 @@ def test_figures_that_are_not_there_leave_no_row():
 
 def test_names_are_listed_and_escaped():
     assert [either(names) for names in (["a"], ["a", "b"], ["a", "b", "c"])] == ["a", "a or b", "a, b or c"]
-    assert (either(["neutral", "sad", "sadness"]), either(["sadness"])) == ("sad or neutral", "sadness")
     assert "\x1b" not in meaning(["red\x1b[31m"])
 
 

@@ -22,6 +22,7 @@ from facedep_jax.extraction.plan import plan_extraction
 from facedep_jax.runs.run_directory import load_head
 
 sys.path.insert(0, str(ROOT / "tools"))
+from cohorts.by_study import judged_by_study
 from cohorts.on_disk import write_cohort
 from cohorts.persons import NONE, TRAITS, Plan, clip_of, persons_of, shift, simulate
 from cohorts.pictures import SHOWN_BY, STATES, Pictures, look_at, states_of
@@ -180,6 +181,20 @@ def test_clips_on_disk_are_described_as_those_in_memory(written, source):
         own = measured.values[:, measured.names.index(name)]
         there = described[name].cast(pl.Float64).fill_null(np.nan).to_numpy()
         np.testing.assert_allclose(there, own, rtol=1e-5, atol=1e-6, err_msg=name)
+
+
+@pytest.mark.exhaustive
+def test_the_mean_over_cohorts_is_of_one_of_each_seed(source):
+    cache, head, _ = source
+    pictures = look_at(cache, head)
+    alone = [list(judged_by_study(Plan(16, seed=seed), 1, cache, head.path, pictures)) for seed in (7, 8)]
+    both = list(judged_by_study(Plan(16, seed=7), 2, cache, head.path, pictures))
+    assert [row[:2] for row in both] == [(name, 2) for name in ("descriptors", "attention", "score")]
+    for first, second, row in zip(*alone, both, strict=True):
+        for place in (2, 5):  # the order's AUC, that of the classes
+            one, other, mean = (float(each[place].split(" ")[0]) for each in (first, second, row))
+            assert mean == pytest.approx((one + other) / 2, abs=1.1e-3)
+    assert len({str(rows) for rows in alone}) == 2
 
 
 def test_what_cannot_be_made_is_said(written, source):

@@ -102,7 +102,7 @@ def nothing_planted(pictures: Pictures, cohorts: int, permutations: int, seed: i
             rows = [judged.predictions[model].ranking for judged in found]
             over = [np.mean(aucs_of_rows(row, one.label)) for row, one in zip(rows, own, strict=True)]
             spread = f"{auc.mean():.3f} ± {auc.std():.3f}"
-            yield persons, model, len(own), low, f"{held:.1%}", spread, _mean(np.array(over))
+            yield persons, model, len(own), low, f"{held:.1%}", spread, mean_of(np.array(over))
 
 
 def planted(pictures: Pictures, trait: str, auc: float, people: int, seed: int) -> Iterator[tuple[object, ...]]:
@@ -113,9 +113,9 @@ def planted(pictures: Pictures, trait: str, auc: float, people: int, seed: int) 
         knew = np.array([plain_auroc(one.as_it_is(trait), one.label) for one in own])
         judged = [judge(one, seed=number).figures for number, one in enumerate(own)]
         by_model = [np.array([figures[model]["auc"] for figures in judged]) for model in MODELS]
-        yield trait, persons, len(own), *map(_mean, (knew, *by_model))
+        yield trait, persons, len(own), *map(mean_of, (knew, *by_model))
 
 
-def _mean(values: Float[np.ndarray, " c"]) -> str:
+def mean_of(values: Float[np.ndarray, " c"]) -> str:
     """With its standard error."""
     return f"{values.mean():.3f} ± {values.std() / np.sqrt(len(values)):.3f}"
