@@ -48,18 +48,25 @@ def trait_of(text: str) -> tuple[str, float]:
     return name, float(auc)
 
 
+def at_least_one(text: str) -> int:
+    """`14`"""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text}: expected a whole number from 1")
+    return int(text)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cache", type=Path)
     parser.add_argument("run", type=Path)
     parser.add_argument("out", type=Path, nargs="?")
-    parser.add_argument("--persons", type=int, default=40)
+    parser.add_argument("--persons", type=at_least_one, default=40)
     parser.add_argument("--differ", type=trait_of, action="append", default=[], metavar="TRAIT=AUC")
     parser.add_argument("--missing", type=float, nargs=2, default=(0.0, 0.0), metavar=("CONTROL", "DEPRESSED"))
     parser.add_argument("--recovery", action="store_true")
-    parser.add_argument("--study", type=int, metavar="N", help="judge N cohorts, of --seed and those after it")
+    parser.add_argument("--study", type=at_least_one, metavar="N", help="judge N cohorts, of --seed and those after it")
     parser.add_argument("--auc", type=float, default=0.8, help="of the traits, with --recovery")
-    parser.add_argument("--cohorts", type=int, default=200, help="without effect, with --recovery")
+    parser.add_argument("--cohorts", type=at_least_one, default=200, help="without effect, with --recovery")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     if sum((given.recovery, given.out is not None, given.study is not None)) != 1:
@@ -69,7 +76,7 @@ def main() -> None:
     plan = Plan(given.persons, dict(given.differ), tuple(given.missing), given.seed)
     if given.recovery:
         recovery(pictures, given.auc, given.cohorts, given.seed)
-    elif given.study:
+    elif given.study is not None:
         heads = ("model", "cohorts", "order: AUC", "κ", "planted cut: AUC", "classes: AUC")
         print(markdown_table(heads, list(judged_by_study(plan, given.study, source, given.run, pictures))))
     else:

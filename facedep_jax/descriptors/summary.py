@@ -4,7 +4,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, TypedDict
 
 import polars as pl
@@ -41,8 +40,8 @@ class DescribeSummary(TypedDict):
 
 def describe_and_write(
     cache: Cache,
-    head: Head | None = None,
-    where: Mapping[str, Path] = MappingProxyType({}),
+    head: Head | None,
+    where: Mapping[str, Path],
     report: Report = silent,
     *,
     baseline: str | None = None,

@@ -22,11 +22,12 @@ from facedep_jax.extraction.plan import plan_extraction
 from facedep_jax.runs.run_directory import load_head
 
 sys.path.insert(0, str(ROOT / "tools"))
+import make_cohort
 from cohorts.by_study import judged_by_study
 from cohorts.on_disk import write_cohort
 from cohorts.persons import NONE, TRAITS, Plan, clip_of, persons_of, shift, simulate
 from cohorts.pictures import SHOWN_BY, STATES, Pictures, look_at, states_of
-from cohorts.recovery import judge, measure
+from cohorts.recovery import judge, mean_of, measure
 
 EFFECT = 0.9
 
@@ -203,3 +204,23 @@ def test_what_cannot_be_made_is_said(written, source):
         look_at(cache, proxy)
     with pytest.raises(OutputError):
         write_cohort(SMALL_PLAN, cache, look_at(cache, head), written)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["--study", "0"], "0: expected a whole number from 1"),
+        (["--study", "2", "--recovery"], "or --study N"),
+        (["OUT", "--study", "2"], "or --study N"),
+        ([], "or --study N"),
+    ],
+)
+def test_one_of_three_ways_is_asked_for(given, said, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["make_cohort.py", "CACHE", "RUN", *given])
+    with pytest.raises(SystemExit, match="2"):
+        make_cohort.main()
+    assert said in capsys.readouterr().err
+
+
+def test_a_standard_error_is_that_of_a_sample():
+    assert (mean_of(np.array([0.4, 0.6])), mean_of(np.array([0.5]))) == ("0.500 ± 0.100", "0.500")

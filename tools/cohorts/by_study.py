@@ -14,9 +14,10 @@ from cohorts.recovery import mean_of
 from facedep_jax import study_persons
 from facedep_jax.cache import Cache
 from facedep_jax.progress_events import silent
+from facedep_jax.study.models import ATTENTION, DESCRIPTOR, SCORE
 
 BANDS = (5, CUTOFF, 15, 20)  # of which scores tell classes apart at the second alone
-MODELS = ("descriptors", "attention", "score")
+MODELS = (DESCRIPTOR, ATTENTION, SCORE)
 
 
 def judged_by_study(

@@ -14,13 +14,13 @@ from facedep_jax.descriptors.movement import COVERAGE
 from facedep_jax.evaluation.persons.auc_placements import aucs_of_rows
 from facedep_jax.evaluation.weighted_metrics import plain_auroc
 from facedep_jax.scoring.frame_scores import Frames
-from facedep_jax.study.models import Judged, judge_classes, labellings
+from facedep_jax.study.models import CONFOUND, DESCRIPTOR, SCORE, Judged, judge_classes, labellings
 from facedep_jax.study.person_values import CONFOUNDS, LIGHT, family_of
 from facedep_jax.study.protocols import repeated_folds
 from facedep_jax.study.ridge.linear_models import Columns
 
 FOLDS, REPEATS = 5, 10
-MODELS = ("descriptors", "confounds", "score")
+MODELS = (DESCRIPTOR, CONFOUND, SCORE)
 PERSONS = (40, 120, 300)
 
 
@@ -79,9 +79,9 @@ def _described(frames: Frames, pictures: Pictures) -> dict[str, float]:
 
 def judge(cohort: Measured, permutations: int = 0, repeats: int = REPEATS, seed: int = 0) -> Judged:
     """As a study judges classes by repeated folds."""
-    columns = {"descriptors": cohort.columns(cohort.descriptors), "confounds": cohort.columns(CONFOUNDS)}
+    columns = {DESCRIPTOR: cohort.columns(cohort.descriptors), CONFOUND: cohort.columns(CONFOUNDS)}
     how = repeated_folds(cohort.label.astype(float), FOLDS, repeats, seed)
-    return judge_classes(columns, cohort.as_it_is("score"), cohort.label, how, labellings(how, permutations, seed))
+    return judge_classes(columns, cohort.as_it_is(SCORE), cohort.label, how, labellings(how, permutations, seed))
 
 
 def nothing_planted(pictures: Pictures, cohorts: int, permutations: int, seed: int) -> Iterator[tuple[object, ...]]:
@@ -117,5 +117,6 @@ def planted(pictures: Pictures, trait: str, auc: float, people: int, seed: int) 
 
 
 def mean_of(values: Float[np.ndarray, " c"]) -> str:
-    """With its standard error."""
-    return f"{values.mean():.3f} ± {values.std() / np.sqrt(len(values)):.3f}"
+    """With its standard error, which one value alone does not have."""
+    error = f" ± {values.std(ddof=1) / np.sqrt(len(values)):.3f}" if len(values) > 1 else ""
+    return f"{values.mean():.3f}{error}"
