@@ -3,6 +3,7 @@
 It knows nothing of what a command does.
 """
 
+import gc
 import io
 import json
 import os
@@ -114,19 +115,36 @@ class CommandLine(click.Group):
 
 
 class ComputingCommand(Command):
-    """A command that computes with jax, whose environment is looked at before it begins."""
+    """A command that computes with jax, whose environment is looked at before it begins.
 
-    def __init__(self, *, callback: Work, **attributes: Any):
+    `ahead` is called with the options before: it may begin, in a thread, what takes as long as jax takes to load.
+    """
+
+    def __init__(self, *, callback: Work, ahead: Callable[..., None] | None = None, **attributes: Any):
         super().__init__(callback=callback, **attributes)
-        self.work = partial(_prepared, callback)
+        self.work = partial(_prepared, callback, ahead)
 
 
-def _prepared(work: Work, report: Report, *given: Any, **options: Any) -> CommandResult:
+def _prepared(
+    work: Work, ahead: Callable[..., None] | None, report: Report, *given: Any, **options: Any
+) -> CommandResult:
+    if ahead:
+        ahead(**options)
+    load_jax(report)
+    return work(report, *given, **options)
+
+
+def load_jax(report: Report) -> None:
+    """See `prepare_jax`. Meanwhile no garbage is looked for, and never in what was loaded: it stays."""
     from facedep_jax.jax_environment import prepare_jax
 
     report(Waiting("jax to load"))
-    prepare_jax(report)
-    return work(report, *given, **options)
+    gc.disable()
+    try:
+        prepare_jax(report)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def _own_options(context: click.Context) -> dict[str, Any]:

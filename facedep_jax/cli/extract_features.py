@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from facedep_jax.cli.command import FILE, PATH, CommandResult, Work, all_failed
+from facedep_jax.cli.command import FILE, PATH, CommandResult, Work, all_failed, load_jax
 from facedep_jax.cli.grouped_options import GroupedCommand, GroupedOption
 from facedep_jax.cli.terminal.tables import SHOWN_LINES, facts_table, say, show_lines, show_table, show_warning
-from facedep_jax.progress_events import Note, Report, Waiting
+from facedep_jax.progress_events import Note, Report
 from facedep_jax.text_escaping import printable
 
 if TYPE_CHECKING:
@@ -169,15 +169,15 @@ def extract_features(
     """
     from facedep_jax.backbones.engines import bfloat16_saves
     from facedep_jax.extraction.extract import extract
+    from facedep_jax.extraction.plan import begin_reading_weights
     from facedep_jax.extraction.settings import ExtractSettings
-    from facedep_jax.jax_environment import prepare_jax
     from facedep_jax.sources import read_sources, say_source
     from facedep_jax.toml_settings import resolve
 
     settings = resolve(ExtractSettings, "extract", config, given)
     if not settings.scheduler:  # on a cluster the workers look at theirs
-        report(Waiting("jax to load"))
-        prepare_jax(report)
+        begin_reading_weights(settings)
+        load_jax(report)
     found = read_sources(
         sources, subjects=subjects, subject_regex=subject_regex, emotion_codes=emotion_codes, report=report
     )

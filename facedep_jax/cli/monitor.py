@@ -8,7 +8,7 @@ import click
 
 from facedep_jax.cli.command import PATH, CommandResult, ComputingCommand
 from facedep_jax.cli.extract_features import input_options
-from facedep_jax.cli.predict import head_of, positive_option
+from facedep_jax.cli.predict import begin_reading_weights, head_of, positive_option
 from facedep_jax.cli.terminal.tables import say, show_number, show_warning
 from facedep_jax.progress_events import Report
 
@@ -16,7 +16,12 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-@click.command("monitor", cls=ComputingCommand, short_help="Score a camera, or a clip at its own pace, live.")
+@click.command(
+    "monitor",
+    cls=ComputingCommand,
+    ahead=begin_reading_weights,
+    short_help="Score a camera, or a clip at its own pace, live.",
+)
 @click.argument("run", type=PATH)
 @click.option("--source", required=True, metavar="0|FILE", help="The number of a camera, or a clip at its own pace.")
 @click.option("--record", type=PATH, metavar="CSV", help="Write every scored frame here; a summary goes beside it.")

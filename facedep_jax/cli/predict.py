@@ -26,7 +26,14 @@ positive_option = click.option(
 )
 
 
-@click.command("predict", cls=ComputingCommand, short_help="Score single pictures.")
+def begin_reading_weights(run: Path, weights: str | None, **_others: Any) -> None:
+    """Those that a run needs, as far as it can be read."""
+    from facedep_jax.scoring.head_requirements import begin_reading_weights as begin
+
+    begin(run, weights)
+
+
+@click.command("predict", cls=ComputingCommand, ahead=begin_reading_weights, short_help="Score single pictures.")
 @click.argument("run", type=PATH)
 @click.argument("images", nargs=-1, required=True, type=PATH, metavar="IMAGE...")
 @input_options

@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,11 +10,11 @@ import click
 
 from facedep_jax.cli.command import FILE, PATH, CommandResult, ComputingCommand, all_failed
 from facedep_jax.cli.extract_features import MARGIN, input_options
-from facedep_jax.cli.predict import head_of, positive_option
+from facedep_jax.cli.predict import begin_reading_weights, head_of, positive_option
 from facedep_jax.cli.terminal.tables import fits, plain_table, say, show_next, show_number, show_table, show_warning
 from facedep_jax.disclaimer import in_words, meaning
 from facedep_jax.errors import RunError
-from facedep_jax.progress_events import Note, Report
+from facedep_jax.progress_events import Note, Report, silent
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,7 +23,14 @@ if TYPE_CHECKING:
 NAMES = 18  # columns for a clip's name, and for a decision, that the likeliest emotion does not take
 
 
-@click.command("score-videos", cls=ComputingCommand, short_help="Score a folder of clips.")
+def _begin_reading_weights(run: Path | None, **options: Any) -> None:
+    with suppress(RunError):
+        begin_reading_weights(run or newest_run(Path("runs"), silent), **options)
+
+
+@click.command(
+    "score-videos", cls=ComputingCommand, ahead=_begin_reading_weights, short_help="Score a folder of clips."
+)
 @click.argument("folder", metavar="FOLDER")
 @click.option("--head", "run", type=PATH, metavar="RUN", help="The run to score with.  [default: newest in runs/]")
 @click.option("--out", type=PATH, metavar="SCORES", help="[default: scores/<name of the folder>]")

@@ -23,7 +23,7 @@ from facedep_jax.backbones.onnx_backbones.load import load_backbone
 from facedep_jax.backbones.onnx_backbones.onnx_backbone import OnnxBackbone
 from facedep_jax.backbones.onnx_backbones.options import parse_backbones
 from facedep_jax.backbones.taps import DEFAULT_SIZE, FLIPPED, Tap, backbones_of, check_cells, parse_sizes, parse_taps
-from facedep_jax.backbones.weights.load import Weights, find_weights
+from facedep_jax.backbones.weights.load import Weights, begin_reading, find_weights
 from facedep_jax.backbones.weights.usual_folder import usual_folder
 from facedep_jax.disclaimer import UNTRAINED
 from facedep_jax.errors import SettingsError
@@ -118,6 +118,16 @@ def plan_extraction(kinds: tuple[str, ...], settings: ExtractSettings, report: R
     plan = ExtractionPlan(settings, taps, sizes, weights, faces, networks)
     _ = plan.spec  # raises what it raises now
     return plan
+
+
+def begin_reading_weights(settings: ExtractSettings) -> None:
+    """Read ahead what `plan_extraction` of these settings will look for, unless they are wrong, which is said there."""
+    try:
+        usual = usual_folder() if settings.weights is None else None
+        built_in = backbones_of(parse_taps(settings.taps))
+    except SettingsError:
+        return
+    begin_reading(usual.path if usual else settings.weights, built_in)
 
 
 def _with_weights(settings: ExtractSettings, report: Report) -> ExtractSettings:

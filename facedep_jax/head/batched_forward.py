@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Float32
-from scipy.special import logsumexp, softmax
 
 from facedep_jax.dataset.labelled_examples import Examples
 from facedep_jax.dataset.lazy_features import Features
@@ -37,7 +36,7 @@ def proxy_logits(
 ) -> Float32[np.ndarray, "m ..."]:
     """The same on the host, where nothing compiles for another number of frames."""
     chosen = np.asarray(positive, bool)
-    yes, no = (logsumexp(np.where(side, logits, np.float32(-np.inf)), -1) for side in (chosen, ~chosen))
+    yes, no = (np.logaddexp.reduce(np.asarray(logits)[..., side], axis=-1) for side in (chosen, ~chosen))
     return yes - no
 
 
@@ -52,7 +51,8 @@ def class_probabilities(
     mean = np.asarray(logits, np.float64).mean(0)
     found = np.empty(mean.shape)
     for chosen, side in ((positive, yes), (~positive, 1 - yes)):
-        found[..., chosen] = side * softmax(mean[..., chosen], -1)
+        own = mean[..., chosen]
+        found[..., chosen] = side * np.exp(own - np.logaddexp.reduce(own, axis=-1, keepdims=True))
     return found
 
 

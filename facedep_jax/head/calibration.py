@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float
-from scipy.special import logit as log_odds
 
 LEAST_SCALE = 1e-3  # a calibration never turns the order of scores around
 SURE = 1e-15  # means over frames are kept this far from 0 and 1 where log odds are taken
@@ -40,7 +39,8 @@ def clip_logit(frames: Float[np.ndarray, "... t"]) -> Float[np.ndarray, "..."]:
     """The log odds of what clips get, without calibration."""
     if frames.shape[-1] == 1:
         return frames[..., 0]
-    return log_odds(np.clip(over_frames(RAW.probability(frames)), SURE, 1 - SURE))
+    sure = np.clip(over_frames(RAW.probability(frames)), SURE, 1 - SURE)
+    return np.log(sure) - np.log1p(-sure)
 
 
 @dataclass(frozen=True)

@@ -4,17 +4,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from facedep_jax.backbones.onnx_backbones.known_files import recall, sha256_at
 from facedep_jax.backbones.onnx_backbones.onnx_backbone import FAMILY, input_of_entry
 from facedep_jax.backbones.onnx_backbones.options import AskedBackbone, parse_backbones
+from facedep_jax.backbones.taps import BACKBONES
 from facedep_jax.backbones.weights.usual_folder import usual_folder
 from facedep_jax.cache.feature_spec import made_of
 from facedep_jax.errors import RunError, SettingsError, WeightsError
+from facedep_jax.extraction import plan
 from facedep_jax.extraction.settings import ExtractSettings
-from facedep_jax.head.trained_head import Head
 from facedep_jax.progress_events import Note, Report, silent
+from facedep_jax.runs.run_record import HeadConfig, read_config
+
+if TYPE_CHECKING:
+    from facedep_jax.head.trained_head import Head
 
 
 def extract_settings(features: dict[str, Any], given: ExtractSettings) -> ExtractSettings:
@@ -27,11 +32,9 @@ def extract_settings(features: dict[str, Any], given: ExtractSettings) -> Extrac
     require_pictures(features)
     networks = own_networks(features, given)
     sizes = {name: size for name, size in features["size"].items() if name not in networks}
-    seeds = {w["seed"] for w in features["weights"].values() if "seed" in w}
-    weights = given.weights or (f"random:{seeds.pop()}" if seeds else None)
     return replace(
         given,
-        weights=weights,
+        weights=given.weights or _drawn_weights(features),
         taps=",".join(features["taps"]),
         color=features["color"],
         precision=features["precision"],
@@ -39,6 +42,24 @@ def extract_settings(features: dict[str, Any], given: ExtractSettings) -> Extrac
         backbone=tuple(asked for asked, _ in networks.values()) or None,
         backbone_input=tuple(how for _, how in networks.values()) or None,
     )
+
+
+def _drawn_weights(features: dict[str, Any]) -> str | None:
+    """How untrained weights are asked for."""
+    seeds = {w["seed"] for w in features["weights"].values() if "seed" in w}
+    return f"random:{seeds.pop()}" if seeds else None
+
+
+def begin_reading_weights(run: Path, given: str | None) -> None:
+    """Read ahead what a plan of `extract_settings` will look for; what is wrong with the run is not said here."""
+    try:
+        config = read_config(run)
+    except RunError:
+        return
+    features = config.tables["cache"]["features"]
+    if isinstance(config, HeadConfig) and "imported" not in features:
+        built_in = [tap for tap in features["taps"] if tap.partition(":")[0] in BACKBONES]
+        plan.begin_reading_weights(ExtractSettings(weights=given or _drawn_weights(features), taps=",".join(built_in)))
 
 
 def require_pictures(features: dict[str, Any]) -> None:
@@ -101,7 +122,7 @@ def _file_of(name: str, sha256: str, output: str, asked: AskedBackbone | None, w
     raise WeightsError(f"{told}, and {last}; say where it is: --backbone {name}=FILE.onnx")
 
 
-def aligned_as_learned(head: Head, given: ExtractSettings, report: Report = silent) -> ExtractSettings:
+def aligned_as_learned(head: "Head", given: ExtractSettings, report: Report = silent) -> ExtractSettings:
     """`given`, with faces turned upright if those that the head learned from were, unless that was decided."""
     if given.align is not None or not any(record.get("align") for record in head.input.values()):
         return given
@@ -110,7 +131,7 @@ def aligned_as_learned(head: Head, given: ExtractSettings, report: Report = sile
 
 
 @contextmanager
-def naming_weights(head: Head, given: ExtractSettings) -> Iterator[None]:
+def naming_weights(head: "Head", given: ExtractSettings) -> Iterator[None]:
     """Where weights are not found in the block, say which ones the run needs: backbone, family and hash.
 
     Nothing is downloaded that cannot be what the run needs: only the official Keras files can be.

@@ -93,6 +93,11 @@ def official_files(backbones: Sequence[str], report: Report = silent) -> dict[st
         ) from error
 
 
+def are_here(backbones: Sequence[str]) -> bool:
+    """Whether none of the official files has to be downloaded."""
+    return all(map(_whole, backbones))
+
+
 def _whole(backbone: str) -> bool:
     path = cached_path(backbone)
     return path.is_file() and path.stat().st_size == OFFICIAL[backbone].size

@@ -9,7 +9,7 @@ import hashlib
 import re
 import zlib
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -22,7 +22,7 @@ from facedep_jax.backbones.weights import download, name_maps
 from facedep_jax.backbones.weights.file_formats import NetworkFile, WeightFile, inspect_file, read_arrays, weight_paths
 from facedep_jax.errors import SettingsError, UnusableWeights, WeightsError
 from facedep_jax.file_opening import ARRAYS, opened
-from facedep_jax.progress_events import Note, Report, silent
+from facedep_jax.progress_events import Event, Note, Report, result_of, silent
 
 _RECIPE = "facedep-jax random weights 1"  # raise the number when `_draw` gives other numbers
 # ReLU of a standard normal variable: mean square 1/2 (He et al. 2015, arXiv 1502.01852), variance 1/2 − 1/2π.
@@ -65,6 +65,29 @@ class Weights:
         return not any(bias.any() for _, bias in self.params.values())
 
 
+class _Begun(NamedTuple):
+    """Weights that are being read, and what there was to report."""
+
+    weights: Future[dict[str, Weights]]
+    events: list[Event]
+
+
+_begun: dict[tuple[str | None, tuple[str, ...]], _Begun] = {}  # by what `find_weights` will be asked for
+
+
+def begin_reading(where: str | None, backbones: Sequence[str]) -> None:
+    """Read ahead, in a thread, what the next `find_weights` of the same will be asked for: jax takes as long to load.
+
+    Nothing is downloaded ahead. What there is to raise or to report waits until the weights are asked for.
+    """
+    if where is None and not download.are_here(backbones):
+        return
+    events: list[Event] = []
+    thread = ThreadPoolExecutor(1)
+    _begun[where, tuple(backbones)] = _Begun(thread.submit(_find, where, backbones, events.append), events)
+    thread.shutdown(wait=False)
+
+
 def find_weights(where: str | None, backbones: Sequence[str], report: Report = silent) -> dict[str, Weights]:
     """Weights for each of `backbones`: from a directory, "random:SEED", or (None) the official Keras files.
 
@@ -72,8 +95,20 @@ def find_weights(where: str | None, backbones: Sequence[str], report: Report = s
     Raises WeightsError when a backbone has no file or two, and for files that are damaged or incomplete;
     SettingsError for "random:" without a whole number.
     """
+    begun = _begun.pop((where, tuple(backbones)), None)
+    if not begun:
+        return _find(where, backbones, report)
+    weights = result_of(begun.weights, report)
+    for event in begun.events:
+        report(event)
+    return weights
+
+
+def _find(where: str | None, backbones: Sequence[str], report: Report) -> dict[str, Weights]:
     if where is None:
-        return {b: _official(path, b) for b, path in download.official_files(backbones, report).items()}
+        files = download.official_files(backbones, report)
+        with ThreadPoolExecutor() as threads:
+            return dict(zip(files, threads.map(_official, files.values(), files), strict=True))
     if where.startswith("random:"):
         return {backbone: _random(backbone, where) for backbone in backbones}
     return _in_directory(Path(where), backbones, report)
