@@ -128,19 +128,19 @@ class ComputingCommand(Command):
 def _prepared(
     work: Work, ahead: Callable[..., None] | None, report: Report, *given: Any, **options: Any
 ) -> CommandResult:
-    if ahead:
-        ahead(**options)
-    load_jax(report)
+    load_jax(report, partial(ahead, **options) if ahead else None)
     return work(report, *given, **options)
 
 
-def load_jax(report: Report) -> None:
-    """See `prepare_jax`. Meanwhile no garbage is looked for, and never in what was loaded: it stays."""
-    from facedep_jax.jax_environment import prepare_jax
-
+def load_jax(report: Report, ahead: Callable[[], None] | None = None) -> None:
+    """See `prepare_jax`; `ahead` is called before. No garbage is looked for meanwhile, and never in what is loaded."""
     report(Waiting("jax to load"))
     gc.disable()
     try:
+        if ahead:
+            ahead()
+        from facedep_jax.jax_environment import prepare_jax
+
         prepare_jax(report)
     finally:
         gc.freeze()

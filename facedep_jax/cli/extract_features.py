@@ -176,8 +176,7 @@ def extract_features(
 
     settings = resolve(ExtractSettings, "extract", config, given)
     if not settings.scheduler:  # on a cluster the workers look at theirs
-        begin_reading_weights(settings)
-        load_jax(report)
+        load_jax(report, ahead=partial(begin_reading_weights, settings))
     found = read_sources(
         sources, subjects=subjects, subject_regex=subject_regex, emotion_codes=emotion_codes, report=report
     )

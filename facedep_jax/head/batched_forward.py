@@ -36,8 +36,14 @@ def proxy_logits(
 ) -> Float32[np.ndarray, "m ..."]:
     """The same on the host, where nothing compiles for another number of frames."""
     chosen = np.asarray(positive, bool)
-    yes, no = (np.logaddexp.reduce(np.asarray(logits)[..., side], axis=-1) for side in (chosen, ~chosen))
+    yes, no = (_logsumexp(np.asarray(logits)[..., side]) for side in (chosen, ~chosen))
     return yes - no
+
+
+def _logsumexp(logits: Float[np.ndarray, "... n"]) -> Float[np.ndarray, "..."]:
+    """NaN where a frame is not there. Not scipy's, which a head in use would wait a fifth of a second for."""
+    with np.errstate(invalid="ignore"):
+        return np.logaddexp.reduce(logits, axis=-1)
 
 
 def class_probabilities(
@@ -52,7 +58,7 @@ def class_probabilities(
     found = np.empty(mean.shape)
     for chosen, side in ((positive, yes), (~positive, 1 - yes)):
         own = mean[..., chosen]
-        found[..., chosen] = side * np.exp(own - np.logaddexp.reduce(own, axis=-1, keepdims=True))
+        found[..., chosen] = side * np.exp(own - _logsumexp(own)[..., None])
     return found
 
 

@@ -90,7 +90,7 @@ def test_a_command_keeps_the_program_of_the_head_and_loads_no_statistics(tmp_pat
         "inputs = head.architecture.inputs\n"
         "sides = zip(inputs.taps, inputs.cells, inputs.channels)\n"
         "head.frame_logits({t: np.zeros((3, s, s, c), np.float16) for t, s, c in sides})\n"
-        "sys.exit(str({'scipy.stats', 'scipy.optimize'} & set(sys.modules) or ''))"
+        "sys.exit('scipy' if 'scipy' in sys.modules else 0)"
     )
     environment = os.environ | {"FACEDEP_CACHE": str(kept.parent), "PYTHONPATH": str(ROOT)}
     for _ in range(2):

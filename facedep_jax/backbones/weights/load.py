@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -66,26 +66,42 @@ class Weights:
 
 
 class _Begun(NamedTuple):
-    """Weights that are being read, and what there was to report."""
+    """Weights that are being read, what there was to report, and of what they are: see `_asked`."""
 
     weights: Future[dict[str, Weights]]
     events: list[Event]
+    asked: tuple[Any, ...]
 
 
-_begun: dict[tuple[str | None, tuple[str, ...]], _Begun] = {}  # by what `find_weights` will be asked for
+_begun: list[_Begun] = []  # the last reading ahead, until it is asked for
 
 
 def begin_reading(where: str | None, backbones: Sequence[str]) -> None:
-    """Read ahead, in a thread, what the next `find_weights` of the same will be asked for: jax takes as long to load.
+    """Read ahead, in a thread, what `find_weights` is going to be asked for: it takes as long as jax does to load.
 
-    Nothing is downloaded ahead. What there is to raise or to report waits until the weights are asked for.
+    Nothing is downloaded ahead, and of files that change before they are asked for nothing is kept. What there is to
+    raise or to report waits until then.
     """
-    if where is None and not download.are_here(backbones):
+    try:
+        if where is None and not download.are_here(backbones):
+            return
+        asked = _asked(where, backbones)
+    except (OSError, WeightsError):
         return
     events: list[Event] = []
     thread = ThreadPoolExecutor(1)
-    _begun[where, tuple(backbones)] = _Begun(thread.submit(_find, where, backbones, events.append), events)
+    _begun[:] = [_Begun(thread.submit(_find, where, backbones, events.append), events, asked)]
     thread.shutdown(wait=False)
+
+
+def _asked(where: str | None, backbones: Sequence[str]) -> tuple[Any, ...]:
+    """What is asked for, and the state of the files that it comes from. Raises OSError and WeightsError."""
+    if where is None:
+        files = [download.cached_path(backbone) for backbone in backbones]
+    else:
+        files = [] if where.startswith("random:") else weight_paths(Path(where))
+    found = [(path, path.stat()) for path in files]
+    return where, *backbones, *((path, state.st_ino, state.st_size, state.st_mtime_ns) for path, state in found)
 
 
 def find_weights(where: str | None, backbones: Sequence[str], report: Report = silent) -> dict[str, Weights]:
@@ -95,8 +111,8 @@ def find_weights(where: str | None, backbones: Sequence[str], report: Report = s
     Raises WeightsError when a backbone has no file or two, and for files that are damaged or incomplete;
     SettingsError for "random:" without a whole number.
     """
-    begun = _begun.pop((where, tuple(backbones)), None)
-    if not begun:
+    begun = _begun.pop() if _begun else None
+    if not begun or begun.asked != _asked(where, backbones):
         return _find(where, backbones, report)
     weights = result_of(begun.weights, report)
     for event in begun.events:

@@ -10,9 +10,10 @@ from support import keras_h5
 
 from facedep_jax.backbones.architectures import KERNELS
 from facedep_jax.backbones.taps import BACKBONES
-from facedep_jax.backbones.weights import name_maps
-from facedep_jax.backbones.weights.load import find_weights, fold_batch_norm, load_weights
+from facedep_jax.backbones.weights import load, name_maps
+from facedep_jax.backbones.weights.load import begin_reading, find_weights, fold_batch_norm, load_weights
 from facedep_jax.errors import SettingsError, WeightsError
+from facedep_jax.progress_events import Note
 
 
 def drawn(shape, name: str) -> np.ndarray:
@@ -241,6 +242,43 @@ def test_seeds():
         )
         assert {name: kernel.shape for name, (kernel, _) in first[backbone].params.items()} == KERNELS[backbone]
     assert first["mobilenet_v2"].sha256 != first["resnet50"].sha256
+
+
+def test_weights_that_were_begun_are_those_found_without(keras_layers, torch_entries, tmp_path, monkeypatch):
+    """One reading each time; of files that have changed since, nothing is kept."""
+    reading, readings = load._find, []
+    monkeypatch.setattr(load, "_find", lambda *given: readings.append(given[0]) or reading(*given))
+    keras_h5.write(tmp_path / "k.h5", keras_layers)
+    (tmp_path / "broken.safetensors").write_bytes(b"no such file")
+    expected, said, again = find_weights(str(tmp_path), ["mobilenet_v2"]), [], []
+    begin_reading(str(tmp_path), ["mobilenet_v2"])
+    found = find_weights(str(tmp_path), ["mobilenet_v2"], said.append)
+    assert same(found["mobilenet_v2"], expected["mobilenet_v2"]) and len(readings) == 2
+    notes = [event for event in said if isinstance(event, Note)]  # and chances to stop
+    assert [note.text[:11] for note in notes] == ["passed over"]
+    find_weights(str(tmp_path), ["mobilenet_v2"], again.append)
+    assert len(readings) == 3 and again == notes
+
+    begin_reading(str(tmp_path), ["mobilenet_v2"])
+    (tmp_path / "k.h5").unlink()
+    save_file(torch_entries, tmp_path / "t.safetensors")
+    assert find_weights(str(tmp_path), ["mobilenet_v2"])["mobilenet_v2"].family == "timm"
+    begin_reading("random:1", ["mobilenet_v2"])
+    assert not find_weights(str(tmp_path), ["mobilenet_v2"])["mobilenet_v2"].untrained
+    assert len(readings) == 7 and not load._begun
+
+
+def test_what_is_wrong_with_weights_is_said_where_they_are_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setenv("FACEDEP_CACHE", str(tmp_path / "user"))
+    begin_reading(str(tmp_path / "absent"), BACKBONES)
+    begin_reading(None, BACKBONES)  # which would be downloaded
+    assert not load._begun and not (tmp_path / "user").exists()
+    begin_reading(str(tmp_path), BACKBONES)
+    with pytest.raises(WeightsError, match="no file holds mobilenet_v2 or resnet50"):
+        find_weights(str(tmp_path), BACKBONES)
+    begin_reading("random:x", BACKBONES)
+    with pytest.raises(SettingsError, match="give a whole number as seed"):
+        find_weights("random:x", BACKBONES)
 
 
 def test_seeded_numbers_are_the_same_everywhere():
