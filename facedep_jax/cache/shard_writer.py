@@ -74,7 +74,9 @@ class ShardWriter:
         self.unlisted: set[str] = set()  # complete, and never listed: of a run that was interrupted in between
         self.partial: dict[str, tuple[int, int]] = {}
         self.rows_committed = self.features_committed = 0
-        self._pending: list[OpenItem] = []
+        self._pending: list[OpenItem] = []  # as they were begun
+        self._open: dict[str, OpenItem] = {}  # those that are not ended
+        self._selected = ""  # whose rows come
         self._buffered_bytes = self._buffered_rows = 0
         self._first_buffered = 0.0
 
@@ -82,7 +84,13 @@ class ShardWriter:
         """Start an item. What `partial` says is committed of it must not be added again."""
         part, _ = self.partial.get(item, (0, 0))
         columns: Columns = {"id": item, "kind": kind, "width": 0, "height": 0, "duration": 0.0, "phash": 0}
-        self._pending.append(OpenItem(columns, part))
+        self._open[item] = OpenItem(columns, part)
+        self._pending.append(self._open[item])
+        self._selected = item
+
+    def select_item(self, item: str) -> None:
+        """What follows is of `item`, which is begun and not ended: several may be at once."""
+        self._selected = item
 
     def add_row(
         self,
@@ -92,31 +100,33 @@ class ShardWriter:
         score: float,
         features: Mapping[str, Float[np.ndarray, "S S C"]] | None,
     ) -> None:
-        """Add a row to the item begun last; None where there is no face."""
+        """Add a row to the item begun or selected last; None where there is no face."""
+        item = self._open[self._selected]
         self._first_buffered = self._first_buffered or time.monotonic()
-        self._pending[-1].rows.append(Row(time_s, face, box, score, features))
+        item.rows.append(Row(time_s, face, box, score, features))
         self._buffered_rows += 1
         self._buffered_bytes += sum(values.nbytes for values in (features or {}).values())
-        if self._pending[-1].columns["kind"] == "clip":  # an image is never cut into parts
+        if item.columns["kind"] == "clip":  # an image is never cut into parts
             self._commit_if_due()
 
     def end_item(self, width: int, height: int, duration: float = 0.0, phash: int = 0) -> None:
-        """Close the item begun last; it becomes visible with the shard that holds its end.
+        """Close the item begun or selected last; it becomes visible with the shard that holds its end.
 
         Pixels of the upright picture, seconds, and the 64-bit perceptual hash: only the last part states them.
         """
-        item = self._pending[-1]
+        item = self._open.pop(self._selected)
         item.columns |= {"width": width, "height": height, "duration": duration, "phash": phash}
         item.last = True
         self._first_buffered = self._first_buffered or time.monotonic()
         self._commit_if_due()
 
     def abandon_item(self) -> None:
-        """Give up the item begun last: its buffered rows go.
+        """Give up the item begun or selected last: its buffered rows go.
 
         Parts of it that are committed stay invisible, since no last part follows them.
         """
-        self._pending.pop()
+        given_up = self._open.pop(self._selected)
+        self._pending = [item for item in self._pending if item is not given_up]
 
     def _commit_if_due(self) -> None:
         full = self._buffered_rows >= self.shard_rows or self._buffered_bytes >= MAX_BYTES

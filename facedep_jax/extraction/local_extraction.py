@@ -1,12 +1,12 @@
 """One pass over listings: files → media → pipeline → writer. Knows nothing of labels, ledgers, or other processes.
 
-Files are decoded ahead of the pipeline that computes and writes; rows keep the order of the listings, so a cache's
-content does not depend on timing.
+Files are decoded side by side, ahead of the pipeline that computes and writes. Items begin in the order of the
+listings, and a row does not hang on those computed with it, so a cache's content does not depend on timing.
 """
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -15,18 +15,20 @@ from facedep_jax.cache.file_hash_cache import KnownFiles
 from facedep_jax.cache.shard_writer import ShardWriter
 from facedep_jax.cache.tombstones import Purged
 from facedep_jax.errors import MediaError
+from facedep_jax.extraction.clip_readers import ClipReaders
 from facedep_jax.extraction.decoding_account import account_of, account_of_unlisted
 from facedep_jax.extraction.outcomes import Outcome, Outcomes
 from facedep_jax.extraction.pending_listings import Pair, Pending
 from facedep_jax.extraction.pipeline import Abandon, Begin, End, Pipeline
 from facedep_jax.extraction.plan import ExtractionPlan
-from facedep_jax.machine_resources import decoders
-from facedep_jax.media import ClipInfo, Frame, InputSettings, Picture, open_clip, read_image
-from facedep_jax.media.file_hashing import Hashed, hash_content, read_content, require_unchanged, state_of
+from facedep_jax.machine_resources import cores, decoders
+from facedep_jax.media import ClipInfo, Frame, InputSettings, Picture, read_image
+from facedep_jax.media.file_hashing import Hashed, hash_content, read_content, state_of
 from facedep_jax.progress_events import Note, result_of
 from facedep_jax.sources import Listing, Source
 
 AHEAD = 3  # batches of images that are decoded while one is computed
+HASHERS = 2  # threads that find out which items the next clips are
 
 KeepFrame = Callable[[str, int, Frame], None]  # item, number of the sample, and the frame
 
@@ -76,6 +78,22 @@ class Undecoded:
     failure: MediaError
 
 
+@dataclass
+class _Clip:
+    """A clip that is being read; rows of its first `committed` frames are in the cache.
+
+    `frames` were read so far, of `seconds` from the first, which was at `first` on the file's clock.
+    """
+
+    source: Source
+    listing: Listing
+    item: str
+    committed: int
+    frames: int = 0
+    first: float = 0.0
+    seconds: float = 0.0
+
+
 class Extraction:
     """Every item of some listings into one writer, in the order of the listings; what became of them into `outcomes`.
 
@@ -102,9 +120,7 @@ class Extraction:
         """Images first, then clips."""
         try:
             self._images(pending.of("image"))
-            for source, listing in pending.of("clip"):
-                self._clip(source, listing)
-                self.outcomes.progress(listing)
+            self._clips(pending.of("clip"))
             self.pipeline.finish()
         finally:
             self.pipeline.close()
@@ -137,9 +153,9 @@ class Extraction:
         else:
             self.outcomes.add(Outcome(source.where, listing, item, new=True, account={"decoding": picture.account}))
             self._begun[item] = source, listing
-            self.pipeline.add(Begin(item, "image"))
-            self.pipeline.add(picture.frame)
-            self.pipeline.add(End(picture.width, picture.height, phash=picture.phash))
+            self.pipeline.add(item, Begin("image"))
+            self.pipeline.add(item, picture.frame)
+            self.pipeline.add(item, End(picture.width, picture.height, phash=picture.phash))
 
     def _decoded(self, pairs: Pending) -> Iterator[tuple[Source, Listing, Future[Decoded | Undecoded]]]:
         """Decode ahead in threads, a bounded number of images at a time; what is known needs no thread."""
@@ -180,11 +196,52 @@ class Extraction:
 
     # Clips
 
-    def _clip(self, source: Source, listing: Listing) -> None:
+    def _clips(self, pairs: Pending) -> None:
+        """Several at once, each row as it comes; items begin in the order of the listings."""
+        if not len(pairs):
+            return
+        at_once = min(decoders(), len(pairs))
+        threads, report = max(1, cores() // at_once), self.outcomes.report
+        with ClipReaders[_Clip](self.plan.input_settings("clip"), threads, report) as readers:
+            for source, listing, hashing in self._hashed(pairs):
+                while len(readers) == at_once or (len(readers) and not hashing.done()):
+                    self._take(readers)
+                self._begin_clip(source, listing, hashing, readers)
+            while len(readers):
+                self._take(readers)
+
+    def _hashed(self, pairs: Pending) -> Iterator[tuple[Source, Listing, Future[tuple[os.stat_result, str]]]]:
+        """Find out ahead, in threads, which items the next files are."""
+        ahead: deque[tuple[Source, Listing, Future[tuple[os.stat_result, str]]]] = deque()
+        with ThreadPoolExecutor(HASHERS, "hash") as pool:
+            try:
+                for source, listing in pairs:
+                    ahead.append((source, listing, pool.submit(self._hash, listing)))
+                    if len(ahead) > HASHERS:
+                        yield ahead.popleft()
+                while ahead:
+                    yield ahead.popleft()
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
+
+    def _hash(self, listing: Listing) -> tuple[os.stat_result, str]:
+        """The state of a file before it is read, and its item. Raises MediaError."""
+        return state_of(listing.file), self.items.of(listing)
+
+    def _begin_clip(
+        self,
+        source: Source,
+        listing: Listing,
+        hashing: Future[tuple[os.stat_result, str]],
+        readers: "ClipReaders[_Clip]",
+    ) -> None:
+        """Read a clip, or account for one of which nothing has to be read."""
         item = None
         try:
-            before = state_of(listing.file)
-            item = self.items.of(listing)
+            with self.waits.on("decode"):
+                before, item = result_of(hashing, self.outcomes.report)
+            while any(clip.item == item for clip in readers.owners):  # the same under another name
+                self._take(readers)
             if self.items.is_purged(item):
                 self.outcomes.purged.add(item)
             elif item in self.writer.complete or item in self.outcomes.new:
@@ -193,51 +250,60 @@ class Extraction:
                 raise failure
             else:
                 self._begun[item] = source, listing
-                info = self._clip_rows(listing, item, before)
-                if item not in self.outcomes.failed:  # else the pipeline has refused it on the way
-                    said = account_of(info)
-                    self.outcomes.add(Outcome(source.where, listing, item, new=True, account=said))
-        except MediaError as error:
-            # What went wrong with the file says nothing of its bytes: they may come again.
-            self.outcomes.fail(source.where, listing, None if error.stage == "read" else item, error)
-
-    def _clip_rows(self, listing: Listing, item: str, before: os.stat_result) -> ClipInfo:
-        """Decode a clip and pass its rows on, leaving out those that an earlier, interrupted run committed."""
-        outcomes = self.outcomes
-        _, committed = self.writer.partial.get(item, (0, 0))
-        with open_clip(listing.file, self.plan.input_settings("clip")) as clip:
-            self.pipeline.add(Begin(item, "clip"))
-            try:
-                before_clip, first = outcomes.media_s, None
-                for number, frame in enumerate(self._timed(clip)):
-                    first = frame.time if first is None else first
-                    outcomes.frames, outcomes.media_s = outcomes.frames + 1, before_clip + frame.time - first
-                    if self._keep:
-                        self._keep(item, number, frame)
-                    if number >= committed:
-                        self.pipeline.add(frame)
-                    if number % 20 == 0:
-                        outcomes.progress(listing, done=0, detail=f"{number} frames")
-                require_unchanged(listing.file, before)
-            except MediaError:
-                self.pipeline.add(Abandon())
-                raise
-            info = clip.info
-            outcomes.media_s = before_clip + info.duration
-            self.pipeline.add(End(info.width, info.height, info.duration))
-            for text in info.notes:
-                outcomes.report(Note(f"{listing.path}: {text}", "warning"))
-            return info
-
-    def _timed(self, frames: Iterable[Frame]) -> Iterator[Frame]:
-        """The same frames; the time until each one is there counts as waiting for the decoder."""
-        frames = iter(frames)
-        while True:
-            with self.waits.on("decode"):
-                frame = next(frames, None)
-            if frame is None:
+                _, committed = self.writer.partial.get(item, (0, 0))
+                readers.start(_Clip(source, listing, item, committed), listing.file, before)
                 return
-            yield frame
+        except MediaError as error:
+            self._fail_clip(source, listing, item, error)
+        self.outcomes.progress(listing)
+
+    def _take(self, readers: "ClipReaders[_Clip]") -> None:
+        """What comes next of the clips that are read."""
+        with self.waits.on("decode"):
+            clip, given = readers.next()
+        if isinstance(given, Frame):
+            self._add_frame(clip, given)
+            return
+        if isinstance(given, ClipInfo):
+            self._end_clip(clip, given)
+        else:
+            if clip.frames:
+                self.pipeline.add(clip.item, Abandon())
+            self._fail_clip(clip.source, clip.listing, clip.item, given)
+        self.outcomes.progress(clip.listing)
+
+    def _add_frame(self, clip: "_Clip", frame: Frame) -> None:
+        """Pass a frame on, unless an earlier, interrupted run committed its row."""
+        if not clip.frames:
+            self.pipeline.add(clip.item, Begin("clip"))
+            clip.first = frame.time
+        number, clip.frames = clip.frames, clip.frames + 1
+        self.outcomes.frames += 1
+        self._count_seconds(clip, frame.time - clip.first)
+        if self._keep:
+            self._keep(clip.item, number, frame)
+        if number >= clip.committed:
+            self.pipeline.add(clip.item, frame)
+        if number % 20 == 0:
+            self.outcomes.progress(clip.listing, done=0, detail=f"{number} frames")
+
+    def _count_seconds(self, clip: "_Clip", seconds: float) -> None:
+        """So many seconds of the clip are read."""
+        self.outcomes.media_s += seconds - clip.seconds
+        clip.seconds = seconds
+
+    def _end_clip(self, clip: "_Clip", info: ClipInfo) -> None:
+        self._count_seconds(clip, info.duration)
+        self.pipeline.add(clip.item, End(info.width, info.height, info.duration))
+        for text in info.notes:
+            self.outcomes.report(Note(f"{clip.listing.path}: {text}", "warning"))
+        if clip.item not in self.outcomes.failed:  # else the pipeline has refused it on the way
+            said = account_of(info)
+            self.outcomes.add(Outcome(clip.source.where, clip.listing, clip.item, new=True, account=said))
+
+    def _fail_clip(self, source: Source, listing: Listing, item: str | None, error: MediaError) -> None:
+        # What went wrong with the file says nothing of its bytes: they may come again.
+        self.outcomes.fail(source.where, listing, None if error.stage == "read" else item, error)
 
     def _refuse(self, item: str, error: MediaError) -> None:
         """The pipeline could not use the features of `item`, which was decoded well."""

@@ -25,10 +25,13 @@ Features = dict[str, Float16[np.ndarray, "n S S C"]]  # of a batch, by tap
 
 
 class Writer(Protocol):
-    """Takes the rows of one item after the other: the writer of a cache, or of one task's shards."""
+    """Takes the rows of items: the writer of a cache, or of one task's shards."""
 
     def begin_item(self, item: str, kind: str) -> None:
         """Start an item."""
+
+    def select_item(self, item: str) -> None:
+        """What follows is of this item, which is begun and not ended."""
 
     def add_row(
         self,
@@ -38,26 +41,25 @@ class Writer(Protocol):
         score: float,
         features: dict[str, Float16[np.ndarray, "S S C"]] | None,
     ) -> None:
-        """Add a row to the item begun last; `face` is an index into FACE_STATES, `features` are by tap."""
+        """Add a row to the item selected last; `face` is an index into FACE_STATES, `features` are by tap."""
 
     def end_item(self, width: int, height: int, duration: float = 0.0, phash: int = 0) -> None:
-        """Close the item begun last."""
+        """Close the item selected last."""
 
     def abandon_item(self) -> None:
-        """Give up the item begun last."""
+        """Give up the item selected last."""
 
 
 @dataclass(frozen=True)
 class Begin:
     """An item starts; `kind` is "image" or "clip"."""
 
-    item: str
     kind: str
 
 
 @dataclass(frozen=True)
 class End:
-    """The item begun last is whole: pixels of the upright picture, seconds, and the perceptual hash."""
+    """An item is whole: pixels of the upright picture, seconds, and the perceptual hash."""
 
     width: int
     height: int
@@ -67,12 +69,12 @@ class End:
 
 @dataclass(frozen=True)
 class Abandon:
-    """The item begun last is given up."""
+    """An item is given up."""
 
 
 @dataclass(frozen=True)
 class _Row:
-    """A frame of the item begun last. `crop`: which of the batch's is its own; None where there is no face."""
+    """A frame of an item. `crop`: which of the batch's is its own; None where there is no face."""
 
     time: float
     face: Face
@@ -87,12 +89,12 @@ class _Batch:
     """Crops for one call of the engine, and what to tell the writer once their features are there."""
 
     crops: list[dict[int, UInt8[np.ndarray, "s s 3"]]] = field(default_factory=list)
-    steps: list[_Step] = field(default_factory=list)
+    steps: list[tuple[str, _Step]] = field(default_factory=list)  # and whose they are
     features: Future[Features] | None = None
 
 
 class Pipeline:
-    """What an item is made of goes in, in the order of the cache; everything comes out at the writer in that order.
+    """What items are made of goes in, of several at once if need be, and comes out at the writer in the same order.
 
     An item with features that cannot be stored is abandoned and passed to `refuse(item, error)`.
     """
@@ -112,16 +114,16 @@ class Pipeline:
         self._filling = _Batch()
         self._running: deque[_Batch] = deque()
         self._threads: ThreadPoolExecutor | None = None  # made with the first batch: an engine may load only then
-        self._open = ""  # the item whose rows are being written; empty once it is refused
+        self._open: set[str] = set()  # items whose rows are being written; one that is refused is not among them
         self._good = False  # whether the engine has given anything that can be stored
 
-    def add(self, step: Begin | Frame | End | Abandon) -> None:
-        """What comes next of the items. Raises what the engine and the writer raise for batches before."""
+    def add(self, item: str, step: Begin | Frame | End | Abandon) -> None:
+        """What comes next of an item. Raises what the engine and the writer raise for batches before."""
         if not isinstance(step, Frame):
-            self._filling.steps.append(step)
+            self._filling.steps.append((item, step))
             return
         crops = self._filling.crops
-        self._filling.steps.append(_Row(step.time, step.face, len(crops) if step.crops else None))
+        self._filling.steps.append((item, _Row(step.time, step.face, len(crops) if step.crops else None)))
         if step.crops:
             crops.append(step.crops)
             if len(crops) == self.batch_size:
@@ -160,27 +162,29 @@ class Pipeline:
             require_usable(features)
             self._good = True
         with self.waits.on("write"):
-            for step in batch.steps:
-                self._write(step, features, usable)
+            for item, step in batch.steps:
+                self._write(item, step, features, usable)
 
-    def _write(self, step: _Step, features: Features, usable: Bool[np.ndarray, " n"]) -> None:
+    def _write(self, item: str, step: _Step, features: Features, usable: Bool[np.ndarray, " n"]) -> None:
         if isinstance(step, Begin):
-            self._open = step.item
-            self.writer.begin_item(step.item, step.kind)
-        elif not self._open:
-            return  # the rest of an item that was refused
-        elif isinstance(step, _Row):
-            self._write_row(step, features, usable)
+            self._open.add(item)
+            self.writer.begin_item(item, step.kind)
+            return
+        if item not in self._open:
+            return  # the rest of one that was refused
+        self.writer.select_item(item)
+        if isinstance(step, _Row):
+            self._write_row(item, step, features, usable)
+            return
+        self._open.discard(item)
+        if isinstance(step, End):
+            self.writer.end_item(step.width, step.height, step.duration, step.phash)
         else:
-            self._open = ""
-            if isinstance(step, End):
-                self.writer.end_item(step.width, step.height, step.duration, step.phash)
-            else:
-                self.writer.abandon_item()
+            self.writer.abandon_item()
 
-    def _write_row(self, row: _Row, features: Features, usable: Bool[np.ndarray, " n"]) -> None:
+    def _write_row(self, item: str, row: _Row, features: Features, usable: Bool[np.ndarray, " n"]) -> None:
         if row.crop is not None and not usable[row.crop]:
-            item, self._open = self._open, ""
+            self._open.discard(item)
             self.writer.abandon_item()
             self.refuse(item, MediaError(UNUSABLE, stage="compute"))
             return

@@ -25,8 +25,9 @@ class Clip:
     Closing (or leaving the `with`) before the end kills the worker. Not for use by two threads at once.
     """
 
-    def __init__(self, path: bytes, settings: InputSettings, timeout: float) -> None:
+    def __init__(self, path: bytes, settings: InputSettings, timeout: float, threads: int = 0) -> None:
         self._info: ClipInfo | None = None
+        self._threads = threads
         self._timeout, self._closed = timeout, False
         self._decoder = borrow()
         self._frames = self._stream(path, settings)
@@ -54,6 +55,10 @@ class Clip:
             raise ValueError("the clip is not decoded to its end")
         return self._info
 
+    def stop(self) -> None:
+        """Ends the worker, from any thread: who waits for a frame gets a MediaError."""
+        self._decoder.stop()
+
     def close(self) -> None:
         """Ends the stream and its worker. Done by itself after the last frame."""
         self._frames.close()
@@ -66,7 +71,7 @@ class Clip:
             give_back(self._decoder)
 
     def _stream(self, path: bytes, settings: InputSettings) -> Generator[Frame, None, None]:
-        self._decoder.ask("clip", settings, path)
+        self._decoder.ask("clip", settings, path, threads=self._threads)
         header, body = self._decoder.answer(self._timeout)
         while header["say"] == "frame":
             yield frame_of(header, body)
@@ -75,14 +80,15 @@ class Clip:
         self._info = ClipInfo(**header["info"], notes=notes)
 
 
-def open_clip(path: str | os.PathLike, settings: InputSettings, timeout: float = TIMEOUT) -> Clip:
-    """The sampled frames of the clip at `path`, to be iterated over inside a `with`.
+def open_clip(path: str | os.PathLike, settings: InputSettings, timeout: float = TIMEOUT, threads: int = 0) -> Clip:
+    """The sampled frames of the clip at `path`, to be iterated over inside a `with`; decoded by so many threads, 0 for
+    as many as there are cores. Which are sampled, and their pixels, do not hang on that.
 
     Raises MediaError here when `path` is not a regular file that can be read, and while iterating when it is
     not a video, no frame can be decoded, or the decoder crashes or says nothing for `timeout` seconds.
     Raises EngineError while iterating when the detector of `settings` cannot be loaded.
     """
-    return Clip(regular_file(path), settings, timeout)
+    return Clip(regular_file(path), settings, timeout, threads)
 
 
 def read_image(path: str | os.PathLike, data: bytes, settings: InputSettings, timeout: float = TIMEOUT) -> Picture:

@@ -54,11 +54,11 @@ class Decoder:
         """The worker's process id."""
         return self._process.pid
 
-    def ask(self, what: str, settings: InputSettings, body: bytes) -> None:
+    def ask(self, what: str, settings: InputSettings, body: bytes, **further: int) -> None:
         """Sends a request. Raises MediaError when the worker is gone."""
         self.is_free = False
         try:
-            self._write(pack({"do": what, "settings": asdict(settings)}, len(body)))
+            self._write(pack({"do": what, "settings": asdict(settings), **further}, len(body)))
             self._write(body)
         except BrokenPipeError as error:
             raise MediaError(self._obituary()) from error
@@ -84,6 +84,10 @@ class Decoder:
     def is_well(self) -> bool:
         """Whether the process runs."""
         return self._process.poll() is None
+
+    def stop(self) -> None:
+        """Ends the process, whatever it does; who waits for its answer, in another thread, is told."""
+        self._process.kill()
 
     def kill(self) -> None:
         """Ends the process, whatever it does, and waits for it."""

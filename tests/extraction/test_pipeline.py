@@ -51,10 +51,10 @@ def run(tmp_path, engine, items: dict[str, list[np.ndarray | None]]) -> tuple[li
         )
         try:
             for name, frames in items.items():
-                pipeline.add(Begin(name * 64, "image" if len(frames) == 1 else "clip"))
+                pipeline.add(name * 64, Begin("image" if len(frames) == 1 else "clip"))
                 for number, pixels in enumerate(frames):
-                    pipeline.add(frame(pixels, number / 4))
-                pipeline.add(End(32, 32))
+                    pipeline.add(name * 64, frame(pixels, number / 4))
+                pipeline.add(name * 64, End(32, 32))
             pipeline.finish()
         finally:
             pipeline.close()

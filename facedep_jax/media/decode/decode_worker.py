@@ -8,7 +8,7 @@ decoder_stderr.py reads back.
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 
 from facedep_jax.errors import EngineError, MediaError, NotADetector
@@ -63,15 +63,18 @@ class Channel:
 
 def serve(channel: Channel) -> None:
     """Answers requests until the library closes its end."""
-    answers = {"image": _image, "view": _view, "clip": _clip, "camera": _camera, "paced": _paced, "detector": _detector}
+    answers: dict[str, Callable[..., None]] = {
+        "image": _image, "view": _view, "clip": _clip, "camera": _camera, "paced": _paced, "detector": _detector
+    }  # fmt: skip
     while True:
         try:
             header, body = channel.request()
         except EOFError:
             return
         settings = InputSettings(**{**header["settings"], "sizes": tuple(header["settings"]["sizes"])})
+        further = {"threads": header["threads"]} if "threads" in header else {}
         try:
-            answers[header["do"]](channel, settings, bytes(body))
+            answers[header["do"]](channel, settings, bytes(body), **further)
         except MediaError as error:
             channel.say({"say": "failed", "reason": error.reason, "stage": error.stage})
         except OSError as error:  # the file went away, or cannot be read, since it was looked at
@@ -103,9 +106,9 @@ def _view(channel: Channel, settings: InputSettings, data: bytes) -> None:
     channel.say({"say": "view", "height": pixels.shape[0], "width": pixels.shape[1]}, pixels.data.cast("B"))
 
 
-def _clip(channel: Channel, settings: InputSettings, path: bytes) -> None:
+def _clip(channel: Channel, settings: InputSettings, path: bytes, threads: int) -> None:
     finder = face_finder(settings.faces, settings.detector)
-    capture = Capture(path, settings.fps, channel.alive)
+    capture = Capture(path, settings.fps, channel.alive, threads=threads)
     choice, light = chooser(settings), LightMeter()
 
     def say(frames: Iterator[Frame]) -> None:

@@ -30,14 +30,16 @@ PAUSE = 5.0  # seconds without a frame that are said
 class Capture:
     """An open clip. Iterate over `samples`, then ask for `info`. Raises MediaError.
 
-    Decoded by as many threads as there are cores until the decoder tells of damage, which it then does at a frame or
-    some frames before it, by chance. From there on one thread decodes, so that what is left out is always the same;
-    with `careful` from the beginning, so that nothing is ever read twice.
+    Decoded by `threads`, 0 for as many as there are cores, until the decoder tells of damage, which it then does at a
+    frame or some frames before it, by chance. From there on one thread decodes, so that what is left out is always the
+    same; with `careful` from the beginning, so that nothing is ever read twice.
     """
 
-    def __init__(self, path: bytes, fps: float, alive: Callable[[], None], careful: bool = False) -> None:
+    def __init__(
+        self, path: bytes, fps: float, alive: Callable[[], None], careful: bool = False, threads: int = 0
+    ) -> None:
         self._path, self._careful, self._alive = path, careful, alive
-        self._input = VideoInput(path, threads=1 if careful else 0)
+        self._input = VideoInput(path, threads=1 if careful else threads)
         self._pixels = FramePixels(self._input.stream.sample_aspect_ratio)
         self._clock, self._sampler, self._doubt = Clock(self._input.declared), Sampler(fps), Doubt()
         self._read = self._sampled = self._resized = self._reshaped = self._gaps = 0

@@ -1,0 +1,121 @@
+"""Clips read side by side, each by a thread and a decoding process of its own. Knows nothing of caches or networks."""
+
+import os
+import threading
+from collections import deque
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Generic, TypeVar
+
+from facedep_jax.errors import MediaError
+from facedep_jax.media import Clip, ClipInfo, Frame, InputSettings, open_clip
+from facedep_jax.media.file_hashing import require_unchanged
+from facedep_jax.progress_events import TICK, Report, Tick, silent
+
+AHEAD = 16  # frames of each clip that are decoded before somebody takes them
+
+T = TypeVar("T")
+Given = Frame | ClipInfo | MediaError
+
+
+class _Closed(Exception):
+    """Nobody takes what is read any more."""
+
+
+@dataclass
+class _Reader(Generic[T]):
+    """A clip that is read for `owner`, and what nobody has taken yet of it; `begun` once something was taken."""
+
+    owner: T
+    waiting: deque[Given | BaseException] = field(default_factory=deque)
+    begun: bool = False
+    clip: Clip | None = None
+
+
+class ClipReaders(Generic[T]):
+    """Reads clips at once, each with `threads` for its pixels. Use as a context manager: leaving it ends them.
+
+    Of each clip its frames come in order, then its ClipInfo, or a MediaError at any place. A clip gives nothing until
+    all those started before have given something, so that clips begin in the order in which they were started.
+    """
+
+    def __init__(self, settings: InputSettings, threads: int, report: Report = silent):
+        self._settings, self._threads, self._report = settings, threads, report
+        self._changed = threading.Condition()  # of anything below
+        self._readers: list[_Reader[T]] = []  # as they were started
+        self._closed = False
+
+    def __enter__(self) -> "ClipReaders[T]":
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        for reader in self._readers:
+            if reader.clip:
+                reader.clip.stop()
+
+    def __len__(self) -> int:
+        return len(self._readers)
+
+    @property
+    def owners(self) -> list[T]:
+        """Of the clips that are not read to their end."""
+        return [reader.owner for reader in self._readers]
+
+    def start(self, owner: T, file: Path, before: os.stat_result) -> None:
+        """Read a clip, which fails unless the file is at its end what it was `before`."""
+        reader = _Reader(owner)
+        self._readers.append(reader)
+        # Nobody waits for it when the program ends: its decoder ends with the program.
+        threading.Thread(target=self._read, args=(reader, file, before), name=f"read {file.name}", daemon=True).start()
+
+    def next(self) -> tuple[T, Given]:
+        """Whose clip it is, and what comes next of it; of several that have something, of the one started first.
+
+        Raises whatever else than a MediaError reading a clip has raised.
+        """
+        with self._changed:
+            while (found := self._ready()) is None:
+                if not self._changed.wait(TICK):
+                    self._report(Tick())
+            given = found.waiting.popleft()
+            found.begun = True
+            if not isinstance(given, Frame):
+                self._readers.remove(found)
+            self._changed.notify_all()
+        if isinstance(given, Frame | ClipInfo | MediaError):
+            return found.owner, given
+        raise given
+
+    def _ready(self) -> _Reader[T] | None:
+        for reader in self._readers:
+            if reader.waiting:
+                return reader
+            if not reader.begun:
+                return None
+        return None
+
+    def _read(self, reader: _Reader[T], file: Path, before: os.stat_result) -> None:
+        try:
+            with open_clip(file, self._settings, threads=self._threads) as reader.clip:
+                for frame in reader.clip:
+                    self._give(reader, frame)
+                require_unchanged(file, before)
+                self._give(reader, reader.clip.info)
+        except _Closed:
+            return
+        except BaseException as error:  # raised again by `next`
+            with self._changed:
+                reader.waiting.append(error)
+                self._changed.notify_all()
+
+    def _give(self, reader: _Reader[T], given: Given) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or len(reader.waiting) < AHEAD)
+            if self._closed:
+                raise _Closed
+            reader.waiting.append(given)
+            self._changed.notify_all()
