@@ -13,7 +13,7 @@ from facedep_jax.cache.cache_writer import CacheWriter
 from facedep_jax.cache.maintenance.verify import verify_cache
 from facedep_jax.errors import EngineError
 from facedep_jax.extraction.outcomes import Waits
-from facedep_jax.extraction.pipeline import Begin, End, Pipeline
+from facedep_jax.extraction.pipeline import Abandon, Begin, End, Pipeline
 from facedep_jax.media import Face, Frame
 
 TAPS = parse_taps("resnet50:mid@1")
@@ -74,6 +74,37 @@ def test_an_item_that_float16_cannot_hold_fails_alone(tmp_path, loud):
     one = loud({"resnet50": FLAT[None]})["resnet50:mid@1"][0]
     for row in cache.features("resnet50:mid@1", cache.rows.feature[cache.rows.feature >= 0]):
         np.testing.assert_array_equal(row, one)
+
+
+def test_items_at_once_come_out_as_one_after_the_other(tmp_path, loud):
+    """Rows of three clips in turns, of which one is refused and one given up on the way."""
+    clips = {"a": [FLAT, None, FLAT, FLAT], "b": [FLAT, NOISE, FLAT, FLAT], "c": [FLAT, FLAT], "d": [None, FLAT]}
+    refused = []
+    with CacheWriter(tmp_path / "cache", SPEC, loud, shard_rows=3) as writer:
+        pipeline = Pipeline(writer, loud, SIZES, 2, lambda item, error: refused.append(item[0]), Waits())
+        for name in clips:
+            pipeline.add(name * 64, Begin("clip"))
+        for number in range(4):
+            for name, frames in clips.items():
+                if number < len(frames):
+                    pipeline.add(name * 64, frame(frames[number], number / 4))
+                elif number == len(frames):
+                    pipeline.add(name * 64, Abandon() if name == "c" else End(32, 32, 0.5))
+        for name in ("b", "a"):
+            pipeline.add(name * 64, End(32, 32, 1.0))
+        pipeline.finish()
+        pipeline.close()
+    assert refused == ["b"]
+    run(tmp_path / "alone", loud, {name: clips[name] for name in ("a", "d")})
+    cache, alone = open_cache(tmp_path / "cache"), open_cache(tmp_path / "alone" / "cache")
+    assert len(cache.shards) > 2 and verify_cache(tmp_path / "cache")["ok"]
+    assert [item[0] for item in cache.items.id] == ["a", "d"] and cache.items.duration.tolist() == [1.0, 0.5]
+    for name in ("item", "time", "face"):
+        assert getattr(cache.rows, name).tolist() == getattr(alone.rows, name).tolist()
+    for one, other in zip(
+        *(c.features("resnet50:mid@1", c.rows.feature[c.rows.feature >= 0]) for c in (cache, alone)), strict=True
+    ):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_weights_that_fit_nothing_are_an_error_at_the_first_batch(tmp_path, loud):
