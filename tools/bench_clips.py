@@ -2,16 +2,21 @@
 
     python tools/bench_clips.py speed CLIP [--detector-model FILE] [--seconds 240]
     python tools/bench_clips.py memory CLIP [--hours 3] [--fps 4]
+    python tools/bench_clips.py at-once CLIP CLIP... [--seconds 60] [--rounds 3]
 
 `speed`: decoding, finding faces at 320 pixels and the mid taps of both networks in bfloat16, at 4 frames a second, of
 CLIP looped and made 640×360 at 30 frames a second. What starting costs is left out: of two lengths, the difference
-counts. `memory`: the peak of all processes together for a minute and for hours of CLIP, looped as it is. Both make
-their clips with PyAV, use random weights, and print one line of JSON. A clip that shows a face throughout is best.
+counts. `memory`: the peak of all processes together for a minute and for hours of CLIP, looped as it is. `at-once`:
+decoding and finding faces alone, with an engine that costs nothing, one clip after the other and as many at once as an
+extraction reads here, in turns; CLIPs are made as for `speed`. All make their clips with PyAV, use random weights, and
+print one line of JSON. A clip that shows a face throughout is best.
 """
 
 import argparse
 import json
 import os
+import resource
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -21,10 +26,15 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import numpy as np
 
+from facedep_jax.extraction import extract as stage_one
+from facedep_jax.extraction import local_extraction
 from facedep_jax.extraction.extract import extract
+from facedep_jax.extraction.plan import ExtractionPlan
 from facedep_jax.extraction.settings import ExtractSettings
-from facedep_jax.machine_resources import cores
+from facedep_jax.machine_resources import cores, decoders
+from facedep_jax.media.worker_pool import stop_idle
 from facedep_jax.sources import read_source
 
 RATE, SIZE = 30, (640, 360)
@@ -88,6 +98,55 @@ def speed(options: argparse.Namespace, folder: Path) -> dict[str, float | int]:
     return {"times_real_time": round(rate, 2), "cores": cores(), "seconds_spent": round(sum(spent.values()), 1)}
 
 
+class FreeEngine:
+    """See `engine_interface.Engine`: features of ones, at no cost."""
+
+    name, version, device, precision, reason = "none", "0", "cpu", "float32", "to see what decoding takes"
+    batch_size, in_flight = 32, 1
+
+    def __init__(self, plan: ExtractionPlan):
+        self._taps = plan.taps
+
+    def __call__(self, crops: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        count = len(next(iter(crops.values())))
+        return {str(tap): np.ones((count, tap.cells, tap.cells, tap.channels), np.float16) for tap in self._taps}
+
+
+def at_once(options: argparse.Namespace, folder: Path) -> dict[str, float | int]:
+    settings = ExtractSettings(
+        weights="random:1", taps=MID, size="mobilenet_v2=224,resnet50=96",
+        faces="yunet" if options.detector_model else "haar", detector_model=options.detector_model,
+    )  # fmt: skip
+    clips = folder / "clips"
+    clips.mkdir()
+    for number, clip in enumerate(options.clips):
+        looped(scaled(Path(clip), folder / "small.mp4"), clips / f"{number}.mp4", options.seconds)
+    stage_one.load_checked_engine = lambda plan, *_: FreeEngine(plan)  # type: ignore[assignment,misc]
+    usual, spent, rows, processor = decoders(), {}, 0, []
+    for turn in range(options.rounds + 1):  # the first only warms up
+        for count in (1, usual):
+            local_extraction.decoders = lambda count=count: count  # type: ignore[misc]
+            stop_idle()
+            before, begun = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+            summary = stage_one.extract([read_source(str(clips))], folder / f"cache-{turn}-{count}", settings)
+            if summary["items_failed"] or summary["items_new"] != len(options.clips):
+                raise SystemExit(f"not every clip was read, or two are the same: {summary['failures']}")
+            if turn:
+                spent.setdefault(count, []).append(time.monotonic() - begun)
+                stop_idle()
+                after, rows = resource.getrusage(resource.RUSAGE_CHILDREN), summary["rows"]
+                processor.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    return {
+        "clips": len(options.clips),
+        "rows": rows,
+        "at_once": usual,
+        "cores": cores(),
+        "rows_per_second": round(rows / statistics.median(spent[usual]), 1),
+        "times_one_at_once": round(statistics.median(a / b for a, b in zip(*spent.values(), strict=True)), 2),
+        "processor_ms_a_row": round(1000 * statistics.median(processor) / rows, 2),
+    }
+
+
 def resident_mb(root: int) -> float:
     """Of a process and all below it, now."""
     table = subprocess.run(["ps", "-eo", "pid=,ppid=,rss="], capture_output=True, text=True, check=True).stdout
@@ -125,17 +184,20 @@ def memory(options: argparse.Namespace, folder: Path) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["speed", "memory"])
-    parser.add_argument("clip")
+    parser.add_argument("what", choices=["speed", "memory", "at-once"])
+    parser.add_argument("clips", nargs="+", metavar="CLIP")
     parser.add_argument("--detector-model", help="YuNet's file; the Haar cascade without it")
-    parser.add_argument("--seconds", type=float, default=240.0)
+    parser.add_argument("--seconds", type=float, help="240 for `speed`, 60 for `at-once`")
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--size", default="224")
     parser.add_argument("--engine", default="auto")
     parser.add_argument("--hours", type=float, default=3.0)
     parser.add_argument("--fps", type=float, default=4.0)
     options = parser.parse_args()
+    options.clip = options.clips[0]
+    options.seconds = options.seconds or (60.0 if options.what == "at-once" else 240.0)
     with tempfile.TemporaryDirectory(prefix="bench-clips-") as place:
-        found = {"speed": speed, "memory": memory}[options.what](options, Path(place))
+        found = {"speed": speed, "memory": memory, "at-once": at_once}[options.what](options, Path(place))
     print(json.dumps(found))
 
 
