@@ -1,6 +1,7 @@
 """`predict`."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from facedep_jax.cli.command import PATH, CommandResult, ComputingCommand, Names
 from facedep_jax.cli.extract_features import input_options
 from facedep_jax.cli.terminal.tables import show_warning
 from facedep_jax.disclaimer import in_words
+from facedep_jax.errors import RunError
 from facedep_jax.progress_events import Report
 from facedep_jax.text_escaping import printable
 
@@ -27,10 +29,14 @@ positive_option = click.option(
 
 
 def begin_reading_weights(run: Path, weights: str | None, **_others: Any) -> None:
-    """Those that a run needs, as far as it can be read."""
-    from facedep_jax.scoring.head_requirements import begin_reading_weights as begin
+    """Those that a run needs; what is wrong with it is said when its head is loaded."""
+    from facedep_jax.runs.run_record import HeadConfig, read_config
+    from facedep_jax.scoring import head_requirements
 
-    begin(run, weights)
+    with suppress(RunError):
+        config = read_config(run)
+        if isinstance(config, HeadConfig):
+            head_requirements.begin_reading_weights(config.tables["cache"]["features"], weights)
 
 
 @click.command("predict", cls=ComputingCommand, ahead=begin_reading_weights, short_help="Score single pictures.")

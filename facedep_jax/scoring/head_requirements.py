@@ -16,7 +16,6 @@ from facedep_jax.errors import RunError, SettingsError, WeightsError
 from facedep_jax.extraction import plan
 from facedep_jax.extraction.settings import ExtractSettings
 from facedep_jax.progress_events import Note, Report, silent
-from facedep_jax.runs.run_record import HeadConfig, read_config
 
 if TYPE_CHECKING:
     from facedep_jax.head.trained_head import Head
@@ -50,16 +49,12 @@ def _drawn_weights(features: dict[str, Any]) -> str | None:
     return f"random:{seeds.pop()}" if seeds else None
 
 
-def begin_reading_weights(run: Path, given: str | None) -> None:
-    """Read ahead what a plan of `extract_settings` will look for; what is wrong with the run is not said here."""
-    try:
-        config = read_config(run)
-    except RunError:
-        return
-    features = config.tables["cache"]["features"]
-    if isinstance(config, HeadConfig) and "imported" not in features:
+def begin_reading_weights(features: dict[str, Any], given: str | None) -> None:
+    """Read ahead what a plan of `extract_settings` will look for."""
+    if "imported" not in features:
         built_in = [tap for tap in features["taps"] if tap.partition(":")[0] in BACKBONES]
-        plan.begin_reading_weights(ExtractSettings(weights=given or _drawn_weights(features), taps=",".join(built_in)))
+        weights = given or _drawn_weights(features)
+        plan.begin_reading_weights(ExtractSettings(weights=weights, taps=",".join(built_in)))
 
 
 def require_pictures(features: dict[str, Any]) -> None:
