@@ -80,26 +80,30 @@ class EpochRunner:
         self._stream, self._device = True, None
         self._report(Note(f"{why}: they are streamed block by block"))
 
-    def advance(self, plan: TrainingPlan, length: int, carry: Carry, rates: Rates) -> tuple[Carry, dict[str, Any]]:
-        """The carry after `length` epochs, and their history as arrays (length, m); after the plan's last it is 0.
+    def advance(
+        self, plan: TrainingPlan, length: int, carry: Carry, rates: Rates, most: int | None = None
+    ) -> tuple[Carry, dict[str, Any]]:
+        """The carry after `length` epochs, and their history as arrays (length, m); after the plan's last it is 0, and
+        so it is after the first `most`: of these lengths every call is the same program.
 
         Raises RunError when a device has not enough memory for this, and what reading a cache raises.
         """
         with explained_memory("training", _advice(plan, self.streamed)):
             carry, rates = everywhere((carry, rates), plan.devices)
             if plan.architecture.pooling == "attention":
-                return run_bags(plan, length, carry, rates, self._host, self._block_bytes)
+                return run_bags(plan, most or length, carry, rates, self._host, self._block_bytes)
             if self.streamed:
-                return run_streamed(plan, length, carry, rates, self._host, self._block_bytes)
+                return run_streamed(plan, most or length, carry, rates, self._host, self._block_bytes)
             try:
                 if self._device is None:
                     self._device = self._host.on_device(plan.devices)
-                return jax.block_until_ready(run_epochs(plan, length, carry, rates, self._device))
+                end = everywhere(np.int32(jax.device_get(carry.epoch) + (most or length)), plan.devices)
+                return jax.block_until_ready(run_epochs(plan, length, carry, rates, self._device, end))
             except jax.errors.JaxRuntimeError as error:
                 if self._stream is False or not ran_out(error):
                     raise
         self._go_over("the features leave no room on the device for training")
-        return self.advance(plan, length, carry, rates)
+        return self.advance(plan, length, carry, rates, most)
 
 
 def _advice(plan: TrainingPlan, streamed: bool) -> str:

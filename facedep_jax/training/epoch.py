@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Float32, Int32, Key
@@ -24,6 +25,8 @@ from facedep_jax.training.train_step import (
     take_steps,
     wanted_of,
 )
+
+LAST = np.int32(2**31 - 1)  # an epoch that never comes
 
 
 class DeviceData(NamedTuple):
@@ -96,15 +99,26 @@ def _flat(plan: TrainingPlan, states: nnx.State) -> Float32[Array, "m p"]:
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def run_epochs(plan: TrainingPlan, length: int, carry: Carry, rates: Rates, data: DeviceData) -> tuple[Carry, History]:
-    """`length` epochs in one call; those beyond the plan's last do nothing, so that every call is the same program."""
+def run_epochs(
+    plan: TrainingPlan,
+    length: int,
+    carry: Carry,
+    rates: Rates,
+    data: DeviceData,
+    end: Int32[Array, ""] | np.int32 = LAST,
+) -> tuple[Carry, History]:
+    """`length` epochs in one call; those from `end` on, or beyond the plan's last, do nothing, so that every call is
+    the same program."""
     blank = jax.tree.map(
         lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(lambda: _epoch(plan, carry, rates, data)[1])
     )
 
     def epoch(carry: Carry, _: None) -> tuple[Carry, History]:
         return jax.lax.cond(
-            carry.epoch < plan.epochs, lambda c: _epoch(plan, c, rates, data), lambda c: (c, blank), carry
+            carry.epoch < jnp.minimum(plan.epochs, end),
+            lambda c: _epoch(plan, c, rates, data),
+            lambda c: (c, blank),
+            carry,
         )
 
     return jax.lax.scan(epoch, carry, None, length=length)

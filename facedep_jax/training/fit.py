@@ -5,6 +5,7 @@ stack. Members see batches in the same order, so features are gathered and norma
 in initial weights, dropout, rates and in the weight that each row has for them.
 """
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -24,7 +25,8 @@ from facedep_jax.training.epoch import Carry
 from facedep_jax.training.settings import TrainSettings
 from facedep_jax.training.train_step import Rates, TrainingPlan
 
-CHUNK = 5  # epochs between two reports; the result does not depend on it
+CHUNK = 5  # epochs between two looks at whether to end, and between two reports where they are quick
+SLOW = 1.0  # seconds of an epoch after which each is reported: the result does not depend on it
 
 
 class Fitted(NamedTuple):
@@ -69,9 +71,9 @@ def fit(
 ) -> Fitted:
     """Train one head per key and keep, for each, the state of its best epoch by validation AUC, of equal ones by loss.
 
-    `progress(epochs done, history of these epochs)` is called between chunks. A member that has not improved for
-    `plan.patience` epochs keeps its best state; once all have, `fit` ends. With a `stage`, it goes on from the
-    checkpoint there, to the same bits as if it had never stopped, and leaves new ones.
+    `progress(epochs done, history of these epochs)` is called after each epoch, or each CHUNK of quick ones. A member
+    that has not improved for `plan.patience` epochs keeps its best state; once all have, `fit` ends. With a `stage`, it
+    goes on from the checkpoint there, to the same bits as if it had never stopped, and leaves new ones.
     Raises Diverged when a loss is not finite; not `strict`, that is left to see in the history.
     """
     carry = runner.start(plan, keys)
@@ -80,9 +82,11 @@ def fit(
         raise unusable(stage.folder / str(done), "holds parameters that are not finite, of losses that are")
     if progress:
         progress(done, history)
+    most = 1
     while not _ended(plan, done, jax.device_get(carry.best_epoch)):
-        length = min(CHUNK, plan.epochs - done)
-        carry, seen = runner.advance(plan, CHUNK, carry, rates)
+        length, begun = min(most, CHUNK - done % CHUNK, plan.epochs - done), time.monotonic()
+        carry, seen = runner.advance(plan, CHUNK, carry, rates, length)
+        most = 1 if time.monotonic() - begun > SLOW * length else CHUNK
         seen = {name: values[:length] for name, values in jax.device_get(seen).items()}
         if strict:
             _require_finite(seen, done)
@@ -97,6 +101,8 @@ def fit(
 
 
 def _ended(plan: TrainingPlan, done: int, best_epoch: Int32[np.ndarray, " m"]) -> bool:
+    if done % CHUNK and done < plan.epochs:  # or it would hang on how quick epochs are
+        return False
     return done >= plan.epochs or bool((done - best_epoch >= plan.patience).all())
 
 
