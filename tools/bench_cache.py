@@ -38,7 +38,12 @@ TAPS = {
     "resnet50:top@1": (1, 1, 2048),
 }
 SPEC = {
-    "features": {"weights": {}, "taps": list(TAPS), "channels": {tap: shape[-1] for tap, shape in TAPS.items()}},
+    "features": {
+        "weights": {name: {"sha256": "0" * 64, "family": "random", "seed": 0} for name in ("mobilenet_v2", "resnet50")},
+        "taps": list(TAPS),
+        "channels": {tap: shape[-1] for tap, shape in TAPS.items()},
+        "size": {"mobilenet_v2": 224, "resnet50": 224},
+    },
     "input": {"image": {"faces": "none"}},
 }
 RANDOM_ROWS = 256

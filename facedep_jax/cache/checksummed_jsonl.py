@@ -1,10 +1,10 @@
 """Ledgers of JSON lines, each ending in a checksum of itself. Knows nothing of what lines say."""
 
-import hashlib
 import json
 import os
 from binascii import hexlify
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -53,12 +53,10 @@ def checked_lines(path: Path) -> Iterator[tuple[list[int], list[bytes], list[Bad
             if not lines[-1].endswith(b"\n"):
                 lines[-1] += b"\n"
             begin, number = number, number + len(lines)
-            wrong = dict.fromkeys(
-                at
-                for at, line in enumerate(lines)
-                if line[-19:-3] != _digest(line[:-29] + b"}") or line[-29:-19] != _TAIL or line[-3:] != _END
-            )
-            if not b"".join(lines).isascii():
+            ends = [_TAIL + hexlify(sha256(line[:-_TAIL_BYTES] + b"}").digest()[:8]) + _END for line in lines]
+            pairs = enumerate(zip(lines, ends, strict=True))
+            wrong = dict.fromkeys(at for at, (line, end) in pairs if line[-_TAIL_BYTES:] != end)
+            if not all(map(bytes.isascii, lines)):
                 wrong |= dict.fromkeys(at for at, line in enumerate(lines) if not line.isascii())
             bad = [BadLine(begin + at, _why(lines[at])) for at in wrong]
             good = [at for at in range(len(lines)) if at not in wrong] if wrong else range(len(lines))
@@ -141,4 +139,4 @@ def _ends_in_newline(path: Path) -> bool:
 
 
 def _digest(text: bytes) -> bytes:
-    return hexlify(hashlib.sha256(text).digest()[:8])
+    return hexlify(sha256(text).digest()[:8])

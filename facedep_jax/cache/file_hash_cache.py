@@ -93,7 +93,8 @@ def _rows(*frames: pl.DataFrame) -> Iterable[tuple[str, str, str]]:
 
 
 def _text(signature: Signature) -> str:
-    return "[{},{},{},{},{}]".format(*signature)
+    size, modified, changed, inode, device = signature
+    return f"[{size},{modified},{changed},{inode},{device}]"
 
 
 def _asked(file: str) -> str | None:

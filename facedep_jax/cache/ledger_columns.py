@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import polars as pl
 
 from facedep_jax.cache.checksummed_jsonl import BadLine, checked_lines, usable
@@ -25,7 +26,6 @@ FEW = 64  # different texts among the first LOOKED_AT of a column that share the
 LOOKED_AT = 4096
 
 LINE = "\n"  # the column of line numbers: no member is called so, since a line holds none
-_CONTROLS = bytes(set(range(32)) - {10})
 _LITERALS = {":null": None, ":true": True, ":false": False}
 _INTEGERS = r"^:\[-?(0|[1-9][0-9]{0,30})(,-?(0|[1-9][0-9]{0,30})){4}\],$"  # five of them: the signature of a file
 _PLAIN = r"^([^\\]|\\u([0-9a-cefA-CEF][0-9a-fA-F]{3}|[dD][0-7][0-9a-fA-F]{2}))*$"
@@ -84,11 +84,9 @@ def _frame(numbers: list[int], lines: list[bytes], fault: Fault) -> tuple[pl.Dat
 
 def _by_pattern(lines: list[bytes], fault: Fault) -> tuple[list[pl.DataFrame], Iterable[int]]:
     """Frames of the lines that are built alike, and the places of the others."""
-    text = b"".join(lines)
-    if len(text.translate(None, _CONTROLS)) < len(text):
-        return [], range(len(lines))
-    cells = _cells(text, max(map(_quotes, lines[:PATTERNS]), default=0))
-    if cells.height != len(lines):
+    text, controls = _table(lines, max(map(_quotes, lines[:PATTERNS]), default=0))
+    cells = _cells(text) if controls == len(lines) else pl.DataFrame()
+    if not lines or cells.height != len(lines):
         return [], range(len(lines))
     escapes = b"\\" in text
     frames: list[pl.DataFrame] = []
@@ -114,13 +112,20 @@ def _quotes(line: bytes) -> int:
     return min(line.count(b'"'), WIDEST)
 
 
-def _cells(text: bytes, quotes: int) -> pl.DataFrame:
-    """What lies between the quotes of each line, null where it is empty, and what goes beyond `quotes` left out but for
-    one cell that tells of it.
+def _table(lines: list[bytes], quotes: int) -> tuple[bytes, int]:
+    """The lines after one that says how many columns there are, and how many control characters they hold: their ends,
+    and no other if they are to be read together.
     """
-    widest = b'"' * (quotes + 1) + b"\n"  # the first line says how many columns there are
+    text = b"".join([b'"' * (quotes + 1), b"\n", *lines])
+    return text, int(np.count_nonzero(np.frombuffer(text, np.uint8) < ord(" "))) - 1
+
+
+def _cells(text: bytes) -> pl.DataFrame:
+    """What lies between the quotes of each line of a `_table`, null where it is empty, and what goes beyond its columns
+    left out but for one cell that tells of it.
+    """
     cells = pl.read_csv(
-        widest + text, separator='"', quote_char=None, has_header=False, infer_schema=False, truncate_ragged_lines=True
+        text, separator='"', quote_char=None, has_header=False, infer_schema=False, truncate_ragged_lines=True
     )
     cells.columns = [str(number) for number in range(cells.width)]
     return cells.slice(1).with_row_index(LINE)

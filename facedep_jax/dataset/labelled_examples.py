@@ -20,6 +20,7 @@ from facedep_jax.cache import Cache
 from facedep_jax.dataset.clip_windows import MAX_FRAMES, cut, thinned
 from facedep_jax.dataset.lazy_features import Features, Stored
 from facedep_jax.errors import LabelError
+from facedep_jax.finite_values import finite_rows
 from facedep_jax.machine_resources import fits_machine
 from facedep_jax.progress_events import Note, Report, silent
 from facedep_jax.segments import TIMES, UNIT, segment_name, some, times_of, with_units
@@ -358,10 +359,7 @@ def check_finite(tokens: Mapping[str, Features]) -> None:
     """Raise LabelError naming every tap that holds NaN or infinity, with the number of rows."""
     block = max(1, AT_ONCE // max(x.nbytes // max(len(x), 1) for x in tokens.values()))
     bad = {
-        tap: sum(
-            int((~np.isfinite(x[i : i + block])).reshape(len(x[i : i + block]), -1).any(1).sum())
-            for i in range(0, len(x), block)
-        )
+        tap: sum(int((~finite_rows(x[i : i + block])).sum()) for i in range(0, len(x), block))
         for tap, x in tokens.items()
     }
     found = [f"{tap} in {count} rows" for tap, count in bad.items() if count]

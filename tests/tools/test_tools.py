@@ -42,6 +42,17 @@ def test_inspect_and_verify_are_the_commands(cache):
     shard.write_bytes(data)
 
 
+def test_large_caches_are_measured_step_by_step(tmp_path):
+    """As they were made and read when there was no test of it, which the first closer look at a spec put an end to."""
+    said = tool("bench_cache.py", "--listings", "2100", "--files", "--folder", tmp_path).splitlines()
+    steps = {row["step"]: row for row in map(json.loads, said)}
+    assert list(steps) == ["open", "inspect", "verify", "writer", "commit", "rerun"]
+    assert not [row["failed"] for row in steps.values() if "failed" in row]
+    assert steps["inspect"]["items"] == steps["verify"]["items"] == steps["rerun"]["reused"] == 2100
+    found = json.loads(tool("bench_cache.py", "--rows", "300", "--rounds", "1", "--json"))
+    assert found["shards"] == 1 and found["load_s"] > 0
+
+
 def test_probe_taps_measures_every_tap(cache):
     lines = tool("probe_taps.py", cache, "--folds", "2").splitlines()
     table = {line.split("|")[1].strip(): float(line.split("|")[3].split("±")[0]) for line in lines[2:]}

@@ -76,7 +76,8 @@ def path_of(number: int) -> tuple[str, str]:
 
 
 def _spec(channels: int) -> dict[str, Any]:
-    features = {"weights": {}, "taps": [TAP], "channels": {TAP: channels}}
+    weights = {"mobilenet_v2": {"sha256": "0" * 64, "family": "random", "seed": 0}}
+    features = {"weights": weights, "taps": [TAP], "channels": {TAP: channels}, "size": {"mobilenet_v2": 32}}
     return {"features": features, "input": {"image": {"faces": "none"}}}
 
 

@@ -24,6 +24,7 @@ from facedep_jax.cache.manifest_lines import ManifestLine, read_manifest
 from facedep_jax.cache.shard import Shard, open_shard, sha256_of
 from facedep_jax.errors import DamagedCache, UnusableFile
 from facedep_jax.file_opening import SETTINGS, SUMMARY, read_bytes
+from facedep_jax.finite_values import finite_rows
 from facedep_jax.media.frame_types import FACE_STATES, WITHOUT_CROP
 from facedep_jax.progress_events import Progress, Report, silent
 from facedep_jax.provenance import config_check
@@ -34,7 +35,6 @@ Lines = TypeVar("Lines")
 DROPPED = "dropped"
 FILES = {*LEDGERS, "cache.json", "config.toml", LOCK}
 FOLDERS = {"shards", DROPPED}
-ROWS_AT_ONCE = 1024
 
 _SHARD_NAME = re.compile(r"[0-9a-f]{64}\.h5")
 
@@ -185,7 +185,7 @@ def check_shard(path: Path, spec: dict[str, Any], values: bool = True) -> tuple[
     problems = list(_foreign(shard, spec))
     problems += [problem(path.name, "rows", rule) for rule, holds in _RULES.items() if not holds(shard)]
     if values:
-        bad = (tap for tap in shard.layout if not _finite(shard.features(tap)))
+        bad = (tap for tap in shard.layout if not finite_rows(shard.features(tap)).all())
         problems += [problem(path.name, "values", f"{tap} holds values that are not finite") for tap in bad]
     return shard, problems
 
@@ -242,10 +242,6 @@ _RULES: dict[str, Callable[[Shard], bool]] = {
     "a box is four numbers or none": _boxes_are_whole,
     "the times of an item go on": _times_go_on,
 }
-
-
-def _finite(values: np.ndarray) -> bool:
-    return all(np.isfinite(values[i : i + ROWS_AT_ONCE]).all() for i in range(0, len(values), ROWS_AT_ONCE))
 
 
 def one_by_one(

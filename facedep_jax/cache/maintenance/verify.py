@@ -16,7 +16,6 @@ from facedep_jax.cache.ledger_state import KEY, with_columns
 from facedep_jax.cache.lock import being_written, last_writer
 from facedep_jax.cache.maintenance.file_integrity import (
     ASKED,
-    ROWS_AT_ONCE,
     CacheProblem,
     check_ledger,
     check_manifest_lines,
@@ -38,6 +37,8 @@ from facedep_jax.cache.shard import Shard
 from facedep_jax.errors import SettingsError
 from facedep_jax.progress_events import Report, silent
 from facedep_jax.text_escaping import as_name
+
+ROWS_AT_ONCE = 1024
 
 
 class VerifySummary(TypedDict):
