@@ -23,7 +23,7 @@ class _Closed(Exception):
     """Nobody takes what is read any more."""
 
 
-@dataclass
+@dataclass(eq=False)
 class _Reader(Generic[T]):
     """A clip that is read for `owner`, and what nobody has taken yet of it; `begun` once something was taken."""
 

@@ -78,7 +78,7 @@ class Undecoded:
     failure: MediaError
 
 
-@dataclass
+@dataclass(eq=False)
 class _Clip:
     """A clip that is being read; rows of its first `committed` frames are in the cache.
 
@@ -213,16 +213,15 @@ class Extraction:
     def _hashed(self, pairs: Pending) -> Iterator[tuple[Source, Listing, Future[tuple[os.stat_result, str]]]]:
         """Find out ahead, in threads, which items the next files are."""
         ahead: deque[tuple[Source, Listing, Future[tuple[os.stat_result, str]]]] = deque()
-        with ThreadPoolExecutor(HASHERS, "hash") as pool:
-            try:
-                for source, listing in pairs:
-                    ahead.append((source, listing, pool.submit(self._hash, listing)))
-                    if len(ahead) > HASHERS:
-                        yield ahead.popleft()
-                while ahead:
+        pool = ThreadPoolExecutor(HASHERS, "hash")
+        try:
+            for source, listing in pairs:
+                ahead.append((source, listing, pool.submit(self._hash, listing)))
+                if len(ahead) > HASHERS:
                     yield ahead.popleft()
-            finally:
-                pool.shutdown(wait=False, cancel_futures=True)
+            yield from ahead
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)  # who stops does not wait for a file of gigabytes
 
     def _hash(self, listing: Listing) -> tuple[os.stat_result, str]:
         """The state of a file before it is read, and its item. Raises MediaError."""
