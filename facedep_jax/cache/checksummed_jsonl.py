@@ -53,9 +53,11 @@ def checked_lines(path: Path) -> Iterator[tuple[list[int], list[bytes], list[Bad
             if not lines[-1].endswith(b"\n"):
                 lines[-1] += b"\n"
             begin, number = number, number + len(lines)
-            ends = [_TAIL + hexlify(sha256(line[:-_TAIL_BYTES] + b"}").digest()[:8]) + _END for line in lines]
-            pairs = enumerate(zip(lines, ends, strict=True))
-            wrong = dict.fromkeys(at for at, (line, end) in pairs if line[-_TAIL_BYTES:] != end)
+            wrong = dict.fromkeys(
+                at
+                for at, line in enumerate(lines)
+                if line[-19:-3] != _digest(line[:-29] + b"}") or line[-29:-19] != _TAIL or line[-3:] != _END
+            )
             if not all(map(bytes.isascii, lines)):
                 wrong |= dict.fromkeys(at for at, line in enumerate(lines) if not line.isascii())
             bad = [BadLine(begin + at, _why(lines[at])) for at in wrong]

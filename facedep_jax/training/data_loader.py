@@ -80,18 +80,23 @@ class EpochRunner:
         self._stream, self._device = True, None
         self._report(Note(f"{why}: they are streamed block by block"))
 
+    @staticmethod
+    def divisible(plan: TrainingPlan) -> bool:
+        """Whether fewer epochs in one call are the same program, and so come to the same bits."""
+        return plan.architecture.pooling != "attention"
+
     def advance(
         self, plan: TrainingPlan, length: int, carry: Carry, rates: Rates, most: int | None = None
     ) -> tuple[Carry, dict[str, Any]]:
         """The carry after `length` epochs, and their history as arrays (length, m); after the plan's last it is 0, and
-        so it is after the first `most`: of these lengths every call is the same program.
+        so it is after the first `most`, which is for what is `divisible`.
 
         Raises RunError when a device has not enough memory for this, and what reading a cache raises.
         """
         with explained_memory("training", _advice(plan, self.streamed)):
             carry, rates = everywhere((carry, rates), plan.devices)
             if plan.architecture.pooling == "attention":
-                return run_bags(plan, most or length, carry, rates, self._host, self._block_bytes)
+                return run_bags(plan, length, carry, rates, self._host, self._block_bytes)
             if self.streamed:
                 return run_streamed(plan, most or length, carry, rates, self._host, self._block_bytes)
             try:

@@ -71,9 +71,10 @@ def fit(
 ) -> Fitted:
     """Train one head per key and keep, for each, the state of its best epoch by validation AUC, of equal ones by loss.
 
-    `progress(epochs done, history of these epochs)` is called after each epoch, or each CHUNK of quick ones. A member
-    that has not improved for `plan.patience` epochs keeps its best state; once all have, `fit` ends. With a `stage`, it
-    goes on from the checkpoint there, to the same bits as if it had never stopped, and leaves new ones.
+    `progress(epochs done, history of these epochs)` is called after each epoch, or each CHUNK of quick ones and of
+    those that are not `divisible`. A member that has not improved for `plan.patience` epochs keeps its best state; once
+    all have, `fit` ends. With a `stage`, it goes on from the checkpoint there, to the same bits as if it had never
+    stopped, and leaves new ones.
     Raises Diverged when a loss is not finite; not `strict`, that is left to see in the history.
     """
     carry = runner.start(plan, keys)
@@ -82,11 +83,12 @@ def fit(
         raise unusable(stage.folder / str(done), "holds parameters that are not finite, of losses that are")
     if progress:
         progress(done, history)
-    most = 1
+    most = 1 if runner.divisible(plan) else CHUNK
     while not _ended(plan, done, jax.device_get(carry.best_epoch)):
         length, begun = min(most, CHUNK - done % CHUNK, plan.epochs - done), time.monotonic()
         carry, seen = runner.advance(plan, CHUNK, carry, rates, length)
-        most = 1 if time.monotonic() - begun > SLOW * length else CHUNK
+        slow = time.monotonic() - begun > SLOW * length
+        most = 1 if slow and runner.divisible(plan) else CHUNK
         seen = {name: values[:length] for name, values in jax.device_get(seen).items()}
         if strict:
             _require_finite(seen, done)
