@@ -30,7 +30,7 @@ def fits_machine(size: int) -> bool:
 
 
 def decoders() -> int:
-    """Images decoded at a time, each by a process of its own: one for each core, 2 to 16."""
+    """Images or clips decoded at a time, each by a process of its own: one for each core, 2 to 16."""
     return min(max(cores(), 2), 16)
 
 

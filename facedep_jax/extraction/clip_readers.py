@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,9 +54,9 @@ class ClipReaders(Generic[T]):
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-        for reader in self._readers:
-            if reader.clip:
-                reader.clip.stop()
+            for reader in self._readers:
+                if reader.clip:
+                    reader.clip.stop()
 
     def __len__(self) -> int:
         return len(self._readers)
@@ -77,18 +78,29 @@ class ClipReaders(Generic[T]):
 
         Raises whatever else than a MediaError reading a clip has raised.
         """
+        told = time.monotonic()
+        while (taken := self._take()) is None:
+            if time.monotonic() - told >= TICK:  # others may wake it all the time
+                self._report(Tick())
+                told = time.monotonic()
+        owner, given = taken
+        if isinstance(given, Frame | ClipInfo | MediaError):
+            return owner, given
+        raise given
+
+    def _take(self) -> tuple[T, Given | BaseException] | None:
+        """What is there, after a while; None if nothing is."""
         with self._changed:
-            while (found := self._ready()) is None:
-                if not self._changed.wait(TICK):
-                    self._report(Tick())
+            found = self._ready()
+            if found is None:
+                self._changed.wait(TICK)
+                return None
             given = found.waiting.popleft()
             found.begun = True
             if not isinstance(given, Frame):
                 self._readers.remove(found)
             self._changed.notify_all()
-        if isinstance(given, Frame | ClipInfo | MediaError):
             return found.owner, given
-        raise given
 
     def _ready(self) -> _Reader[T] | None:
         for reader in self._readers:
@@ -100,17 +112,27 @@ class ClipReaders(Generic[T]):
 
     def _read(self, reader: _Reader[T], file: Path, before: os.stat_result) -> None:
         try:
-            with open_clip(file, self._settings, threads=self._threads) as reader.clip:
-                for frame in reader.clip:
+            self._hold(reader, None)
+            with open_clip(file, self._settings, threads=self._threads) as clip:
+                self._hold(reader, clip)
+                for frame in clip:
                     self._give(reader, frame)
+                self._hold(reader, None)  # its decoder is the next one's from here on
                 require_unchanged(file, before)
-                self._give(reader, reader.clip.info)
+                self._give(reader, clip.info)
         except _Closed:
             return
         except BaseException as error:  # raised again by `next`
             with self._changed:
                 reader.waiting.append(error)
                 self._changed.notify_all()
+
+    def _hold(self, reader: _Reader[T], clip: Clip | None) -> None:
+        """Whose decoder is ended where nobody takes what is read any more. Raises _Closed where that is so already."""
+        with self._changed:
+            reader.clip = clip
+            if self._closed:
+                raise _Closed
 
     def _give(self, reader: _Reader[T], given: Given) -> None:
         with self._changed:

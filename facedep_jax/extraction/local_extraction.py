@@ -23,7 +23,7 @@ from facedep_jax.extraction.pipeline import Abandon, Begin, End, Pipeline
 from facedep_jax.extraction.plan import ExtractionPlan
 from facedep_jax.machine_resources import cores, decoders
 from facedep_jax.media import ClipInfo, Frame, InputSettings, Picture, read_image
-from facedep_jax.media.file_hashing import Hashed, hash_content, read_content, state_of
+from facedep_jax.media.file_hashing import Hashed, hash_content, is_changed, read_content, state_of
 from facedep_jax.progress_events import Note, result_of
 from facedep_jax.sources import Listing, Source
 
@@ -76,6 +76,9 @@ class Undecoded:
 
     item: str | None
     failure: MediaError
+
+
+_Hashing = tuple[os.stat_result, Hashed | str]  # of a file before it was read, and its item if that was known
 
 
 @dataclass(eq=False)
@@ -210,9 +213,9 @@ class Extraction:
             while len(readers):
                 self._take(readers)
 
-    def _hashed(self, pairs: Pending) -> Iterator[tuple[Source, Listing, Future[tuple[os.stat_result, str]]]]:
+    def _hashed(self, pairs: Pending) -> Iterator[tuple[Source, Listing, Future[_Hashing]]]:
         """Find out ahead, in threads, which items the next files are."""
-        ahead: deque[tuple[Source, Listing, Future[tuple[os.stat_result, str]]]] = deque()
+        ahead: deque[tuple[Source, Listing, Future[_Hashing]]] = deque()
         pool = ThreadPoolExecutor(HASHERS, "hash")
         try:
             for source, listing in pairs:
@@ -221,24 +224,28 @@ class Extraction:
                     yield ahead.popleft()
             yield from ahead
         finally:
-            pool.shutdown(wait=False, cancel_futures=True)  # who stops does not wait for a file of gigabytes
+            pool.shutdown(wait=False, cancel_futures=True)
 
-    def _hash(self, listing: Listing) -> tuple[os.stat_result, str]:
-        """The state of a file before it is read, and its item. Raises MediaError."""
-        return state_of(listing.file), self.items.of(listing)
+    def _hash(self, listing: Listing) -> _Hashing:
+        """The state of a file before it is read, and what it is. Raises MediaError."""
+        before = state_of(listing.file)
+        return before, self.items.known(listing) or hash_content(listing.file)
 
     def _begin_clip(
         self,
         source: Source,
         listing: Listing,
-        hashing: Future[tuple[os.stat_result, str]],
+        hashing: Future[_Hashing],
         readers: "ClipReaders[_Clip]",
     ) -> None:
         """Read a clip, or account for one of which nothing has to be read."""
         item = None
         try:
             with self.waits.on("decode"):
-                before, item = result_of(hashing, self.outcomes.report)
+                before, found = result_of(hashing, self.outcomes.report)
+                if is_changed(listing.file, before):  # replaced while it waited for its turn
+                    before, found = self._hash(listing)
+            item = found if isinstance(found, str) else self.items.remember(listing, found)
             while any(clip.item == item for clip in readers.owners):  # the same under another name
                 self._take(readers)
             if self.items.is_purged(item):
@@ -248,6 +255,8 @@ class Extraction:
             elif failure := self.outcomes.failure_of(item):
                 raise failure
             else:
+                if item in self._begun:  # under a name that could not be read to its end: its rows have to be written
+                    self.pipeline.finish()
                 self._begun[item] = source, listing
                 _, committed = self.writer.partial.get(item, (0, 0))
                 readers.start(_Clip(source, listing, item, committed), listing.file, before)
@@ -292,6 +301,7 @@ class Extraction:
         clip.seconds = seconds
 
     def _end_clip(self, clip: "_Clip", info: ClipInfo) -> None:
+        assert clip.frames  # a clip of which no frame can be decoded is a MediaError
         self._count_seconds(clip, info.duration)
         self.pipeline.add(clip.item, End(info.width, info.height, info.duration))
         for text in info.notes:

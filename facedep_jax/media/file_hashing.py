@@ -64,6 +64,11 @@ def require_unchanged(file: Path, before: os.stat_result) -> None:
         raise MediaError(f"changed while it was read{how}; try again once nobody writes to it", stage="read")
 
 
+def is_changed(file: Path, before: os.stat_result) -> bool:
+    """Whether `require_unchanged` would raise. Raises MediaError where there is no such file any more."""
+    return _signature(before) != _signature(_stat(file))
+
+
 def regular_file(path: str | os.PathLike) -> bytes:
     """The resolved absolute path, as the bytes that the file system has. Raises MediaError (stage "read")."""
     try:

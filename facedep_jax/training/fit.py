@@ -26,7 +26,7 @@ from facedep_jax.training.settings import TrainSettings
 from facedep_jax.training.train_step import Rates, TrainingPlan
 
 CHUNK = 5  # epochs between two looks at whether to end, and between two reports where they are quick
-SLOW = 1.0  # seconds of an epoch after which each is reported: the result does not depend on it
+SLOW = 2.0  # seconds of an epoch after which each is reported: the result does not depend on it
 
 
 class Fitted(NamedTuple):

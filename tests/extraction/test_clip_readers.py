@@ -5,6 +5,7 @@ import random
 import threading
 import time
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from support import made_clips
@@ -225,3 +226,84 @@ def test_clips_that_were_interrupted_together_go_on_where_each_of_them_was(clips
     summary = run(clips, tmp_path / "c")
     assert summary["items_new"] + summary["items_reused"] == 6 and 0 < summary["rows"] < sum(LENGTHS)
     assert diff_caches(alone, tmp_path / "c")["equal"] and verify_cache(tmp_path / "c")["ok"]
+
+
+def test_leaving_ends_no_decoder_that_is_somebody_elses(clips):
+    """Of a clip that was read to its end before anybody took it: its decoder is the next one's."""
+    with ClipReaders(WHOLE, 1) as readers:
+        begin(readers, clips / "3.mp4", clips / "0.mp4")
+        short = readers._readers[0]
+        until = time.monotonic() + 20
+        while time.monotonic() < until and "read 3.mp4" in {thread.name for thread in _reading()}:
+            time.sleep(0.02)
+        assert len(short.waiting) == LENGTHS[3] + 1 and short.clip is None
+    for _ in range(3):
+        with open_clip(clips / "3.mp4", WHOLE) as clip:
+            assert len(list(clip)) == LENGTHS[3]
+
+
+def test_a_clip_that_is_opened_after_everybody_left_is_not_read(clips, monkeypatch):
+    left, ended = threading.Event(), threading.Event()
+
+    def late(path, settings, threads):
+        left.wait(20)
+        ended.set()
+        return open_clip(path, settings)
+
+    monkeypatch.setattr(clip_readers, "open_clip", late)
+    with ClipReaders(WHOLE, 1) as readers:
+        begin(readers, clips / "0.mp4")
+    left.set()
+    assert ended.wait(20)
+    until = time.monotonic() + 10
+    while time.monotonic() < until and _reading():
+        time.sleep(0.02)
+    assert not _reading()
+
+
+def test_there_is_a_chance_to_stop_while_others_are_read_ahead(clips, monkeypatch):
+    monkeypatch.setattr(clip_readers, "open_clip", lambda path, settings, threads: _late(path, settings, "0.mp4"))
+    monkeypatch.setattr(clip_readers, "TICK", 0.05)
+    ticks = []
+    with ClipReaders(WHOLE, 1, ticks.append) as readers:
+        begin(readers, *(clips / f"{number}.mp4" for number in (0, 2, 4)))
+        readers.next()
+    assert len(ticks) >= 3
+
+
+def test_a_clip_that_is_replaced_while_it_waits_is_the_new_one(clips, alone, tmp_path, monkeypatch):
+    folder = tmp_path / "clips"
+    folder.mkdir()
+    for number in (0, 4):
+        (folder / f"{number}.mp4").write_bytes((clips / f"{number}.mp4").read_bytes())
+    (folder / "9.mp4").write_bytes((clips / "3.mp4").read_bytes())
+    (tmp_path / "new.mp4").write_bytes((clips / "2.mp4").read_bytes())
+    monkeypatch.setattr(local_extraction, "decoders", lambda: 1)
+
+    def replace_it(event):
+        if isinstance(event, Progress) and event.frames == 21 and (tmp_path / "new.mp4").exists():
+            os.replace(tmp_path / "new.mp4", folder / "9.mp4")
+
+    summary = run(folder, tmp_path / "c", replace_it)
+    assert (summary["items_new"], summary["items_failed"]) == (3, 0)
+    assert summary["rows"] == LENGTHS[0] + LENGTHS[4] + LENGTHS[2]
+
+
+@pytest.mark.parametrize("shard_rows", [5, 9, 25])
+def test_bytes_that_failed_under_one_name_come_whole_under_another(clips, alone, tmp_path, shard_rows):
+    """The first name is touched while it is read, when some of its rows are committed and some on their way."""
+    folder = tmp_path / "clips"
+    folder.mkdir()
+    for name in ("a.mp4", "b.mp4"):
+        (folder / name).write_bytes((clips / "4.mp4").read_bytes())
+
+    def touch(event):
+        if isinstance(event, Progress) and event.frames == 41 and event.failed == 0:
+            os.utime(folder / "a.mp4", ns=(1, 1))
+
+    settings = replace(QUICK, shard_rows=shard_rows)
+    summary = extract([read_source(str(folder))], tmp_path / "c", settings, touch)
+    assert (summary["items_new"], summary["items_failed"]) == (1, 1)
+    cache = open_cache(tmp_path / "c")
+    assert cache.items.rows.tolist() == [LENGTHS[4]]
+    assert cache.rows.time.tolist() == sorted(set(cache.rows.time.tolist()))

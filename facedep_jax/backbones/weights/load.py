@@ -94,6 +94,14 @@ def begin_reading(where: str | None, backbones: Sequence[str]) -> None:
     thread.shutdown(wait=False)
 
 
+def _is_of(begun: _Begun, where: str | None, backbones: Sequence[str]) -> bool:
+    """Whether just this was begun, and no file has changed."""
+    try:
+        return begun.asked == _asked(where, backbones)
+    except (OSError, WeightsError):  # told by who reads them
+        return False
+
+
 def _asked(where: str | None, backbones: Sequence[str]) -> tuple[Any, ...]:
     """What is asked for, and the state of the files that it comes from. Raises OSError and WeightsError."""
     if where is None:
@@ -112,12 +120,13 @@ def find_weights(where: str | None, backbones: Sequence[str], report: Report = s
     SettingsError for "random:" without a whole number.
     """
     begun = _begun.pop() if _begun else None
-    if not begun or begun.asked != _asked(where, backbones):
+    if not begun or not _is_of(begun, where, backbones):
         return _find(where, backbones, report)
-    weights = result_of(begun.weights, report)
-    for event in begun.events:
-        report(event)
-    return weights
+    try:
+        return result_of(begun.weights, report)
+    finally:
+        for event in begun.events:
+            report(event)
 
 
 def _find(where: str | None, backbones: Sequence[str], report: Report) -> dict[str, Weights]:

@@ -276,6 +276,9 @@ def test_what_is_wrong_with_weights_is_said_where_they_are_asked_for(tmp_path, m
     begin_reading(str(tmp_path), BACKBONES)
     with pytest.raises(WeightsError, match="no file holds mobilenet_v2 or resnet50"):
         find_weights(str(tmp_path), BACKBONES)
+    begin_reading(str(tmp_path), BACKBONES)
+    monkeypatch.setattr(load.download, "official_files", lambda *_: {})
+    assert find_weights(None, BACKBONES) == {}  # of other files, which are not there
     begin_reading("random:x", BACKBONES)
     with pytest.raises(SettingsError, match="give a whole number as seed"):
         find_weights("random:x", BACKBONES)
