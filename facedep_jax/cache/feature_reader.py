@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, Int, Int64
+from jaxtyping import Bool, Float, Int, Int64
 
 from facedep_jax.cache.hdf5_reader import NotAShard, open_regular
 from facedep_jax.cache.shard import Shard
@@ -30,6 +30,8 @@ ALONE = 16 * 2**20  # below this, threads cost more than they save
 BUFFERS = 1024  # of one preadv: IOV_MAX of Linux
 BLOCK_BYTES = 256 * 2**20  # of shuffled examples
 SEGMENT_BYTES = 4 * 2**20
+_FINITE_BLOCK = 2**16  # values looked at at once, which stay in the processor's caches
+_EXPONENT = np.uint16(0x7C00)  # of float16: all of it is set in infinities and in what is not a number
 THREADS = min(8, cores())  # more than there are cores only get in each other's way
 
 Stretch = tuple[int, list[memoryview], int]  # of a file: offset, the parts of memory that it fills in turn, bytes
@@ -145,3 +147,16 @@ def _finish(handle: int, offset: int, buffers: list[memoryview], got: int) -> No
                 raise NotAShard("it is shorter than when it was opened")
             done += more
         offset += len(buffer)
+
+
+def finite_rows(values: Float[np.ndarray, "n ..."]) -> Bool[np.ndarray, " n"]:
+    """Which rows hold neither NaN nor infinity; of float16 by its bits, in a tenth of the time of `isfinite`."""
+    found = np.ones(len(values), bool)
+    step = max(1, _FINITE_BLOCK // max(1, values[:1].size))
+    for begin in range(0, len(values), step):
+        block = np.ascontiguousarray(values[begin : begin + step]).reshape(len(found[begin : begin + step]), -1)
+        if block.dtype == np.float16:
+            found[begin : begin + step] = ((block.view(np.uint16) & _EXPONENT) != _EXPONENT).all(1)
+        else:
+            found[begin : begin + step] = np.isfinite(block).all(1)
+    return found

@@ -17,10 +17,10 @@ from jaxtyping import Bool, Float, Float32, Int, Int32
 
 from facedep_jax.backbones.taps import FLIPPED
 from facedep_jax.cache import Cache
+from facedep_jax.cache.feature_reader import finite_rows
 from facedep_jax.dataset.clip_windows import MAX_FRAMES, cut, thinned
 from facedep_jax.dataset.lazy_features import Features, Stored
 from facedep_jax.errors import LabelError
-from facedep_jax.finite_values import finite_rows
 from facedep_jax.machine_resources import fits_machine
 from facedep_jax.progress_events import Note, Report, silent
 from facedep_jax.segments import TIMES, UNIT, segment_name, some, times_of, with_units

@@ -61,11 +61,6 @@ class ClipReaders(Generic[T]):
     def __len__(self) -> int:
         return len(self._readers)
 
-    @property
-    def owners(self) -> list[T]:
-        """Of the clips that are not read to their end."""
-        return [reader.owner for reader in self._readers]
-
     def start(self, owner: T, file: Path, before: os.stat_result) -> None:
         """Read a clip, which fails unless the file is at its end what it was `before`."""
         reader = _Reader(owner)

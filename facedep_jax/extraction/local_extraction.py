@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 from facedep_jax.backbones.engine_interface import Engine
 from facedep_jax.cache.file_hash_cache import KnownFiles
@@ -83,18 +84,20 @@ _Hashing = tuple[os.stat_result, Hashed | str]  # of a file before it was read, 
 
 @dataclass(eq=False)
 class _Clip:
-    """A clip that is being read; rows of its first `committed` frames are in the cache.
+    """A clip, and its item once it is read, of which rows of the first `committed` frames are in the cache.
 
-    `frames` were read so far, of `seconds` from the first, which was at `first` on the file's clock.
+    `frames` were read so far, of `seconds` from the first, which was at `first` on the file's clock. `became` ends it,
+    and accounts for it, once nothing of it is left to read.
     """
 
     source: Source
     listing: Listing
-    item: str
-    committed: int
+    item: str = ""
+    committed: int = 0
     frames: int = 0
     first: float = 0.0
     seconds: float = 0.0
+    became: Callable[[], None] | None = None
 
 
 class Extraction:
@@ -118,6 +121,7 @@ class Extraction:
             writer, engine, plan.sizes, plan.settings.batch_size, self._refuse, self.waits, outcomes.report
         )
         self._begun: dict[str, Pair] = {}  # what the items in the pipeline came from
+        self._clips_begun: deque[_Clip] = deque()  # in the order of the listings, until they are accounted for
 
     def run(self, pending: Pending) -> None:
         """Images first, then clips."""
@@ -239,31 +243,33 @@ class Extraction:
         readers: "ClipReaders[_Clip]",
     ) -> None:
         """Read a clip, or account for one of which nothing has to be read."""
-        item = None
+        item, clip = None, _Clip(source, listing)
+        self._clips_begun.append(clip)
         try:
             with self.waits.on("decode"):
                 before, found = result_of(hashing, self.outcomes.report)
                 if is_changed(listing.file, before):  # replaced while it waited for its turn
                     before, found = self._hash(listing)
             item = found if isinstance(found, str) else self.items.remember(listing, found)
-            while any(clip.item == item for clip in readers.owners):  # the same under another name
+            while any(other.item == item for other in self._clips_begun):  # the same under another name
                 self._take(readers)
             if self.items.is_purged(item):
-                self.outcomes.purged.add(item)
+                clip.became = partial(self.outcomes.purged.add, item)
             elif item in self.writer.complete or item in self.outcomes.new:
-                self._reuse(source, listing, item)
+                clip.became = partial(self._reuse, source, listing, item)
             elif failure := self.outcomes.failure_of(item):
                 raise failure
             else:
                 if item in self._begun:  # under a name that could not be read to its end: its rows have to be written
                     self.pipeline.finish()
                 self._begun[item] = source, listing
-                _, committed = self.writer.partial.get(item, (0, 0))
-                readers.start(_Clip(source, listing, item, committed), listing.file, before)
+                _, clip.committed = self.writer.partial.get(item, (0, 0))
+                clip.item = item
+                readers.start(clip, listing.file, before)
                 return
         except MediaError as error:
-            self._fail_clip(source, listing, item, error)
-        self.outcomes.progress(listing)
+            clip.became = partial(self._fail_clip, clip, item, error)
+        self._settle()
 
     def _take(self, readers: "ClipReaders[_Clip]") -> None:
         """What comes next of the clips that are read."""
@@ -273,12 +279,20 @@ class Extraction:
             self._add_frame(clip, given)
             return
         if isinstance(given, ClipInfo):
-            self._end_clip(clip, given)
+            self._count_seconds(clip, given.duration)
+            clip.became = partial(self._end_clip, clip, given)
         else:
             if clip.frames:
                 self.pipeline.add(clip.item, Abandon())
-            self._fail_clip(clip.source, clip.listing, clip.item, given)
-        self.outcomes.progress(clip.listing)
+            clip.became = partial(self._fail_clip, clip, clip.item, given)
+        self._settle()
+
+    def _settle(self) -> None:
+        """End clips, and account for them, in the order of the listings: those before the first that is being read."""
+        while self._clips_begun and (became := self._clips_begun[0].became):
+            clip = self._clips_begun.popleft()
+            became()
+            self.outcomes.progress(clip.listing)
 
     def _add_frame(self, clip: "_Clip", frame: Frame) -> None:
         """Pass a frame on, unless an earlier, interrupted run committed its row."""
@@ -302,17 +316,16 @@ class Extraction:
 
     def _end_clip(self, clip: "_Clip", info: ClipInfo) -> None:
         assert clip.frames  # a clip of which no frame can be decoded is a MediaError
-        self._count_seconds(clip, info.duration)
         self.pipeline.add(clip.item, End(info.width, info.height, info.duration))
-        for text in info.notes:
-            self.outcomes.report(Note(f"{clip.listing.path}: {text}", "warning"))
         if clip.item not in self.outcomes.failed:  # else the pipeline has refused it on the way
             said = account_of(info)
             self.outcomes.add(Outcome(clip.source.where, clip.listing, clip.item, new=True, account=said))
+        for text in info.notes:
+            self.outcomes.report(Note(f"{clip.listing.path}: {text}", "warning"))
 
-    def _fail_clip(self, source: Source, listing: Listing, item: str | None, error: MediaError) -> None:
+    def _fail_clip(self, clip: "_Clip", item: str | None, error: MediaError) -> None:
         # What went wrong with the file says nothing of its bytes: they may come again.
-        self.outcomes.fail(source.where, listing, None if error.stage == "read" else item, error)
+        self.outcomes.fail(clip.source.where, clip.listing, None if error.stage == "read" else item, error)
 
     def _refuse(self, item: str, error: MediaError) -> None:
         """The pipeline could not use the features of `item`, which was decoded well."""

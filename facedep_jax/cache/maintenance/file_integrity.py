@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from facedep_jax.cache.checksummed_jsonl import BadLine
+from facedep_jax.cache.feature_reader import finite_rows
 from facedep_jax.cache.feature_spec import fingerprint, format_of, shapes_of
 from facedep_jax.cache.ledger_columns import read_columns
 from facedep_jax.cache.ledger_members import LEDGERS, read_ledger
@@ -24,7 +25,6 @@ from facedep_jax.cache.manifest_lines import ManifestLine, read_manifest
 from facedep_jax.cache.shard import Shard, open_shard, sha256_of
 from facedep_jax.errors import DamagedCache, UnusableFile
 from facedep_jax.file_opening import SETTINGS, SUMMARY, read_bytes
-from facedep_jax.finite_values import finite_rows
 from facedep_jax.media.frame_types import FACE_STATES, WITHOUT_CROP
 from facedep_jax.progress_events import Progress, Report, silent
 from facedep_jax.provenance import config_check

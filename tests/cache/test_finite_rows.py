@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from facedep_jax.finite_values import finite_rows
+from facedep_jax.cache.feature_reader import finite_rows
 
 
 def test_every_float16_is_told_right():
