@@ -503,18 +503,28 @@ def test_a_shard_that_is_named_twice_is_one_problem(cache):
     assert verify_cache(cache)["ok"]
 
 
-def add_parts(folder, parts, copy):
-    """One shard for each of `parts` of item 5: (part, rows, last)."""
+def add_parts(folder, parts, copy, back=0):
+    """One shard for each of `parts` of item 5: (part, rows, last), a second after the other less `back`."""
     for part, rows, last in parts:
         with CacheWriter(folder, SPEC, ENGINE) as writer:
             writer.partial = {identity(5): (part, 0)}
             writer.begin_item(identity(5), "clip")
             for row in range(rows):
-                writer.add_row(row / 4, 1, NO_BOX, 0.5, values(5 + copy, row))
+                writer.add_row(part + row / 4 - back, 1, NO_BOX, 0.5, values(5 + copy, row))
             if last:
                 writer.end_item(30, 40)
             writer.commit()
             writer._pending.clear()
+
+
+def test_times_go_on_from_one_part_of_a_clip_to_the_next(tmp_path):
+    """Rows that are taken twice, as they once were where a clip failed and came again under another name, are told."""
+    add_parts(tmp_path / "c", [(0, 4, False), (1, 3, True)], 0)
+    assert verify_cache(tmp_path / "c")["ok"]
+    add_parts(tmp_path / "d", [(0, 4, False)], 0)
+    add_parts(tmp_path / "d", [(1, 4, True)], 0, back=0.5)
+    (found,) = verify_cache(tmp_path / "d")["problems"]
+    assert found["kind"] == "parts" and "go back where it goes on in this shard" in found["detail"]
 
 
 def test_of_several_copies_of_a_part_the_first_counts_for_readers_and_writers(tmp_path):

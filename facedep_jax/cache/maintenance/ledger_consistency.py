@@ -1,6 +1,7 @@
 """Do the files of a cache agree with each other? Changes nothing, and takes each file for what it says."""
 
 from collections.abc import Iterable, Mapping
+from itertools import pairwise
 from pathlib import Path
 
 import polars as pl
@@ -47,12 +48,23 @@ def check_manifest(
 
 
 def check_parts(parts: Parts) -> list[CacheProblem]:
-    """Every part is reached from the first, and where there are several of a part they are equal."""
+    """Every part is reached from the first, times go on from each to the next, and several of a part are equal."""
     lost = [
         problem(piece.shard.path.name, "parts", f"a part of item {item[:12]} that its other parts do not lead to")
         for item, piece in parts.unreachable()
     ]
-    return lost + [
+    back = [
+        problem(
+            after.shard.path.name,
+            "parts",
+            f"the times of item {item[:12]} go back where it goes on in this shard: rows were taken twice; extract it "
+            "into another cache",
+        )
+        for item in parts.others
+        for before, after in pairwise(piece for piece in parts.chain(item) if piece.rows)
+        if after.shard.rows["time"][after.span][0] < before.shard.rows["time"][before.span][-1]
+    ]
+    return [*lost, *back] + [
         problem(
             further.shard.path.name, "copy", f"item {item[:12]} is also in {first.shard.path.name}, with other values"
         )
