@@ -90,7 +90,7 @@ def speed(options: argparse.Namespace, folder: Path) -> dict[str, float | int]:
         weights="random:1", taps=MID, size=options.size, precision="bfloat16", engine=options.engine,
         faces="yunet" if options.detector_model else "haar", detector_model=options.detector_model,
     )  # fmt: skip
-    small = scaled(Path(options.clip), folder / "small.mp4")
+    small = scaled(Path(options.clips[0]), folder / "small.mp4")
     spent = {}
     for name, seconds in (("warm", 8), ("short", options.seconds / 4), ("long", options.seconds)):
         spent[name] = timed(folder, looped(small, folder / f"{name}.mp4", seconds), settings)
@@ -168,7 +168,8 @@ def peaks(process: subprocess.Popen) -> Iterator[float]:
 def memory(options: argparse.Namespace, folder: Path) -> dict[str, float]:
     found: dict[str, float] = {}
     for name, seconds in (("minute", 60), ("hours", 3600 * options.hours)):
-        clip = looped(Path(options.clip), folder / f"{name}{Path(options.clip).suffix}", seconds)
+        source = Path(options.clips[0])
+        clip = looped(source, folder / f"{name}{source.suffix}", seconds)
         command = [sys.executable, "-m", "facedep_jax", "extract-features", str(clip), "--out", str(folder / name)]
         command += ["--weights", "random:1", "--taps", "mobilenet_v2:mid@1", "--size", "32", "--fps", str(options.fps)]
         command += ["--detector-model", options.detector_model] if options.detector_model else ["--faces", "haar"]
@@ -194,7 +195,8 @@ def main() -> None:
     parser.add_argument("--hours", type=float, default=3.0)
     parser.add_argument("--fps", type=float, default=4.0)
     options = parser.parse_args()
-    options.clip = options.clips[0]
+    if options.what != "at-once" and len(options.clips) > 1:
+        parser.error(f"{options.what} takes one CLIP")
     options.seconds = options.seconds or (60.0 if options.what == "at-once" else 240.0)
     with tempfile.TemporaryDirectory(prefix="bench-clips-") as place:
         found = {"speed": speed, "memory": memory, "at-once": at_once}[options.what](options, Path(place))

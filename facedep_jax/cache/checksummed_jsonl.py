@@ -1,10 +1,10 @@
 """Ledgers of JSON lines, each ending in a checksum of itself. Knows nothing of what lines say."""
 
+import hashlib
 import json
 import os
 from binascii import hexlify
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -141,4 +141,4 @@ def _ends_in_newline(path: Path) -> bool:
 
 
 def _digest(text: bytes) -> bytes:
-    return hexlify(sha256(text).digest()[:8])
+    return hexlify(hashlib.sha256(text).digest()[:8])

@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, Float32, Int, Int32
 
 from facedep_jax.backbones.taps import FLIPPED
 from facedep_jax.cache import Cache
-from facedep_jax.cache.feature_reader import finite_rows
+from facedep_jax.cache.feature_reader import rows_are_finite
 from facedep_jax.dataset.clip_windows import MAX_FRAMES, cut, thinned
 from facedep_jax.dataset.lazy_features import Features, Stored
 from facedep_jax.errors import LabelError
@@ -359,7 +359,7 @@ def check_finite(tokens: Mapping[str, Features]) -> None:
     """Raise LabelError naming every tap that holds NaN or infinity, with the number of rows."""
     block = max(1, AT_ONCE // max(x.nbytes // max(len(x), 1) for x in tokens.values()))
     bad = {
-        tap: sum(int((~finite_rows(x[i : i + block])).sum()) for i in range(0, len(x), block))
+        tap: sum(int((~rows_are_finite(x[i : i + block])).sum()) for i in range(0, len(x), block))
         for tap, x in tokens.items()
     }
     found = [f"{tap} in {count} rows" for tap, count in bad.items() if count]

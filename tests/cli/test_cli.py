@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from support.paths import ROOT
 from support.terminal import on_screen, terminal
 
+from facedep_jax.backbones.weights import load
 from facedep_jax.cache import open_cache
 from facedep_jax.cli import main
 from facedep_jax.cli.command import CommandResult, _run
@@ -177,6 +178,34 @@ def test_predict_checks_its_engine_as_extraction_does(work):
     said = cli("predict", work / "run", picture).stderr
     assert "engine: " in said
     assert "engine: xla" in said or "agrees with xla float32" in said
+
+
+def test_weights_are_begun_to_be_read_as_they_are_asked_for(work, tmp_path, monkeypatch):
+    """By every command that computes features, and taken by the plan that it makes."""
+    taken = []
+    kept = load.result_of
+    monkeypatch.setattr(load, "result_of", lambda future, report: taken.append(future) or kept(future, report))
+    picture = sorted((work / "faces" / "test" / "sad").glob("*.png"))[0]
+    cli("predict", work / "run", picture)
+    cli("extract-features", work / "faces", *FAST, "--limit", "1", "--out", tmp_path / "cache")
+    clips = work / "clips" / "smiling.mp4"
+    cli("score-videos", clips, "--head", work / "run", "--faces", "none", "--out", tmp_path / "scores", "--tables-only")
+    assert len(taken) == 3 and not load._begun
+
+
+def test_jax_is_loaded_without_a_look_for_garbage_once():
+    code = (
+        "import gc\n"
+        "from facedep_jax.cli.command import load_jax\n"
+        "seen = []\n"
+        "load_jax(lambda event: None, ahead=lambda: seen.append(gc.isenabled()))\n"
+        "first = gc.get_freeze_count()\n"
+        "load_jax(lambda event: None, ahead=lambda: seen.append(gc.isenabled()))\n"
+        "assert seen == [False, True] and gc.isenabled() and gc.get_freeze_count() == first > 10_000, (seen, first)"
+    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_score_videos_lists_every_clip_and_goes_on(work, tmp_path):

@@ -275,7 +275,7 @@ def test_there_is_a_chance_to_stop_while_others_are_read_ahead(clips, monkeypatc
     assert len(ticks) >= 3
 
 
-def test_a_clip_that_is_replaced_while_it_waits_is_the_new_one(clips, alone, tmp_path, monkeypatch):
+def test_a_clip_that_is_replaced_while_it_waits_is_the_new_one(clips, tmp_path, monkeypatch):
     folder = tmp_path / "clips"
     folder.mkdir()
     for number in (0, 4):
@@ -294,7 +294,7 @@ def test_a_clip_that_is_replaced_while_it_waits_is_the_new_one(clips, alone, tmp
 
 
 @pytest.mark.parametrize("shard_rows", [5, 9, 25])
-def test_bytes_that_failed_under_one_name_come_whole_under_another(clips, alone, tmp_path, shard_rows):
+def test_bytes_that_failed_under_one_name_come_whole_under_another(clips, tmp_path, shard_rows):
     """The first name is touched while it is read, when some of its rows are committed and some on their way."""
     folder = tmp_path / "clips"
     folder.mkdir()

@@ -7,10 +7,12 @@ import sys
 
 import numpy as np
 import pytest
+from support import made_clips
 from support.paths import ROOT
 
 from facedep_jax.extraction.extract import extract
 from facedep_jax.extraction.settings import ExtractSettings
+from facedep_jax.machine_resources import decoders
 from facedep_jax.sources import read_source
 from facedep_jax.sources.synthetic_faces import draw_faces
 
@@ -51,6 +53,17 @@ def test_large_caches_are_measured_step_by_step(tmp_path):
     assert steps["inspect"]["items"] == steps["verify"]["items"] == steps["rerun"]["reused"] == 2100
     found = json.loads(tool("bench_cache.py", "--rows", "300", "--rounds", "1", "--json"))
     assert found["shards"] == 1 and found["load_s"] > 0
+
+
+def test_clips_at_once_are_timed_beside_one_after_the_other(tmp_path):
+    for frames in (30, 45):
+        made_clips.write(tmp_path / f"{frames}.mp4", made_clips.Recipe("mp4", "mpeg4", range(0, 40 * frames, 40)))
+    clips = sorted(tmp_path.glob("*.mp4"))
+    found = json.loads(tool("bench_clips.py", "at-once", *clips, "--seconds", "1", "--rounds", "1"))
+    assert (found["clips"], found["at_once"]) == (2, decoders())
+    assert found["rows"] > 6 and found["times_one_at_once"] > 0 and found["processor_ms_a_row"] > 0
+    tool("bench_clips.py", "speed", *clips, code=2)
+    tool("bench_clips.py", "at-once", clips[0], clips[0], "--seconds", "1", code=1)
 
 
 def test_probe_taps_measures_every_tap(cache):

@@ -23,6 +23,7 @@ from facedep_jax.runs.run_directory import load_head
 from facedep_jax.scoring.clip_scores import ScoreSettings, score_clip, windows_of
 from facedep_jax.scoring.frame_scores import Frames
 from facedep_jax.scoring.window_scores import _one_a_window, _stretches, score_windows
+from facedep_jax.training import fit as fit_module
 from facedep_jax.training import train_step
 from facedep_jax.training.data_loader import EpochRunner
 from facedep_jax.training.ensemble import by_split, fit_members, member_keys, plan_for, rates_for
@@ -180,6 +181,16 @@ def test_the_gradient_of_chunks_is_that_of_all_windows_at_once(uneven, monkeypat
     whole = jax.jit(jax.grad(loss))(state.parameters[0])
     assert float(np.abs(whole).max()) > 1e-3
     np.testing.assert_allclose(found[0], whole, atol=1e-5)
+
+
+def test_how_many_epochs_are_computed_at_once_does_not_hang_on_how_quick_they_are(uneven, monkeypatch):
+    """Another number is another program, of other bits."""
+    settings, told = replace(SETTINGS, epochs=5), []
+    examples = examples_for(uneven, settings)
+    monkeypatch.setattr(fit_module, "SLOW", 0.0)
+    runner, plan = EpochRunner(by_split(examples, settings, 1)), plan_for(examples, settings)
+    fit_module.fit(member_keys(0, 1), plan, rates_for([settings], 1), runner, lambda done, _: told.append(done))
+    assert told == [0, 5]
 
 
 def test_features_that_stay_in_caches_train_the_same_head(uneven):

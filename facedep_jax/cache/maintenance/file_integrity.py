@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from facedep_jax.cache.checksummed_jsonl import BadLine
-from facedep_jax.cache.feature_reader import finite_rows
+from facedep_jax.cache.feature_reader import rows_are_finite
 from facedep_jax.cache.feature_spec import fingerprint, format_of, shapes_of
 from facedep_jax.cache.ledger_columns import read_columns
 from facedep_jax.cache.ledger_members import LEDGERS, read_ledger
@@ -185,7 +185,7 @@ def check_shard(path: Path, spec: dict[str, Any], values: bool = True) -> tuple[
     problems = list(_foreign(shard, spec))
     problems += [problem(path.name, "rows", rule) for rule, holds in _RULES.items() if not holds(shard)]
     if values:
-        bad = (tap for tap in shard.layout if not finite_rows(shard.features(tap)).all())
+        bad = (tap for tap in shard.layout if not rows_are_finite(shard.features(tap)).all())
         problems += [problem(path.name, "values", f"{tap} holds values that are not finite") for tap in bad]
     return shard, problems
 

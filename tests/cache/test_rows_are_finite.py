@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from facedep_jax.cache.feature_reader import finite_rows
+from facedep_jax.cache.feature_reader import rows_are_finite
 
 
 def test_every_float16_is_told_right():
     every = np.arange(2**16, dtype=np.uint16).view(np.float16)
-    assert (finite_rows(every[:, None]) == np.isfinite(every)).all()
-    assert (finite_rows(every) == np.isfinite(every)).all()
+    assert (rows_are_finite(every[:, None]) == np.isfinite(every)).all()
+    assert (rows_are_finite(every) == np.isfinite(every)).all()
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])
@@ -22,5 +22,5 @@ def test_a_row_is_finite_if_all_of_it_is(dtype, shape):
         for row, bad in ((0, np.nan), (len(values) - 1, -np.inf)):
             values[row].flat[rng.integers(values[row].size)] = bad
             expected[row] = False
-    assert finite_rows(values).tolist() == expected.tolist()
-    assert finite_rows(values[::-1]).tolist() == expected[::-1].tolist()
+    assert rows_are_finite(values).tolist() == expected.tolist()
+    assert rows_are_finite(values[::-1]).tolist() == expected[::-1].tolist()
