@@ -31,14 +31,15 @@ def keep_compiled() -> str | None:
     return None
 
 
-def compile_kept(function: Any, *arguments: object) -> jax.stages.Compiled:
+def compile_kept(function: Any, *arguments: object, options: dict[str, Any] | None = None) -> jax.stages.Compiled:
     """`function`, which jax.jit made, compiled for the shapes of `arguments`: it can not compile a second time.
+    `options` are XLA's, for this program.
 
     A kept program that cannot be read is removed, compiled again and kept again.
     """
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
-        compiled = function.lower(*arguments).compile()
+        compiled = function.lower(*arguments).compile(compiler_options=options)
     damaged = [warning for warning in said if str(warning.message).startswith(_DAMAGED)]
     for warning in said:
         if warning not in damaged:
@@ -48,4 +49,4 @@ def compile_kept(function: Any, *arguments: object) -> jax.stages.Compiled:
     for kept in Path(getattr(jax.config, _SETTING)).glob(f"jit_{function.__name__}-*"):
         kept.unlink(missing_ok=True)
     jax.clear_caches()  # or what was just compiled would be handed back without being kept
-    return function.lower(*arguments).compile()
+    return function.lower(*arguments).compile(compiler_options=options)

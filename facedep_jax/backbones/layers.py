@@ -7,7 +7,7 @@ ms where the convolution takes 31 (56×56, 64 ↔ 256 channels); a depthwise 3×
 takes 1 to 22 ms where the grouped convolution takes 10 to 144. Other 3×3 are fastest as convolutions.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from flax import nnx
@@ -21,7 +21,7 @@ from facedep_jax.backbones.taps import cell_bounds
 class Precision(NamedTuple):
     """How products are computed; sums within one, biases and activations are float32 always.
 
-    `results` is what a product is rounded to before its bias is added.
+    `results` is what a product is rounded to before its bias is added, and what ResNet50's blocks hand on.
     """
 
     name: str
@@ -32,6 +32,11 @@ class Precision(NamedTuple):
     def on(self, platform: str) -> "Precision":
         """The same where results are fetched from far: accelerators wait for memory, CPUs only round once more."""
         return self if platform == "cpu" else self._replace(results=self.operands)
+
+    @property
+    def compiler_options(self) -> dict[str, Any] | None:
+        """XLA's: left to itself it takes rounding that memory is to gain by for a loss of precision, and undoes it."""
+        return None if self.results == jnp.float32 else {"xla_allow_excess_precision": False}
 
 
 # HIGHEST, or GPUs and TPUs would round float32 operands to TF32 or bfloat16 without being asked.

@@ -5,6 +5,7 @@ The network knows which details its weights were trained with; it knows nothing 
 
 from collections.abc import Mapping
 
+import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, UInt8
 
@@ -25,6 +26,7 @@ class Block(nnx.Module):
     """Bottleneck: 1×1 reduction, 3×3, 1×1 restoration, added to the shortcut."""
 
     def __init__(self, params: Mapping[str, Folded], block: Bottleneck, details: ResNet50Details, precision: Precision):
+        self.handed_on = precision.results
         first, second = (1, block.stride) if details.stride_on_spatial else (block.stride, 1)
         self.reduce = Conv(params[f"{block.name}.reduce"], precision=precision, stride=first)
         self.spatial = Conv(params[f"{block.name}.spatial"], precision=precision, stride=second, padding=SAME3)
@@ -39,7 +41,8 @@ class Block(nnx.Module):
 
     def restored(self, x: Float[Array, "n h w c"], y: Float[Array, "n h2 w2 e"]) -> Float[Array, "n h2 w2 d"]:
         """What the next block takes, from the block's input and its narrow part."""
-        return relu(self.restore(y) + (x if self.shortcut is None else self.shortcut(x)))
+        shortcut = x.astype(jnp.float32) if self.shortcut is None else self.shortcut(x)
+        return relu(self.restore(y) + shortcut).astype(self.handed_on)
 
 
 class ResNet50(nnx.Module):

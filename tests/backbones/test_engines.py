@@ -16,7 +16,7 @@ from facedep_jax.backbones.engine_interface import finite_rows, require_usable
 from facedep_jax.backbones.engines import bfloat16_saves, load_engine
 from facedep_jax.backbones.taps import BACKBONES, parse_sizes, parse_taps
 from facedep_jax.backbones.weights.load import Weights, find_weights
-from facedep_jax.backbones.xla_engine import build_network, pooled_taps
+from facedep_jax.backbones.xla_engine import PIECE_BYTES, build_network, pieces_of, pooled_taps
 from facedep_jax.errors import EngineError, SettingsError
 
 TAPS = parse_taps("resnet50:mid@2,mobilenet_v2:mid@3,mobilenet_v2:top@1,resnet50:neck@2,mobilenet_v2:neck@2")
@@ -215,7 +215,9 @@ DEVICES = """
 import sys, jax, numpy as np
 from facedep_jax.backbones.engines import load_engine
 from facedep_jax.backbones.taps import parse_taps
+from facedep_jax.backbones import xla_engine
 from facedep_jax.backbones.weights.load import find_weights
+xla_engine.pieces_of = lambda *_: int(sys.argv[2])
 taps = parse_taps("mobilenet_v2:mid@2")
 weights = find_weights("random:1", ["mobilenet_v2"])
 engine = load_engine("xla", weights, taps, {"mobilenet_v2": 64}, batch_size=4)
@@ -225,17 +227,28 @@ print(engine.device)
 """
 
 
-def test_several_devices_share_a_batch_that_they_do_not_divide(weights, tmp_path):
+@pytest.mark.parametrize(("devices", "pieces"), [(3, 1), (3, 2), (1, 4)])
+def test_a_batch_is_shared_by_devices_and_sent_in_pieces_that_do_not_divide_it(weights, tmp_path, devices, pieces):
     flags = {
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=3",
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
         "PYTHONPATH": str(ROOT),
     }
-    command = [sys.executable, "-c", DEVICES, str(tmp_path / "three.npy")]
+    command = [sys.executable, "-c", DEVICES, str(tmp_path / "three.npy"), str(pieces)]
     done = subprocess.run(command, env=os.environ | flags, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "3 × cpu"
+    assert done.stdout.strip() == ("cpu" if devices == 1 else f"{devices} × cpu")
     one = load_engine("xla", weights, parse_taps("mobilenet_v2:mid@2"), {"mobilenet_v2": 64}, batch_size=4)
     expected = one({"mobilenet_v2": crops_of(4, {"mobilenet_v2": 64})["mobilenet_v2"]})["mobilenet_v2:mid@2"]
     np.testing.assert_allclose(np.load(tmp_path / "three.npy"), expected, rtol=2e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("images", "size", "platform", "expected"),
+    [(256, 224, "cpu", 1), (256, 224, "gpu", 8), (32, 224, "gpu", 1), (256, 64, "gpu", 1), (1, 224, "gpu", 1),
+     (128, 224, "tpu", 4), (160, 224, "gpu", 8)],
+)  # fmt: skip
+def test_pixels_go_to_accelerators_in_pieces_of_a_few_megabytes(images, size, platform, expected):
+    assert pieces_of(images, size, platform) == expected
+    assert platform == "cpu" or images * size * size * 3 <= expected * PIECE_BYTES
 
 
 def real_crops(faces_dev: Path, sizes: dict[str, int], count: int) -> dict[str, np.ndarray]:

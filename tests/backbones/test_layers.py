@@ -111,7 +111,7 @@ def test_no_product_of_float32_is_left_to_the_device(backbone, layers, precision
     """
     taps = parse_taps(f"{backbone}:mid@3,{backbone}:top@1")
     graph, state = nnx.split(build_network(find_weights("random:0", [backbone])[backbone], taps, precision))
-    program = compilable(graph, taps).lower(state, jax.ShapeDtypeStruct((2, 64, 64, 3), jnp.uint8)).as_text()
+    program = compilable(graph, taps).lower(state, jax.ShapeDtypeStruct((1, 2, 64, 64, 3), jnp.uint8)).as_text()
     products = [line for line in program.splitlines() if "stablehlo.dot_general" in line or "convolution(" in line]
     assert len(products) == layers
     for line in products:

@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -129,6 +131,15 @@ def test_contenders_are_chosen_by_pattern(tool):
         choose(["ours/*"], ["*"])
 
 
+def test_who_is_called_by_several_threads_is_timed_so(tool):
+    """What waits, as for an accelerator, is twice as fast by two; what does all its work itself is not asked so."""
+    rate = tool("rounds")["batches_timed"]
+    assert rate("a", lambda: time.sleep(0.05), 8, 10, 2)["a"] > 1.6 * rate("a", lambda: time.sleep(0.05), 8, 10)["a"]
+    calls = []
+    rate("a", lambda: calls.append(threading.get_ident()), 6, 10, 2)
+    assert len(calls) == 6
+
+
 # The program
 
 
@@ -136,10 +147,11 @@ def test_ours_alone_is_measured_whole():
     result = bench("--only", "ours/xla/float32", "--only", "ours/mid/float32", "--only", "ours/files/float32",
                    "--images", "8", *SMALL)  # fmt: skip
     assert set(result) == {
-        "device", "cores", "versions", "size", "batch_size", "auto", "memory_kept", "rounds", "rates", "files",
+        "device", "cores", "versions", "size", "batch_size", "auto", "at_once", "memory_kept", "rounds", "rates", "files",
         "absent", "ratios", "sweep", "seconds", "peak_memory_mb",
     }  # fmt: skip
     assert set(result["rates"]) == {"ours/xla/float32", "ours/mid/float32"}
+    assert result["at_once"] == {"ours/xla/float32": 1, "ours/mid/float32": 1}
     assert all(rate["low"] <= rate["median"] <= rate["high"] for rate in result["rates"].values())
     assert result["files"]["ours/files/float32"]["images"] == 8
     assert result["files"]["ours/files/float32"]["whole"]["median"] > 0

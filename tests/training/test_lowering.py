@@ -23,7 +23,7 @@ PLATFORMS = ("cpu", "cuda", "tpu")
 def test_extraction_lowers_for_every_device(backbone, precision):
     taps = [tap for tap in parse_taps(DEFAULT_TAPS) if tap.backbone == backbone]
     graph, state = nnx.split(build_network(find_weights("random:0", [backbone])[backbone], taps, precision))
-    pixels = jax.ShapeDtypeStruct((8, 224, 224, 3), jnp.uint8)
+    pixels = jax.ShapeDtypeStruct((1, 8, 224, 224, 3), jnp.uint8)
     exported = jax.export.export(compilable(graph, taps), platforms=PLATFORMS)(state, pixels)
     assert exported.platforms == PLATFORMS
     assert [(out.shape, out.dtype.name) for out in exported.out_avals] == [

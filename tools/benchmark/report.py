@@ -10,15 +10,18 @@ def markdown(result: Mapping[str, Any]) -> str:
     rounds = result["rounds"]
     head += f"medians and quartiles over rounds (device-only: {rounds['device']}, from files: {rounds['files']}), "
     head += f"{result['seconds']:.0f} s in all"
-    parts = [head, _rates(result["rates"]), _files(result["files"]), _ratios(result["ratios"])]
+    parts = [head, _rates(result["rates"], result["at_once"]), _files(result["files"]), _ratios(result["ratios"])]
     parts.append(markdown_table(("absent", "why"), list(result["absent"].items())))
     return "\n\n".join(part for part in parts if part)
 
 
-def _rates(rates: Mapping[str, Any]) -> str:
+def _rates(rates: Mapping[str, Any], at_once: Mapping[str, int]) -> str:
     return markdown_table(
-        ("device-only", "images/s", "quartiles"),
-        [(name, _number(r["median"]), f"{r['low']:.1f} to {r['high']:.1f}") for name, r in rates.items()],
+        ("device-only", "threads", "images/s", "quartiles"),
+        [
+            (name, at_once[name], _number(r["median"]), f"{r['low']:.1f} to {r['high']:.1f}")
+            for name, r in rates.items()
+        ],
     )
 
 

@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,9 +28,13 @@ def timed(work: Callable[[], object]) -> float:
     return taken
 
 
-def batches_timed(name: str, run: Callable[[], object], batches: int, batch_size: int) -> Numbers:
-    """Images a second of `run`, which computes one batch."""
-    return {name: batches * batch_size / timed(lambda: [run() for _ in range(batches)])}
+def batches_timed(name: str, run: Callable[[], object], batches: int, batch_size: int, at_once: int = 1) -> Numbers:
+    """Images a second of `run`, which computes one batch, called by `at_once` threads."""
+    if at_once == 1:
+        return {name: batches * batch_size / timed(lambda: [run() for _ in range(batches)])}
+    with ThreadPoolExecutor(at_once) as threads:
+        list(threads.map(lambda _: None, range(at_once)))  # starts them
+        return {name: batches * batch_size / timed(lambda: list(threads.map(lambda _: run(), range(batches))))}
 
 
 @dataclass(frozen=True)

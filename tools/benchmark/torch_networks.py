@@ -4,8 +4,10 @@ The networks are those of the transformers library with torchvision's details (p
 ResNet50 on the 3×3), untrained; normalisation to ImageNet's mean and standard deviation is part of them.
 """
 
+import contextlib
 import copy
 import functools
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -77,8 +79,17 @@ def _from_host_to_host(network: Callable, pixels: Pixels) -> Run:
     if device() == "cuda":
         batch = batch.pin_memory()  # as a loader hands batches over; the GPU reads such memory by itself
 
+    own = threading.local()
+
+    def stream() -> contextlib.AbstractContextManager:
+        """A thread's own, so that one's pixels are on their way while another's are computed."""
+        if device() != "cuda":
+            return contextlib.nullcontext()
+        own.stream = getattr(own, "stream", None) or torch.cuda.Stream()
+        return torch.cuda.stream(own.stream)
+
     def run() -> dict[str, Float[np.ndarray, "n c"]]:
-        with torch.inference_mode():
+        with torch.inference_mode(), stream():
             outputs = network(batch.to(device(), non_blocking=True))
             features = [values.float().cpu().numpy() for values in outputs]  # .cpu() waits for the GPU
         return dict(zip(NAMES, features, strict=True))
