@@ -147,8 +147,8 @@ def test_ours_alone_is_measured_whole():
     result = bench("--only", "ours/xla/float32", "--only", "ours/mid/float32", "--only", "ours/files/float32",
                    "--images", "8", *SMALL)  # fmt: skip
     assert set(result) == {
-        "device", "cores", "versions", "size", "batch_size", "auto", "at_once", "memory_kept", "rounds", "rates", "files",
-        "absent", "ratios", "sweep", "seconds", "peak_memory_mb",
+        "device", "cores", "versions", "size", "batch_size", "auto", "at_once", "memory_kept", "rounds", "rates",
+        "files", "absent", "ratios", "sweep", "seconds", "peak_memory_mb",
     }  # fmt: skip
     assert set(result["rates"]) == {"ours/xla/float32", "ours/mid/float32"}
     assert result["at_once"] == {"ours/xla/float32": 1, "ours/mid/float32": 1}
