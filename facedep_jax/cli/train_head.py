@@ -112,7 +112,8 @@ judged = partial(click.option, cls=GroupedOption, group="How it is judged")
     "--patience",
     type=int,
     metavar="N",
-    help="Epochs without a better validation AUC.  [default: 10, or a third of the epochs that are made more]",
+    help="Epochs without a better validation AUC, after which the best is taken; 0: the last epoch is, whatever "
+    "validation says.  [default: 10, or a third of the epochs that are made more]",
 )
 @trained("--batch-size", type=int, metavar="N", help="[default: 128, less below 1,280 items]")
 @trained("--learning-rate", type=float, metavar="X", help="Its peak.  [default: 1.2e-3]")

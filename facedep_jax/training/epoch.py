@@ -183,10 +183,11 @@ def close_epoch(
     history |= metrics(logits, val_weight, target)
     states = jax.vmap(partial(unflatten, plan.architecture))(state.parameters)
     epoch = carry.epoch + 1
-    stopped = epoch - carry.best_epoch > plan.patience
+    stopped = plan.patience and epoch - carry.best_epoch > plan.patience
     # Few rows soon rank as well as they can, by a head that has learned hardly anything: then the loss tells.
     equal = (history["val_auroc"] == carry.best_auroc) & (history["val_loss"] < carry.best_loss)
     better = ((history["val_auroc"] > carry.best_auroc) | equal) & ~stopped
+    better |= not plan.patience
     best = jax.tree.map(
         lambda new, old: jnp.where(better.reshape(-1, *(1,) * (new.ndim - 1)), new, old), states, carry.best
     )

@@ -69,7 +69,8 @@ def fit(
     stage: Stage | None = None,
     strict: bool = True,
 ) -> Fitted:
-    """Train one head per key and keep, for each, the state of its best epoch by validation AUC, of equal ones by loss.
+    """Train one head per key and keep, for each, the state of its best epoch by validation AUC, of equal ones by loss;
+    without patience that of the last epoch.
 
     `progress(epochs done, history of these epochs)` is called after each epoch, or each CHUNK of quick ones and of
     those that are not `divisible`. A member that has not improved for `plan.patience` epochs keeps its best state; once
@@ -105,7 +106,7 @@ def fit(
 def _ended(plan: TrainingPlan, done: int, best_epoch: Int32[np.ndarray, " m"]) -> bool:
     if done % CHUNK and done < plan.epochs:  # or it would hang on how quick epochs are
         return False
-    return done >= plan.epochs or bool((done - best_epoch >= plan.patience).all())
+    return done >= plan.epochs or bool(plan.patience and (done - best_epoch >= plan.patience).all())
 
 
 def finite_members(history: History) -> Bool[np.ndarray, " m"]:

@@ -30,7 +30,7 @@ class TrainSettings:
     folds: int = 0  # also cross-validate over so many folds of train+val
     allow_duplicates: bool = False
     epochs: int | None = None  # these three, where they are not said, by how much there is to learn from: `steps_for`
-    patience: int | None = None
+    patience: int | None = None  # 0: the last epoch is taken, whatever validation says
     batch_size: int | None = None
     learning_rate: float = 1.2e-3
     warmup: float = 0.1  # part of all steps
@@ -99,7 +99,7 @@ def steps_for(settings: TrainSettings, rows: int) -> Steps:
     batch = settings.batch_size or min(BATCH_SIZE, small)
     epochs = settings.epochs or max(EPOCHS, -(-LEAST_STEPS // max(1, -(-rows // batch))))
     patience = PATIENCE if settings.epochs else max(PATIENCE, epochs // 3)
-    return Steps(epochs, settings.patience or patience, batch)
+    return Steps(epochs, patience if settings.patience is None else settings.patience, batch)
 
 
 _CHOICES = {
@@ -114,7 +114,7 @@ _LEAST = {
     "seeds": 1,
     "folds": 0,
     "epochs": 1,
-    "patience": 1,
+    "patience": 0,
     "batch_size": 1,
     "window": 0.0,
     "train_fps": 0.0,

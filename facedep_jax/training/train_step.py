@@ -66,7 +66,7 @@ class TrainingPlan:
 
     architecture: Architecture
     epochs: int
-    patience: int
+    patience: int  # 0: of every member the last epoch is kept
     batch_size: int
     warmup: float
     clip_norm: float

@@ -77,8 +77,8 @@ def settled(
     decided = {"target": prepared.target.kind, **steps._asdict()}
     prepared = replace(prepared, notes=(*prepared.notes, *pieces_of(caches, prepared.items, *cut).said(*cut)))
     if steps != steps_for(settings, MANY):
-        said = f"few to learn from ({rows:,}): {steps.epochs} epochs in batches of {steps.batch_size}, at most "
-        said += f"{steps.patience} without a better validation AUC"
+        kept = f"at most {steps.patience} without a better validation AUC" if steps.patience else "the last is taken"
+        said = f"few to learn from ({rows:,}): {steps.epochs} epochs in batches of {steps.batch_size}, {kept}"
         prepared = replace(prepared, notes=(*prepared.notes, said))
     return prepared, replace(settings, **decided), replace(base, **decided)
 

@@ -29,6 +29,7 @@ def test_a_thousand_items_are_learned_from_as_ever_and_what_is_said_holds():
         assert steps_for(TrainSettings(), rows) == (16, 10, 128)
     assert steps_for(TrainSettings(epochs=20, patience=3, batch_size=64), 28) == (20, 3, 64)
     assert steps_for(TrainSettings(epochs=20), 28)[:2] == (20, 10)
+    assert steps_for(TrainSettings(patience=0), 28).patience == steps_for(TrainSettings(patience=0), MANY).patience == 0
     for rows in (1, 7, 28, 100, 600, 1279, 1280, 2000, MANY - 1):
         epochs, patience, batch = steps_for(TrainSettings(), rows)
         assert epochs * -(-rows // batch) >= 300 and epochs >= 16 and patience == max(10, epochs // 3)
