@@ -183,11 +183,12 @@ def close_epoch(
     history |= metrics(logits, val_weight, target)
     states = jax.vmap(partial(unflatten, plan.architecture))(state.parameters)
     epoch = carry.epoch + 1
-    stopped = plan.patience and epoch - carry.best_epoch > plan.patience
+    stopped = epoch - carry.best_epoch > plan.patience
     # Few rows soon rank as well as they can, by a head that has learned hardly anything: then the loss tells.
     equal = (history["val_auroc"] == carry.best_auroc) & (history["val_loss"] < carry.best_loss)
     better = ((history["val_auroc"] > carry.best_auroc) | equal) & ~stopped
-    better |= not plan.patience
+    if not plan.patience:
+        better = jnp.ones_like(better)
     best = jax.tree.map(
         lambda new, old: jnp.where(better.reshape(-1, *(1,) * (new.ndim - 1)), new, old), states, carry.best
     )
