@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 COMMANDS = ("extract", "import", "train", "score", "study")
 RECORDS = ("versions", "weights", "cache", "run", "inputs")
 # Settings of training that came later, and what they were before.
-EARLIER = {"class_weight": 0.0, "pooling": "mean", "train_fps": 0.0}
+EARLIER = {"class_weight": 0.0, "pooling": "mean", "train_fps": 0.0, "beside_weight": 0.1}
 MOST_RESAMPLES = 10**6  # an interval has long stopped to move
 SEEDS = 2**31  # what JAX without 64-bit integers, NumPy and SciPy all take
 

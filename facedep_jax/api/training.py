@@ -15,7 +15,7 @@ from facedep_jax.toml_settings import resolve
 from facedep_jax.training.grid_search import read_grid
 from facedep_jax.training.settings import TrainSettings
 from facedep_jax.training.train_head import train_head
-from facedep_jax.training.training_inputs import open_caches
+from facedep_jax.training.training_inputs import open_beside, open_caches
 
 Caches = Place | Cache | Extraction
 
@@ -34,6 +34,7 @@ def train(
     *,
     config: Place | None = None,
     grid_search: Place | None = None,
+    beside: Caches | Sequence[Caches] = (),
     resume: bool = False,
     parquet: bool = False,
     report: Report = automatic,
@@ -43,12 +44,13 @@ def train(
 
     As the command `train-head`: a run of the same settings, features and labels that is there is loaded. `out` is
     `runs/<name of the cache>` where it is left out; without `caches` they are those of the run whose config.toml
-    `config` is. `settings` are those of the table [train]. Raises FacedepError for what nothing can be learned from.
+    `config` is. Caches `beside` are only learned from. `settings` are those of the table [train]. Raises FacedepError
+    for what nothing can be learned from.
     """
     file = Path(config) if config else None
     wanted = resolve(TrainSettings, "train", file, settings)
     grid = read_grid(Path(grid_search)) if grid_search else None
-    using = opened(caches) or open_caches([], file)
+    using, further = opened(caches) or open_caches([], file), opened(beside) or open_beside([], file)
     place = Path(out or Path("runs") / using[0].path.resolve().name)
-    train_head(using, wanted, place, report, grid=grid, resume=resume, parquet=parquet)
+    train_head(using, wanted, place, report, grid=grid, resume=resume, parquet=parquet, beside=further)
     return Run(place)

@@ -70,6 +70,19 @@ judged = partial(click.option, cls=GroupedOption, group="How it is judged")
     metavar="CSV",
     help="Columns path or item, and emotion, subject or split, that replace those of the listings.",
 )
+@learned(
+    "--beside",
+    type=PATH,
+    multiple=True,
+    metavar="CACHE",
+    help="A further cache that is only learned from: nothing is chosen by it or judged on it. Repeatable.",
+)
+@learned(
+    "--beside-weight",
+    type=float,
+    metavar="X",
+    help="What all that is learned from beside weighs, the caches' own items being 1.  [default: 0.1]",
+)
 @learned("--allow-duplicates", is_flag=True, default=None, help="Equal items in two splits do not stop training.")
 @head("--preset", type=click.Choice([*SIZES]), help="Its size.  [default: base]")
 @head("--taps", metavar="T,T", help="Only these taps of the cache.  [default: all]")
@@ -152,6 +165,7 @@ def train_head(
     caches: tuple[Path, ...],
     out: Path | None,
     config: Path | None,
+    beside: tuple[Path, ...] = (),
     grid_search: Path | None = None,
     resume: bool = False,
     parquet: bool = False,
@@ -166,13 +180,13 @@ def train_head(
     from facedep_jax.training.grid_search import read_grid
     from facedep_jax.training.settings import TrainSettings
     from facedep_jax.training.train_head import train_head as train
-    from facedep_jax.training.training_inputs import open_caches
+    from facedep_jax.training.training_inputs import open_beside, open_caches
 
     settings = resolve(TrainSettings, "train", config, given)
     grid = read_grid(grid_search) if grid_search else None
-    opened = open_caches(caches, config)
+    opened, further = open_caches(caches, config), open_beside(beside, config)
     out = out or Path("runs") / opened[0].path.resolve().name
-    summary = train(opened, settings, out, report, grid=grid, resume=resume, parquet=parquet)
+    summary = train(opened, settings, out, report, grid=grid, resume=resume, parquet=parquet, beside=further)
     return CommandResult(summary, show_training, bool(summary.get("problems")))
 
 
@@ -212,7 +226,8 @@ def show_training(console: "Console", summary: Mapping[str, Any]) -> None:
     before, after = show_number(raw.get("ece")), show_number(metrics["ece"])
     console.print(f"calibration error on {split}, as found: {before} before, {after} after")
     console.print(
-        f"{summary['n_train']} train, {summary['n_val']} val, {summary['n_test']} test items; best epoch "
+        f"{summary['n_train']} train, {summary['n_val']} val, {summary['n_test']} test items"
+        f"{f', {n:,} only learned from' if (n := summary.get('n_beside')) else ''}; best epoch "
         f"{summary['best_epoch']}; threshold {summary['threshold']:.3f}; {summary['seconds']:.1f} s; "
         f"95 % intervals by {by_words(metrics['ci_by'])}"
     )

@@ -18,6 +18,7 @@ from jaxtyping import Bool, Float, Float32, Int, Int32
 from facedep_jax.backbones.taps import FLIPPED
 from facedep_jax.cache import Cache
 from facedep_jax.cache.feature_reader import rows_are_finite
+from facedep_jax.dataset.beside import BESIDE
 from facedep_jax.dataset.clip_windows import MAX_FRAMES, cut, thinned
 from facedep_jax.dataset.lazy_features import Features, Stored
 from facedep_jax.errors import LabelError
@@ -90,10 +91,16 @@ class Examples:
         """Of all taps and views."""
         return sum(x.nbytes for part in (self.tokens, self.views or {}) for x in part.values())
 
-    def __getitem__(self, rows: Int[np.ndarray, " k"] | Bool[np.ndarray, " n"]) -> "Examples":
+    def __getitem__(self, rows: Int[np.ndarray, " k"] | Bool[np.ndarray, " n"] | slice) -> "Examples":
         names = (f.name for f in fields(self) if f.name not in ("tokens", "views", "positive"))
         columns = {name: getattr(self, name)[rows] for name in names if getattr(self, name) is not None}
         return self._with(lambda x: x.take(rows) if isinstance(x, Stored) else x[rows], tuple(self.tokens), columns)
+
+    @property
+    def own(self) -> "Examples":
+        """All but what is only learned from: these are chosen by and judged on. They come first."""
+        beside = self.split == BESIDE
+        return self[: len(self) - int(beside.sum())] if beside.any() else self
 
     def only(self, taps: Sequence[str]) -> "Examples":
         """The same clips with some of the taps."""

@@ -69,7 +69,7 @@ class Stored:
             there = np.flatnonzero((rows >= 0) & (owner == number))
             read_rows(cache.shards, cache.starts, self.tap, rows[there], places[there], out)
 
-    def take(self, clips: Int[np.ndarray, " k"] | Bool[np.ndarray, " n"]) -> "Stored":
+    def take(self, clips: Int[np.ndarray, " k"] | Bool[np.ndarray, " n"] | slice) -> "Stored":
         """Some of the clips, not read yet."""
         return Stored(self.caches, self.owner[clips], self.rows[clips], self.tap)
 

@@ -1,7 +1,7 @@
 """What is to be learned from caches: labels, target, splits, duplicates. It computes with no feature."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from facedep_jax.backbones.taps import named_taps, plain_taps
 from facedep_jax.cache import Cache
 from facedep_jax.cache.feature_spec import check_features, features_of, require_taps
 from facedep_jax.cache.ledger_state import odd_decoding
+from facedep_jax.dataset.beside import BESIDE, items_beside
 from facedep_jax.dataset.duplicates_across_splits import equal_pixels_across, look_alikes
 from facedep_jax.dataset.labelled_examples import Examples
 from facedep_jax.errors import LabelError
@@ -26,11 +27,17 @@ class Prepared(LabelledItems):
 
     taps: tuple[str, ...]
     features: dict[str, Any]  # the part of the caches' spec that decides them
+    beside: pl.DataFrame | None = None  # items that are only learned from
+
+    @property
+    def learned(self) -> pl.DataFrame:
+        """The items, and after them those that are only learned from."""
+        return self.items if self.beside is None else pl.concat([self.items, self.beside])
 
     @property
     def classes(self) -> Int32[np.ndarray, " n"]:
-        """The class of each item."""
-        return classes_of(self.items, self.target)
+        """The class of each of `learned`."""
+        return classes_of(self.learned, self.target)
 
     @property
     def positive(self) -> Bool[np.ndarray, " classes"]:
@@ -48,13 +55,15 @@ def prepare(
     allow_duplicates: bool = False,
     seed: int = 0,
     aliases: Sequence[str] = (),
+    beside: Sequence[Cache] = (),
 ) -> Prepared:
     """Labels, target and splits of everything that the caches list (see `labelled_items`), and their common features.
 
-    `taps` names some of the caches' (None: all), `labels` is a table. Raises LabelError where there is nothing to learn
-    or to choose by, CacheError and SpecMismatch for taps and features.
+    `taps` names some of the caches' (None: all), `labels` is a table. What the caches `beside` list is only learned
+    from (`items_beside`). Raises LabelError where there is nothing to learn or to choose by, CacheError and
+    SpecMismatch for taps and features.
     """
-    features = common_features(caches, named_taps(taps) if taps else None)
+    features = common_features((*caches, *beside), named_taps(taps) if taps else None)
     chosen = tuple(features["taps"])
     found = labelled_items(
         listings_of(caches),
@@ -66,7 +75,23 @@ def prepare(
         seed=seed,
         aliases=aliases,
     )
-    return Prepared(**vars(found), taps=chosen, features=features)
+    prepared = Prepared(**vars(found), taps=chosen, features=features)
+    return _with_beside(prepared, caches, beside, aliases) if beside else prepared
+
+
+def _with_beside(
+    prepared: Prepared, caches: Sequence[Cache], beside: Sequence[Cache], aliases: Sequence[str]
+) -> Prepared:
+    held = pl.concat(pl.Series(cache.items.id, dtype=pl.String) for cache in beside)
+    listings = listings_of(beside).filter(pl.col("item").is_in(held.implode()))
+    found = items_beside(listings, prepared.items, prepared.target, listings_of(caches)["item"], aliases)
+    return replace(
+        prepared,
+        beside=found.items,
+        data=prepared.data | {"beside": found.data},
+        notes=(*prepared.notes, *found.notes),
+        warnings=(*prepared.warnings, *found.warnings),
+    )
 
 
 def listings_of(caches: Sequence[Cache]) -> pl.DataFrame:
@@ -121,7 +146,11 @@ def odd_warnings(caches: Sequence[Cache], items: Sequence[str]) -> tuple[str, ..
 
 
 def duplicate_warnings(caches: Sequence[Cache], examples: Examples, allowed: bool) -> list[str]:
-    """Sentences about pictures that are in two splits. Raises LabelError for equal pixels unless they are allowed."""
+    """Sentences about pictures that are in two splits. Raises LabelError for equal pixels unless they are allowed.
+
+    What is only learned from counts as of the split train.
+    """
+    examples = replace(examples, split=np.where(examples.split == BESIDE, "train", examples.split))
     warnings = [*equal_pixels_warning(examples, equal_pixels_across(caches, examples), allowed)]
     alike, every = look_alikes(caches, examples)
     if alike:

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from facedep_jax.cache import Cache
 from facedep_jax.dataset.labelled_examples import Examples, gather, pieces_of
 from facedep_jax.errors import LabelError, SpecMismatch
-from facedep_jax.evaluation.ground_truth import leaks, remembered
+from facedep_jax.evaluation.ground_truth import leaks, learned_from, remembered
 from facedep_jax.head.batched_forward import clip_class_logits, proxy_logits
 from facedep_jax.head.calibration import over_frames
 from facedep_jax.head.trained_head import Head
@@ -57,7 +57,7 @@ def other_run(
     Raises RunError for what is no run, LabelError where one that cannot be applied to `cache` does not know them all.
     """
     config, memory = read_config(run), remembered(run)
-    for text in leaks(memory, items, f" in {run}: its figures are too good"):
+    for text in leaks(learned_from(run, memory), items, f" in {run}: its figures are too good"):
         report(Note(text, "warning"))
     if isinstance(config, CnnConfig):
         _say_other_positives(run, config.run.positive_emotions, ours, report)

@@ -14,7 +14,7 @@ from facedep_jax.dataset.prepare import classes_of, few_items_warning, odd_warni
 from facedep_jax.errors import LabelError, RunError, SettingsError
 from facedep_jax.evaluation.compare_runs import Other, head_logits, other_run
 from facedep_jax.evaluation.evaluate import Scores, Wanted, class_scores, evaluate
-from facedep_jax.evaluation.ground_truth import leaks, present_truth, remembered
+from facedep_jax.evaluation.ground_truth import leaks, learned_from, present_truth, remembered
 from facedep_jax.evaluation.metrics import Evaluation, headline_metrics
 from facedep_jax.evaluation.paired_difference import paired_difference
 from facedep_jax.head.calibration import OperatingPoint, operating_points, over_frames
@@ -97,7 +97,7 @@ def evaluate_run(
     emotions = positive or meant_by(train.positive, words)
     target = make_target(truth.labels["emotion"].to_list(), emotions)
     counts = count_labels(items.with_columns(side=sides_of(items, target)))
-    doubts = leaks(memory, items) if split in ("test", "all") else []
+    doubts = leaks(learned_from(run, memory), items) if split in ("test", "all") else []
     for level, texts in (
         ("info", (*truth.notes, *notes, say_counts(counts))),
         ("warning", (*truth.warnings, *target.warnings, *doubts)),

@@ -12,7 +12,8 @@ import polars as pl
 
 from facedep_jax.cache import Cache
 from facedep_jax.errors import RunError
-from facedep_jax.runs.csv_and_json import ORIGIN, read_written
+from facedep_jax.runs.csv_and_json import LEARNED_BESIDE, ORIGIN, read_written
+from facedep_jax.runs.run_record import read_config
 from facedep_jax.segments import TIMES, UNIT, with_times, with_units
 from facedep_jax.sources.class_labels import LABELLED, collect_labels, normal
 from facedep_jax.sources.label_tables import apply_label_table
@@ -55,6 +56,18 @@ def remembered(run: Path) -> pl.DataFrame:
         raise RunError(
             f"{run}/predictions.csv cannot be read ({error}); it says which items were learned from"
         ) from error
+
+
+def learned_from(run: Path, memory: pl.DataFrame) -> pl.DataFrame:
+    """What `remembered` gives, and with it the items that the run only learned from. Raises RunError likewise."""
+    file = run / LEARNED_BESIDE
+    if not read_config(run).tables["cache"].get("beside_paths"):
+        return memory
+    try:
+        further = with_times(read_written(file)).with_columns(pl.col(TIMES).cast(pl.Float64)).select(LABELLED)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise RunError(f"{file} cannot be read ({error}); it says which items were learned from") from error
+    return pl.concat([memory, further], how="diagonal")
 
 
 def _wrong(rows: pl.DataFrame) -> str:
@@ -150,12 +163,13 @@ def _cut_as_known(listings: pl.DataFrame, first: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([listings.filter(~whole), others, known.select(listings.columns)])
 
 
-def leaks(memory: pl.DataFrame, judged: pl.DataFrame, then: str = ": figures are too good") -> list[str]:
-    """Sentences about judged items, and persons of the others, that a run learned from or chose by, each ending `then`.
+def leaks(used: pl.DataFrame, judged: pl.DataFrame, then: str = ": figures are too good") -> list[str]:
+    """Sentences about judged items, and persons of the others, that a run learned from or chose by (`learned_from`, but
+    those of its test split), each ending `then`.
 
     Persons are compared by name and source; where the name alone is the same, it is said.
     """
-    used = memory.filter(pl.col("split") != "test")
+    used = used.filter(pl.col("split") != "test")
     mine = judged["item"].is_in(used["item"].implode())
     rows = pl.concat(part.select("item", "source", "subject_source", subject="subject_id") for part in (used, judged))
     rows = rows.with_columns(person=number_persons(rows), key=subject_keys_of(rows["subject"]))

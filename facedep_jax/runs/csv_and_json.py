@@ -17,6 +17,7 @@ from facedep_jax.sources.label_vocabulary import column_names
 from facedep_jax.text_columns import text_series
 from facedep_jax.text_escaping import FORMULA, as_text
 
+LEARNED_BESIDE = "learned_beside.csv"  # of a run: items that were only learned from
 ORIGIN = ("source", "subject_id", "subject_source")  # where a subject's name comes from
 _FORMULA = f"([{''.join(FORMULA).replace('-', chr(92) + '-')}])"
 _BYTES = r"\\u(dc[89a-f][0-9a-f])"  # how `write_csv` writes one

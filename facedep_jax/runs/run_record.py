@@ -83,6 +83,8 @@ class Learned(Struct, frozen=True):
     fingerprints: Annotated[Names, Meta(min_length=1)]
     features: FeaturesRecord
     input: dict[str, InputRecord] = {}
+    beside_paths: Names = ()  # of caches that were only learned from
+    beside_fingerprints: Names = ()
 
 
 class Pixels(Struct, frozen=True):

@@ -71,7 +71,7 @@ def labelled_items(
     lonely = _require_subjects(items)
     rare = _rare_classes(items, made) if made.kind == "emotion" else ()
     counts = count_labels(items)
-    data = {"labels_sha256": _digest(items), "left_out": found.counts, "made_splits": list(splits.made)}
+    data = {"labels_sha256": digest(items), "left_out": found.counts, "made_splits": list(splits.made)}
     notes = (*told, *persons, *found.notes, *made.notes, *splits.notes, say_counts(counts))
     warnings = found.warnings + made.warnings + splits.warnings + lonely + rare
     return LabelledItems(items.drop("side"), made, data, counts, notes, warnings)
@@ -98,7 +98,7 @@ def say_counts(counts: Mapping[str, Mapping[str, int]]) -> str:
     return "; ".join(f"{side}: {text or 'none'}" for side, text in said)
 
 
-def _digest(items: pl.DataFrame) -> str:
+def digest(items: pl.DataFrame) -> str:
     """What the labels of a run are recognised by, in whatever order they are found."""
     units = with_units(items).with_columns(item=pl.col(UNIT))
     rows = units.select("item", "split", "emotion", pl.col("subject").fill_null("")).sort(pl.all())

@@ -30,7 +30,7 @@ from facedep_jax.progress_events import Note, Progress, Report, silent
 from facedep_jax.runs.checkpoint import Stage
 from facedep_jax.sources.class_labels import PROXY_CLASSES
 from facedep_jax.training.ensemble import fit_members
-from facedep_jax.training.fit import row_weights
+from facedep_jax.training.rows_to_learn import rows_to_learn
 from facedep_jax.training.settings import TrainSettings
 
 
@@ -59,12 +59,12 @@ def evaluate_baselines(
     if settings.baselines == "none":
         return {}, []
     makers: dict[str, Callable[[], dict[str, Evaluated]]] = {}
-    makers["majority"] = lambda: {"majority": majority(examples.clips, settings.wanted)}
+    makers["majority"] = lambda: {"majority": majority(examples.own.clips, settings.wanted)}
     makers["probes"] = lambda: _probes(examples, classes, settings, report)
     if settings.baselines == "full":
         if tuple(classes) != PROXY_CLASSES:
             makers["binary"] = lambda: {"binary": _binary(examples, settings, stage("binary"), report)}
-        makers["hybrid"] = lambda: _hybrid(examples, settings, report)
+        makers["hybrid"] = lambda: _hybrid(examples.own, settings, report)
         for backbone, taps in _by_backbone(examples).items():
             name = f"head:{backbone}"
             makers[name] = partial(_one_backbone, name, backbone, examples.only(taps), classes, settings, report)
@@ -124,9 +124,9 @@ def _by_members(
     what: str,
 ) -> Evaluated:
     """A head of the same settings on other examples."""
-    fitted = fit_members(examples, settings, report, stage, what)
-    logits = clip_class_logits(fitted.architecture, fitted.states, examples)
-    return _calibrated(examples.clips, logits, classes, settings.wanted)
+    fitted, own = fit_members(examples, settings, report, stage, what), examples.own
+    logits = clip_class_logits(fitted.architecture, fitted.states, own)
+    return _calibrated(own.clips, logits, classes, settings.wanted)
 
 
 def _one_backbone(
@@ -158,7 +158,8 @@ def _probes(
     examples: Examples, classes: Sequence[str], settings: TrainSettings, report: Report
 ) -> dict[str, Evaluated]:
     """Linear probes; those whose features do not fit into memory are left out, and it is said."""
-    train, val = np.flatnonzero(examples.split == "train"), np.flatnonzero(examples.split == "val")
+    train, val, own = np.flatnonzero(examples.split == "train"), np.flatnonzero(examples.split == "val"), examples.own
+    rows, weight = rows_to_learn(examples, train, settings, times=1)
     sets: dict[str, Sequence[str]] = {"probe": tuple(examples.tokens)}
     sets |= {f"probe:{b}": taps for b, taps in _by_backbone(examples).items()}
     found = {}
@@ -168,10 +169,9 @@ def _probes(
             report(Note(f"{name} is left out: its features do not fit into memory", "warning"))
             continue
         features = flat_features(examples, taps)
-        weight = row_weights(examples.target[train], examples.positive, settings, examples.share[train])
-        probe = fit_probe(features, examples.target, train, val, examples.positive, weight=weight)
-        logits = examples.over_clips(probe.logits(features)[None])[:, :, None].astype(np.float32)
-        found[name] = _calibrated(examples.clips, logits, classes, settings.wanted)
+        probe = fit_probe(features, examples.target, rows, val, examples.positive, weight=weight)
+        logits = own.over_clips(probe.logits(features[: len(own)])[None])[:, :, None].astype(np.float32)
+        found[name] = _calibrated(own.clips, logits, classes, settings.wanted)
     report(Progress("baselines", len(sets), len(sets), "probes"))
     return found
 

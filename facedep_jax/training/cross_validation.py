@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from facedep_jax.baselines import fit_probe, flat_features
+from facedep_jax.dataset.beside import BESIDE
 from facedep_jax.dataset.folds import Folds, make_folds
 from facedep_jax.dataset.labelled_examples import Examples, seen_in_training
 from facedep_jax.errors import RunError
@@ -27,7 +28,8 @@ from facedep_jax.subject_ids import drawn, grouped_by
 from facedep_jax.training.batches import TrainingData
 from facedep_jax.training.data_loader import EpochRunner
 from facedep_jax.training.ensemble import learned, member_keys, plan_for, rates_for
-from facedep_jax.training.fit import EpochProgress, Fitted, finite_members, fit, row_weights
+from facedep_jax.training.fit import EpochProgress, Fitted, finite_members, fit
+from facedep_jax.training.rows_to_learn import rows_to_learn, times_seen
 from facedep_jax.training.settings import TrainSettings
 
 HeldOut = list[tuple[Int[np.ndarray, " h"], Bool[np.ndarray, " h"]]]  # of every fold: numbers of clips, their labels
@@ -59,13 +61,14 @@ def crossvalidate_head(
 ) -> OverFolds:
     """`settings.seeds` members a fold, all trained side by side, their mean logit judged on the fold held out.
 
-    Rows of the split test are left out here whatever is passed. With a `stage`, heads are trained on from its
-    checkpoint. Raises LabelError as `make_folds` does, and RunError when a loss is not finite.
+    Rows of the split test are left out here whatever is passed; folds are of the examples' own. With a `stage`, heads
+    are trained on from its checkpoint. Raises LabelError as `make_folds` does, and RunError when a loss is not finite.
     """
-    examples = seen_in_training(examples)
+    everything = seen_in_training(examples)
+    examples = everything.own
     made = make_folds(examples.item, examples.subject, examples.label, folds)
-    progress = EpochProgress(report, "cross-validate head", plan_for(examples, settings).epochs)
-    logits = held_out_logits(examples, [settings], made, report, progress, stage)[0]
+    progress = EpochProgress(report, "cross-validate head", plan_for(everything, settings).epochs)
+    logits = held_out_logits(everything, [settings], made, report, progress, stage)[0]
     progress.close()
     if np.isnan(logits).any():
         raise RunError("the loss of a head is no longer finite in cross-validation; lower --learning-rate")
@@ -77,14 +80,15 @@ def crossvalidate_head(
 
 def crossvalidate_probe(examples: Examples, settings: TrainSettings, folds: int, report: Report = silent) -> OverFolds:
     """A linear probe on all taps of `examples`, likewise."""
-    examples = seen_in_training(examples)
+    everything = seen_in_training(examples)
+    examples = everything.own
     made = make_folds(examples.item, examples.subject, examples.label, folds)
-    features = flat_features(examples, tuple(examples.tokens))
+    features = flat_features(everything, tuple(everything.tokens))
     scores = np.zeros(len(examples))
     for number in range(folds):
         train, val, held = made.parts(number)
-        weight = row_weights(examples.target[train], examples.positive, settings, examples.share[train])
-        probe = fit_probe(features, examples.target, train, val, examples.positive, weight=weight)
+        rows, weight = rows_to_learn(everything, train, settings, times=1)
+        probe = fit_probe(features, everything.target, rows, val, examples.positive, weight=weight)
         scores[held] = probe.proxy(features[held])
         report(Progress("cross-validate probe", number + 1, folds, "folds"))
     return _over_folds(examples.over_clips(scores[None])[0], held_clips(examples, made), examples)
@@ -141,11 +145,12 @@ def held_out_logits(
     number_of_folds, seeds = len(folds.inner), points[0].seeds
     member = np.arange(len(points) * number_of_folds * seeds).reshape(len(points), number_of_folds, seeds)
     finite = finite_members(fitted.history)
-    logits = np.zeros((len(points), seeds, len(examples.clips)), np.float32)
-    for number, (clips, _) in enumerate(held_clips(examples, folds)):
+    own = examples.own
+    logits = np.zeros((len(points), seeds, len(own.clips)), np.float32)
+    for number, (clips, _) in enumerate(held_clips(own, folds)):
         chosen = member[:, number].ravel()
         states = jax.tree.map(lambda leaf, chosen=chosen: leaf[chosen], fitted.states)
-        held = examples[folds.fold == number]
+        held = own[folds.fold == number]
         read = clip_logit(member_clip_logits(fitted.architecture, states, held, held.positive))
         read = np.where(finite[chosen, None], read, np.nan)
         logits[:, :, clips] = read.reshape(len(points), seeds, -1)
@@ -162,17 +167,20 @@ def _fit_folds(
 ) -> Fitted:
     settings = points[0]
     known = learned(examples, settings)
-    count, share, own = len(known), known.share, np.arange(len(examples))
-    if known is not examples:
-        own = examples.first_windows
-    train, val = np.zeros((2, len(folds.inner), count), np.float32)
+    share, first = known.share, np.arange(len(examples)) if known is examples else examples.first_windows
+    own, beside = np.flatnonzero(known.split != BESIDE), np.flatnonzero(known.split == BESIDE)
+    times = times_seen(len(own), len(beside))
+    order = np.concatenate([np.tile(own, times), beside])
+    train, val = (np.zeros((len(folds.inner), count), np.float32) for count in (len(order), len(own)))
     for number in range(len(folds.inner)):
-        rows, chosen = (np.flatnonzero(np.isin(own, part)) for part in folds.parts(number)[:2])
-        train[number, rows] = row_weights(known.target[rows], known.positive, settings, share[rows])
+        rows, chosen = (np.flatnonzero(np.isin(first, part)) for part in folds.parts(number)[:2])
+        weight = rows_to_learn(known, rows, settings, times)[1]
+        places = (np.arange(times)[:, None] * len(own) + rows).ravel()
+        train[number, np.concatenate([places, np.arange(times * len(own), len(order))])] = weight
         val[number, chosen] = share[chosen]
     train, val = (np.tile(np.repeat(weight, settings.seeds, 0), (len(points), 1)) for weight in (train, val))
-    everyone, each = np.arange(count), len(folds.inner) * settings.seeds
-    runner = EpochRunner(TrainingData(examples, everyone, train, everyone, val), settings.stream, report)
+    each = len(folds.inner) * settings.seeds
+    runner = EpochRunner(TrainingData(examples, order, train, own, val), settings.stream, report)
     keys = member_keys(settings.seed, each)[np.tile(np.arange(each), len(points))]
     plan, rates = plan_for(examples, settings), rates_for(points, each)
     return fit(keys, plan, rates, runner, progress, stage, strict=False)

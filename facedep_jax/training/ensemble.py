@@ -7,6 +7,7 @@ import jax
 import numpy as np
 from jaxtyping import Float32, Key
 
+from facedep_jax.dataset.beside import BESIDE
 from facedep_jax.dataset.labelled_examples import Examples
 from facedep_jax.errors import LabelError, SettingsError
 from facedep_jax.evaluation.weighted_metrics import none_if_nan, plain_auroc
@@ -17,7 +18,8 @@ from facedep_jax.runs.checkpoint import Stage
 from facedep_jax.training.batches import TrainingData
 from facedep_jax.training.data_loader import EpochRunner
 from facedep_jax.training.device_sharding import devices_for
-from facedep_jax.training.fit import EpochProgress, Fitted, fit, row_weights
+from facedep_jax.training.fit import EpochProgress, Fitted, fit
+from facedep_jax.training.rows_to_learn import rows_seen, rows_to_learn
 from facedep_jax.training.settings import TrainSettings, steps_for
 from facedep_jax.training.train_step import Rates, TrainingPlan, piece_rows
 
@@ -64,8 +66,8 @@ def by_split(examples: Examples, settings: TrainSettings, members: int) -> Train
             raise LabelError(
                 f"the split {split} needs positive items and others; {len(rows)} items with a face are left"
             )
-    weight = row_weights(known.target[train], known.positive, settings, known.share[train])
-    return TrainingData(seen, train, np.tile(weight, (members, 1)), val, np.tile(known.share[val], (members, 1)))
+    rows, weight = rows_to_learn(known, train, settings)
+    return TrainingData(seen, rows, np.tile(weight, (members, 1)), val, np.tile(known.share[val], (members, 1)))
 
 
 def learned(examples: Examples, settings: TrainSettings) -> Examples:
@@ -100,7 +102,8 @@ def plan_for(examples: Examples, settings: TrainSettings) -> TrainingPlan:
     require_windows(examples, settings.pooling)
     inputs = inputs_of(examples.tokens, tuple(examples.tokens), len(examples.positive))
     architecture = Architecture(inputs, PRESETS[settings.preset], settings.temporal, settings.pooling)
-    steps = steps_for(settings, int((learned(examples, settings).split == "train").sum()))
+    known = learned(examples, settings).split
+    steps = steps_for(settings, rows_seen(int((known == "train").sum()), int((known == BESIDE).sum())))
     batch, together = steps.batch_size, piece_rows(examples.times.shape[1])
     if settings.pooling == "mean":
         batch = together = batch_rows(batch, examples.times.shape[1])

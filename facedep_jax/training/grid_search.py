@@ -42,6 +42,7 @@ PROGRAM = (
     "clip_norm",
     "balanced",
     "class_weight",
+    "beside_weight",
 )
 MOST_POINTS = 10_000
 AT_ONCE = 64  # members in one stack: memory for states and activations grows with them
@@ -169,8 +170,9 @@ def _by_folds(
     examples: Examples, points: Sequence[TrainSettings], report: Report, progress: EpochProgress, stage: Stage
 ) -> list[Reached]:
     examples = seen_in_training(examples)
-    folds = make_folds(examples.item, examples.subject, examples.label, points[0].folds)
-    held_out = held_clips(examples, folds)
+    own = examples.own
+    folds = make_folds(own.item, own.subject, own.label, points[0].folds)
+    held_out = held_clips(own, folds)
     logits = held_out_logits(examples, points, folds, report, progress, stage)
     return [
         (None, None) if np.isnan(scores).any() else _reached(fold_aurocs(scores, held_out).mean(1)) for scores in logits

@@ -7,7 +7,8 @@ from facedep_jax.dataset.labelled_examples import Examples
 from facedep_jax.evaluation.metrics import Evaluation
 from facedep_jax.head.doubts import joined, of_loss, of_ranking
 from facedep_jax.training.ensemble import learned
-from facedep_jax.training.fit import Fitted, row_weights
+from facedep_jax.training.fit import Fitted
+from facedep_jax.training.rows_to_learn import rows_to_learn
 from facedep_jax.training.settings import TrainSettings
 
 
@@ -25,8 +26,8 @@ def doubt_of(fitted: Fitted, examples: Examples, settings: TrainSettings, val: E
 def loss_of_guessing(examples: Examples, settings: TrainSettings) -> float:
     """The least loss on training items of one answer for all, which is the entropy of their (smoothed) classes."""
     known = learned(examples, settings)
-    train = known.split == "train"
-    weight = row_weights(known.target[train], known.positive, settings, known.share[train])
-    part = np.bincount(known.target[train], weight, minlength=len(known.positive)) / weight.sum()
+    train = np.flatnonzero(known.split == "train")
+    rows, weight = rows_to_learn(known, train, settings)
+    part = np.bincount(known.target[rows], weight, minlength=len(known.positive)) / weight.sum()
     smoothed = (1 - settings.label_smoothing) * part + settings.label_smoothing / len(part)
     return float(entropy(smoothed))

@@ -1,12 +1,13 @@
 """What a run holds besides the head itself: tables, figures and the model card, for people to read."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 
+from facedep_jax.cache import Cache
 from facedep_jax.dataset.labelled_examples import Examples
 from facedep_jax.disclaimer import OTHER, meaning, sides
 from facedep_jax.evaluation.evaluate import Evaluated, Scores
@@ -16,7 +17,7 @@ from facedep_jax.head.trained_head import Head
 from facedep_jax.report.document import Section, Table
 from facedep_jax.report.model_card import model_card, page_sections
 from facedep_jax.report.run_sections import reported_split
-from facedep_jax.runs.csv_and_json import emotion_columns, scored_table, write_json
+from facedep_jax.runs.csv_and_json import LEARNED_BESIDE, emotion_columns, scored_table, write_json
 from facedep_jax.runs.looks_at_test import FILE as LOOKS
 from facedep_jax.runs.looks_at_test import aurocs_on_test, write_look
 from facedep_jax.runs.run_directory import write_head
@@ -39,7 +40,9 @@ def write_run(
 ) -> None:
     """Write the whole run directory, or nothing; the predictions as Parquet too where that is asked for."""
     identity, caches = task.identity, task.caches
-    places = {"paths": [str(c.path.resolve()) for c in caches], "fingerprints": [c.fingerprint for c in caches]}
+    places = _places(caches)
+    if task.beside:
+        places |= {f"beside_{name}": said for name, said in _places(task.beside).items()}
 
     with atomic_folder(out) as folder:
         write_head(folder, head, identity["train"], places, identity["data"])
@@ -50,12 +53,18 @@ def write_run(
         write_csv(folder / "predictions.csv", predictions)
         if parquet:
             write_parquet(folder / "predictions.parquet", predictions)
+        if task.prepared.beside is not None:
+            write_csv(folder / LEARNED_BESIDE, task.prepared.beside)
         if task.found:
             write_csv(folder / "grid.csv", pl.DataFrame(task.found.rows))
         (folder / "MODEL_CARD.md").write_text(model_card(summary, head.positive_emotions), encoding="utf-8")
         (folder / "plots").mkdir()
         write_plots(folder / "plots", head, clips, fitted, evaluated, baselines, summary)
         (folder / "report.html").write_text(run_page(folder, head, summary, identity["train"]), encoding="utf-8")
+
+
+def _places(caches: Sequence[Cache]) -> dict[str, list[str]]:
+    return {"paths": [str(c.path.resolve()) for c in caches], "fingerprints": [c.fingerprint for c in caches]}
 
 
 def run_page(folder: Path, head: Head, summary: Mapping[str, Any], train: Mapping[str, Any]) -> str:
@@ -66,6 +75,7 @@ def run_page(folder: Path, head: Head, summary: Mapping[str, Any], train: Mappin
     facts = {
         "scored": f"{sides(head.positive_emotions)[0]} against {OTHER}",
         "items (train, val, test)": ", ".join(f"{summary[f'n_{s}']:,}" for s in SPLITS),
+        **({"items only learned from": f"{summary['n_beside']:,}"} if summary["n_beside"] else {}),
         "threshold": head.threshold,
         "heads": head.members,
         "seconds": f"{summary['seconds']:.1f}",

@@ -40,6 +40,7 @@ class TrainSettings:
     label_smoothing: float = 0.0
     clip_norm: float = 1.0
     balanced: bool = True  # positives and the others weigh the same in the loss
+    beside_weight: float = 0.1  # of what is learned from beside the caches' own items, all together; theirs weigh 1
     class_weight: float = 0.25  # a row of a class of n weighs n to minus this in its side; 1: classes weigh alike
     stream: bool | None = None  # read features block by block; decided by memory where it is not said
     baselines: str = "quick"  # majority and linear probes; "full" adds trained ones
@@ -122,5 +123,6 @@ _LEAST = {
     "weight_decay": 0.0,
     "clip_norm": 0.0,
     "class_weight": 0.0,
+    "beside_weight": 0.0,
     "resamples": 1,
 }

@@ -60,6 +60,7 @@ class TrainSummary(TypedDict):
     n_train: int
     n_val: int
     n_test: int
+    n_beside: NotRequired[int]  # items that were only learned from; earlier versions knew none
     metrics: dict[str, Evaluation | None]
     threshold: float
     reused: bool
@@ -90,8 +91,11 @@ def train_head(
     grid: Grid | None = None,
     resume: bool = False,
     parquet: bool = False,
+    beside: Sequence[Cache] = (),
 ) -> TrainSummary:
     """Train a head on one or more caches of equal features and write the run `out`.
+
+    The caches `beside` are only learned from: nothing is chosen by them, or judged on them.
 
     A run of the same settings, features and labels that is there already is loaded, not trained again (`reused`). With
     a `grid`, `settings` are what its points have in common; with `resume`, training goes on where a killed one was;
@@ -102,8 +106,8 @@ def train_head(
     """
     begun = time.monotonic()
     base = grid.base(settings) if grid else settings
-    prepared = prepare_for(caches, base)
-    prepared, settings, base = settled(caches, prepared, settings, base)
+    prepared = prepare_for(caches, base, beside)
+    prepared, settings, base = settled(caches, prepared, settings, base, beside)
     asked = {
         "train": to_table(settings),
         "features": prepared.features,
@@ -117,7 +121,8 @@ def train_head(
         return cast(TrainSummary, done | {"run": str(out), "reused": True})
     made_with = versions() | {"device": jax.devices()[0].device_kind}
     with unfinished(out, asked | {"made_with": made_with}, resume, report) as place:
-        summary = _train(TrainingTask(caches, base, prepared, asked), grid, out, place, begun, report, parquet)
+        task = TrainingTask(caches, base, prepared, asked, beside=beside)
+        summary = _train(task, grid, out, place, begun, report, parquet)
         place.discard()
     return summary
 
@@ -131,28 +136,30 @@ def _train(
     report: Report,
     parquet: bool,
 ) -> TrainSummary:
-    examples, warnings = examples_of(task, report)
+    everything, warnings = examples_of(task, report)
     if grid:
-        task, examples = _searched(task, grid, examples, place, report)
-    settings, clips = task.settings, examples.clips
+        task, everything = _searched(task, grid, everything, place, report)
+    settings, examples = task.settings, everything.own
+    clips = examples.clips
     try:
-        fitted = fit_members(examples, settings, report, place.stage("head"))
+        fitted = fit_members(everything, settings, report, place.stage("head"))
     except Diverged:
         place.discard()
         raise
     report(Note("measuring the head and its baselines"))
     head, scores = _calibrated(_head(task, fitted, examples.positive), examples, listing_columns_of(task, clips))
     evaluated = evaluate_splits(scores, clips.split, settings.wanted)
-    head = replace(head, doubt=doubt_of(fitted, examples, settings, cast(Evaluation, evaluated.metrics["val"])))
+    head = replace(head, doubt=doubt_of(fitted, everything, settings, cast(Evaluation, evaluated.metrics["val"])))
     if head.doubt:
         warnings.append(f"{head.doubt}: its scores and decisions mean little; more items, --epochs or another target")
         report(Note(warnings[-1], "warning"))
-    baselines, problems = evaluate_baselines(examples, head.classes, settings, report, place.stage)
+    baselines, problems = evaluate_baselines(everything, head.classes, settings, report, place.stage)
     summary: TrainSummary = {
         "run": str(out),
         "n_train": int((clips.split == "train").sum()),
         "n_val": int((clips.split == "val").sum()),
         "n_test": int((clips.split == "test").sum()),
+        "n_beside": len(everything.clips) - len(clips),
         "metrics": evaluated.metrics,
         "threshold": head.threshold,
         "reused": False,
@@ -169,7 +176,7 @@ def _train(
         "best_epoch": int(fitted.best_epoch[0]),
         "members": member_rows(scores.member_logits, fitted, clips),
         "problems": problems,
-        **_over_folds(task, examples, place, problems, warnings, report),
+        **_over_folds(task, everything, place, problems, warnings, report),
         **_grid(task),
         "seconds": round(time.monotonic() - begun, 3),
     }
@@ -182,7 +189,7 @@ def _searched(
 ) -> tuple[TrainingTask, Examples]:
     """The task with the settings that the grid search took, and the taps that these need."""
     found = search(examples, task.settings, grid, place, report)
-    prepared = replace(prepare_for(task.caches, found.settings), notes=task.prepared.notes)
+    prepared = replace(prepare_for(task.caches, found.settings, task.beside), notes=task.prepared.notes)
     return replace(task, settings=found.settings, prepared=prepared, found=found), examples.only(prepared.taps)
 
 

@@ -10,7 +10,7 @@ import polars as pl
 from facedep_jax.cache import Cache, open_cache
 from facedep_jax.dataset.engine_confounding import engine_warnings
 from facedep_jax.dataset.folds import make_folds
-from facedep_jax.dataset.labelled_examples import Examples, check_finite, gather, pieces_of, seen_in_training
+from facedep_jax.dataset.labelled_examples import Examples, Pieces, check_finite, gather, pieces_of, seen_in_training
 from facedep_jax.dataset.listing_columns import Columns, listing_columns
 from facedep_jax.dataset.prepare import (
     Prepared,
@@ -25,6 +25,7 @@ from facedep_jax.errors import RunError, SettingsError
 from facedep_jax.progress_events import Event, Note, Report
 from facedep_jax.sources.label_tables import apply_label_table
 from facedep_jax.toml_settings import read_records, to_table
+from facedep_jax.training.rows_to_learn import rows_seen
 from facedep_jax.training.settings import MANY, TrainSettings, steps_for
 
 
@@ -35,11 +36,26 @@ def open_caches(caches: Sequence[Path], config: Path | None) -> list[Cache]:
     """
     if caches:
         return [open_cache(cache) for cache in caches]
-    recorded = read_records(config, ("cache",))["cache"] if config else {}
-    if not recorded.get("paths"):
+    opened = _recorded(config, "")
+    if not opened:
         raise SettingsError("no cache is named; give CACHE, or the config.toml of a run with --config")
-    opened = [open_cache(Path(path)) for path in recorded["paths"]]
-    changed = [str(c.path) for c, known in zip(opened, recorded["fingerprints"], strict=True) if c.fingerprint != known]
+    return opened
+
+
+def open_beside(beside: Sequence[Path], config: Path | None) -> list[Cache]:
+    """The caches that are only learned from: those named or, where none is, those of the run of `config`.
+
+    Raises RunError where one of these has changed since.
+    """
+    return [open_cache(cache) for cache in beside] or _recorded(config, "beside_")
+
+
+def _recorded(config: Path | None, which: str) -> list[Cache]:
+    """The caches that a run's `config` names, if they still are the same. Raises RunError where one has changed."""
+    recorded = read_records(config, ("cache",))["cache"] if config else {}
+    opened = [open_cache(Path(path)) for path in recorded.get(f"{which}paths", ())]
+    known = recorded.get(f"{which}fingerprints", ())
+    changed = [str(cache.path) for cache, then in zip(opened, known, strict=True) if cache.fingerprint != then]
     if changed:
         raise RunError(
             f"{', '.join(changed)} was extracted with other settings since {config} was written; extract it again as "
@@ -48,7 +64,7 @@ def open_caches(caches: Sequence[Path], config: Path | None) -> list[Cache]:
     return opened
 
 
-def prepare_for(caches: Sequence[Cache], settings: TrainSettings) -> Prepared:
+def prepare_for(caches: Sequence[Cache], settings: TrainSettings, beside: Sequence[Cache] = ()) -> Prepared:
     """`prepare` as the settings ask for it."""
     return prepare(
         caches,
@@ -59,11 +75,16 @@ def prepare_for(caches: Sequence[Cache], settings: TrainSettings) -> Prepared:
         allow_duplicates=settings.allow_duplicates,
         seed=settings.seed,
         aliases=settings.aliases or (),
+        beside=beside,
     )
 
 
 def settled(
-    caches: Sequence[Cache], prepared: Prepared, settings: TrainSettings, base: TrainSettings
+    caches: Sequence[Cache],
+    prepared: Prepared,
+    settings: TrainSettings,
+    base: TrainSettings,
+    beside: Sequence[Cache] = (),
 ) -> tuple[Prepared, TrainSettings, TrainSettings]:
     """The same with all decided that settings may leave to the data: what is learned, and how long.
 
@@ -72,7 +93,9 @@ def settled(
     train = prepared.items.filter(pl.col("split") == "train")
     cut = settings.window, settings.train_fps
     pieces = pieces_of(caches, train, *cut)
-    rows = pieces.items if settings.pooling == "attention" else len(pieces.which)
+    rows = _rows(pieces, settings)
+    if prepared.beside is not None:
+        rows = rows_seen(rows, _rows(pieces_of(beside, prepared.beside, *cut), settings))
     steps = steps_for(settings, rows)
     decided = {"target": prepared.target.kind, **steps._asdict()}
     prepared = replace(prepared, notes=(*prepared.notes, *pieces_of(caches, prepared.items, *cut).said(*cut)))
@@ -81,6 +104,10 @@ def settled(
         said = f"few to learn from ({rows:,}): {steps.epochs} epochs in batches of {steps.batch_size}, {kept}"
         prepared = replace(prepared, notes=(*prepared.notes, said))
     return prepared, replace(settings, **decided), replace(base, **decided)
+
+
+def _rows(pieces: Pieces, settings: TrainSettings) -> int:
+    return pieces.items if settings.pooling == "attention" else len(pieces.which)
 
 
 class Found(NamedTuple):
@@ -106,11 +133,17 @@ class TrainingTask:
     prepared: Prepared
     asked: dict[str, Any]
     found: Found | None = None
+    beside: Sequence[Cache] = ()  # only learned from
 
     @property
     def untrained(self) -> bool:
         """Whether features come from random weights."""
-        return any(cache.untrained for cache in self.caches)
+        return any(cache.untrained for cache in self.every_cache)
+
+    @property
+    def every_cache(self) -> tuple[Cache, ...]:
+        """Those that are judged on, then those that are only learned from."""
+        return (*self.caches, *self.beside)
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -131,13 +164,16 @@ class TrainingTask:
 
 
 def examples_of(task: TrainingTask, report: Report) -> tuple[Examples, list[str]]:
-    """Everything to learn from and to judge by, checked, and what there is to doubt about it."""
+    """Everything to learn from and to judge by, checked, and what there is to doubt about it.
+
+    `Examples.own` are those to judge by.
+    """
     prepared, settings = task.prepared, task.settings
     warnings = [*([UNTRAINED] if task.untrained else []), *prepared.warnings]
     for level, texts in (("info", prepared.notes), ("warning", warnings)):
         for text in texts:
             report(Note(text, level))
-    what = task.caches, prepared.items, prepared.classes, prepared.taps
+    what = task.every_cache, prepared.learned, prepared.classes, prepared.taps
 
     def unsaid(event: Event) -> None:
         if not (isinstance(event, Note) and event.text in prepared.notes):
@@ -145,14 +181,14 @@ def examples_of(task: TrainingTask, report: Report) -> tuple[Examples, list[str]
 
     examples = gather(*what, unsaid, settings.stream, settings.window, prepared.positive, settings.train_fps)
     check_finite(examples.tokens)
-    late = engine_warnings(task.caches, examples)
-    late += duplicate_warnings(task.caches, examples, settings.allow_duplicates)
-    late += few_items_warnings(examples.clips)
-    late += odd_warnings(task.caches, examples.clips.item.tolist())
+    late = engine_warnings(task.caches, examples.own)
+    late += duplicate_warnings(task.every_cache, examples, settings.allow_duplicates)
+    late += few_items_warnings(examples.own.clips)
+    late += odd_warnings(task.every_cache, examples.clips.item.tolist())
     for text in late:
         report(Note(text, "warning"))
     if settings.folds:  # whether they are possible is to be known before hours of fitting
-        seen = seen_in_training(examples)
+        seen = seen_in_training(examples).own
         make_folds(seen.item, seen.subject, seen.label, settings.folds)
     return examples, warnings + late
 

@@ -1,0 +1,71 @@
+"""Items of further caches that are only learned from: nothing is chosen by them, and nothing judged on them.
+
+What would make figures too good is left out of them, and what cannot be learned; each is counted. Knows no features.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from facedep_jax.errors import LabelError
+from facedep_jax.segments import UNIT, with_units
+from facedep_jax.sources.class_labels import LABELLED, Target, collect_labels
+from facedep_jax.sources.label_vocabulary import parse_aliases
+from facedep_jax.sources.labelled_items import digest
+from facedep_jax.sources.persons import subject_keys_of, with_columns_of_listings, with_persons
+
+BESIDE = "beside"  # what the split of such items is called
+
+
+@dataclass(frozen=True)
+class BesideItems:
+    """`items` as `LabelledItems` has them, all of the split BESIDE; `data` is what a run remembers of them."""
+
+    items: pl.DataFrame
+    data: dict[str, Any]
+    notes: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def items_beside(
+    listings: pl.DataFrame, own: pl.DataFrame, target: Target, listed: pl.Series, aliases: Sequence[str] = ()
+) -> BesideItems:
+    """The labelled items of `listings` that may be learned from beside the items `own`.
+
+    Left out are those that a listing puts into val or test, those of other labels than `own` have, those `listed`
+    by the caches of `own` themselves, and those of subjects called as one of val or test there.
+    Raises LabelError where nothing is left.
+    """
+    rows, persons = with_persons(with_columns_of_listings(listings))
+    words = parse_aliases(aliases)
+    every = collect_labels(rows, allow_duplicates=True, aliases=words).items
+    spared = every.filter(pl.col("split").is_in(["val", "test"]))["item"].unique()
+    found = collect_labels(rows.filter(~pl.col("item").is_in(spared.implode())), aliases=words)
+    held_back = own.filter(pl.col("split") != "train")["subject_id"].drop_nulls()
+    why = {
+        "of other labels": ~pl.col("emotion").is_in(list(target.emotions)),
+        "that the caches list themselves": pl.col("item").is_in(listed.implode()),
+        "of subjects of val or test": pl.col("key").is_in(subject_keys_of(held_back).implode()).fill_null(False),
+    }
+    items = found.items.with_columns(key=subject_keys_of(found.items["subject_id"]))
+    left_out = {"in val or test": len(spared)}
+    for reason, applies in why.items():
+        kept = items.filter(~applies.fill_null(False))
+        left_out[reason] = len(items) - len(kept)
+        items = kept
+    once = with_units(items).unique(UNIT, keep="first", maintain_order=True)
+    items = once.with_columns(split=pl.lit(BESIDE)).select(LABELLED)
+    if items.is_empty():
+        raise LabelError(f"nothing is left to learn from beside the caches: {_said(left_out) or 'no item has a label'}")
+    notes = [f"beside: {text}" for text in (*persons, *found.notes)]
+    notes += [f"learned from beside the caches: {len(items):,} items, which nothing is chosen by or judged on"]
+    if said := _said(left_out):
+        notes.append(f"left out of what is learned beside the caches: {said}")
+    data = {"labels_sha256": digest(items), "items": len(items), "left_out": found.counts | left_out}
+    return BesideItems(items, data, tuple(notes), tuple(f"beside: {text}" for text in found.warnings))
+
+
+def _said(left_out: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} {reason}" for reason, count in left_out.items() if count)

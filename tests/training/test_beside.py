@@ -1,0 +1,169 @@
+"""Caches that are only learned from: what of them is taken, what it weighs, and that nothing is judged on it."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+import pytest
+from support.planted import QUICK, labelled, planted_examples, write_cache
+
+from facedep_jax import open_cache, train
+from facedep_jax.dataset.beside import BESIDE, items_beside
+from facedep_jax.dataset.labelled_examples import seen_in_training
+from facedep_jax.errors import LabelError, RunError, SpecMismatch
+from facedep_jax.evaluation.evaluate_run import evaluate_run
+from facedep_jax.runs.run_record import read_config
+from facedep_jax.sources.class_labels import make_target
+from facedep_jax.training.ensemble import by_split, plan_for
+from facedep_jax.training.rows_to_learn import rows_seen, rows_to_learn
+from facedep_jax.training.train_head import train_head
+from facedep_jax.training.training_inputs import TrainingTask, examples_of, open_beside, prepare_for
+
+SETTINGS = replace(QUICK, resamples=100, epochs=10, patience=10)
+
+
+def renamed(examples, name):
+    """The same pictures as other files of other persons."""
+    column = lambda values: np.array(list(values), object)  # noqa: E731
+    return replace(
+        examples,
+        item=column(f"{name}{i[1:]}" for i in examples.item),
+        path=column(f"{name}/{path}" for path in examples.path),
+        subject=column(f"{name}{person}" for person in examples.subject),
+    )
+
+
+@pytest.fixture(scope="module")
+def caches(tmp_path_factory):
+    """48 pictures of one's own, of which 24 teach, and 240 of strangers, of which 120 do."""
+    folder = tmp_path_factory.mktemp("caches")
+    own, strangers = planted_examples(48, seed=1), renamed(planted_examples(240, seed=2), "f")
+    made = write_cache(folder / "own", own), write_cache(folder / "further", strangers, source="/f")
+    return [open_cache(path) for path in made]
+
+
+@pytest.fixture(scope="module")
+def run(caches, tmp_path_factory):
+    out, events = tmp_path_factory.mktemp("runs") / "run", []
+    settings = replace(SETTINGS, folds=3, baselines="quick")
+    return out, train_head(caches[:1], settings, out, events.append, beside=caches[1:]), events
+
+
+def listed(items, **columns):
+    return labelled(items, **{"split": None, **columns}).with_columns(
+        source=pl.lit("/f"), subject_source=pl.lit(None, pl.String)
+    )
+
+
+def test_what_would_flatter_or_cannot_be_learned_is_left_out_and_counted():
+    own = labelled(["a", "b", "c"], split=["train", "val", "test"], emotion=["sad", "happy", "sad"]).with_columns(
+        subject_id=pl.Series(["P1", "P2", "P3"])
+    )
+    target = make_target(own["emotion"].to_list(), ("sad",), "emotion")
+    rows = listed(
+        ["d", "e", "f", "f", "g", "b", "h", "i", "j", "j"],
+        emotion=["sad", "Happiness", "sad", "sad", "fear", "happy", "sad", "happy", "sad", "happy"],
+        split=["train", None, "PublicTest", "train", "train", "train", "train", "train", "train", "train"],
+        subject=["P1", None, None, None, None, None, "p3 ", "P2", None, None],
+    )
+    found = items_beside(rows, own, target, pl.Series(["a", "b", "c"]))
+    assert found.items["item"].to_list() == ["d", "e"] and set(found.items["split"]) == {BESIDE}
+    assert found.items["emotion"].to_list() == ["sad", "happy"]
+    assert found.data["items"] == 2
+    (warning,) = found.warnings
+    assert warning.startswith("beside: 1 items carry conflicting labels")
+    said = " ".join(found.notes)
+    for part in ("2 items", "1 in val or test", "1 of other labels", "1 that the caches list", "2 of subjects of val"):
+        assert part in said, part
+    with pytest.raises(LabelError, match="nothing is left to learn from beside the caches: 1 in val or test"):
+        items_beside(listed(["f"], split="test"), own, target, pl.Series(["a"]))
+
+
+def test_own_rows_are_shown_as_often_as_makes_them_as_many_and_weigh_what_was_said(caches):
+    prepared = prepare_for(caches[:1], SETTINGS, caches[1:])
+    task = TrainingTask(caches[:1], SETTINGS, prepared, {}, beside=caches[1:])
+    everything, _ = examples_of(task, lambda event: None)
+    own = everything.own
+    assert len(own) == 48 and len(everything) == 48 + 120
+    assert set(everything.split[48:]) == {BESIDE} and BESIDE not in own.split
+    seen = seen_in_training(everything)
+    train_rows = np.flatnonzero(seen.split == "train")
+    rows, weight = rows_to_learn(seen, train_rows, replace(SETTINGS, beside_weight=0.3))
+    assert len(rows) == rows_seen(24, 120) == 5 * 24 + 120
+    np.testing.assert_array_equal(rows[:120], np.tile(train_rows, 5))
+    assert weight.mean() == pytest.approx(1) and weight[120:].sum() / weight[:120].sum() == pytest.approx(0.3)
+    data = by_split(everything, SETTINGS, 2)
+    assert set(data.examples.split[data.val]) == {"val"} and len(data.train) == 240
+    assert plan_for(everything, SETTINGS).batch_size == SETTINGS.batch_size
+    alone, equal = rows_to_learn(own, np.flatnonzero(own.split == "train"), SETTINGS)
+    assert len(alone) == 24 and equal.mean() == pytest.approx(1)
+
+
+def test_a_run_is_judged_on_its_own_items_and_remembers_what_it_learned_beside(caches, run):
+    out, summary, _ = run
+    assert (summary["n_train"], summary["n_val"], summary["n_test"], summary["n_beside"]) == (24, 12, 12, 120)
+    assert summary["metrics"]["test"]["n"] == 12
+    assert len(pl.read_csv(out / "predictions.csv")) == 48
+    beside = pl.read_csv(out / "learned_beside.csv")
+    assert len(beside) == 120 and set(beside["split"]) == {BESIDE} and beside["path"].str.starts_with("f/").all()
+    assert read_config(out).cache.beside_paths == (str(caches[1].path.resolve()),)
+    assert sum(summary["cross_validation"]["head"]["held"]) == 36 == sum(summary["cross_validation"]["probe"]["held"])
+    assert any("120 items, which nothing is chosen by" in note for note in summary["notes"])
+    assert any("120 in val or test" in note for note in summary["notes"])
+    assert "120" in (out / "report.html").read_text()
+
+
+def test_what_is_learned_beside_is_learned(caches, tmp_path):
+    """Own labels that say the opposite, and 120 pictures beside them that do not, with nearly all the weight."""
+    own = planted_examples(48, seed=1)
+    opposite = np.array(["sad" if emotion == "happy" else "happy" for emotion in own.emotion], object)
+    cache = open_cache(write_cache(tmp_path / "own", replace(own, emotion=opposite)))
+    settings = replace(SETTINGS, patience=0, baselines="none", beside_weight=100.0)
+    judged = {}
+    for name, beside in (("with", caches[1:]), ("without", [])):
+        train_head([cache], settings, tmp_path / name, beside=beside)
+        judged[name] = evaluate_run(tmp_path / name, caches[0], "test")["auroc"]
+    assert judged["with"] > 0.95 and judged["without"] < 0.4
+
+
+def test_the_same_run_is_known_again_and_another_is_not(caches, run, tmp_path):
+    out, _, _ = run
+    settings = replace(SETTINGS, folds=3, baselines="quick")
+    assert train_head(caches[:1], settings, out, beside=caches[1:])["reused"]
+    with pytest.raises(RunError, match="holds a run of other settings"):
+        train_head(caches[:1], settings, out)
+    with pytest.raises(RunError, match="beside_weight"):
+        train_head(caches[:1], replace(settings, beside_weight=0.2), out, beside=caches[1:])
+    assert [cache.path for cache in open_beside([], out / "config.toml")] == [caches[1].path]
+    again = train(out=tmp_path / "again", config=out / "config.toml")
+    assert again.summary["n_beside"] == 120
+    first = json.loads((out / "metrics.json").read_text())
+    assert again.summary["metrics"]["test"]["auroc"] == first["metrics"]["test"]["auroc"]
+
+
+def test_judging_on_what_was_learned_beside_is_said(caches, run):
+    found = evaluate_run(run[0], caches[1], "all")
+    assert any("120 of these items were learned from" in text for text in found["warnings"])
+    (run[0] / "learned_beside.csv").rename(run[0] / "gone.csv")
+    try:
+        with pytest.raises(RunError, match=r"learned_beside\.csv cannot be read"):
+            evaluate_run(run[0], caches[1], "all")
+    finally:
+        (run[0] / "gone.csv").rename(run[0] / "learned_beside.csv")
+
+
+def test_pixels_of_the_test_split_are_not_learned_beside_it(caches, tmp_path):
+    copies = renamed(planted_examples(48, seed=1), "c")
+    copies = replace(copies, split=np.array(["train"] * 48, object))
+    beside = [open_cache(write_cache(tmp_path / "copies", copies, source="/c"))]
+    with pytest.raises(LabelError, match="have the pixels of an item of another split"):
+        train_head(caches[:1], SETTINGS, tmp_path / "run", beside=beside)
+    assert not (tmp_path / "run").exists()
+
+
+def test_features_of_another_kind_are_refused(caches, tmp_path):
+    other = renamed(planted_examples(48, seed=3), "e")
+    beside = [open_cache(write_cache(tmp_path / "other", other, family="torchvision", source="/o"))]
+    with pytest.raises(SpecMismatch, match="features are not those of"):
+        train_head(caches[:1], SETTINGS, tmp_path / "run", beside=beside)
