@@ -5,6 +5,7 @@ import os
 import signal
 import struct
 import zlib
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -13,7 +14,8 @@ from PIL import Image
 
 from facedep_jax.errors import MediaError, SettingsError
 from facedep_jax.media import InputSettings, read_image, worker_pool
-from facedep_jax.media.decode.image_decoding import difference_hash
+from facedep_jax.media.decode.cropping import resize
+from facedep_jax.media.decode.image_decoding import difference_hash, nine_by_eight
 from facedep_jax.media.decode.images.jpeg import read_header, reduction
 from facedep_jax.media.decode.images.pixel_depth import to_8_bits
 from facedep_jax.media.decode.opencv_setup import cv2
@@ -40,6 +42,14 @@ def exif(orientation: int) -> bytes:
 def with_exif(jpeg: bytes, orientation: int) -> bytes:
     body = exif(orientation)
     return jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body + jpeg[2:]
+
+
+def several_noises(height: int, width: int) -> Iterator[np.ndarray]:
+    """Random bytes, the more of them the smaller they are, and a smooth picture."""
+    numbers = np.random.default_rng(height * width)
+    for _ in range(1 + 100_000 // (height * width)):
+        yield numbers.integers(0, 256, (height, width, 3), np.uint8)
+    yield cv2.resize(numbers.integers(0, 256, (9, 9, 3), np.uint8), (width, height))
 
 
 def crop(data: bytes, settings: InputSettings = WHOLE) -> np.ndarray:
@@ -134,6 +144,28 @@ def test_difference_hash_hardly_moves_with_size_and_compression():
     one = read_image("p", encode(".png", smooth_picture(480, 360)), WHOLE).phash
     two = read_image("p", encode(".jpg", smooth_picture(240, 180)), WHOLE).phash
     assert (one ^ two).bit_count() <= 3
+
+
+# Sides where averages lie half way between two bytes, which whole blocks round otherwise: whole in both directions, in
+# one, of none; and sizes on either side of what is averaged as floats.
+SMALL = [(16, 18), (24, 54), (24, 14), (40, 30), (9, 54), (20, 54), (10, 9), (8, 9), (7, 100), (100, 8), (33, 50)]
+LARGE = [(350, 350), (448, 448), (448, 351), (351, 448), (720, 729), (728, 730), (1000, 900)]
+
+
+@pytest.mark.parametrize("height, width", [*SMALL, *LARGE])
+def test_averages_are_those_of_opencv_to_the_byte(height, width):
+    for pixels in several_noises(height, width):
+        for across, down in ((224, 224), (width // 2, height // 2), (31, 17), (1, 1), (width, 3)):
+            if across <= width and down <= height:
+                expected = cv2.resize(pixels, (across, down), interpolation=cv2.INTER_AREA)
+                assert np.array_equal(resize(pixels, across, down), expected)
+
+
+@pytest.mark.parametrize("height, width", [*SMALL, *LARGE, (4097, 4100)])
+def test_what_is_hashed_are_averages_of_opencv_to_the_byte(height, width):
+    for pixels in several_noises(height, width):
+        luma = pixels[:, :, 0].copy()
+        assert np.array_equal(nine_by_eight(luma), cv2.resize(luma, (9, 8), interpolation=cv2.INTER_AREA))
 
 
 @pytest.mark.parametrize("share", [0.02, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99])
