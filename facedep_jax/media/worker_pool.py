@@ -26,6 +26,9 @@ from facedep_jax.media.worker_protocol import BrokenWire, Message, pack, unpack
 # Seconds without a message after which a worker counts as hung.
 TIMEOUT = 30.0
 PIPE_BYTES = 1 << 20  # what every user may ask of Linux for a pipe
+# glibc gives freed memory back to the system after almost every picture, and each page that it takes anew for the next
+# costs a fault. It may keep this much, which is what its own thresholds can rise to.
+_KEPT = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(64 << 20)}
 
 
 class Decoder:
@@ -36,8 +39,8 @@ class Decoder:
         self._said = tempfile.TemporaryFile()  # noqa: SIM115  (lives as long as the process)
         self._process = subprocess.Popen(
             [sys.executable, "-m", "facedep_jax.media.decode.decode_worker"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._said, bufsize=0, env=child_environment(),
-            start_new_session=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._said, bufsize=0,
+            env=_KEPT | child_environment(), start_new_session=True,
         )  # fmt: skip
         # False while an answer is outstanding: such a worker is not for anyone else.
         self.is_free = True

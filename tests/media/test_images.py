@@ -7,6 +7,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -342,6 +343,17 @@ def test_threads_get_their_own_pictures():
     with ThreadPoolExecutor(3) as pool:
         levels = [pixels[0, 0, 0] for pixels in pool.map(crop, pictures)]
     assert levels == list(range(0, 240, 4))
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="no other system tells a process's variables")
+def test_workers_keep_the_memory_of_one_picture_for_the_next_unless_the_user_says_otherwise(monkeypatch):
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "1234567")
+    worker = worker_pool.Decoder()
+    worker.ask("image", WHOLE, encode(".png", smooth_picture()))
+    worker.answer(30)
+    told = Path(f"/proc/{worker.pid}/environ").read_bytes().split(b"\0")
+    worker.kill()
+    assert b"MALLOC_MMAP_THRESHOLD_=33554432" in told and b"MALLOC_TRIM_THRESHOLD_=1234567" in told
 
 
 def test_a_worker_that_died_on_the_shelf_is_replaced():
