@@ -1,5 +1,6 @@
 """Images come out upright, whole and in RGB, or fail with a reason; nothing is made up."""
 
+import hashlib
 import io
 import os
 import signal
@@ -20,7 +21,7 @@ from facedep_jax.media.decode.image_decoding import difference_hash, nine_by_eig
 from facedep_jax.media.decode.images.jpeg import read_header, reduction
 from facedep_jax.media.decode.images.pixel_depth import to_8_bits
 from facedep_jax.media.decode.opencv_setup import cv2
-from facedep_jax.media.file_hashing import MAX_BYTES
+from facedep_jax.media.file_hashing import MAX_BYTES, hash_content, read_content, state_of
 
 WHOLE = InputSettings((64,))
 
@@ -354,6 +355,69 @@ def test_workers_keep_the_memory_of_one_picture_for_the_next_unless_the_user_say
     told = Path(f"/proc/{worker.pid}/environ").read_bytes().split(b"\0")
     worker.kill()
     assert b"MALLOC_MMAP_THRESHOLD_=33554432" in told and b"MALLOC_TRIM_THRESHOLD_=1234567" in told
+
+
+def test_a_request_goes_out_whole_however_little_of_it_is_taken_at_once(monkeypatch):
+    def little(descriptor: int, parts: list[memoryview]) -> int:
+        return os.write(descriptor, parts[0][:7])
+
+    whole = read_image("p.png", encode(".png", smooth_picture()), WHOLE)
+    monkeypatch.setattr(os, "writev", little)
+    again = read_image("p.png", encode(".png", smooth_picture()), WHOLE)
+    assert np.array_equal(again.frame.crops[64], whole.frame.crops[64])
+
+
+def test_a_picture_larger_than_the_pipe_is_read_as_it_comes():
+    pixels = np.random.default_rng(0).integers(0, 256, (900, 900, 3), np.uint8)
+    assert np.array_equal(crop(encode(".png", pixels), InputSettings((900,))), pixels)
+
+
+def test_every_request_has_its_own_settings():
+    data = encode(".png", smooth_picture())
+    for settings in (WHOLE, InputSettings((64,), color="grey"), InputSettings((32,)), WHOLE):
+        pixels = crop(data, settings)
+        assert len(pixels) == settings.sizes[0] and np.ptp(pixels, 2).any() == (settings.color == "rgb")
+
+
+@pytest.mark.parametrize("size", [1, 5000])
+def test_a_file_is_read_whole_however_little_of_it_is_given_at_once(tmp_path, monkeypatch, size):
+    data = os.urandom(size)
+    (tmp_path / "p.jpg").write_bytes(data)
+    read = os.read
+    monkeypatch.setattr(os, "read", lambda descriptor, count: read(descriptor, min(count, 999)))
+    content = read_content(tmp_path / "p.jpg")
+    assert (content.data, content.item) == (data, hashlib.sha256(data).hexdigest())
+    assert content.stat and content.item == hash_content(tmp_path / "p.jpg").item
+
+
+@pytest.mark.parametrize("change", [b"longer than before", b"short"])
+def test_a_file_that_changes_while_it_is_read_is_told(tmp_path, monkeypatch, change):
+    file, read = tmp_path / "p.jpg", os.read
+    file.write_bytes(b"as it was")
+    monkeypatch.setattr(os, "read", lambda *asked: (file.write_bytes(change), read(*asked))[1])
+    content = read_content(file)
+    assert content.stat is None and content.item == hashlib.sha256(content.data).hexdigest()
+
+
+def test_what_is_no_picture_file_is_refused_before_it_is_opened(tmp_path):
+    os.mkfifo(tmp_path / "fifo.jpg")
+    (tmp_path / "loop.jpg").symlink_to("loop.jpg")
+    (tmp_path / "empty.jpg").touch()
+    for name, reason in (
+        ("fifo.jpg", "not a regular file but a FIFO"),
+        (".", "not a regular file but a directory"),
+        ("/dev/null", "not a regular file but a device"),
+        ("loop.jpg", "cannot be read: Too many levels of symbolic links"),
+        ("missing.jpg", "cannot be read: No such file or directory"),
+        ("empty.jpg/p.jpg", "cannot be read: Not a directory"),
+        ("empty.jpg", r"empty file \(0 bytes\)"),
+        ("a\0b", "not a name that a file can have: .*embedded null"),
+        ("half\ud800", "not a name that a file can have"),
+    ):
+        for read in (read_content, hash_content, state_of):
+            with pytest.raises(MediaError, match=reason) as raised:
+                read(tmp_path / name)
+            assert raised.value.stage == "read"
 
 
 def test_a_worker_that_died_on_the_shelf_is_replaced():
