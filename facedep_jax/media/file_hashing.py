@@ -6,7 +6,6 @@ import stat as modes
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from io import BufferedReader
 from pathlib import Path
 
 from facedep_jax.errors import MediaError
@@ -31,20 +30,20 @@ class Content(Hashed):
 
 def read_content(file: Path) -> Content:
     """The whole file. Raises MediaError unless it is a regular file of bearable size that can be read."""
-    with _opened(file) as stream:
-        before = os.fstat(stream.fileno())
+    with _opened(file) as descriptor:
+        before = os.fstat(descriptor)
         if before.st_size > MAX_BYTES:
             raise MediaError(f"more than {MAX_BYTES:,} bytes, which no picture needs", stage="read")
-        data = stream.read()
-        return Content(hashlib.sha256(data).hexdigest(), _unchanged(before, stream), data)
+        data = _whole(descriptor, before.st_size)
+        return Content(hashlib.sha256(data).hexdigest(), _unchanged(before, descriptor), data)
 
 
 def hash_content(file: Path) -> Hashed:
     """As `read_content`, for files of any size, without their bytes."""
-    with _opened(file) as stream:
-        before = os.fstat(stream.fileno())
+    with _opened(file) as descriptor, open(descriptor, "rb", buffering=0, closefd=False) as stream:
+        before = os.fstat(descriptor)
         item = hashlib.file_digest(stream, "sha256").hexdigest()
-        return Hashed(item, _unchanged(before, stream))
+        return Hashed(item, _unchanged(before, descriptor))
 
 
 def state_of(file: Path) -> os.stat_result:
@@ -71,21 +70,8 @@ def is_changed(file: Path, before: os.stat_result) -> bool:
 
 def regular_file(path: str | os.PathLike) -> bytes:
     """The resolved absolute path, as the bytes that the file system has. Raises MediaError (stage "read")."""
-    try:
-        real = os.path.realpath(os.fsencode(path), strict=True)
-        status = os.stat(real)
-        mode = status.st_mode
-        if modes.S_ISREG(mode):
-            os.close(os.open(real, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)))
-    except OSError as error:
-        raise MediaError(f"cannot be read: {error.strerror}", stage="read") from error
-    except ValueError as error:  # a zero byte, or half a surrogate pair
-        raise MediaError(f"not a name that a file can have: {error}", stage="read") from error
-    if not modes.S_ISREG(mode):
-        raise MediaError(f"not a regular file but {_kind(mode)}", stage="read")
-    if not status.st_size:
-        raise MediaError("empty file (0 bytes)", stage="read")
-    return real
+    with _opened(path):
+        return os.path.realpath(os.fsencode(path), strict=True)
 
 
 def _kind(mode: int) -> str:
@@ -100,8 +86,8 @@ def _stat(file: Path | bytes) -> os.stat_result:
         raise MediaError(f"disappeared while it was read: {error.strerror}", stage="read") from error
 
 
-def _unchanged(before: os.stat_result, stream: BufferedReader) -> os.stat_result | None:
-    return before if _signature(before) == _signature(os.fstat(stream.fileno())) else None
+def _unchanged(before: os.stat_result, descriptor: int) -> os.stat_result | None:
+    return before if _signature(before) == _signature(os.fstat(descriptor)) else None
 
 
 def _signature(stat: os.stat_result) -> tuple[int, ...]:
@@ -109,10 +95,39 @@ def _signature(stat: os.stat_result) -> tuple[int, ...]:
 
 
 @contextmanager
-def _opened(file: Path) -> Iterator[BufferedReader]:
-    path = regular_file(file)
+def _opened(path: str | os.PathLike) -> Iterator[int]:
+    """The descriptor of a regular file that is not empty. Raises MediaError, also where reading from it fails."""
+    descriptor = _descriptor(path)
     try:
-        with open(path, "rb") as stream:
-            yield stream
+        yield descriptor
     except OSError as error:
         raise MediaError(f"cannot be read: {error.strerror}", stage="read") from error
+    finally:
+        os.close(descriptor)
+
+
+def _descriptor(path: str | os.PathLike) -> int:
+    try:
+        name = os.fsencode(path)
+        status = os.stat(name)
+        regular = modes.S_ISREG(status.st_mode)  # what else there is may wait, or do something, when it is opened
+        descriptor = os.open(name, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)) if regular else -1
+    except OSError as error:
+        raise MediaError(f"cannot be read: {error.strerror}", stage="read") from error
+    except ValueError as error:  # a zero byte, or half a surrogate pair
+        raise MediaError(f"not a name that a file can have: {error}", stage="read") from error
+    if not regular:
+        raise MediaError(f"not a regular file but {_kind(status.st_mode)}", stage="read")
+    if not status.st_size:
+        os.close(descriptor)
+        raise MediaError("empty file (0 bytes)", stage="read")
+    return descriptor
+
+
+def _whole(descriptor: int, size: int) -> bytes:
+    """All bytes of a file that has `size` of them, in one call where the system gives them so: after every call threads
+    that read side by side wait for each other."""
+    parts = [os.read(descriptor, size + 1)]
+    while parts[-1] and sum(map(len, parts)) != size:
+        parts.append(os.read(descriptor, size + 1))
+    return b"".join(parts)

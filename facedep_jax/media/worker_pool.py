@@ -7,7 +7,7 @@ and nothing else. Idle workers are kept for the next item, as importing cv2 cost
 import atexit
 import fcntl
 import os
-import selectors
+import select
 import signal
 import subprocess
 import sys
@@ -16,16 +16,20 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import asdict
+from functools import lru_cache
 from io import FileIO
 
 from facedep_jax.errors import EngineError, MediaError, NotADetector
 from facedep_jax.machine_resources import child_environment
 from facedep_jax.media.frame_types import InputSettings
-from facedep_jax.media.worker_protocol import BrokenWire, Message, pack, unpack
+from facedep_jax.media.worker_protocol import BrokenWire, Message, encoded, pack, unpack
 
 # Seconds without a message after which a worker counts as hung.
 TIMEOUT = 30.0
 PIPE_BYTES = 1 << 20  # what every user may ask of Linux for a pipe
+# glibc gives freed memory back to the system after almost every picture, and each page that it takes anew for the next
+# costs a fault. It may keep this much, which is what its own thresholds can rise to.
+_KEPT = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(64 << 20)}
 
 
 class Decoder:
@@ -36,18 +40,19 @@ class Decoder:
         self._said = tempfile.TemporaryFile()  # noqa: SIM115  (lives as long as the process)
         self._process = subprocess.Popen(
             [sys.executable, "-m", "facedep_jax.media.decode.decode_worker"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._said, bufsize=0, env=child_environment(),
-            start_new_session=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._said, bufsize=0,
+            env=_KEPT | child_environment(), start_new_session=True,
         )  # fmt: skip
         # False while an answer is outstanding: such a worker is not for anyone else.
         self.is_free = True
-        self._selector = selectors.DefaultSelector()
         requests, answers = self._process.stdin, self._process.stdout
         assert isinstance(requests, FileIO) and isinstance(answers, FileIO)  # as pipes without a buffer are
         self._requests, self._answers = requests, answers
         for pipe in (requests, answers):
             _widen(pipe)
-        self._selector.register(answers, selectors.EVENT_READ)
+        os.set_blocking(answers.fileno(), False)  # this end: what is there is read without asking first whether it is
+        self._answered = select.poll()
+        self._answered.register(answers, select.POLLIN)
 
     @property
     def pid(self) -> int:
@@ -58,8 +63,7 @@ class Decoder:
         """Sends a request. Raises MediaError when the worker is gone."""
         self.is_free = False
         try:
-            self._write(pack({"do": what, "settings": asdict(settings), **further}, len(body)))
-            self._write(body)
+            self._write([pack(_request(what, settings, *further.items()), len(body)), body])
         except BrokenPipeError as error:
             raise MediaError(self._obituary()) from error
 
@@ -93,14 +97,17 @@ class Decoder:
         """Ends the process, whatever it does, and waits for it."""
         self._process.kill()
         self._process.wait()
-        self._selector.close()
         for pipe in (self._requests, self._answers, self._said):
             pipe.close()
 
-    def _write(self, data: bytes) -> None:
-        rest = memoryview(data)
+    def _write(self, parts: list[bytes]) -> None:
+        rest = [memoryview(part) for part in parts if part]
         while rest:
-            rest = rest[self._requests.write(rest) :]
+            written = os.writev(self._requests.fileno(), rest)
+            while rest and written >= len(rest[0]):
+                written -= len(rest.pop(0))
+            if rest:
+                rest[0] = rest[0][written:]
 
     def _next(self, timeout: float) -> Message:
         deadline = time.monotonic() + timeout
@@ -113,14 +120,20 @@ class Decoder:
         data = bytearray(count)
         rest = memoryview(data)
         while rest:
-            if not self._selector.select(max(0.0, deadline - time.monotonic())):
-                self._process.kill()
-                raise MediaError(f"no frame for {timeout:g} s; the decoder was stopped")
             got = self._answers.readinto(rest)
-            if not got:
+            if got is None:
+                self._wait(deadline, timeout)
+            elif not got:
                 raise BrokenWire("end of the pipe")
-            rest = rest[got:]
+            else:
+                rest = rest[got:]
         return data
+
+    def _wait(self, deadline: float, timeout: float) -> None:
+        """Until there is something to read."""
+        if not self._answered.poll(1000 * max(0.0, deadline - time.monotonic())):
+            self._process.kill()
+            raise MediaError(f"no frame for {timeout:g} s; the decoder was stopped")
 
     def _obituary(self) -> str:
         """How the worker ended, with the last line it said."""
@@ -133,6 +146,11 @@ class Decoder:
         self._said.seek(0)
         lines = self._said.read()[-2000:].decode(errors="replace").strip().splitlines()
         return f"the decoder {how}" + (f": {lines[-1][:200]}" if lines else "")
+
+
+@lru_cache(maxsize=16)
+def _request(what: str, settings: InputSettings, *further: tuple[str, int]) -> bytes:
+    return encoded({"do": what, "settings": asdict(settings), **dict(further)})
 
 
 def _widen(pipe: FileIO) -> None:

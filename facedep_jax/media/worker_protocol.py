@@ -26,9 +26,13 @@ class BrokenWire(Exception):
     """The other side ended, or sent what is not a message. Stays inside media."""
 
 
-def pack(header: Header, body_bytes: int) -> bytes:
-    """The bytes that go before a body of `body_bytes` bytes."""
-    text = json.dumps(header, allow_nan=False).encode()
+def encoded(header: Header) -> bytes:
+    """A header as it goes over the wire."""
+    return json.dumps(header, allow_nan=False).encode()
+
+
+def pack(text: bytes, body_bytes: int) -> bytes:
+    """The bytes that go before a body of `body_bytes` bytes; `text` is its encoded header."""
     if body_bytes > MAX_BODY:
         raise ValueError(f"a message body holds at most {MAX_BODY} bytes, got {body_bytes}")
     return _HEAD.pack(_MAGIC, len(text), body_bytes) + text

@@ -1,11 +1,14 @@
 """Images come out upright, whole and in RGB, or fail with a reason; nothing is made up."""
 
+import hashlib
 import io
 import os
 import signal
 import struct
 import zlib
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,11 +16,12 @@ from PIL import Image
 
 from facedep_jax.errors import MediaError, SettingsError
 from facedep_jax.media import InputSettings, read_image, worker_pool
-from facedep_jax.media.decode.image_decoding import difference_hash
+from facedep_jax.media.decode.cropping import resize
+from facedep_jax.media.decode.image_decoding import difference_hash, nine_by_eight
 from facedep_jax.media.decode.images.jpeg import read_header, reduction
 from facedep_jax.media.decode.images.pixel_depth import to_8_bits
 from facedep_jax.media.decode.opencv_setup import cv2
-from facedep_jax.media.file_hashing import MAX_BYTES
+from facedep_jax.media.file_hashing import MAX_BYTES, hash_content, read_content, state_of
 
 WHOLE = InputSettings((64,))
 
@@ -40,6 +44,14 @@ def exif(orientation: int) -> bytes:
 def with_exif(jpeg: bytes, orientation: int) -> bytes:
     body = exif(orientation)
     return jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body + jpeg[2:]
+
+
+def several_noises(height: int, width: int) -> Iterator[np.ndarray]:
+    """Random bytes, the more of them the smaller they are, and a smooth picture."""
+    numbers = np.random.default_rng(height * width)
+    for _ in range(1 + 100_000 // (height * width)):
+        yield numbers.integers(0, 256, (height, width, 3), np.uint8)
+    yield cv2.resize(numbers.integers(0, 256, (9, 9, 3), np.uint8), (width, height))
 
 
 def crop(data: bytes, settings: InputSettings = WHOLE) -> np.ndarray:
@@ -134,6 +146,28 @@ def test_difference_hash_hardly_moves_with_size_and_compression():
     one = read_image("p", encode(".png", smooth_picture(480, 360)), WHOLE).phash
     two = read_image("p", encode(".jpg", smooth_picture(240, 180)), WHOLE).phash
     assert (one ^ two).bit_count() <= 3
+
+
+# Sides where averages lie half way between two bytes, which whole blocks round otherwise: whole in both directions, in
+# one, of none; and sizes on either side of what is averaged as floats.
+SMALL = [(16, 18), (24, 54), (24, 14), (40, 30), (9, 54), (20, 54), (10, 9), (8, 9), (7, 100), (100, 8), (33, 50)]
+LARGE = [(350, 350), (448, 448), (448, 351), (351, 448), (720, 729), (728, 730), (1000, 900)]
+
+
+@pytest.mark.parametrize("height, width", [*SMALL, *LARGE])
+def test_averages_are_those_of_opencv_to_the_byte(height, width):
+    for pixels in several_noises(height, width):
+        for across, down in ((224, 224), (width // 2, height // 2), (31, 17), (1, 1), (width, 3)):
+            if across <= width and down <= height:
+                expected = cv2.resize(pixels, (across, down), interpolation=cv2.INTER_AREA)
+                assert np.array_equal(resize(pixels, across, down), expected)
+
+
+@pytest.mark.parametrize("height, width", [*SMALL, *LARGE, (4097, 4100)])
+def test_what_is_hashed_are_averages_of_opencv_to_the_byte(height, width):
+    for pixels in several_noises(height, width):
+        luma = pixels[:, :, 0].copy()
+        assert np.array_equal(nine_by_eight(luma), cv2.resize(luma, (9, 8), interpolation=cv2.INTER_AREA))
 
 
 @pytest.mark.parametrize("share", [0.02, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99])
@@ -310,6 +344,80 @@ def test_threads_get_their_own_pictures():
     with ThreadPoolExecutor(3) as pool:
         levels = [pixels[0, 0, 0] for pixels in pool.map(crop, pictures)]
     assert levels == list(range(0, 240, 4))
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="no other system tells a process's variables")
+def test_workers_keep_the_memory_of_one_picture_for_the_next_unless_the_user_says_otherwise(monkeypatch):
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "1234567")
+    worker = worker_pool.Decoder()
+    worker.ask("image", WHOLE, encode(".png", smooth_picture()))
+    worker.answer(30)
+    told = Path(f"/proc/{worker.pid}/environ").read_bytes().split(b"\0")
+    worker.kill()
+    assert b"MALLOC_MMAP_THRESHOLD_=33554432" in told and b"MALLOC_TRIM_THRESHOLD_=1234567" in told
+
+
+def test_a_request_goes_out_whole_however_little_of_it_is_taken_at_once(monkeypatch):
+    def little(descriptor: int, parts: list[memoryview]) -> int:
+        return os.write(descriptor, parts[0][:7])
+
+    whole = read_image("p.png", encode(".png", smooth_picture()), WHOLE)
+    monkeypatch.setattr(os, "writev", little)
+    again = read_image("p.png", encode(".png", smooth_picture()), WHOLE)
+    assert np.array_equal(again.frame.crops[64], whole.frame.crops[64])
+
+
+def test_a_picture_larger_than_the_pipe_is_read_as_it_comes():
+    pixels = np.random.default_rng(0).integers(0, 256, (900, 900, 3), np.uint8)
+    assert np.array_equal(crop(encode(".png", pixels), InputSettings((900,))), pixels)
+
+
+def test_every_request_has_its_own_settings():
+    data = encode(".png", smooth_picture())
+    for settings in (WHOLE, InputSettings((64,), color="grey"), InputSettings((32,)), WHOLE):
+        pixels = crop(data, settings)
+        assert len(pixels) == settings.sizes[0] and np.ptp(pixels, 2).any() == (settings.color == "rgb")
+
+
+@pytest.mark.parametrize("size", [1, 5000])
+def test_a_file_is_read_whole_however_little_of_it_is_given_at_once(tmp_path, monkeypatch, size):
+    data = os.urandom(size)
+    (tmp_path / "p.jpg").write_bytes(data)
+    read = os.read
+    monkeypatch.setattr(os, "read", lambda descriptor, count: read(descriptor, min(count, 999)))
+    content = read_content(tmp_path / "p.jpg")
+    assert (content.data, content.item) == (data, hashlib.sha256(data).hexdigest())
+    assert content.stat and content.item == hash_content(tmp_path / "p.jpg").item
+
+
+@pytest.mark.parametrize("change", [b"longer than before", b"short"])
+def test_a_file_that_changes_while_it_is_read_is_told(tmp_path, monkeypatch, change):
+    file, read = tmp_path / "p.jpg", os.read
+    file.write_bytes(b"as it was")
+    monkeypatch.setattr(os, "read", lambda *asked: (file.write_bytes(change), read(*asked))[1])
+    content = read_content(file)
+    assert content.stat is None and content.item == hashlib.sha256(content.data).hexdigest()
+
+
+def test_what_is_no_picture_file_is_refused_before_it_is_opened(tmp_path):
+    os.mkfifo(tmp_path / "fifo.jpg")
+    (tmp_path / "loop.jpg").symlink_to("loop.jpg")
+    (tmp_path / "empty.jpg").touch()
+    for name, reason in (
+        ("fifo.jpg", "not a regular file but a FIFO"),
+        (".", "not a regular file but a directory"),
+        ("/dev/null", "not a regular file but a device"),
+        ("loop.jpg", "cannot be read: Too many levels of symbolic links"),
+        ("missing.jpg", "cannot be read: No such file or directory"),
+        ("empty.jpg/p.jpg", "cannot be read: Not a directory"),
+        ("empty.jpg", r"empty file \(0 bytes\)"),
+        ("a\0b", "not a name that a file can have: .*embedded null"),
+        ("half\ud800", "not a name that a file can have"),
+    ):
+        for read in (read_content, hash_content, state_of):
+            with pytest.raises(MediaError, match=reason) as raised:
+                read(tmp_path / name)
+            assert raised.value.stage == "read"
 
 
 def test_a_worker_that_died_on_the_shelf_is_replaced():

@@ -15,6 +15,9 @@ Pixels = UInt8[np.ndarray, "h w 3"]
 # medians over 395 portraits of faces-dev, made symmetric. A crop that is aligned shows what one by the box would.
 _UPRIGHT = np.array([(-0.185, -0.122), (0.185, -0.122), (0.0, 0.093), (-0.156, 0.2555), (0.156, 0.2555)])
 _MOST = 4096  # pixels across a crop before it is scaled
+# Pixels up to which OpenCV 4.14 averages floats faster than bytes, which it makes floats of again for every output that
+# they are part of: a third faster at 350×350, no different at 1000×1000, slower above.
+_AS_FLOATS = 1 << 19
 
 
 def cut(
@@ -42,8 +45,13 @@ def resize(pixels: Pixels, width: int, height: int) -> Pixels:
     """Area average where both sides shrink or stay, bilinear otherwise."""
     if pixels.shape[:2] == (height, width):
         return np.ascontiguousarray(pixels)
-    shrinks = width <= pixels.shape[1] and height <= pixels.shape[0]
-    return cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    if width > pixels.shape[1] or height > pixels.shape[0]:
+        return cv2.resize(pixels, (width, height), interpolation=cv2.INTER_LINEAR)
+    in_whole_blocks = pixels.shape[1] % width == 0 and pixels.shape[0] % height == 0  # then in integers, and fast
+    if in_whole_blocks or pixels.shape[0] * pixels.shape[1] > _AS_FLOATS:
+        return cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
+    averages = cv2.resize(pixels.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
+    return cv2.convertScaleAbs(averages)  # rounded as `resize` rounds them: the same bytes
 
 
 def _square(pixels: Pixels, box: tuple[float, float, float, float], margin: float) -> Pixels:

@@ -21,7 +21,7 @@ from facedep_jax.media.decode.live_capture import Camera, Paced, Reader
 from facedep_jax.media.decode.opencv_setup import cv2
 from facedep_jax.media.decode.video_decoding import Capture
 from facedep_jax.media.frame_types import Frame, InputSettings
-from facedep_jax.media.worker_protocol import Header, frame_bodies, frame_header, pack, unpack
+from facedep_jax.media.worker_protocol import Header, encoded, frame_bodies, frame_header, pack, unpack
 
 # A sign of life at least this often while frames are read that nobody wants.
 _SIGN_OF_LIFE = 1.0
@@ -43,7 +43,7 @@ class Channel:
 
     def say(self, header: Header, *bodies: memoryview) -> None:
         """Sends one message."""
-        self._out.write(pack(header, sum(map(len, bodies))))
+        self._out.write(pack(encoded(header), sum(map(len, bodies))))
         for body in bodies:
             self._out.write(body)
         self._out.flush()
