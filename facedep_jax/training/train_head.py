@@ -13,7 +13,7 @@ from jaxtyping import Bool
 from facedep_jax.cache import Cache
 from facedep_jax.dataset.labelled_examples import Examples, pieces_of
 from facedep_jax.dataset.listing_columns import Columns
-from facedep_jax.errors import Diverged, RunError
+from facedep_jax.errors import Diverged, RunError, SettingsError
 from facedep_jax.evaluation.evaluate import Scores, calibrated, class_scores, evaluate_splits
 from facedep_jax.evaluation.metrics import Evaluation
 from facedep_jax.evaluation.paired_difference import Difference
@@ -95,16 +95,16 @@ def train_head(
 ) -> TrainSummary:
     """Train a head on one or more caches of equal features and write the run `out`.
 
-    The caches `beside` are only learned from: nothing is chosen by them, or judged on them.
-
-    A run of the same settings, features and labels that is there already is loaded, not trained again (`reused`). With
+    The caches `beside` are only learned from: nothing is chosen by them, or judged on them. A run of the same settings, features and labels that is there already is loaded, not trained again (`reused`). With
     a `grid`, `settings` are what its points have in common; with `resume`, training goes on where a killed one was;
     with `parquet`, the predictions are written as Parquet too.
     Raises LabelError (nothing to learn, conflicts, items in two splits, features that are not finite, folds that cannot
-    be made), CacheError or SpecMismatch (taps or features), RunError (another run is there, an unfinished one without
-    `resume`, the loss is no longer finite, a device's memory is not enough), OutputError.
+    be made), CacheError or SpecMismatch (taps or features), SettingsError (`beside_weight` of nothing), RunError
+    (another run is there, an unfinished one without `resume`, the loss is no longer finite, a device's memory is not
+    enough), OutputError.
     """
     begun = time.monotonic()
+    _require_use(settings, grid, beside)
     base = grid.base(settings) if grid else settings
     prepared = prepare_for(caches, base, beside)
     prepared, settings, base = settled(caches, prepared, settings, base, beside)
@@ -125,6 +125,15 @@ def train_head(
         summary = _train(task, grid, out, place, begun, report, parquet)
         place.discard()
     return summary
+
+
+def _require_use(settings: TrainSettings, grid: Grid | None, beside: Sequence[Cache]) -> None:
+    """Raise SettingsError for a weight of what is not there."""
+    said = settings.beside_weight != TrainSettings.beside_weight or (grid and "beside_weight" in grid.lists)
+    if said and not beside:
+        raise SettingsError(
+            "beside_weight weighs what is learned beside the caches, and no cache is: name it with --beside"
+        )
 
 
 def _train(

@@ -11,11 +11,12 @@ from support.planted import QUICK, labelled, planted_examples, write_cache
 from facedep_jax import open_cache, train
 from facedep_jax.dataset.beside import BESIDE, items_beside
 from facedep_jax.dataset.labelled_examples import seen_in_training
-from facedep_jax.errors import LabelError, RunError, SpecMismatch
+from facedep_jax.errors import LabelError, RunError, SettingsError, SpecMismatch
 from facedep_jax.evaluation.evaluate_run import evaluate_run
 from facedep_jax.runs.run_record import read_config
 from facedep_jax.sources.class_labels import make_target
 from facedep_jax.training.ensemble import by_split, plan_for
+from facedep_jax.training.grid_search import grid_of
 from facedep_jax.training.rows_to_learn import rows_seen, rows_to_learn
 from facedep_jax.training.train_head import train_head
 from facedep_jax.training.training_inputs import TrainingTask, examples_of, open_beside, prepare_for
@@ -160,6 +161,17 @@ def test_pixels_of_the_test_split_are_not_learned_beside_it(caches, tmp_path):
     with pytest.raises(LabelError, match="have the pixels of an item of another split"):
         train_head(caches[:1], SETTINGS, tmp_path / "run", beside=beside)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_weight_of_nothing_is_refused(caches, tmp_path):
+    with pytest.raises(SettingsError, match="name it with --beside"):
+        train_head(caches[:1], replace(SETTINGS, beside_weight=0.5), tmp_path / "run")
+    grid = grid_of({"beside_weight": [0.1, 0.3]}, "grid")
+    with pytest.raises(SettingsError, match="name it with --beside"):
+        train_head(caches[:1], SETTINGS, tmp_path / "run", grid=grid)
+    summary = train_head(caches[:1], SETTINGS, tmp_path / "run", grid=grid, beside=caches[1:])
+    assert [row["beside_weight"] for row in summary["grid"]["points"]] == [0.1, 0.3]
+    assert summary["n_beside"] == 120
 
 
 def test_features_of_another_kind_are_refused(caches, tmp_path):
