@@ -95,9 +95,11 @@ def train_head(
 ) -> TrainSummary:
     """Train a head on one or more caches of equal features and write the run `out`.
 
-    The caches `beside` are only learned from: nothing is chosen by them, or judged on them. A run of the same settings, features and labels that is there already is loaded, not trained again (`reused`). With
+    The caches `beside` are only learned from: nothing is chosen by them, or judged on them.
+    A run of the same settings, features and labels that is there already is loaded, not trained again (`reused`). With
     a `grid`, `settings` are what its points have in common; with `resume`, training goes on where a killed one was;
     with `parquet`, the predictions are written as Parquet too.
+
     Raises LabelError (nothing to learn, conflicts, items in two splits, features that are not finite, folds that cannot
     be made), CacheError or SpecMismatch (taps or features), SettingsError (`beside_weight` of nothing), RunError
     (another run is there, an unfinished one without `resume`, the loss is no longer finite, a device's memory is not
