@@ -22,7 +22,7 @@ from io import FileIO
 from facedep_jax.errors import EngineError, MediaError, NotADetector
 from facedep_jax.machine_resources import child_environment
 from facedep_jax.media.frame_types import InputSettings
-from facedep_jax.media.worker_protocol import BrokenWire, Message, encoded, pack, unpack
+from facedep_jax.media.worker_protocol import BrokenWire, Message, encoded, pack, unpack, write_whole
 
 # Seconds without a message after which a worker counts as hung.
 TIMEOUT = 30.0
@@ -63,7 +63,8 @@ class Decoder:
         """Sends a request. Raises MediaError when the worker is gone."""
         self.is_free = False
         try:
-            self._write([pack(_request(what, settings, *further.items()), len(body)), body])
+            head = pack(_request(what, settings, *further.items()), len(body))
+            write_whole(self._requests.fileno(), [head, body])
         except BrokenPipeError as error:
             raise MediaError(self._obituary()) from error
 
@@ -99,15 +100,6 @@ class Decoder:
         self._process.wait()
         for pipe in (self._requests, self._answers, self._said):
             pipe.close()
-
-    def _write(self, parts: list[bytes]) -> None:
-        rest = [memoryview(part) for part in parts if part]
-        while rest:
-            written = os.writev(self._requests.fileno(), rest)
-            while rest and written >= len(rest[0]):
-                written -= len(rest.pop(0))
-            if rest:
-                rest[0] = rest[0][written:]
 
     def _next(self, timeout: float) -> Message:
         deadline = time.monotonic() + timeout

@@ -5,8 +5,9 @@ No pickle: a decoder that a hostile file has taken over can send wrong numbers, 
 
 import json
 import math
+import os
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,17 @@ def pack(text: bytes, body_bytes: int) -> bytes:
     if body_bytes > MAX_BODY:
         raise ValueError(f"a message body holds at most {MAX_BODY} bytes, got {body_bytes}")
     return _HEAD.pack(_MAGIC, len(text), body_bytes) + text
+
+
+def write_whole(descriptor: int, parts: Sequence[bytes | memoryview]) -> None:
+    """Writes all of `parts` to a pipe: in one call where it has room, so that who reads wakes when all is there."""
+    rest = [memoryview(part) for part in parts if len(part)]
+    while rest:
+        written = os.writev(descriptor, rest)
+        while rest and written >= len(rest[0]):
+            written -= len(rest.pop(0))
+        if rest:
+            rest[0] = rest[0][written:]
 
 
 def unpack(read_exactly: Callable[[int], bytearray]) -> Message:

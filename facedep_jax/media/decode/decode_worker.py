@@ -21,7 +21,7 @@ from facedep_jax.media.decode.live_capture import Camera, Paced, Reader
 from facedep_jax.media.decode.opencv_setup import cv2
 from facedep_jax.media.decode.video_decoding import Capture
 from facedep_jax.media.frame_types import Frame, InputSettings
-from facedep_jax.media.worker_protocol import Header, encoded, frame_bodies, frame_header, pack, unpack
+from facedep_jax.media.worker_protocol import Header, encoded, frame_bodies, frame_header, pack, unpack, write_whole
 
 # A sign of life at least this often while frames are read that nobody wants.
 _SIGN_OF_LIFE = 1.0
@@ -31,7 +31,7 @@ class Channel:
     """Requests in, answers out. Takes standard output for itself: a library that prints breaks no message."""
 
     def __init__(self) -> None:
-        self._in, self._out = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+        self._in, self._out = os.fdopen(os.dup(0), "rb"), os.dup(1)
         null = os.open(os.devnull, os.O_RDONLY)
         os.dup2(null, 0)
         os.dup2(2, 1)
@@ -43,10 +43,7 @@ class Channel:
 
     def say(self, header: Header, *bodies: memoryview) -> None:
         """Sends one message."""
-        self._out.write(pack(encoded(header), sum(map(len, bodies))))
-        for body in bodies:
-            self._out.write(body)
-        self._out.flush()
+        write_whole(self._out, [pack(encoded(header), sum(map(len, bodies))), *bodies])
         self._last = time.monotonic()
 
     def alive(self) -> None:
