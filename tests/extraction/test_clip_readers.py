@@ -267,7 +267,7 @@ def test_a_clip_that_is_opened_after_everybody_left_is_not_read(clips, monkeypat
 
 def test_there_is_a_chance_to_stop_while_others_are_read_ahead(clips, monkeypatch):
     monkeypatch.setattr(clip_readers, "open_clip", lambda path, settings, threads: _late(path, settings, "0.mp4"))
-    monkeypatch.setattr(clip_readers, "TICK", 0.05)
+    monkeypatch.setattr(clip_readers, "TICK", 0.005)
     ticks = []
     with ClipReaders(WHOLE, 1, ticks.append) as readers:
         begin(readers, *(clips / f"{number}.mp4" for number in (0, 2, 4)))
