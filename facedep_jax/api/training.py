@@ -50,7 +50,10 @@ def train(
     file = Path(config) if config else None
     wanted = resolve(TrainSettings, "train", file, settings)
     grid = read_grid(Path(grid_search)) if grid_search else None
-    using, further = opened(caches) or open_caches([], file), opened(beside) or open_beside([], file)
+    named, further = opened(caches), opened(beside)
+    using = named or open_caches([], file)
+    if not named and not further:
+        further = open_beside([], [], file)
     place = Path(out or Path("runs") / using[0].path.resolve().name)
     train_head(using, wanted, place, report, grid=grid, resume=resume, parquet=parquet, beside=further)
     return Run(place)

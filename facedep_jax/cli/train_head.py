@@ -184,7 +184,7 @@ def train_head(
 
     settings = resolve(TrainSettings, "train", config, given)
     grid = read_grid(grid_search) if grid_search else None
-    opened, further = open_caches(caches, config), open_beside(beside, config)
+    opened, further = open_caches(caches, config), open_beside(beside, caches, config)
     out = out or Path("runs") / opened[0].path.resolve().name
     summary = train(opened, settings, out, report, grid=grid, resume=resume, parquet=parquet, beside=further)
     return CommandResult(summary, show_training, bool(summary.get("problems")))

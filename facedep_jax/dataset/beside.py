@@ -17,6 +17,7 @@ from facedep_jax.sources.labelled_items import digest
 from facedep_jax.sources.persons import subject_keys_of, with_columns_of_listings, with_persons
 
 BESIDE = "beside"  # what the split of such items is called
+NAMESAKES = "of subjects called as own ones"
 
 
 @dataclass(frozen=True)
@@ -35,28 +36,34 @@ def items_beside(
     """The labelled items of `listings` that may be learned from beside the items `own`.
 
     Left out are those that a listing puts into val or test, those of other labels than `own` have, those `listed`
-    by the caches of `own` themselves, and those of subjects called as one of val or test there.
-    Raises LabelError where nothing is left.
+    by the caches of `own` themselves, and those of which a listing names a subject called as one of `own`: over folds
+    each of these is held out once. Raises LabelError where nothing is left.
     """
     rows, persons = with_persons(with_columns_of_listings(listings))
     words = parse_aliases(aliases)
-    every = collect_labels(rows, allow_duplicates=True, aliases=words).items
+    try:
+        every = collect_labels(rows, allow_duplicates=True, aliases=words).items
+    except LabelError as error:
+        raise LabelError(f"beside: {error}") from error
     spared = every.filter(pl.col("split").is_in(["val", "test"]))["item"].unique()
     found = collect_labels(rows.filter(~pl.col("item").is_in(spared.implode())), aliases=words)
-    held_back = own.filter(pl.col("split") != "train")["subject_id"].drop_nulls()
+    known = subject_keys_of(own["subject_id"]).drop_nulls()
+    theirs = rows.filter(subject_keys_of(rows["subject_id"]).is_in(known.implode()).fill_null(False))["item"]
     why = {
         "of other labels": ~pl.col("emotion").is_in(list(target.emotions)),
         "that the caches list themselves": pl.col("item").is_in(listed.implode()),
-        "of subjects of val or test": pl.col("key").is_in(subject_keys_of(held_back).implode()).fill_null(False),
+        NAMESAKES: pl.col("item").is_in(theirs.implode()),
     }
-    items = found.items.with_columns(key=subject_keys_of(found.items["subject_id"]))
-    left_out = {"in val or test": len(spared)}
+    items, left_out = found.items, {"in val or test": len(spared)}
     for reason, applies in why.items():
-        kept = items.filter(~applies.fill_null(False))
+        kept = items.filter(~applies)
         left_out[reason] = len(items) - len(kept)
         items = kept
     once = with_units(items).unique(UNIT, keep="first", maintain_order=True)
     items = once.with_columns(split=pl.lit(BESIDE)).select(LABELLED)
+    warnings = [*found.warnings]
+    if left_out[NAMESAKES]:
+        warnings.append(f"{left_out[NAMESAKES]:,} items are left out: they are {NAMESAKES}, going by names alone")
     if items.is_empty():
         raise LabelError(f"nothing is left to learn from beside the caches: {_said(left_out) or 'no item has a label'}")
     notes = [f"beside: {text}" for text in (*persons, *found.notes)]
@@ -64,7 +71,7 @@ def items_beside(
     if said := _said(left_out):
         notes.append(f"left out of what is learned beside the caches: {said}")
     data = {"labels_sha256": digest(items), "items": len(items), "left_out": found.counts | left_out}
-    return BesideItems(items, data, tuple(notes), tuple(f"beside: {text}" for text in found.warnings))
+    return BesideItems(items, data, tuple(notes), tuple(f"beside: {text}" for text in warnings))
 
 
 def _said(left_out: Mapping[str, int]) -> str:

@@ -1,6 +1,6 @@
 """What is to be learned from caches: labels, target, splits, duplicates. It computes with no feature."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,13 +12,14 @@ from facedep_jax.backbones.taps import named_taps, plain_taps
 from facedep_jax.cache import Cache
 from facedep_jax.cache.feature_spec import check_features, features_of, require_taps
 from facedep_jax.cache.ledger_state import odd_decoding
-from facedep_jax.dataset.beside import BESIDE, items_beside
+from facedep_jax.dataset.beside import items_beside
 from facedep_jax.dataset.duplicates_across_splits import equal_pixels_across, look_alikes
 from facedep_jax.dataset.labelled_examples import Examples
 from facedep_jax.errors import LabelError
 from facedep_jax.sources.class_labels import DEFAULT_POSITIVE, Target
 from facedep_jax.sources.label_tables import IN_CACHE
 from facedep_jax.sources.labelled_items import LabelledItems, labelled_items
+from facedep_jax.toml_settings import differences
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,12 @@ class Prepared(LabelledItems):
     def learned(self) -> pl.DataFrame:
         """The items, and after them those that are only learned from."""
         return self.items if self.beside is None else pl.concat([self.items, self.beside])
+
+    def learned_of(self, gathered: np.ndarray) -> "Prepared":
+        """The same without those that are only learned from and of which no frame showed a face."""
+        if self.beside is None:
+            return self
+        return replace(self, beside=self.beside.filter(pl.col("item").is_in(gathered.tolist())))
 
     @property
     def classes(self) -> Int32[np.ndarray, " n"]:
@@ -88,9 +95,9 @@ def _with_beside(
     return replace(
         prepared,
         beside=found.items,
-        data=prepared.data | {"beside": found.data},
+        data=prepared.data | {"beside": found.data | {"fingerprints": [cache.fingerprint for cache in beside]}},
         notes=(*prepared.notes, *found.notes),
-        warnings=(*prepared.warnings, *found.warnings),
+        warnings=(*prepared.warnings, *found.warnings, *_seen_otherwise(caches[0], beside)),
     )
 
 
@@ -114,6 +121,13 @@ def common_features(caches: Sequence[Cache], taps: tuple[str, ...] | None = None
     for cache in caches[1:]:
         check_features(features, cache.spec, taps, str(caches[0].path))
     return features
+
+
+def _seen_otherwise(own: Cache, beside: Sequence[Cache]) -> Iterator[str]:
+    """A sentence on each cache whose pictures were cut out otherwise: a head may tell the sets apart by that."""
+    for cache in beside:
+        if found := differences(own.spec["input"], cache.spec["input"]):
+            yield f"beside: {cache.path} was extracted otherwise (own → there): {'; '.join(found)}"
 
 
 FEW_POSITIVES = 10  # up to so many, one item more or less decides on a figure
@@ -148,9 +162,8 @@ def odd_warnings(caches: Sequence[Cache], items: Sequence[str]) -> tuple[str, ..
 def duplicate_warnings(caches: Sequence[Cache], examples: Examples, allowed: bool) -> list[str]:
     """Sentences about pictures that are in two splits. Raises LabelError for equal pixels unless they are allowed.
 
-    What is only learned from counts as of the split train.
+    What is only learned from is a split of its own: over folds, all others are held out once.
     """
-    examples = replace(examples, split=np.where(examples.split == BESIDE, "train", examples.split))
     warnings = [*equal_pixels_warning(examples, equal_pixels_across(caches, examples), allowed)]
     alike, every = look_alikes(caches, examples)
     if alike:

@@ -98,8 +98,8 @@ def plan_for(examples: Examples, settings: TrainSettings) -> TrainingPlan:
 
     Raises SettingsError where the examples leave a part of the architecture nothing to learn.
     """
-    require_clips(examples, settings.temporal)
-    require_windows(examples, settings.pooling)
+    require_clips(examples.own, settings.temporal)
+    require_windows(examples.own, settings.pooling)
     inputs = inputs_of(examples.tokens, tuple(examples.tokens), len(examples.positive))
     architecture = Architecture(inputs, PRESETS[settings.preset], settings.temporal, settings.pooling)
     known = learned(examples, settings).split

@@ -156,7 +156,8 @@ def epoch_order(key: Key[Array, ""], epoch: Int32[Array, ""], count: int) -> Int
 
 
 def other_view(key: Key[Array, ""], epoch: Int32[Array, ""], count: int) -> Bool[Array, " count"]:
-    """Which clips are seen in their other view in one epoch. A clip comes once an epoch."""
+    """Which clips are seen in their other view in one epoch. Where a clip comes
+    several times in an epoch, it is seen alike."""
     return jax.random.bernoulli(jax.random.fold_in(jax.random.fold_in(key, epoch), 1), 0.5, (count,))
 
 

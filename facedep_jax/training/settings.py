@@ -62,6 +62,8 @@ class TrainSettings:
             for name in _PARTS
             if not 0 <= getattr(self, name) < 1
         ]
+        if not 0 < self.beside_weight <= MOST_BESIDE:
+            wrong.append(f"beside_weight = {self.beside_weight}, expected above 0 and at most {MOST_BESIDE:,}")
         wrong += wrong_seed(self.seed)
         object.__setattr__(self, "positive", meant_by(self.positive, self.aliases or ()))
         if self.folds == 1:
@@ -85,6 +87,7 @@ class Steps(NamedTuple):
 
 EPOCHS, PATIENCE, BATCH_SIZE = 16, 10, 128  # of `MANY` rows and more
 LEAST_STEPS = 300  # of training, which smaller sets reach by smaller batches and more epochs
+MOST_BESIDE = 1000  # times the weight of the own items
 STEPS_AN_EPOCH = 10
 LEAST_BATCH = 8
 MANY = -(-LEAST_STEPS // EPOCHS) * BATCH_SIZE  # rows from which on nothing hangs on how many there are
@@ -123,6 +126,5 @@ _LEAST = {
     "weight_decay": 0.0,
     "clip_norm": 0.0,
     "class_weight": 0.0,
-    "beside_weight": 0.0,
     "resamples": 1,
 }

@@ -5,9 +5,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import polars as pl
 
 from facedep_jax.cache import Cache, open_cache
+from facedep_jax.dataset.beside import BESIDE
 from facedep_jax.dataset.engine_confounding import engine_warnings
 from facedep_jax.dataset.folds import make_folds
 from facedep_jax.dataset.labelled_examples import Examples, Pieces, check_finite, gather, pieces_of, seen_in_training
@@ -42,12 +44,10 @@ def open_caches(caches: Sequence[Path], config: Path | None) -> list[Cache]:
     return opened
 
 
-def open_beside(beside: Sequence[Path], config: Path | None) -> list[Cache]:
-    """The caches that are only learned from: those named or, where none is, those of the run of `config`.
-
-    Raises RunError where one of these has changed since.
-    """
-    return [open_cache(cache) for cache in beside] or _recorded(config, "beside_")
+def open_beside(beside: Sequence[Path], caches: Sequence[Path], config: Path | None) -> list[Cache]:
+    """The caches that are only learned from: those named or, where no cache is named at all, those of the run of
+    `config`. Raises RunError where one of these has changed since."""
+    return [open_cache(cache) for cache in beside] if beside or caches else _recorded(config, "beside_")
 
 
 def _recorded(config: Path | None, which: str) -> list[Cache]:
@@ -181,7 +181,8 @@ def examples_of(task: TrainingTask, report: Report) -> tuple[Examples, list[str]
 
     examples = gather(*what, unsaid, settings.stream, settings.window, prepared.positive, settings.train_fps)
     check_finite(examples.tokens)
-    late = engine_warnings(task.caches, examples.own)
+    beside = examples.split == BESIDE
+    late = engine_warnings(task.every_cache, replace(examples, split=np.where(beside, "train", examples.split)))
     late += duplicate_warnings(task.every_cache, examples, settings.allow_duplicates)
     late += few_items_warnings(examples.own.clips)
     late += odd_warnings(task.every_cache, examples.clips.item.tolist())

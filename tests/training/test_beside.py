@@ -9,6 +9,7 @@ import pytest
 from support.planted import QUICK, labelled, planted_examples, write_cache
 
 from facedep_jax import open_cache, train
+from facedep_jax.cache.maintenance.subject_mentions import find_traces
 from facedep_jax.dataset.beside import BESIDE, items_beside
 from facedep_jax.dataset.labelled_examples import seen_in_training
 from facedep_jax.errors import LabelError, RunError, SettingsError, SpecMismatch
@@ -66,17 +67,28 @@ def test_what_would_flatter_or_cannot_be_learned_is_left_out_and_counted():
         ["d", "e", "f", "f", "g", "b", "h", "i", "j", "j"],
         emotion=["sad", "Happiness", "sad", "sad", "fear", "happy", "sad", "happy", "sad", "happy"],
         split=["train", None, "PublicTest", "train", "train", "train", "train", "train", "train", "train"],
-        subject=["P1", None, None, None, None, None, "p3 ", "P2", None, None],
+        subject=["Q", None, None, None, None, None, "p3 ", "P1", None, None],
     )
     found = items_beside(rows, own, target, pl.Series(["a", "b", "c"]))
     assert found.items["item"].to_list() == ["d", "e"] and set(found.items["split"]) == {BESIDE}
     assert found.items["emotion"].to_list() == ["sad", "happy"]
     assert found.data["items"] == 2
-    (warning,) = found.warnings
-    assert warning.startswith("beside: 1 items carry conflicting labels")
+    conflict, namesakes = found.warnings
+    assert conflict.startswith("beside: 1 items carry conflicting labels")
+    assert namesakes == "beside: 2 items are left out: they are of subjects called as own ones, going by names alone"
     said = " ".join(found.notes)
-    for part in ("2 items", "1 in val or test", "1 of other labels", "1 that the caches list", "2 of subjects of val"):
+    for part in (
+        "2 items",
+        "1 in val or test",
+        "1 of other labels",
+        "1 that the caches list",
+        "2 of subjects called as own",
+    ):
         assert part in said, part
+    two = listed(["d", "d", "e"], subject=["X", "P3", None], path=["d.jpg", "d.jpg", "e.jpg"])
+    assert items_beside(two, own, target, pl.Series(["a"])).items["item"].to_list() == ["e"]
+    with pytest.raises(LabelError, match="beside: .*banana"):
+        items_beside(listed(["d"], split="banana"), own, target, pl.Series(["a"]))
     with pytest.raises(LabelError, match="nothing is left to learn from beside the caches: 1 in val or test"):
         items_beside(listed(["f"], split="test"), own, target, pl.Series(["a"]))
 
@@ -96,7 +108,8 @@ def test_own_rows_are_shown_as_often_as_makes_them_as_many_and_weigh_what_was_sa
     assert weight.mean() == pytest.approx(1) and weight[120:].sum() / weight[:120].sum() == pytest.approx(0.3)
     data = by_split(everything, SETTINGS, 2)
     assert set(data.examples.split[data.val]) == {"val"} and len(data.train) == 240
-    assert plan_for(everything, SETTINGS).batch_size == SETTINGS.batch_size
+    few = replace(SETTINGS, batch_size=None, epochs=None)
+    assert plan_for(everything, few).batch_size == 24 and plan_for(own, few).batch_size == 8
     alone, equal = rows_to_learn(own, np.flatnonzero(own.split == "train"), SETTINGS)
     assert len(alone) == 24 and equal.mean() == pytest.approx(1)
 
@@ -112,7 +125,10 @@ def test_a_run_is_judged_on_its_own_items_and_remembers_what_it_learned_beside(c
     assert sum(summary["cross_validation"]["head"]["held"]) == 36 == sum(summary["cross_validation"]["probe"]["held"])
     assert any("120 items, which nothing is chosen by" in note for note in summary["notes"])
     assert any("120 in val or test" in note for note in summary["notes"])
-    assert "120" in (out / "report.html").read_text()
+    assert "items only learned from" in (out / "report.html").read_text()
+    assert "and 120 of further data sets" in (out / "MODEL_CARD.md").read_text()
+    kinds = {trace["kind"]: trace["detail"] for trace in find_traces([out], [], [], [beside["subject_id"][0]])}
+    assert kinds["run"] == "2 rows (2 in beside)" and kinds["head"].startswith("trained or tuned on 2 items")
 
 
 def test_what_is_learned_beside_is_learned(caches, tmp_path):
@@ -136,7 +152,8 @@ def test_the_same_run_is_known_again_and_another_is_not(caches, run, tmp_path):
         train_head(caches[:1], settings, out)
     with pytest.raises(RunError, match="beside_weight"):
         train_head(caches[:1], replace(settings, beside_weight=0.2), out, beside=caches[1:])
-    assert [cache.path for cache in open_beside([], out / "config.toml")] == [caches[1].path]
+    assert open_beside([], [caches[0].path], out / "config.toml") == []
+    assert [cache.path for cache in open_beside([], [], out / "config.toml")] == [caches[1].path]
     again = train(out=tmp_path / "again", config=out / "config.toml")
     assert again.summary["n_beside"] == 120
     first = json.loads((out / "metrics.json").read_text())
@@ -154,6 +171,28 @@ def test_judging_on_what_was_learned_beside_is_said(caches, run):
         (run[0] / "gone.csv").rename(run[0] / "learned_beside.csv")
 
 
+def test_folds_of_noise_stay_noise_with_copies_of_the_own_pictures_beside_them(caches, tmp_path):
+    """What is held out in a fold must not be learned from beside: neither its pixels nor its person."""
+    own = planted_examples(96, seed=4, shuffled=True)
+    cache = open_cache(write_cache(tmp_path / "own", own))
+    copies = replace(renamed(own, "c"), split=np.array(["train"] * 96, object))
+    beside = [open_cache(write_cache(tmp_path / "copies", copies, source="/c"))]
+    with pytest.raises(LabelError, match="have the pixels of an item of another split"):
+        train_head([cache], replace(SETTINGS, folds=3), tmp_path / "run", beside=beside)
+    near = {tap: (x.astype(np.float32) * 1.01).astype(np.float16) for tap, x in copies.tokens.items()}
+    persons = replace(copies, tokens=near, subject=own.subject)
+    beside = [open_cache(write_cache(tmp_path / "near", persons, source="/n"))]
+    with pytest.raises(LabelError, match="nothing is left to learn from beside the caches: 96 of subjects called as"):
+        train_head([cache], replace(SETTINGS, folds=3), tmp_path / "run", beside=beside)
+
+
+def test_another_extraction_of_what_lies_beside_is_another_run(caches, run, tmp_path):
+    strangers = renamed(planted_examples(240, seed=2), "f")
+    again = open_cache(write_cache(tmp_path / "further", strangers, source="/f", color="grey"))
+    with pytest.raises(SpecMismatch):
+        train_head(caches[:1], replace(SETTINGS, folds=3, baselines="quick"), run[0], beside=[again])
+
+
 def test_pixels_of_the_test_split_are_not_learned_beside_it(caches, tmp_path):
     copies = renamed(planted_examples(48, seed=1), "c")
     copies = replace(copies, split=np.array(["train"] * 48, object))
@@ -164,6 +203,9 @@ def test_pixels_of_the_test_split_are_not_learned_beside_it(caches, tmp_path):
 
 
 def test_a_weight_of_nothing_is_refused(caches, tmp_path):
+    for wrong in (0.0, -1.0, float("inf"), float("nan"), 1e300):
+        with pytest.raises(SettingsError, match="beside_weight"):
+            replace(SETTINGS, beside_weight=wrong)
     with pytest.raises(SettingsError, match="name it with --beside"):
         train_head(caches[:1], replace(SETTINGS, beside_weight=0.5), tmp_path / "run")
     grid = grid_of({"beside_weight": [0.1, 0.3]}, "grid")

@@ -93,7 +93,7 @@ def _in_run(table: Path, wanted: _Wanted) -> Iterator[Trace]:
     if splits:
         counted = ", ".join(f"{splits.count(split)} in {split}" for split in dict.fromkeys(splits))
         yield _trace(table, "run", f"{len(splits)} rows ({counted})")
-        learned = [split for split in splits if split in ("train", "val")]
+        learned = [split for split in splits if split in ("train", "val", "beside")]
         for weights in (table.parent / name for name in TRAINED):
             if learned and weights.is_file():
                 yield _trace(
@@ -139,6 +139,7 @@ def _rows(table: Path) -> Iterator[dict[str, str]]:
 
 _LOOKS = {
     "predictions.csv": _in_run,
+    "learned_beside.csv": _in_run,
     "clips.csv": _in_scores,
     "frames.csv": _in_scores,
     "windows.csv": _in_scores,
