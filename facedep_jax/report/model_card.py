@@ -51,8 +51,8 @@ def _data(summary: Mapping[str, Any]) -> tuple[str | BulletList, ...]:
     more = summary.get("n_beside")
     beside = f" and {more:,} of further data sets that only were learned from" if more else ""
     text = (
-        f"{summary['n_train']:,} items to learn from{beside}, {summary['n_val']:,} to choose epoch, calibration and thresholds "
-        f"by, {summary['n_test']:,} to report. Labels are what raters saw in pictures; raters of such sets often "
+        f"{summary['n_train']:,} items to learn from{beside}, {summary['n_val']:,} to choose epoch, calibration and "
+        f"thresholds by, {summary['n_test']:,} to report. Labels are what raters saw in pictures; raters of such sets often "
         "disagree."
     )
     notes = summary.get("notes", ())

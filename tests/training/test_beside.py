@@ -87,7 +87,7 @@ def test_what_would_flatter_or_cannot_be_learned_is_left_out_and_counted():
         assert part in said, part
     two = listed(["d", "d", "e"], subject=["X", "P3", None], path=["d.jpg", "d.jpg", "e.jpg"])
     assert items_beside(two, own, target, pl.Series(["a"])).items["item"].to_list() == ["e"]
-    with pytest.raises(LabelError, match="beside: .*banana"):
+    with pytest.raises(LabelError, match=r"beside: .*banana"):
         items_beside(listed(["d"], split="banana"), own, target, pl.Series(["a"]))
     with pytest.raises(LabelError, match="nothing is left to learn from beside the caches: 1 in val or test"):
         items_beside(listed(["f"], split="test"), own, target, pl.Series(["a"]))
@@ -136,10 +136,10 @@ def test_what_is_learned_beside_is_learned(caches, tmp_path):
     own = planted_examples(48, seed=1)
     opposite = np.array(["sad" if emotion == "happy" else "happy" for emotion in own.emotion], object)
     cache = open_cache(write_cache(tmp_path / "own", replace(own, emotion=opposite)))
-    settings = replace(SETTINGS, patience=0, baselines="none", beside_weight=100.0)
+    settings = replace(SETTINGS, patience=0, baselines="none")
     judged = {}
-    for name, beside in (("with", caches[1:]), ("without", [])):
-        train_head([cache], settings, tmp_path / name, beside=beside)
+    for name, beside, weight in (("with", caches[1:], 100.0), ("without", [], 0.1)):
+        train_head([cache], replace(settings, beside_weight=weight), tmp_path / name, beside=beside)
         judged[name] = evaluate_run(tmp_path / name, caches[0], "test")["auroc"]
     assert judged["with"] > 0.95 and judged["without"] < 0.4
 
