@@ -52,8 +52,8 @@ def _data(summary: Mapping[str, Any]) -> tuple[str | BulletList, ...]:
     beside = f" and {more:,} of further data sets that only were learned from" if more else ""
     text = (
         f"{summary['n_train']:,} items to learn from{beside}, {summary['n_val']:,} to choose epoch, calibration and "
-        f"thresholds by, {summary['n_test']:,} to report. Labels are what raters saw in pictures; raters of such sets often "
-        "disagree."
+        f"thresholds by, {summary['n_test']:,} to report. Labels are what raters saw in pictures; raters of such sets "
+        "often disagree."
     )
     notes = summary.get("notes", ())
     return (text, BulletList(tuple(notes))) if notes else (text,)
