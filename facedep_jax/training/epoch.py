@@ -156,8 +156,7 @@ def epoch_order(key: Key[Array, ""], epoch: Int32[Array, ""], count: int) -> Int
 
 
 def other_view(key: Key[Array, ""], epoch: Int32[Array, ""], count: int) -> Bool[Array, " count"]:
-    """Which clips are seen in their other view in one epoch. Where a clip comes
-    several times in an epoch, it is seen alike."""
+    """Which clips are seen in their other view in one epoch; one that comes several times is seen alike each time."""
     return jax.random.bernoulli(jax.random.fold_in(jax.random.fold_in(key, epoch), 1), 0.5, (count,))
 
 

@@ -90,6 +90,19 @@ def test_accelerators_round_the_results_of_bfloat16_alone():
     assert float(got[0, 0, 0, 0]) == 256.5  # the product is rounded, the sum with its bias is not
 
 
+@pytest.mark.parametrize(
+    ("precision", "platform", "handed_on"),
+    [("bfloat16", "gpu", jnp.bfloat16), ("bfloat16", "cpu", jnp.float32), ("float32", "gpu", jnp.float32)],
+)
+def test_what_blocks_hand_on_is_rounded_where_memory_is_far(precision, platform, handed_on):
+    taps = parse_taps("resnet50:mid@2")
+    network = build_network(find_weights("random:0", ["resnet50"])["resnet50"], taps, precision, platform)
+    pixels = jnp.zeros((1, 64, 64, 3), jnp.uint8)
+    assert network(pixels)["mid"].dtype == handed_on
+    told = PRECISIONS[precision].on(platform).compiler_options
+    assert told == ({"xla_allow_excess_precision": False} if handed_on == jnp.bfloat16 else None)
+
+
 @pytest.mark.parametrize("backbone", ["mobilenet_v2", "resnet50"])
 def test_networks_of_accelerators_agree_with_float32(backbone):
     taps = parse_taps(f"{backbone}:neck@2,{backbone}:mid@2,{backbone}:top@1")
