@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 import pytest
+from support import planted
 from support.planted import QUICK, labelled, planted_examples, write_cache
 
 from facedep_jax import open_cache, train
@@ -186,11 +187,16 @@ def test_folds_of_noise_stay_noise_with_copies_of_the_own_pictures_beside_them(c
         train_head([cache], replace(SETTINGS, folds=3), tmp_path / "run", beside=beside)
 
 
-def test_another_extraction_of_what_lies_beside_is_another_run(caches, run, tmp_path):
+def test_another_extraction_of_what_lies_beside_is_another_run(caches, run, tmp_path, monkeypatch):
+    usual = planted.spec
+    monkeypatch.setattr(planted, "spec", lambda *a, **k: usual(*a, **k) | {"input": {"image": {"faces": "yunet"}}})
     strangers = renamed(planted_examples(240, seed=2), "f")
-    again = open_cache(write_cache(tmp_path / "further", strangers, source="/f", color="grey"))
-    with pytest.raises(SpecMismatch):
-        train_head(caches[:1], replace(SETTINGS, folds=3, baselines="quick"), run[0], beside=[again])
+    again = open_cache(write_cache(tmp_path / "further", strangers, source="/f"))
+    settings = replace(SETTINGS, folds=3, baselines="quick")
+    with pytest.raises(RunError, match="fingerprints"):
+        train_head(caches[:1], settings, run[0], beside=[again])
+    (warning,) = (text for text in prepare_for(caches[:1], settings, [again]).warnings if "extracted" in text)
+    assert warning.endswith("was extracted otherwise (own → there): image.faces: none → yunet")
 
 
 def test_pixels_of_the_test_split_are_not_learned_beside_it(caches, tmp_path):
