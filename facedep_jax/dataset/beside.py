@@ -14,9 +14,9 @@ from facedep_jax.segments import UNIT, with_units
 from facedep_jax.sources.class_labels import LABELLED, Target, collect_labels
 from facedep_jax.sources.label_vocabulary import parse_aliases
 from facedep_jax.sources.labelled_items import digest
+from facedep_jax.sources.listing_types import BESIDE
 from facedep_jax.sources.persons import subject_keys_of, with_columns_of_listings, with_persons
 
-BESIDE = "beside"  # what the split of such items is called
 NAMESAKES = "of subjects called as own ones"
 
 

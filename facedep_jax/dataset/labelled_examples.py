@@ -18,13 +18,13 @@ from jaxtyping import Bool, Float, Float32, Int, Int32
 from facedep_jax.backbones.taps import FLIPPED
 from facedep_jax.cache import Cache
 from facedep_jax.cache.feature_reader import rows_are_finite
-from facedep_jax.dataset.beside import BESIDE
 from facedep_jax.dataset.clip_windows import MAX_FRAMES, cut, thinned
 from facedep_jax.dataset.lazy_features import Features, Stored
 from facedep_jax.errors import LabelError
 from facedep_jax.machine_resources import fits_machine
 from facedep_jax.progress_events import Note, Report, silent
 from facedep_jax.segments import TIMES, UNIT, segment_name, some, times_of, with_units
+from facedep_jax.sources.listing_types import BESIDE
 from facedep_jax.subject_ids import UNNAMED
 from facedep_jax.text_columns import text_series
 from facedep_jax.text_escaping import as_name

@@ -15,6 +15,7 @@ from facedep_jax.text_columns import text_frame, text_series
 from facedep_jax.text_escaping import as_name, as_text
 
 SPLITS = ("train", "val", "test")
+BESIDE = "beside"  # in place of a split: what is only learned from, beside the items of the caches
 RATER = re.compile(r"(emotion|label)_?[0-9]+")  # heading of another rater's emotions, which `evaluate` compares
 FURTHER = "+"  # in front of the name of a column that is the source's own
 TAKEN = (  # names that columns of listings have; a further column of a source that is called so has NAME_column

@@ -12,7 +12,6 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from facedep_jax.baselines import fit_probe, flat_features
-from facedep_jax.dataset.beside import BESIDE
 from facedep_jax.dataset.folds import Folds, make_folds
 from facedep_jax.dataset.labelled_examples import Examples, seen_in_training
 from facedep_jax.errors import RunError
@@ -24,6 +23,7 @@ from facedep_jax.head.batched_forward import member_clip_logits
 from facedep_jax.head.calibration import clip_logit
 from facedep_jax.progress_events import Progress, Report, silent
 from facedep_jax.runs.checkpoint import Stage
+from facedep_jax.sources.listing_types import BESIDE
 from facedep_jax.subject_ids import drawn, grouped_by
 from facedep_jax.training.batches import TrainingData
 from facedep_jax.training.data_loader import EpochRunner

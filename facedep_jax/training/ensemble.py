@@ -7,7 +7,6 @@ import jax
 import numpy as np
 from jaxtyping import Float32, Key
 
-from facedep_jax.dataset.beside import BESIDE
 from facedep_jax.dataset.labelled_examples import Examples
 from facedep_jax.errors import LabelError, SettingsError
 from facedep_jax.evaluation.weighted_metrics import none_if_nan, plain_auroc
@@ -15,6 +14,7 @@ from facedep_jax.head.model import PRESETS, Architecture
 from facedep_jax.head.trained_head import inputs_of
 from facedep_jax.progress_events import Report, silent
 from facedep_jax.runs.checkpoint import Stage
+from facedep_jax.sources.listing_types import BESIDE
 from facedep_jax.training.batches import TrainingData
 from facedep_jax.training.data_loader import EpochRunner
 from facedep_jax.training.device_sharding import devices_for

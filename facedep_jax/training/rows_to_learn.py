@@ -3,8 +3,8 @@
 import numpy as np
 from jaxtyping import Float32, Int
 
-from facedep_jax.dataset.beside import BESIDE
 from facedep_jax.dataset.labelled_examples import Examples
+from facedep_jax.sources.listing_types import BESIDE
 from facedep_jax.training.fit import row_weights
 from facedep_jax.training.settings import TrainSettings
 

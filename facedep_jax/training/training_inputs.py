@@ -9,7 +9,6 @@ import numpy as np
 import polars as pl
 
 from facedep_jax.cache import Cache, open_cache
-from facedep_jax.dataset.beside import BESIDE
 from facedep_jax.dataset.engine_confounding import engine_warnings
 from facedep_jax.dataset.folds import make_folds
 from facedep_jax.dataset.labelled_examples import Examples, Pieces, check_finite, gather, pieces_of, seen_in_training
@@ -26,6 +25,7 @@ from facedep_jax.disclaimer import UNTRAINED
 from facedep_jax.errors import RunError, SettingsError
 from facedep_jax.progress_events import Event, Note, Report
 from facedep_jax.sources.label_tables import apply_label_table
+from facedep_jax.sources.listing_types import BESIDE
 from facedep_jax.toml_settings import read_records, to_table
 from facedep_jax.training.rows_to_learn import rows_seen
 from facedep_jax.training.settings import MANY, TrainSettings, steps_for

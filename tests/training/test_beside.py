@@ -11,12 +11,13 @@ from support.planted import QUICK, labelled, planted_examples, write_cache
 
 from facedep_jax import open_cache, train
 from facedep_jax.cache.maintenance.subject_mentions import find_traces
-from facedep_jax.dataset.beside import BESIDE, items_beside
+from facedep_jax.dataset.beside import items_beside
 from facedep_jax.dataset.labelled_examples import seen_in_training
 from facedep_jax.errors import LabelError, RunError, SettingsError, SpecMismatch
 from facedep_jax.evaluation.evaluate_run import evaluate_run
 from facedep_jax.runs.run_record import read_config
 from facedep_jax.sources.class_labels import make_target
+from facedep_jax.sources.listing_types import BESIDE
 from facedep_jax.training.ensemble import by_split, plan_for
 from facedep_jax.training.grid_search import grid_of
 from facedep_jax.training.rows_to_learn import rows_seen, rows_to_learn
