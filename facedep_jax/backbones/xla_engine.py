@@ -68,9 +68,10 @@ class XlaEngine:
             size = self._sizes[backbone] = spec.sizes[backbone]
             graph, state = nnx.split(build_network(spec.weights[backbone], own, spec.precision, platform))
             state = jax.device_put(state, everywhere)
-            black = np.broadcast_to(np.uint8(0), (self._padded, size, size, 3))
-            shapes = [jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=self._batch) for x in self._cut(black)]
-            compiled = compile_kept(compilable(graph, own), state, *shapes, options=options)
+            pieces = self._pieces[size]
+            shape = len(devices), self._padded // (len(devices) * pieces), size, size, 3
+            piece = jax.ShapeDtypeStruct(shape, jnp.uint8, sharding=self._batch)
+            compiled = compile_kept(compilable(graph, own), state, *[piece] * pieces, options=options)
             self._networks[backbone] = compiled, state
 
     def __call__(self, crops: Crops) -> Features:
@@ -82,14 +83,11 @@ class XlaEngine:
             computed |= features_of(state, *placed[id(crops[backbone])])  # networks that see the same share one copy
         return {tap: np.asarray(jax.device_get(computed[tap]))[:count] for tap in self._taps}
 
-    def _cut(self, pixels: UInt8[np.ndarray, "n s s 3"]) -> list[UInt8[np.ndarray, "d k s s 3"]]:
+    def _placed(self, pixels: UInt8[np.ndarray, "n s s 3"]) -> list[UInt8[Array, "d k s s 3"]]:
         """Pieces of k images for each of d devices: one after the other they are a device's part of `pixels`."""
-        pieces, size = self._pieces[pixels.shape[1]], pixels.shape[1:]
-        parts = pixels.reshape(self._shared_by, pieces, -1, *size)
-        return [parts[:, piece] for piece in range(pieces)]
-
-    def _placed(self, pixels: UInt8[np.ndarray, "n s s 3"]) -> list[jax.Array]:
-        return [jax.device_put(piece, self._batch) for piece in self._cut(pixels)]
+        pieces = self._pieces[pixels.shape[1]]
+        parts = pixels.reshape(self._shared_by, pieces, -1, *pixels.shape[1:])
+        return [jax.device_put(parts[:, piece], self._batch) for piece in range(pieces)]
 
 
 def compilable(graph: nnx.GraphDef, taps: Sequence[Tap]) -> jax.stages.Wrapped:

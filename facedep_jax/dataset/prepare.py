@@ -35,8 +35,8 @@ class Prepared(LabelledItems):
         """The items, and after them those that are only learned from."""
         return self.items if self.beside is None else pl.concat([self.items, self.beside])
 
-    def learned_of(self, gathered: np.ndarray) -> "Prepared":
-        """The same without those that are only learned from and of which no frame showed a face."""
+    def beside_among(self, gathered: np.ndarray) -> "Prepared":
+        """The same, and of what is only learned from the items that were `gathered`: some show no face."""
         if self.beside is None:
             return self
         return replace(self, beside=self.beside.filter(pl.col("item").is_in(gathered.tolist())))

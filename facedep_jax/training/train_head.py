@@ -151,7 +151,7 @@ def _train(
     if grid:
         task, everything = _searched(task, grid, everything, place, report)
     settings, examples = task.settings, everything.own
-    task = replace(task, prepared=task.prepared.learned_of(everything.item))
+    task = replace(task, prepared=task.prepared.beside_among(everything.item))
     clips = examples.clips
     try:
         fitted = fit_members(everything, settings, report, place.stage("head"))
