@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
@@ -314,12 +314,15 @@ def _whisker(axis: Axes, place: int, value: float | None, interval: list[float |
 
 
 def save(drawn: Figure, path: Path, inside: Path | None = None) -> None:
-    """Write a figure as PNG; between `inside` and it no link is followed. Raises OutputError."""
+    """Write a figure as PNG; between `inside` and it no link is followed. Raises OutputError.
+
+    By its canvas, which draws once: `savefig` draws all of it beforehand, to lay it out, and then again.
+    """
     drawing = io.BytesIO()
     for text in drawn.findobj(Text):
         text.set_parse_math(False)  # a $ in a name is a $
     with rc_context({"text.parse_math": False}):  # of what is made while it is drawn
-        drawn.savefig(drawing, format="png", metadata={"Software": "facedep-jax"})
+        cast(FigureCanvasAgg, drawn.canvas).print_png(drawing, metadata={"Software": "facedep-jax"})
     write_atomically(path, drawing.getvalue(), inside)
 
 

@@ -45,6 +45,7 @@ class DeviceData(NamedTuple):
 
 
 History = dict[str, Float32[Array, "..."]]  # by name, of shape (m,), or (epochs, m)
+HISTORY = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "val_auroc")
 
 
 class Carry(NamedTuple):
@@ -109,9 +110,7 @@ def run_epochs(
 ) -> tuple[Carry, History]:
     """`length` epochs in one call; those from `end` on, or beyond the plan's last, do nothing, so that every call is
     the same program."""
-    blank = jax.tree.map(
-        lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(lambda: _epoch(plan, carry, rates, data)[1])
-    )
+    blank = dict.fromkeys(HISTORY, jnp.zeros(carry.best_epoch.shape, jnp.float32))
 
     def epoch(carry: Carry, _: None) -> tuple[Carry, History]:
         return jax.lax.cond(

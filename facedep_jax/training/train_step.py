@@ -150,7 +150,7 @@ def _step(
     if pieces == 1:
         gradient, (total, logits) = find(seen, wanted, weight, chance)
     else:
-        gradient, (total, logits) = _in_pieces(find, pieces, (seen, wanted, weight), chance)
+        gradient, (total, logits) = _in_pieces(find, pieces, parameters, (seen, wanted, weight), chance)
     new, moments = update(plan, part_of_rate, parameters, moments, rates, gradient)
     right = (proxy_logit(logits, positive) > 0) == side_of(inputs.target, positive)
     return new, moments, {"loss": total, "right": jnp.where(right, weight, 0.0).sum(), "weight": weight.sum()}
@@ -178,7 +178,9 @@ def _pieces(rows: int, frames: int) -> int:
     )
 
 
-def _in_pieces(find: Callable[..., Found], pieces: int, rows: Any, chance: tuple[Array, Array, Array]) -> Found:
+def _in_pieces(
+    find: Callable[..., Found], pieces: int, parameters: Array, rows: Any, chance: tuple[Array, Array, Array]
+) -> Found:
     """The sum over pieces, each of rows from all over the batch, so that devices which share it share every piece."""
     parts = jax.tree.map(lambda x: x.reshape(-1, pieces, *x.shape[1:]).swapaxes(0, 1), rows)
 
@@ -188,8 +190,7 @@ def _in_pieces(find: Callable[..., Found], pieces: int, rows: Any, chance: tuple
         gradient, (total, logits) = find(*own, (rate, jax.random.fold_in(key, number), feature_rate))
         return (so_far[0] + gradient, so_far[1] + total), logits
 
-    shape = jax.eval_shape(lambda: find(*jax.tree.map(lambda x: x[0], parts), chance)[0])
-    start = jnp.zeros(shape.shape, shape.dtype), jnp.zeros(())
+    start = jnp.zeros_like(parameters), jnp.zeros(())
     (gradient, total), logits = jax.lax.scan(add, start, (jnp.arange(pieces), parts))
     return gradient, (total, logits.swapaxes(0, 1).reshape(-1, logits.shape[-1]))
 

@@ -1,8 +1,9 @@
 """Programs of tests run once or twice, and compiling them takes longer than all else. Read before jax is used.
 
 Without LLVM's passes, with the older emitters of loops and for short vectors, two trainings of small heads take 16 s
-of the processor in the place of 37. What computes for long is slower so. With XLA_FLAGS in the environment, empty or
-not, that is followed instead: `XLA_FLAGS= pytest` compiles as users' processes do.
+of the processor in the place of 37. What computes for long is slower so. Processes that tests start go half that way,
+by JAX_DISABLE_MOST_OPTIMIZATIONS: XLA's own flags would be tried in a further process by each of them. With XLA_FLAGS
+in the environment, empty or not, that is followed instead: `XLA_FLAGS= pytest` compiles as users' processes do.
 """
 
 import os
@@ -17,7 +18,7 @@ COMPILED_ALIKE = os.environ | {"XLA_FLAGS": FLAGS}  # of a process that has to g
 
 
 def compile_quickly() -> None:
-    """XLA looks at its flags once. Processes that tests start compile as users' do."""
+    """XLA looks at its flags once; processes that tests start do not see them."""
     before = os.environ.get("XLA_FLAGS")
     os.environ["XLA_FLAGS"] = FLAGS
     xla_client.CompileOptions()
