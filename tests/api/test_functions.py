@@ -22,14 +22,14 @@ from facedep_jax.progress_events import Note, Progress
 from facedep_jax.sources.synthetic_faces import draw_clips, draw_faces
 
 FAST = {"weights": "random:1", "taps": "mobilenet_v2:mid@3,mobilenet_v2:top@1", "size": "64"}
-TINY = {"preset": "tiny", "epochs": 2, "resamples": 20, "baselines": "none"}
+TINY = {"preset": "tiny", "seeds": 2, "epochs": 2, "resamples": 20, "baselines": "none"}
 
 
 @pytest.fixture(scope="module")
 def work(tmp_path_factory):
     """Drawn faces and clips, a cache and a run that the functions made."""
     folder = tmp_path_factory.mktemp("work")
-    draw_faces(folder / "faces")
+    draw_faces(folder / "faces", persons=10)
     draw_clips(folder / "clips")
     extraction = facedep_jax.extract(folder / "faces", folder / "cache", subject_regex="(p[0-9]+)_", **FAST)
     facedep_jax.train(extraction, folder / "run", **TINY)

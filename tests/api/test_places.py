@@ -17,7 +17,7 @@ from facedep_jax.sources.synthetic_faces import draw_faces
 HEAVY = ("jax", "numpy", "polars", "matplotlib", "cv2", "click", "rich", "tensorflow_datasets")
 SCRIPT = """
 import facedep_jax
-made = facedep_jax.extract("faces", "cache", weights="random:1", taps="mobilenet_v2:top@1", size="64", limit=4{more})
+made = facedep_jax.extract("faces", "cache", weights="random:1", taps="mobilenet_v2:mid@1", size="32", limit=4{more})
 print(len(made.cache.items))
 """
 
@@ -65,7 +65,7 @@ def test_a_notebook_shows_a_bar_and_tables(tmp_path):
     notebook = nbformat.v4.new_notebook()
     code = (
         f"import sys; sys.path.insert(0, {str(ROOT)!r})\nimport facedep_jax\n"
-        'made = facedep_jax.extract("faces", "cache", weights="random:1", taps="mobilenet_v2:top@1", size="64")\nmade',
+        'made = facedep_jax.extract("faces", "cache", weights="random:1", taps="mobilenet_v2:mid@1", size="32")\nmade',
         "made.cache",
         'facedep_jax.extract("faces", "cache", fps=0.0)',
     )

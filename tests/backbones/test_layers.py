@@ -103,7 +103,7 @@ def test_what_blocks_hand_on_is_rounded_where_memory_is_far(precision, platform,
     assert told == ({"xla_allow_excess_precision": False} if handed_on == jnp.bfloat16 else None)
 
 
-@pytest.mark.parametrize("backbone", ["mobilenet_v2", "resnet50"])
+@pytest.mark.parametrize("backbone", [pytest.param("mobilenet_v2", marks=pytest.mark.exhaustive), "resnet50"])
 def test_networks_of_accelerators_agree_with_float32(backbone):
     taps = parse_taps(f"{backbone}:neck@2,{backbone}:mid@2,{backbone}:top@1")
     weights = find_weights("random:0", [backbone])[backbone]

@@ -25,6 +25,7 @@ from facedep_jax.sources.label_vocabulary import EMOTIONS
 from facedep_jax.sources.synthetic_faces import draw_clips, draw_faces
 
 FAST = ["--weights", "random:1", "--taps", "mobilenet_v2:mid@3,mobilenet_v2:top@1", "--size", "64"]
+TRAINING = ["--preset", "tiny", "--epochs", "8", "--seeds", "2", "--resamples", "50"]
 
 
 def cli(*arguments, code=0, columns=80, charset="utf-8"):
@@ -47,7 +48,7 @@ def work(tmp_path_factory):
     draw_faces(folder / "faces", persons=12)
     draw_clips(folder / "clips")
     cli("extract-features", folder / "faces", *FAST, "--subject-regex", "(p[0-9]+)_", "--out", folder / "cache")
-    cli("train-head", folder / "cache", "--preset", "tiny", "--epochs", "8", "--out", folder / "run")
+    cli("train-head", folder / "cache", *TRAINING, "--out", folder / "run")
     return folder
 
 
@@ -460,7 +461,7 @@ def closed_pipe():
 
 
 def test_work_goes_on_when_nobody_reads_the_messages(work, closed_pipe):
-    arguments = ["train-head", work / "cache", "--preset", "tiny", "--epochs", "8", "--out", work / "run", "--json"]
+    arguments = ["train-head", work / "cache", *TRAINING, "--out", work / "run", "--json"]
     done = start(*arguments, stdout=subprocess.PIPE, stderr=closed_pipe)
     assert done.returncode == 0
     assert json.loads(done.stdout)["run"] == str(work / "run")
@@ -506,7 +507,7 @@ def shown_at(columns, *arguments, code):
 
 
 def test_figures_stay_whole_on_narrow_terminals(work, tmp_path):
-    train = ["train-head", work / "cache", "--preset", "tiny", "--epochs", "8", "--out", work / "run"]
+    train = ["train-head", work / "cache", *TRAINING, "--out", work / "run"]
     score = ["score-videos", work / "clips", "--head", work / "run", "--faces", "none", "--out", tmp_path / "scores"]
     commands = ((train, 0), (score, 3), (["evaluate", work / "run", work / "cache"], 0))
     for arguments, code in (*commands, (["cache", "inspect", work / "cache"], 0)):

@@ -14,9 +14,9 @@ from support.untrained_run import write_run
 from facedep_jax.cache.maintenance.verify import diff_caches
 from facedep_jax.sources.synthetic_faces import draw_clips, draw_faces
 
-FAST = "--weights random:1 --taps mobilenet_v2:mid@3,mobilenet_v2:top@1 --size 64"
+FAST = "--weights random:1 --taps mobilenet_v2:mid@1 --size 32"
 EXTRACT = f"extract-features {{work}}/faces {FAST} --limit 4 --out {{out}}/cache"
-TRAIN = "train-head {work}/planted --preset tiny --epochs 2 --resamples 20 --baselines none --out {out}/run"
+TRAIN = "train-head {work}/planted --preset tiny --seeds 2 --epochs 2 --resamples 20 --baselines none --out {out}/run"
 DRAW = "cache inspect {work}/planted --plot {out}/drawn.png"
 COMPUTING = {
     "extract": EXTRACT,
@@ -177,7 +177,10 @@ def test_variables_of_jax_change_no_number_and_one_line_says_so(line, work, usua
         assert diff_caches(tmp_path / "cache", usual / "cache")["equal"]
 
 
-@pytest.mark.parametrize("backend", ["module://matplotlib_inline.backend_inline", "nonsense", "svg"])
+@pytest.mark.parametrize(
+    "backend",
+    ["module://matplotlib_inline.backend_inline", "nonsense", pytest.param("svg", marks=pytest.mark.exhaustive)],
+)
 def test_pictures_are_drawn_whatever_backend_is_named(backend, work, usual, tmp_path):
     assert cli(DRAW, work, tmp_path, MPLBACKEND=backend).returncode == 0
     assert (tmp_path / "drawn.png").read_bytes() == (usual / "drawn.png").read_bytes()
@@ -188,18 +191,24 @@ def test_a_backend_that_is_there_stays_the_notebook_s_own():
     assert python("-c", code, MPLBACKEND="svg").stdout.split() == ["svg", "svg"]
 
 
+ASCII = {"LC_ALL": "C", "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+NOWHERE = {"HOME": "/proc/nowhere"}
+BOGUS = {"TMPDIR": "/nowhere", "OMP_NUM_THREADS": "bogus"}
+
+
 @pytest.mark.parametrize(
     ("variables", "without"),
     [
+        (ASCII | NOWHERE | BOGUS, ("FACEDEP_CACHE", "XDG_CACHE_HOME")),
         pytest.param({"PYTHONOPTIMIZE": "2"}, (), marks=pytest.mark.exhaustive),
-        ({"LC_ALL": "C", "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, ()),
-        ({"HOME": "/proc/nowhere"}, ("FACEDEP_CACHE", "XDG_CACHE_HOME")),
+        pytest.param(ASCII, (), marks=pytest.mark.exhaustive),
+        pytest.param(NOWHERE, ("FACEDEP_CACHE", "XDG_CACHE_HOME"), marks=pytest.mark.exhaustive),
         pytest.param(
             {"JAX_COMPILATION_CACHE_DIR": os.devnull + "/nowhere"},
             ("HOME", "FACEDEP_CACHE"),
             marks=pytest.mark.exhaustive,
         ),
-        ({"TMPDIR": "/nowhere", "OMP_NUM_THREADS": "bogus"}, ()),
+        pytest.param(BOGUS, (), marks=pytest.mark.exhaustive),
     ],
     ids=lambda value: ",".join(value),
 )

@@ -288,12 +288,9 @@ def test_another_seed_gives_another_network(run, pictures):
     label[task.rows] = task.label
     train_rows, val = task.rows[task.of("train")], task.rows[task.of("val")]
     inputs = jax.device_put(pictures.pixels)
-    histories = [
-        train_classifier(TutorialCnn, inputs, label, train_rows, val, Recipe(1, 16, seed=seed)).history
-        for seed in (0, 1)
-    ]
     first = next(csv.DictReader((run[0] / "history.csv").read_text().splitlines()))
-    assert histories[0]["train_loss"][0] == float(first["train_loss"]) != histories[1]["train_loss"][0]
+    other = train_classifier(TutorialCnn, inputs, label, train_rows, val, Recipe(1, 16, seed=1)).history
+    assert other["train_loss"][0] != float(first["train_loss"])
 
 
 def test_a_finished_run_is_not_made_again_and_another_not_overwritten(run, faces):

@@ -23,7 +23,7 @@ from support.paths import ROOT
 from facedep_jax.cache import open_cache
 from facedep_jax.cache.cache_writer import CacheWriter
 from facedep_jax.cache.maintenance.verify import diff_caches, verify_cache
-from facedep_jax.errors import ClusterError, MediaError, SettingsError
+from facedep_jax.errors import CacheError, ClusterError, MediaError, SettingsError
 from facedep_jax.extraction import distributed_extraction as extraction_distributed
 from facedep_jax.extraction.cluster_address import require_guarded
 from facedep_jax.extraction.dask_worker import Done
@@ -131,6 +131,8 @@ def test_a_killed_worker_costs_nothing_but_its_task(media, alone, tmp_path):
             time.sleep(0.02)
         victims = workers_of(process)
         assert victims, "no worker to kill"
+        with pytest.raises(CacheError, match=f"cache is being used by process {process.pid} on "):
+            run(media, out)
         os.kill(victims[0], signal.SIGKILL)
         printed, _ = process.communicate(timeout=200)
     finally:
@@ -141,6 +143,7 @@ def test_a_killed_worker_costs_nothing_but_its_task(media, alone, tmp_path):
     assert diff_caches(alone[0], out)["equal"] and verify_cache(out)["ok"]
 
 
+@pytest.mark.exhaustive
 def test_a_stopped_worker_and_a_second_driver_change_nothing(media, alone, tmp_path):
     """What a worker that stands still has in hand is done by another; who else would write has to wait."""
     out = tmp_path / "cache"
@@ -205,6 +208,7 @@ def test_what_a_worker_could_not_use_is_a_failure_of_the_cache(tmp_path):
     assert open_cache(tmp_path / "cache").failures["reason"].to_list() == ["too loud"]
 
 
+@pytest.mark.exhaustive
 def test_a_running_cluster(media, alone, tmp_path):
     """Its scheduler found by file, workers started by somebody else."""
     file = tmp_path / "scheduler.json"
@@ -260,8 +264,9 @@ def test_a_cluster_with_certificates_as_the_documentation_has_it(media, alone, t
         dask_process("dask_scheduler", "--port", "0", *where, **trusted),
         dask_process("dask_worker", "--nthreads", "1", "--nworkers", "1", *where, **trusted),
     ):
-        until((tmp_path / "scheduler.json").exists)
-        assert json.loads((tmp_path / "scheduler.json").read_text())["address"].startswith("tls://")
+        file = tmp_path / "scheduler.json"
+        until(lambda: file.exists() and file.stat().st_size)  # it is made before it is written
+        assert json.loads(file.read_text())["address"].startswith("tls://")
         driving = [command(media, tmp_path / name, "--scheduler", "scheduler.json") for name in ("cache", "other")]
         done = subprocess.run(driving[0], capture_output=True, text=True, **trusted)
         refused = subprocess.run(driving[1], capture_output=True, text=True, **stranger)

@@ -352,10 +352,10 @@ def wait_for_shards(process, out, count):
         time.sleep(0.005)
 
 
-def test_killed_and_resumed_equals_never_killed(faces, tmp_path):
+def test_killed_and_resumed_equals_never_killed(faces, tmp_path, exhaustive):
     run(faces, tmp_path / "whole")
     rng = random.Random(0)
-    for attempt in range(3):
+    for attempt in range(3 if exhaustive else 2):
         process = subprocess.Popen(command(faces, tmp_path / "killed"), stderr=subprocess.DEVNULL)
         wait_for_shards(process, tmp_path / "killed", 2 * attempt + 1)
         time.sleep(rng.uniform(0, 0.05))

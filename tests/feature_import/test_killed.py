@@ -35,7 +35,7 @@ def killed_import(source, out, shards):
     return len(list(out.glob("shards/*.h5")))
 
 
-@pytest.mark.parametrize("shards", [1, 5, 9])
+@pytest.mark.parametrize("shards", [5, *(pytest.param(shards, marks=pytest.mark.exhaustive) for shards in (1, 9))])
 def test_killed_and_run_again_is_as_never_killed(shards, tmp_path):
     source = openface(tmp_path / "s", CLIPS, FRAMES)
     whole = -(-CLIPS * FRAMES // SHARD)

@@ -38,7 +38,7 @@ def place(tmp_path_factory):
     return tmp_path_factory.mktemp("use")
 
 
-@pytest.fixture(scope="module", params=["openface", "daic", "dvlog"])
+@pytest.fixture(scope="module", params=["openface", "daic", pytest.param("dvlog", marks=pytest.mark.exhaustive)])
 def run(request, place):
     """A cache of each corpus, and what was trained on it."""
     cache = corpus(request.param, place)

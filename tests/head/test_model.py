@@ -208,7 +208,7 @@ def ordered_clips(tmp_path_factory):
     return gather([open_cache(folder)], labels, [n % 2 for n in range(160)], tuple(TAPS))
 
 
-@pytest.mark.parametrize("temporal", ["transformer", "gru"])
+@pytest.mark.parametrize("temporal", ["transformer", pytest.param("gru", marks=pytest.mark.exhaustive)])
 def test_the_order_of_frames_is_learned(ordered_clips, temporal):
     clips = ordered_clips
     assert len(set(clips.mask.sum(1))) == 4 and not clips.mask.all()

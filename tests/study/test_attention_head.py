@@ -143,8 +143,8 @@ def test_targets_of_two_kinds():
 @pytest.fixture(scope="module")
 def learned(tmp_path_factory):
     folder = tmp_path_factory.mktemp("learned")
-    cache = open_cache(write_cache(folder / "cache", planted_examples(80)))
-    train_head([cache], replace(QUICK, preset="tiny", seeds=2), folder / "run")
+    cache = open_cache(write_cache(folder / "cache", planted_examples()))
+    train_head([cache], replace(QUICK, baselines="none"), folder / "run")
     return cache, load_head(folder / "run")
 
 

@@ -35,7 +35,7 @@ def study(capsys, *arguments):
     return json.loads(out)
 
 
-@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("name", ["daic", pytest.param("edaic", marks=pytest.mark.exhaustive), "dvlog"])
 def test_a_corpus_is_learned_from_and_judged_by_its_own_partitions(name, tmp_path, capsys):
     source, cache = imported(name, tmp_path)
     tables, train, held = TABLES[name]

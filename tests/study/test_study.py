@@ -142,7 +142,7 @@ def test_without_a_head_there_is_movement_and_no_score(work, capsys):
     assert {row["name"] for row in found["carriers"]["classes"]} == {"move_mean", "move_q90"}
 
 
-@pytest.mark.parametrize("how", ["features", "warm"])
+@pytest.mark.parametrize("how", [pytest.param("features", marks=pytest.mark.exhaustive), "warm"])
 def test_an_attention_head_learns_from_features_on_request(work, capsys, how):
     given = () if how == "features" else ("--head", work / "run")
     options = "--attention", how, "--window", 2, "--protocol", "repeated", "--folds", 2

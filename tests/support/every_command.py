@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from click.testing import CliRunner
 from support.caches import identity
 from support.clip_cache import ENGINE, add_clip
 from support.made_corpora import openface
@@ -18,6 +19,7 @@ from support.paths import ROOT
 from support.untrained_run import SMALL, write_run
 
 from facedep_jax.cache import CacheWriter
+from facedep_jax.cli import main
 from facedep_jax.extraction.plan import plan_extraction
 from facedep_jax.extraction.settings import ExtractSettings
 from facedep_jax.media.media_writer import write_clip
@@ -27,7 +29,7 @@ PERSONS = 24
 ONE_TAP = ExtractSettings(weights="random:1", taps="mobilenet_v2:mid@1", size="32")
 FEATURES = ("--weights", "random:1", "--taps", "mobilenet_v2:mid@1", "--size", "32", "--engine", "xla")
 PERSON = ("--subject-regex", "(p[0-9]+)_")
-QUICK = ("--epochs", "3", "--resamples", "20", "--baselines", "none")
+QUICK = ("--seeds", "2", "--epochs", "3", "--resamples", "20", "--baselines", "none")
 
 
 def make_material(folder: Path) -> Path:
@@ -53,8 +55,8 @@ def make_material(folder: Path) -> Path:
     extracting = ("extract-features", folder / "faces", *FEATURES, *PERSON, "--out", folder / "cache")
     training = ("train-head", folder / "cache", "--preset", "tiny", *QUICK, "--out", folder / "trained")
     for arguments in (extracting, training):
-        done = run(*arguments)
-        assert done.returncode == 0, done.stderr
+        done = CliRunner().invoke(main, [*map(str, arguments)])
+        assert done.exit_code == 0, done.output
     return folder
 
 
@@ -65,7 +67,7 @@ COMMANDS: dict[str, Arguments] = {
     "extract-features": lambda m, out: (m / "faces", *FEATURES, *PERSON, "--shard-rows", "8", "--out", out),
     "import-features": lambda m, out: (m / "corpus", "--format", "openface", "--name", "openface:au", "--out", out),
     "train-head": lambda m, out: (m / "cache", "--preset", "tiny", *QUICK, "--parquet", "--out", out),
-    "train-cnn": lambda m, out: (m / "faces", *PERSON, "--epochs", "1", "--limit", "60", "--out", out),
+    "train-cnn": lambda m, out: (m / "faces", *PERSON, "--epochs", "1", "--limit", "25", "--out", out),
     "score-videos": lambda m, out: (
         *(m / "clips", "--head", m / "run", "--faces", "none", "--engine", "xla"),
         *("--keep-crops", "--parquet", "--out", out),

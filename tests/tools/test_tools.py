@@ -80,6 +80,7 @@ def test_the_coverage_of_intervals_is_counted_beside_that_of_the_rule_before():
     assert all(row["ours"]["coverage"] > 0.8 > row["windows alone"]["coverage"] + 0.01 for row in alike[:3])
 
 
+@pytest.mark.exhaustive
 def test_the_coverage_of_intervals_over_persons_is_counted_for_new_ones_and_out_of_folds():
     rows = json.loads(tool("interval_coverage.py", "--of", "persons", "--draws", "1", "--json"))
     truth = {(row["figure"], row["strength"]): row["truth"] for row in rows if row["persons"] == 12}
