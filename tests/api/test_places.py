@@ -76,7 +76,7 @@ def test_a_notebook_shows_a_bar_and_tables(tmp_path):
     shown = [output["data"]["text/html"] for output in first if "data" in output and "text/html" in output["data"]]
     assert any(html.startswith("<progress") and "extract: " in html for html in shown)
     assert shown[-1].startswith("<div><b>extraction into cache</b>")
-    assert "mobilenet_v2:top@1 1×1×" in second[0]["data"]["text/html"]
+    assert "mobilenet_v2:mid@1 1×1×" in second[0]["data"]["text/html"]
     assert third[-1]["ename"] == "SettingsError" and third[-1]["evalue"].startswith("fps is 0, expected")
 
 

@@ -49,7 +49,7 @@ def pixels_of(size: int, seed: int = 0) -> np.ndarray:
     return (squares + rng.integers(0, 56, (2, size, size, 3))).astype(np.uint8)
 
 
-@pytest.mark.parametrize("size", [224, 96])
+@pytest.mark.parametrize("size", [pytest.param(224, marks=pytest.mark.exhaustive), 96])
 def test_parity_of_all_taps(reference, size):
     backbone, model, path = reference
     pixels = pixels_of(size)

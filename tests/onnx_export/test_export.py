@@ -18,7 +18,7 @@ from click.testing import CliRunner
 from support.logits import member_logits
 
 from facedep_jax.backbones.network_graph import pooled_taps as write_taps
-from facedep_jax.backbones.taps import BACKBONES, parse_taps
+from facedep_jax.backbones.taps import parse_taps
 from facedep_jax.backbones.weights.load import Weights, find_weights
 from facedep_jax.backbones.xla_engine import build_network, pooled_taps
 from facedep_jax.cache.feature_spec import features_of
@@ -124,8 +124,15 @@ def run_nodes(nodes, inputs, outputs):
     return onnxruntime.InferenceSession(model.SerializeToString()).run(list(outputs), inputs)
 
 
-@pytest.mark.parametrize("family", ["keras", "torchvision"])
-@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize(
+    ("backbone", "family"),
+    [
+        ("mobilenet_v2", "keras"),
+        ("mobilenet_v2", "torchvision"),
+        ("resnet50", "torchvision"),
+        pytest.param("resnet50", "keras", marks=pytest.mark.exhaustive),
+    ],
+)
 def test_parity_of_the_graph_with_the_network(backbone, family, size=160):
     """Before rounding to float16; the same numbers as either family, for its padding, scaling and strides."""
     # The two families scale ResNet50's pixels to ±128 and ±2: the drawn stem is fit for the first.

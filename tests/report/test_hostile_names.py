@@ -131,9 +131,9 @@ def test_pages_have_no_elements_but_their_own(tmp_path):
     assert not UNSEEN.search(unescape("".join(found.text)))
 
 
-def test_pictures_take_no_name_for_a_formula(tmp_path):
+def test_pictures_take_no_name_for_a_formula(tmp_path, exhaustive):
     drawn, (axis,) = figure(4, 4)
-    for name in NAMES:
+    for name in NAMES if exhaustive else NAMES[:300]:
         axis.text(0, 0, in_font(name), in_layout=False)
     axis.set_title("$x_{")
     axis.set_yticks([0, 1], ["$x_{", "$\\frac{1}{0}$"])

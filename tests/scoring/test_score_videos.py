@@ -198,13 +198,14 @@ def test_another_head_scores_again_without_decoding(work, monkeypatch, tmp_path)
 
 
 MIXING = [
-    ("gru", 0.0, "proxy"),
     ("gru", 2.0, "emotion"),
     ("transformer", 0.0, "emotion"),
     ("transformer", 0.6, "proxy"),
 ]
 OTHERWISE = [
-    (temporal, window, {"proxy": "emotion", "emotion": "proxy"}[target]) for temporal, window, target in MIXING
+    ("gru", 0.0, "proxy"),
+    ("gru", 0.0, "emotion"),
+    *((temporal, window, {"proxy": "emotion", "emotion": "proxy"}[target]) for temporal, window, target in MIXING),
 ]
 
 

@@ -201,13 +201,16 @@ def test_features_that_stay_in_caches_train_the_same_head(uneven):
         np.testing.assert_allclose(flat_names(stored.states)[name], values, rtol=0, atol=1e-3 if FLAGS else 0)
 
 
-def test_folds_and_grids_take_clips_whole(uneven, tmp_path):
+GRIDS = {"rates": {"learning_rate": (1e-3, 5e-3)}, "poolings": {"pooling": ("mean", "attention")}}
+
+
+@pytest.mark.parametrize("over", ["rates", pytest.param("poolings", marks=pytest.mark.exhaustive)])
+def test_folds_and_grids_take_clips_whole(uneven, tmp_path, over):
     settings = replace(SETTINGS, epochs=2, folds=2)
-    grid = Grid({"pooling": ("mean", "attention")})
-    found = train_head(uneven, settings, tmp_path / "run", grid=grid)
+    found = train_head(uneven, settings, tmp_path / "run", grid=Grid(GRIDS[over]))
     assert len(found["grid"]["points"]) == 2 and all(row["auroc"] is not None for row in found["grid"]["points"])
     assert sum(found["cross_validation"]["head"]["held"]) == found["n_train"] + found["n_val"]
-    assert load_head(tmp_path / "run").architecture.pooling == found["grid"]["chosen"]["pooling"]
+    assert load_head(tmp_path / "run").architecture.pooling == found["grid"]["chosen"].get("pooling", "attention")
 
 
 def test_attention_with_nothing_to_weigh_is_refused(source, tmp_path):

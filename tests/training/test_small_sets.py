@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from support.planted import planted_examples, write_cache
+from support.planted import QUICK, planted_examples, write_cache
 
 from facedep_jax import open_cache
 from facedep_jax.errors import RunError
@@ -61,6 +61,12 @@ def test_guessing_knows_weights_and_smoothing():
     assert found == pytest.approx(-(smoothed * np.log(smoothed)).sum())
 
 
+@pytest.fixture(scope="module")
+def fitted():
+    examples = planted_examples()
+    return examples, fit_members(examples, QUICK)
+
+
 @pytest.mark.parametrize(
     ("loss", "auroc", "ends", "said"),
     [
@@ -71,10 +77,9 @@ def test_guessing_knows_weights_and_smoothing():
         (0.3, 0.9, [None, None], ""),
     ],
 )
-def test_what_there_is_to_doubt(loss, auroc, ends, said):
-    examples = planted_examples(48)
-    fitted = fit_members(examples, replace(SMALL, epochs=2, batch_size=32))
-    fitted = fitted._replace(history={"train_loss": np.full((2, 1), loss)})
+def test_what_there_is_to_doubt(fitted, loss, auroc, ends, said):
+    examples, fitted = fitted
+    fitted = fitted._replace(history={"train_loss": np.full((QUICK.epochs, QUICK.seeds), loss)})
     found = doubt_of(fitted, examples, SMALL, {"auroc": auroc, "auroc_ci": ends})
     assert found == (f"DOUBTFUL HEAD: {said}" if said else "")
 

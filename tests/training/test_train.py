@@ -71,7 +71,7 @@ def untrained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("untrained")
     events = []
     cache = open_cache(write_cache(folder / "cache", planted_examples(), family="random"))
-    summary = train_head([cache], replace(SETTINGS, baselines="none"), folder / "run", events.append)
+    summary = train_head([cache], SETTINGS, folder / "run", events.append)
     return folder / "run", summary, events
 
 
@@ -294,7 +294,7 @@ def test_cross_validation_that_fails_does_not_cost_the_run(cache, run, tmp_path,
 
 
 def test_that_streamed_features_have_no_probe_over_folds_is_said(cache, tmp_path):
-    settings, told = replace(SETTINGS, epochs=1, seeds=1, folds=2, baselines="none", stream=True), []
+    settings, told = replace(SETTINGS, epochs=1, folds=3, baselines="none", stream=True), []
     summary = train_head([cache], settings, tmp_path / "run", told.append)
     assert list(summary["cross_validation"]) == ["head"] and summary["problems"] == []
     said = [text for text in summary["warnings"] if "the probe over folds is left out" in text]

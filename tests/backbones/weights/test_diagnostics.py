@@ -52,7 +52,7 @@ def test_the_pictures_are_the_same_everywhere_and_unlike():
 PICTURES = "f8228d59491de5d088d597c2e3b13ef5efe9e62151d4930f4ab3e8645c71098d"
 
 
-@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize("backbone", ["mobilenet_v2", pytest.param("resnet50", marks=pytest.mark.exhaustive)])
 def test_figures_of_the_taps_by_hand(backbone):
     weights = find_weights("random:3", [backbone])[backbone]
     taps, outputs = observe(weights, built_in_pictures(SIZE))
