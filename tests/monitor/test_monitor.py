@@ -527,7 +527,7 @@ def test_ctrl_c_ends_with_complete_files_and_status_130(work, tmp_path):
     assert json.loads((tmp_path / "r.summary.json").read_text()) == summary
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGHUP, marks=pytest.mark.exhaustive)])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_other_ends_in_a_terminal_leave_complete_files_and_its_cursor_too(work, tmp_path, number):
     record, root = tmp_path / "r.csv", ROOT
     arguments = ["monitor", work / "run", "--source", work / "film.mp4", "--faces", "none", "--fps", "4"]

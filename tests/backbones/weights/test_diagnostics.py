@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from facedep_jax.backbones.architectures import KERNELS
-from facedep_jax.backbones.taps import BACKBONES, parse_taps
+from facedep_jax.backbones.taps import parse_taps
 from facedep_jax.backbones.weights.activation_stats import built_in_pictures, observe
 from facedep_jax.backbones.weights.load import Norm, Weights, find_weights
 from facedep_jax.backbones.weights.plausibility_check import check_weights, show_weights
