@@ -66,6 +66,9 @@ def items_beside(
         warnings.append(f"{left_out[NAMESAKES]:,} items are left out: they are {NAMESAKES}, going by names alone")
     if items.is_empty():
         raise LabelError(f"nothing is left to learn from beside the caches: {_said(left_out) or 'no item has a label'}")
+    if items["emotion"].n_unique() == 1:
+        what = f"all {len(items):,} items are labelled {items['emotion'][0]}"
+        warnings.append(f"{what}: whatever else tells them from the own ones is learned as that")
     notes = [f"beside: {text}" for text in (*persons, *found.notes)]
     notes += [f"learned from beside the caches: {len(items):,} items, which nothing is chosen by or judged on"]
     if said := _said(left_out):

@@ -179,19 +179,21 @@ def gather(
     window: float = 0.0,
     positive: Bool[np.ndarray, " classes"] = REST_AND_POSITIVE,
     fps: float = 0.0,
+    told: bool = False,
 ) -> Examples:
     """Examples of those `labels` that have a frame with a face in one of `caches` (the first that holds the item).
 
     With `stream` features are left in the caches; None leaves them there if they would take too much memory. With
     `window`, in seconds, clips are cut into such windows, and what has more than MAX_FRAMES frames is cut in any case;
     times are then those since the window's beginning. With `fps`, so many frames a second are looked at and no more.
+    How clips are cut is said, unless it was `told` before.
     """
     owner, item = _owners(caches, labels["item"])
     pieces = _pieces(caches, owner, *_frames(caches, owner, item, labels), window, fps)
     number = np.unique(pieces.which)
     for text in _left_out(caches, owner, item, labels, number):
         report(Note(text, "warning"))
-    for text in pieces.said(window, fps):
+    for text in () if told else pieces.said(window, fps):
         report(Note(text))
     if not len(number):
         raise LabelError("no labelled item has a frame with a face; look at the cache with `cache inspect`")

@@ -23,7 +23,7 @@ from facedep_jax.dataset.prepare import (
 )
 from facedep_jax.disclaimer import UNTRAINED
 from facedep_jax.errors import RunError, SettingsError
-from facedep_jax.progress_events import Event, Note, Report
+from facedep_jax.progress_events import Note, Report
 from facedep_jax.sources.label_tables import apply_label_table
 from facedep_jax.sources.listing_types import BESIDE
 from facedep_jax.toml_settings import read_records, to_table
@@ -92,13 +92,14 @@ def settled(
     """
     train = prepared.items.filter(pl.col("split") == "train")
     cut = settings.window, settings.train_fps
-    pieces = pieces_of(caches, train, *cut)
-    rows = _rows(pieces, settings)
+    rows, notes = _rows(pieces_of(caches, train, *cut), settings), [*pieces_of(caches, prepared.items, *cut).said(*cut)]
     if prepared.beside is not None:
-        rows = rows_seen(rows, _rows(pieces_of(beside, prepared.beside, *cut), settings))
+        further = pieces_of(beside, prepared.beside, *cut)
+        rows = rows_seen(rows, _rows(further, settings))
+        notes += [f"beside: {text}" for text in further.said(*cut)]
     steps = steps_for(settings, rows)
     decided = {"target": prepared.target.kind, **steps._asdict()}
-    prepared = replace(prepared, notes=(*prepared.notes, *pieces_of(caches, prepared.items, *cut).said(*cut)))
+    prepared = replace(prepared, notes=(*prepared.notes, *notes))
     if steps != steps_for(settings, MANY):
         kept = f"at most {steps.patience} without a better validation AUC" if steps.patience else "the last is taken"
         said = f"few to learn from ({rows:,}): {steps.epochs} epochs in batches of {steps.batch_size}, {kept}"
@@ -174,12 +175,8 @@ def examples_of(task: TrainingTask, report: Report) -> tuple[Examples, list[str]
         for text in texts:
             report(Note(text, level))
     what = task.every_cache, prepared.learned, prepared.classes, prepared.taps
-
-    def unsaid(event: Event) -> None:
-        if not (isinstance(event, Note) and event.text in prepared.notes):
-            report(event)
-
-    examples = gather(*what, unsaid, settings.stream, settings.window, prepared.positive, settings.train_fps)
+    cut = settings.window, prepared.positive, settings.train_fps
+    examples = gather(*what, report, settings.stream, *cut, told=True)  # by `settled`
     check_finite(examples.tokens)
     beside = examples.split == BESIDE
     late = engine_warnings(task.every_cache, replace(examples, split=np.where(beside, "train", examples.split)))

@@ -1,12 +1,14 @@
 """Caches that are only learned from: what of them is taken, what it weighs, and that nothing is judged on it."""
 
 import json
+import sys
 from dataclasses import replace
 
 import numpy as np
 import polars as pl
 import pytest
 from support import planted
+from support.paths import ROOT
 from support.planted import QUICK, labelled, planted_examples, write_cache
 
 from facedep_jax import open_cache, train
@@ -15,6 +17,7 @@ from facedep_jax.dataset.beside import items_beside
 from facedep_jax.dataset.labelled_examples import seen_in_training
 from facedep_jax.errors import LabelError, RunError, SettingsError, SpecMismatch
 from facedep_jax.evaluation.evaluate_run import evaluate_run
+from facedep_jax.runs import checkpoint
 from facedep_jax.runs.run_record import read_config
 from facedep_jax.sources.class_labels import make_target
 from facedep_jax.sources.listing_types import BESIDE
@@ -23,6 +26,9 @@ from facedep_jax.training.grid_search import grid_of
 from facedep_jax.training.rows_to_learn import rows_seen, rows_to_learn
 from facedep_jax.training.train_head import train_head
 from facedep_jax.training.training_inputs import TrainingTask, examples_of, open_beside, prepare_for
+
+sys.path.insert(0, str(ROOT / "tools"))
+from resequence import resequence
 
 SETTINGS = replace(QUICK, resamples=100, epochs=10, patience=10)
 
@@ -221,6 +227,56 @@ def test_a_weight_of_nothing_is_refused(caches, tmp_path):
     summary = train_head(caches[:1], SETTINGS, tmp_path / "run", grid=grid, beside=caches[1:])
     assert [row["beside_weight"] for row in summary["grid"]["points"]] == [0.1, 0.3]
     assert summary["n_beside"] == 120
+
+
+def test_what_all_has_one_label_beside_is_warned_of():
+    own = labelled(["a", "b"], split=["train", "val"], emotion=["sad", "happy"]).with_columns(
+        subject_id=pl.lit(None, pl.String)
+    )
+    target = make_target(own["emotion"].to_list(), ("sad",), "emotion")
+    found = items_beside(listed(["c", "d"]), own, target, own["item"])
+    assert found.warnings == (
+        "beside: all 2 items are labelled sad: whatever else tells them from the own ones is learned as that",
+    )
+    assert items_beside(listed(["c", "d"], emotion=["sad", "happy"]), own, target, own["item"]).warnings == ()
+
+
+@pytest.fixture(scope="module")
+def clips(caches, tmp_path_factory):
+    """16 clips of one's own of 2 windows, and 24 of strangers of 3, whose frames are the pictures of `caches`."""
+    folder, made = tmp_path_factory.mktemp("clips"), []
+    for name, cache, count, windows in (("own", caches[0], 16, 2), ("further", caches[1], 24, 3)):
+        path = resequence(cache, folder / name, count, 2 * windows, seed=len(made))
+        made.append(open_cache(path))
+    return made
+
+
+@pytest.mark.parametrize("pooling", ["mean", "attention"])
+def test_clips_beside_are_cut_as_the_own_ones_are_and_training_goes_on_with_them(clips, tmp_path, pooling, monkeypatch):
+    monkeypatch.setattr(checkpoint, "LEAST_SECONDS", 0.0)
+    monkeypatch.setattr(checkpoint, "SHARE", float("inf"))
+    settings = replace(SETTINGS, window=0.5, pooling=pooling, epochs=6, patience=0, baselines="none", seeds=1)
+    events = []
+    summary = train_head(clips[:1], settings, tmp_path / "run", events.append, beside=clips[1:])
+    cut = ["16 clips are cut into 32 windows of 0.5 s", "beside: 12 clips are cut into 36 windows of 0.5 s"]
+    assert [event.text for event in events if "windows of" in getattr(event, "text", "")] == cut
+    assert len(pl.read_csv(tmp_path / "run" / "predictions.csv")) == 16
+    assert summary["n_beside"] == len(pl.read_csv(tmp_path / "run" / "learned_beside.csv")) == 12
+
+    def stop(event):
+        if getattr(event, "stage", "") == "train" and event.done == 5:
+            raise KeyboardInterrupt
+
+    again = tmp_path / "again"
+    with pytest.raises(KeyboardInterrupt):
+        train_head(clips[:1], settings, again, stop, beside=clips[1:])
+    with pytest.raises(RunError, match="beside"):
+        train_head(clips[:1], settings, again, resume=True)
+    events.clear()
+    train_head(clips[:1], settings, again, events.append, resume=True, beside=clips[1:])
+    assert [event.done for event in events if getattr(event, "stage", "") == "train"] == [5, 6]
+    one, other = ((tmp_path / name / "head.safetensors").read_bytes() for name in ("run", "again"))
+    assert one == other
 
 
 def test_features_of_another_kind_are_refused(caches, tmp_path):
