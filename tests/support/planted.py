@@ -11,6 +11,7 @@ from facedep_jax.training.settings import TrainSettings
 
 TAPS = {"mobilenet_v2:mid@2": (2, 2, 12), "resnet50:top@1": (1, 1, 8)}
 NO_BOX = (np.nan,) * 4
+UNLIKE = 0x9E3779B97F4A7C15  # multiples are no near duplicates, whose features would be compared
 # On all planted examples this is one program, compiled once: of its numbers, rates alone can be others without another.
 QUICK = TrainSettings(
     target="proxy", preset="tiny", epochs=20, patience=20, batch_size=32, learning_rate=1e-3, seeds=2, resamples=60
@@ -79,7 +80,7 @@ def write_cache(folder, examples, family="keras", splits=True, engine="xla", sou
         for i in range(len(examples)):
             writer.begin_item(examples.item[i], "image")
             writer.add_row(0.0, 0, NO_BOX, np.nan, {tap: examples.tokens[tap][i, 0] for tap in TAPS})
-            writer.end_item(64, 64, 0.0, i + 1)
+            writer.end_item(64, 64, 0.0, (i + 1) * UNLIKE % 2**64)
             writer.add_listing(
                 {
                     "item": examples.item[i],
