@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
@@ -35,7 +35,6 @@ _ABOVE = {"bbox_to_anchor": (1, 1), "borderaxespad": 0.2}  # of a legend: on the
 def figure(width: float, height: float, panels: int = 1, banner: str = "", rows: int = 1) -> tuple[Figure, list[Axes]]:
     """An empty figure of `panels` axes side by side in `rows`, with `banner` in red above all else."""
     drawn = Figure(figsize=(width, height + (0.4 if banner else 0)), dpi=140, layout="constrained", facecolor="white")
-    FigureCanvasAgg(drawn)
     axes = drawn.subplots(rows, panels // rows, squeeze=False).ravel()
     for axis in axes:
         axis.spines[["top", "right"]].set_visible(False)
@@ -316,13 +315,13 @@ def _whisker(axis: Axes, place: int, value: float | None, interval: list[float |
 def save(drawn: Figure, path: Path, inside: Path | None = None) -> None:
     """Write a figure as PNG; between `inside` and it no link is followed. Raises OutputError.
 
-    By its canvas, which draws once: `savefig` draws all of it beforehand, to lay it out, and then again.
+    By a canvas, which draws once: `savefig` draws all of it beforehand, to lay it out, and then again.
     """
     drawing = io.BytesIO()
     for text in drawn.findobj(Text):
         text.set_parse_math(False)  # a $ in a name is a $
     with rc_context({"text.parse_math": False}):  # of what is made while it is drawn
-        cast(FigureCanvasAgg, drawn.canvas).print_png(drawing, metadata={"Software": "facedep-jax"})
+        FigureCanvasAgg(drawn).print_png(drawing, metadata={"Software": "facedep-jax"})
     write_atomically(path, drawing.getvalue(), inside)
 
 

@@ -8,7 +8,6 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 from jaxtyping import Float, UInt8
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -100,7 +99,6 @@ def draw_prediction(
     emotions = _emotions(prediction, int(13 * width))
     more = 0.2 + 0.2 * len(emotions) if emotions else 0.0  # inches
     figure = Figure(figsize=(width, 4.4 + more), dpi=120, layout="constrained", facecolor="white")
-    FigureCanvasAgg(figure)
     above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=(3.3, 1.1 + more)).ravel()
     axes = above.subplots(1, 1 + shaded, width_ratios=(1.5, 1)[: 1 + shaded], squeeze=False).ravel()
     _picture(axes[0], prediction, drawn)
