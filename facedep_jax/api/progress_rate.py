@@ -5,6 +5,7 @@ from collections import deque
 from facedep_jax.progress_events import Progress
 
 SPAN = 30.0  # seconds that a rate looks back …
+SLOW = 0.2  # units a second, below which it is told how long one takes
 STEPS = 6  # … and at least over so many units that were finished one by one: clips may take minutes each
 
 
@@ -57,9 +58,9 @@ class Pace:
 def facts(event: Progress, pace: Pace) -> list[str]:
     """What there is to say of a stage beside how much of it is done."""
     said = [f"{event.frames:,} frames"] if event.frames else []
-    reading, left = pace.reading(event), pace.left(event)
+    reading, rate, left = pace.reading(event), pace.rate(event), pace.left(event)
     if reading is None:
-        said.append(f"{pace.rate(event):.1f}/s")
+        said.append(f"{rate:.1f}/s" if rate > SLOW or not rate else f"{clock(1 / rate)} each")
     else:
         said += [f"{reading[0]:.1f} frames/s", f"{reading[1]:.1f}x real time"]
     if left is not None:

@@ -157,6 +157,18 @@ def test_units_that_take_minutes_each_have_a_time_left():
     assert pace.left(extraction(4)) == pytest.approx(36 * 200.0)
 
 
+def test_of_what_takes_long_it_is_told_how_long_one_takes():
+    for seconds, said in ((173.0, "2:53 each"), (4.0, "0.2/s"), (0.1, "10.0/s")):
+        epochs = [Progress("train", done, 16, "epochs") for done in (0, 1)]
+        pace = Pace(epochs[0], 0.0)
+        for event in epochs:
+            pace.add(event, event.done * seconds)
+        assert facts(epochs[1], pace)[0] == said
+    waiting = Pace(epochs[0], 0.0)
+    waiting.add(epochs[0], 9.0)
+    assert facts(epochs[0], waiting) == ["0.0/s"]
+
+
 def test_before_anything_is_done_nothing_is_promised():
     pace = Pace(extraction(0), 0.0)
     pace.add(extraction(0), 0.0)
