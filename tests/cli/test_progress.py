@@ -158,7 +158,7 @@ def test_units_that_take_minutes_each_have_a_time_left():
 
 
 def test_of_what_takes_long_it_is_told_how_long_one_takes():
-    for seconds, said in ((173.0, "2:53 each"), (4.0, "0.2/s"), (0.1, "10.0/s")):
+    for seconds, said in ((173.0, "2:53 each"), (4.0, "0:04 each"), (0.1, "10.0/s")):
         epochs = [Progress("train", done, 16, "epochs") for done in (0, 1)]
         pace = Pace(epochs[0], 0.0)
         for event in epochs:
