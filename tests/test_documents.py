@@ -17,6 +17,7 @@ import sys
 import click
 import pytest
 from support.paths import ROOT
+from support.quick_compiling import COMPILED_AS_USERS_DO
 
 from facedep_jax.cli import main
 from facedep_jax.sources.synthetic_faces import draw_clips, draw_faces
@@ -127,7 +128,7 @@ def execute(folder, language, text):
     path = os.pathsep.join((str(place / "bin"), os.environ["PATH"]))
     command = ["bash", "-c", text] if not language else [sys.executable, "-c", text]
     return subprocess.run(
-        command, cwd=place, env={**os.environ, "PATH": path, "PYTHONPATH": str(ROOT)},
+        command, cwd=place, env=os.environ | COMPILED_AS_USERS_DO | {"PATH": path, "PYTHONPATH": str(ROOT)},
         capture_output=True, text=True, errors="replace", check=False,
     )  # fmt: skip
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from support.paths import ROOT
+from support.quick_compiling import COMPILED_AS_USERS_DO
 
 from facedep_jax import __version__
 from facedep_jax.toml_settings import presets
@@ -90,7 +91,8 @@ def test_the_wheel_holds_the_package_and_nothing_else(installed):
 
 @pytest.mark.timeout(900)
 def test_the_demo_runs_from_the_wheel(installed, tmp_path):
-    result = python("-P", "-m", "facedep_jax", "demo", "--json", cwd=tmp_path, path=installed)
+    how = {"cwd": tmp_path, "path": installed, **COMPILED_AS_USERS_DO}
+    result = python("-P", "-m", "facedep_jax", "demo", "--json", **how)
     assert result.returncode == 0, result.stderr
     assert (tmp_path / "demo" / "scores" / "report.html").is_file()
     where = python("-P", "-c", "import facedep_jax; print(facedep_jax.__file__)", cwd=tmp_path, path=installed)

@@ -4,12 +4,11 @@ import pytest
 from support.paths import ROOT
 
 LONGEST = (
-    "test_documents.py", "soak/test_soak.py", "onnx_export/test_export.py", "cli/test_environments.py",
-    "training/test_clip_pooling.py", "extraction/test_distributed.py", "cli/test_cli.py", "study/test_study.py",
-    "training/test_train.py", "every_command/test_outputs.py", "monitor/test_monitor.py", "test_release.py",
-    "soak/test_strangers.py", "cnn/test_cnn.py", "tools/test_bench.py", "scoring/test_score_videos.py",
-    "api/test_functions.py", "training/test_data_loader.py", "scoring/test_one_estimator.py",
-    "backbones/test_engines.py", "media/test_clip_matrix.py",
+    "test_documents.py", "onnx_export/test_export.py", "soak/test_soak.py", "cli/test_environments.py",
+    "training/test_clip_pooling.py", "test_release.py", "training/test_train.py", "training/test_beside.py",
+    "monitor/test_monitor.py", "study/test_study.py", "extraction/test_distributed.py", "cli/test_cli.py",
+    "backbones/test_engines.py", "scoring/test_score_videos.py", "cnn/test_cnn.py", "every_command/test_outputs.py",
+    "media/test_clip_matrix.py", "tools/test_tools.py", "soak/test_strangers.py",
 )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ QUICK = "--xla_backend_optimization_level=0 --xla_cpu_prefer_vector_width=128"
 if version.__version_info__ < (0, 11):  # 0.12 no longer knows it, and ends a process that has it
     QUICK += " --xla_cpu_use_fusion_emitters=false"
 FLAGS = os.environ.get("XLA_FLAGS", QUICK)
+COMPILED_AS_USERS_DO = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "0"}  # of a process that computes for long
 COMPILED_ALIKE = os.environ | {"XLA_FLAGS": FLAGS}  # of a process that has to give the same bits as this one
 
 
