@@ -69,20 +69,8 @@ def test_every_file_is_decoded_and_stored_once(work):
 
 @pytest.fixture(scope="module")
 def run(work):
-    short = (
-        "--preset",
-        "tiny",
-        "--seeds",
-        "2",
-        "--epochs",
-        "3",
-        "--baselines",
-        "quick",
-        "--folds",
-        "2",
-        "--resamples",
-        "20",
-    )
+    short = ("--preset", "tiny", "--seeds", "2", "--epochs", "3", "--folds", "2", "--resamples", "20")
+    short += ("--baselines", "quick")
     trained, _ = cli("train-head", work / "cut", *short, "--out", work / "run")
     assert (trained["n_train"], trained["n_val"], trained["n_test"]) == (10, 6, 4)
     assert "20 segments of 10 items" in trained["notes"]
@@ -130,8 +118,8 @@ def test_scoring_a_folder_by_a_table_reports_each_segment_and_names_what_it_cann
     rows = ("p0.mp4,0,2", "p0.mp4,1,0:03", "p0.mp4,3.1,3.2", "p0.mp4,3,9", "p1.mp4,0,1", "gone.mp4,0,1")
     (tmp_path / "s.csv").write_text("\n".join(("path,start,end", *rows)) + "\n")
     read = ("--weights", "random:1", "--faces", "none", "--engine", "xla")
+    (tmp_path / "clips").mkdir()
     for name in ("p0.mp4", "p1.mp4", "p2.mp4"):
-        (tmp_path / "clips").mkdir(exist_ok=True)
         shutil.copy(work / "clips" / name, tmp_path / "clips")
     asked = ("score-videos", tmp_path / "clips", "--head", run, *read, "--segments", tmp_path / "s.csv")
     found, said = cli(*asked, "--out", tmp_path / "out", status=3)
@@ -167,18 +155,8 @@ def test_two_segments_of_a_real_clip_have_their_own_rows_and_scores(clips_dev, t
     (tmp_path / "m.csv").write_text(
         f"path,emotion,start,end\n{clip},sad,0,1.5\n{clip},happy,0:01,00:00:03.25\n{clip},happy,3,99\n"
     )
-    found, _ = cli(
-        "extract-features",
-        tmp_path / "m.csv",
-        *SMALL,
-        "--faces",
-        "haar",
-        "--engine",
-        "xla",
-        "--out",
-        tmp_path / "c",
-        status=3,
-    )
+    read = (*SMALL, "--faces", "haar", "--engine", "xla")
+    found, _ = cli("extract-features", tmp_path / "m.csv", *read, "--out", tmp_path / "c", status=3)
     assert (found["items_new"], found["items_failed"], found["segments"]) == (1, 0, 3)
     assert [fault["segment"].split("/")[-1] for fault in found["segments_failed"]] == ["fer_test.mp4 [3-99 s]"]
     write_run(tmp_path / "run", target="emotion")
