@@ -59,10 +59,10 @@ def facts(event: Progress, pace: Pace) -> list[str]:
     """What there is to say of a stage beside how much of it is done."""
     said = [f"{event.frames:,} frames"] if event.frames else []
     reading, rate, left = pace.reading(event), pace.rate(event), pace.left(event)
-    if reading is None:
-        said.append(f"{rate:.1f}/s" if rate > SLOW or not rate else f"{clock(1 / rate)} each")
-    else:
+    if reading is not None:
         said += [f"{reading[0]:.1f} frames/s", f"{reading[1]:.1f}x real time"]
+    elif rate > 0:
+        said.append(f"{rate:.1f}/s" if rate > SLOW else f"{clock(1 / rate)} each")
     if left is not None:
         said.append(f"{clock(left)} left")
     if event.failed:
