@@ -5,8 +5,8 @@ from collections import deque
 from facedep_jax.progress_events import Progress
 
 SPAN = 30.0  # seconds that a rate looks back …
-SLOW = 0.5  # units a second, below which it is told how long one takes
 STEPS = 6  # … and at least over so many units that were finished one by one: clips may take minutes each
+SLOW = 0.5  # units a second, up to which it is told how long one takes
 
 
 class Pace:
