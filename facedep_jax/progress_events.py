@@ -113,10 +113,11 @@ T = TypeVar("T")
 
 def result_of(future: "Future[T]", report: Report) -> T:
     """The result of `future`; while it is waited for `report` has chances to stop."""
-    from concurrent.futures import wait
-
-    while not wait((future,), TICK).done:
-        report(Tick())
+    while not future.done():
+        try:
+            return future.result(TICK)
+        except TimeoutError:  # nothing yet, or what the future raises: that comes below
+            report(Tick())
     return future.result()
 
 

@@ -26,9 +26,12 @@ class BadLine(NamedTuple):
     written: bool = False
 
 
+_AS_JSON = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+
+
 def encode_line(entry: Mapping[str, Any]) -> bytes:
     """`entry` as one ASCII line whose last member `check` is 16 digits of the SHA-256 of the rest."""
-    text = json.dumps(entry, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode()
+    text = _AS_JSON.encode(entry).encode()
     return text[:-1] + _TAIL + _digest(text) + _END
 
 

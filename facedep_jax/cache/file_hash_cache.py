@@ -15,6 +15,7 @@ import polars as pl
 from facedep_jax.cache.checksummed_jsonl import write_lines
 from facedep_jax.cache.ledger_columns import latest, read_columns
 from facedep_jax.cache.ledger_state import with_columns
+from facedep_jax.media.file_hashing import FileState
 from facedep_jax.text_escaping import as_name, as_text
 
 FILE = "files.jsonl"
@@ -22,13 +23,6 @@ MEMBERS = ("path", "signature", "item")
 # Seconds between a file's last change and its hashing below which it is not remembered: a second change within one
 # tick of the file system's clock (2 s on FAT, the coarsest in use) would leave its times as they are.
 FRESH = 2.0
-
-Signature = tuple[int, int, int, int, int]  # bytes, modified and changed in ns, inode, device
-
-
-def signature_of(stat: os.stat_result) -> Signature:
-    """What is compared to tell that a file has not changed."""
-    return (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino, stat.st_dev)
 
 
 class KnownFiles:
@@ -56,10 +50,10 @@ class KnownFiles:
         same = known.filter(known["signature"] == asked).select("path", "item")
         return files.alias("path").to_frame().join(same, on="path", how="left", maintain_order="left")["item"]
 
-    def note(self, file: Path, stat: os.stat_result, item: str) -> None:
-        """Remember that `file` was `item`. `stat` was taken before it was read, and found equal afterwards."""
-        path, known = as_text(str(file)), (_text(signature_of(stat)), item)
-        if time.time() - max(stat.st_mtime, stat.st_ctime) < FRESH or self._entry(path) == known:
+    def note(self, file: Path, state: FileState, item: str) -> None:
+        """Remember that `file` was `item`. `state` was taken before it was read, and found equal afterwards."""
+        path, known = as_text(str(file)), (_text(state), item)
+        if time.time() - max(state.modified, state.changed) / 1e9 < FRESH or self._entry(path) == known:
             return
         self._noted[path] = known
         self._changed = True
@@ -92,14 +86,13 @@ def _rows(*frames: pl.DataFrame) -> Iterable[tuple[str, str, str]]:
         yield from frame.iter_rows()
 
 
-def _text(signature: Signature) -> str:
-    size, modified, changed, inode, device = signature
-    return f"[{size},{modified},{changed},{inode},{device}]"
+def _text(state: FileState) -> str:
+    return f"[{','.join(map(str, state))}]"
 
 
 def _asked(file: str) -> str | None:
     """The signature of a file now; None where it cannot be asked: reading it will say why."""
     try:
-        return _text(signature_of(os.stat(file)))
+        return _text(FileState.of(os.stat(file)))
     except OSError:
         return None

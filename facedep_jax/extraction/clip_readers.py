@@ -1,6 +1,5 @@
 """Clips read side by side, each by a thread and a decoding process of its own. Knows nothing of caches or networks."""
 
-import os
 import threading
 import time
 from collections import deque
@@ -11,7 +10,7 @@ from typing import Generic, TypeVar
 
 from facedep_jax.errors import MediaError
 from facedep_jax.media import Clip, ClipInfo, Frame, InputSettings, open_clip
-from facedep_jax.media.file_hashing import require_unchanged
+from facedep_jax.media.file_hashing import FileState, require_unchanged
 from facedep_jax.progress_events import TICK, Report, Tick, silent
 
 AHEAD = 16  # frames of each clip that are decoded before somebody takes them
@@ -61,7 +60,7 @@ class ClipReaders(Generic[T]):
     def __len__(self) -> int:
         return len(self._readers)
 
-    def start(self, owner: T, file: Path, before: os.stat_result) -> None:
+    def start(self, owner: T, file: Path, before: FileState) -> None:
         """Read a clip, which fails unless the file is at its end what it was `before`."""
         reader = _Reader(owner)
         self._readers.append(reader)
@@ -105,7 +104,7 @@ class ClipReaders(Generic[T]):
                 return None
         return None
 
-    def _read(self, reader: _Reader[T], file: Path, before: os.stat_result) -> None:
+    def _read(self, reader: _Reader[T], file: Path, before: FileState) -> None:
         try:
             self._hold(reader, None)
             with open_clip(file, self._settings, threads=self._threads) as clip:

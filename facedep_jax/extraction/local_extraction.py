@@ -4,12 +4,14 @@ Files are decoded side by side, ahead of the pipeline that computes and writes. 
 listings, and a row does not hang on those computed with it, so a cache's content does not depend on timing.
 """
 
-import os
+import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
+from typing import TypeVar
 
 from facedep_jax.backbones.engine_interface import Engine
 from facedep_jax.cache.file_hash_cache import KnownFiles
@@ -23,14 +25,17 @@ from facedep_jax.extraction.pending_listings import Pair, Pending
 from facedep_jax.extraction.pipeline import Abandon, Begin, End, Pipeline
 from facedep_jax.extraction.plan import ExtractionPlan
 from facedep_jax.machine_resources import cores, decoders
-from facedep_jax.media import ClipInfo, Frame, InputSettings, Picture, read_image
-from facedep_jax.media.file_hashing import Hashed, hash_content, is_changed, read_content, state_of
+from facedep_jax.media import ClipInfo, Frame, ImageFile, InputSettings, Picture, read_images
+from facedep_jax.media.file_hashing import FileState, Hashed, hash_content, is_changed, state_of
 from facedep_jax.progress_events import Note, result_of
 from facedep_jax.sources import Listing, Source
 
 AHEAD = 3  # batches of images that are decoded while one is computed
+MOST_A_REQUEST = 16  # files
+REQUEST_S = 0.1  # of work that a request is about
 HASHERS = 2  # threads that find out which items the next clips are
 
+T = TypeVar("T")
 KeepFrame = Callable[[str, int, Frame], None]  # item, number of the sample, and the frame
 
 
@@ -54,9 +59,14 @@ class ItemResolver:
 
     def remember(self, listing: Listing, content: Hashed) -> str:
         """The item that was read; kept for the next run, unless the file changed under way."""
-        if self._known and content.stat and not self.is_purged(content.item):
-            self._known.note(listing.file, content.stat, content.item)
+        if self._known and content.state and not self.is_purged(content.item):
+            self._known.note(listing.file, content.state, content.item)
         return content.item
+
+    @property
+    def any_purged(self) -> bool:
+        """Whether anything was taken out of this cache for good."""
+        return bool(self._purged)
 
     def is_purged(self, item: str) -> bool:
         """Whether the item was taken out of this cache for good."""
@@ -79,7 +89,25 @@ class Undecoded:
     failure: MediaError
 
 
-_Hashing = tuple[os.stat_result, Hashed | str]  # of a file before it was read, and its item if that was known
+class _Requests:
+    """How many `files` a decoder is asked for at a time: twice as many while it has them soon, up to `most`."""
+
+    def __init__(self, most: int):
+        self.files, self._most = 1, most
+
+    def timed(self, read: Callable[[], list[T]]) -> list[T]:
+        """What `read` gives; how long it takes decides of later requests."""
+        begun = time.monotonic()
+        found = read()
+        spent = time.monotonic() - begun
+        if len(found) >= self.files and spent < REQUEST_S / 2:
+            self.files = min(2 * self.files, self._most)
+        elif spent > 2 * REQUEST_S:
+            self.files = max(self.files // 2, 1)
+        return found
+
+
+_Hashing = tuple[FileState, Hashed | str]  # of a file before it was read, and its item if that was known
 
 
 @dataclass(eq=False)
@@ -140,11 +168,12 @@ class Extraction:
     # Images
 
     def _images(self, pairs: Pending) -> None:
-        for source, listing, reading in self._decoded(pairs):
+        for batch, reading in self._decoded(pairs):
             with self.waits.on("decode"):
                 read = result_of(reading, self.outcomes.report)
-            self._image(source, listing, read)
-            self.outcomes.progress(listing)
+            for (source, listing), one in zip(batch, read, strict=True):
+                self._image(source, listing, one)
+            self.outcomes.progress(listing, len(batch))
 
     def _image(self, source: Source, listing: Listing, read: Decoded | Undecoded) -> None:
         if isinstance(read, Undecoded):
@@ -164,42 +193,58 @@ class Extraction:
             self.pipeline.add(item, picture.frame)
             self.pipeline.add(item, End(picture.width, picture.height, phash=picture.phash))
 
-    def _decoded(self, pairs: Pending) -> Iterator[tuple[Source, Listing, Future[Decoded | Undecoded]]]:
-        """Decode ahead in threads, a bounded number of images at a time; what is known needs no thread."""
+    def _decoded(self, pairs: Pending) -> Iterator[tuple[list[Pair], Future[list[Decoded | Undecoded]]]]:
+        """Decode ahead, a bounded number of images at a time: in each thread, by a process of its own, some files one
+        after the other, so many that asking for them costs little beside reading them.
+        """
         if not len(pairs):
             return
-        settings = self.plan.input_settings("image")
-        ahead: deque[tuple[Source, Listing, Future[Decoded | Undecoded]]] = deque()
-        with ThreadPoolExecutor(decoders(), "decode") as pool:
+        settings, at_once = self.plan.input_settings("image"), decoders()
+        ahead = max(AHEAD * self.plan.settings.batch_size, 2 * MOST_A_REQUEST * at_once)
+        requests = _Requests(min(MOST_A_REQUEST, ahead // (2 * at_once)))
+        look_first = bool(self.writer.complete) or self.items.any_purged or self.outcomes.any_failed_before
+        begun: deque[tuple[list[Pair], Future[list[Decoded | Undecoded]]]] = deque()
+        left, held = iter(pairs), 0  # files of what is begun
+        with ThreadPoolExecutor(at_once, "decode") as pool:
             try:
-                for source, listing in pairs:
-                    known = self.items.known(listing)
-                    if known is not None and known in self.writer.complete:
-                        reading: Future[Decoded | Undecoded] = Future()
-                        reading.set_result(Decoded(known))
-                    else:
-                        reading = pool.submit(self._read_image, listing, settings)
-                    ahead.append((source, listing, reading))
-                    if len(ahead) > AHEAD * self.plan.settings.batch_size:
-                        yield ahead.popleft()
-                while ahead:
-                    yield ahead.popleft()
+                while batch := list(islice(left, requests.files)):
+                    read = partial(self._read_images, [listing for _, listing in batch], settings, look_first)
+                    begun.append((batch, pool.submit(requests.timed, read)))
+                    held += len(batch)
+                    while held > ahead:
+                        held -= len(begun[0][0])
+                        yield begun.popleft()
+                yield from begun
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)
 
-    def _read_image(self, listing: Listing, settings: InputSettings) -> Decoded | Undecoded:
-        """Decoded unless the cache holds the item or knows that it fails."""
-        item = None
-        try:
-            content = read_content(listing.file)
-            item = self.items.remember(listing, content)
-            if item in self.writer.complete or self.items.is_purged(item):
-                return Decoded(item)
-            if failure := self.outcomes.failure_of(item):
-                return Undecoded(item, failure)
-            return Decoded(item, read_image(listing.file, content.data, settings))
-        except MediaError as error:
-            return Undecoded(item, error)
+    def _read_images(
+        self, listings: Sequence[Listing], settings: InputSettings, look_first: bool
+    ) -> list[Decoded | Undecoded]:
+        """Decoded unless the cache holds the item or knows that it fails; for that, files are hashed first."""
+        read: dict[int, Decoded | Undecoded] = {}
+        for place, listing in enumerate(listings):
+            known = self.items.known(listing)
+            if known is not None and known in self.writer.complete:
+                read[place] = Decoded(known)
+        for decode in (False, True) if look_first else (True,):
+            left = [place for place in range(len(listings)) if place not in read]
+            files = read_images([listings[place].file for place in left], settings, decode)
+            for place, file in zip(left, files, strict=True):
+                if became := self._became(listings[place], file):
+                    read[place] = became
+        return [read[place] for place in range(len(listings))]
+
+    def _became(self, listing: Listing, file: ImageFile) -> Decoded | Undecoded | None:
+        """What became of a file that was read; None where it has to be decoded for that."""
+        if file.hashed is None:
+            return Undecoded(None, file.failure or MediaError("was not read", stage="read"))
+        item = self.items.remember(listing, file.hashed)
+        if item in self.writer.complete or self.items.is_purged(item):
+            return Decoded(item)
+        if failure := self.outcomes.failure_of(item) or file.failure:
+            return Undecoded(item, failure)
+        return Decoded(item, file.picture) if file.picture else None
 
     # Clips
 

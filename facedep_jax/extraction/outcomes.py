@@ -112,6 +112,11 @@ class Outcomes:
         """These may have to be read: what is left is told by their bytes."""
         self._size_total = sum(map(_size_of, clips))
 
+    @property
+    def any_failed_before(self) -> bool:
+        """Whether there are items that are not tried again."""
+        return bool(self._failed_before)
+
     def failure_of(self, item: str) -> MediaError | None:
         """What `item` ended in before, in this run or in one that the cache remembers."""
         if item in self.failed or item not in self._failed_before:

@@ -4,6 +4,7 @@ The engine computes in a thread of its own while the next batch is decoded and t
 main thread waits for is what limits the run.
 """
 
+import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -114,6 +115,7 @@ class Pipeline:
         self._filling = _Batch()
         self._running: deque[_Batch] = deque()
         self._threads: ThreadPoolExecutor | None = None  # made with the first batch: an engine may load only then
+        self._own = threading.local()  # of each engine's thread: memory for the pixels of a batch, by size
         self._open: set[str] = set()  # items whose rows are being written; one that is refused is not among them
         self._good = False  # whether the engine has given anything that can be stored
 
@@ -144,14 +146,24 @@ class Pipeline:
         """Hand the batch over, then write the oldest while it is computed."""
         batch, self._filling = self._filling, _Batch()
         if batch.crops:
-            by_size = {size: np.stack([crops[size] for crops in batch.crops]) for size in set(self.sizes.values())}
-            stacked = {backbone: by_size[size] for backbone, size in self.sizes.items()}
             self._threads = self._threads or ThreadPoolExecutor(self.engine.in_flight, "engine")
-            batch.features = self._threads.submit(self.engine, stacked)
+            batch.features = self._threads.submit(self._compute, batch.crops)
         batch.crops = []
         self._running.append(batch)
         if not batch.features or len(self._running) > self.engine.in_flight:
             self._write_oldest()
+
+    def _compute(self, crops: list[dict[int, UInt8[np.ndarray, "s s 3"]]]) -> Features:
+        """The features of a batch. Each thread puts its pixels into the same memory again: new memory costs a fault for
+        each page.
+        """
+        if not hasattr(self._own, "pixels"):
+            sides = set(self.sizes.values())
+            self._own.pixels = {side: np.empty((self.batch_size, side, side, 3), np.uint8) for side in sides}
+        stacked = {}
+        for side, held in self._own.pixels.items():
+            stacked[side] = np.stack([one[side] for one in crops], out=held[: len(crops)])
+        return self.engine({backbone: stacked[side] for backbone, side in self.sizes.items()})
 
     def _write_oldest(self) -> None:
         batch = self._running.popleft()

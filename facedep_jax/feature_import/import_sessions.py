@@ -118,8 +118,8 @@ class SessionImport:
         hashed = [hash_content(file) for file in files]
         if len(files) > 1:
             return hashlib.sha256("".join(f"{one.item}\n" for one in hashed).encode()).hexdigest()
-        if hashed[0].stat and not self.purged.holds(hashed[0].item):
-            self.known.note(files[0], hashed[0].stat, hashed[0].item)
+        if hashed[0].state and not self.purged.holds(hashed[0].item):
+            self.known.note(files[0], hashed[0].state, hashed[0].item)
         return hashed[0].item
 
     def _frames(self, listing: Listing) -> MeasuredFrames:

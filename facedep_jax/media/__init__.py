@@ -17,7 +17,7 @@ from facedep_jax.media.frame_types import (
     Picture,
 )
 from facedep_jax.media.live_source import Live, Located, Sample, locate
-from facedep_jax.media.media_reader import Clip, open_clip, read_image, read_view
+from facedep_jax.media.media_reader import Clip, ImageFile, open_clip, read_image, read_images, read_view
 from facedep_jax.media.worker_pool import start_ahead
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "Face",
     "FaceChoice",
     "Frame",
+    "ImageFile",
     "InputSettings",
     "Live",
     "Located",
@@ -39,6 +40,7 @@ __all__ = [
     "locate",
     "open_clip",
     "read_image",
+    "read_images",
     "read_view",
     "resolve_faces",
     "start_ahead",

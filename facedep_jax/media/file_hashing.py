@@ -7,10 +7,27 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from facedep_jax.errors import MediaError
 
 MAX_BYTES = 1 << 30  # of an image file; the wire to the worker carries twice that
+ITEM_BYTES = 64  # of an item's name: hexadecimal digits
+
+
+class FileState(NamedTuple):
+    """What is compared to tell that a file has not changed."""
+
+    size: int  # bytes
+    modified: int  # ns
+    changed: int  # ns
+    inode: int
+    device: int
+
+    @classmethod
+    def of(cls, stat: os.stat_result) -> "FileState":
+        """The part of `stat` that is compared."""
+        return cls(stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino, stat.st_dev)
 
 
 @dataclass(frozen=True)
@@ -18,7 +35,7 @@ class Hashed:
     """A file that was read: its item, and what the file was meanwhile; None where it changed while it was read."""
 
     item: str
-    stat: os.stat_result | None
+    state: FileState | None
 
 
 @dataclass(frozen=True)
@@ -28,44 +45,44 @@ class Content(Hashed):
     data: bytes
 
 
-def read_content(file: Path) -> Content:
+def read_content(file: str | Path) -> Content:
     """The whole file. Raises MediaError unless it is a regular file of bearable size that can be read."""
     with _opened(file) as descriptor:
-        before = os.fstat(descriptor)
-        if before.st_size > MAX_BYTES:
+        before = FileState.of(os.fstat(descriptor))
+        if before.size > MAX_BYTES:
             raise MediaError(f"more than {MAX_BYTES:,} bytes, which no picture needs", stage="read")
-        data = _whole(descriptor, before.st_size)
+        data = _whole(descriptor, before.size)
         return Content(hashlib.sha256(data).hexdigest(), _unchanged(before, descriptor), data)
 
 
 def hash_content(file: Path) -> Hashed:
     """As `read_content`, for files of any size, without their bytes."""
     with _opened(file) as descriptor, open(descriptor, "rb", buffering=0, closefd=False) as stream:
-        before = os.fstat(descriptor)
+        before = FileState.of(os.fstat(descriptor))
         item = hashlib.file_digest(stream, "sha256").hexdigest()
         return Hashed(item, _unchanged(before, descriptor))
 
 
-def state_of(file: Path) -> os.stat_result:
+def state_of(file: Path) -> FileState:
     """What the file is now, for `require_unchanged`. Raises MediaError unless it is a regular file that can be read."""
-    return _stat(regular_file(file))
+    return _state(regular_file(file))
 
 
-def require_unchanged(file: Path, before: os.stat_result) -> None:
+def require_unchanged(file: Path, before: FileState) -> None:
     """Raises MediaError where the file at this path is not the one, or not as it was, `before`.
 
     Clips are hashed and decoded one after the other, by path: what was hashed has to be what was decoded.
     """
-    after = _stat(file)
-    if _signature(before) != _signature(after):
-        grown = after.st_size - before.st_size
+    after = _state(file)
+    if before != after:
+        grown = after.size - before.size
         how = f" (by {grown:+,} bytes)" if grown else ""
         raise MediaError(f"changed while it was read{how}; try again once nobody writes to it", stage="read")
 
 
-def is_changed(file: Path, before: os.stat_result) -> bool:
+def is_changed(file: Path, before: FileState) -> bool:
     """Whether `require_unchanged` would raise. Raises MediaError where there is no such file any more."""
-    return _signature(before) != _signature(_stat(file))
+    return before != _state(file)
 
 
 def regular_file(path: str | os.PathLike) -> bytes:
@@ -79,19 +96,15 @@ def _kind(mode: int) -> str:
     return kinds.get(modes.S_IFMT(mode), "a device")
 
 
-def _stat(file: Path | bytes) -> os.stat_result:
+def _state(file: Path | bytes) -> FileState:
     try:
-        return os.stat(file)
+        return FileState.of(os.stat(file))
     except OSError as error:
         raise MediaError(f"disappeared while it was read: {error.strerror}", stage="read") from error
 
 
-def _unchanged(before: os.stat_result, descriptor: int) -> os.stat_result | None:
-    return before if _signature(before) == _signature(os.fstat(descriptor)) else None
-
-
-def _signature(stat: os.stat_result) -> tuple[int, ...]:
-    return (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino, stat.st_dev)
+def _unchanged(before: FileState, descriptor: int) -> FileState | None:
+    return before if before == FileState.of(os.fstat(descriptor)) else None
 
 
 @contextmanager

@@ -5,18 +5,22 @@ takes what it has.
 """
 
 import os
+import re
 import sys
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 
 import numpy as np
 from jaxtyping import UInt8
 
-from facedep_jax.errors import MediaError
-from facedep_jax.media.file_hashing import MAX_BYTES, regular_file
+from facedep_jax.errors import EngineError, MediaError
+from facedep_jax.media.file_hashing import ITEM_BYTES, MAX_BYTES, FileState, Hashed, regular_file
 from facedep_jax.media.frame_types import ClipInfo, Frame, InputSettings, Picture
-from facedep_jax.media.worker_pool import TIMEOUT, borrow, give_back
-from facedep_jax.media.worker_protocol import Message, frame_of
+from facedep_jax.media.worker_pool import TIMEOUT, DecoderLost, borrow, give_back
+from facedep_jax.media.worker_protocol import Bytes, Header, Message, encoded, frame_of
+
+_ITEM = re.compile(f"[0-9a-f]{{{ITEM_BYTES}}}")
 
 
 class Clip:
@@ -99,7 +103,62 @@ def read_image(path: str | os.PathLike, data: bytes, settings: InputSettings, ti
     or too large, and for a decoder that crashes or says nothing for `timeout` seconds; EngineError when the
     detector of `settings` cannot be loaded.
     """
-    header, body = _asked("image", data, settings, timeout)
+    return _picture_of(*_asked("image", data, settings, timeout))
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """An image file that was read. `hashed` is None where it could not be, `picture` where none was asked for or there
+    is a `failure`.
+    """
+
+    hashed: Hashed | None = None
+    picture: Picture | None = None
+    failure: MediaError | None = None
+
+
+def read_images(
+    paths: Sequence[str | os.PathLike[str]], settings: InputSettings, decode: bool = True, timeout: float = TIMEOUT
+) -> list[ImageFile]:
+    """The image files at `paths`, read by one worker process one after the other; without `decode` only hashed.
+
+    As `read_image`, but that what is wrong with a file is said of it. Raises EngineError when the detector of
+    `settings` cannot be loaded.
+    """
+    read: dict[int, ImageFile] = {}
+    while left := [place for place in range(len(paths)) if place not in read]:
+        decoder = borrow()
+        try:
+            decoder.ask("images", settings, encoded([os.fspath(paths[place]) for place in left]), decode=int(decode))
+            header, body = decoder.answer(timeout)
+            read |= zip(left, _image_files(header["read"], body), strict=True)
+        except DecoderLost as error:  # what came before that file is read again, what comes after it for the first time
+            place, item = decoder.progress()
+            read[left[min(place, len(left) - 1)]] = ImageFile(Hashed(item, None) if item else None, failure=error)
+        finally:
+            give_back(decoder)
+    return [read[place] for place in range(len(paths))]
+
+
+def _image_files(read: Sequence[Header], body: Bytes) -> Iterator[ImageFile]:
+    """What an answer says of each file; the crops of all of them follow each other in `body`."""
+    for one in read:
+        hashed = _hashed_of(one) if "item" in one else None
+        failure = MediaError(one["reason"], stage=one["stage"]) if "reason" in one else None
+        picture = None
+        if "picture" in one:
+            own = sum(size * size * 3 for size in one["picture"]["sizes"])
+            picture, body = _picture_of(one["picture"], body[:own]), body[own:]
+        yield ImageFile(hashed, picture, failure)
+
+
+def _hashed_of(said: Header) -> Hashed:
+    if not _ITEM.fullmatch(said["item"]):  # a decoder that was taken over may say anything; what follows trusts a name
+        raise EngineError(f"a decoder sent {said['item']!r:.80} for the SHA-256 of a file")
+    return Hashed(said["item"], said["state"] and FileState(*said["state"]))
+
+
+def _picture_of(header: Header, body: Bytes) -> Picture:
     known = header["width"], header["height"], int(header["phash"], 16)
     return Picture(*known, frame_of(header, body), tuple(map(sys.intern, header["notes"])))
 

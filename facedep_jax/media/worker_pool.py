@@ -19,10 +19,13 @@ from dataclasses import asdict
 from functools import lru_cache
 from io import FileIO
 
+import numpy as np
+
 from facedep_jax.errors import EngineError, MediaError, NotADetector
 from facedep_jax.machine_resources import child_environment
+from facedep_jax.media.file_hashing import ITEM_BYTES
 from facedep_jax.media.frame_types import InputSettings
-from facedep_jax.media.worker_protocol import BrokenWire, Message, encoded, pack, unpack, write_whole
+from facedep_jax.media.worker_protocol import BrokenWire, Bytes, Message, encoded, pack, unpack, write_whole
 
 # Seconds without a message after which a worker counts as hung.
 TIMEOUT = 30.0
@@ -32,15 +35,21 @@ PIPE_BYTES = 1 << 20  # what every user may ask of Linux for a pipe
 _KEPT = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(64 << 20)}
 
 
+class DecoderLost(MediaError):
+    """The worker is gone: it crashed, or was killed for saying nothing."""
+
+
 class Decoder:
     """One worker process. Not for use by two threads at once."""
 
     def __init__(self) -> None:
-        # A plain file: the worker reads back what its libraries said, and no pipe can fill up and block it.
-        self._said = tempfile.TemporaryFile()  # noqa: SIM115  (lives as long as the process)
+        # Plain files: no pipe can fill up and block it. The worker reads back what its libraries said; where it is in a
+        # request of several files is read once it is gone.
+        self._said, self._progress = (tempfile.TemporaryFile() for _ in range(2))  # noqa: SIM115  (for its whole life)
+        progress = self._progress.fileno()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "facedep_jax.media.decode.decode_worker"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._said, bufsize=0,
+            [sys.executable, "-m", "facedep_jax.media.decode.decode_worker", str(progress)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._said, bufsize=0, pass_fds=(progress,),
             env=_KEPT | child_environment(), start_new_session=True,
         )  # fmt: skip
         # False while an answer is outstanding: such a worker is not for anyone else.
@@ -60,19 +69,26 @@ class Decoder:
         return self._process.pid
 
     def ask(self, what: str, settings: InputSettings, body: bytes, **further: int) -> None:
-        """Sends a request. Raises MediaError when the worker is gone."""
+        """Sends a request. Raises DecoderLost."""
         self.is_free = False
+        self._progress.truncate(0)
         try:
             head = pack(_request(what, settings, *further.items()), len(body))
             write_whole(self._requests.fileno(), [head, body])
         except BrokenPipeError as error:
-            raise MediaError(self._obituary()) from error
+            raise DecoderLost(self._obituary()) from error
+
+    def progress(self) -> tuple[int, str]:
+        """Which file of a request of several the worker, which may be gone, has come to, 0 for the first; and its item
+        once it is known."""
+        said = os.pread(self._progress.fileno(), 4 + ITEM_BYTES, 0)
+        return int.from_bytes(said[:4], "little"), said[4:].decode("ascii", "replace").strip()
 
     def answer(self, timeout: float) -> Message:
         """The next message that is more than a sign of life.
 
-        Raises MediaError or EngineError as the worker says; MediaError when it crashed, or said nothing for
-        `timeout` seconds and was killed.
+        Raises MediaError or EngineError as the worker says; DecoderLost when it crashed, or said nothing for `timeout`
+        seconds and was killed.
         """
         header, body = self._next(timeout)
         while header["say"] == "alive":
@@ -98,19 +114,18 @@ class Decoder:
         """Ends the process, whatever it does, and waits for it."""
         self._process.kill()
         self._process.wait()
-        for pipe in (self._requests, self._answers, self._said):
-            pipe.close()
+        for file in (self._requests, self._answers, self._said, self._progress):
+            file.close()
 
     def _next(self, timeout: float) -> Message:
         deadline = time.monotonic() + timeout
         try:
             return unpack(lambda count: self._read(count, deadline, timeout))
         except BrokenWire as error:
-            raise MediaError(self._obituary()) from error
+            raise DecoderLost(self._obituary()) from error
 
-    def _read(self, count: int, deadline: float, timeout: float) -> bytearray:
-        data = bytearray(count)
-        rest = memoryview(data)
+    def _read(self, count: int, deadline: float, timeout: float) -> Bytes:
+        data = rest = np.empty(count, np.uint8).data  # bytearray writes zeros first, and other threads wait
         while rest:
             got = self._answers.readinto(rest)
             if got is None:
@@ -125,7 +140,7 @@ class Decoder:
         """Until there is something to read."""
         if not self._answered.poll(1000 * max(0.0, deadline - time.monotonic())):
             self._process.kill()
-            raise MediaError(f"no frame for {timeout:g} s; the decoder was stopped")
+            raise DecoderLost(f"no frame for {timeout:g} s; the decoder was stopped")
 
     def _obituary(self) -> str:
         """How the worker ended, with the last line it said."""

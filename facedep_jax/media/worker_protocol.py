@@ -20,16 +20,17 @@ MAX_HEADER = 1 << 20
 MAX_BODY = 1 << 31
 
 Header = dict[str, Any]
-Message = tuple[Header, bytearray]
+Bytes = bytearray | memoryview
+Message = tuple[Header, Bytes]
 
 
 class BrokenWire(Exception):
     """The other side ended, or sent what is not a message. Stays inside media."""
 
 
-def encoded(header: Header) -> bytes:
-    """A header as it goes over the wire."""
-    return json.dumps(header, allow_nan=False).encode()
+def encoded(said: Header | list[str]) -> bytes:
+    """A header, or a body of names, as it goes over the wire."""
+    return json.dumps(said, allow_nan=False).encode()
 
 
 def pack(text: bytes, body_bytes: int) -> bytes:
@@ -50,7 +51,7 @@ def write_whole(descriptor: int, parts: Sequence[bytes | memoryview]) -> None:
             rest[0] = rest[0][written:]
 
 
-def unpack(read_exactly: Callable[[int], bytearray]) -> Message:
+def unpack(read_exactly: Callable[[int], Bytes]) -> Message:
     """The next message; `read_exactly(n)` gives n bytes or raises. Raises BrokenWire."""
     magic, header_bytes, body_bytes = _HEAD.unpack(read_exactly(_HEAD.size))
     if magic != _MAGIC or header_bytes > MAX_HEADER or body_bytes > MAX_BODY:
@@ -76,7 +77,7 @@ def frame_bodies(frame: Frame) -> list[memoryview]:
     return [crop.data.cast("B") for crop in frame.crops.values()]
 
 
-def frame_of(header: Header, body: bytearray) -> Frame:
+def frame_of(header: Header, body: Bytes) -> Frame:
     """The frame of a message. Its crops share the memory of `body`."""
     x, y, w, h = header["box"] or NO_BOX
     face = Face(header["state"], (x, y, w, h), math.nan if header["score"] is None else header["score"])

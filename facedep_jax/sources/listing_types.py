@@ -95,11 +95,12 @@ class Listings(Sequence[Listing]):
         return next(iter(self[index : index + 1 or None]))
 
     def __iter__(self) -> Iterator[Listing]:
+        further = {name: name[len(FURTHER) :] for name in self.frame.columns if name.startswith(FURTHER)}
         for row in self.frame.iter_rows(named=True):
             start, end = row.pop("start"), row.pop("end")
             said: dict[str, Any] = {name: as_name(value) for name, value in row.items() if value is not None}
             file = self.root / said.pop("file", said["path"])
-            extra = {name[len(FURTHER) :]: said.pop(name) for name in [*said] if name.startswith(FURTHER)}
+            extra = {further[name]: said.pop(name) for name in further if name in said}
             yield Listing(file=file, extra=extra, start=start, end=end, **said)
 
     def __eq__(self, other: object) -> bool:

@@ -2,7 +2,6 @@
 
 import os
 import time
-from pathlib import Path
 
 import pytest
 
@@ -12,7 +11,8 @@ from facedep_jax.cache.maintenance.purge import purge_cache
 from facedep_jax.cache.maintenance.verify import verify_cache
 from facedep_jax.extraction.extract import extract
 from facedep_jax.extraction.settings import ExtractSettings
-from facedep_jax.media import file_hashing
+from facedep_jax.media import read_images
+from facedep_jax.media.file_hashing import state_of
 from facedep_jax.sources import read_source
 from facedep_jax.sources.synthetic_faces import draw_faces
 
@@ -21,32 +21,28 @@ SETTINGS = ExtractSettings(weights="random:1", taps="mobilenet_v2:mid@1", size="
 
 @pytest.fixture
 def old(tmp_path):
-    """A file whose last change is long ago, as far as its times say."""
+    """A file that was just written."""
     path = tmp_path / "old.jpg"
     path.write_bytes(b"12345")
     return path
 
 
-def stat_of(path: Path, seconds_ago: float = 3600.0) -> os.stat_result:
-    """The file's own stat, with both times moved: the time of a change cannot be set."""
-    stat = list(os.stat(path))
-    moment = time.time() - seconds_ago
-    keep = os.stat(path)
-    return os.stat_result(
-        stat,
-        {
-            "st_mtime": moment,
-            "st_ctime": moment,
-            "st_mtime_ns": keep.st_mtime_ns,
-            "st_ctime_ns": keep.st_ctime_ns,
-        },
-    )
+@pytest.fixture
+def wait(monkeypatch):
+    """Lets seconds go by: the time of a file's last change cannot be set."""
+
+    def later(seconds: float) -> None:
+        now = time.time() + seconds
+        monkeypatch.setattr("facedep_jax.cache.file_hash_cache.time.time", lambda: now)
+
+    return later
 
 
-def test_what_was_noted_is_known_until_the_file_changes(tmp_path, old):
+def test_what_was_noted_is_known_until_the_file_changes(tmp_path, old, wait):
+    wait(3600)
     known = KnownFiles(tmp_path)
     assert known.item_of(old) is None
-    known.note(old, stat_of(old), "a" * 64)
+    known.note(old, state_of(old), "a" * 64)
     known.save()
     again = KnownFiles(tmp_path)
     assert again.item_of(old) == "a" * 64
@@ -59,17 +55,19 @@ def test_what_was_noted_is_known_until_the_file_changes(tmp_path, old):
     assert again.item_of(old) is None
 
 
-def test_a_file_that_has_just_changed_is_not_remembered(tmp_path, old):
+def test_a_file_that_has_just_changed_is_not_remembered(tmp_path, old, wait):
+    wait(FRESH / 2)
     known = KnownFiles(tmp_path)
-    known.note(old, stat_of(old, FRESH / 2), "a" * 64)
+    known.note(old, state_of(old), "a" * 64)
     assert known.item_of(old) is None
     known.save()
     assert not (tmp_path / FILE).exists()
 
 
-def test_a_damaged_line_is_forgotten_and_mended(tmp_path, old):
+def test_a_damaged_line_is_forgotten_and_mended(tmp_path, old, wait):
+    wait(3600)
     known = KnownFiles(tmp_path)
-    known.note(old, stat_of(old), "a" * 64)
+    known.note(old, state_of(old), "a" * 64)
     known.save()
     whole = (tmp_path / FILE).read_bytes()
     (tmp_path / FILE).write_bytes(whole.replace(b"aaaa", b"aaab", 1))
@@ -81,10 +79,14 @@ def test_a_damaged_line_is_forgotten_and_mended(tmp_path, old):
 
 @pytest.fixture
 def reads(monkeypatch):
-    """Every file whose bytes were asked for."""
+    """Every file whose bytes were asked for, and whether to decode them."""
     seen = []
-    opened = file_hashing._opened
-    monkeypatch.setattr(file_hashing, "_opened", lambda file: seen.append(Path(file).name) or opened(file))
+
+    def read(files, settings, decode):
+        seen.extend((file.name, decode) for file in files)
+        return read_images(files, settings, decode)
+
+    monkeypatch.setattr("facedep_jax.extraction.local_extraction.read_images", read)
     return seen
 
 
@@ -99,14 +101,16 @@ def test_a_rerun_reads_what_changed_and_nothing_else(tmp_path, reads, monkeypatc
         return extract([read_source(str(tmp_path / "faces"))], tmp_path / "cache", settings)
 
     first = run()
-    assert len(reads) == len(files) == first["items_new"] and first["engine"] != "none"
+    assert sorted(reads) == sorted((file.name, True) for file in files)
+    assert first["items_new"] == len(files) and first["engine"] != "none"
     second = run()
     assert reads == [] and second["items_reused"] == len(files) and second["engine"] == "none"
     copy = files[0].read_bytes()
     files[0].unlink()
     files[0].write_bytes(copy)  # the same bytes under the same name, in another inode or at another time
-    assert run()["items_reused"] == len(files) and reads == [files[0].name]
-    assert run(rehash=True)["items_reused"] == len(files) and len(reads) == len(files)
+    assert run()["items_reused"] == len(files) and reads == [(files[0].name, False)]
+    assert run(rehash=True)["items_reused"] == len(files)
+    assert sorted(reads) == sorted((file.name, False) for file in files)  # what is there is not decoded for that
 
 
 @pytest.mark.parametrize("changed", [{}, {"rehash": True}, {"workers": 2}])

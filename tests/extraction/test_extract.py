@@ -24,7 +24,7 @@ from facedep_jax.errors import SettingsError, SpecMismatch
 from facedep_jax.extraction.extract import extract
 from facedep_jax.extraction.plan import load_checked_engine
 from facedep_jax.extraction.settings import ExtractSettings
-from facedep_jax.media import DECODERS, read_image
+from facedep_jax.media import DECODERS, read_images
 from facedep_jax.progress_events import Note, Progress
 from facedep_jax.sources import read_source
 from facedep_jax.sources.synthetic_faces import draw_clips, draw_faces
@@ -231,12 +231,12 @@ def test_a_cache_has_the_same_bytes_whatever_the_timing(faces, tmp_path, monkeyp
 
         def read(*arguments, rng=rng):
             time.sleep(rng.uniform(0, 0.03))
-            return read_image(*arguments)
+            return read_images(*arguments)
 
         def load(*arguments, rng=rng):
             return Moody(load_checked_engine(*arguments), rng)
 
-        monkeypatch.setattr("facedep_jax.extraction.local_extraction.read_image", read)
+        monkeypatch.setattr("facedep_jax.extraction.local_extraction.read_images", read)
         monkeypatch.setattr("facedep_jax.extraction.extract.load_checked_engine", load)
         summary = run(tmp_path / "faces", tmp_path / str(seed), replace(QUICK, batch_size=3, shard_rows=5))
         assert (summary["items_new"], summary["items_failed"]) == (45, 2)

@@ -3,8 +3,11 @@
 import hashlib
 import io
 import os
+import re
 import signal
 import struct
+import threading
+import time
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +18,7 @@ import pytest
 from PIL import Image
 
 from facedep_jax.errors import MediaError, SettingsError
-from facedep_jax.media import InputSettings, read_image, worker_pool
+from facedep_jax.media import InputSettings, read_image, read_images, worker_pool
 from facedep_jax.media.decode.cropping import resize
 from facedep_jax.media.decode.image_decoding import difference_hash, nine_by_eight
 from facedep_jax.media.decode.images.jpeg import read_header, reduction
@@ -387,7 +390,7 @@ def test_a_file_is_read_whole_however_little_of_it_is_given_at_once(tmp_path, mo
     monkeypatch.setattr(os, "read", lambda descriptor, count: read(descriptor, min(count, 999)))
     content = read_content(tmp_path / "p.jpg")
     assert (content.data, content.item) == (data, hashlib.sha256(data).hexdigest())
-    assert content.stat and content.item == hash_content(tmp_path / "p.jpg").item
+    assert content.state and content.item == hash_content(tmp_path / "p.jpg").item
 
 
 @pytest.mark.parametrize("change", [b"longer than before", b"short"])
@@ -396,7 +399,7 @@ def test_a_file_that_changes_while_it_is_read_is_told(tmp_path, monkeypatch, cha
     file.write_bytes(b"as it was")
     monkeypatch.setattr(os, "read", lambda *asked: (file.write_bytes(change), read(*asked))[1])
     content = read_content(file)
-    assert content.stat is None and content.item == hashlib.sha256(content.data).hexdigest()
+    assert content.state is None and content.item == hashlib.sha256(content.data).hexdigest()
 
 
 def test_what_is_no_picture_file_is_refused_before_it_is_opened(tmp_path):
@@ -418,6 +421,69 @@ def test_what_is_no_picture_file_is_refused_before_it_is_opened(tmp_path):
             with pytest.raises(MediaError, match=reason) as raised:
                 read(tmp_path / name)
             assert raised.value.stage == "read"
+
+
+def test_of_several_files_each_is_told_by_itself(tmp_path):
+    (tmp_path / "a.png").write_bytes(encode(".png", smooth_picture()))
+    (tmp_path / "cut.jpg").write_bytes(encode(".jpg", smooth_picture())[:900])
+    (tmp_path / "words.jpg").write_text("no picture")
+    (tmp_path / "z.jpg").write_bytes(encode(".jpg", smooth_picture(40, 60)))
+    names = ["a.png", "missing.jpg", "cut.jpg", "a.png", "half\ud800", "a\0b", "words.jpg", "z.jpg"]
+    settings = InputSettings((32, 48))
+    read = read_images([tmp_path / name for name in names], settings)
+    assert [file.failure and file.failure.stage for file in read] == [
+        None, "read", "decode", None, "read", "read", "decode", None,
+    ]  # fmt: skip
+    for name, file in zip(names, read, strict=True):
+        if file.failure and file.failure.stage == "read":
+            assert file.hashed is None and file.picture is None
+            continue
+        assert file.hashed == hash_content(tmp_path / name)
+        if file.picture:
+            alone = read_image("", (tmp_path / name).read_bytes(), settings)
+            assert (file.picture.width, file.picture.phash) == (alone.width, alone.phash)
+            for side, pixels in alone.frame.crops.items():
+                assert np.array_equal(file.picture.frame.crops[side], pixels)
+    hashed = read_images([tmp_path / name for name in names], settings, decode=False)
+    assert [file.hashed for file in hashed] == [file.hashed for file in read]
+    assert not any(file.picture for file in hashed) and hashed[2].failure is None
+    assert read_images([], settings) == []
+
+
+@pytest.mark.parametrize(
+    ("how", "said"), [(signal.SIGSEGV, r"crashed \(SIGSEGV\)"), (signal.SIGSTOP, "no frame for 4 s")]
+)
+def test_of_several_files_only_the_one_that_ends_the_decoder_is_lost(tmp_path, monkeypatch, how, said):
+    large = np.random.default_rng(0).integers(0, 256, (5000, 5000, 3), np.uint8)
+    for name, pixels in (
+        ("a", smooth_picture()),
+        ("b", smooth_picture(50, 50)),
+        ("c", large),
+        ("d", smooth_picture(30)),
+    ):
+        (tmp_path / f"{name}.png").write_bytes(encode(".png", pixels))
+    files, hit = [tmp_path / f"{name}.png" for name in "abcd"], threading.Event()
+
+    def borrow_victim() -> worker_pool.Decoder:
+        worker = worker_pool.borrow()
+        if not hit.is_set():
+            threading.Thread(target=end, args=(worker,)).start()
+        return worker
+
+    def end(worker: worker_pool.Decoder) -> None:
+        while worker.progress() != (2, hash_content(files[2]).item):  # it decodes the large one
+            time.sleep(0.001)
+        os.kill(worker.pid, how)
+        hit.set()
+
+    monkeypatch.setattr("facedep_jax.media.media_reader.borrow", borrow_victim)
+    read = read_images(files, WHOLE, timeout=4)
+    assert hit.is_set() and [file.failure is None for file in read] == [True, True, False, True]
+    assert re.search(said, read[2].failure.reason)
+    assert [file.hashed.item for file in read] == [hash_content(file).item for file in files]
+    assert [file.picture.height for file in (read[0], read[1], read[3])] == [
+        read_image("", file.read_bytes(), WHOLE).height for file in (files[0], files[1], files[3])
+    ]
 
 
 def test_a_worker_that_died_on_the_shelf_is_replaced():

@@ -5,8 +5,10 @@ bytes may be hostile or simply broken: whatever they do to a decoder, they do he
 decoder_stderr.py reads back.
 """
 
+import json
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
@@ -20,8 +22,18 @@ from facedep_jax.media.decode.light_meter import LightMeter
 from facedep_jax.media.decode.live_capture import Camera, Paced, Reader
 from facedep_jax.media.decode.opencv_setup import cv2
 from facedep_jax.media.decode.video_decoding import Capture
+from facedep_jax.media.file_hashing import ITEM_BYTES, read_content
 from facedep_jax.media.frame_types import Frame, InputSettings
-from facedep_jax.media.worker_protocol import Header, encoded, frame_bodies, frame_header, pack, unpack, write_whole
+from facedep_jax.media.worker_protocol import (
+    Header,
+    Message,
+    encoded,
+    frame_bodies,
+    frame_header,
+    pack,
+    unpack,
+    write_whole,
+)
 
 # A sign of life at least this often while frames are read that nobody wants.
 _SIGN_OF_LIFE = 1.0
@@ -30,14 +42,15 @@ _SIGN_OF_LIFE = 1.0
 class Channel:
     """Requests in, answers out. Takes standard output for itself: a library that prints breaks no message."""
 
-    def __init__(self) -> None:
+    def __init__(self, progress: int) -> None:
+        self._progress = progress  # descriptor of a file that the library reads when this process is gone
         self._in, self._out = os.fdopen(os.dup(0), "rb"), os.dup(1)
         null = os.open(os.devnull, os.O_RDONLY)
         os.dup2(null, 0)
         os.dup2(2, 1)
         self._last = time.monotonic()
 
-    def request(self) -> tuple[Header, bytearray]:
+    def request(self) -> Message:
         """The next request. Raises EOFError when the library has closed its end."""
         return unpack(self._exactly)
 
@@ -45,6 +58,12 @@ class Channel:
         """Sends one message."""
         write_whole(self._out, [pack(encoded(header), sum(map(len, bodies))), *bodies])
         self._last = time.monotonic()
+
+    def come_to(self, place: int, item: str = "") -> None:
+        """Notes which file of a request is read now, and its item once it is known, for whoever finds this process
+        ended by it."""
+        os.pwrite(self._progress, place.to_bytes(4, "little") + item.encode().ljust(ITEM_BYTES), 0)
+        self.alive()
 
     def alive(self) -> None:
         """Sends a sign of life when the last message is old."""
@@ -61,7 +80,8 @@ class Channel:
 def serve(channel: Channel) -> None:
     """Answers requests until the library closes its end."""
     answers: dict[str, Callable[..., None]] = {
-        "image": _image, "view": _view, "clip": _clip, "camera": _camera, "paced": _paced, "detector": _detector
+        "image": _image, "images": _images, "view": _view, "clip": _clip, "camera": _camera, "paced": _paced,
+        "detector": _detector,
     }  # fmt: skip
     while True:
         try:
@@ -69,22 +89,55 @@ def serve(channel: Channel) -> None:
         except EOFError:
             return
         settings = InputSettings(**{**header["settings"], "sizes": tuple(header["settings"]["sizes"])})
-        further = {"threads": header["threads"]} if "threads" in header else {}
+        further = {name: header[name] for name in ("threads", "decode") if name in header}
         try:
             answers[header["do"]](channel, settings, bytes(body), **further)
-        except MediaError as error:
-            channel.say({"say": "failed", "reason": error.reason, "stage": error.stage})
-        except OSError as error:  # the file went away, or cannot be read, since it was looked at
-            channel.say({"say": "failed", "reason": f"cannot be read: {error.strerror}", "stage": "read"})
+        except _OF_A_FILE as error:
+            channel.say({"say": "failed", **_why(error)})
         except NotADetector as error:
             channel.say({"say": "no detector", "path": error.path, "found": error.found})
         except EngineError as error:
             channel.say({"say": "no engine", "reason": str(error)})
-        except MemoryError:
-            channel.say({"say": "failed", "reason": "needs more memory than there is", "stage": "decode"})
+
+
+_OF_A_FILE = (MediaError, OSError, MemoryError)
+
+
+def _why(error: Exception) -> Header:
+    """What is wrong with a file by what was raised, one of _OF_A_FILE."""
+    if isinstance(error, MediaError):
+        return {"reason": error.reason, "stage": error.stage}
+    if isinstance(error, OSError):  # the file went away, or cannot be read, since it was looked at
+        return {"reason": f"cannot be read: {error.strerror}", "stage": "read"}
+    return {"reason": "needs more memory than there is", "stage": "decode"}
 
 
 def _image(channel: Channel, settings: InputSettings, data: bytes) -> None:
+    header, bodies = _picture(settings, data)
+    channel.say({"say": "picture", **header}, *bodies)
+
+
+def _images(channel: Channel, settings: InputSettings, names: bytes, decode: int) -> None:
+    """Several files in one answer, each by itself: what is wrong with one is said in its place."""
+    read, all_bodies = list[Header](), list[memoryview]()
+    for place, name in enumerate(json.loads(names)):
+        channel.come_to(place)
+        said: Header = {}
+        try:
+            content = read_content(name)
+            said |= {"item": content.item, "state": content.state}
+            if decode:
+                channel.come_to(place, content.item)
+                header, bodies = _picture(settings, content.data)
+                said |= {"picture": header}
+                all_bodies += bodies
+        except _OF_A_FILE as error:
+            said |= _why(error)
+        read.append(said)
+    channel.say({"say": "images", "read": read}, *all_bodies)
+
+
+def _picture(settings: InputSettings, data: bytes) -> tuple[Header, list[memoryview]]:
     decoded = images.decode(data, max(settings.sizes) if settings.faces == "none" else None)
     pixels = decoded.pixels
     found = face_finder(settings.faces, settings.detector).find(pixels)
@@ -95,7 +148,7 @@ def _image(channel: Channel, settings: InputSettings, data: bytes) -> None:
         "notes": decoded.notes,
     }
     frame = framed(0.0, pixels, found, pick(found, pixels.shape, settings), settings)
-    _say_frame(channel, {"say": "picture", **known}, frame)
+    return known | frame_header(frame), frame_bodies(frame)
 
 
 def _view(channel: Channel, settings: InputSettings, data: bytes) -> None:
@@ -161,4 +214,4 @@ if __name__ == "__main__":
     # Ctrl-C is the library's to answer; a hung decoder must not outlive it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     end_with_parent()
-    serve(Channel())
+    serve(Channel(int(sys.argv[1])))
