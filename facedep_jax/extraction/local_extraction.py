@@ -31,6 +31,7 @@ from facedep_jax.progress_events import Note, result_of
 from facedep_jax.sources import Listing, Source
 
 AHEAD = 3  # batches of images that are decoded while one is computed
+AHEAD_BYTES = 1 << 27  # of pixels up to which it may be more, so that decoders are asked for several files at a time
 MOST_A_REQUEST = 16  # files
 REQUEST_S = 0.1  # of work that a request is about
 HASHERS = 2  # threads that find out which items the next clips are
@@ -168,12 +169,12 @@ class Extraction:
     # Images
 
     def _images(self, pairs: Pending) -> None:
-        for batch, reading in self._decoded(pairs):
+        for asked, reading in self._decoded(pairs):
             with self.waits.on("decode"):
                 read = result_of(reading, self.outcomes.report)
-            for (source, listing), one in zip(batch, read, strict=True):
+            for (source, listing), one in zip(asked, read, strict=True):
                 self._image(source, listing, one)
-            self.outcomes.progress(listing, len(batch))
+            self.outcomes.progress(asked[-1][1], len(asked))
 
     def _image(self, source: Source, listing: Listing, read: Decoded | Undecoded) -> None:
         if isinstance(read, Undecoded):
@@ -200,17 +201,18 @@ class Extraction:
         if not len(pairs):
             return
         settings, at_once = self.plan.input_settings("image"), decoders()
-        ahead = max(AHEAD * self.plan.settings.batch_size, 2 * MOST_A_REQUEST * at_once)
-        requests = _Requests(min(MOST_A_REQUEST, ahead // (2 * at_once)))
+        picture = sum(3 * side**2 for side in settings.sizes)
+        ahead = max(AHEAD * self.plan.settings.batch_size, min(2 * MOST_A_REQUEST * at_once, AHEAD_BYTES // picture))
+        requests = _Requests(max(1, min(MOST_A_REQUEST, ahead // (2 * at_once))))
         look_first = bool(self.writer.complete) or self.items.any_purged or self.outcomes.any_failed_before
         begun: deque[tuple[list[Pair], Future[list[Decoded | Undecoded]]]] = deque()
         left, held = iter(pairs), 0  # files of what is begun
         with ThreadPoolExecutor(at_once, "decode") as pool:
             try:
-                while batch := list(islice(left, requests.files)):
-                    read = partial(self._read_images, [listing for _, listing in batch], settings, look_first)
-                    begun.append((batch, pool.submit(requests.timed, read)))
-                    held += len(batch)
+                while asked := list(islice(left, requests.files)):
+                    read = partial(self._read_images, [listing for _, listing in asked], settings, look_first)
+                    begun.append((asked, pool.submit(requests.timed, read)))
+                    held += len(asked)
                     while held > ahead:
                         held -= len(begun[0][0])
                         yield begun.popleft()

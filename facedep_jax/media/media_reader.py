@@ -125,11 +125,13 @@ def read_images(
     As `read_image`, but that what is wrong with a file is said of it. Raises EngineError when the detector of
     `settings` cannot be loaded.
     """
-    read: dict[int, ImageFile] = {}
+    here, read = os.getcwd(), dict[int, ImageFile]()  # a worker stands where this process stood when it was started
     while left := [place for place in range(len(paths)) if place not in read]:
         decoder = borrow()
         try:
-            decoder.ask("images", settings, encoded([os.fspath(paths[place]) for place in left]), decode=int(decode))
+            decoder.ask(
+                "images", settings, encoded([os.path.join(here, paths[place]) for place in left]), decode=int(decode)
+            )
             header, body = decoder.answer(timeout)
             read |= zip(left, _image_files(header["read"], body), strict=True)
         except DecoderLost as error:  # what came before that file is read again, what comes after it for the first time

@@ -69,14 +69,13 @@ class Decoder:
         return self._process.pid
 
     def ask(self, what: str, settings: InputSettings, body: bytes, **further: int) -> None:
-        """Sends a request. Raises DecoderLost."""
+        """Sends a request. Raises DecoderLost; EngineError for a worker that could not start."""
         self.is_free = False
-        self._progress.truncate(0)
         try:
             head = pack(_request(what, settings, *further.items()), len(body))
             write_whole(self._requests.fileno(), [head, body])
         except BrokenPipeError as error:
-            raise DecoderLost(self._obituary()) from error
+            raise self._ended() from error
 
     def progress(self) -> tuple[int, str]:
         """Which file of a request of several the worker, which may be gone, has come to, 0 for the first; and its item
@@ -88,7 +87,7 @@ class Decoder:
         """The next message that is more than a sign of life.
 
         Raises MediaError or EngineError as the worker says; DecoderLost when it crashed, or said nothing for `timeout`
-        seconds and was killed.
+        seconds and was killed; EngineError when it could not start.
         """
         header, body = self._next(timeout)
         while header["say"] == "alive":
@@ -122,7 +121,7 @@ class Decoder:
         try:
             return unpack(lambda count: self._read(count, deadline, timeout))
         except BrokenWire as error:
-            raise DecoderLost(self._obituary()) from error
+            raise self._ended() from error
 
     def _read(self, count: int, deadline: float, timeout: float) -> Bytes:
         data = rest = np.empty(count, np.uint8).data  # bytearray writes zeros first, and other threads wait
@@ -142,17 +141,20 @@ class Decoder:
             self._process.kill()
             raise DecoderLost(f"no frame for {timeout:g} s; the decoder was stopped")
 
-    def _obituary(self) -> str:
-        """How the worker ended, with the last line it said."""
+    def _ended(self) -> DecoderLost | EngineError:
+        """How the worker ended, with the last line it said: no file's fault where it gave up before it took any."""
         try:
             code = self._process.wait(timeout=5)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            return "the decoder sent what is not a message, and was stopped"
+            return DecoderLost("the decoder sent what is not a message, and was stopped")
         how = f"crashed ({_signal_name(-code)})" if code < 0 else f"ended with status {code}"
         self._said.seek(0)
         lines = self._said.read()[-2000:].decode(errors="replace").strip().splitlines()
-        return f"the decoder {how}" + (f": {lines[-1][:200]}" if lines else "")
+        how += f": {lines[-1][:200]}" if lines else ""
+        if code > 0 and not os.fstat(self._progress.fileno()).st_size:
+            return EngineError(f"decoders cannot start here, so that no file can be read; the first {how}")
+        return DecoderLost(f"the decoder {how}")
 
 
 @lru_cache(maxsize=16)

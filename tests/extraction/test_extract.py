@@ -247,6 +247,26 @@ def test_a_cache_has_the_same_bytes_whatever_the_timing(faces, tmp_path, monkeyp
     assert sorted(paths) == ["a_cut.png", "a_white.png", "cut.png"]
 
 
+def test_several_files_are_asked_for_at_a_time_once_it_is_seen_that_they_come_soon(tmp_path, monkeypatch):
+    """And no more of them lie decoded than the batch asks for, or fit a bound of bytes."""
+    draw_faces(tmp_path / "faces", persons=60)
+    asked = []
+
+    def read(files, settings, decode):
+        asked.append(len(files))
+        return read_images(files, settings, decode)
+
+    monkeypatch.setattr("facedep_jax.extraction.local_extraction.read_images", read)
+    count = run(tmp_path / "faces", tmp_path / "c")["items_new"]
+    assert sum(asked) == count > 300 and asked[0] == 1 and max(asked) > 4
+    asked.clear()
+    monkeypatch.setattr("facedep_jax.extraction.local_extraction.AHEAD_BYTES", 1)
+    run(tmp_path / "faces", tmp_path / "few", replace(QUICK, batch_size=1))
+    assert sum(asked) == count and max(asked) == 1
+    one, other = (sorted(path.name for path in (tmp_path / name / "shards").iterdir()) for name in ("c", "few"))
+    assert one == other
+
+
 def test_other_settings_are_refused_and_nothing_changes(faces, tmp_path):
     run(faces, tmp_path / "c", ExtractSettings(**{**vars(QUICK), "limit": 5}))
     with pytest.raises(SpecMismatch, match=r"features\.color: rgb → grey"):

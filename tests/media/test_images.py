@@ -17,7 +17,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from facedep_jax.errors import MediaError, SettingsError
+from facedep_jax.errors import EngineError, MediaError, SettingsError
+from facedep_jax.extraction.extract import extract
+from facedep_jax.extraction.settings import ExtractSettings
 from facedep_jax.media import InputSettings, read_image, read_images, worker_pool
 from facedep_jax.media.decode.cropping import resize
 from facedep_jax.media.decode.image_decoding import difference_hash, nine_by_eight
@@ -25,6 +27,8 @@ from facedep_jax.media.decode.images.jpeg import read_header, reduction
 from facedep_jax.media.decode.images.pixel_depth import to_8_bits
 from facedep_jax.media.decode.opencv_setup import cv2
 from facedep_jax.media.file_hashing import MAX_BYTES, hash_content, read_content, state_of
+from facedep_jax.media.media_reader import _image_files
+from facedep_jax.sources import read_source
 
 WHOLE = InputSettings((64,))
 
@@ -455,14 +459,9 @@ def test_of_several_files_each_is_told_by_itself(tmp_path):
 )
 def test_of_several_files_only_the_one_that_ends_the_decoder_is_lost(tmp_path, monkeypatch, how, said):
     large = np.random.default_rng(0).integers(0, 256, (5000, 5000, 3), np.uint8)
-    for name, pixels in (
-        ("a", smooth_picture()),
-        ("b", smooth_picture(50, 50)),
-        ("c", large),
-        ("d", smooth_picture(30)),
-    ):
-        (tmp_path / f"{name}.png").write_bytes(encode(".png", pixels))
     files, hit = [tmp_path / f"{name}.png" for name in "abcd"], threading.Event()
+    for file, pixels in zip(files, (smooth_picture(), smooth_picture(50, 50), large, smooth_picture(30)), strict=True):
+        file.write_bytes(encode(".png", pixels))
 
     def borrow_victim() -> worker_pool.Decoder:
         worker = worker_pool.borrow()
@@ -481,9 +480,48 @@ def test_of_several_files_only_the_one_that_ends_the_decoder_is_lost(tmp_path, m
     assert hit.is_set() and [file.failure is None for file in read] == [True, True, False, True]
     assert re.search(said, read[2].failure.reason)
     assert [file.hashed.item for file in read] == [hash_content(file).item for file in files]
-    assert [file.picture.height for file in (read[0], read[1], read[3])] == [
-        read_image("", file.read_bytes(), WHOLE).height for file in (files[0], files[1], files[3])
-    ]
+    assert [file.picture.height for file in (read[0], read[1], read[3])] == [96, 50, 30]
+
+
+def test_a_name_is_that_of_the_folder_where_this_process_stands_and_not_of_the_one_where_a_worker_was_started(
+    tmp_path, monkeypatch
+):
+    for folder, height in (("one", 40), ("other", 60)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "p.png").write_bytes(encode(".png", smooth_picture(height)))
+    for folder, height in (("one", 40), ("other", 60), ("one", 40)):
+        monkeypatch.chdir(tmp_path / folder)
+        [file] = read_images([Path("p.png")], WHOLE)
+        assert file.picture.height == height
+
+
+def test_a_decoder_that_cannot_start_is_said_at_once_and_blamed_on_no_file(tmp_path, monkeypatch):
+    """Where a library lacks a part of the system, say: else every file would be recorded as one that fails."""
+    (tmp_path / "av.py").write_text("raise ImportError('libGL.so.1: cannot open shared object file')")
+    (tmp_path / "p.png").write_bytes(encode(".png", smooth_picture()))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    worker_pool.stop_idle()
+    said = (
+        r"decoders cannot start here, so that no file can be read; .* status 1: ImportError: libGL\.so\.1: cannot open"
+    )
+    settings = ExtractSettings(weights="random:1", taps="mobilenet_v2:mid@1", size="32")
+    for read in (
+        lambda: read_images([tmp_path / "p.png"], WHOLE),
+        lambda: read_image("", (tmp_path / "p.png").read_bytes(), WHOLE),
+        lambda: extract([read_source(str(tmp_path))], tmp_path / "c", settings),
+    ):
+        with pytest.raises(EngineError, match=said):
+            read()
+    monkeypatch.delenv("PYTHONPATH")
+    summary = extract([read_source(str(tmp_path))], tmp_path / "c", settings)
+    assert (summary["items_new"], summary["items_failed"]) == (1, 0)
+
+
+def test_what_is_no_name_of_bytes_is_not_taken_for_one():
+    """A worker that a file has taken over may say anything; names of items are trusted from here on."""
+    for said in ("../../x", "A" * 64, "a" * 63, "a" * 64 + "\n"):
+        with pytest.raises(EngineError, match="SHA-256"):
+            list(_image_files([{"item": said, "state": None}], memoryview(b"")))
 
 
 def test_a_worker_that_died_on_the_shelf_is_replaced():

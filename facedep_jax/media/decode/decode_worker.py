@@ -43,12 +43,13 @@ class Channel:
     """Requests in, answers out. Takes standard output for itself: a library that prints breaks no message."""
 
     def __init__(self, progress: int) -> None:
-        self._progress = progress  # descriptor of a file that the library reads when this process is gone
+        self._progress = progress  # descriptor of a file that the library reads once this process is gone
         self._in, self._out = os.fdopen(os.dup(0), "rb"), os.dup(1)
         null = os.open(os.devnull, os.O_RDONLY)
         os.dup2(null, 0)
         os.dup2(2, 1)
         self._last = time.monotonic()
+        self.come_to(0)  # it has started
 
     def request(self) -> Message:
         """The next request. Raises EOFError when the library has closed its end."""
