@@ -4,10 +4,12 @@ Files are decoded side by side, ahead of the pipeline that computes and writes. 
 listings, and a row does not hang on those computed with it, so a cache's content does not depend on timing.
 """
 
+import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -151,6 +153,9 @@ class Extraction:
         )
         self._begun: dict[str, Pair] = {}  # what the items in the pipeline came from
         self._clips_begun: deque[_Clip] = deque()  # in the order of the listings, until they are accounted for
+        # Whether images are hashed before any is decoded: worth reading them twice where the cache has most of them.
+        self._look_first = bool(writer.complete)
+        self._over = threading.Event()  # what is read ahead is not wanted any more
 
     def run(self, pending: Pending) -> None:
         """Images first, then clips."""
@@ -169,12 +174,13 @@ class Extraction:
     # Images
 
     def _images(self, pairs: Pending) -> None:
-        for asked, reading in self._decoded(pairs):
-            with self.waits.on("decode"):
-                read = result_of(reading, self.outcomes.report)
-            for (source, listing), one in zip(asked, read, strict=True):
-                self._image(source, listing, one)
-            self.outcomes.progress(asked[-1][1], len(asked))
+        with closing(self._decoded(pairs)) as decoded:
+            for asked, reading in decoded:
+                with self.waits.on("decode"):
+                    read = result_of(reading, self.outcomes.report)
+                for (source, listing), one in zip(asked, read, strict=True):
+                    self._image(source, listing, one)
+                self.outcomes.progress(asked[-1][1], len(asked))
 
     def _image(self, source: Source, listing: Listing, read: Decoded | Undecoded) -> None:
         if isinstance(read, Undecoded):
@@ -194,7 +200,7 @@ class Extraction:
             self.pipeline.add(item, picture.frame)
             self.pipeline.add(item, End(picture.width, picture.height, phash=picture.phash))
 
-    def _decoded(self, pairs: Pending) -> Iterator[tuple[list[Pair], Future[list[Decoded | Undecoded]]]]:
+    def _decoded(self, pairs: Pending) -> Generator[tuple[list[Pair], Future[list[Decoded | Undecoded]]], None, None]:
         """Decode ahead, a bounded number of images at a time: in each thread, by a process of its own, some files one
         after the other, so many that asking for them costs little beside reading them.
         """
@@ -204,37 +210,46 @@ class Extraction:
         picture = sum(3 * side**2 for side in settings.sizes)
         ahead = max(AHEAD * self.plan.settings.batch_size, min(2 * MOST_A_REQUEST * at_once, AHEAD_BYTES // picture))
         requests = _Requests(max(1, min(MOST_A_REQUEST, ahead // (2 * at_once))))
-        look_first = bool(self.writer.complete) or self.items.any_purged or self.outcomes.any_failed_before
         begun: deque[tuple[list[Pair], Future[list[Decoded | Undecoded]]]] = deque()
         left, held = iter(pairs), 0  # files of what is begun
         with ThreadPoolExecutor(at_once, "decode") as pool:
             try:
                 while asked := list(islice(left, requests.files)):
-                    read = partial(self._read_images, [listing for _, listing in asked], settings, look_first)
+                    read = partial(self._read_images, [listing for _, listing in asked], settings)
                     begun.append((asked, pool.submit(requests.timed, read)))
                     held += len(asked)
-                    while held > ahead:
+                    # Else all that may lie decoded would be asked for one by one before the first has come.
+                    while held > ahead or (len(begun) > 2 * at_once and not begun[0][1].done()):
                         held -= len(begun[0][0])
                         yield begun.popleft()
-                yield from begun
+                while begun:
+                    yield begun.popleft()
             finally:
+                self._over.set()
                 pool.shutdown(wait=False, cancel_futures=True)
 
-    def _read_images(
-        self, listings: Sequence[Listing], settings: InputSettings, look_first: bool
-    ) -> list[Decoded | Undecoded]:
-        """Decoded unless the cache holds the item or knows that it fails; for that, files are hashed first."""
+    def _read_images(self, listings: Sequence[Listing], settings: InputSettings) -> list[Decoded | Undecoded]:
+        """Decoded unless the cache holds the item or knows that it fails; for that, files are hashed first where the
+        cache holds most of those that were asked for last, and where one is known that must not be decoded again.
+        """
         read: dict[int, Decoded | Undecoded] = {}
         for place, listing in enumerate(listings):
             known = self.items.known(listing)
             if known is not None and known in self.writer.complete:
                 read[place] = Decoded(known)
+        left = [place for place in range(len(listings)) if place not in read]
+        look_first = self._look_first or self.items.any_purged or self.outcomes.any_failed_before
         for decode in (False, True) if look_first else (True,):
-            left = [place for place in range(len(listings)) if place not in read]
-            files = read_images([listings[place].file for place in left], settings, decode)
-            for place, file in zip(left, files, strict=True):
+            rest = [place for place in left if place not in read]
+            files = read_images([listings[place].file for place in rest], settings, decode)
+            for place, file in zip(rest, files, strict=True):
+                if self._over.is_set():
+                    raise CancelledError
                 if became := self._became(listings[place], file):
                     read[place] = became
+        if left:
+            held = [read[place].item in self.writer.complete for place in left]
+            self._look_first = 2 * sum(held) >= len(held)
         return [read[place] for place in range(len(listings))]
 
     def _became(self, listing: Listing, file: ImageFile) -> Decoded | Undecoded | None:

@@ -5,7 +5,6 @@ takes what it has.
 """
 
 import os
-import re
 import sys
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,12 +14,10 @@ import numpy as np
 from jaxtyping import UInt8
 
 from facedep_jax.errors import EngineError, MediaError
-from facedep_jax.media.file_hashing import ITEM_BYTES, MAX_BYTES, FileState, Hashed, regular_file
+from facedep_jax.media.file_hashing import MAX_BYTES, FileState, Hashed, regular_file
 from facedep_jax.media.frame_types import ClipInfo, Frame, InputSettings, Picture
-from facedep_jax.media.worker_pool import TIMEOUT, DecoderLost, borrow, give_back
+from facedep_jax.media.worker_pool import TIMEOUT, DecoderLost, borrow, give_back, is_item
 from facedep_jax.media.worker_protocol import Bytes, Header, Message, encoded, frame_of
-
-_ITEM = re.compile(f"[0-9a-f]{{{ITEM_BYTES}}}")
 
 
 class Clip:
@@ -119,27 +116,42 @@ class ImageFile:
 
 def read_images(
     paths: Sequence[str | os.PathLike[str]], settings: InputSettings, decode: bool = True, timeout: float = TIMEOUT
-) -> list[ImageFile]:
-    """The image files at `paths`, read by one worker process one after the other; without `decode` only hashed.
+) -> Iterator[ImageFile]:
+    """The image files at `paths`, in their order, read by worker processes, one after the other; without `decode` only
+    hashed. Several come at a time, and none is read ahead of those but what a worker reads in a quarter of a second.
 
     As `read_image`, but that what is wrong with a file is said of it. Raises EngineError when the detector of
     `settings` cannot be loaded.
     """
-    here, read = os.getcwd(), dict[int, ImageFile]()  # a worker stands where this process stood when it was started
-    while left := [place for place in range(len(paths)) if place not in read]:
-        decoder = borrow()
+    names, lost, read = _absolute(paths), dict[int, ImageFile](), 0
+    while read < len(names):
+        if read in lost:
+            yield lost.pop(read)
+            read += 1
+            continue
+        asked, decoder = names[read : min(lost, default=len(names))], borrow()
         try:
-            decoder.ask(
-                "images", settings, encoded([os.path.join(here, paths[place]) for place in left]), decode=int(decode)
-            )
+            decoder.ask("images", settings, encoded(asked), decode=int(decode))
             header, body = decoder.answer(timeout)
-            read |= zip(left, _image_files(header["read"], body), strict=True)
-        except DecoderLost as error:  # what came before that file is read again, what comes after it for the first time
+        except DecoderLost as error:  # what came before that file is read again
             place, item = decoder.progress()
-            read[left[min(place, len(left) - 1)]] = ImageFile(Hashed(item, None) if item else None, failure=error)
+            lost[read + min(place, len(asked) - 1)] = ImageFile(Hashed(item, None) if item else None, failure=error)
+            continue
         finally:
             give_back(decoder)
-    return [read[place] for place in range(len(paths))]
+        if not 0 < len(header["read"]) <= len(asked):
+            raise EngineError(f"a decoder answered of {len(header['read'])} files where {len(asked)} were asked for")
+        yield from _image_files(header["read"], body)
+        read += len(header["read"])
+
+
+def _absolute(paths: Sequence[str | os.PathLike[str]]) -> list[str]:
+    """What a worker, which stands where this process stood when it was started, finds them by."""
+    names = [os.fspath(path) for path in paths]
+    if all(os.path.isabs(name) for name in names):
+        return names
+    here = os.getcwd()
+    return [os.path.join(here, name) for name in names]
 
 
 def _image_files(read: Sequence[Header], body: Bytes) -> Iterator[ImageFile]:
@@ -155,7 +167,7 @@ def _image_files(read: Sequence[Header], body: Bytes) -> Iterator[ImageFile]:
 
 
 def _hashed_of(said: Header) -> Hashed:
-    if not _ITEM.fullmatch(said["item"]):  # a decoder that was taken over may say anything; what follows trusts a name
+    if not is_item(said["item"]):  # what follows trusts a name
         raise EngineError(f"a decoder sent {said['item']!r:.80} for the SHA-256 of a file")
     return Hashed(said["item"], said["state"] and FileState(*said["state"]))
 

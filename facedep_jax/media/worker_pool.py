@@ -7,13 +7,13 @@ and nothing else. Idle workers are kept for the next item, as importing cv2 cost
 import atexit
 import fcntl
 import os
+import re
 import select
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
-import time
 from contextlib import suppress
 from dataclasses import asdict
 from functools import lru_cache
@@ -29,10 +29,14 @@ from facedep_jax.media.worker_protocol import BrokenWire, Bytes, Message, encode
 
 # Seconds without a message after which a worker counts as hung.
 TIMEOUT = 30.0
+READ_S = 600.0  # … while it waits for the bytes of a file: a disk may have to be woken, or a network to come back
+_TICK = 1.0  # s
 PIPE_BYTES = 1 << 20  # what every user may ask of Linux for a pipe
 # glibc gives freed memory back to the system after almost every picture, and each page that it takes anew for the next
 # costs a fault. It may keep this much, which is what its own thresholds can rise to.
 _KEPT = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(64 << 20)}
+_NOWHERE = bytes(4) + b" " * ITEM_BYTES  # of progress: no file of a request is hashed
+_ITEM = re.compile(f"[0-9a-f]{{{ITEM_BYTES}}}")
 
 
 class DecoderLost(MediaError):
@@ -46,6 +50,7 @@ class Decoder:
         # Plain files: no pipe can fill up and block it. The worker reads back what its libraries said; where it is in a
         # request of several files is read once it is gone.
         self._said, self._progress = (tempfile.TemporaryFile() for _ in range(2))  # noqa: SIM115  (for its whole life)
+        self._reads = False  # whether it is asked for files that it opens and hashes itself
         progress = self._progress.fileno()
         self._process = subprocess.Popen(
             [sys.executable, "-m", "facedep_jax.media.decode.decode_worker", str(progress)],
@@ -70,7 +75,9 @@ class Decoder:
 
     def ask(self, what: str, settings: InputSettings, body: bytes, **further: int) -> None:
         """Sends a request. Raises DecoderLost; EngineError for a worker that could not start."""
-        self.is_free = False
+        self.is_free, self._reads = False, what == "images"
+        if self._has_started():  # else it says so itself; what it said of the last request is none of this one
+            os.pwrite(self._progress.fileno(), _NOWHERE, 0)
         try:
             head = pack(_request(what, settings, *further.items()), len(body))
             write_whole(self._requests.fileno(), [head, body])
@@ -78,10 +85,11 @@ class Decoder:
             raise self._ended() from error
 
     def progress(self) -> tuple[int, str]:
-        """Which file of a request of several the worker, which may be gone, has come to, 0 for the first; and its item
-        once it is known."""
-        said = os.pread(self._progress.fileno(), 4 + ITEM_BYTES, 0)
-        return int.from_bytes(said[:4], "little"), said[4:].decode("ascii", "replace").strip()
+        """Which file of a request of several the worker, which may be gone, has come to, 0 for the first; and its item,
+        "" until it is known."""
+        said = os.pread(self._progress.fileno(), len(_NOWHERE), 0)
+        item = said[4:].decode("ascii", "replace")
+        return int.from_bytes(said[:4], "little"), item if is_item(item) else ""
 
     def answer(self, timeout: float) -> Message:
         """The next message that is more than a sign of life.
@@ -117,29 +125,39 @@ class Decoder:
             file.close()
 
     def _next(self, timeout: float) -> Message:
-        deadline = time.monotonic() + timeout
         try:
-            return unpack(lambda count: self._read(count, deadline, timeout))
+            return unpack(lambda count: self._read(count, timeout))
         except BrokenWire as error:
             raise self._ended() from error
 
-    def _read(self, count: int, deadline: float, timeout: float) -> Bytes:
+    def _read(self, count: int, timeout: float) -> Bytes:
         data = rest = np.empty(count, np.uint8).data  # bytearray writes zeros first, and other threads wait
         while rest:
             got = self._answers.readinto(rest)
             if got is None:
-                self._wait(deadline, timeout)
+                self._wait(timeout)
             elif not got:
                 raise BrokenWire("end of the pipe")
             else:
                 rest = rest[got:]
         return data
 
-    def _wait(self, deadline: float, timeout: float) -> None:
-        """Until there is something to read."""
-        if not self._answered.poll(1000 * max(0.0, deadline - time.monotonic())):
-            self._process.kill()
-            raise DecoderLost(f"no frame for {timeout:g} s; the decoder was stopped")
+    def _wait(self, timeout: float) -> None:
+        """Until there is something to read. What is waited is counted, and no clock read: this process may be stopped
+        and go on hours later."""
+        waited = 0.0
+        while not self._answered.poll(1000 * min(_TICK, timeout)):
+            waited += min(_TICK, timeout)
+            reads = self._reads and not self.progress()[1]
+            if waited >= (READ_S if reads else timeout):
+                self._process.kill()
+                if reads:
+                    raise DecoderLost(f"cannot be read: nothing came for {READ_S:g} s", stage="read")
+                raise DecoderLost(f"no frame for {timeout:g} s; the decoder was stopped")
+
+    def _has_started(self) -> bool:
+        """Whether it got as far as to say where it is."""
+        return bool(os.fstat(self._progress.fileno()).st_size)
 
     def _ended(self) -> DecoderLost | EngineError:
         """How the worker ended, with the last line it said: no file's fault where it gave up before it took any."""
@@ -152,9 +170,14 @@ class Decoder:
         self._said.seek(0)
         lines = self._said.read()[-2000:].decode(errors="replace").strip().splitlines()
         how += f": {lines[-1][:200]}" if lines else ""
-        if code > 0 and not os.fstat(self._progress.fileno()).st_size:
+        if code > 0 and not self._has_started():
             return EngineError(f"decoders cannot start here, so that no file can be read; the first {how}")
         return DecoderLost(f"the decoder {how}")
+
+
+def is_item(said: object) -> bool:
+    """Whether what a decoder sent is the name of an item: one that a file has taken over may say anything."""
+    return isinstance(said, str) and bool(_ITEM.fullmatch(said))
 
 
 @lru_cache(maxsize=16)

@@ -11,6 +11,7 @@ from facedep_jax.cache.maintenance.purge import purge_cache
 from facedep_jax.cache.maintenance.verify import verify_cache
 from facedep_jax.extraction.extract import extract
 from facedep_jax.extraction.settings import ExtractSettings
+from facedep_jax.machine_resources import decoders
 from facedep_jax.media import read_images
 from facedep_jax.media.file_hashing import state_of
 from facedep_jax.sources import read_source
@@ -111,6 +112,27 @@ def test_a_rerun_reads_what_changed_and_nothing_else(tmp_path, reads, monkeypatc
     assert run()["items_reused"] == len(files) and reads == [(files[0].name, False)]
     assert run(rehash=True)["items_reused"] == len(files)
     assert sorted(reads) == sorted((file.name, False) for file in files)  # what is there is not decoded for that
+
+
+def test_of_a_folder_that_has_grown_few_files_are_read_twice(tmp_path, reads, monkeypatch):
+    """While the cache has most files they are only hashed at first; else they are decoded at once."""
+    monkeypatch.setattr("facedep_jax.extraction.local_extraction.MOST_A_REQUEST", 1)
+    few, many = tmp_path / "few", tmp_path / "many"
+    draw_faces(few, persons=2)
+    draw_faces(many, persons=12, seed=5)
+    for folder in (few, many, few):
+        reads.clear()
+        extract([read_source(str(folder))], tmp_path / "cache", ExtractSettings(**{**vars(SETTINGS), "rehash": True}))
+    assert not any(decode for _, decode in reads)
+    reads.clear()
+    extract([read_source(str(many))], tmp_path / "other", SETTINGS)
+    assert all(decode for _, decode in reads)
+    with_few = tmp_path / "third"
+    extract([read_source(str(few))], with_few, SETTINGS)
+    reads.clear()
+    extract([read_source(str(many))], with_few, SETTINGS)
+    looked = [name for name, decode in reads if not decode]
+    assert 0 < len(looked) <= 4 * decoders() < sum(decode for _, decode in reads)
 
 
 @pytest.mark.parametrize("changed", [{}, {"rehash": True}, {"workers": 2}])

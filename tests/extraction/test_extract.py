@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -258,14 +259,40 @@ def test_several_files_are_asked_for_at_a_time_once_it_is_seen_that_they_come_so
         return read_images(files, settings, decode)
 
     monkeypatch.setattr("facedep_jax.extraction.local_extraction.read_images", read)
+    monkeypatch.setattr("facedep_jax.extraction.local_extraction.REQUEST_S", 1e9)  # whatever the machine has to do
     count = run(tmp_path / "faces", tmp_path / "c")["items_new"]
     assert sum(asked) == count > 120 and asked[0] == 1 and max(asked) > 1
+    assert asked.count(1) <= 2 * decoders() + 2  # and not as many as may lie decoded, before the first has come
     asked.clear()
     monkeypatch.setattr("facedep_jax.extraction.local_extraction.AHEAD_BYTES", 1)
     run(tmp_path / "faces", tmp_path / "few")
     assert sum(asked) == count and max(asked) <= max(1, 3 * QUICK.batch_size // (2 * decoders()))
     one, other = (sorted(path.name for path in (tmp_path / name / "shards").iterdir()) for name in ("c", "few"))
     assert one == other
+
+
+def test_who_stops_waits_for_one_file_and_not_for_those_that_were_asked_for_with_it(tmp_path, monkeypatch):
+    draw_faces(tmp_path / "faces", persons=25)
+    asked_for, stopped, read_since = set(), threading.Event(), []  # of requests of many files that are under way
+
+    def read(files, settings, decode):
+        asked_for.update(files[1:] if len(files) > 8 else [])
+        for file in read_images(files, settings, decode):
+            time.sleep(0.05)
+            read_since.extend([file] if stopped.is_set() else [])
+            yield file
+        asked_for.difference_update(files)
+
+    def stop_in_the_middle(event):
+        if isinstance(event, Progress) and asked_for:
+            stopped.set()
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("facedep_jax.extraction.local_extraction.read_images", read)
+    monkeypatch.setattr("facedep_jax.extraction.local_extraction.REQUEST_S", 1e9)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "faces", tmp_path / "c", report=stop_in_the_middle)
+    assert stopped.is_set() and len(read_since) <= decoders()
 
 
 def test_other_settings_are_refused_and_nothing_changes(faces, tmp_path):

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import struct
+import subprocess
 import threading
 import time
 import zlib
@@ -16,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from support.paths import ROOT
 
 from facedep_jax.errors import EngineError, MediaError, SettingsError
 from facedep_jax.extraction.extract import extract
@@ -434,7 +436,7 @@ def test_of_several_files_each_is_told_by_itself(tmp_path):
     (tmp_path / "z.jpg").write_bytes(encode(".jpg", smooth_picture(40, 60)))
     names = ["a.png", "missing.jpg", "cut.jpg", "a.png", "half\ud800", "a\0b", "words.jpg", "z.jpg"]
     settings = InputSettings((32, 48))
-    read = read_images([tmp_path / name for name in names], settings)
+    read = list(read_images([tmp_path / name for name in names], settings))
     assert [file.failure and file.failure.stage for file in read] == [
         None, "read", "decode", None, "read", "read", "decode", None,
     ]  # fmt: skip
@@ -448,10 +450,10 @@ def test_of_several_files_each_is_told_by_itself(tmp_path):
             assert (file.picture.width, file.picture.phash) == (alone.width, alone.phash)
             for side, pixels in alone.frame.crops.items():
                 assert np.array_equal(file.picture.frame.crops[side], pixels)
-    hashed = read_images([tmp_path / name for name in names], settings, decode=False)
+    hashed = list(read_images([tmp_path / name for name in names], settings, decode=False))
     assert [file.hashed for file in hashed] == [file.hashed for file in read]
     assert not any(file.picture for file in hashed) and hashed[2].failure is None
-    assert read_images([], settings) == []
+    assert not list(read_images([], settings))
 
 
 @pytest.mark.parametrize(
@@ -476,7 +478,7 @@ def test_of_several_files_only_the_one_that_ends_the_decoder_is_lost(tmp_path, m
         hit.set()
 
     monkeypatch.setattr("facedep_jax.media.media_reader.borrow", borrow_victim)
-    read = read_images(files, WHOLE, timeout=4)
+    read = list(read_images(files, WHOLE, timeout=4))
     assert hit.is_set() and [file.failure is None for file in read] == [True, True, False, True]
     assert re.search(said, read[2].failure.reason)
     assert [file.hashed.item for file in read] == [hash_content(file).item for file in files]
@@ -495,6 +497,96 @@ def test_a_name_is_that_of_the_folder_where_this_process_stands_and_not_of_the_o
         assert file.picture.height == height
 
 
+def test_whole_names_are_read_where_this_process_stands_nowhere(tmp_path, monkeypatch):
+    (tmp_path / "p.png").write_bytes(encode(".png", smooth_picture()))
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    [file] = read_images([tmp_path / "p.png"], WHOLE)
+    assert file.picture
+
+
+def test_nothing_is_left_of_the_request_before(tmp_path, monkeypatch):
+    """A decoder that is lost before it has come to the first file of a request is not taken to be where it last was."""
+    for name in "abcd":
+        (tmp_path / name).write_bytes(encode(".png", smooth_picture(30 + ord(name))))
+    files, workers = [tmp_path / name for name in "abcd"], [worker_pool.borrow()]
+    monkeypatch.setattr("facedep_jax.media.media_reader.borrow", lambda: workers[-1])
+    assert all(file.picture for file in read_images(files, WHOLE))
+    assert workers[0].progress() == (3, hash_content(files[3]).item)
+    os.kill(workers[0].pid, signal.SIGSTOP)
+    monkeypatch.setattr(
+        "facedep_jax.media.media_reader.borrow", lambda: workers.pop() if workers else worker_pool.borrow()
+    )
+    threading.Timer(0.3, os.kill, (workers[0].pid, signal.SIGKILL)).start()
+    first, *others = read_images(files, WHOLE)
+    assert first.hashed is None and "SIGKILL" in first.failure.reason
+    assert all(file.picture for file in others)
+
+
+def test_who_asks_for_files_that_take_long_gets_the_first_before_the_last_is_read(tmp_path, monkeypatch):
+    large = encode(".png", np.random.default_rng(0).integers(0, 256, (4000, 4000, 3), np.uint8))
+    for name in "abcd":
+        (tmp_path / name).write_bytes(large)
+    answers = []
+    answer = worker_pool.Decoder.answer
+    monkeypatch.setattr(worker_pool.Decoder, "answer", lambda *asked: (answers.append(answer(*asked)), answers[-1])[1])
+    assert all(file.picture.width == 4000 for file in read_images([tmp_path / name for name in "abcd"], WHOLE))
+    assert len(answers) > 1 and sum(len(header["read"]) for header, _ in answers) == 4
+
+
+def test_a_decoder_that_answers_of_no_file_is_not_asked_for_ever(tmp_path, monkeypatch):
+    (tmp_path / "p.png").write_bytes(encode(".png", smooth_picture()))
+    for said in ([], 2 * [{"reason": "", "stage": ""}]):
+        monkeypatch.setattr(
+            worker_pool.Decoder, "answer", lambda *_, said=said: ({"say": "images", "read": said}, memoryview(b""))
+        )
+        with pytest.raises(EngineError, match=r"answered of \d files where 1 were asked for"):
+            list(read_images([tmp_path / "p.png"], WHOLE))
+
+
+@pytest.fixture
+def slow_disk(tmp_path, monkeypatch):
+    """Called with seconds: how long workers wait from now on for the bytes of a file called slow.png."""
+
+    def sleep(seconds: float) -> None:
+        (tmp_path / "sitecustomize.py").write_text(
+            "import os, time\nread = os.read\ndef slow(descriptor, size):\n"
+            "    if os.readlink(f'/proc/self/fd/{descriptor}').endswith('slow.png'):\n"
+            f"        time.sleep({seconds})\n    return read(descriptor, size)\nos.read = slow\n"
+        )
+        monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{ROOT}")
+        worker_pool.stop_idle()
+
+    yield sleep
+    worker_pool.stop_idle()
+
+
+def test_a_slow_disk_is_no_hung_decoder(tmp_path, slow_disk, monkeypatch):
+    for name in ("a.png", "slow.png", "z.png"):
+        (tmp_path / name).write_bytes(encode(".png", smooth_picture()))
+    files = [tmp_path / name for name in ("a.png", "slow.png", "z.png")]
+    slow_disk(2.5)
+    assert all(file.picture for file in read_images(files, WHOLE, timeout=1))
+    slow_disk(600)
+    monkeypatch.setattr(worker_pool, "READ_S", 3.0)
+    first, slow, last = read_images(files, WHOLE, timeout=1)
+    assert first.picture and last.picture and slow.hashed is None
+    assert (slow.failure.stage, slow.failure.reason) == ("read", "cannot be read: nothing came for 3 s")
+
+
+def test_time_in_which_this_process_is_stopped_is_no_silence_of_a_decoder(tmp_path):
+    """As after Ctrl-Z: a decoder that goes on meanwhile is not killed as soon as this process goes on."""
+    (tmp_path / "p.png").write_bytes(encode(".png", smooth_picture()))
+    worker, here = worker_pool.borrow(), os.getpid()
+    os.kill(worker.pid, signal.SIGSTOP)
+    worker.ask("image", WHOLE, (tmp_path / "p.png").read_bytes())
+    script = f"sleep 0.2; kill -STOP {here}; sleep 3; kill -CONT {here}; sleep 0.5; kill -CONT {worker.pid}"
+    with subprocess.Popen(["sh", "-c", script]):
+        assert worker.answer(2.0)[0]["say"] == "picture"
+    worker_pool.give_back(worker)
+
+
 def test_a_decoder_that_cannot_start_is_said_at_once_and_blamed_on_no_file(tmp_path, monkeypatch):
     """Where a library lacks a part of the system, say: else every file would be recorded as one that fails."""
     (tmp_path / "av.py").write_text("raise ImportError('libGL.so.1: cannot open shared object file')")
@@ -506,7 +598,7 @@ def test_a_decoder_that_cannot_start_is_said_at_once_and_blamed_on_no_file(tmp_p
     )
     settings = ExtractSettings(weights="random:1", taps="mobilenet_v2:mid@1", size="32")
     for read in (
-        lambda: read_images([tmp_path / "p.png"], WHOLE),
+        lambda: list(read_images([tmp_path / "p.png"], WHOLE)),
         lambda: read_image("", (tmp_path / "p.png").read_bytes(), WHOLE),
         lambda: extract([read_source(str(tmp_path))], tmp_path / "c", settings),
     ):

@@ -37,6 +37,8 @@ from facedep_jax.media.worker_protocol import (
 
 # A sign of life at least this often while frames are read that nobody wants.
 _SIGN_OF_LIFE = 1.0
+# Seconds after which a request of several files is answered with those that are read: who waits may want to stop.
+_ANSWER_S = 0.25
 
 
 class Channel:
@@ -119,9 +121,13 @@ def _image(channel: Channel, settings: InputSettings, data: bytes) -> None:
 
 
 def _images(channel: Channel, settings: InputSettings, names: bytes, decode: int) -> None:
-    """Several files in one answer, each by itself: what is wrong with one is said in its place."""
-    read, all_bodies = list[Header](), list[memoryview]()
+    """Several files in one answer, each by itself: what is wrong with one is said in its place. The first of them where
+    all would take long.
+    """
+    read, all_bodies, begun = list[Header](), list[memoryview](), time.monotonic()
     for place, name in enumerate(json.loads(names)):
+        if place and time.monotonic() - begun > _ANSWER_S:
+            break
         channel.come_to(place)
         said: Header = {}
         try:
