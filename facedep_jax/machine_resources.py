@@ -5,6 +5,7 @@ import resource
 import threading
 import time
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 
 MACHINE_PART = 0.25  # of the machine's memory: features are held up to three times while a run is made
@@ -32,6 +33,17 @@ def fits_machine(size: int) -> bool:
 def decoders() -> int:
     """Images or clips decoded at a time, each by a process of its own: one for each core, 2 to 16."""
     return min(max(cores(), 2), 16)
+
+
+@lru_cache(maxsize=1)
+def cpu_flags() -> frozenset[str]:
+    """What Linux says that the processor can, in its words; nothing elsewhere."""
+    try:
+        told = Path("/proc/cpuinfo").read_text(errors="replace")
+    except OSError:
+        return frozenset()
+    lines = (line.partition(":") for line in told.splitlines())
+    return frozenset(next((flags for name, _, flags in lines if name.strip() == "flags"), "").split())
 
 
 def child_environment() -> dict[str, str]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from facedep_jax.backbones.onnx_backbones.onnx_backbone import OnnxBackbone
     from facedep_jax.backbones.weights.load import Weights
 
-PRECISIONS = ("float32", "bfloat16")
+PRECISIONS = ("float32", "bfloat16", "int8")
 Crops = Mapping[str, UInt8[np.ndarray, "n s s 3"]]  # RGB, by backbone
 Features = dict[str, Float16[np.ndarray, "n S S C"]]  # pooled taps, by name
 
@@ -38,6 +38,7 @@ class EngineSpec:
     in_flight: int = 1
     reason: str = "asked for"
     networks: "Mapping[str, OnnxBackbone]" = field(default_factory=dict)  # of backbones that are not built in
+    calibration: Crops = field(default_factory=dict)  # by which int8 finds its scales
 
     def of(self, backbones: Collection[str]) -> "EngineSpec":
         """The same for some of the backbones."""

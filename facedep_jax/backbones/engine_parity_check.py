@@ -14,7 +14,7 @@ from facedep_jax.progress_events import Note, Report, Waiting, silent
 
 # Worst cosine of a row with the reference's, by precision. In bfloat16 the pooled top of MobileNetV2 agrees to 0.967
 # at worst on 4,260 real faces where its mid tap agrees to 0.997 (docs/performance.md); a wrong graph gives far less.
-TOLERANCE = {"float32": 0.9999, "bfloat16": 0.95}
+TOLERANCE = {"float32": 0.9999, "bfloat16": 0.95, "int8": 0.9}
 
 
 class CheckedEngine:
@@ -78,7 +78,8 @@ class CheckedEngine:
             return features
         said += f", {TOLERANCE[self._engine.precision]} is needed"
         if self._named:
-            raise EngineError(f"{said}; use --engine xla, or auto")
+            another = "--precision float32" if self._engine.precision == "int8" else "--engine xla, or auto"
+            raise EngineError(f"{said}; use {another}")
         self._report(Note(f"{said}: going on with {reference.name}", "warning"))
         self._engine = reference
         return expected

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
-from facedep_jax.backbones.engine_interface import PRECISIONS, Engine, EngineSpec
+from facedep_jax.backbones.engine_interface import PRECISIONS, Crops, Engine, EngineSpec
 from facedep_jax.backbones.onnx_backbones.joined_engine import JoinedEngine, OneByOne
 from facedep_jax.backbones.onnx_backbones.onnx_backbone import OnnxBackbone
 from facedep_jax.backbones.taps import Tap, backbones_of, check_cells
@@ -24,6 +24,7 @@ def load_engine(
     batch_size: int = 16,
     in_flight: int = 1,
     networks: Mapping[str, OnnxBackbone] = MappingProxyType({}),
+    calibration: Crops = MappingProxyType({}),
 ) -> Engine:
     """Build the engine `name` ("auto" chooses, and says why in `.reason`); see `EngineSpec` for the rest.
 
@@ -41,7 +42,9 @@ def load_engine(
     if missing:
         raise EngineError(f"no weights for {', '.join(missing)}, which the taps need")
     chosen, reason = _choose(precision) if name == "auto" else (name, "asked for")
-    spec = EngineSpec(weights, taps, sizes, precision, batch_size, in_flight, reason, networks)
+    if precision == "int8":
+        _require_int8(chosen, reason, taps, calibration, networks)
+    spec = EngineSpec(weights, taps, sizes, precision, batch_size, in_flight, reason, networks, calibration)
     return _openvino_engine(spec) if chosen == "openvino" else _xla_engine(chosen, spec)
 
 
@@ -64,6 +67,17 @@ def load_reference(
     own = [tap for tap in taps if tap.backbone not in networks]
     alone = OneByOne(load_engine(runtime, {}, others, sizes, "float32", 1, networks=networks), batch_size)
     return JoinedEngine([load_engine("xla", weights, own, sizes, "float32", batch_size), alone], taps) if own else alone
+
+
+def _require_int8(
+    chosen: str, reason: str, taps: Sequence[Tap], calibration: Crops, networks: Mapping[str, OnnxBackbone]
+) -> None:
+    if chosen != "openvino":
+        raise EngineError(f"only openvino computes in int8, on CPUs, and the engine is {chosen} ({reason})")
+    if networks:
+        raise EngineError(f"int8 is for the built-in networks, and {', '.join(networks)} comes of an ONNX file")
+    if missing := [backbone for backbone in backbones_of(taps) if not len(calibration.get(backbone, ()))]:
+        raise EngineError(f"no pictures to find the scales of int8 by, for {', '.join(missing)}")
 
 
 def _choose(precision: str) -> tuple[str, str]:

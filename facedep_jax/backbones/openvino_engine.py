@@ -19,17 +19,21 @@ from openvino import opset13 as ops
 
 from facedep_jax.backbones.architectures import NONE, Folded, Padding, Scaling
 from facedep_jax.backbones.engine_interface import Crops, EngineSpec, Features, check_crops, padded
+from facedep_jax.backbones.int8_graph import quantised
+from facedep_jax.backbones.known_verdicts import code_of_the_networks
 from facedep_jax.backbones.network_graph import pooled_taps, pooling_matrix
 from facedep_jax.backbones.onnx_backbones.openvino_graph import compile_file
 from facedep_jax.backbones.taps import Tap
 from facedep_jax.backbones.weights.load import Weights
 from facedep_jax.errors import EngineError
-from facedep_jax.machine_resources import cores
+from facedep_jax.machine_resources import cores, cpu_flags
 
 # One for good: each loads a CPU plugin of its own, which sets an alternate signal stack and, when it ends, brings back
 # the one that it found. After two of them that is memory which has been freed, and the next signal (Ctrl-C) a crash.
 _CORE = openvino.Core()
-_TYPES = {"float32": openvino.Type.f32, "bfloat16": openvino.Type.bf16}
+# What is not int8 there is float32, so that rows do not hang on whether a processor has bfloat16.
+_TYPES = {"float32": openvino.Type.f32, "bfloat16": openvino.Type.bf16, "int8": openvino.Type.f32}
+_INT8 = {"avx512_vnni", "avx_vnni", "amx_int8"}
 _Requests = dict[str, tuple[openvino.InferRequest, list[str]]]  # of one stream: each backbone's, and its taps
 
 
@@ -44,6 +48,11 @@ class OpenVinoEngine:
             raise EngineError(
                 "this CPU has no bfloat16 instructions, which openvino needs; use --precision float32, or --engine xla"
             )
+        if spec.precision == "int8" and not computes_int8():
+            raise EngineError(
+                "this processor is not known to have instructions for sums of products of bytes (VNNI), without which "
+                "int8 is not faster and may overflow; use --precision float32"
+            )
         self.device = _CORE.get_property("CPU", "FULL_DEVICE_NAME").strip()
         self.precision, self.batch_size, self.reason = spec.precision, spec.batch_size, spec.reason
         self._taps = [str(tap) for tap in spec.taps]
@@ -54,18 +63,30 @@ class OpenVinoEngine:
         hints |= {"NUM_STREAMS": self.in_flight} if self.in_flight > 1 else {"PERFORMANCE_HINT": "LATENCY"}
         compiled = {}
         for backbone, own in spec.taps_by_backbone().items():
-            size = self._sizes[backbone] = spec.sizes[backbone]
+            self._sizes[backbone] = spec.sizes[backbone]
             names = [str(tap) for tap in own]
             if backbone in spec.networks:
                 network = spec.networks[backbone]
                 ready = compile_file(_CORE, _OpenVinoOps(), network, own, spec.batch_size, hints)
             else:
-                graph = write_graph(spec.weights[backbone], own, size, spec.batch_size)
-                ready = _CORE.compile_model(graph, "CPU", hints)
+                ready = _CORE.compile_model(self._graph(spec, backbone, own), "CPU", hints)
             compiled[backbone] = (ready, names)
         self._idle: SimpleQueue[_Requests] = SimpleQueue()
         for _ in range(self.in_flight):
             self._idle.put({b: (network.create_infer_request(), names) for b, (network, names) in compiled.items()})
+
+    def _graph(self, spec: EngineSpec, backbone: str, taps: list[Tap]) -> openvino.Model:
+        weights, size = spec.weights[backbone], spec.sizes[backbone]
+        if spec.precision != "int8":
+            return write_graph(weights, taps, size, spec.batch_size)
+        exact: list[str] = []
+        graph = write_graph(weights, taps, size, 1, exact)
+        terms = {"weights": weights.sha256, "family": weights.family, "taps": [str(tap) for tap in taps]}
+        terms |= {"code": code_of_the_networks()}
+        graph, said = quantised(_CORE, graph, exact, spec.calibration[backbone], terms)
+        self.reason += f"; {said}" if said else ""
+        graph.reshape([spec.batch_size, size, size, 3])
+        return graph
 
     def __call__(self, crops: Crops) -> Features:
         """See `Engine`."""
@@ -97,6 +118,11 @@ def computes_bfloat16() -> bool:
     return "BF16" in _CORE.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
+def computes_int8() -> bool:
+    """Whether this CPU is known to have instructions for it, which sum products of bytes in 32 bits."""
+    return bool(_INT8 & cpu_flags())
+
+
 def run_once(content: bytes, output: str, values: np.ndarray) -> np.ndarray:
     """One output of an ONNX file for one batch; raises what OpenVINO raises."""
     model = _CORE.read_model(content)
@@ -105,10 +131,18 @@ def run_once(content: bytes, output: str, values: np.ndarray) -> np.ndarray:
     return compiled([values])[compiled.output(output)]
 
 
-def write_graph(weights: Weights, taps: Sequence[Tap], size: int, batch_size: int) -> openvino.Model:
-    """uint8 (batch, size, size, 3) → each tap's grid (batch, channels, cells, cells), in their order."""
+def write_graph(
+    weights: Weights, taps: Sequence[Tap], size: int, batch_size: int, exact: list[str] | None = None
+) -> openvino.Model:
+    """uint8 (batch, size, size, 3) → each tap's grid (batch, channels, cells, cells), in their order.
+
+    The names of nodes that are to stay in float32 are added to `exact`.
+    """
     pixels = ops.parameter([batch_size, size, size, 3], np.uint8, name="pixels")
-    pooled = pooled_taps(_OpenVinoOps(), weights, taps, pixels)
+    vocabulary = _OpenVinoOps()
+    pooled = pooled_taps(vocabulary, weights, taps, pixels)
+    if exact is not None:
+        exact += vocabulary.exact
     return openvino.Model([ops.result(grid) for grid in pooled], [pixels], weights.backbone)
 
 
@@ -116,7 +150,7 @@ class _OpenVinoOps:
     """See `network_graph.GraphOps`."""
 
     def __init__(self) -> None:
-        self._exact = _exact_mark()
+        self._mark, self.exact = _exact_mark(), list[str]()  # names
 
     def scale(self, pixels: Node, scaling: Scaling) -> Node:
         x = ops.convert(ops.transpose(pixels, np.array([0, 3, 1, 2])), "f32")  # NHWC → NCHW
@@ -155,16 +189,17 @@ class _OpenVinoOps:
         return ops.max_pool(x, [2, 2], [1, 1], [1, 1], [1, 1], [3, 3]).output(0)
 
     def pool_grid(self, x: Node, cells: int) -> Node:
-        images, channels, pixels, _ = x.output(0).shape
+        _, channels, pixels, _ = x.output(0).shape
         if cells == 1:
             return ops.reduce_mean(x, np.array([2, 3]), keep_dims=True)
-        flat = ops.reshape(x, np.array([images, channels, pixels**2]), special_zero=False)
+        flat = ops.reshape(x, np.array([-1, channels, pixels**2]), special_zero=False)
         averages = ops.matmul(flat, ops.constant(pooling_matrix(pixels, cells)), False, False)
         self._keep_exact(averages)
-        return ops.reshape(averages, np.array([images, channels, cells, cells]), special_zero=False)
+        return ops.reshape(averages, np.array([-1, channels, cells, cells]), special_zero=False)
 
     def _keep_exact(self, x: Node) -> None:
-        for name, mark in self._exact.items():
+        self.exact.append(x.get_friendly_name())
+        for name, mark in self._mark.items():
             x.set_rt_info(mark, name)
 
 

@@ -123,7 +123,9 @@ def input_options(work: Work) -> Work:
     help="How crops enter it: size:224, mean:0.485/0.456/0.406, std:…, order:rgb|bgr, range:1|255, layout:nchw|nhwc, "
     "tokens:N|class.  [default: sizes as the file has them, ImageNet's mean and std of 0..1, rgb]",
 )
-@networks("--precision", type=click.Choice(["float32", "bfloat16"]), help="Of the networks.  [default: float32]")
+@networks(
+    "--precision", type=click.Choice(["float32", "bfloat16", "int8"]), help="Of the networks.  [default: float32]"
+)
 @networks("--color", type=click.Choice(["rgb", "grey"]), help="grey: colours are taken away.  [default: rgb]")
 @networks(
     "--flip",

@@ -17,6 +17,7 @@ from jaxtyping import Float16, UInt8
 from facedep_jax.backbones.engine_interface import Engine
 from facedep_jax.backbones.engine_parity_check import CheckedEngine
 from facedep_jax.backbones.engines import load_engine, load_reference
+from facedep_jax.backbones.int8_graph import sha256_of
 from facedep_jax.backbones.known_verdicts import KnownVerdict
 from facedep_jax.backbones.onnx_backbones.known_files import remember
 from facedep_jax.backbones.onnx_backbones.load import load_backbone
@@ -33,8 +34,10 @@ from facedep_jax.machine_resources import cores
 from facedep_jax.media import DECODERS, DEFAULT_MARGINS, DEFAULT_MIN_FACE, FaceChoice, InputSettings, resolve_faces
 from facedep_jax.progress_events import Note, Report, Waiting, silent
 from facedep_jax.provenance import versions
+from facedep_jax.sources.synthetic_faces import faces_of_strangers, in_grey
 
 IN_FLIGHT = 2  # batches computed at once by an extraction, where the engine can
+CALIBRATION_FACES = 64
 INTERPOLATION = "jpeg at 1/2, 1/4 or 1/8 down to twice the size, opencv area down, linear up"
 
 
@@ -76,7 +79,7 @@ class ExtractionPlan:
         """
         settings, named = self.settings, kept_taps(self.taps, self.settings.flip)
         features = {
-            "weights": {name: _weights_entry(w, settings.weights) for name, w in self.weights.items()}
+            "weights": {name: self._weights_entry(name) for name in self.weights}
             | {name: network.spec_entry() for name, network in self.networks.items()},
             "taps": list(named),
             "channels": {name: tap.channels for name, tap in named.items()},
@@ -94,6 +97,23 @@ class ExtractionPlan:
             if kind == "clip":
                 inputs[kind]["fps"] = float(settings.fps)  # 12 and 12.0 are written otherwise, and mean the same
         return {"features": features, "input": inputs}
+
+    @cached_property
+    def calibration(self) -> dict[str, UInt8[np.ndarray, "n s s 3"]]:
+        """By which int8 finds its scales: drawn faces, so that every cache of the same networks has the same scales."""
+        if self.settings.precision != "int8":
+            return {}
+        drawn = {name: faces_of_strangers(CALIBRATION_FACES, self.sizes[name]) for name in self.weights}
+        return {name: in_grey(faces) if self.settings.color == "grey" else faces for name, faces in drawn.items()}
+
+    def _weights_entry(self, name: str) -> dict[str, Any]:
+        weights, where = self.weights[name], self.settings.weights or ""
+        entry: dict[str, Any] = {"sha256": weights.sha256, "family": weights.family}
+        if weights.untrained:
+            entry["seed"] = int(where.removeprefix("random:"))
+        if name in self.calibration:
+            entry["calibration"] = f"{CALIBRATION_FACES} drawn faces, SHA-256 {sha256_of(self.calibration[name])}"
+        return entry
 
 
 def plan_extraction(kinds: tuple[str, ...], settings: ExtractSettings, report: Report = silent) -> ExtractionPlan:
@@ -173,11 +193,6 @@ def kept_taps(taps: tuple[Tap, ...], flip: bool) -> dict[str, Tap]:
     return {f"{tap}{view}": tap for view in (("", FLIPPED) if flip else ("",)) for tap in taps}
 
 
-def _weights_entry(weights: Weights, where: str | None) -> dict[str, Any]:
-    seed = {"seed": int((where or "").removeprefix("random:"))} if weights.untrained else {}
-    return {"sha256": weights.sha256, "family": weights.family, **seed}
-
-
 class BothViews:
     """`engine`, whose taps come out twice: of the crops as they are, and as `TAP~flipped` of their mirror images.
 
@@ -203,7 +218,9 @@ def load_checked_engine(plan: ExtractionPlan, report: Report = silent, in_flight
     settings, size = plan.settings, plan.settings.batch_size
     inputs = (plan.weights, plan.taps, plan.sizes)
     report(Waiting("networks to be compiled"))
-    engine = load_engine(settings.engine, *inputs, settings.precision, size, in_flight, plan.networks)
+    if settings.precision == "int8":
+        report(Waiting("networks to be quantised, which takes half a minute for the first time"))
+    engine = load_engine(settings.engine, *inputs, settings.precision, size, in_flight, plan.networks, plan.calibration)
     report(Note(f"engine: {engine.name} {engine.version} on {engine.device}, {engine.precision} ({engine.reason})"))
     checked = _checked(plan, engine, report)
     return BothViews(checked) if settings.flip else checked
@@ -219,7 +236,9 @@ def _checked(plan: ExtractionPlan, engine: Engine, report: Report) -> Engine:
     def reference() -> Engine:
         return load_reference(plan.weights, plan.taps, plan.sizes, plan.settings.batch_size, plan.networks)
 
-    return CheckedEngine(engine, reference, plan.settings.engine != "auto", report, _known_verdict(plan, engine))
+    # What replaces an engine is float32: close to bfloat16, while int8 was asked for because that is too slow.
+    named = plan.settings.engine != "auto" or engine.precision == "int8"
+    return CheckedEngine(engine, reference, named, report, _known_verdict(plan, engine))
 
 
 def _known_verdict(plan: ExtractionPlan, engine: Engine) -> KnownVerdict:

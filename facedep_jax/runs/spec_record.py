@@ -15,6 +15,7 @@ class WeightsRecord(Struct, frozen=True):
     family: str
     sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
     seed: Annotated[int, Meta(ge=0, lt=10**18)] | UnsetType = UNSET
+    calibration: str | UnsetType = UNSET
 
 
 class FeaturesRecord(Struct, frozen=True):

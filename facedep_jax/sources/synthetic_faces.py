@@ -54,11 +54,11 @@ def draw_person(seed: int) -> Person:
 
 
 def draw_face(
-    person: Person, expression: Float[np.ndarray, "5"], rng: np.random.Generator
-) -> UInt8[np.ndarray, "h w 3"]:
+    person: Person, expression: Float[np.ndarray, "5"], rng: np.random.Generator, side: int = SIDE
+) -> UInt8[np.ndarray, "side side 3"]:
     """One picture of `person`, RGB: the expression as in EXPRESSIONS; pose, light and noise from `rng`."""
     curve, opened, slant, raised, eyes = expression + rng.normal(0, 0.05, 5)
-    y, x = np.mgrid[-1 : 1 : SIDE * 1j, -1 : 1 : SIDE * 1j]
+    y, x = np.mgrid[-1 : 1 : side * 1j, -1 : 1 : side * 1j]
     dx, dy, turn = rng.normal(0, 0.02, 3)
     x, y = (x - dx) * np.cos(turn) + (y - dy) * np.sin(turn), (y - dy) * np.cos(turn) - (x - dx) * np.sin(turn)
     picture = person.backdrop * (1 + 0.25 * np.tensordot(y, np.ones(3), 0))
@@ -95,6 +95,19 @@ def _band(distance: np.ndarray, half: float | np.ndarray) -> np.ndarray:
 
 def _paint(picture: np.ndarray, mask: np.ndarray, colour: np.ndarray | float) -> np.ndarray:
     return picture + mask[..., None] * (colour - picture)
+
+
+def faces_of_strangers(count: int, side: int) -> UInt8[np.ndarray, "n side side 3"]:
+    """`count` persons, each with one of the expressions; RGB, always the same."""
+    rng = np.random.default_rng([0, 3])
+    shown = [np.array(EXPRESSIONS[EMOTIONS[number % len(EMOTIONS)]]) for number in range(count)]
+    return np.stack([draw_face(draw_person(number), shown[number], rng, side) for number in range(count)])
+
+
+def in_grey(pictures: UInt8[np.ndarray, "n h w 3"]) -> UInt8[np.ndarray, "n h w 3"]:
+    """Luma (ITU-R BT.601) in three equal channels."""
+    luma = np.rint(pictures @ np.array([0.299, 0.587, 0.114])).astype(np.uint8)
+    return np.repeat(luma[..., None], 3, axis=-1)
 
 
 def draw_faces(folder: Path, seed: int = 0, persons: int = 30, each: int = 3) -> int:

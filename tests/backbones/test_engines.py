@@ -162,8 +162,8 @@ def test_refused_crops(engine, change, said):
 def test_refused_settings(weights):
     with pytest.raises(EngineError, match="no engine 'tensorrt'; known: auto"):
         load_engine("tensorrt", weights, TAPS, SIZES)
-    with pytest.raises(EngineError, match="no precision 'int8'; known: float32, bfloat16"):
-        load_engine("xla", weights, TAPS, SIZES, precision="int8")
+    with pytest.raises(EngineError, match="no precision 'int4'; known: float32, bfloat16, int8"):
+        load_engine("xla", weights, TAPS, SIZES, precision="int4")
     with pytest.raises(EngineError, match="no weights for resnet50"):
         load_engine("xla", {"mobilenet_v2": weights["mobilenet_v2"]}, TAPS, SIZES)
     with pytest.raises(SettingsError, match="mobilenet_v2:mid@3 \\(2×2 pixels at 32\\)"):
