@@ -137,6 +137,7 @@ def measure_rounds(loaded: Loaded, rounds: int, until: float) -> dict[str, list[
     batches = 20 if loaded.setup.accelerator else 1  # so that a turn takes long enough to be timed
     compared = [
         *(f"ours/{engine}/{precision}" for precision, engine in loaded.engines.items()),
+        "ours/openvino/int8",
         "torch/eager/float32",
         "torch/untuned/float32",
     ]

@@ -99,17 +99,24 @@ def _choose(precision: str) -> tuple[str, str]:
     return "openvino", "the fastest on CPUs"
 
 
-def bfloat16_saves(name: str, precision: str) -> str:
-    """What `--precision bfloat16` would save here instead of `precision`; empty where nothing, as most CPUs lack it."""
+def shorter_saves(name: str, precision: str) -> str:
+    """What a shorter precision would save here instead of `precision`; empty where nothing, as on many processors."""
     if precision != "float32" or (_choose(precision)[0] if name == "auto" else name) != "openvino":
         return ""
-    from facedep_jax.backbones import openvino_engine
+    from facedep_jax.backbones.openvino_engine import computes_bfloat16, computes_int8
 
-    if not openvino_engine.computes_bfloat16():
+    there = [
+        (computes_bfloat16(), "bfloat16", "half the time of float32", 0.99),
+        (computes_int8(), "int8", "a third", 0.98),
+    ]
+    told = [
+        f"--precision {short} takes about {part}, agreeing to {agrees}" for has, short, part, agrees in there if has
+    ]
+    if not told:
         return ""
     return (
-        "this processor has bfloat16: --precision bfloat16 takes about half the time to compute, with features that "
-        "agree to a cosine of 0.99 (docs/performance.md); a cache keeps the precision that it began with"
+        f"this processor computes less exactly in less time: {'; '.join(told)} (worst cosine of features, "
+        "docs/performance.md); a cache keeps the precision that it began with"
     )
 
 

@@ -169,7 +169,7 @@ def extract_features(
     Running the same command again continues; nothing that is in the cache is computed twice.
     Exit status 3: an image or clip has failed, for instance as its kind is not read.
     """
-    from facedep_jax.backbones.engines import bfloat16_saves
+    from facedep_jax.backbones.engines import shorter_saves
     from facedep_jax.extraction.extract import extract
     from facedep_jax.extraction.plan import begin_reading_weights
     from facedep_jax.extraction.settings import ExtractSettings
@@ -186,7 +186,7 @@ def extract_features(
         say_source(source, report)
     out = out or Path("cache") / found[0].name
     begins = not settings.elsewhere and not os.path.exists(out / "cache.json")  # no error for a name that is too long
-    if said := bfloat16_saves(settings.engine, settings.precision) if begins else "":
+    if said := shorter_saves(settings.engine, settings.precision) if begins else "":
         report(Note(said))
     summary = extract(found, out, settings, report)
     return files_result(summary, show_extraction)

@@ -13,7 +13,7 @@ import pytest
 from support.paths import ROOT
 
 from facedep_jax.backbones.engine_interface import finite_rows, require_usable
-from facedep_jax.backbones.engines import bfloat16_saves, load_engine
+from facedep_jax.backbones.engines import load_engine, shorter_saves
 from facedep_jax.backbones.taps import BACKBONES, parse_sizes, parse_taps
 from facedep_jax.backbones.weights.load import Weights, find_weights
 from facedep_jax.backbones.xla_engine import PIECE_BYTES, build_network, pieces_of, pooled_taps
@@ -274,9 +274,13 @@ def test_bfloat16_rows_agree_with_float32_on_real_faces(shared, faces_dev):
         assert not np.array_equal(full[tap], half[tap])  # the precision did change something
 
 
-@pytest.mark.parametrize("has", [True, False])
-def test_what_bfloat16_would_save_is_said_where_the_processor_has_it(monkeypatch, has):
+@pytest.mark.parametrize("half", [True, False])
+@pytest.mark.parametrize("third", [True, False])
+def test_what_a_shorter_precision_would_save_is_said_where_the_processor_has_it(monkeypatch, half, third):
     pytest.importorskip("openvino")
-    monkeypatch.setattr("facedep_jax.backbones.openvino_engine.computes_bfloat16", lambda: has)
-    assert ("half the time" in bfloat16_saves("auto", "float32")) is has
-    assert bfloat16_saves("auto", "bfloat16") == bfloat16_saves("xla", "float32") == ""
+    monkeypatch.setattr("facedep_jax.backbones.openvino_engine.computes_bfloat16", lambda: half)
+    monkeypatch.setattr("facedep_jax.backbones.openvino_engine.computes_int8", lambda: third)
+    said = shorter_saves("auto", "float32")
+    assert ("bfloat16 takes about half" in said, "int8 takes about a third" in said) == (half, third)
+    assert bool(said) is (half or third)
+    assert shorter_saves("auto", "bfloat16") == shorter_saves("xla", "float32") == ""

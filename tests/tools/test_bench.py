@@ -122,7 +122,8 @@ def test_the_pictures_are_like_photographs_and_all_different(tool, tmp_path):
 def test_contenders_are_chosen_by_pattern(tool):
     choose = tool("contenders")["choose"]
     chosen, left_out = choose(["ours/*"], ["*/files/*", "ours/mid/*"])
-    assert chosen == ["ours/openvino/bfloat16", "ours/openvino/float32", "ours/xla/float32", "ours/xla/bfloat16"]
+    openvino = [f"ours/openvino/{precision}" for precision in ("int8", "bfloat16", "float32")]
+    assert chosen == [*openvino, "ours/xla/float32", "ours/xla/bfloat16"]
     assert left_out["ours/files/float32"] == "left out by --skip"
     assert left_out["keras/jax/float32"] == "left out by --only"
     with pytest.raises(SettingsError, match="no contender is called 'theirs/"):

@@ -16,7 +16,8 @@ from facedep_jax.backbones.engines import load_engine
 from facedep_jax.backbones.taps import BACKBONES, CHANNELS, parse_taps
 from facedep_jax.backbones.weights.load import Weights, find_weights
 from facedep_jax.errors import EngineError, SettingsError
-from facedep_jax.extraction.plan import IN_FLIGHT
+from facedep_jax.extraction.plan import CALIBRATION_FACES, IN_FLIGHT
+from facedep_jax.sources.synthetic_faces import faces_of_strangers
 
 
 @functools.cache
@@ -32,9 +33,13 @@ def load_ours(setup: Setup, precision: str, engine: str, layer: str = "top") -> 
     if setup.accelerator and jax.default_backend() == "cpu":
         raise EngineError("jax sees no accelerator here; pip install 'facedep-jax[gpu]'")
     taps, sizes = parse_taps(",".join(f"{b}:{layer}@1" for b in BACKBONES)), dict.fromkeys(BACKBONES, setup.size)
+    drawn = faces_of_strangers(CALIBRATION_FACES, setup.size) if precision == "int8" else np.zeros(0, np.uint8)
+    calibration = dict.fromkeys(BACKBONES, drawn)
 
     def load(batch_size: int, in_flight: int) -> Engine:
-        return load_engine(engine, random_weights(), taps, sizes, precision, batch_size, in_flight)
+        return load_engine(
+            engine, random_weights(), taps, sizes, precision, batch_size, in_flight, calibration=calibration
+        )
 
     if setup.accelerator:
         whole = load(setup.batch_size, IN_FLIGHT)
@@ -48,7 +53,9 @@ def load_ours(setup: Setup, precision: str, engine: str, layer: str = "top") -> 
 # Name → what loads it. The first word tells whose weights they are, the last the precision. Those that are compared
 # stand side by side, so that their turns are close in time.
 DEVICE_ONLY: dict[str, Callable[[Setup, str], Run]] = {
+    "ours/mid/int8": functools.partial(load_ours, engine="auto", layer="mid"),
     "ours/mid/bfloat16": functools.partial(load_ours, engine="auto", layer="mid"),
+    "ours/openvino/int8": functools.partial(load_ours, engine="openvino"),
     "ours/openvino/bfloat16": functools.partial(load_ours, engine="openvino"),
     "graph/openvino/bfloat16": peers.graph_openvino,
     "ours/mid/float32": functools.partial(load_ours, engine="auto", layer="mid"),
@@ -66,6 +73,7 @@ DEVICE_ONLY: dict[str, Callable[[Setup, str], Run]] = {
 }
 SecondsFor = Callable[[int], float]  # number of files → seconds of the whole program
 FROM_FILES: dict[str, Callable[[Setup, str], SecondsFor]] = {
+    "ours/files/int8": files.ours_from_files,
     "ours/files/bfloat16": files.ours_from_files,
     "ours/files/float32": files.ours_from_files,
     "torch/files/bfloat16": files.torch_from_files,
@@ -73,7 +81,7 @@ FROM_FILES: dict[str, Callable[[Setup, str], SecondsFor]] = {
 }
 SLOW_TO_LOAD = ("torch/compile/float32",)  # compiles for half a minute on two cores
 # Worst cosine of a row between contenders with the same weights, the one with float32, the other with this.
-AGREEMENT = {"float32": 0.9999, "bfloat16": 0.95}
+AGREEMENT = {"float32": 0.9999, "bfloat16": 0.95, "int8": 0.9}
 
 
 def auto_engines(setup: Setup) -> dict[str, str]:

@@ -57,10 +57,15 @@ def rows(ours: Mapping[str, str]) -> list[Row]:
         Row("float32 / ONNX Runtime float32 on torch's graph", exact, "graph/onnxruntime/float32", 0.95, "cpu"),
         Row("bfloat16 / torch.compile bfloat16", fast, "torch/compile/bfloat16", 1.0, "accelerator"),
     ]
+    found += [
+        Row(f"ours int8 / bfloat16, {what}", f"ours/{name}/int8", f"ours/{name}/bfloat16", 1.5, "cpu")
+        for what, name in (("to the mid taps", "mid"), ("to the top", "openvino"))
+    ]
     found += [Row(f"mid taps / top taps, {p}", f"ours/mid/{p}", under, 1.2) for p, under in top.items()]
     for way in ("marginal", "whole"):
         name = f"from files ({way}) / device-only"
         found += [Row(f"{name}, {p}", f"ours/files/{p}/{way}", under, 0.9) for p, under in top.items()]
+        found.append(Row(f"{name}, int8", f"ours/files/int8/{way}", "ours/openvino/int8", 0.85, "cpu"))
         for how, under in (("as installed", "torch/untuned/float32"), ("memory kept", "torch/eager/float32")):
             name = f"from files ({way}) bfloat16 / torch eager float32 device-only, {how}"
             found.append(Row(name, f"ours/files/bfloat16/{way}", under, 3.5))
