@@ -1,5 +1,7 @@
 """Fixtures that every test may use. JAX runs strict here: no silent promotion of dtypes or ranks."""
 
+import functools
+import itertools
 import os
 import sys
 import tarfile
@@ -13,11 +15,13 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES", "none")  # else 
 
 import hypothesis
 import jax
+import numpy as np
 import pytest
 from support.kept_programs import keep, take_kept
 from support.longest_first import longest_first
 from support.quick_compiling import compile_quickly
 
+from facedep_jax.backbones.weights import load
 from facedep_jax.compilation_cache import keep_compiled
 
 compile_quickly()
@@ -80,6 +84,23 @@ def programs_of_one_file():
     """
     yield
     jax.clear_caches()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def networks_drawn_once():
+    """Untrained networks of one seed are the same each time, and take a third of a second to draw."""
+
+    @functools.lru_cache(maxsize=4)
+    def draw(backbone: str, seed: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        drawn = as_it_is(backbone, seed)
+        for array in itertools.chain(*drawn.values()):
+            array.setflags(write=False)
+        return drawn
+
+    as_it_is = load._draw
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(load, "_draw", draw)
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -1,13 +1,17 @@
 """What media hands out: frames, faces, pictures. Knows nothing of how they were decoded."""
 
+from __future__ import annotations  # decoders begin sooner without jaxtyping
+
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import UInt8
 
 from facedep_jax.errors import SettingsError
+
+if TYPE_CHECKING:
+    from jaxtyping import UInt8
 
 # The order is the code stored in caches (cache/README.md): states are added at the end, never moved.
 # whole: nobody looked. found: one face. several: more than one, and the policy's was taken. none: no face. lost: faces,

@@ -4,20 +4,25 @@ Whatever the length of a clip, no more than the pipe and one frame are held in m
 takes what it has.
 """
 
+from __future__ import annotations  # decoders begin sooner without jaxtyping
+
 import os
 import sys
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import UInt8
 
 from facedep_jax.errors import EngineError, MediaError
 from facedep_jax.media.file_hashing import MAX_BYTES, FileState, Hashed, regular_file
 from facedep_jax.media.frame_types import ClipInfo, Frame, InputSettings, Picture
 from facedep_jax.media.worker_pool import TIMEOUT, DecoderLost, borrow, give_back, is_item
 from facedep_jax.media.worker_protocol import Bytes, Header, Message, encoded, frame_of
+
+if TYPE_CHECKING:
+    from jaxtyping import UInt8
 
 
 class Clip:

@@ -1,12 +1,17 @@
 """Pixels → image and clip files, for drawn material and for crops that are kept. Knows nothing of what is seen."""
 
+from __future__ import annotations  # decoders begin sooner without jaxtyping
+
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import UInt8
 
 from facedep_jax.errors import OutputError
+
+if TYPE_CHECKING:
+    from jaxtyping import UInt8
 
 
 def write_image(path: Path, pixels: UInt8[np.ndarray, "h w 3"]) -> None:

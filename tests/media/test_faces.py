@@ -125,11 +125,12 @@ def test_a_detector_that_cannot_be_loaded_is_an_engine_error(tmp_path):
             read_image("p", picture, InputSettings((32,), faces=faces, detector=str(tmp_path / "bad")))
 
 
-def test_the_library_does_not_load_cv2():
-    program = (
-        "import sys, facedep_jax.media as media; media.resolve_faces('haar', None, None, '.');"
-        "sys.exit(1 if {'cv2', 'jax', 'h5py', 'flax'} & set(sys.modules) else 0)"
-    )
+@pytest.mark.parametrize(("does", "lacks"), [
+    ("import facedep_jax.media as media; media.resolve_faces('haar', None, None, '.')", {"cv2", "jax", "h5py", "flax"}),
+    ("import facedep_jax.media.decode.decode_worker", {"jax", "h5py", "flax", "jaxtyping", "asyncio"}),
+])  # fmt: skip
+def test_neither_the_library_nor_a_decoder_loads_what_it_does_not_need(does, lacks):
+    program = f"import sys; {does}; sys.exit(1 if {lacks} & set(sys.modules) else 0)"
     root = Path(worker_pool.__file__).parents[2]
     assert subprocess.run([sys.executable, "-c", program], cwd=root, check=False).returncode == 0
 

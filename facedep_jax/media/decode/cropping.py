@@ -1,14 +1,19 @@
 """Pixels and a box → square crops. Knows nothing of who found the box."""
 
+from __future__ import annotations  # decoders begin sooner without jaxtyping
+
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float, UInt8
 
 from facedep_jax.media.decode.opencv_setup import cv2
 from facedep_jax.media.frame_types import WITHOUT_CROP, Face, InputSettings
 
-Pixels = UInt8[np.ndarray, "h w 3"]
+if TYPE_CHECKING:
+    from jaxtyping import Float, UInt8
+
+    Pixels = UInt8[np.ndarray, "h w 3"]
 
 
 # Where YuNet's landmarks lie on a face that looks ahead, in sides of the square around its box and from its centre: the

@@ -1,11 +1,13 @@
 """Where the faces are in a picture. Knows nothing of time, nor of which face is wanted."""
 
+from __future__ import annotations  # decoders begin sooner without jaxtyping
+
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float, UInt8
 
 from facedep_jax.errors import NotADetector
 from facedep_jax.media.decode.cropping import resize
@@ -21,8 +23,12 @@ from facedep_jax.media.frame_types import (
     YUNET_SCORE,
 )
 
-Pixels = UInt8[np.ndarray, "h w 3"]
-Points = Float[np.ndarray, "5 2"]
+if TYPE_CHECKING:
+    from jaxtyping import Float, UInt8
+
+    Pixels = UInt8[np.ndarray, "h w 3"]
+    Points = Float[np.ndarray, "5 2"]
+
 Box = tuple[float, float, float, float]  # x, y, width, height
 
 # YuNet pads pictures to multiples of its largest stride, 32 pixels. Where that makes a map one cell wide or high, the

@@ -3,11 +3,13 @@
 Policies: the largest face of every frame, the most central one, or one person who is followed through a clip.
 """
 
+from __future__ import annotations  # decoders begin sooner without jaxtyping
+
 import math
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import UInt8
 
 from facedep_jax.media.decode.cropping import cut
 from facedep_jax.media.decode.face_detectors import Sighting
@@ -15,7 +17,11 @@ from facedep_jax.media.decode.face_tracking import FORGOTTEN, Tracks
 from facedep_jax.media.decode.opencv_setup import cv2
 from facedep_jax.media.frame_types import MIN_SHARPNESS, TRACK_FACES, TRACK_FIRST, Face, Frame, InputSettings
 
-Pixels = UInt8[np.ndarray, "h w 3"]
+if TYPE_CHECKING:
+    from jaxtyping import UInt8
+
+    Pixels = UInt8[np.ndarray, "h w 3"]
+
 Found = list[Sighting] | None  # the largest first; None when nobody looked
 
 

@@ -4,22 +4,26 @@ The matrix of colours, the shape of pixels, the turn and the flip are the file's
 as players do, and counted.
 """
 
+from __future__ import annotations  # decoders begin sooner without jaxtyping
+
 import struct
 from collections import Counter
 from fractions import Fraction
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from av.filter import Graph
 from av.sidedata.sidedata import SideData
 from av.video.frame import VideoFrame
 from av.video.reformatter import Colorspace, Interpolation, VideoReformatter
-from jaxtyping import UInt8
 
 from facedep_jax.errors import MediaError
 from facedep_jax.media.decode.cropping import resize
 from facedep_jax.media.decode.images.iso_boxes import HDR
 from facedep_jax.media.decode.opencv_setup import MAX_PIXELS
+
+if TYPE_CHECKING:
+    from jaxtyping import UInt8
 
 # Pixels are taken for square within 1 %, and where their declared shape is beyond 4:1.
 LEAST_OBLONG, MOST_OBLONG = 0.01, 4.0

@@ -4,10 +4,12 @@ The turn that a file states is applied once; grey, CMYK and palette become RGB; 
 it are kept as stored; of animations and of several pages the first is taken. What was chosen so is said.
 """
 
+from __future__ import annotations  # decoders begin sooner without jaxtyping
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import UInt8
 
 from facedep_jax.errors import MediaError
 from facedep_jax.media.decode import decoder_stderr
@@ -16,6 +18,9 @@ from facedep_jax.media.decode.images import orientation
 from facedep_jax.media.decode.images.formats import reader_of
 from facedep_jax.media.decode.images.pixel_depth import to_8_bits
 from facedep_jax.media.decode.opencv_setup import cv2
+
+if TYPE_CHECKING:
+    from jaxtyping import UInt8
 
 _TURNED = 1 << 24  # pixels of a picture that is turned for its hash, as floats: 64 MB
 

@@ -1,12 +1,18 @@
 """How bright the sampled frames of a clip are, on average. It judges nothing: who is filmed in the dark is no worse."""
 
+from __future__ import annotations  # decoders begin sooner without jaxtyping
+
 from collections import defaultdict
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from facedep_jax.media.decode.cropping import Pixels, resize
+from facedep_jax.media.decode.cropping import resize
 from facedep_jax.media.decode.opencv_setup import cv2
 from facedep_jax.media.frame_types import WITHOUT_CROP, Frame
+
+if TYPE_CHECKING:
+    from facedep_jax.media.decode.cropping import Pixels
 
 SIDE = 64  # pixels to which frames are shrunk, so that noise and resolution count little
 ENOUGH = 128  # lines and columns that are looked at, at least: all of 1920×1080 take 13 times as long

@@ -3,20 +3,25 @@
 Runs in the worker. `due` is a `time.monotonic()`, which all processes of a machine share.
 """
 
+from __future__ import annotations  # decoders begin sooner without jaxtyping
+
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import UInt8
 
 from facedep_jax.errors import MediaError
 from facedep_jax.media.decode.frame_sampling import Sampler
 from facedep_jax.media.decode.opencv_setup import cv2
 from facedep_jax.media.decode.video_decoding import Capture
 from facedep_jax.media.live_source import Newest
+
+if TYPE_CHECKING:
+    from jaxtyping import UInt8
 
 # Seconds without a picture after which a camera counts as gone, and those that it may take for its first one.
 SILENCE, FIRST = 5.0, 15.0

@@ -4,11 +4,13 @@ Runs in the worker. Reported frame counts and rates are never believed, and noth
 decoded, only wanted ones are converted.
 """
 
+from __future__ import annotations  # decoders begin sooner without jaxtyping
+
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 from av.video.frame import PictureType
-from jaxtyping import UInt8
 
 from facedep_jax.errors import MediaError
 from facedep_jax.media.decode import decoder_stderr
@@ -19,6 +21,9 @@ from facedep_jax.media.decode.frame_pixels import LEAST_OBLONG, FramePixels
 from facedep_jax.media.decode.frame_sampling import Clock, Sampler
 from facedep_jax.media.decode.video_containers import container_notes
 from facedep_jax.media.frame_types import ClipInfo
+
+if TYPE_CHECKING:
+    from jaxtyping import UInt8
 
 # A part of what a container declares, or seconds: damage after which so much is missing has ended the clip too early.
 MISSING, MISSING_SECONDS = 0.1, 5.0

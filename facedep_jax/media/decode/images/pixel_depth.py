@@ -1,9 +1,15 @@
 """16 bits and floats → 8 bits. Knows nothing of files."""
 
+from __future__ import annotations  # decoders begin sooner without jaxtyping
+
+from typing import TYPE_CHECKING
+
 import numpy as np
-from jaxtyping import Float, UInt8, UInt16
 
 from facedep_jax.errors import MediaError
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, UInt8, UInt16
 
 # How many bits 16-bit files really use; sensors of 10, 12 and 14 bits are stored unscaled.
 _DEPTHS = (8, 10, 12, 14, 16)
