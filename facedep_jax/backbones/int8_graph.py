@@ -21,7 +21,7 @@ from jaxtyping import UInt8
 
 from facedep_jax.errors import EngineError, OutputError
 from facedep_jax.file_system import user_cache, write_atomically
-from facedep_jax.machine_resources import child_environment
+from facedep_jax.machine_resources import child_environment, end_with_parent
 
 # Depthwise convolutions cost little and lose most, as each channel has scales of its own; averages are what is kept.
 KEPT_TYPES = ("GroupConvolution", "MatMul", "ReduceMean")
@@ -46,7 +46,10 @@ def quantised(
             "int8 needs nncf once for each network, and it is not installed: pip install 'facedep-jax[int8]', or use "
             "--precision float32"
         )
-    parts = _made(graph, kept, pictures)
+    try:
+        parts = _made(graph, kept, pictures)
+    except OSError as error:  # no room for a copy of the network, say
+        raise EngineError(f"{graph.get_friendly_name()} cannot be quantised to int8: {error}") from error
     stream = io.BytesIO()
     np.savez(stream, xml=np.frombuffer(parts["xml"], np.uint8), bin=np.frombuffer(parts["bin"], np.uint8))
     said = ""
@@ -117,4 +120,5 @@ def _quantise(folder: Path) -> None:
 
 
 if __name__ == "__main__":
+    end_with_parent()
     _quantise(Path(sys.argv[1]))

@@ -141,6 +141,9 @@ def test_refusals(anywhere, here, tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with pytest.raises(EngineError, match="could not quantise mobilenet_v2 to int8: RuntimeError: nncf is broken here"):
         engine_of()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "missing"))
+    with pytest.raises(EngineError, match="mobilenet_v2 cannot be quantised to int8: .*No such file or directory"):
+        engine_of()
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None)
     with pytest.raises(EngineError, match=r"int8 needs nncf once .* pip install 'facedep-jax\[int8\]'"):
         engine_of()
