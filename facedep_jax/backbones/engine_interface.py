@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float16, UInt8
 
 from facedep_jax.backbones.taps import Tap, backbones_of
 from facedep_jax.errors import EngineError
+from facedep_jax.progress_events import Report, silent
 
 if TYPE_CHECKING:
     from facedep_jax.backbones.onnx_backbones.onnx_backbone import OnnxBackbone
@@ -39,6 +40,7 @@ class EngineSpec:
     reason: str = "asked for"
     networks: "Mapping[str, OnnxBackbone]" = field(default_factory=dict)  # of backbones that are not built in
     calibration: Crops = field(default_factory=dict)  # by which int8 finds its scales
+    report: Report = silent  # told of what takes long
 
     def of(self, backbones: Collection[str]) -> "EngineSpec":
         """The same for some of the backbones."""

@@ -11,6 +11,7 @@ from facedep_jax.backbones.onnx_backbones.onnx_backbone import OnnxBackbone
 from facedep_jax.backbones.taps import Tap, backbones_of, check_cells
 from facedep_jax.backbones.weights.load import Weights
 from facedep_jax.errors import EngineError
+from facedep_jax.progress_events import Report, silent
 
 ENGINES = ("xla", "xla:cpu", "xla:gpu", "xla:tpu", "openvino")
 
@@ -25,6 +26,7 @@ def load_engine(
     in_flight: int = 1,
     networks: Mapping[str, OnnxBackbone] = MappingProxyType({}),
     calibration: Crops = MappingProxyType({}),
+    report: Report = silent,
 ) -> Engine:
     """Build the engine `name` ("auto" chooses, and says why in `.reason`); see `EngineSpec` for the rest.
 
@@ -44,7 +46,7 @@ def load_engine(
     chosen, reason = _choose(precision) if name == "auto" else (name, "asked for")
     if precision == "int8":
         _require_int8(chosen, reason, taps, calibration, networks)
-    spec = EngineSpec(weights, taps, sizes, precision, batch_size, in_flight, reason, networks, calibration)
+    spec = EngineSpec(weights, taps, sizes, precision, batch_size, in_flight, reason, networks, calibration, report)
     return _openvino_engine(spec) if chosen == "openvino" else _xla_engine(chosen, spec)
 
 
@@ -73,7 +75,10 @@ def _require_int8(
     chosen: str, reason: str, taps: Sequence[Tap], calibration: Crops, networks: Mapping[str, OnnxBackbone]
 ) -> None:
     if chosen != "openvino":
-        raise EngineError(f"only openvino computes in int8, on CPUs, and the engine is {chosen} ({reason})")
+        raise EngineError(
+            f"features in int8 are made by openvino, on CPUs, and the engine is {chosen} ({reason}): extract in "
+            "float32, into another cache, and train on that"
+        )
     if networks:
         raise EngineError(f"int8 is for the built-in networks, and {', '.join(networks)} comes of an ONNX file")
     if missing := [backbone for backbone in backbones_of(taps) if not len(calibration.get(backbone, ()))]:
@@ -99,24 +104,22 @@ def _choose(precision: str) -> tuple[str, str]:
     return "openvino", "the fastest on CPUs"
 
 
-def shorter_saves(name: str, precision: str) -> str:
+def shorter_saves(name: str, precision: str, own_networks: bool = False) -> str:
     """What a shorter precision would save here instead of `precision`; empty where nothing, as on many processors."""
     if precision != "float32" or (_choose(precision)[0] if name == "auto" else name) != "openvino":
         return ""
     from facedep_jax.backbones.openvino_engine import computes_bfloat16, computes_int8
 
-    there = [
-        (computes_bfloat16(), "bfloat16", "half the time of float32", 0.99),
-        (computes_int8(), "int8", "a third", 0.98),
-    ]
+    int8 = computes_int8() and not own_networks and importlib.util.find_spec("nncf") is not None
+    there = [(computes_bfloat16(), "bfloat16", "half the time of float32", 0.998), (int8, "int8", "a third", 0.995)]
     told = [
         f"--precision {short} takes about {part}, agreeing to {agrees}" for has, short, part, agrees in there if has
     ]
     if not told:
         return ""
     return (
-        f"this processor computes less exactly in less time: {'; '.join(told)} (worst cosine of features, "
-        "docs/performance.md); a cache keeps the precision that it began with"
+        f"this processor computes less exactly in less time: {'; '.join(told)} (worst cosine of the usual taps at 224 "
+        "pixels, docs/performance.md); a cache keeps the precision that it began with"
     )
 
 

@@ -8,10 +8,10 @@ import hashlib
 import importlib.util
 import io
 import json
+import signal
 import subprocess
 import sys
 import tempfile
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,43 +22,50 @@ from jaxtyping import UInt8
 from facedep_jax.errors import EngineError, OutputError
 from facedep_jax.file_system import user_cache, write_atomically
 from facedep_jax.machine_resources import child_environment, end_with_parent
+from facedep_jax.progress_events import Note, Report
 
 # Depthwise convolutions cost little and lose most, as each channel has scales of its own; averages are what is kept.
 KEPT_TYPES = ("GroupConvolution", "MatMul", "ReduceMean")
+_CODE = ("architectures.py", "int8_graph.py", "network_graph.py", "openvino_engine.py")  # what a graph hangs on
 
 
 def quantised(
-    core: Any, graph: Any, kept: Sequence[str], pictures: UInt8[np.ndarray, "n s s 3"], terms: Mapping[str, Any]
-) -> tuple[Any, str]:
-    """`graph`, which takes one picture, with int8 products but in the nodes named in `kept` and those of KEPT_TYPES;
-    and what is to be said of it, "" where it is in the user's cache.
+    core: Any,
+    graph: Any,
+    kept: Sequence[str],
+    pictures: UInt8[np.ndarray, "n s s 3"],
+    terms: Mapping[str, Any],
+    report: Report,
+) -> Any:
+    """`graph`, which takes one picture, with int8 products but in the nodes named in `kept` and those of KEPT_TYPES.
 
-    `terms` are all that its numbers hang on beside the pictures, as JSON has it. Raises EngineError where it is not in
-    the user's cache and cannot be made.
+    `terms` are all that its numbers hang on beside the pictures and the code of this room, as JSON has it. NNCF's
+    version is none of them: 3.1 to 3.4 were tried and leave the same, and where a graph is kept none is needed. Raises
+    EngineError where it is not in the user's cache and cannot be made.
     """
-    told = json.dumps({"pictures": sha256_of(pictures), **terms}, sort_keys=True).encode()
+    told = json.dumps({"pictures": sha256_of(pictures), "code": _code(), **terms}, sort_keys=True).encode()
     file = user_cache() / "int8" / f"{hashlib.sha256(told).hexdigest()}.npz"
     found = _read(core, file)
     if found is not None:
-        return found, ""
+        return found
     if importlib.util.find_spec("nncf") is None:
         raise EngineError(
-            "int8 needs nncf once for each network, and it is not installed: pip install 'facedep-jax[int8]', or use "
-            "--precision float32"
+            f"int8 needs nncf once for each network, and {graph.get_friendly_name()} was not quantised yet for this "
+            "user: pip install 'facedep-jax[int8]'"
         )
+    report(Note(f"{graph.get_friendly_name()} is quantised to int8, which takes up to a minute; it is kept"))
     try:
         parts = _made(graph, kept, pictures)
     except OSError as error:  # no room for a copy of the network, say
         raise EngineError(f"{graph.get_friendly_name()} cannot be quantised to int8: {error}") from error
     stream = io.BytesIO()
     np.savez(stream, xml=np.frombuffer(parts["xml"], np.uint8), bin=np.frombuffer(parts["bin"], np.uint8))
-    said = ""
     try:
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         write_atomically(file, stream.getvalue())
     except (OSError, OutputError) as error:
-        said = f"the int8 network is not kept, {file}: {error}"
-    return core.read_model(parts["xml"], parts["bin"]), said
+        report(Note(f"{graph.get_friendly_name()} in int8 is not kept for the next time: {error}", "warning"))
+    return core.read_model(parts["xml"], parts["bin"])
 
 
 def sha256_of(pictures: UInt8[np.ndarray, "n s s 3"]) -> str:
@@ -71,8 +78,12 @@ def _read(core: Any, file: Path) -> Any | None:
     try:
         with np.load(io.BytesIO(file.read_bytes())) as parts:
             return core.read_model(parts["xml"].tobytes(), parts["bin"].tobytes())
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, RuntimeError):
+    except Exception:  # whatever is wrong with what was kept, it is made anew
         return None
+
+
+def _code() -> str:
+    return hashlib.sha256(b"".join((Path(__file__).parent / name).read_bytes() for name in _CODE)).hexdigest()
 
 
 def _made(graph: Any, kept: Sequence[str], pictures: UInt8[np.ndarray, "n s s 3"]) -> dict[str, bytes]:
@@ -88,8 +99,10 @@ def _made(graph: Any, kept: Sequence[str], pictures: UInt8[np.ndarray, "n s s 3"
             env=child_environment(), capture_output=True, text=True, errors="replace", check=False,
         )  # fmt: skip
         if done.returncode:
-            said = (done.stderr.strip() or done.stdout.strip() or "no word of why").splitlines()[-1]
-            raise EngineError(f"nncf could not quantise {graph.get_friendly_name()} to int8: {said[:300]}")
+            lines = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
+            how = signal.Signals(-done.returncode).name if done.returncode < 0 else f"status {done.returncode}"
+            said = ": ".join([f"nncf ended with {how}", *lines])
+            raise EngineError(f"{graph.get_friendly_name()} cannot be quantised to int8: {said[:400]}")
         return {part: (folder / f"int8.{part}").read_bytes() for part in ("xml", "bin")}
 
 

@@ -42,7 +42,7 @@ class KnownVerdict:
 
     @cached_property
     def _file(self) -> Path:
-        told = json.dumps({**self.terms, "code": code_of_the_networks()}, sort_keys=True)
+        told = json.dumps({**self.terms, "code": _code()}, sort_keys=True)
         return user_cache() / "verdicts" / f"{hashlib.sha256(told.encode()).hexdigest()}.json"
 
     def recall(self) -> Verdict | None:
@@ -63,7 +63,7 @@ class KnownVerdict:
         return None
 
 
-def code_of_the_networks() -> str:
+def _code() -> str:
     """A hash of this room, since graphs are written by it: a version does not change with every line."""
     digest = hashlib.sha256()
     for path in sorted(Path(__file__).parent.rglob("*.py")):

@@ -20,10 +20,9 @@ from openvino import opset13 as ops
 from facedep_jax.backbones.architectures import NONE, Folded, Padding, Scaling
 from facedep_jax.backbones.engine_interface import Crops, EngineSpec, Features, check_crops, padded
 from facedep_jax.backbones.int8_graph import quantised
-from facedep_jax.backbones.known_verdicts import code_of_the_networks
 from facedep_jax.backbones.network_graph import pooled_taps, pooling_matrix
 from facedep_jax.backbones.onnx_backbones.openvino_graph import compile_file
-from facedep_jax.backbones.taps import Tap
+from facedep_jax.backbones.taps import LAYERS, Tap
 from facedep_jax.backbones.weights.load import Weights
 from facedep_jax.errors import EngineError
 from facedep_jax.machine_resources import cores, cpu_flags
@@ -31,8 +30,7 @@ from facedep_jax.machine_resources import cores, cpu_flags
 # One for good: each loads a CPU plugin of its own, which sets an alternate signal stack and, when it ends, brings back
 # the one that it found. After two of them that is memory which has been freed, and the next signal (Ctrl-C) a crash.
 _CORE = openvino.Core()
-# What is not int8 there is float32, so that rows do not hang on whether a processor has bfloat16.
-_TYPES = {"float32": openvino.Type.f32, "bfloat16": openvino.Type.bf16, "int8": openvino.Type.f32}
+_TYPES = {"float32": openvino.Type.f32, "bfloat16": openvino.Type.bf16}
 _INT8 = {"avx512_vnni", "avx_vnni", "amx_int8"}
 _Requests = dict[str, tuple[openvino.InferRequest, list[str]]]  # of one stream: each backbone's, and its taps
 
@@ -50,15 +48,16 @@ class OpenVinoEngine:
             )
         if spec.precision == "int8" and not computes_int8():
             raise EngineError(
-                "this processor is not known to have instructions for sums of products of bytes (VNNI), without which "
-                "int8 is not faster and may overflow; use --precision float32"
+                "features in int8 are made on processors that sum products of bytes (VNNI), which this one is not "
+                "known to do: extract in float32, into another cache, and train on that"
             )
         self.device = _CORE.get_property("CPU", "FULL_DEVICE_NAME").strip()
         self.precision, self.batch_size, self.reason = spec.precision, spec.batch_size, spec.reason
         self._taps = [str(tap) for tap in spec.taps]
         self._sizes: dict[str, int] = {}
         self.in_flight = min(spec.in_flight, cores())
-        hints = {"INFERENCE_PRECISION_HINT": _TYPES[spec.precision]}
+        rest = "bfloat16" if computes_bfloat16() else "float32"  # what is not int8 in a graph in int8
+        hints = {"INFERENCE_PRECISION_HINT": _TYPES[rest if spec.precision == "int8" else spec.precision]}
         # A stream has threads of its own, so that it does not wait when another, or a decoder, takes a core from it.
         hints |= {"NUM_STREAMS": self.in_flight} if self.in_flight > 1 else {"PERFORMANCE_HINT": "LATENCY"}
         compiled = {}
@@ -79,14 +78,19 @@ class OpenVinoEngine:
         weights, size = spec.weights[backbone], spec.sizes[backbone]
         if spec.precision != "int8":
             return write_graph(weights, taps, size, spec.batch_size)
-        exact: list[str] = []
-        graph = write_graph(weights, taps, size, 1, exact)
-        terms = {"weights": weights.sha256, "family": weights.family, "taps": [str(tap) for tap in taps]}
-        terms |= {"code": code_of_the_networks()}
-        graph, said = quantised(_CORE, graph, exact, spec.calibration[backbone], terms)
-        self.reason += f"; {said}" if said else ""
-        graph.reshape([spec.batch_size, size, size, 3])
-        return graph
+        # Where scales lie, and what is computed in one, hangs on which layers are read, and rows must not: the network
+        # is quantised whole, and each of its layers is read, up to the last that is asked for.
+        every, exact = [Tap(backbone, layer, 1) for layer in LAYERS], list[str]()
+        graph = write_graph(weights, every, size, 1, exact)
+        terms = {"weights": weights.sha256, "family": weights.family}
+        whole = quantised(_CORE, graph, exact, spec.calibration[backbone], terms, spec.report)
+        whole.reshape([spec.batch_size, size, size, 3])
+        averages = [output.get_node().input_value(0).get_node() for output in whole.outputs]
+        layers = {tap.layer: node.input_value(0).get_node() for tap, node in zip(every, averages, strict=True)}
+        grids = [_OpenVinoOps().pool_grid(layers[tap.layer], tap.cells) for tap in taps]
+        deepest = max(list(LAYERS).index(tap.layer) for tap in taps)
+        results = [ops.result(node) for node in (*grids, *averages[: deepest + 1])]
+        return openvino.Model(results, whole.get_parameters(), backbone)
 
     def __call__(self, crops: Crops) -> Features:
         """See `Engine`."""

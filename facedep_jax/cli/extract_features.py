@@ -186,7 +186,7 @@ def extract_features(
         say_source(source, report)
     out = out or Path("cache") / found[0].name
     begins = not settings.elsewhere and not os.path.exists(out / "cache.json")  # no error for a name that is too long
-    if said := shorter_saves(settings.engine, settings.precision) if begins else "":
+    if said := shorter_saves(settings.engine, settings.precision, bool(settings.backbone)) if begins else "":
         report(Note(said))
     summary = extract(found, out, settings, report)
     return files_result(summary, show_extraction)

@@ -70,8 +70,11 @@ def extract(
     plan = plan_extraction(kinds, settings, report)
     check(plan.spec)
     engine = LazyEngine(lambda: load_checked_engine(plan, report, IN_FLIGHT))
-    if not settings.elsewhere and not (out / "cache.json").exists():
-        engine.load()  # what cannot be computed leaves no empty cache behind
+    if not (out / "cache.json").exists():  # what cannot be computed leaves no empty cache behind
+        if not settings.elsewhere:
+            engine.load()
+        elif settings.workers and settings.precision == "int8":
+            load_checked_engine(plan, report)  # networks are quantised here, once for all workers
     spec = _with_held_kinds(out, plan.spec)
     with CacheWriter(out, spec, engine, settings.shard_rows) as writer:
         record = {"fingerprint": fingerprint(spec), **spec}

@@ -241,7 +241,7 @@ class Extraction:
         look_first = self._look_first or self.items.any_purged or self.outcomes.any_failed_before
         for decode in (False, True) if look_first else (True,):
             rest = [place for place in left if place not in read]
-            files = read_images([listings[place].file for place in rest], settings, decode)
+            files = read_images([listings[place].file for place in rest], settings, decode, over=self._over)
             for place, file in zip(rest, files, strict=True):
                 if self._over.is_set():
                     raise CancelledError

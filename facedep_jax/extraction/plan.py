@@ -103,8 +103,16 @@ class ExtractionPlan:
         """By which int8 finds its scales: drawn faces, so that every cache of the same networks has the same scales."""
         if self.settings.precision != "int8":
             return {}
-        drawn = {name: faces_of_strangers(CALIBRATION_FACES, self.sizes[name]) for name in self.weights}
+        return self._drawn_faces(0)
+
+    def _drawn_faces(self, first: int) -> dict[str, UInt8[np.ndarray, "n s s 3"]]:
+        drawn = {name: faces_of_strangers(CALIBRATION_FACES, self.sizes[name], first) for name in self.weights}
         return {name: in_grey(faces) if self.settings.color == "grey" else faces for name, faces in drawn.items()}
+
+    @property
+    def other_faces(self) -> dict[str, UInt8[np.ndarray, "n s s 3"]]:
+        """By which int8 is judged: as many other drawn faces."""
+        return self._drawn_faces(CALIBRATION_FACES)
 
     def _weights_entry(self, name: str) -> dict[str, Any]:
         weights, where = self.weights[name], self.settings.weights or ""
@@ -112,7 +120,8 @@ class ExtractionPlan:
         if weights.untrained:
             entry["seed"] = int(where.removeprefix("random:"))
         if name in self.calibration:
-            entry["calibration"] = f"{CALIBRATION_FACES} drawn faces, SHA-256 {sha256_of(self.calibration[name])}"
+            digest = sha256_of(self.calibration[name])
+            entry["calibration"] = f"{CALIBRATION_FACES} drawn faces, SHA-256 {digest[:16]}…"
         return entry
 
 
@@ -218,9 +227,9 @@ def load_checked_engine(plan: ExtractionPlan, report: Report = silent, in_flight
     settings, size = plan.settings, plan.settings.batch_size
     inputs = (plan.weights, plan.taps, plan.sizes)
     report(Waiting("networks to be compiled"))
-    if settings.precision == "int8":
-        report(Waiting("networks to be quantised, which takes half a minute for the first time"))
-    engine = load_engine(settings.engine, *inputs, settings.precision, size, in_flight, plan.networks, plan.calibration)
+    engine = load_engine(
+        settings.engine, *inputs, settings.precision, size, in_flight, plan.networks, plan.calibration, report
+    )
     report(Note(f"engine: {engine.name} {engine.version} on {engine.device}, {engine.precision} ({engine.reason})"))
     checked = _checked(plan, engine, report)
     return BothViews(checked) if settings.flip else checked
@@ -236,9 +245,13 @@ def _checked(plan: ExtractionPlan, engine: Engine, report: Report) -> Engine:
     def reference() -> Engine:
         return load_reference(plan.weights, plan.taps, plan.sizes, plan.settings.batch_size, plan.networks)
 
-    # What replaces an engine is float32: close to bfloat16, while int8 was asked for because that is too slow.
-    named = plan.settings.engine != "auto" or engine.precision == "int8"
-    return CheckedEngine(engine, reference, named, report, _known_verdict(plan, engine))
+    known = _known_verdict(plan, engine)
+    if engine.precision != "int8":
+        return CheckedEngine(engine, reference, plan.settings.engine != "auto", report, known)
+    # What replaces an engine is float32, which a cache in int8 is not to hold.
+    checked = CheckedEngine(engine, reference, True, report, known, plan.other_faces)
+    checked.judge()
+    return checked
 
 
 def _known_verdict(plan: ExtractionPlan, engine: Engine) -> KnownVerdict:

@@ -8,6 +8,7 @@ from __future__ import annotations  # decoders begin sooner without jaxtyping
 
 import os
 import sys
+import threading
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -120,13 +121,17 @@ class ImageFile:
 
 
 def read_images(
-    paths: Sequence[str | os.PathLike[str]], settings: InputSettings, decode: bool = True, timeout: float = TIMEOUT
+    paths: Sequence[str | os.PathLike[str]],
+    settings: InputSettings,
+    decode: bool = True,
+    timeout: float = TIMEOUT,
+    over: threading.Event | None = None,
 ) -> Iterator[ImageFile]:
     """The image files at `paths`, in their order, read by worker processes, one after the other; without `decode` only
     hashed. Several come at a time, and none is read ahead of those but what a worker reads in a quarter of a second.
 
     As `read_image`, but that what is wrong with a file is said of it. Raises EngineError when the detector of
-    `settings` cannot be loaded.
+    `settings` cannot be loaded, CancelledError soon after `over` is set, whatever the worker does.
     """
     names, lost, read = _absolute(paths), dict[int, ImageFile](), 0
     while read < len(names):
@@ -137,7 +142,7 @@ def read_images(
         asked, decoder = names[read : min(lost, default=len(names))], borrow()
         try:
             decoder.ask("images", settings, encoded(asked), decode=int(decode))
-            header, body = decoder.answer(timeout)
+            header, body = decoder.answer(timeout, over)
         except DecoderLost as error:  # what came before that file is read again
             place, item = decoder.progress()
             lost[read + min(place, len(asked) - 1)] = ImageFile(Hashed(item, None) if item else None, failure=error)

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from concurrent.futures import CancelledError
 from contextlib import suppress
 from dataclasses import asdict
 from functools import lru_cache
@@ -30,7 +31,7 @@ from facedep_jax.media.worker_protocol import BrokenWire, Bytes, Message, encode
 # Seconds without a message after which a worker counts as hung.
 TIMEOUT = 30.0
 READ_S = 600.0  # … while it waits for the bytes of a file: a disk may have to be woken, or a network to come back
-_TICK = 1.0  # s
+_TICK = 0.5  # seconds between two looks at whether an answer is still wanted
 PIPE_BYTES = 1 << 20  # what every user may ask of Linux for a pipe
 # glibc gives freed memory back to the system after almost every picture, and each page that it takes anew for the next
 # costs a fault. It may keep this much, which is what its own thresholds can rise to.
@@ -91,15 +92,15 @@ class Decoder:
         item = said[4:].decode("ascii", "replace")
         return int.from_bytes(said[:4], "little"), item if is_item(item) else ""
 
-    def answer(self, timeout: float) -> Message:
+    def answer(self, timeout: float, over: threading.Event | None = None) -> Message:
         """The next message that is more than a sign of life.
 
         Raises MediaError or EngineError as the worker says; DecoderLost when it crashed, or said nothing for `timeout`
-        seconds and was killed; EngineError when it could not start.
+        seconds and was killed; EngineError when it could not start; CancelledError once `over` is set.
         """
-        header, body = self._next(timeout)
+        header, body = self._next(timeout, over)
         while header["say"] == "alive":
-            header, body = self._next(timeout)
+            header, body = self._next(timeout, over)
         self.is_free = header["say"] != "frame"
         if header["say"] == "failed":
             raise MediaError(header["reason"], stage=header["stage"])
@@ -124,31 +125,33 @@ class Decoder:
         for file in (self._requests, self._answers, self._said, self._progress):
             file.close()
 
-    def _next(self, timeout: float) -> Message:
+    def _next(self, timeout: float, over: threading.Event | None) -> Message:
         try:
-            return unpack(lambda count: self._read(count, timeout))
+            return unpack(lambda count: self._read(count, timeout, over))
         except BrokenWire as error:
             raise self._ended() from error
 
-    def _read(self, count: int, timeout: float) -> Bytes:
+    def _read(self, count: int, timeout: float, over: threading.Event | None) -> Bytes:
         data = rest = np.empty(count, np.uint8).data  # bytearray writes zeros first, and other threads wait
         while rest:
             got = self._answers.readinto(rest)
             if got is None:
-                self._wait(timeout)
+                self._wait(timeout, over)
             elif not got:
                 raise BrokenWire("end of the pipe")
             else:
                 rest = rest[got:]
         return data
 
-    def _wait(self, timeout: float) -> None:
+    def _wait(self, timeout: float, over: threading.Event | None) -> None:
         """Until there is something to read. What is waited is counted, and no clock read: this process may be stopped
         and go on hours later."""
-        waited = 0.0
+        waited, reads = 0.0, self._reads
         while not self._answered.poll(1000 * min(_TICK, timeout)):
-            waited += min(_TICK, timeout)
-            reads = self._reads and not self.progress()[1]
+            if over and over.is_set():
+                raise CancelledError
+            was, reads = reads, self._reads and not self.progress()[1]
+            waited = min(_TICK, timeout) + (waited if reads == was else 0.0)
             if waited >= (READ_S if reads else timeout):
                 self._process.kill()
                 if reads:

@@ -4,6 +4,7 @@ Everything is a smooth shape over a pixel grid that runs from −1 to 1 in both 
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -65,11 +66,11 @@ def draw_face(
     picture = _paint(picture, _ellipse(x, y, 0, -0.08, person.width * 1.1, person.height * 1.08), person.hair)
     face = _ellipse(x, y, 0, 0, person.width, person.height) * _soft(y - person.hairline)
     picture = _paint(picture, face, person.skin)
-    for side in (-1, 1):
-        cx = side * person.eye_gap
+    for left in (-1, 1):
+        cx = left * person.eye_gap
         picture = _paint(picture, _ellipse(x, y, cx, -0.12, person.eye_size * 1.3, person.eye_size * eyes), 0.95)
         picture = _paint(picture, _ellipse(x, y, cx, -0.12, person.eye_size * 0.55, person.eye_size * 0.6 * eyes), 0.08)
-        brow = -0.29 - 0.08 * raised + 0.5 * slant * (side * x - person.eye_gap)
+        brow = -0.29 - 0.08 * raised + 0.5 * slant * (left * x - person.eye_gap)
         picture = _paint(picture, _band(y - brow, 0.032) * _soft(0.15 - np.abs(x - cx)), person.hair * 0.5)
     picture = _paint(picture, _band(x - 0.02, 0.012) * _soft(0.1 - np.abs(y - 0.08)), person.skin * 0.75)
     lip = 0.38 - curve * 1.6 * (x**2 - 0.035)
@@ -97,17 +98,22 @@ def _paint(picture: np.ndarray, mask: np.ndarray, colour: np.ndarray | float) ->
     return picture + mask[..., None] * (colour - picture)
 
 
-def faces_of_strangers(count: int, side: int) -> UInt8[np.ndarray, "n side side 3"]:
-    """`count` persons, each with one of the expressions; RGB, always the same."""
-    rng = np.random.default_rng([0, 3])
-    shown = [np.array(EXPRESSIONS[EMOTIONS[number % len(EMOTIONS)]]) for number in range(count)]
-    return np.stack([draw_face(draw_person(number), shown[number], rng, side) for number in range(count)])
+@lru_cache(maxsize=4)
+def faces_of_strangers(count: int, side: int, first: int = 0) -> UInt8[np.ndarray, "n side side 3"]:
+    """`count` persons from the number `first` on, each with one of the expressions; RGB, always the same."""
+    rng, drawn = np.random.default_rng([first, 3]), []
+    for number in range(first, first + count):
+        expression = np.array(EXPRESSIONS[EMOTIONS[number % len(EMOTIONS)]])
+        drawn.append(draw_face(draw_person(number), expression, rng, side))
+    pictures = np.stack(drawn)
+    pictures.setflags(write=False)
+    return pictures
 
 
 def in_grey(pictures: UInt8[np.ndarray, "n h w 3"]) -> UInt8[np.ndarray, "n h w 3"]:
-    """Luma (ITU-R BT.601) in three equal channels."""
-    luma = np.rint(pictures @ np.array([0.299, 0.587, 0.114])).astype(np.uint8)
-    return np.repeat(luma[..., None], 3, axis=-1)
+    """Luma (ITU-R BT.601) in three equal channels: in integers, as OpenCV has it."""
+    luma = pictures.astype(np.uint32) @ np.array([4899, 9617, 1868], np.uint32) + 8192 >> 14
+    return np.repeat(luma[..., None].astype(np.uint8), 3, axis=-1)
 
 
 def draw_faces(folder: Path, seed: int = 0, persons: int = 30, each: int = 3) -> int:

@@ -87,7 +87,7 @@ def test_a_verdict_is_remembered_for_its_terms_and_said(xla, known, monkeypatch)
     assert (first, again) == (1, 0)
     assert remembered == f"{said}; compared on {known.recall().date}, and again 30 days later"
     assert compared(xla, KnownVerdict({**known.terms, "engine": "other"}))[0] == 1
-    monkeypatch.setattr(known_verdicts, "code_of_the_networks", lambda: "changed")
+    monkeypatch.setattr(known_verdicts, "_code", lambda: "changed")
     assert compared(xla, KnownVerdict(known.terms))[0] == 1
 
 

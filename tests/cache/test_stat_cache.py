@@ -83,9 +83,9 @@ def reads(monkeypatch):
     """Every file whose bytes were asked for, and whether to decode them."""
     seen = []
 
-    def read(files, settings, decode):
+    def read(files, settings, decode, over):
         seen.extend((file.name, decode) for file in files)
-        return read_images(files, settings, decode)
+        return read_images(files, settings, decode, over=over)
 
     monkeypatch.setattr("facedep_jax.extraction.local_extraction.read_images", read)
     return seen

@@ -231,9 +231,9 @@ def test_a_cache_has_the_same_bytes_whatever_the_timing(faces, tmp_path, monkeyp
     for seed in range(3):
         rng = random.Random(seed)
 
-        def read(*arguments, rng=rng):
+        def read(*arguments, rng=rng, **others):
             time.sleep(rng.uniform(0, 0.03))
-            return read_images(*arguments)
+            return read_images(*arguments, **others)
 
         def load(*arguments, rng=rng):
             return Moody(load_checked_engine(*arguments), rng)
@@ -254,9 +254,9 @@ def test_several_files_are_asked_for_at_a_time_once_it_is_seen_that_they_come_so
     draw_faces(tmp_path / "faces", persons=25)
     asked = []
 
-    def read(files, settings, decode):
+    def read(files, settings, decode, over):
         asked.append(len(files))
-        return read_images(files, settings, decode)
+        return read_images(files, settings, decode, over=over)
 
     monkeypatch.setattr("facedep_jax.extraction.local_extraction.read_images", read)
     monkeypatch.setattr("facedep_jax.extraction.local_extraction.REQUEST_S", 1e9)  # whatever the machine has to do
@@ -275,9 +275,9 @@ def test_who_stops_waits_for_one_file_and_not_for_those_that_were_asked_for_with
     draw_faces(tmp_path / "faces", persons=25)
     asked_for, stopped, read_since = set(), threading.Event(), []  # of requests of many files that are under way
 
-    def read(files, settings, decode):
+    def read(files, settings, decode, over):
         asked_for.update(files[1:] if len(files) > 8 else [])
-        for file in read_images(files, settings, decode):
+        for file in read_images(files, settings, decode, over=over):
             time.sleep(0.05)
             read_since.extend([file] if stopped.is_set() else [])
             yield file

@@ -11,7 +11,7 @@ import threading
 import time
 import zlib
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -573,6 +573,18 @@ def test_a_slow_disk_is_no_hung_decoder(tmp_path, slow_disk, monkeypatch):
     first, slow, last = read_images(files, WHOLE, timeout=1)
     assert first.picture and last.picture and slow.hashed is None
     assert (slow.failure.stage, slow.failure.reason) == ("read", "cannot be read: nothing came for 3 s")
+
+
+def test_who_wants_no_answer_any_more_does_not_wait_for_a_disk(tmp_path, slow_disk):
+    for name in ("a.png", "slow.png"):
+        (tmp_path / name).write_bytes(encode(".png", smooth_picture()))
+    slow_disk(600)
+    over = threading.Event()
+    threading.Timer(1.5, over.set).start()
+    begun, read = time.monotonic(), []
+    with pytest.raises(CancelledError):
+        read.extend(read_images([tmp_path / "a.png", tmp_path / "slow.png"], WHOLE, over=over))
+    assert over.is_set() and time.monotonic() - begun < 60
 
 
 def test_time_in_which_this_process_is_stopped_is_no_silence_of_a_decoder(tmp_path):
