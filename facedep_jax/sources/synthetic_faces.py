@@ -112,7 +112,7 @@ def faces_of_strangers(count: int, side: int, first: int = 0) -> UInt8[np.ndarra
 
 def in_grey(pictures: UInt8[np.ndarray, "n h w 3"]) -> UInt8[np.ndarray, "n h w 3"]:
     """Luma (ITU-R BT.601) in three equal channels: in integers, as OpenCV has it."""
-    luma = pictures.astype(np.uint32) @ np.array([4899, 9617, 1868], np.uint32) + 8192 >> 14
+    luma = pictures.astype(np.uint32) @ np.array([9798, 19235, 3735], np.uint32) + (1 << 14) >> 15
     return np.repeat(luma[..., None].astype(np.uint8), 3, axis=-1)
 
 

@@ -16,8 +16,10 @@ from facedep_jax.cache import open_cache
 from facedep_jax.cache.maintenance.verify import verify_cache
 from facedep_jax.errors import EngineError, SpecMismatch
 from facedep_jax.extraction.extract import extract
+from facedep_jax.extraction.plan import plan_extraction
 from facedep_jax.extraction.settings import ExtractSettings
 from facedep_jax.progress_events import Note
+from facedep_jax.scoring.head_requirements import extract_settings
 from facedep_jax.sources import read_source
 from facedep_jax.sources.synthetic_faces import draw_faces, faces_of_strangers, in_grey
 
@@ -189,6 +191,8 @@ def test_a_cache_says_by_what_its_int8_was_made_and_takes_no_other_rows(anywhere
     assert features["precision"] == "int8"
     assert features["weights"]["mobilenet_v2"]["calibration"] == f"4 drawn faces, SHA-256 {digest[:16]}…"
     assert verify_cache(tmp_path / "c")["ok"]
+    asked = extract_settings(features, ExtractSettings())  # as a head that learned from it asks
+    assert plan_extraction(("image",), asked).spec["features"] == features
     with pytest.raises(SpecMismatch, match=r"features\.precision: int8 → float32"):
         extract([source], tmp_path / "c", replace(settings, precision="float32"))
     monkeypatch.setattr("facedep_jax.extraction.plan.CALIBRATION_FACES", 5)
@@ -206,7 +210,7 @@ def test_pictures_are_always_the_same_and_grey_ones_are_what_files_become(tmp_pa
     # Part of the fingerprint of caches: the same on every machine and with every version of NumPy
     drawn = faces_of_strangers(64, 96)
     digests = [int8_graph.sha256_of(pictures)[:16] for pictures in (drawn, in_grey(drawn))]
-    assert digests == ["8edfb833136ed3c2", "a0038052462031d4"]
+    assert digests == ["8edfb833136ed3c2", "d5c86990566c5c25"]
 
 
 @pytest.mark.parametrize("given", [{"engine": "xla"}, {"engine": "xla", "workers": 2}])
