@@ -111,7 +111,7 @@ def shorter_saves(name: str, precision: str, own_networks: bool = False) -> str:
     from facedep_jax.backbones.openvino_engine import computes_bfloat16, computes_int8
 
     int8 = computes_int8() and not own_networks and importlib.util.find_spec("nncf") is not None
-    there = [(computes_bfloat16(), "bfloat16", "half the time of float32", 0.998), (int8, "int8", "a third", 0.995)]
+    there = [(computes_bfloat16(), "bfloat16", "half the time of float32", 0.998), (int8, "int8", "a third", 0.99)]
     told = [
         f"--precision {short} takes about {part}, agreeing to {agrees}" for has, short, part, agrees in there if has
     ]

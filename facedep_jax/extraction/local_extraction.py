@@ -230,7 +230,7 @@ class Extraction:
 
     def _read_images(self, listings: Sequence[Listing], settings: InputSettings) -> list[Decoded | Undecoded]:
         """Decoded unless the cache holds the item or knows that it fails; for that, files are hashed first where the
-        cache holds most of those that were asked for last, and where one is known that must not be decoded again.
+        cache holds most of the request that ended last, and where one is known that must not be decoded again.
         """
         read: dict[int, Decoded | Undecoded] = {}
         for place, listing in enumerate(listings):
