@@ -26,8 +26,7 @@ class CheckedEngine:
 
     Beyond tolerance an engine chosen by `auto` is replaced by the reference and a warning is reported; one asked
     for by name raises EngineError. What is `known` of just this engine, weights and processor is not compared again.
-    `pictures`, where there are any, are what it is compared on by `judge` instead of the first batch, of which is then
-    only said how it agrees.
+    By `judge` it is compared on other pictures instead, and of the first batch is only said how it agrees.
     """
 
     def __init__(
@@ -37,10 +36,9 @@ class CheckedEngine:
         named: bool,
         report: Report = silent,
         known: KnownVerdict | None = None,
-        pictures: Crops | None = None,
     ):
         self._engine, self._reference, self._named, self._report = engine, reference, named, report
-        self._known, self._pictures = known, pictures
+        self._known = known
         self._to_tell: Engine | None = None  # the reference, until the first batch is told of
         self._lock = threading.Lock()
         self._checked = engine.name == "xla" and engine.precision == "float32"
@@ -63,11 +61,11 @@ class CheckedEngine:
                 self._tell(features, reference(crops), reference.name)
         return features
 
-    def judge(self) -> None:
-        """Compare on the pictures given, before any batch, unless its verdict is known. Raises as a call does."""
+    def judge(self, drawn_faces: Callable[[], Crops]) -> None:
+        """Compare on these, before any batch, unless the verdict is known; EngineError where it does not agree."""
         with self._lock:
-            if self._pictures and not self._checked and not self._is_known():
-                self._compared(self._pictures)
+            if not self._checked and not self._is_known():
+                self._compared(drawn_faces(), drawn=True)
 
     def _tell(self, features: Features, expected: Features, of: str) -> None:
         rows = finite_rows(expected)
@@ -84,7 +82,7 @@ class CheckedEngine:
         self._checked = verdict is not None
         return self._checked
 
-    def _compared(self, crops: Crops) -> Features:
+    def _compared(self, crops: Crops, drawn: bool = False) -> Features:
         self._report(Waiting("its features to be compared with another engine's"))
         reference = self._reference()
         features, expected = (_in_batches(engine, crops) for engine in (self._engine, reference))
@@ -92,21 +90,22 @@ class CheckedEngine:
         self._checked = True
         rows = finite_rows(expected)
         worst, tap = _worst({tap: (features[tap][rows], expected[tap][rows]) for tap in expected})
-        what = f"{len(rows)} drawn faces" if crops is self._pictures else f"first {len(rows)} images"
+        what = f"{len(rows)} drawn faces" if drawn else f"first {len(rows)} images"
         said = (
             f"{self._engine.name} {self._engine.precision} agrees with {reference.name} float32 to a cosine of "
             f"{worst:.5f} at worst ({tap}, {what})"
         )
         if worst >= TOLERANCE[self._engine.precision]:
-            self._to_tell = reference if crops is self._pictures else None
+            self._to_tell = reference if drawn else None
             self._report(Note(said))
             if self._known and (lost := self._known.keep(Verdict(said))):
                 self._report(Note(lost, "warning"))
             return features
         said += f", {TOLERANCE[self._engine.precision]} is needed"
+        if drawn:  # what replaces an engine is float32, which a cache in int8 is not to hold
+            raise EngineError(f"{said}; extract in float32, into another cache")
         if self._named:
-            other = "extract in float32, into another cache" if self._pictures else "use --engine xla, or auto"
-            raise EngineError(f"{said}; {other}")
+            raise EngineError(f"{said}; use --engine xla, or auto")
         self._report(Note(f"{said}: going on with {reference.name}", "warning"))
         self._engine = reference
         return expected

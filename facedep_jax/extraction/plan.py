@@ -109,7 +109,6 @@ class ExtractionPlan:
         drawn = {name: faces_of_strangers(CALIBRATION_FACES, self.sizes[name], first) for name in self.weights}
         return {name: in_grey(faces) if self.settings.color == "grey" else faces for name, faces in drawn.items()}
 
-    @property
     def other_faces(self) -> dict[str, UInt8[np.ndarray, "n s s 3"]]:
         """By which int8 is judged: as many other drawn faces."""
         return self._drawn_faces(CALIBRATION_FACES)
@@ -245,12 +244,10 @@ def _checked(plan: ExtractionPlan, engine: Engine, report: Report) -> Engine:
     def reference() -> Engine:
         return load_reference(plan.weights, plan.taps, plan.sizes, plan.settings.batch_size, plan.networks)
 
-    known = _known_verdict(plan, engine)
-    if engine.precision != "int8":
-        return CheckedEngine(engine, reference, plan.settings.engine != "auto", report, known)
-    # What replaces an engine is float32, which a cache in int8 is not to hold.
-    checked = CheckedEngine(engine, reference, True, report, known, plan.other_faces)
-    checked.judge()
+    named, known = plan.settings.engine != "auto", _known_verdict(plan, engine)
+    checked = CheckedEngine(engine, reference, named, report, known)
+    if engine.precision == "int8":
+        checked.judge(plan.other_faces)
     return checked
 
 
