@@ -37,7 +37,8 @@ class Spoilt(SimpleNamespace):
 
 
 def spoilt(xla, spoil, precision="float32"):
-    return Spoilt(real=xla, spoil=spoil, calls=0, name="quick", version="1", device="here", precision=precision)
+    said = {"name": "quick", "version": "1", "device": "here", "precision": precision, "batch_size": xla.batch_size}
+    return Spoilt(real=xla, spoil=spoil, calls=0, **said)
 
 
 def test_an_engine_that_agrees_is_used_and_compared_once(xla):
@@ -47,6 +48,21 @@ def test_an_engine_that_agrees_is_used_and_compared_once(xla):
         engine(CROPS)
     assert (len(references), engine.calls, engine.name) == (1, 3, "quick")
     assert [type(event) for event in notes] == [Waiting, Note] and notes[1].level == "info"
+
+
+def test_judged_by_other_pictures_it_is_compared_on_all_of_them_and_the_first_batch_is_only_told(xla):
+    notes: list[Note] = []
+    many = {"mobilenet_v2": np.random.default_rng(1).integers(0, 256, (5, 32, 32, 3), dtype=np.uint8)}
+    engine = CheckedEngine(spoilt(xla, 0.0), lambda: xla, False, notes.append)
+    engine.judge(lambda: many)
+    assert engine.calls == 3 and "5 drawn faces" in notes[1].text
+    engine._engine.spoil = 0.9
+    np.testing.assert_array_equal(engine(CROPS)["mobilenet_v2:mid@1"], engine._engine(CROPS)["mobilenet_v2:mid@1"])
+    assert notes[2].level == "warning" and "of the first 2 images the worst agrees with xla float32" in notes[2].text
+    engine(CROPS)
+    assert len(notes) == 3
+    with pytest.raises(EngineError, match=r"5 drawn faces\), 0\.9999 is needed; extract in float32"):
+        CheckedEngine(spoilt(xla, 0.3), lambda: xla, False).judge(lambda: many)
 
 
 def test_auto_moves_on_to_xla_and_says_so(xla):
