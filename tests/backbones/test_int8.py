@@ -213,6 +213,17 @@ def test_pictures_are_always_the_same_and_grey_ones_are_what_files_become(tmp_pa
     assert digests == ["8edfb833136ed3c2", "d5c86990566c5c25"]
 
 
+@pytest.mark.parametrize("color", ["rgb", "grey"])
+def test_a_plan_finds_scales_by_faces_in_its_own_colours_and_judges_by_others(color):
+    settings = ExtractSettings(weights="random:1", taps="mobilenet_v2:neck@1", size="32", precision="int8", color=color)
+    plan = plan_extraction(("image",), settings)
+    [scales], [judge] = plan.calibration.values(), plan.other_faces().values()
+    drawn = faces_of_strangers(64, 32)
+    np.testing.assert_array_equal(scales, in_grey(drawn) if color == "grey" else drawn)
+    assert judge.shape == scales.shape and bool(np.ptp(judge, axis=-1).max() == 0) is (color == "grey")
+    assert not {face.tobytes() for face in scales} & {face.tobytes() for face in judge}
+
+
 @pytest.mark.parametrize("given", [{"engine": "xla"}, {"engine": "xla", "workers": 2}])
 def test_what_cannot_be_computed_leaves_no_empty_cache(tmp_path, given):
     draw_faces(tmp_path / "faces", persons=1, each=1)
