@@ -2,6 +2,7 @@
 
 import os
 import resource
+import signal
 import threading
 import time
 from collections.abc import Mapping
@@ -52,6 +53,14 @@ def child_environment() -> dict[str, str]:
     package_home = str(Path(__file__).resolve().parents[1])
     paths = [package_home, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONSAFEPATH": "1"}
+
+
+def signal_name(number: int) -> str:
+    """As SIGSEGV, for what a process ended by."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 def lower_limits(limits: Mapping[int, int]) -> None:

@@ -4,7 +4,7 @@ The reference is XLA in float32 for the built-in networks, ONNX Runtime for ONNX
 """
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -70,7 +70,7 @@ class CheckedEngine:
     def _tell(self, features: Features, expected: Features, of: str) -> None:
         rows = finite_rows(expected)
         if rows.any():
-            worst, tap = _worst({tap: (features[tap][rows], expected[tap][rows]) for tap in expected})
+            worst, tap = _worst(features, expected)
             said = f"of the first {rows.sum()} images the worst agrees with {of} float32 to {worst:.5f} ({tap})"
             self._report(Note(said, "info" if worst >= ODD else "warning"))
 
@@ -88,9 +88,9 @@ class CheckedEngine:
         features, expected = (_in_batches(engine, crops) for engine in (self._engine, reference))
         require_usable(expected)  # where there is nothing to compare, no engine is at fault
         self._checked = True
-        rows = finite_rows(expected)
-        worst, tap = _worst({tap: (features[tap][rows], expected[tap][rows]) for tap in expected})
-        what = f"{len(rows)} drawn faces" if drawn else f"first {len(rows)} images"
+        worst, tap = _worst(features, expected)
+        count = len(features[tap])
+        what = f"{count} drawn faces" if drawn else f"first {count} images"
         said = (
             f"{self._engine.name} {self._engine.precision} agrees with {reference.name} float32 to a cosine of "
             f"{worst:.5f} at worst ({tap}, {what})"
@@ -117,9 +117,10 @@ def _in_batches(engine: Engine, crops: Crops) -> Features:
     return {tap: np.concatenate([part[tap] for part in parts]) for tap in parts[0]}
 
 
-def _worst(pairs: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> tuple[float, str]:
-    """The least cosine between rows, and in which tap."""
-    one, other = ({tap: pair[side] for tap, pair in pairs.items()} for side in (0, 1))
+def _worst(features: Features, expected: Features) -> tuple[float, str]:
+    """The least cosine between rows that can be compared, and in which tap."""
+    rows = finite_rows(expected)
+    one, other = ({tap: values[tap][rows] for tap in expected} for values in (features, expected))
     worst = agreement(one, other)
     tap = min(worst, key=worst.__getitem__)
     return worst[tap], tap

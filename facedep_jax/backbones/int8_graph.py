@@ -8,7 +8,6 @@ import hashlib
 import importlib.util
 import io
 import json
-import signal
 import subprocess
 import sys
 import tempfile
@@ -21,7 +20,7 @@ from jaxtyping import UInt8
 
 from facedep_jax.errors import EngineError, OutputError
 from facedep_jax.file_system import user_cache, write_atomically
-from facedep_jax.machine_resources import child_environment, end_with_parent
+from facedep_jax.machine_resources import child_environment, end_with_parent, signal_name
 from facedep_jax.progress_events import Note, Report
 
 # Depthwise convolutions cost little and lose most, as each channel has scales of its own; averages are what is kept.
@@ -100,7 +99,7 @@ def _made(graph: Any, kept: Sequence[str], pictures: UInt8[np.ndarray, "n s s 3"
         )  # fmt: skip
         if done.returncode:
             lines = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
-            how = signal.Signals(-done.returncode).name if done.returncode < 0 else f"status {done.returncode}"
+            how = signal_name(-done.returncode) if done.returncode < 0 else f"status {done.returncode}"
             said = ": ".join([f"nncf ended with {how}", *lines])
             raise EngineError(f"{graph.get_friendly_name()} cannot be quantised to int8: {said[:400]}")
         return {part: (folder / f"int8.{part}").read_bytes() for part in ("xml", "bin")}

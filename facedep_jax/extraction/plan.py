@@ -34,7 +34,7 @@ from facedep_jax.machine_resources import cores
 from facedep_jax.media import DECODERS, DEFAULT_MARGINS, DEFAULT_MIN_FACE, FaceChoice, InputSettings, resolve_faces
 from facedep_jax.progress_events import Note, Report, Waiting, silent
 from facedep_jax.provenance import versions
-from facedep_jax.sources.synthetic_faces import faces_of_strangers, in_grey
+from facedep_jax.sources.synthetic_faces import drawn_faces, in_grey
 
 IN_FLIGHT = 2  # batches computed at once by an extraction, where the engine can
 CALIBRATION_FACES = 64
@@ -106,7 +106,7 @@ class ExtractionPlan:
         return self._drawn_faces(0)
 
     def _drawn_faces(self, first: int) -> dict[str, UInt8[np.ndarray, "n s s 3"]]:
-        drawn = {name: faces_of_strangers(CALIBRATION_FACES, self.sizes[name], first) for name in self.weights}
+        drawn = {name: drawn_faces(CALIBRATION_FACES, self.sizes[name], first) for name in self.weights}
         return {name: in_grey(faces) if self.settings.color == "grey" else faces for name, faces in drawn.items()}
 
     def other_faces(self) -> dict[str, UInt8[np.ndarray, "n s s 3"]]:

@@ -9,7 +9,6 @@ import fcntl
 import os
 import re
 import select
-import signal
 import subprocess
 import sys
 import tempfile
@@ -23,7 +22,7 @@ from io import FileIO
 import numpy as np
 
 from facedep_jax.errors import EngineError, MediaError, NotADetector
-from facedep_jax.machine_resources import child_environment
+from facedep_jax.machine_resources import child_environment, signal_name
 from facedep_jax.media.file_hashing import ITEM_BYTES
 from facedep_jax.media.frame_types import InputSettings
 from facedep_jax.media.worker_protocol import BrokenWire, Bytes, Message, encoded, pack, unpack, write_whole
@@ -169,7 +168,7 @@ class Decoder:
         except subprocess.TimeoutExpired:
             self._process.kill()
             return DecoderLost("the decoder sent what is not a message, and was stopped")
-        how = f"crashed ({_signal_name(-code)})" if code < 0 else f"ended with status {code}"
+        how = f"crashed ({signal_name(-code)})" if code < 0 else f"ended with status {code}"
         self._said.seek(0)
         lines = self._said.read()[-2000:].decode(errors="replace").strip().splitlines()
         how += f": {lines[-1][:200]}" if lines else ""
@@ -234,13 +233,6 @@ def _forget_in_child() -> None:
     global _lock
     _lock = threading.Lock()
     _idle.clear()
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
 
 
 atexit.register(stop_idle)

@@ -66,11 +66,11 @@ def draw_face(
     picture = _paint(picture, _ellipse(x, y, 0, -0.08, person.width * 1.1, person.height * 1.08), person.hair)
     face = _ellipse(x, y, 0, 0, person.width, person.height) * _soft(y - person.hairline)
     picture = _paint(picture, face, person.skin)
-    for left in (-1, 1):
-        cx = left * person.eye_gap
+    for sign in (-1, 1):
+        cx = sign * person.eye_gap
         picture = _paint(picture, _ellipse(x, y, cx, -0.12, person.eye_size * 1.3, person.eye_size * eyes), 0.95)
         picture = _paint(picture, _ellipse(x, y, cx, -0.12, person.eye_size * 0.55, person.eye_size * 0.6 * eyes), 0.08)
-        brow = -0.29 - 0.08 * raised + 0.5 * slant * (left * x - person.eye_gap)
+        brow = -0.29 - 0.08 * raised + 0.5 * slant * (sign * x - person.eye_gap)
         picture = _paint(picture, _band(y - brow, 0.032) * _soft(0.15 - np.abs(x - cx)), person.hair * 0.5)
     picture = _paint(picture, _band(x - 0.02, 0.012) * _soft(0.1 - np.abs(y - 0.08)), person.skin * 0.75)
     lip = 0.38 - curve * 1.6 * (x**2 - 0.035)
@@ -82,7 +82,7 @@ def draw_face(
 
 
 def _soft(distance: np.ndarray) -> np.ndarray:
-    """1 inside, 0 outside, with an edge about two pixels wide."""
+    """1 inside, 0 outside, with an edge about two pixels wide in a picture of SIDE."""
     return np.clip(0.5 + distance * SIDE / 4, 0, 1)
 
 
@@ -99,7 +99,7 @@ def _paint(picture: np.ndarray, mask: np.ndarray, colour: np.ndarray | float) ->
 
 
 @lru_cache(maxsize=4)
-def faces_of_strangers(count: int, side: int, first: int = 0) -> UInt8[np.ndarray, "n side side 3"]:
+def drawn_faces(count: int, side: int, first: int = 0) -> UInt8[np.ndarray, "n side side 3"]:
     """`count` persons from the number `first` on, each with one of the expressions; RGB, always the same."""
     rng, drawn = np.random.default_rng([first, 3]), []
     for number in range(first, first + count):

@@ -21,14 +21,14 @@ from facedep_jax.extraction.settings import ExtractSettings
 from facedep_jax.progress_events import Note
 from facedep_jax.scoring.head_requirements import extract_settings
 from facedep_jax.sources import read_source
-from facedep_jax.sources.synthetic_faces import draw_faces, faces_of_strangers, in_grey
+from facedep_jax.sources.synthetic_faces import draw_faces, drawn_faces, in_grey
 
 pytest.importorskip("openvino", reason="openvino (extra: cpu) is not installed")
 pytest.importorskip("nncf", reason="nncf (extra: int8) is not installed")
 from facedep_jax.backbones import openvino_engine
 
 TAPS, SIZES = parse_taps("mobilenet_v2:neck@1"), {"mobilenet_v2": 32}
-CALIBRATION = {"mobilenet_v2": faces_of_strangers(4, 32)}
+CALIBRATION = {"mobilenet_v2": drawn_faces(4, 32)}
 HAS_INT8 = openvino_engine.computes_int8()
 
 
@@ -78,7 +78,7 @@ def test_rows_agree_with_xla_float32_on_real_faces(shared, faces_dev, backbone, 
     paths = sorted(faces_dev.glob("*/*/*.jpg"))
     faces = [cv2.imread(str(p))[..., ::-1] for p in paths[:: len(paths) // 16][:16]]
     crops = {backbone: np.stack([cv2.resize(face, (size, size), interpolation=cv2.INTER_AREA) for face in faces])}
-    calibration = {backbone: faces_of_strangers(64, size)}
+    calibration = {backbone: drawn_faces(64, size)}
     short = load_engine("openvino", trained, taps, sizes, "int8", calibration=calibration)(crops)
     full = load_engine("xla", trained, taps, sizes)(crops)
     for tap, worst in agreement(short, full).items():
@@ -89,7 +89,7 @@ def test_rows_agree_with_xla_float32_on_real_faces(shared, faces_dev, backbone, 
 
 
 def test_a_network_is_quantised_in_silence_and_rows_do_not_hang_on_each_other(anywhere, here, capfd):
-    crops = {"mobilenet_v2": faces_of_strangers(3, 32)}
+    crops = {"mobilenet_v2": drawn_faces(3, 32)}
     four, one = engine_of(batch_size=4), engine_of(batch_size=1)
     assert (four.precision, four.reason) == ("int8", "asked for") and capfd.readouterr() == ("", "")
     rows = four(crops)["mobilenet_v2:neck@1"]
@@ -99,7 +99,7 @@ def test_a_network_is_quantised_in_silence_and_rows_do_not_hang_on_each_other(an
 
 
 def test_what_is_kept_is_used_again_without_nncf_and_made_anew_where_it_is_damaged(quantising, here, monkeypatch):
-    crops = {"mobilenet_v2": faces_of_strangers(3, 32)}
+    crops = {"mobilenet_v2": drawn_faces(3, 32)}
     rows = engine_of()(crops)["mobilenet_v2:neck@1"]
     [kept] = here.iterdir()
     whole = kept.read_bytes()
@@ -117,8 +117,8 @@ def test_what_is_kept_is_used_again_without_nncf_and_made_anew_where_it_is_damag
 
 def test_what_is_kept_is_of_these_pictures_and_weights(quantising, here):
     others = (
-        {}, {"calibration": {"mobilenet_v2": faces_of_strangers(2, 32)}},
-        {"sizes": {"mobilenet_v2": 64}, "calibration": {"mobilenet_v2": faces_of_strangers(4, 64)}}, {"seed": 2},
+        {}, {"calibration": {"mobilenet_v2": drawn_faces(2, 32)}},
+        {"sizes": {"mobilenet_v2": 64}, "calibration": {"mobilenet_v2": drawn_faces(4, 64)}}, {"seed": 2},
     )  # fmt: skip
     for count, other in enumerate(others, 1):
         engine_of(**other)
@@ -127,8 +127,8 @@ def test_what_is_kept_is_of_these_pictures_and_weights(quantising, here):
 
 def test_rows_of_a_tap_do_not_hang_on_which_others_are_asked_for(quantising, here):
     """Else a head that learned from some of a cache's taps would score features that it did not learn from."""
-    crops = {"mobilenet_v2": faces_of_strangers(3, 64)}
-    at = {"sizes": {"mobilenet_v2": 64}, "calibration": {"mobilenet_v2": faces_of_strangers(4, 64)}}
+    crops = {"mobilenet_v2": drawn_faces(3, 64)}
+    at = {"sizes": {"mobilenet_v2": 64}, "calibration": {"mobilenet_v2": drawn_faces(4, 64)}}
     taps = [f"mobilenet_v2:{tap}" for tap in ("neck@4", "neck@1", "mid@3", "top@2")]
     together = engine_of(taps=parse_taps(",".join(taps)), **at)(crops)
     for tap in taps:
@@ -201,14 +201,14 @@ def test_a_cache_says_by_what_its_int8_was_made_and_takes_no_other_rows(anywhere
 
 
 def test_pictures_are_always_the_same_and_grey_ones_are_what_files_become(tmp_path):
-    faces = faces_of_strangers(6, 40)
-    np.testing.assert_array_equal(faces, faces_of_strangers(6, 40))
+    faces = drawn_faces(6, 40)
+    np.testing.assert_array_equal(faces, drawn_faces(6, 40))
     assert faces.shape == (6, 40, 40, 3) and len({face.tobytes() for face in faces}) == 6
     for face, grey in zip(faces, in_grey(faces), strict=True):
         expected = cv2.cvtColor(cv2.cvtColor(face, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
         np.testing.assert_array_equal(grey, expected)
     # Part of the fingerprint of caches: the same on every machine and with every version of NumPy
-    drawn = faces_of_strangers(64, 96)
+    drawn = drawn_faces(64, 96)
     digests = [int8_graph.sha256_of(pictures)[:16] for pictures in (drawn, in_grey(drawn))]
     assert digests == ["8edfb833136ed3c2", "d5c86990566c5c25"]
 
@@ -218,7 +218,7 @@ def test_a_plan_finds_scales_by_faces_in_its_own_colours_and_judges_by_others(co
     settings = ExtractSettings(weights="random:1", taps="mobilenet_v2:neck@1", size="32", precision="int8", color=color)
     plan = plan_extraction(("image",), settings)
     [scales], [judge] = plan.calibration.values(), plan.other_faces().values()
-    drawn = faces_of_strangers(64, 32)
+    drawn = drawn_faces(64, 32)
     np.testing.assert_array_equal(scales, in_grey(drawn) if color == "grey" else drawn)
     assert judge.shape == scales.shape and bool(np.ptp(judge, axis=-1).max() == 0) is (color == "grey")
     assert not {face.tobytes() for face in scales} & {face.tobytes() for face in judge}

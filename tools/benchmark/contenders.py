@@ -17,7 +17,7 @@ from facedep_jax.backbones.taps import BACKBONES, CHANNELS, parse_taps
 from facedep_jax.backbones.weights.load import Weights, find_weights
 from facedep_jax.errors import EngineError, SettingsError
 from facedep_jax.extraction.plan import CALIBRATION_FACES, IN_FLIGHT
-from facedep_jax.sources.synthetic_faces import faces_of_strangers
+from facedep_jax.sources.synthetic_faces import drawn_faces
 
 
 @functools.cache
@@ -33,7 +33,7 @@ def load_ours(setup: Setup, precision: str, engine: str, layer: str = "top") -> 
     if setup.accelerator and jax.default_backend() == "cpu":
         raise EngineError("jax sees no accelerator here; pip install 'facedep-jax[gpu]'")
     taps, sizes = parse_taps(",".join(f"{b}:{layer}@1" for b in BACKBONES)), dict.fromkeys(BACKBONES, setup.size)
-    drawn = faces_of_strangers(CALIBRATION_FACES, setup.size) if precision == "int8" else np.zeros(0, np.uint8)
+    drawn = drawn_faces(CALIBRATION_FACES, setup.size) if precision == "int8" else np.zeros(0, np.uint8)
     calibration = dict.fromkeys(BACKBONES, drawn)
 
     def load(batch_size: int, in_flight: int) -> Engine:
